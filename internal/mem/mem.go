@@ -1,0 +1,46 @@
+// Package mem hands out large blocks of memory outside the Go heap, so that the collector neither scans nor counts them.
+package mem
+
+import "unsafe"
+
+// Align is the alignment of every block in bytes: one transparent huge page on x86.
+const Align = 2 << 20
+
+// Block is a block of memory outside the Go heap. The zero Block is empty.
+type Block struct {
+	raw  []byte // what the system handed out
+	data []byte // the aligned part
+}
+
+// Bytes returns the block's memory, zeroed when new.
+func (b *Block) Bytes() []byte { return b.data }
+
+// Float32 returns the block's memory as float32 values.
+func (b *Block) Float32() []float32 {
+	if len(b.data) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&b.data[0])), len(b.data)/4)
+}
+
+// Alloc returns a zeroed block of n bytes, aligned to Align. It panics when the system has no memory left,
+// as the Go allocator does.
+func Alloc(n int) *Block {
+	if n <= 0 {
+		return &Block{}
+	}
+	raw := reserve(n + Align)
+	off := int(-uintptr(unsafe.Pointer(&raw[0])) & (Align - 1))
+	return &Block{raw: raw, data: raw[off : off+n : off+n]}
+}
+
+// AllocFloat32 returns a zeroed block of n float32 values.
+func AllocFloat32(n int) *Block { return Alloc(4 * n) }
+
+// Free returns the block to the system. Slices of it must not be used afterwards.
+func (b *Block) Free() {
+	if b != nil && b.raw != nil {
+		release(b.raw)
+		b.raw, b.data = nil, nil
+	}
+}

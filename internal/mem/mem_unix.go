@@ -1,0 +1,20 @@
+//go:build unix
+
+package mem
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+func reserve(n int) []byte {
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		panic(fmt.Sprintf("mem: no memory for a block of %d MiB: %v", n>>20, err))
+	}
+	advise(b)
+	return b
+}
+
+func release(b []byte) { _ = unix.Munmap(b) }
