@@ -1,0 +1,152 @@
+package storage
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+type localFile struct {
+	*os.File
+	size int64
+}
+
+func (f *localFile) Size() int64 { return f.size }
+
+// OpenReaderAt opens a file for random reads. A folder is an error.
+func OpenReaderAt(path string) (ReaderAt, error) {
+	if !IsLocal(path) {
+		fs, err := lookup(path)
+		if err != nil {
+			return nil, err
+		}
+		return fs.OpenReaderAt(path)
+	}
+	f, err := os.Open(Local(path))
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	st, err := f.Stat()
+	if err == nil && st.IsDir() {
+		err = errors.New("is a folder, a file is wanted")
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &localFile{File: f, size: st.Size()}, nil
+}
+
+// NewSpooled reads r to its end into an unnamed temporary file and returns that for random reads; it is how a store without range
+// reads serves [OpenReaderAt]. The space is given back by Close.
+func NewSpooled(r io.Reader) (ReaderAt, error) {
+	f, err := os.CreateTemp("", "adaptflow-spool-*")
+	if err != nil {
+		return nil, explain(os.TempDir(), err)
+	}
+	n, err := io.Copy(f, r)
+	if err != nil {
+		f.Close()
+		os.Remove(f.Name())
+		return nil, explain(f.Name(), err)
+	}
+	return &spooled{localFile{File: f, size: n}}, nil
+}
+
+type spooled struct{ localFile }
+
+func (s *spooled) Close() error {
+	err := s.File.Close()
+	return errors.Join(err, os.Remove(s.Name()))
+}
+
+// NewReader returns a sequential reader over an open file.
+func NewReader(r ReaderAt) *io.SectionReader { return io.NewSectionReader(r, 0, r.Size()) }
+
+// ReadFile returns the whole content of a small file.
+func ReadFile(path string) ([]byte, error) {
+	f, err := OpenReaderAt(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, f.Size())
+	if _, err := io.ReadFull(NewReader(f), b); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return b, nil
+}
+
+// Exists reports whether a file can be opened. Any error but "there is none" is returned.
+func Exists(path string) (bool, error) {
+	f, err := OpenReaderAt(path)
+	if err == nil {
+		return true, f.Close()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return false, err
+}
+
+// Glob returns the files (not folders) that match the pattern (syntax of path/filepath.Match), sorted. A pattern that matches nothing,
+// a path that does not exist included, is an error that names it and wraps fs.ErrNotExist.
+func Glob(pattern string) ([]string, error) {
+	var found []string
+	if IsLocal(pattern) {
+		// A name that exists is meant literally, whatever characters it has.
+		if st, err := os.Stat(Local(pattern)); err == nil && !st.IsDir() {
+			return []string{Local(pattern)}, nil
+		} else if err == nil {
+			return nil, fmt.Errorf("input %s: is a folder; name the files in it, as %s", pattern, filepath.Join(Local(pattern), "*"))
+		}
+		all, err := filepath.Glob(Local(pattern))
+		if err != nil {
+			return nil, fmt.Errorf("input %s: not a valid pattern: %w", pattern, err)
+		}
+		for _, p := range all {
+			if st, err := os.Stat(p); err == nil && !st.IsDir() {
+				found = append(found, p)
+			}
+		}
+	} else {
+		fs, err := lookup(pattern)
+		if err != nil {
+			return nil, err
+		}
+		if found, err = fs.Glob(pattern); err != nil {
+			return nil, fmt.Errorf("input %s: %w", pattern, err)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("input %s: no file matches: %w", pattern, fs.ErrNotExist)
+	}
+	slices.Sort(found)
+	return slices.Compact(found), nil
+}
+
+// SHA256File returns the hexadecimal SHA-256 of a file's content, read as a stream.
+func SHA256File(path string) (string, error) {
+	f, err := OpenReaderAt(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, NewReader(f)); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// SHA256 returns the hexadecimal SHA-256 of bytes.
+func SHA256(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}

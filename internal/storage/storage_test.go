@@ -1,0 +1,248 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	es, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range es {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func TestAtomicWrite(t *testing.T) {
+	dir := t.TempDir()
+	p := filepath.Join(dir, "new", "a.bin")
+	if err := WriteFile(p, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Create(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Write([]byte("two"))
+	if b, _ := os.ReadFile(p); string(b) != "one" {
+		t.Fatalf("visible before Commit: %q", b)
+	}
+	f.Abort()
+	if got := names(t, filepath.Dir(p)); len(got) != 1 {
+		t.Fatalf("left behind: %v", got)
+	}
+	f, _ = Create(p)
+	f.Write([]byte("three"))
+	if err := f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+	if b, _ := os.ReadFile(p); string(b) != "three" {
+		t.Fatalf("got %q", b)
+	}
+	if err := f.Commit(); err == nil {
+		t.Fatal("second Commit succeeded")
+	}
+	if h, err := SHA256File(p); err != nil || h != SHA256([]byte("three")) {
+		t.Fatalf("%s %v", h, err)
+	}
+}
+
+func TestConcurrentAttempts(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "x")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := WriteFile(p, bytes.Repeat([]byte{byte('a' + i)}, 1<<16)); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	wg.Wait()
+	b, err := os.ReadFile(p)
+	if err != nil || len(b) != 1<<16 || bytes.Count(b, b[:1]) != len(b) {
+		t.Fatalf("mixed content, %d bytes, %v", len(b), err)
+	}
+	if got := names(t, filepath.Dir(p)); len(got) != 1 {
+		t.Fatalf("left behind: %v", got)
+	}
+}
+
+func TestGlob(t *testing.T) {
+	dir := t.TempDir()
+	for _, n := range []string{"b.txt", "a.txt", "c[1].txt", "d.json"} {
+		os.WriteFile(filepath.Join(dir, n), nil, 0o644)
+	}
+	os.Mkdir(filepath.Join(dir, "e.txt"), 0o755)
+	got, err := Glob(filepath.Join(dir, "*.txt"))
+	if err != nil || len(got) != 3 || filepath.Base(got[0]) != "a.txt" || filepath.Base(got[2]) != "c[1].txt" {
+		t.Fatalf("%v %v", got, err)
+	}
+	if got, err = Glob(filepath.Join(dir, "c[1].txt")); err != nil || len(got) != 1 {
+		t.Fatalf("literal name: %v %v", got, err)
+	}
+	for _, p := range []string{"nothing*", "none.txt"} {
+		_, err = Glob(filepath.Join(dir, p))
+		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), p) {
+			t.Fatalf("%v", err)
+		}
+	}
+	if _, err = Glob(dir); err == nil || !strings.Contains(err.Error(), "folder") {
+		t.Fatalf("%v", err)
+	}
+}
+
+type memFS struct {
+	mu sync.Mutex
+	m  map[string][]byte
+}
+
+type memFile struct{ *bytes.Reader }
+
+func (m memFile) Close() error { return nil }
+func (m memFile) Size() int64  { return m.Reader.Size() }
+
+func (m *memFS) Glob(string) ([]string, error) {
+	var out []string
+	for k := range m.m {
+		out = append(out, k)
+	}
+	return out, nil
+}
+func (m *memFS) OpenReaderAt(p string) (ReaderAt, error) {
+	return memFile{bytes.NewReader(m.m[p])}, nil
+}
+func (m *memFS) Put(p string, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	m.m[p] = b
+	return err
+}
+func (m *memFS) Remove(p string) error { delete(m.m, p); return nil }
+
+func TestSchemes(t *testing.T) {
+	for p, want := range map[string]string{"gs://b/k": "gs", "S3://b": "s3", "/a/b": "", "a://": "a", "file:///x": "", `C:\x`: "", "x y://z": ""} {
+		if got := Scheme(p); got != want {
+			t.Errorf("%s: %q", p, got)
+		}
+	}
+	if _, err := OpenReaderAt("nope://x/y"); err == nil || !strings.Contains(err.Error(), "nope://") {
+		t.Fatalf("%v", err)
+	}
+	if _, err := Create("nope://x/y"); err == nil {
+		t.Fatal("Create on an unknown scheme")
+	}
+	Register("mem", &memFS{m: map[string][]byte{}})
+	for _, k := range []string{"mem://b/2", "mem://b/1"} {
+		if err := WriteFile(k, []byte(k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Glob("mem://b/*")
+	if err != nil || len(got) != 2 || got[0] != "mem://b/1" {
+		t.Fatalf("%v %v", got, err)
+	}
+	if b, err := ReadFile(got[1]); err != nil || string(b) != "mem://b/2" {
+		t.Fatalf("%q %v", b, err)
+	}
+	if j := Join("mem://b/", "/x/", "y"); j != "mem://b/x/y" {
+		t.Fatal(j)
+	}
+}
+
+func TestSpooled(t *testing.T) {
+	r, err := NewSpooled(strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 2)
+	if _, err := r.ReadAt(b, 3); err != nil || string(b) != "lo" || r.Size() != 5 {
+		t.Fatalf("%q %v", b, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLockDir starts itself as a second process, which must be refused while the lock is held and must not keep it after its death.
+func TestLockDir(t *testing.T) {
+	if d := os.Getenv("STORAGE_TEST_LOCK"); d != "" {
+		_, err := LockDir(d)
+		if err != nil {
+			os.Stdout.WriteString(err.Error())
+		}
+		os.Exit(0)
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	l, err := LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var le *LockedError
+	if _, err := LockDir(dir); !errors.Is(err, ErrLocked) || !errors.As(err, &le) || le.PID != os.Getpid() {
+		t.Fatalf("%v", err)
+	}
+	child := func() string {
+		c := exec.Command(os.Args[0], "-test.run=^TestLockDir$")
+		c.Env = append(os.Environ(), "STORAGE_TEST_LOCK="+dir)
+		out, err := c.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if s := child(); !strings.Contains(s, "in use by process") {
+		t.Fatalf("child said %q", s)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if s := child(); s != "" {
+		t.Fatalf("child said %q", s)
+	}
+	if l, err = LockDir(dir); err != nil {
+		t.Fatalf("after a dead holder: %v", err)
+	}
+	l.Unlock()
+}
+
+func TestFullDisk(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("/dev/full is Linux's")
+	}
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	_, err = f.Write([]byte("x"))
+	if err = explain("out/x", err); !IsNoSpace(err) || !strings.Contains(err.Error(), "out/x") || !strings.Contains(err.Error(), "full") {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestNotAFolder(t *testing.T) {
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "file"), nil, 0o644)
+	if err := WriteFile(filepath.Join(dir, "file", "x"), nil); err == nil || !strings.Contains(err.Error(), "file") {
+		t.Fatalf("%v", err)
+	}
+	if _, err := OpenReaderAt(dir); err == nil {
+		t.Fatal("opened a folder")
+	}
+}

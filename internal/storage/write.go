@@ -1,0 +1,156 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// File is a file being written under a temporary name. Nothing is visible under its path before [File.Commit].
+type File struct {
+	f    *os.File
+	path string
+	done bool
+	bad  error // the first failed write
+}
+
+// Create begins writing the file at path, making its folder when absent. The temporary name is unique to the call, so that two attempts
+// may write the same path at once; the last Commit wins. Every File ends with Commit or Abort; after a Commit, Abort does nothing, so
+// `defer f.Abort()` is right.
+func Create(path string) (*File, error) {
+	dir, base := "", "adaptflow-upload"
+	if IsLocal(path) {
+		dir, base = filepath.Dir(Local(path)), filepath.Base(Local(path))
+		if err := MkdirAll(dir); err != nil {
+			return nil, err
+		}
+	} else if _, err := lookup(path); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, "."+base+".tmp-*")
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	return &File{f: f, path: path}, nil
+}
+
+// Path is the path the file will have after Commit.
+func (f *File) Path() string { return f.path }
+
+// Write appends to the file. After an error Commit refuses.
+func (f *File) Write(p []byte) (int, error) {
+	n, err := f.f.Write(p)
+	if err != nil {
+		f.bad = explain(f.path, err)
+		return n, f.bad
+	}
+	return n, nil
+}
+
+// WriteAt writes at an offset, as io.WriterAt.
+func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.f.WriteAt(p, off)
+	if err != nil {
+		f.bad = explain(f.path, err)
+		return n, f.bad
+	}
+	return n, nil
+}
+
+// Commit makes the file visible under its path: sync, rename, sync of the folder; or, on an object store, upload. When it fails nothing
+// is left behind and the earlier file, if any, is untouched.
+func (f *File) Commit() error {
+	if f.done {
+		return fmt.Errorf("%s: already committed or aborted", f.path)
+	}
+	if f.bad != nil {
+		f.Abort()
+		return f.bad
+	}
+	if err := f.commit(); err != nil {
+		f.Abort()
+		return explain(f.path, err)
+	}
+	f.done = true
+	return nil
+}
+
+func (f *File) commit() error {
+	tmp := f.f.Name()
+	if !IsLocal(f.path) {
+		fs, err := lookup(f.path)
+		if err != nil {
+			return err
+		}
+		if _, err := f.f.Seek(0, 0); err != nil {
+			return err
+		}
+		if err := fs.Put(f.path, f.f); err != nil {
+			return err
+		}
+		return errors.Join(f.f.Close(), os.Remove(tmp))
+	}
+	if err := f.f.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if err := f.f.Sync(); err != nil {
+		return err
+	}
+	if err := f.f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, Local(f.path)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(Local(f.path)))
+}
+
+// Abort drops what was written. After Commit or Abort it does nothing.
+func (f *File) Abort() {
+	if f.done {
+		return
+	}
+	f.done = true
+	f.f.Close()
+	os.Remove(f.f.Name())
+}
+
+// WriteFile writes a whole file atomically.
+func WriteFile(path string, data []byte) error {
+	f, err := Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// MkdirAll makes a local folder and its parents; on an object store there is nothing to make.
+func MkdirAll(dir string) error {
+	if !IsLocal(dir) {
+		return nil
+	}
+	if err := os.MkdirAll(Local(dir), 0o755); err != nil {
+		return explain(dir, err)
+	}
+	return nil
+}
+
+// Remove deletes a file; that it does not exist is no error.
+func Remove(path string) error {
+	if !IsLocal(path) {
+		fs, err := lookup(path)
+		if err != nil {
+			return err
+		}
+		return fs.Remove(path)
+	}
+	if err := os.Remove(Local(path)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return explain(path, err)
+	}
+	return nil
+}
