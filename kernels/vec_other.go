@@ -1,0 +1,3 @@
+package kernels
+
+func vec() *vecSet { return &plainVec }
