@@ -1,0 +1,149 @@
+package nn
+
+import "fmt"
+
+// Mode says what a program is for.
+type Mode uint8
+
+// The modes of a program.
+const (
+	ModeTrain  Mode = iota // log-probabilities of the labels, and a backward pass
+	ModeScore              // log-probabilities of the labels
+	ModeLogits             // logits of the wanted rows
+)
+
+type value struct {
+	shape Shape
+	param *Param
+	from  int  // step that makes it, -1 for a parameter
+	grad  bool // a gradient of it is wanted
+}
+
+type step struct {
+	op    Op
+	name  string
+	in    []Ref
+	out   Ref
+	plan  Plan
+	want  []bool
+	block int // checkpoint block, -1 outside
+}
+
+// Builder records the forward wiring of a program.
+type Builder struct {
+	params   *Params
+	adapters []Adapter
+	mode     Mode
+	cache    bool
+	values   []value
+	steps    []step
+	block    int
+	blocks   int
+	refs     map[string]Ref
+	sites    *[]Site
+	out      Ref
+	done     bool
+}
+
+func newBuilder(params *Params, adapters []Adapter, mode Mode, cache bool) *Builder {
+	return &Builder{params: params, adapters: adapters, mode: mode, cache: cache, block: -1, refs: map[string]Ref{}, out: NoRef}
+}
+
+// Mode is what the program is for.
+func (b *Builder) Mode() Mode { return b.mode }
+
+// Cache says whether attention keeps a KV cache.
+func (b *Builder) Cache() bool { return b.cache }
+
+// Shape is the shape of a value.
+func (b *Builder) Shape(r Ref) Shape { return b.values[r].shape }
+
+// Apply appends op to the program and returns its output.
+func (b *Builder) Apply(op Op, in ...Ref) Ref {
+	shapes := make([]Shape, len(in))
+	want := make([]bool, len(in))
+	any := false
+	for i, r := range in {
+		if r < 0 || int(r) >= len(b.values) {
+			panic(fmt.Sprintf("nn: input %d of %T is no value of this program", i, op))
+		}
+		shapes[i] = b.values[r].shape
+		want[i] = b.mode == ModeTrain && b.values[r].grad
+		any = any || want[i]
+	}
+	if a, ok := op.(interface{ setMode(Mode, bool) }); ok {
+		a.setMode(b.mode, b.cache)
+	}
+	p := op.Plan(shapes, want)
+	if !any {
+		p.ReadsIn, p.ReadsOut = nil, false
+	}
+	out := Ref(len(b.values))
+	b.values = append(b.values, value{shape: p.Out, from: len(b.steps), grad: any})
+	b.steps = append(b.steps, step{op: op, in: append([]Ref(nil), in...), out: out, plan: p, want: want, block: b.block})
+	return out
+}
+
+// Site applies op and offers the result to the adapters, each of which sees what the one before it returned.
+// A nil op makes a site of the value in[0].
+func (b *Builder) Site(kind Kind, name string, layer int, op Op, in ...Ref) Ref {
+	s := Site{Kind: kind, Name: name, Layer: layer, Op: op, In: in}
+	if op == nil {
+		s.Out = in[0]
+	} else {
+		s.Out = b.Apply(op, in...)
+		b.steps[len(b.steps)-1].name = name
+	}
+	if b.sites != nil {
+		*b.sites = append(*b.sites, s)
+	}
+	for _, a := range b.adapters {
+		s.Out = a.Adapt(b, s)
+	}
+	return s.Out
+}
+
+// Param returns the trainable parameter of that name, [rows, cols] a slot. The same name is the same parameter.
+// init fills one slot when the parameter is new; nil leaves zeros.
+func (b *Builder) Param(name string, rows, cols int, init func(dst []float32)) Ref {
+	if r, ok := b.refs[name]; ok {
+		if s := b.values[r].shape; s.Count != rows || s.Cols != cols {
+			panic(fmt.Sprintf("nn: parameter %s is [%d, %d] and [%d, %d]", name, s.Count, s.Cols, rows, cols))
+		}
+		return r
+	}
+	r := Ref(len(b.values))
+	v := value{shape: Shape{Count: rows, Cols: cols}, from: -1, grad: true}
+	if b.sites == nil {
+		v.param = b.params.add(name, rows, cols, init)
+	}
+	b.values = append(b.values, v)
+	b.refs[name] = r
+	return r
+}
+
+// Block runs f, whose ops form one unit of activation checkpointing: a transformer block.
+func (b *Builder) Block(layer int, f func()) {
+	if b.block >= 0 {
+		panic("nn: a block inside a block")
+	}
+	b.block = b.blocks
+	b.blocks++
+	f()
+	b.block = -1
+}
+
+// Finish names the value that the program returns: the head's output.
+func (b *Builder) Finish(out Ref) {
+	b.out = out
+	b.done = true
+}
+
+// Sites wires w without adapters and returns its sites in order. Nothing is computed or allocated.
+func Sites(w Wiring) []Site {
+	var sites []Site
+	b := newBuilder(nil, nil, ModeScore, false)
+	b.sites = &sites
+	w.Wire(b)
+	return sites
+}

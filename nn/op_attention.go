@@ -1,0 +1,86 @@
+package nn
+
+import "github.com/adaptflow/adaptflow/kernels"
+
+// Rope rotates each head of x [T, Heads·HeadDim] by its token's position (Su et al. 2021).
+type Rope struct {
+	Heads, HeadDim, RotaryDim int
+	Table                     *kernels.RopeTable
+	Interleaved               bool
+}
+
+// Plan implements Op.
+func (r *Rope) Plan(in []Shape, want []bool) Plan {
+	return Plan{Out: in[0], InPlace: []bool{true},
+		Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
+}
+
+// Forward implements Op.
+func (r *Rope) Forward(w *Work) {
+	kernels.Rope(w.Pool, w.Out, w.In[0], len(w.Step.Tokens), r.Heads, r.HeadDim, r.RotaryDim, w.Step.Positions, r.Table, false, r.Interleaved)
+}
+
+// Backward implements Op.
+func (r *Rope) Backward(w *Work) {
+	s := w.Scratch[:len(w.DOut)]
+	kernels.Rope(w.Pool, s, w.DOut, len(w.Step.Tokens), r.Heads, r.HeadDim, r.RotaryDim, w.Step.Positions, r.Table, true, r.Interleaved)
+	kernels.AddTo(w.Pool, w.DIn[0], s)
+}
+
+// Attention is causal attention within each document of the step (Vaswani et al. 2017; grouped queries after Ainslie et
+// al. 2023). The inputs are q [T, Heads·HeadDim], k and v [T, KVHeads·HeadDim], already rotated, and, with PrefixLen > 0,
+// the parameters of more keys and values, [PrefixLen, KVHeads·HeadDim] a slot, which every token of a document of that
+// slot sees (prefix tuning, Li and Liang 2021). In a program with a cache it appends k and v to the cache after Docs[0].Past rows.
+type Attention struct {
+	kernels.Attn
+	PrefixLen int
+
+	cache bool
+}
+
+func (a *Attention) setMode(_ Mode, cache bool) { a.cache = cache }
+
+func (a *Attention) kv() int { return a.KVHeads * a.HeadDim }
+
+// Plan implements Op.
+func (a *Attention) Plan(in []Shape, want []bool) Plan {
+	p := Plan{Out: in[0], ReadsIn: make([]bool, len(in)), ReadsOut: true, Saved: []Shape{{Rows: T, Cols: a.Heads}}}
+	for i := range in {
+		p.ReadsIn[i] = true
+	}
+	if a.cache {
+		p.State = []Shape{{Rows: C, Cols: a.kv()}, {Rows: C, Cols: a.kv()}}
+	}
+	p.Scratch = func(c Caps, threads int) int { return a.BackwardScratch(c.T, threads) }
+	return p
+}
+
+func (a *Attention) prefix(in [][]float32) (k, v []float32) {
+	if a.PrefixLen > 0 {
+		return in[3], in[4]
+	}
+	return nil, nil
+}
+
+// Forward implements Op.
+func (a *Attention) Forward(w *Work) {
+	pk, pv := a.prefix(w.In)
+	var ck, cv []float32
+	if a.cache {
+		ck, cv = w.State[0], w.State[1]
+	}
+	a.Attn.Forward(w.Pool, w.Out, w.Saved[0], w.In[0], w.In[1], w.In[2], w.Step.Docs, pk, pv, a.PrefixLen, ck, cv)
+	if a.cache {
+		d := w.Step.Docs[0]
+		copy(ck[int(d.Past)*a.kv():], w.In[1][int(d.Start)*a.kv():int(d.End)*a.kv()])
+		copy(cv[int(d.Past)*a.kv():], w.In[2][int(d.Start)*a.kv():int(d.End)*a.kv()])
+	}
+}
+
+// Backward implements Op.
+func (a *Attention) Backward(w *Work) {
+	pk, pv := a.prefix(w.In)
+	dpk, dpv := a.prefix(w.DIn)
+	a.Attn.Backward(w.Pool, w.DIn[0], w.DIn[1], w.DIn[2], dpk, dpv, w.DOut, w.In[0], w.In[1], w.In[2], w.Out, w.Saved[0],
+		w.Step.Docs, pk, pv, a.PrefixLen, w.Scratch)
+}

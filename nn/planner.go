@@ -1,0 +1,231 @@
+package nn
+
+import (
+	"fmt"
+	"sort"
+)
+
+// CheckpointMode says how much of the activations is computed again in the backward pass.
+type CheckpointMode uint8
+
+// The checkpoint modes.
+const (
+	CheckpointAuto CheckpointMode = iota // as few blocks as hold the memory limit
+	CheckpointNone
+	CheckpointAll
+)
+
+// Memory is what a compiled program occupies, in bytes, beside the frozen weights.
+type Memory struct {
+	Arena        int64 // activations, gradients of activations, saved statistics
+	Scratch      int64
+	State        int64 // KV cache
+	Params       int64 // trainable parameters
+	Grads        int64 // and their gradients
+	Checkpointed int   // blocks that are computed again in the backward pass
+	Blocks       int
+}
+
+// Total is the sum in bytes.
+func (m Memory) Total() int64 { return m.Arena + m.Scratch + m.State + m.Params + m.Grads }
+
+type buffer struct {
+	size       int // float32 values at capacity
+	start, end int // first and last action that touches it
+	offset     int
+	grad       bool
+}
+
+// layout holds the arena's buffers and which of them each instance and gradient uses.
+type layout struct {
+	schedule
+	buffers []buffer
+	inst    map[instance]int
+	grads   map[Ref]int
+	zero    [][]Ref // gradients to set to zero before each action
+	copy    [][]Ref // gradients of pass-through inputs to add after each backward action
+	size    int
+}
+
+func (l *layout) buffer(size, at int) int {
+	l.buffers = append(l.buffers, buffer{size: size, start: at, end: at})
+	return len(l.buffers) - 1
+}
+
+func (l *layout) touch(i, at int) {
+	l.buffers[i].end = max(l.buffers[i].end, at)
+}
+
+// lay finds the life of every buffer of a schedule and gives each a place.
+func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
+	l := &layout{schedule: s, inst: map[instance]int{}, grads: map[Ref]int{},
+		zero: make([][]Ref, len(s.actions)), copy: make([][]Ref, len(s.actions))}
+	valueOf := func(r Ref, gen uint8) instance { return instance{ref: r, saved: -1, gen: gen} }
+
+	// Last reading of each instance, to know when an op may work in place.
+	last := map[instance]int{}
+	for at, a := range s.actions {
+		st := &b.steps[a.step]
+		for j, r := range st.in {
+			if b.values[r].param != nil {
+				continue
+			}
+			if a.kind != actBackward || st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
+				last[valueOf(r, a.gen[j])] = at
+			}
+		}
+		if a.kind == actBackward && st.plan.ReadsOut {
+			last[valueOf(st.out, a.out)] = at
+		}
+	}
+	last[valueOf(b.out, 0)] = len(s.actions)
+
+	uses := make([]int, len(b.values)) // live readers of each value
+	for i := range b.steps {
+		if live[i] {
+			for _, r := range b.steps[i].in {
+				uses[r]++
+			}
+		}
+	}
+	for at, a := range s.actions {
+		st := &b.steps[a.step]
+		if a.kind != actBackward {
+			in := valueOf(st.out, a.out)
+			where := -1
+			for j, r := range st.in {
+				v := valueOf(r, a.gen[j])
+				if b.values[r].param != nil {
+					continue
+				}
+				l.touch(l.inst[v], at)
+				if where < 0 && st.plan.InPlace != nil && st.plan.InPlace[j] && last[v] == at &&
+					b.values[r].shape == b.values[st.out].shape {
+					where = l.inst[v]
+				}
+			}
+			if where < 0 {
+				where = l.buffer(b.values[st.out].shape.Len(caps), at)
+			}
+			l.inst[in] = where
+			for k, sh := range st.plan.Saved {
+				v := instance{ref: NoRef, step: a.step, saved: k, gen: a.out}
+				if _, ok := l.inst[v]; !ok {
+					l.inst[v] = l.buffer(sh.Len(caps), at)
+				}
+				l.touch(l.inst[v], at)
+			}
+			continue
+		}
+		for j, r := range st.in {
+			if b.values[r].param == nil && st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
+				l.touch(l.inst[valueOf(r, a.gen[j])], at)
+			}
+		}
+		if st.plan.ReadsOut {
+			l.touch(l.inst[valueOf(st.out, a.out)], at)
+		}
+		for k := range st.plan.Saved {
+			l.touch(l.inst[instance{ref: NoRef, step: a.step, saved: k, gen: a.out}], at)
+		}
+		out, haveOut := l.grads[st.out]
+		if haveOut {
+			l.touch(out, at)
+		}
+		for j, r := range st.in {
+			if !st.want[j] || b.values[r].param != nil {
+				continue
+			}
+			pass := st.plan.Pass != nil && st.plan.Pass[j]
+			if pass && uses[r] == 1 && haveOut {
+				l.grads[r] = out
+				continue
+			}
+			if _, ok := l.grads[r]; !ok {
+				l.grads[r] = l.buffer(b.values[r].shape.Len(caps), at)
+				l.buffers[l.grads[r]].grad = true
+				l.zero[at] = append(l.zero[at], r)
+			}
+			l.touch(l.grads[r], at)
+			if pass {
+				l.copy[at] = append(l.copy[at], r)
+			}
+		}
+	}
+	if i, ok := l.inst[valueOf(b.out, 0)]; ok {
+		l.touch(i, len(s.actions))
+	}
+	l.place()
+	return l
+}
+
+// place gives each buffer the lowest offset that no buffer of an overlapping life occupies, large buffers first.
+func (l *layout) place() {
+	const align = 32 // 128 bytes
+	order := make([]int, len(l.buffers))
+	for i := range order {
+		order[i] = i
+		l.buffers[i].size = (l.buffers[i].size + align - 1) &^ (align - 1)
+	}
+	sort.SliceStable(order, func(x, y int) bool { return l.buffers[order[x]].size > l.buffers[order[y]].size })
+	var placed []int // by offset
+	for _, i := range order {
+		p := &l.buffers[i]
+		at := 0
+		for _, k := range placed {
+			q := &l.buffers[k]
+			if q.end < p.start || p.end < q.start {
+				continue
+			}
+			if at+p.size <= q.offset {
+				break
+			}
+			at = max(at, q.offset+q.size)
+		}
+		p.offset = at
+		l.size = max(l.size, at+p.size)
+		k := sort.Search(len(placed), func(k int) bool { return l.buffers[placed[k]].offset > at })
+		placed = append(placed, 0)
+		copy(placed[k+1:], placed[k:])
+		placed[k] = i
+	}
+}
+
+// plan chooses how much to compute again and lays out the arena. limit is in bytes for everything in Memory, 0 for none.
+func (b *Builder) plan(o Options, fixed Memory) (*layout, Memory, error) {
+	live := b.live()
+	try := func(blocks int) (*layout, Memory) {
+		ck := make([]bool, b.blocks)
+		for i := range min(blocks, b.blocks) {
+			ck[i] = true
+		}
+		l := b.lay(b.schedule(live, ck, true), live, o.Caps)
+		m := fixed
+		m.Arena = int64(l.size) * 4
+		m.Checkpointed, m.Blocks = min(blocks, b.blocks), b.blocks
+		return l, m
+	}
+	start := 0
+	if o.Checkpoint == CheckpointAll && o.Mode == ModeTrain {
+		start = b.blocks
+	}
+	l, m := try(start)
+	if o.MemoryLimit <= 0 || m.Total() <= o.MemoryLimit {
+		return l, m, nil
+	}
+	if o.Checkpoint == CheckpointAuto && o.Mode == ModeTrain && b.blocks > 0 {
+		all, ma := try(b.blocks)
+		if ma.Total() <= o.MemoryLimit {
+			// The fewest blocks that fit; memory falls as blocks are added.
+			k := 1 + sort.Search(b.blocks-1, func(k int) bool { _, m := try(k + 1); return m.Total() <= o.MemoryLimit })
+			if k < b.blocks {
+				all, ma = try(k)
+			}
+			return all, ma, nil
+		}
+		m = ma
+	}
+	return nil, m, fmt.Errorf("the memory limit leaves %d MiB for the program, but it needs %d MiB with %d of %d blocks checkpointed: "+
+		"lower batch_size or sequence_length, or raise memory_limit by at least %d MiB",
+		o.MemoryLimit>>20, m.Total()>>20, m.Checkpointed, m.Blocks, (m.Total()-o.MemoryLimit)>>20+1)
+}

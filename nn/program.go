@@ -1,0 +1,212 @@
+package nn
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/kernels"
+)
+
+// Options says how a program is compiled.
+type Options struct {
+	Mode        Mode
+	Caps        Caps
+	Pool        *pool.Pool // nil means one thread
+	Cache       bool       // attention keeps a KV cache of Caps.C rows, for generation
+	Checkpoint  CheckpointMode
+	MemoryLimit int64  // bytes for everything in Memory; 0 means none
+	Seed        uint64 // for dropout
+	Poison      bool   // fill the arena with NaN before every forward pass, to find reads of what was not written
+}
+
+// Program is a compiled model with its adapters. It runs one step at a time; it is not safe for concurrent use.
+type Program struct {
+	b       *Builder
+	o       Options
+	l       *layout
+	memory  Memory
+	works   []Work // one an action
+	arena   *mem.Block
+	buf     []float32
+	scratch *mem.Block
+	state   *mem.Block
+	step    *Step
+	ext     Caps
+	train   bool
+}
+
+// Compile wires w with the adapters, finds or makes their parameters in params, and plans the memory.
+// It fails when the program cannot hold o.MemoryLimit.
+func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program, error) {
+	b := newBuilder(params, adapters, o.Mode, o.Cache)
+	w.Wire(b)
+	if !b.done {
+		panic("nn: the wiring did not call Finish")
+	}
+	if o.Mode == ModeTrain && !b.values[b.out].grad {
+		return nil, errors.New("nothing to train: no adapter took part in the program; check target_modules")
+	}
+	var fixed Memory
+	scratch, state := 0, 0
+	for _, st := range b.steps {
+		if st.plan.Scratch != nil {
+			scratch = max(scratch, st.plan.Scratch(o.Caps, o.Pool.Threads()))
+		}
+		for _, sh := range st.plan.State {
+			state += sh.Len(o.Caps)
+		}
+	}
+	for _, q := range params.list {
+		fixed.Params += int64(len(q.Data)) * 4
+		if o.Mode == ModeTrain {
+			fixed.Grads += int64(len(q.Data)) * 4
+		}
+	}
+	fixed.Scratch, fixed.State = int64(scratch)*4, int64(state)*4
+	l, m, err := b.plan(o, fixed)
+	if err != nil {
+		return nil, err
+	}
+	if o.Mode == ModeTrain {
+		for _, q := range params.list {
+			q.wantGrad()
+		}
+	}
+	p := &Program{b: b, o: o, l: l, memory: m, arena: mem.AllocFloat32(l.size), scratch: mem.AllocFloat32(scratch), state: mem.AllocFloat32(state)}
+	p.buf = p.arena.Float32()
+	p.prepare()
+	return p, nil
+}
+
+// prepare makes the Work of each action once, so that a step only cuts slices.
+func (p *Program) prepare() {
+	st := p.state.Float32()
+	state := make([][][]float32, len(p.b.steps))
+	for i, s := range p.b.steps {
+		for _, sh := range s.plan.State {
+			n := sh.Len(p.o.Caps)
+			state[i] = append(state[i], st[:n:n])
+			st = st[n:]
+		}
+	}
+	p.works = make([]Work, len(p.l.actions))
+	for at, a := range p.l.actions {
+		s := &p.b.steps[a.step]
+		p.works[at] = Work{Pool: p.o.Pool, Seed: p.o.Seed, Scratch: p.scratch.Float32(), State: state[a.step],
+			In: make([][]float32, len(s.in)), DIn: make([][]float32, len(s.in)), Saved: make([][]float32, len(s.plan.Saved))}
+	}
+}
+
+// Memory is what the program occupies.
+func (p *Program) Memory() Memory { return p.memory }
+
+// Caps are the capacities the program was planned for.
+func (p *Program) Caps() Caps { return p.o.Caps }
+
+// Close frees the program's memory, not that of the parameters.
+func (p *Program) Close() {
+	p.arena.Free()
+	p.scratch.Free()
+	p.state.Free()
+	p.works, p.buf = nil, nil
+}
+
+func (p *Program) at(i int, sh Shape) []float32 {
+	off, n := p.l.buffers[i].offset, sh.Len(p.ext)
+	return p.buf[off : off+n : off+n]
+}
+
+func (p *Program) bind(at int) *Work {
+	a := &p.l.actions[at]
+	st := &p.b.steps[a.step]
+	w := &p.works[at]
+	w.Step, w.Training = p.step, p.train
+	back := a.kind == actBackward
+	for j, r := range st.in {
+		v := &p.b.values[r]
+		w.In[j], w.DIn[j] = nil, nil
+		if v.param != nil {
+			w.In[j] = v.param.Data
+			if back && st.want[j] {
+				w.DIn[j] = v.param.Grad
+			}
+			continue
+		}
+		if !back || st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
+			w.In[j] = p.at(p.l.inst[instance{ref: r, saved: -1, gen: a.gen[j]}], v.shape)
+		}
+		if back && st.want[j] {
+			w.DIn[j] = p.at(p.l.grads[r], v.shape)
+		}
+	}
+	out := p.b.values[st.out].shape
+	w.Out = nil
+	if !back || st.plan.ReadsOut {
+		w.Out = p.at(p.l.inst[instance{ref: st.out, saved: -1, gen: a.out}], out)
+	}
+	for k, sh := range st.plan.Saved {
+		w.Saved[k] = p.at(p.l.inst[instance{ref: NoRef, step: a.step, saved: k, gen: a.out}], sh)
+	}
+	return w
+}
+
+// Forward runs the program on s and returns its output: log p of each label [S], or logits [S, V] in ModeLogits.
+// The result is valid until the next call. training turns dropout on.
+func (p *Program) Forward(s *Step, training bool) []float32 {
+	p.check(s)
+	p.step, p.train, p.ext = s, training, s.extents(p.o.Caps.C)
+	if p.o.Poison {
+		for i := range p.buf {
+			p.buf[i] = float32(math.NaN())
+		}
+	}
+	for at := 0; at < p.l.nForward; at++ {
+		p.b.steps[p.l.actions[at].step].op.Forward(p.bind(at))
+	}
+	return p.at(p.l.inst[instance{ref: p.b.out, saved: -1}], p.b.values[p.b.out].shape)
+}
+
+// Backward adds the gradient of Σ coef[i]·log p[i] over the S labels of the last Forward into every parameter's Grad.
+// The mean cross entropy over n labels has coef -1/n everywhere.
+func (p *Program) Backward(coef []float32) {
+	if p.o.Mode != ModeTrain {
+		panic("nn: Backward of a program that was not compiled for training")
+	}
+	if len(coef) != p.ext.S {
+		panic(fmt.Sprintf("nn: %d coefficients for %d labels", len(coef), p.ext.S))
+	}
+	for at := p.l.nForward; at < len(p.l.actions); at++ {
+		a := &p.l.actions[at]
+		st := &p.b.steps[a.step]
+		for _, r := range p.l.zero[at] {
+			clear(p.at(p.l.grads[r], p.b.values[r].shape))
+		}
+		w := p.bind(at)
+		if a.kind == actRecompute {
+			st.op.Forward(w)
+			continue
+		}
+		if st.out == p.b.out {
+			w.DOut = coef
+		} else {
+			w.DOut = p.at(p.l.grads[st.out], p.b.values[st.out].shape)
+		}
+		st.op.Backward(w)
+		for _, r := range p.l.copy[at] {
+			kernels.AddTo(p.o.Pool, p.at(p.l.grads[r], p.b.values[r].shape), w.DOut)
+		}
+	}
+}
+
+func (p *Program) check(s *Step) {
+	e, c := s.extents(p.o.Caps.C), p.o.Caps
+	if e.T > c.T || e.S > c.S || e.N > c.N || e.T == 0 {
+		panic(fmt.Sprintf("nn: a step of %d tokens, %d labels, %d documents in a program for %d, %d, %d", e.T, e.S, e.N, c.T, c.S, c.N))
+	}
+	if len(s.Positions) != e.T || p.o.Mode != ModeLogits && len(s.Labels) != e.S {
+		panic(fmt.Sprintf("nn: a step of %d tokens with %d positions; %d rows with %d labels", e.T, len(s.Positions), e.S, len(s.Labels)))
+	}
+}

@@ -1,0 +1,187 @@
+package nn
+
+import (
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/kernels"
+)
+
+// Extent names a dimension whose size changes from step to step.
+type Extent uint8
+
+// The extents of a step. Const marks a dimension of fixed size.
+const (
+	Const Extent = iota
+	T            // tokens of the step, all documents packed one after another
+	S            // supervised positions
+	N            // documents
+	C            // rows of the KV cache
+)
+
+// Caps are the largest extents that a program is planned for.
+type Caps struct{ T, S, N, C int }
+
+// Shape is the shape of a value: [rows, Cols] float32, row-major. Rows is an extent, or Count rows where Rows is Const.
+type Shape struct {
+	Rows  Extent
+	Count int
+	Cols  int
+}
+
+// At is the number of rows under the extents c.
+func (s Shape) At(c Caps) int {
+	switch s.Rows {
+	case T:
+		return c.T
+	case S:
+		return c.S
+	case N:
+		return c.N
+	case C:
+		return c.C
+	}
+	return s.Count
+}
+
+// Len is the number of float32 values under the extents c.
+func (s Shape) Len(c Caps) int { return s.At(c) * s.Cols }
+
+// Ref names a value of a program under construction.
+type Ref int
+
+// NoRef is the Ref of no value.
+const NoRef Ref = -1
+
+// Kind says what a site is.
+type Kind uint8
+
+// The kinds of sites, by what an adapter may do there.
+const (
+	KindEmbedding Kind = iota
+	KindLinear
+	KindAttention
+	KindNorm
+	KindSublayer // the output of an attention or MLP sublayer, before the residual is added
+	KindBlock    // the output of a whole transformer block
+	KindHead
+)
+
+var kindNames = [...]string{"embedding", "linear", "attention", "norm", "sublayer", "block", "head"}
+
+// String is the kind's name in lower case.
+func (k Kind) String() string { return kindNames[k] }
+
+// Site is a named place where an adapter may attach. Name is the Hugging Face module path, such as
+// "model.layers.0.self_attn.q_proj"; Layer is the block's index, -1 outside the blocks. Op has been applied to In and
+// gave Out. Op is nil for sublayers and blocks, which are names for a value.
+type Site struct {
+	Kind  Kind
+	Name  string
+	Layer int
+	Op    Op
+	In    []Ref
+	Out   Ref
+}
+
+// Adapter wires itself into a site and returns the site's new output, or s.Out to decline.
+type Adapter interface {
+	Adapt(b *Builder, s Site) Ref
+}
+
+// Wiring is something that writes a forward pass into a Builder, such as a model. It must make the same calls each time.
+type Wiring interface {
+	Wire(b *Builder)
+}
+
+// Plan is what an op tells the planner, once, when it is applied.
+type Plan struct {
+	Out      Shape
+	ReadsIn  []bool                        // Backward reads In[i]; nil means none
+	ReadsOut bool                          // Backward reads Out
+	Saved    []Shape                       // values that Forward writes for Backward
+	State    []Shape                       // values that live from step to step, such as a KV cache; zero at first
+	Scratch  func(c Caps, threads int) int // float32 values of scratch at capacity; nil means none
+	Pass     []bool                        // the gradient of In[i] is that of Out: Backward leaves DIn[i] alone
+	InPlace  []bool                        // Out may take over the memory of In[i]: Forward works when they are the same slice
+	Cheap    bool                          // Forward may be run again before Backward rather than keep Out
+}
+
+// Op is one coarse differentiable step.
+type Op interface {
+	// Plan gives the output's shape and what Backward will read. want[i] says whether the gradient of In[i] is wanted.
+	// It runs once, when the op is applied.
+	Plan(in []Shape, want []bool) Plan
+	// Forward computes w.Out and w.Saved from w.In, at the actual extents of w.Step.
+	Forward(w *Work)
+	// Backward adds to w.DIn[i] where it is not nil. It must not change w.DOut.
+	Backward(w *Work)
+}
+
+// Work is what an op gets to work on: slices cut to the step's actual extents. An input that is a parameter is its
+// whole bank, [Slots, Rows, Cols]; see Bank.
+type Work struct {
+	Step     *Step
+	Pool     *pool.Pool
+	Training bool   // dropout is active
+	Seed     uint64 // of the run, for counter-based random numbers
+	In       [][]float32
+	DIn      [][]float32 // nil where no gradient is wanted
+	Out      []float32
+	DOut     []float32
+	Saved    [][]float32
+	State    [][]float32
+	Scratch  []float32
+}
+
+// Segment says that the token rows [Start, End) use the adapter slot Slot; -1 is the base model alone.
+type Segment struct{ Start, End, Slot int }
+
+// Step is the input of one forward pass: documents packed one after another.
+type Step struct {
+	Tokens    []int32       // [T] token ids
+	Positions []int32       // [T] position of each token in its document
+	Docs      []kernels.Doc // [N] row ranges, cached rows before them, prefix slot
+	DocIDs    []uint64      // [N] sequence ids for random numbers; nil means the index in Docs
+	Rows      []int32       // [S] rows whose prediction is wanted
+	Labels    []int32       // [S] the token that each of them should predict; unread when logits are wanted
+	Segments  []Segment     // adapter slot of each token range, in order; nil means slot 0 for all
+	Index     uint64        // optimiser step, for random numbers
+}
+
+func (s *Step) extents(cache int) Caps {
+	return Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs), C: cache}
+}
+
+// EachSegment calls f for each segment of the step, [0, T) in slot 0 when the step names none.
+func (w *Work) EachSegment(f func(start, end, slot int)) {
+	if w.Step.Segments == nil {
+		f(0, len(w.Step.Tokens), 0)
+		return
+	}
+	for _, s := range w.Step.Segments {
+		f(s.Start, s.End, s.Slot)
+	}
+}
+
+// Segments returns the step's segments, [0, T) in slot 0 when the step names none.
+func (w *Work) Segments() []Segment {
+	if w.Step.Segments == nil {
+		return []Segment{{0, len(w.Step.Tokens), 0}}
+	}
+	return w.Step.Segments
+}
+
+// Bank cuts the slot'th entry of size values out of a parameter's bank.
+func Bank(bank []float32, slot, size int) []float32 {
+	if bank == nil {
+		return nil
+	}
+	return bank[slot*size : (slot+1)*size : (slot+1)*size]
+}
+
+// DocID is the id of the i'th document of the step, for random numbers.
+func (s *Step) DocID(i int) uint64 {
+	if s.DocIDs == nil {
+		return uint64(i)
+	}
+	return s.DocIDs[i]
+}
