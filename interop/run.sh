@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs adaptflow on its embedded model and corpus, then checks with the real peers what it wrote.
+#   run.sh ADAPTFLOW PYTHON WORKDIR
+set -euo pipefail
+bin=$1 python=$2 work=$3
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$work"
+
+"$bin" run domain-adaptation --set steps=40 --output "$work/run"
+base=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["base_model_name_or_path"])' "$work/run/adapter/adapter_config.json")
+
+echo "-- Hugging Face PEFT loads the adapter; merging changes no logit"
+"$python" "$here/peft_check.py" ids "$work/ids.safetensors" --model "$base"
+"$bin" logits --model "$base" --input "$work/ids.safetensors" --output "$work/base.safetensors"
+"$bin" logits --model "$base" --adapter "$work/run/adapter" --input "$work/ids.safetensors" --output "$work/adapted.safetensors"
+"$bin" merge --model "$base" --adapter "$work/run/adapter" --output "$work/merged" --dtype float32
+"$bin" logits --model "$work/merged" --input "$work/ids.safetensors" --output "$work/merged.safetensors"
+"$python" "$here/peft_check.py" compare --model "$base" --adapter "$work/run/adapter" --merged "$work/merged" --ids "$work/ids.safetensors" \
+  --base-logits "$work/base.safetensors" --adapter-logits "$work/adapted.safetensors" --merged-logits "$work/merged.safetensors"
+
+echo "-- pyarrow and datasets read the shards and see the tokens of HF tokenizers"
+"$python" - "$work/corpus.jsonl" <<'PY'
+import json, random, sys
+random.seed(5)
+words = "the file descriptor is closed when épique 日本語 process exits; \t see open(2) 3.14 naïve\n".split(" ")
+with open(sys.argv[1], "w", encoding="utf-8") as f:
+    for i in range(300):
+        f.write(json.dumps({"id": i, "text": " ".join(random.choice(words) for _ in range(random.randint(3, 900)))}, ensure_ascii=False) + "\n")
+PY
+"$bin" prepare domain-adaptation --set "input=$work/corpus.jsonl" --set "model=$base" --output "$work/prepared"
+"$python" "$here/shards_check.py" "$work/prepared/shards" "$base/tokenizer.json" "$work/corpus.jsonl"
