@@ -1,0 +1,192 @@
+package datasets
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The packing strategies, named as TRL's.
+const (
+	// PackBFD is best-fit decreasing. A document longer than the sequence length is cut into pieces, none is dropped (TRL's "bfd_split").
+	PackBFD = "bfd"
+	// PackWrapped joins all documents and cuts the stream into blocks.
+	PackWrapped = "wrapped"
+	// PackNone makes a row of each document, cutting long ones.
+	PackNone = "none"
+)
+
+// PackOptions says how documents become sequences.
+type PackOptions struct {
+	Strategy       string // PackBFD, PackWrapped or PackNone
+	SequenceLength int    // tokens a sequence, at most
+	// IsolateDocuments keeps attention inside each document and restarts positions; false makes each row one document.
+	IsolateDocuments bool
+	// DropLast drops the last block of the wrapped strategy when it is not full.
+	DropLast bool
+}
+
+// Validate checks the options.
+func (o PackOptions) Validate() error {
+	strategies := []string{PackBFD, PackWrapped, PackNone}
+	switch {
+	case !slices.Contains(strategies, o.Strategy):
+		return fmt.Errorf("packing.strategy %q is unknown; it is one of %s", o.Strategy, strings.Join(strategies, ", "))
+	case o.SequenceLength < 2:
+		return fmt.Errorf("sequence_length is %d; at least 2 is needed, so that one token can predict the next", o.SequenceLength)
+	case o.DropLast && o.Strategy != PackWrapped:
+		return fmt.Errorf("packing.drop_last goes with packing.strategy wrapped, not %s", o.Strategy)
+	}
+	return nil
+}
+
+// PackStats counts what [Pack] did. Tokens = the sequences' tokens + Dropped.
+type PackStats struct {
+	Docs, Sequences, Tokens, Dropped int64
+}
+
+// piece is a run of a document's tokens.
+type piece struct{ doc, from, to int }
+
+func (p piece) len() int { return p.to - p.from }
+
+// Pack packs documents, in the order given, and hands each sequence to emit. Documents of different keys never share a sequence; keys come
+// in ascending order. Empty documents are passed over.
+func Pack(docs []Doc, o PackOptions, emit func(Sequence) error) (PackStats, error) {
+	var st PackStats
+	if err := o.Validate(); err != nil {
+		return st, err
+	}
+	byKey := map[string][]int{}
+	for i := range docs {
+		d := &docs[i]
+		if d.Labels != nil && len(d.Labels) != len(d.Tokens) {
+			return st, fmt.Errorf("document %s: %d labels for %d tokens", d.ID, len(d.Labels), len(d.Tokens))
+		}
+		if d.Spans != nil && len(d.Spans) != len(d.Tokens) {
+			return st, fmt.Errorf("document %s: %d spans for %d tokens", d.ID, len(d.Spans), len(d.Tokens))
+		}
+		st.Docs++
+		st.Tokens += int64(len(d.Tokens))
+		if len(d.Tokens) > 0 {
+			byKey[d.Key] = append(byKey[d.Key], i)
+		}
+	}
+	keys := make([]string, 0, len(byKey))
+	for k := range byKey {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		var rows [][]piece
+		switch o.Strategy {
+		case PackBFD:
+			rows = packBFD(splitDocs(docs, byKey[k], o.SequenceLength), o.SequenceLength)
+		case PackWrapped:
+			rows = packWrapped(docs, byKey[k], o.SequenceLength)
+			if last := len(rows) - 1; o.DropLast && rowLen(rows[last]) < o.SequenceLength {
+				st.Dropped += int64(rowLen(rows[last]))
+				rows = rows[:last]
+			}
+		case PackNone:
+			for _, p := range splitDocs(docs, byKey[k], o.SequenceLength) {
+				rows = append(rows, []piece{p})
+			}
+		}
+		for _, r := range rows {
+			st.Sequences++
+			if err := emit(assemble(docs, r, k, o.IsolateDocuments)); err != nil {
+				return st, err
+			}
+		}
+	}
+	return st, nil
+}
+
+func rowLen(r []piece) int {
+	n := 0
+	for _, p := range r {
+		n += p.len()
+	}
+	return n
+}
+
+// splitDocs cuts documents into pieces of at most length tokens.
+func splitDocs(docs []Doc, ids []int, length int) []piece {
+	var out []piece
+	for _, i := range ids {
+		for from := 0; from < len(docs[i].Tokens); from += length {
+			out = append(out, piece{i, from, min(from+length, len(docs[i].Tokens))})
+		}
+	}
+	return out
+}
+
+// packWrapped lays the documents end to end and cuts every length tokens.
+func packWrapped(docs []Doc, ids []int, length int) [][]piece {
+	var rows [][]piece
+	var row []piece
+	room := length
+	for _, i := range ids {
+		for from := 0; from < len(docs[i].Tokens); {
+			to := min(from+room, len(docs[i].Tokens))
+			row = append(row, piece{i, from, to})
+			room -= to - from
+			from = to
+			if room == 0 {
+				rows, row, room = append(rows, row), nil, length
+			}
+		}
+	}
+	if len(row) > 0 {
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// assemble builds a row of its pieces.
+func assemble(docs []Doc, row []piece, key string, isolate bool) Sequence {
+	n := rowLen(row)
+	s := Sequence{
+		InputIDs: make([]int32, 0, n), Labels: make([]int32, 0, n), Key: key,
+		DocIDs: make([]string, 0, len(row)), DocSpans: make([][2]int32, 0, len(row)), Sources: make([]string, 0, len(row)),
+	}
+	for i, p := range row {
+		d := &docs[p.doc]
+		at := len(s.InputIDs)
+		s.InputIDs = append(s.InputIDs, d.Tokens[p.from:p.to]...)
+		labels := d.Labels
+		if labels == nil {
+			labels = d.Tokens
+		}
+		s.Labels = append(s.Labels, labels[p.from:p.to]...)
+		if isolate || i == 0 {
+			s.DocStarts = append(s.DocStarts, int32(at))
+			s.Labels[at] = NoLoss
+		}
+		s.DocIDs = append(s.DocIDs, d.ID)
+		s.Sources = append(s.Sources, d.Source)
+		s.DocSpans = append(s.DocSpans, d.span(p))
+	}
+	return s
+}
+
+// span is the part of the source text that a piece covers. Tokens added by the tokenizer have empty spans and do not widen it.
+func (d *Doc) span(p piece) [2]int32 {
+	var out [2]int32
+	if d.Spans == nil {
+		return out
+	}
+	first := true
+	for _, s := range d.Spans[p.from:p.to] {
+		if s[1] <= s[0] {
+			continue
+		}
+		if first {
+			out, first = s, false
+			continue
+		}
+		out[0], out[1] = min(out[0], s[0]), max(out[1], s[1])
+	}
+	return out
+}

@@ -1,0 +1,167 @@
+package datasets
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// SchemaVersion is the version of the shards' schema, in their metadata as "schema_version".
+const SchemaVersion = 1
+
+// KindLM is the kind of shards of plain language modelling.
+const KindLM = "lm"
+
+// DefaultRowGroupTokens bounds a row group of a shard: the writer begins a new one once it holds this many tokens.
+const DefaultRowGroupTokens = 1 << 18
+
+// ShardMeta is the key-value metadata of a shard file.
+type ShardMeta struct {
+	Kind          string // KindLM
+	TokenizerHash string
+	TemplateHash  string // "" when no chat template was applied
+	// SequenceLength is the packing length in tokens.
+	SequenceLength   int
+	Packing          string
+	IsolateDocuments bool
+	Seed             uint64
+	Version          string // adaptflow's version
+}
+
+func (m ShardMeta) pairs() [][2]string {
+	return [][2]string{
+		{"schema_version", strconv.Itoa(SchemaVersion)}, {"kind", m.Kind}, {"tokenizer_hash", m.TokenizerHash}, {"template_hash", m.TemplateHash},
+		{"sequence_length", strconv.Itoa(m.SequenceLength)}, {"packing", m.Packing}, {"isolate_documents", strconv.FormatBool(m.IsolateDocuments)},
+		{"seed", strconv.FormatUint(m.Seed, 10)}, {"version", m.Version},
+	}
+}
+
+type shardSpan struct {
+	Start int32 `parquet:"start"`
+	End   int32 `parquet:"end"`
+}
+
+// shardRow gives the columns, their order and their types.
+type shardRow struct {
+	InputIDs  []int32     `parquet:"input_ids,list"`
+	Labels    []int32     `parquet:"labels,list"`
+	DocStarts []int32     `parquet:"doc_starts,list"`
+	DocIDs    []string    `parquet:"doc_ids,list"`
+	DocSpans  []shardSpan `parquet:"doc_spans,list"`
+	Sources   []string    `parquet:"sources,list"`
+	Key       *string     `parquet:"key,optional"`
+}
+
+// RowGroupInfo describes a row group of a shard.
+type RowGroupInfo struct {
+	Rows       int64 `json:"rows"`
+	Tokens     int64 `json:"tokens"`
+	Supervised int64 `json:"supervised"` // positions that a loss is taken on
+}
+
+// ShardInfo describes a finished shard file.
+type ShardInfo struct {
+	Path       string         `json:"path"`
+	Rows       int64          `json:"rows"`
+	Tokens     int64          `json:"tokens"`
+	Supervised int64          `json:"supervised"`
+	RowGroups  []RowGroupInfo `json:"row_groups"`
+	SHA256     string         `json:"sha256"`
+}
+
+// ShardWriter streams sequences into a Parquet shard. It holds one row group at most; its bytes depend on the sequences and metadata alone.
+type ShardWriter struct {
+	file  *storage.File
+	w     *parquet.GenericWriter[shardRow]
+	info  ShardInfo
+	group RowGroupInfo
+	// RowGroupTokens may be set before the first Write.
+	RowGroupTokens int64
+}
+
+// writerOptions are those of every Parquet file written here.
+func writerOptions() []parquet.WriterOption {
+	return []parquet.WriterOption{
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
+		parquet.CreatedBy("adaptflow", "", ""), parquet.DataPageVersion(1), parquet.PageBufferSize(256 << 10),
+		parquet.MaxRowsPerRowGroup(math.MaxInt32),
+	}
+}
+
+// CreateShard begins a shard file at path; nothing is visible there before Close.
+func CreateShard(path string, meta ShardMeta) (*ShardWriter, error) {
+	f, err := storage.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	opts := writerOptions()
+	for _, kv := range meta.pairs() {
+		opts = append(opts, parquet.KeyValueMetadata(kv[0], kv[1]))
+	}
+	return &ShardWriter{file: f, w: parquet.NewGenericWriter[shardRow](f, opts...), info: ShardInfo{Path: path}, RowGroupTokens: DefaultRowGroupTokens}, nil
+}
+
+// Write adds a sequence, which must be valid ([Sequence.Validate]).
+func (w *ShardWriter) Write(s *Sequence) error {
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("%s row %d: %w", w.info.Path, w.info.Rows+w.group.Rows, err)
+	}
+	row := shardRow{InputIDs: s.InputIDs, Labels: s.Labels, DocStarts: s.DocStarts, DocIDs: s.DocIDs, Sources: s.Sources}
+	row.DocSpans = make([]shardSpan, len(s.DocSpans))
+	for i, p := range s.DocSpans {
+		row.DocSpans[i] = shardSpan{p[0], p[1]}
+	}
+	if s.Key != "" {
+		row.Key = &s.Key
+	}
+	if _, err := w.w.Write([]shardRow{row}); err != nil {
+		return fmt.Errorf("%s: %w", w.info.Path, err)
+	}
+	w.group.Rows++
+	w.group.Tokens += int64(len(s.InputIDs))
+	w.group.Supervised += int64(s.Supervised())
+	if w.group.Tokens >= w.RowGroupTokens {
+		return w.flush()
+	}
+	return nil
+}
+
+func (w *ShardWriter) flush() error {
+	if w.group.Rows == 0 {
+		return nil
+	}
+	if err := w.w.Flush(); err != nil {
+		return fmt.Errorf("%s: %w", w.info.Path, err)
+	}
+	w.info.RowGroups = append(w.info.RowGroups, w.group)
+	w.info.Rows += w.group.Rows
+	w.info.Tokens += w.group.Tokens
+	w.info.Supervised += w.group.Supervised
+	w.group = RowGroupInfo{}
+	return nil
+}
+
+// Close finishes the file, makes it visible and describes it.
+func (w *ShardWriter) Close() (ShardInfo, error) {
+	defer w.file.Abort()
+	if err := w.flush(); err != nil {
+		return ShardInfo{}, err
+	}
+	if err := w.w.Close(); err != nil {
+		return ShardInfo{}, fmt.Errorf("%s: %w", w.info.Path, err)
+	}
+	if err := w.file.Commit(); err != nil {
+		return ShardInfo{}, err
+	}
+	var err error
+	w.info.SHA256, err = storage.SHA256File(w.info.Path)
+	return w.info, err
+}
+
+// Abort drops the file. After Close it does nothing.
+func (w *ShardWriter) Abort() { w.file.Abort() }
