@@ -1,0 +1,172 @@
+package safetensors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+)
+
+// Folder is the weights of a Hugging Face model folder: model.safetensors, or the shards that
+// model.safetensors.index.json names.
+type Folder struct {
+	dir   string
+	files []*File
+	where map[string]*File
+	names []string
+}
+
+// OpenDir opens the weights of a model folder. A shard that is missing, a tensor that is not where the index says and a
+// tensor that the index does not name are errors. Pickled weights are refused with advice.
+func OpenDir(dir string) (*Folder, error) {
+	d := &Folder{dir: dir, where: map[string]*File{}}
+	index := filepath.Join(dir, "model.safetensors.index.json")
+	raw, err := os.ReadFile(index)
+	switch {
+	case err == nil:
+		err = d.openShards(index, raw)
+	case errors.Is(err, fs.ErrNotExist):
+		err = d.openSingle()
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	for n := range d.where {
+		d.names = append(d.names, n)
+	}
+	sort.Strings(d.names)
+	return d, nil
+}
+
+func (d *Folder) openSingle() error {
+	path := filepath.Join(d.dir, "model.safetensors")
+	f, err := Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, pattern := range []string{"pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt"} {
+			if m, _ := filepath.Glob(filepath.Join(d.dir, pattern)); len(m) > 0 {
+				return fmt.Errorf("%s: pickled weights can run code when they are read and are not loaded: convert them in Python with "+
+					"AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR, safe_serialization=True)", m[0])
+			}
+		}
+		return fmt.Errorf("%s: no model.safetensors and no model.safetensors.index.json in this folder", d.dir)
+	}
+	if err != nil {
+		return err
+	}
+	d.files = []*File{f}
+	for _, n := range f.Names() {
+		d.where[n] = f
+	}
+	return nil
+}
+
+func (d *Folder) openShards(index string, raw []byte) error {
+	var doc struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return fmt.Errorf("%s: %w", index, err)
+	}
+	if len(doc.WeightMap) == 0 {
+		return fmt.Errorf("%s: no weight_map", index)
+	}
+	var shards []string
+	seen := map[string]*File{}
+	for _, file := range doc.WeightMap {
+		if _, ok := seen[file]; !ok {
+			seen[file] = nil
+			shards = append(shards, file)
+		}
+	}
+	sort.Strings(shards)
+	for _, file := range shards {
+		if file != filepath.Base(file) {
+			return fmt.Errorf("%s: shard %q lies outside the folder", index, file)
+		}
+		f, err := Open(filepath.Join(d.dir, file))
+		if err != nil {
+			return fmt.Errorf("%s names a shard that cannot be opened: %w", index, err)
+		}
+		d.files = append(d.files, f)
+		seen[file] = f
+		for _, n := range f.Names() {
+			if doc.WeightMap[n] != file {
+				return fmt.Errorf("%s: tensor %q is in %s, but the index puts it in %q", index, n, file, doc.WeightMap[n])
+			}
+			d.where[n] = f
+		}
+	}
+	for n, file := range doc.WeightMap {
+		if d.where[n] == nil {
+			return fmt.Errorf("%s: the index puts tensor %q in %s, which does not hold it", index, n, file)
+		}
+	}
+	return nil
+}
+
+// Files are the paths of the files, sorted.
+func (d *Folder) Files() []string {
+	var p []string
+	for _, f := range d.files {
+		p = append(p, f.path)
+	}
+	return p
+}
+
+// Names implements Source.
+func (d *Folder) Names() []string { return d.names }
+
+// Info implements Source.
+func (d *Folder) Info(name string) (Info, bool) {
+	if f := d.where[name]; f != nil {
+		return f.Info(name)
+	}
+	return Info{}, false
+}
+
+func (d *Folder) file(name string) (*File, error) {
+	if f := d.where[name]; f != nil {
+		return f, nil
+	}
+	return nil, fmt.Errorf("%s: no tensor %q", d.dir, name)
+}
+
+// Float32 implements Source.
+func (d *Folder) Float32(name string) ([]float32, error) {
+	f, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	return f.Float32(name)
+}
+
+// Int64 implements Source.
+func (d *Folder) Int64(name string) ([]int64, error) {
+	f, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	return f.Int64(name)
+}
+
+// Bytes implements Source.
+func (d *Folder) Bytes(name string) ([]byte, error) {
+	f, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	return f.Bytes(name)
+}
+
+// Close implements Source.
+func (d *Folder) Close() error {
+	var err error
+	for _, f := range d.files {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}

@@ -1,0 +1,147 @@
+package safetensors
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"sort"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// Tensor is a tensor to write: float32 values stored as DType F32, F16 or BF16, or raw bytes of any dtype.
+type Tensor struct {
+	Name  string
+	DType string
+	Shape []int
+	Data  []float32 // the values, when Raw is nil
+	Raw   []byte    // little-endian
+}
+
+// F32 is a float32 tensor.
+func F32(name string, data []float32, shape ...int) Tensor {
+	return Tensor{Name: name, DType: "F32", Shape: shape, Data: data}
+}
+
+// Write writes the tensors to path, by a temporary name. The order is that of the reference implementation: wider dtypes
+// first, then by name; so the bytes depend on the tensors and the metadata alone.
+func Write(path string, tensors []Tensor, metadata map[string]string) error {
+	ts := append([]Tensor(nil), tensors...)
+	sort.SliceStable(ts, func(i, j int) bool {
+		a, b := dtypeSize[ts[i].DType], dtypeSize[ts[j].DType]
+		if a != b {
+			return a > b
+		}
+		return ts[i].Name < ts[j].Name
+	})
+	head := []byte{'{'}
+	if metadata != nil {
+		m, err := json.Marshal(metadata)
+		if err != nil {
+			return err
+		}
+		head = append(append(head, `"__metadata__":`...), m...)
+	}
+	at := int64(0)
+	for i, t := range ts {
+		info := Info{DType: t.DType, Shape: t.Shape}
+		if info.Shape == nil {
+			info.Shape = []int{}
+		}
+		size := int64(info.Len()) * int64(dtypeSize[t.DType])
+		if dtypeSize[t.DType] == 0 || t.Raw == nil && len(t.Data) != info.Len() || t.Raw != nil && int64(len(t.Raw)) != size {
+			return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
+		}
+		if i > 0 && ts[i-1].Name == t.Name {
+			return fmt.Errorf("%s: tensor %q twice", path, t.Name)
+		}
+		info.Range = [2]int64{at, at + size}
+		at += size
+		name, _ := json.Marshal(t.Name)
+		body, _ := json.Marshal(info)
+		if len(head) > 1 {
+			head = append(head, ',')
+		}
+		head = append(append(append(head, name...), ':'), body...)
+	}
+	head = append(head, '}')
+	for len(head)%8 != 0 {
+		head = append(head, ' ')
+	}
+	f, err := storage.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriterSize(f, 1<<20)
+	var n [8]byte
+	binary.LittleEndian.PutUint64(n[:], uint64(len(head)))
+	w.Write(n[:])
+	w.Write(head)
+	for _, t := range ts {
+		if t.Raw != nil {
+			w.Write(t.Raw)
+			continue
+		}
+		for _, v := range t.Data {
+			switch t.DType {
+			case "F32":
+				binary.LittleEndian.PutUint32(n[:], math.Float32bits(v))
+				w.Write(n[:4])
+			case "BF16":
+				binary.LittleEndian.PutUint16(n[:], ToBF16(v))
+				w.Write(n[:2])
+			case "F16":
+				binary.LittleEndian.PutUint16(n[:], ToF16(v))
+				w.Write(n[:2])
+			default:
+				return fmt.Errorf("%s: tensor %q: float32 values cannot be written as %s", path, t.Name, t.DType)
+			}
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return f.Commit()
+}
+
+// ToBF16 rounds to the nearest bfloat16, ties to even.
+func ToBF16(v float32) uint16 {
+	b := math.Float32bits(v)
+	if v != v {
+		return uint16(b>>16) | 0x40
+	}
+	return uint16((b + 0x7fff + b>>16&1) >> 16)
+}
+
+// ToF16 rounds to the nearest IEEE half, ties to even; what is too large becomes infinite.
+func ToF16(v float32) uint16 {
+	b := math.Float32bits(v)
+	sign := uint16(b >> 16 & 0x8000)
+	b &= 0x7fffffff
+	switch {
+	case b > 0x7f800000: // NaN
+		return sign | 0x7e00
+	case b >= 0x477ff000: // rounds to 65536 or more
+		return sign | 0x7c00
+	case b < 0x38800000: // subnormal: the addition rounds the bits that do not fit
+		f := math.Float32frombits(b) + 0.5
+		return sign | uint16(math.Float32bits(f)-0x3f000000)
+	}
+	return sign | uint16((b-0x38000000+0xfff+b>>13&1)>>13)
+}
+
+// FromF16 is the float32 value of an IEEE half.
+func FromF16(h uint16) float32 {
+	sign, mag := uint32(h&0x8000)<<16, uint32(h&0x7fff)
+	switch {
+	case mag >= 0x7c00: // infinity or NaN
+		return math.Float32frombits(sign | 0x7f800000 | mag&0x3ff<<13)
+	case mag < 0x400: // zero or subnormal
+		f := float32(mag) * (1.0 / (1 << 24))
+		return math.Float32frombits(sign | math.Float32bits(f))
+	}
+	return math.Float32frombits(sign | mag<<13 + 0x38000000)
+}
