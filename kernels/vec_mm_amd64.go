@@ -1,0 +1,75 @@
+//go:build !noasm
+
+package kernels
+
+// mmCheck panics when an operand of mm is too short, as indexing it would.
+func mmCheck(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int) {
+	_ = a[(m-1)*ars+(k-1)*acs]
+	_ = b[(k-1)*ldb+n-1]
+	_ = c[(m-1)*ldc+n-1]
+}
+
+func mmEmpty(m, n, k int, c []float32, ldc int, acc bool) bool {
+	if m > 0 && n > 0 && k > 0 {
+		return false
+	}
+	if !acc && n > 0 {
+		for i := range m {
+			clear(c[i*ldc:][:n])
+		}
+	}
+	return true
+}
+
+func mul512(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, acc bool) {
+	if mmEmpty(m, n, k, c, ldc, acc) {
+		return
+	}
+	mmCheck(m, n, k, a, ars, acs, b, ldb, c, ldc)
+	add := 0
+	if acc {
+		add = 1
+	}
+	for j := 0; j < n; j += 64 {
+		mask := ^uint64(0)
+		if n-j < 64 {
+			mask = 1<<uint(n-j) - 1
+		}
+		mm512(m, k, &a[0], ars, acs, &b[j], ldb, &c[j], ldc, add, mask)
+	}
+}
+
+func mul256(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, acc bool) {
+	if mmEmpty(m, n, k, c, ldc, acc) {
+		return
+	}
+	mmCheck(m, n, k, a, ars, acs, b, ldb, c, ldc)
+	add := 0
+	if acc {
+		add = 1
+	}
+	j := 0
+	for ; j+16 <= n; j += 16 {
+		mm256(m, k, &a[0], ars, acs, &b[j], ldb, &c[j], ldc, add)
+	}
+	if j == n {
+		return
+	}
+	// The last columns, in copies sixteen wide.
+	buf := scratchOf((k + m) * 16)
+	bt, ct := buf.x[:k*16], buf.x[k*16:][:m*16]
+	clear(bt)
+	for p := range k {
+		copy(bt[p*16:], b[p*ldb+j:p*ldb+n])
+	}
+	if acc {
+		for i := range m {
+			copy(ct[i*16:], c[i*ldc+j:i*ldc+n])
+		}
+	}
+	mm256(m, k, &a[0], ars, acs, &bt[0], 16, &ct[0], 16, add)
+	for i := range m {
+		copy(c[i*ldc+j:i*ldc+n], ct[i*16:])
+	}
+	scratchPool.Put(buf)
+}
