@@ -1,0 +1,178 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/kernels"
+)
+
+// Config is what every family says of itself. The rest of config.json stays with the family that reads it.
+type Config struct {
+	ModelType    string // "llama"
+	Architecture string // "LlamaForCausalLM"
+	Vocab        int
+	Hidden       int
+	Layers       int
+	Heads        int
+	KVHeads      int
+	HeadDim      int
+	Intermediate int
+	MaxPositions int
+	Tied         bool  // the head's weight is the embedding's
+	BOS, PAD     int32 // token ids, -1 where config.json has none
+	EOS          []int32
+	DType        string // of the weights' file, as config.json says: "float16"; empty when it does not
+
+	raw map[string]json.RawMessage
+}
+
+// intOrList is a token id, a list of them, or null.
+type intOrList []int32
+
+func (l *intOrList) UnmarshalJSON(b []byte) error {
+	var one *int32
+	if json.Unmarshal(b, &one) == nil {
+		*l = nil
+		if one != nil {
+			*l = intOrList{*one}
+		}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]int32)(l))
+}
+
+// parseConfig reads the keys that all families share and finds the family.
+func parseConfig(raw []byte) (*Config, *family, error) {
+	var c struct {
+		Architectures []string  `json:"architectures"`
+		ModelType     string    `json:"model_type"`
+		Vocab         int       `json:"vocab_size"`
+		Tied          *bool     `json:"tie_word_embeddings"`
+		BOS           intOrList `json:"bos_token_id"`
+		EOS           intOrList `json:"eos_token_id"`
+		PAD           intOrList `json:"pad_token_id"`
+		DType         string    `json:"dtype"`
+		TorchDType    string    `json:"torch_dtype"`
+		Quantization  any       `json:"quantization_config"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, nil, fmt.Errorf("config.json: %w", err)
+	}
+	if c.Quantization != nil {
+		return nil, nil, fmt.Errorf("config.json: quantization_config: quantised checkpoints are not read; use the model's original weights")
+	}
+	cfg := &Config{ModelType: c.ModelType, Vocab: c.Vocab, Tied: c.Tied != nil && *c.Tied, BOS: first(c.BOS), PAD: first(c.PAD), EOS: c.EOS, DType: c.DType}
+	if cfg.DType == "" {
+		cfg.DType = c.TorchDType
+	}
+	if err := json.Unmarshal(raw, &cfg.raw); err != nil {
+		return nil, nil, fmt.Errorf("config.json: %w", err)
+	}
+	for i := range families {
+		f := &families[i]
+		if slices.Contains(c.Architectures, f.architecture) || len(c.Architectures) == 0 && c.ModelType == f.modelType {
+			cfg.Architecture = f.architecture
+			if c.Tied == nil {
+				cfg.Tied = f.tied
+			}
+			if c.Vocab <= 0 {
+				return nil, nil, fmt.Errorf("config.json: vocab_size is %d", c.Vocab)
+			}
+			return cfg, f, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("config.json: architecture %s (model_type %q) is not supported; supported are %s",
+		strings.Join(c.Architectures, ", "), c.ModelType, strings.Join(Architectures(), ", "))
+}
+
+func first(l intOrList) int32 {
+	if len(l) == 0 {
+		return -1
+	}
+	return l[0]
+}
+
+// read decodes one key of config.json into dst and says whether it is there and not null.
+func (c *Config) read(key string, dst any) (bool, error) {
+	raw, ok := c.raw[key]
+	if !ok || string(raw) == "null" {
+		return false, nil
+	}
+	if err := json.Unmarshal(raw, dst); err != nil {
+		return false, fmt.Errorf("config.json: %s: %w", key, err)
+	}
+	return true, nil
+}
+
+// field is one key that a family reads. need says that the key must be there, unless the destination has a default.
+type field struct {
+	key  string
+	dst  any
+	need bool
+}
+
+func (c *Config) fields(fs ...field) error {
+	for _, f := range fs {
+		ok, err := c.read(f.key, f.dst)
+		if err != nil {
+			return err
+		}
+		if !ok && f.need {
+			return fmt.Errorf("config.json: no %s", f.key)
+		}
+	}
+	return nil
+}
+
+// only fails when key has another value than those that the family implements; the first is what an absent key means.
+func (c *Config) only(key string, allowed ...any) error {
+	var v any
+	ok, err := c.read(key, &v)
+	if err != nil || !ok {
+		return err
+	}
+	for _, a := range allowed {
+		if v == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("config.json: %s: %v is not supported (supported: %v)", key, v, allowed)
+}
+
+// check verifies what every family needs of its sizes.
+func (c *Config) check() error {
+	for _, v := range []struct {
+		name string
+		n    int
+	}{{"hidden size", c.Hidden}, {"number of layers", c.Layers}, {"number of attention heads", c.Heads}, {"number of key/value heads", c.KVHeads},
+		{"head size", c.HeadDim}, {"intermediate size", c.Intermediate}, {"number of positions", c.MaxPositions}} {
+		if v.n <= 0 || v.n > 1<<28 {
+			return fmt.Errorf("config.json: the %s is %d", v.name, v.n)
+		}
+	}
+	if c.Heads%c.KVHeads != 0 {
+		return fmt.Errorf("config.json: %d attention heads do not share %d key/value heads evenly", c.Heads, c.KVHeads)
+	}
+	return nil
+}
+
+// activations are the names of transformers' ACT2FN that the kernels have.
+var activations = map[string]kernels.Act{
+	"silu": kernels.SiLU, "swish": kernels.SiLU, "gelu": kernels.GELU, "gelu_new": kernels.GELUTanh,
+	"gelu_pytorch_tanh": kernels.GELUTanh, "relu": kernels.ReLU,
+}
+
+func activation(key, name string) (kernels.Act, error) {
+	if a, ok := activations[name]; ok {
+		return a, nil
+	}
+	names := make([]string, 0, len(activations))
+	for n := range activations {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return 0, fmt.Errorf("config.json: %s: %q is not supported (supported: %s)", key, name, strings.Join(names, ", "))
+}

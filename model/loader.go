@@ -1,0 +1,153 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/quant"
+)
+
+// loader gives a family its weights by Hugging Face name, from a folder or at random, and notes what was used, so that a
+// missing, extra or mis-shaped tensor is an error.
+type loader struct {
+	src    safetensors.Source // nil for random weights
+	seed   uint64
+	prefix string // names in the file may lack it ("transformer." of GPT-2)
+	used   map[string]bool
+	params int64
+	bytes  int64
+	err    error
+	stored map[string]Stored
+}
+
+// Stored says how a weight lies in the model's files.
+type Stored struct {
+	Name       string // tensor name in the file
+	Shape      []int
+	DType      string
+	Transposed bool // [in, out]: Conv1D of GPT-2
+}
+
+func (l *loader) fail(format string, a ...any) {
+	if l.err == nil {
+		l.err = fmt.Errorf(format, a...)
+	}
+}
+
+// tensor reads one tensor of the given shape. module is the name that the rest of the program uses.
+func (l *loader) tensor(module string, shape ...int) []float32 {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	l.params += int64(n)
+	if l.err != nil {
+		return nil
+	}
+	if l.src == nil {
+		x := make([]float32, n)
+		switch {
+		case strings.HasSuffix(module, ".bias"):
+		case len(shape) == 1:
+			for i := range x {
+				x[i] = 1
+			}
+		default:
+			philox.NewKey(l.seed, "weights", module).FillNormal(x, 0, 0.02)
+		}
+		l.stored[module] = Stored{Name: module, Shape: shape, DType: "F32"}
+		return x
+	}
+	name := module
+	info, ok := l.src.Info(name)
+	if !ok && l.prefix != "" {
+		name = strings.TrimPrefix(module, l.prefix)
+		info, ok = l.src.Info(name)
+	}
+	if !ok {
+		l.fail("the weights have no tensor %q, which config.json calls for", module)
+		return nil
+	}
+	if !slices.Equal(info.Shape, shape) {
+		l.fail("tensor %q has shape %v, but config.json calls for %v", name, info.Shape, shape)
+		return nil
+	}
+	x, err := l.src.Float32(name)
+	if err != nil {
+		l.fail("%w", err)
+		return nil
+	}
+	for i, v := range x {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			l.fail("tensor %q holds %v at value %d: the weights are damaged", name, v, i)
+			return nil
+		}
+	}
+	l.used[name] = true
+	l.stored[module] = Stored{Name: name, Shape: shape, DType: info.DType}
+	return x
+}
+
+// vector reads a 1-dimensional tensor.
+func (l *loader) vector(module string, n int) []float32 {
+	x := l.tensor(module, n)
+	l.bytes += int64(4 * n)
+	return x
+}
+
+// matrix reads module.weight as a packed weight [out, in]; transposed says that the file stores [in, out].
+func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weight {
+	rs, cs, shape := in, 1, []int{out, in}
+	if transposed {
+		rs, cs, shape = 1, out, []int{in, out}
+	}
+	x := l.tensor(module+".weight", shape...)
+	if l.err != nil {
+		return nil
+	}
+	if transposed {
+		s := l.stored[module+".weight"]
+		s.Transposed = true
+		l.stored[module+".weight"] = s
+	}
+	w := quant.NewF32(out, in, x, rs, cs)
+	l.bytes += w.Bytes()
+	return w
+}
+
+// linear is a frozen projection of a family.
+type linear struct {
+	w       quant.Weight
+	bias    []float32
+	in, out int
+	conv    bool
+}
+
+// linear reads a projection.
+func (l *loader) linear(module string, out, in int, bias, conv bool) linear {
+	p := linear{w: l.matrix(module, out, in, conv), in: in, out: out, conv: conv}
+	if bias {
+		p.bias = l.vector(module+".bias", out)
+	}
+	return p
+}
+
+// done fails when the file holds a tensor that nothing used. ignore says which may be there without use.
+func (l *loader) done(ignore func(name string) bool) error {
+	if l.err != nil {
+		return l.err
+	}
+	if l.src == nil {
+		return nil
+	}
+	for _, n := range l.src.Names() {
+		if !l.used[n] && !ignore(n) {
+			return fmt.Errorf("the weights hold a tensor %q that config.json does not call for: the two do not belong together", n)
+		}
+	}
+	return nil
+}

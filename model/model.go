@@ -1,0 +1,171 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// family is a row of the table of model families.
+type family struct {
+	architecture string // of config.json
+	modelType    string
+	tied         bool   // tie_word_embeddings where config.json does not say
+	prefix       string // module prefix that files may lack
+	// open reads the family's configuration and its weights.
+	open func(c *Config, l *loader) (nn.Wiring, error)
+	// ignore names tensors of genuine files that are no weights.
+	ignore func(name string) bool
+}
+
+// families is the table of what can be loaded. Adding a family is a file and a row here.
+var families = []family{
+	{architecture: "LlamaForCausalLM", modelType: "llama", open: openLlama, ignore: rotaryBuffer},
+	{architecture: "Qwen2ForCausalLM", modelType: "qwen2", open: openQwen2, ignore: rotaryBuffer},
+	{architecture: "GPT2LMHeadModel", modelType: "gpt2", tied: true, prefix: "transformer.", open: openGPT2, ignore: gpt2Buffer},
+}
+
+// Architectures lists the supported values of config.json's architectures, sorted.
+func Architectures() []string {
+	var names []string
+	for _, f := range families {
+		names = append(names, f.architecture)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Model is a frozen base model: its configuration, its weights and the wiring of its forward pass. It may be used by
+// several programs at once.
+type Model struct {
+	Config Config
+	dir    string
+	wiring nn.Wiring
+	params int64
+	bytes  int64
+	stored map[string]Stored
+	hash   string
+}
+
+// Load reads the Hugging Face folder dir: config.json and safetensors weights, one file or shards.
+func Load(dir string) (*Model, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s is no model folder: it has no config.json", dir)
+		}
+		return nil, err
+	}
+	cfg, fam, err := parseConfig(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	src, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	m, err := open(cfg, fam, &loader{src: src, prefix: fam.prefix})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	m.dir = dir
+	return m, nil
+}
+
+// FromConfig makes a model of the shape of a config.json with random weights, for measurements.
+func FromConfig(raw []byte, seed uint64) (*Model, error) {
+	cfg, fam, err := parseConfig(raw)
+	if err != nil {
+		return nil, err
+	}
+	return open(cfg, fam, &loader{seed: seed})
+}
+
+func open(cfg *Config, fam *family, l *loader) (*Model, error) {
+	l.used, l.stored = map[string]bool{}, map[string]Stored{}
+	w, err := fam.open(cfg, l)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.done(fam.ignore); err != nil {
+		return nil, err
+	}
+	return &Model{Config: *cfg, wiring: w, params: l.params, bytes: l.bytes, stored: l.stored}, nil
+}
+
+// Wire implements nn.Wiring.
+func (m *Model) Wire(b *nn.Builder) { m.wiring.Wire(b) }
+
+// Dir is the folder that the model was loaded from, empty for a random one.
+func (m *Model) Dir() string { return m.dir }
+
+// ParamCount is the number of weights, a tied one counted once.
+func (m *Model) ParamCount() int64 { return m.params }
+
+// Bytes is the memory of the weights.
+func (m *Model) Bytes() int64 { return m.bytes }
+
+// Stored says how the parameter name ("model.layers.0.mlp.up_proj.weight") lies in the model's files.
+func (m *Model) Stored(name string) (Stored, bool) {
+	s, ok := m.stored[name]
+	return s, ok
+}
+
+// Tensor reads a parameter again from the model's files, float32 in the layout in which it is stored.
+func (m *Model) Tensor(name string) ([]float32, error) {
+	s, ok := m.stored[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: no parameter %q", m.dir, name)
+	}
+	src, err := safetensors.OpenDir(m.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	return src.Float32(s.Name)
+}
+
+// Hash is the SHA-256 of config.json and the weight files, in hexadecimal: what a checkpoint is bound to.
+func (m *Model) Hash() (string, error) {
+	if m.hash != "" {
+		return m.hash, nil
+	}
+	src, err := safetensors.OpenDir(m.dir)
+	if err != nil {
+		return "", err
+	}
+	defer src.Close()
+	h := sha256.New()
+	for _, p := range append([]string{filepath.Join(m.dir, "config.json")}, src.Files()...) {
+		f, err := os.Open(p)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s\x00", filepath.Base(p))
+		_, err = io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	m.hash = hex.EncodeToString(h.Sum(nil))
+	return m.hash, nil
+}
+
+func rotaryBuffer(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }
+
+// site applies a frozen projection at a module path.
+func (p linear) site(b *nn.Builder, module string, layer int, x nn.Ref) nn.Ref {
+	return b.Site(nn.KindLinear, module, layer, &nn.Linear{W: p.w, Bias: p.bias, In: p.in, Out: p.out, Transposed: p.conv}, x)
+}
