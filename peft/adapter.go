@@ -1,0 +1,215 @@
+package peft
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// Adapter is a method attached to the sites of one base model. It is an nn.Adapter, to compile programs with.
+type Adapter struct {
+	Method
+	env    Env
+	sites  []nn.Site
+	loaded map[string][]float32 // by parameter name, of an opened folder
+	dir    string
+}
+
+// settled is what the package's methods have beside Method: the common fields and the fields they do not implement.
+type settled interface{ common() *Common }
+
+// New makes an adapter of the type peftType ("LORA", in any case) with HF's field names in config and attaches it to
+// the sites. Fields that config does not name have HF's defaults.
+func New(peftType string, config map[string]any, sites []nn.Site, env Env) (*Adapter, error) {
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("peft: %s: the configuration cannot be encoded: %w", peftType, err)
+	}
+	if config == nil {
+		raw = []byte("{}")
+	}
+	return build(peftType, raw, sites, env)
+}
+
+func build(peftType string, raw []byte, sites []nn.Site, env Env) (*Adapter, error) {
+	row, err := find(peftType)
+	if err != nil {
+		return nil, err
+	}
+	m := row.New()
+	if err := decodeConfig(row.Type, raw, m.Config(), unusedOf(m)); err != nil {
+		return nil, err
+	}
+	c := m.(settled).common()
+	if !strings.EqualFold(c.PeftType, row.Type) {
+		return nil, fmt.Errorf("peft: the method is %s, but its configuration says peft_type %q", row.Type, c.PeftType)
+	}
+	if c.TaskType != nil && *c.TaskType != "CAUSAL_LM" {
+		return nil, fmt.Errorf("peft: %s: task_type %q: adaptflow adapts causal language models, task_type CAUSAL_LM", row.Type, *c.TaskType)
+	}
+	c.PeftType = row.Type
+	if !env.Tied {
+		env.Tied = sharedHead(sites)
+	}
+	if err := m.Attach(sites, env); err != nil {
+		return nil, err
+	}
+	if err := checkParams(m); err != nil {
+		return nil, err
+	}
+	return &Adapter{Method: m, env: env, sites: sites}, nil
+}
+
+func unusedOf(m Method) map[string]any {
+	if u, ok := m.(interface{ unused() map[string]any }); ok {
+		return u.unused()
+	}
+	return nil
+}
+
+// sharedHead says whether the head and the embedding hold the same weight.
+func sharedHead(sites []nn.Site) bool {
+	var e *nn.Embedding
+	for _, s := range sites {
+		switch o := s.Op.(type) {
+		case *nn.Embedding:
+			if e == nil {
+				e = o
+			}
+		case *nn.Head:
+			return e != nil && o.W != nil && e.W == o.W
+		}
+	}
+	return false
+}
+
+// checkParams makes sure that names and keys are unique.
+func checkParams(m Method) error {
+	names, keys := map[string]bool{}, map[string]bool{}
+	for _, p := range m.Params() {
+		if names[p.Name] || keys[p.Key] {
+			return fmt.Errorf("peft: %s: two settings of the configuration train %s; name the module in only one of target_modules, "+
+				"modules_to_save, trainable_token_indices and bias", m.Type(), p.Key)
+		}
+		names[p.Name], keys[p.Key] = true, true
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("peft: %s: the configuration trains nothing", m.Type())
+	}
+	return nil
+}
+
+// Trainable is the number of trainable values of one slot.
+func (a *Adapter) Trainable() int {
+	n := 0
+	for _, p := range a.Params() {
+		n += p.Size()
+	}
+	return n
+}
+
+// TargetedModules lists the full names of the adapted modules.
+func (a *Adapter) TargetedModules() []string { return a.Targets() }
+
+// StateNames maps each parameter's name to its key in adapter_model.safetensors.
+func (a *Adapter) StateNames() map[string]string {
+	m := make(map[string]string, len(a.Params()))
+	for _, p := range a.Params() {
+		m[p.Name] = p.Key
+	}
+	return m
+}
+
+// Values reads one slot of the adapter's parameter out of params. It fails when no program with this adapter has made
+// the parameter yet, or when it has another shape.
+func (a *Adapter) values(params *nn.Params, p *Param, slot int) ([]float32, error) {
+	q := params.Get(p.Name)
+	switch {
+	case q == nil:
+		return nil, fmt.Errorf("peft: parameter %s does not exist; compile a program with the adapter first", p.Name)
+	case q.Rows != p.Rows || q.Cols != p.Cols:
+		return nil, fmt.Errorf("peft: parameter %s is [%d, %d], the adapter's is [%d, %d]", p.Name, q.Rows, q.Cols, p.Rows, p.Cols)
+	case slot < 0 || slot >= q.Slots:
+		return nil, fmt.Errorf("peft: slot %d of parameter %s, which has %d", slot, p.Name, q.Slots)
+	}
+	return q.Slot(slot), nil
+}
+
+// Load copies the values of an opened folder into every slot of params, whose parameters a program compiled with the
+// adapter has made. Parameters that are new to params start from them in any case; Load is for those that are not.
+func (a *Adapter) Load(params *nn.Params) error {
+	for i := range params.Slots() {
+		if err := a.LoadSlot(params, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LoadSlot copies the values of an opened folder into one slot of params.
+func (a *Adapter) LoadSlot(params *nn.Params, slot int) error {
+	if a.loaded == nil {
+		return fmt.Errorf("peft: Load needs an adapter that was opened from a folder")
+	}
+	for _, p := range a.Params() {
+		dst, err := a.values(params, p, slot)
+		if err != nil {
+			return err
+		}
+		copy(dst, a.loaded[p.Name])
+	}
+	return nil
+}
+
+// Initial fills one slot of params with the adapter's starting values.
+func (a *Adapter) Initial(params *nn.Params, slot int) error {
+	for _, p := range a.Params() {
+		dst, err := a.values(params, p, slot)
+		if err != nil {
+			return err
+		}
+		clear(dst)
+		p.Init(dst)
+	}
+	return nil
+}
+
+// Merge returns the tensors of the base that the adapter in a slot of params changes, by HF tensor name, in the layout
+// in which the base stores them. base returns a tensor of the base by that name; nil takes the weights of the sites.
+// Methods that cannot be merged, and adapters that a tied model cannot hold, are errors.
+func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error)) (map[string][]float32, error) {
+	m, ok := a.Method.(Merger)
+	if !ok {
+		return nil, fmt.Errorf("peft: a %s adapter cannot be merged into the base model", a.Type())
+	}
+	if base == nil {
+		base = a.baseTensor
+	}
+	values := map[string][]float32{}
+	for _, p := range a.Params() {
+		v, err := a.values(params, p, slot)
+		if err != nil {
+			return nil, err
+		}
+		values[p.Name] = v
+	}
+	return m.Merge(func(name string) []float32 {
+		v, ok := values[name]
+		if !ok {
+			panic("peft: " + a.Type() + " has no parameter " + name)
+		}
+		return v
+	}, base)
+}
+
+// baseTensor reads a weight from the sites' ops.
+func (a *Adapter) baseTensor(tensor string) ([]float32, error) {
+	for _, s := range weighted(a.sites) {
+		if l, _ := layoutOf(s.Op); s.Name+".weight" == tensor {
+			return l.weight(), nil
+		}
+	}
+	return nil, fmt.Errorf("peft: the base model has no tensor %s", tensor)
+}

@@ -1,0 +1,315 @@
+package peft
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// peftVersion is the version of HF PEFT whose formats this package follows.
+const peftVersion = "0.21.2"
+
+// Common are the fields that every HF configuration has.
+type Common struct {
+	PeftType      string  `json:"peft_type"`
+	TaskType      *string `json:"task_type"`
+	BaseModel     *string `json:"base_model_name_or_path"`
+	Revision      *string `json:"revision"`
+	PeftVersion   string  `json:"peft_version"`
+	InferenceMode bool    `json:"inference_mode"`
+}
+
+// commonUnused are HF's common fields that only their default value is accepted for.
+var commonUnused = map[string]any{"auto_mapping": nil}
+
+// decodeConfig decodes a configuration into cfg, a pointer to a struct that holds HF's defaults. unused are HF's fields
+// that are known but not implemented, with their defaults; a key that begins with "-" is accepted but never written.
+func decodeConfig(what string, raw []byte, cfg any, unused map[string]any) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return fmt.Errorf("peft: %s: the configuration is no JSON object: %w", what, err)
+	}
+	targets := map[string]reflect.Value{}
+	collect(reflect.ValueOf(cfg).Elem(), targets)
+	known := map[string]any{}
+	for _, m := range []map[string]any{commonUnused, unused} {
+		for k, v := range m {
+			known[strings.TrimPrefix(k, "-")] = v
+		}
+	}
+	for _, name := range sortedKeys(fields) {
+		if f, ok := targets[name]; ok {
+			d := json.NewDecoder(bytes.NewReader(fields[name]))
+			if err := d.Decode(f.Addr().Interface()); err != nil {
+				return fmt.Errorf("peft: %s: field %s = %s: %w", what, name, fields[name], err)
+			}
+			continue
+		}
+		def, ok := known[name]
+		if !ok {
+			names := append(sortedKeys(targets), sortedKeys(known)...)
+			return fmt.Errorf("peft: %s: unknown field %q; the nearest known one is %q", what, name, nearest(name, names))
+		}
+		var v any
+		if err := json.Unmarshal(fields[name], &v); err != nil {
+			return fmt.Errorf("peft: %s: field %s: %w", what, name, err)
+		}
+		if !empty(v) && !reflect.DeepEqual(v, def) {
+			return fmt.Errorf("peft: %s: field %s = %s is Hugging Face PEFT's, but adaptflow does not have it; remove it or use its default %s",
+				what, name, fields[name], encode(def, ""))
+		}
+	}
+	return nil
+}
+
+// empty says whether a value is one that switches a feature off.
+func empty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case map[string]any:
+		return len(v) == 0
+	case []any:
+		return len(v) == 0
+	}
+	return false
+}
+
+func collect(v reflect.Value, out map[string]reflect.Value) {
+	t := v.Type()
+	for i := range t.NumField() {
+		if t.Field(i).Anonymous {
+			collect(v.Field(i), out)
+		} else if tag := t.Field(i).Tag.Get("json"); tag != "" {
+			out[tag] = v.Field(i)
+		}
+	}
+}
+
+// encodeConfig writes a configuration as HF does: all fields, sorted, indented by two spaces, ASCII.
+func encodeConfig(cfg any, unused map[string]any) []byte {
+	all := map[string]any{}
+	targets := map[string]reflect.Value{}
+	collect(reflect.ValueOf(cfg).Elem(), targets)
+	for k, v := range targets {
+		all[k] = v.Interface()
+	}
+	for _, m := range []map[string]any{commonUnused, unused} {
+		for k, v := range m {
+			if !strings.HasPrefix(k, "-") {
+				all[k] = v
+			}
+		}
+	}
+	return encode(all, "  ")
+}
+
+func encode(v any, indent string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("peft: a configuration that cannot be encoded: %v", err))
+	}
+	var out bytes.Buffer
+	for _, r := range strings.TrimRight(b.String(), "\n") {
+		switch {
+		case r < 0x80:
+			out.WriteByte(byte(r))
+		case r > 0xFFFF:
+			r -= 0x10000
+			fmt.Fprintf(&out, "\\u%04x\\u%04x", 0xD800+(r>>10), 0xDC00+(r&0x3FF))
+		default:
+			fmt.Fprintf(&out, "\\u%04x", r)
+		}
+	}
+	return out.Bytes()
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// nearest returns the name with the smallest edit distance to s, the first of equals in the order of the alphabet.
+func nearest(s string, names []string) string {
+	best, at := 1<<30, ""
+	sort.Strings(names)
+	for _, n := range names {
+		if d := editDistance(s, n); d < best {
+			best, at = d, n
+		}
+	}
+	return at
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diag, row[j+1] = row[j+1], min(diag+cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// Names is a list of module names, one regular expression, or nothing.
+type Names struct {
+	Pattern string
+	List    []string
+}
+
+// Set says whether there is a list or a pattern.
+func (n Names) Set() bool { return n.Pattern != "" || n.List != nil }
+
+// MarshalJSON writes a string, a list or null.
+func (n Names) MarshalJSON() ([]byte, error) {
+	if n.Pattern != "" {
+		return encode(n.Pattern, ""), nil
+	}
+	return encode(n.List, ""), nil
+}
+
+// UnmarshalJSON reads a string, a list or null.
+func (n *Names) UnmarshalJSON(b []byte) error {
+	*n = Names{}
+	if len(b) > 0 && b[0] == '"' {
+		return json.Unmarshal(b, &n.Pattern)
+	}
+	if err := json.Unmarshal(b, &n.List); err != nil {
+		return fmt.Errorf("want a string or a list of strings")
+	}
+	return nil
+}
+
+// Ints is a list of integers, one integer, or nothing.
+type Ints struct {
+	One  bool // written as a single integer
+	List []int
+}
+
+// MarshalJSON writes an integer, a list or null.
+func (n Ints) MarshalJSON() ([]byte, error) {
+	if n.One {
+		return encode(n.List[0], ""), nil
+	}
+	return encode(n.List, ""), nil
+}
+
+// UnmarshalJSON reads an integer, a list or null.
+func (n *Ints) UnmarshalJSON(b []byte) error {
+	*n = Ints{}
+	var one int
+	if string(b) != "null" && json.Unmarshal(b, &one) == nil {
+		*n = Ints{One: true, List: []int{one}}
+		return nil
+	}
+	if err := json.Unmarshal(b, &n.List); err != nil {
+		return fmt.Errorf("want an integer or a list of integers")
+	}
+	return nil
+}
+
+// Float is a number that is written with a decimal point, as Python writes a float.
+type Float float64
+
+// MarshalJSON writes 0 as 0.0.
+func (f Float) MarshalJSON() ([]byte, error) {
+	s := strconv.FormatFloat(float64(f), 'g', -1, 64)
+	if !strings.ContainsAny(s, ".e") {
+		s += ".0"
+	}
+	return []byte(s), nil
+}
+
+// Pattern is one entry of a rank_pattern or alpha_pattern.
+type Pattern struct {
+	Key   string
+	Value float64
+}
+
+// Patterns are the entries in the order of the file, in which HF tries them.
+type Patterns []Pattern
+
+// MarshalJSON writes an object, keys sorted as HF writes them.
+func (p Patterns) MarshalJSON() ([]byte, error) {
+	m := map[string]float64{}
+	for _, e := range p {
+		m[e.Key] = e.Value
+	}
+	return encode(m, ""), nil
+}
+
+// UnmarshalJSON reads an object of numbers, or null.
+func (p *Patterns) UnmarshalJSON(b []byte) error {
+	*p = nil
+	d := json.NewDecoder(bytes.NewReader(b))
+	t, err := d.Token()
+	if err != nil || t == nil {
+		return err
+	}
+	if t != json.Delim('{') {
+		return fmt.Errorf("want an object of module names and numbers")
+	}
+	for d.More() {
+		k, err := d.Token()
+		if err != nil {
+			return err
+		}
+		e := Pattern{Key: k.(string)}
+		if err := d.Decode(&e.Value); err != nil {
+			return fmt.Errorf("%q: %w", e.Key, err)
+		}
+		*p = append(*p, e)
+	}
+	return nil
+}
+
+// Tokens are the trainable rows of embeddings: a list for the input embedding, or lists by module name.
+type Tokens struct {
+	List     []int
+	ByModule map[string][]int
+}
+
+// Set says whether any are named.
+func (t Tokens) Set() bool { return t.List != nil || t.ByModule != nil }
+
+// MarshalJSON writes a list, an object or null.
+func (t Tokens) MarshalJSON() ([]byte, error) {
+	if t.ByModule != nil {
+		return encode(t.ByModule, ""), nil
+	}
+	return encode(t.List, ""), nil
+}
+
+// UnmarshalJSON reads a list, an object or null.
+func (t *Tokens) UnmarshalJSON(b []byte) error {
+	*t = Tokens{}
+	if len(b) > 0 && b[0] == '{' {
+		return json.Unmarshal(b, &t.ByModule)
+	}
+	if err := json.Unmarshal(b, &t.List); err != nil {
+		return fmt.Errorf("want a list of token ids, or an object of lists by module name")
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package peft
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// The files of an adapter folder.
+const (
+	ConfigFile = "adapter_config.json"
+	TensorFile = "adapter_model.safetensors"
+	CardFile   = "README.md"
+	pickleFile = "adapter_model.bin"
+)
+
+// Open reads an adapter folder in HF's format and attaches it to the sites. A missing, extra or mis-shaped tensor, a value
+// that is not finite, and a base embedding that is not this model's are errors naming the tensor.
+func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
+	raw, err := storage.ReadFile(storage.Join(dir, ConfigFile))
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("peft: %s is no adapter folder: it has no %s: %w", dir, ConfigFile, err)
+		}
+		return nil, fmt.Errorf("peft: %w", err)
+	}
+	var head struct {
+		PeftType string  `json:"peft_type"`
+		Base     *string `json:"base_model_name_or_path"`
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return nil, fmt.Errorf("peft: %s: %w", storage.Join(dir, ConfigFile), err)
+	}
+	if head.PeftType == "" {
+		return nil, fmt.Errorf("peft: %s names no peft_type", storage.Join(dir, ConfigFile))
+	}
+	a, err := build(head.PeftType, raw, sites, env)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w%s", dir, err, madeFor(head.Base, env))
+	}
+	a.dir = dir
+	if err := a.read(storage.Join(dir, TensorFile)); err != nil {
+		return nil, fmt.Errorf("%w%s", err, madeFor(head.Base, env))
+	}
+	return a, nil
+}
+
+// madeFor is a hint for errors: the base that the adapter names, when it is not this one.
+func madeFor(base *string, env Env) string {
+	if base == nil || env.BaseModel == "" || *base == env.BaseModel {
+		return ""
+	}
+	return fmt.Sprintf(" (the adapter was made for base model %q, this one is %q)", *base, env.BaseModel)
+}
+
+// read loads the tensors and checks them against what the adapter has.
+func (a *Adapter) read(path string) error {
+	if ok, err := storage.Exists(path); err != nil {
+		return fmt.Errorf("peft: %w", err)
+	} else if !ok {
+		pickle := storage.Join(filepath.Dir(path), pickleFile)
+		if ok, _ := storage.Exists(pickle); ok {
+			return fmt.Errorf("peft: %s is a pickle, which can run code when it is read; convert it: "+
+				"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('%s', weights_only=True), '%s', metadata={'format': 'pt'})\"",
+				pickle, pickleFile, TensorFile)
+		}
+		return fmt.Errorf("peft: %s does not exist", path)
+	}
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return fmt.Errorf("peft: %w", err)
+	}
+	defer f.Close()
+	a.loaded = map[string][]float32{}
+	known := map[string]bool{}
+	for _, p := range a.Params() {
+		v, err := tensor(f, path, p.Key, p.Shape)
+		if err != nil {
+			return err
+		}
+		known[p.Key] = true
+		a.loaded[p.Name] = v
+		p.Init = func(d []float32) { copy(d, v) }
+	}
+	for _, z := range a.Frozen() {
+		known[z.Key] = true
+		info, ok := f.Info(z.Key)
+		if !ok {
+			continue // HF writes it only with save_embedding_layers
+		}
+		v, err := tensor(f, path, z.Key, z.Shape)
+		if err != nil {
+			return err
+		}
+		tol := 0.0
+		if info.DType != "F32" {
+			tol = 1.0 / 128
+		}
+		for i, b := range z.Values() {
+			if d := math.Abs(float64(v[i] - b)); d > tol*math.Abs(float64(b)) {
+				return fmt.Errorf("peft: %s: tensor %q differs from the base model's at value %d (%g and %g): "+
+					"the adapter belongs to another base model, or to one whose embeddings were changed", path, z.Key, i, v[i], b)
+			}
+		}
+	}
+	for _, name := range f.Names() {
+		if !known[name] {
+			return fmt.Errorf("peft: %s: tensor %q has no place in this adapter; the nearest that has one is %q", path, name, nearest(name, sortedKeys(known)))
+		}
+	}
+	return nil
+}
+
+func tensor(f *safetensors.File, path, key string, shape []int) ([]float32, error) {
+	info, ok := f.Info(key)
+	if !ok {
+		return nil, fmt.Errorf("peft: %s: tensor %q is missing; the nearest there is %q", path, key, nearest(key, slices.Clone(f.Names())))
+	}
+	if !slices.Equal(info.Shape, shape) {
+		return nil, fmt.Errorf("peft: %s: tensor %q has the shape %v, the configuration and the base model want %v", path, key, info.Shape, shape)
+	}
+	v, err := f.Float32(key)
+	if err != nil {
+		return nil, fmt.Errorf("peft: %w", err)
+	}
+	for i, x := range v {
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			return nil, fmt.Errorf("peft: %s: tensor %q has the value %g at %d", path, key, x, i)
+		}
+	}
+	return v, nil
+}
+
+// ConfigJSON is the adapter_config.json that Save writes.
+func (a *Adapter) ConfigJSON() []byte {
+	c := a.Method.(settled).common()
+	saved := *c
+	defer func() { *c = saved }()
+	c.InferenceMode, c.PeftVersion = true, peftVersion
+	if a.env.BaseModel != "" {
+		c.BaseModel = &a.env.BaseModel
+	}
+	if a.env.Revision != "" {
+		c.Revision = &a.env.Revision
+	}
+	if c.TaskType == nil {
+		t := "CAUSAL_LM"
+		c.TaskType = &t
+	}
+	return encodeConfig(a.Config(), unusedOf(a.Method))
+}
+
+// Save writes one slot of params as an adapter folder that HF PEFT loads: adapter_config.json, adapter_model.safetensors
+// and the model card README.md. On a local disk the folder appears whole: it is written beside dir and renamed, and a folder that
+// was there is replaced when it is an adapter folder, refused otherwise. On an object store the configuration is
+// written last. The bytes depend on the configuration, the values and the card alone.
+func (a *Adapter) Save(dir string, params *nn.Params, slot int, card Card) error {
+	var ts []safetensors.Tensor
+	for _, p := range a.Params() {
+		v, err := a.values(params, p, slot)
+		if err != nil {
+			return err
+		}
+		for i, x := range v {
+			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+				return fmt.Errorf("peft: parameter %s has the value %g at %d; the training has diverged, nothing was written to %s", p.Name, x, i, dir)
+			}
+		}
+		ts = append(ts, safetensors.F32(p.Key, v, p.Shape...))
+	}
+	for _, z := range a.Frozen() {
+		ts = append(ts, safetensors.F32(z.Key, z.Values(), z.Shape...))
+	}
+	write := func(to string) error {
+		if err := storage.MkdirAll(to); err != nil {
+			return err
+		}
+		if err := safetensors.Write(storage.Join(to, TensorFile), ts, map[string]string{"format": "pt"}); err != nil {
+			return err
+		}
+		if err := storage.WriteFile(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
+			return err
+		}
+		return storage.WriteFile(storage.Join(to, ConfigFile), a.ConfigJSON())
+	}
+	if !storage.IsLocal(dir) {
+		if err := write(dir); err != nil {
+			return fmt.Errorf("peft: saving the adapter: %w", err)
+		}
+		return nil
+	}
+	if err := replaceDir(filepath.Clean(storage.Local(dir)), write); err != nil {
+		return fmt.Errorf("peft: saving the adapter: %w", err)
+	}
+	return nil
+}
+
+// replaceDir lets write fill a temporary folder beside dir and puts it in dir's place.
+func replaceDir(dir string, write func(string) error) error {
+	old := false
+	if entries, err := os.ReadDir(dir); err == nil {
+		old = true
+		for _, e := range entries {
+			if n := e.Name(); n != ConfigFile && n != TensorFile && n != CardFile && !strings.HasPrefix(n, ".") {
+				return fmt.Errorf("%s holds %s, which is no file of an adapter; choose another folder or remove it", dir, n)
+			}
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := storage.MkdirAll(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	fresh := filepath.Join(tmp, "new")
+	if err := write(fresh); err != nil {
+		return err
+	}
+	if old {
+		if err := os.Rename(dir, filepath.Join(tmp, "old")); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		if old {
+			err = errors.Join(err, os.Rename(filepath.Join(tmp, "old"), dir))
+		}
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package peft
+
+import (
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// loraOp is out = y + scale·(dropout(x)·Aᵀ)·Bᵀ (Hu et al. 2021). The inputs are the base's output y [T, out], its input x
+// [T, in], and the banks of A [r, in] and B [out, r]. Token ranges use the slot of their segment; slot -1 passes y through.
+type loraOp struct {
+	name    string // site, keys the dropout mask
+	in, out int
+	r       int
+	scale   float32
+	dropout float32
+}
+
+// Plan implements nn.Op.
+func (o *loraOp) Plan(in []nn.Shape, want []bool) nn.Plan {
+	p := nn.Plan{
+		Out:     in[0],
+		ReadsIn: []bool{false, want[2], want[1], want[1] || want[2]},
+		Saved:   []nn.Shape{{Rows: in[1].Rows, Count: in[1].Count, Cols: o.r}},
+		Pass:    []bool{true, false, false, false},
+		InPlace: []bool{true, false, false, false},
+	}
+	rows := in[1]
+	p.Scratch = func(c nn.Caps, _ int) int {
+		n := rows.At(c) * o.r
+		if o.dropout > 0 {
+			n += rows.At(c) * o.in
+		}
+		return n
+	}
+	return p
+}
+
+// input returns x, or dropout(x) in tmp.
+func (o *loraOp) input(w *nn.Work, x, tmp []float32) []float32 {
+	if o.dropout == 0 || !w.Training {
+		return x
+	}
+	nn.DropoutRows(w, o.name, o.dropout, tmp[:len(x)], x)
+	return tmp[:len(x)]
+}
+
+// Forward implements nn.Op.
+func (o *loraOp) Forward(w *nn.Work) {
+	if len(w.Out) == 0 {
+		return
+	}
+	if &w.Out[0] != &w.In[0][0] {
+		copy(w.Out, w.In[0])
+	}
+	x := o.input(w, w.In[1], w.Scratch)
+	u := w.Saved[0]
+	w.EachSegment(func(start, end, slot int) {
+		if slot < 0 || start == end {
+			return
+		}
+		n := end - start
+		a, b := nn.Bank(w.In[2], slot, o.r*o.in), nn.Bank(w.In[3], slot, o.out*o.r)
+		us := u[start*o.r : end*o.r]
+		kernels.Gemm(w.Pool, n, o.r, o.in, 1, x[start*o.in:], o.in, 1, a, 1, o.in, 0, us, o.r)
+		kernels.Gemm(w.Pool, n, o.out, o.r, o.scale, us, o.r, 1, b, 1, o.r, 1, w.Out[start*o.out:], o.out)
+	})
+}
+
+// Backward implements nn.Op. The gradient of y is that of the output.
+func (o *loraOp) Backward(w *nn.Work) {
+	t := len(w.DOut) / o.out
+	if t == 0 {
+		return
+	}
+	du, tmp := w.Scratch[:t*o.r], w.Scratch[t*o.r:]
+	dropped := o.dropout > 0 && w.Training
+	if w.DIn[3] != nil { // dB = scale·dyᵀ·u
+		w.EachSegment(func(start, end, slot int) {
+			if slot >= 0 && start < end {
+				kernels.Gemm(w.Pool, o.out, o.r, end-start, o.scale, w.DOut[start*o.out:], 1, o.out, w.Saved[0][start*o.r:], o.r, 1, 1,
+					nn.Bank(w.DIn[3], slot, o.out*o.r), o.r)
+			}
+		})
+	}
+	if w.DIn[1] == nil && w.DIn[2] == nil {
+		return
+	}
+	w.EachSegment(func(start, end, slot int) { // du = scale·dy·B
+		if slot >= 0 && start < end {
+			kernels.Gemm(w.Pool, end-start, o.r, o.out, o.scale, w.DOut[start*o.out:], o.out, 1,
+				nn.Bank(w.In[3], slot, o.out*o.r), o.r, 1, 0, du[start*o.r:], o.r)
+		}
+	})
+	if w.DIn[2] != nil { // dA = duᵀ·dropout(x)
+		x := o.input(w, w.In[1], tmp)
+		w.EachSegment(func(start, end, slot int) {
+			if slot >= 0 && start < end {
+				kernels.Gemm(w.Pool, o.r, o.in, end-start, 1, du[start*o.r:], 1, o.r, x[start*o.in:], o.in, 1, 1,
+					nn.Bank(w.DIn[2], slot, o.r*o.in), o.in)
+			}
+		})
+	}
+	if w.DIn[1] == nil {
+		return
+	}
+	dx, beta := w.DIn[1], float32(1)
+	if dropped {
+		dx, beta = tmp[:t*o.in], 0
+		clear(dx) // segments of slot -1 contribute nothing
+	}
+	w.EachSegment(func(start, end, slot int) { // dx = mask(du·A)
+		if slot >= 0 && start < end {
+			kernels.Gemm(w.Pool, end-start, o.in, o.r, 1, du[start*o.r:], o.r, 1, nn.Bank(w.In[2], slot, o.r*o.in), o.in, 1, beta,
+				dx[start*o.in:], o.in)
+		}
+	})
+	if dropped {
+		nn.DropoutRows(w, o.name, o.dropout, dx, dx)
+		kernels.AddTo(w.Pool, w.DIn[1], dx)
+	}
+}
+
+// loraEmbeddingOp is out = y + scale·A[:, token]·Bᵀ beside an embedding. The inputs are the base's output y [T, D] and the
+// banks of A [r, V] and B [D, r]. HF applies no dropout here. With positions set, it looks up positions, not tokens.
+type loraEmbeddingOp struct {
+	v, d, r   int
+	scale     float32
+	positions bool
+}
+
+// Plan implements nn.Op.
+func (o *loraEmbeddingOp) Plan(in []nn.Shape, want []bool) nn.Plan {
+	rows := in[0]
+	return nn.Plan{
+		Out:     in[0],
+		ReadsIn: []bool{false, false, want[1]},
+		Saved:   []nn.Shape{{Rows: rows.Rows, Count: rows.Count, Cols: o.r}},
+		Pass:    []bool{true, false, false},
+		InPlace: []bool{true, false, false},
+		Scratch: func(c nn.Caps, _ int) int { return rows.At(c) * o.r },
+	}
+}
+
+func (o *loraEmbeddingOp) ids(w *nn.Work) []int32 {
+	if o.positions {
+		return w.Step.Positions
+	}
+	return w.Step.Tokens
+}
+
+// Forward implements nn.Op.
+func (o *loraEmbeddingOp) Forward(w *nn.Work) {
+	if len(w.Out) == 0 {
+		return
+	}
+	if &w.Out[0] != &w.In[0][0] {
+		copy(w.Out, w.In[0])
+	}
+	ids, u := o.ids(w), w.Saved[0]
+	w.EachSegment(func(start, end, slot int) {
+		if slot < 0 || start == end {
+			return
+		}
+		a, b := nn.Bank(w.In[1], slot, o.r*o.v), nn.Bank(w.In[2], slot, o.d*o.r)
+		for t := start; t < end; t++ {
+			for k := range o.r {
+				u[t*o.r+k] = a[k*o.v+int(ids[t])]
+			}
+		}
+		kernels.Gemm(w.Pool, end-start, o.d, o.r, o.scale, u[start*o.r:], o.r, 1, b, 1, o.r, 1, w.Out[start*o.d:], o.d)
+	})
+}
+
+// Backward implements nn.Op.
+func (o *loraEmbeddingOp) Backward(w *nn.Work) {
+	ids := o.ids(w)
+	du := w.Scratch
+	w.EachSegment(func(start, end, slot int) {
+		if slot < 0 || start == end {
+			return
+		}
+		n := end - start
+		if w.DIn[2] != nil {
+			kernels.Gemm(w.Pool, o.d, o.r, n, o.scale, w.DOut[start*o.d:], 1, o.d, w.Saved[0][start*o.r:], o.r, 1, 1,
+				nn.Bank(w.DIn[2], slot, o.d*o.r), o.r)
+		}
+		if w.DIn[1] == nil {
+			return
+		}
+		kernels.Gemm(w.Pool, n, o.r, o.d, o.scale, w.DOut[start*o.d:], o.d, 1, nn.Bank(w.In[2], slot, o.d*o.r), o.r, 1, 0, du[start*o.r:], o.r)
+		da := nn.Bank(w.DIn[1], slot, o.r*o.v)
+		for t := start; t < end; t++ {
+			for k := range o.r {
+				da[k*o.v+int(ids[t])] += du[t*o.r+k]
+			}
+		}
+	})
+}

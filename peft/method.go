@@ -1,0 +1,105 @@
+package peft
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// Env is what a method knows about the base model beside its sites.
+type Env struct {
+	ModelType string // config.json's model_type ("llama"), for the default target_modules
+	BaseModel string // written as base_model_name_or_path
+	Revision  string // of the base model, may be empty
+	Seed      uint64 // of the run; parameters start from it and their own names
+	Tied      bool   // the head shares the input embedding's weight; also found from the sites when they share it
+}
+
+// Method is one way of adapting a model. The constructor in its row of [Methods] has set the defaults; the
+// configuration is then decoded into Config(), and Attach resolves it against the sites. Adapt must add nothing that
+// Params does not list.
+type Method interface {
+	nn.Adapter
+	// Type is HF's peft_type, such as "LORA".
+	Type() string
+	// Config is a pointer to the method's configuration, whose fields carry HF's names in `json` tags.
+	Config() any
+	// Attach checks the configuration and finds the targets. Errors name the field and what would be right.
+	Attach(sites []nn.Site, env Env) error
+	// Params lists the trainable parameters, in the order of the sites. Valid after Attach.
+	Params() []*Param
+	// Frozen lists the tensors of the adapter folder that are not trained. Valid after Attach.
+	Frozen() []Frozen
+	// Targets lists the full names of the adapted modules, in the order of the sites. Valid after Attach.
+	Targets() []string
+	// Segmentable says whether one step may use several adapter slots (nn.Step.Segments).
+	Segmentable() bool
+}
+
+// Merger is a method whose effect can be folded into the base model's weights.
+type Merger interface {
+	// Merge returns the changed tensors of the base by HF tensor name, in the layout in which the base stores them.
+	// value returns a parameter's values by its name, base those of a base tensor.
+	Merge(value func(name string) []float32, base func(tensor string) ([]float32, error)) (map[string][]float32, error)
+}
+
+// Stepper is a method that changes its parameters or its own state after an optimiser step (AdaLoRA's rank allocation).
+type Stepper interface {
+	// Step runs after the optimiser's step number index, counted from 0; total is the length of the run.
+	Step(params *nn.Params, slot, index, total int) error
+	// State is what a checkpoint must keep beside the parameters.
+	State() ([]byte, error)
+	// SetState restores what State returned.
+	SetState([]byte) error
+}
+
+// Prompter is a method that puts virtual tokens before each document.
+type Prompter interface {
+	// VirtualTokens is how many rows each document grows by.
+	VirtualTokens() int
+}
+
+// Param is one trainable parameter of an adapter: an nn parameter and its tensor in the adapter folder.
+type Param struct {
+	Name       string              // of the nn parameter: torch's name without the adapter's
+	Key        string              // in adapter_model.safetensors
+	Rows, Cols int                 // of the nn parameter
+	Shape      []int               // of the tensor in the file
+	Init       func(dst []float32) // starting values, [Rows, Cols]
+}
+
+// Size is the number of values.
+func (p *Param) Size() int { return p.Rows * p.Cols }
+
+// param declares p to the builder.
+func (p *Param) param(b *nn.Builder) nn.Ref { return b.Param(p.Name, p.Rows, p.Cols, p.Init) }
+
+// Frozen is a tensor that the adapter folder holds though it is not trained, such as the base embedding that HF saves
+// beside an adapted embedding. Values is called when saving, and to check an opened folder against this base model.
+type Frozen struct {
+	Key    string
+	Shape  []int
+	Values func() []float32
+}
+
+// Row is a method's entry in the table.
+type Row struct {
+	Type string        // HF's peft_type
+	New  func() Method // with HF's defaults
+	Doc  string        // one line: what it is and its paper
+}
+
+// find returns the row of a peft_type, written in any case.
+func find(peftType string) (Row, error) {
+	var known []string
+	for _, r := range Methods {
+		if strings.EqualFold(r.Type, peftType) {
+			return r, nil
+		}
+		known = append(known, r.Type)
+	}
+	sort.Strings(known)
+	return Row{}, fmt.Errorf("peft: unknown method %q; known: %s", peftType, strings.Join(known, ", "))
+}
