@@ -1,0 +1,100 @@
+package train
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/adaptflow/adaptflow/datasets"
+)
+
+// Data is the training sequences in shard order.
+type Data interface {
+	Len() int
+	Sequence(i int) (datasets.Sequence, error)
+}
+
+// Sequences is Data in memory.
+type Sequences []datasets.Sequence
+
+// Len implements Data.
+func (s Sequences) Len() int { return len(s) }
+
+// Sequence implements Data.
+func (s Sequences) Sequence(i int) (datasets.Sequence, error) { return s[i], nil }
+
+// Shards is Data in Parquet shards: row groups are read when they are needed and a bounded number of them is kept.
+type Shards struct {
+	shards []*datasets.Shard
+	groups []group
+	first  []int // index of each group's first sequence
+	n      int
+	cache  map[int][]datasets.Sequence
+	recent []int
+}
+
+type group struct{ shard, row int }
+
+// cachedGroups bounds the row groups in memory; a row group holds at most a few MiB.
+const cachedGroups = 64
+
+// OpenShards opens the shards at the paths, in that order.
+func OpenShards(paths []string) (*Shards, error) {
+	s := &Shards{cache: map[int][]datasets.Sequence{}}
+	for _, p := range paths {
+		f, err := datasets.OpenShard(p)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		s.shards = append(s.shards, f)
+		for g := range f.NumRowGroups() {
+			s.groups = append(s.groups, group{len(s.shards) - 1, g})
+			s.first = append(s.first, s.n)
+			s.n += int(f.RowGroupRows(g))
+		}
+	}
+	if s.n == 0 {
+		s.Close()
+		return nil, fmt.Errorf("the shards hold no sequences: %v", paths)
+	}
+	return s, nil
+}
+
+// Len implements Data.
+func (s *Shards) Len() int { return s.n }
+
+// SequenceLength is the sequence length that the shards were packed for.
+func (s *Shards) SequenceLength() int { return s.shards[0].Meta().SequenceLength }
+
+// Sequence implements Data.
+func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
+	g := sort.SearchInts(s.first, i+1) - 1
+	for g > 0 && s.first[g] > i {
+		g--
+	}
+	rows, ok := s.cache[g]
+	if !ok {
+		var err error
+		if rows, err = s.shards[s.groups[g].shard].ReadRowGroup(s.groups[g].row); err != nil {
+			return datasets.Sequence{}, err
+		}
+		if len(s.recent) == cachedGroups {
+			delete(s.cache, s.recent[0])
+			s.recent = s.recent[1:]
+		}
+		s.cache[g] = rows
+		s.recent = append(s.recent, g)
+	}
+	if k := i - s.first[g]; k < len(rows) {
+		return rows[k], nil
+	}
+	return datasets.Sequence{}, fmt.Errorf("%s: row group %d has %d rows, fewer than its metadata says", s.shards[s.groups[g].shard].Path(), s.groups[g].row, len(rows))
+}
+
+// Close closes the files.
+func (s *Shards) Close() error {
+	for _, f := range s.shards {
+		f.Close()
+	}
+	return nil
+}

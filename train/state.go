@@ -1,0 +1,213 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// State is what a checkpoint says beside its tensors.
+type State struct {
+	Version    int               `json:"version"`
+	Step       int               `json:"global_step"`
+	Total      int               `json:"max_steps"`
+	Binding    string            `json:"binding"` // what the run depends on: recipe, model, data, kernel set
+	History    []StepInfo        `json:"log_history"`
+	Evals      []Eval            `json:"evals"`
+	BestStep   int               `json:"best_step"` // 0 for none
+	BestLoss   float64           `json:"best_metric"`
+	Worse      int               `json:"evals_without_improvement"`
+	Stopped    bool              `json:"stopped_early"`
+	TokensSeen int64             `json:"num_input_tokens_seen"`
+	Seconds    float64           `json:"train_seconds"`
+	Files      map[string]string `json:"files"` // SHA-256 of each file
+}
+
+// Eval is one evaluation on the validation split.
+type Eval struct {
+	Step   int     `json:"step"`
+	Loss   float64 `json:"eval_loss"`
+	Tokens int     `json:"tokens"`
+}
+
+const (
+	stateFile     = "trainer_state.json"
+	trainableFile = "trainable.safetensors"
+	optimizerFile = "optimizer.safetensors"
+)
+
+// CheckpointDir is the folder of the checkpoint of a step.
+func CheckpointDir(dir string, step int) string {
+	return filepath.Join(dir, fmt.Sprintf("checkpoint-%06d", step))
+}
+
+// Checkpoints are the steps of the finished checkpoints in dir, ascending. What a kill left unfinished does not count.
+func Checkpoints(dir string) ([]int, error) {
+	es, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var steps []int
+	for _, e := range es {
+		n, ok := strings.CutPrefix(e.Name(), "checkpoint-")
+		k, err := strconv.Atoi(n)
+		if !ok || err != nil || !e.IsDir() {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), stateFile)); err == nil {
+			steps = append(steps, k)
+		}
+	}
+	slices.Sort(steps)
+	return steps, nil
+}
+
+// Save writes a checkpoint of the trainer into dir: the tensors first, the state that names their checksums last, each by a
+// temporary name, so that a kill at any moment leaves the checkpoint finished or absent.
+func (t *Trainer) Save(dir string, st *State) error {
+	to := CheckpointDir(dir, t.opt.Step)
+	if err := storage.MkdirAll(to); err != nil {
+		return err
+	}
+	var ts []safetensors.Tensor
+	for _, q := range t.params.List() {
+		ts = append(ts, safetensors.F32(q.Name, q.Data, q.Slots, q.Rows, q.Cols))
+	}
+	if err := safetensors.Write(filepath.Join(to, trainableFile), ts, nil); err != nil {
+		return err
+	}
+	ts = nil
+	t.opt.Each(func(name string, x []float32) { ts = append(ts, safetensors.F32(name, x, len(x))) })
+	if err := safetensors.Write(filepath.Join(to, optimizerFile), ts, map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
+		return err
+	}
+	s := *st
+	s.Version, s.Step, s.Total, s.Files = 1, t.opt.Step, t.Total, map[string]string{}
+	for _, f := range []string{trainableFile, optimizerFile} {
+		sum, err := storage.SHA256File(filepath.Join(to, f))
+		if err != nil {
+			return err
+		}
+		s.Files[f] = sum
+	}
+	raw, err := json.MarshalIndent(&s, "", " ")
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(to, stateFile), append(raw, '\n'))
+}
+
+// ReadState reads the state of a checkpoint folder and checks its files.
+func ReadState(dir string) (*State, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	var s State
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+	}
+	if s.Version != 1 {
+		return nil, fmt.Errorf("%s: checkpoint version %d; this program reads 1", dir, s.Version)
+	}
+	for f, want := range s.Files {
+		got, err := storage.SHA256File(filepath.Join(dir, f))
+		if err != nil {
+			return nil, err
+		}
+		if got != want {
+			return nil, fmt.Errorf("%s: its checksum is not the one that the checkpoint was written with: delete the folder to resume from the one before",
+				filepath.Join(dir, f))
+		}
+	}
+	return &s, nil
+}
+
+// ReadParams fills the parameters from a checkpoint folder.
+func ReadParams(dir string, params *nn.Params) error {
+	f, err := safetensors.Open(filepath.Join(dir, trainableFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if len(f.Names()) != len(params.List()) {
+		return fmt.Errorf("%s: %d parameters, but the recipe trains %d", f.Path(), len(f.Names()), len(params.List()))
+	}
+	for _, q := range params.List() {
+		if err := fill(f, q.Name, q.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fill(f *safetensors.File, name string, dst []float32) error {
+	x, err := f.Float32(name)
+	if err != nil {
+		return err
+	}
+	if len(x) != len(dst) {
+		return fmt.Errorf("%s: %q has %d values, want %d", f.Path(), name, len(x), len(dst))
+	}
+	copy(dst, x)
+	return nil
+}
+
+// Load continues from a checkpoint folder.
+func (t *Trainer) Load(dir string) (*State, error) {
+	s, err := ReadState(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := ReadParams(dir, t.params); err != nil {
+		return nil, err
+	}
+	f, err := safetensors.Open(filepath.Join(dir, optimizerFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	t.opt.Each(func(name string, x []float32) {
+		if err == nil {
+			err = fill(f, name, x)
+		}
+	})
+	t.opt.Step = s.Step
+	return s, err
+}
+
+// Prune deletes old checkpoints so that at most limit remain, never the newest and never keep. limit 0 keeps all.
+func Prune(dir string, limit, keep int) error {
+	steps, err := Checkpoints(dir)
+	if err != nil || limit <= 0 {
+		return err
+	}
+	for left := len(steps); left > limit && len(steps) > 1; steps = steps[1:] {
+		if steps[0] == keep {
+			continue
+		}
+		// The state goes first: without it the folder is no checkpoint.
+		d := CheckpointDir(dir, steps[0])
+		if err := os.Remove(filepath.Join(d, stateFile)); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(d); err != nil {
+			return err
+		}
+		left--
+	}
+	return nil
+}

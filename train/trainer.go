@@ -1,0 +1,229 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// Setup is what a Trainer works with beside its settings.
+type Setup struct {
+	Wiring         nn.Wiring
+	Adapters       []nn.Adapter
+	Params         *nn.Params
+	Pool           *pool.Pool
+	SequenceLength int
+	Sequences      int // training sequences, to turn epochs into steps
+	Checkpoint     nn.CheckpointMode
+	MemoryLimit    int64 // bytes for the program, 0 for none
+}
+
+// Trainer runs optimiser steps. Its state is the parameters, the optimiser's state and the number of steps done: with the
+// settings and the data they fix everything that follows.
+type Trainer struct {
+	Args   Args
+	Total  int // optimiser steps of the run
+	params *nn.Params
+	opt    *Optimizer
+	prog   *nn.Program
+	pool   *pool.Pool
+	order  *Order
+	coef   []float32
+	loss   Loss
+}
+
+// StepInfo describes one optimiser step. Step counts from 1; Loss is the mean over the step's supervised tokens, before the update.
+type StepInfo struct {
+	Step         int     `json:"step"`
+	Loss         float64 `json:"loss"`
+	LearningRate float64 `json:"learning_rate"`
+	GradNorm     float64 `json:"grad_norm"` // before clipping
+	Tokens       int     `json:"tokens"`    // input tokens
+	Seconds      float64 `json:"seconds"`
+}
+
+// NewTrainer compiles the program and makes the optimiser.
+func NewTrainer(args Args, s Setup) (*Trainer, error) {
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	if s.Sequences <= 0 {
+		return nil, fmt.Errorf("train: no training sequences")
+	}
+	t := args.PerDeviceTrainBatchSize * s.SequenceLength
+	prog, err := nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, Pool: s.Pool,
+		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Seed: args.Seed})
+	if err != nil {
+		return nil, err
+	}
+	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool, coef: make([]float32, t), loss: losses["sft"],
+		order: NewOrder(s.Sequences, args.Stride, args.Seed)}
+	r.opt = NewOptimizer(&r.Args, s.Params)
+	return r, nil
+}
+
+// Close frees the program and the optimiser's state.
+func (t *Trainer) Close() {
+	t.prog.Close()
+	t.opt.Close()
+}
+
+// Done is the number of optimiser steps done.
+func (t *Trainer) Done() int { return t.opt.Step }
+
+// Params are the trained parameters.
+func (t *Trainer) Params() *nn.Params { return t.params }
+
+// Memory is what the program occupies.
+func (t *Trainer) Memory() nn.Memory { return t.prog.Memory() }
+
+// OptimizerBytes is the memory of the optimiser's state.
+func (t *Trainer) OptimizerBytes() int64 { return t.opt.Bytes() }
+
+// batch reads the sequences that replica takes in the step (counted from 0), a micro-batch each. The replicas of a sync step
+// share its global batch; those of a local round take turns.
+func (t *Trainer) batch(data Data, step, replica int) ([][]datasets.Sequence, error) {
+	b, acc := t.Args.PerDeviceTrainBatchSize, t.Args.GradientAccumulationSteps
+	at := ((step*t.Args.Replicas + replica) * acc) * b
+	out := make([][]datasets.Sequence, acc)
+	for m := range out {
+		for j := range b {
+			s, err := data.Sequence(t.order.At(at + m*b + j))
+			if err != nil {
+				return nil, err
+			}
+			out[m] = append(out[m], s)
+		}
+	}
+	return out, nil
+}
+
+// Gradients computes the gradient sums of one replica's share of the next step into the parameters' Grad. items is the number of
+// supervised tokens of the whole step, over all replicas.
+func (t *Trainer) Gradients(data Data, replica int) (lossSum float64, items, tokens int, err error) {
+	step := t.opt.Step
+	var own []*nn.Step
+	var ownSeqs [][]datasets.Sequence
+	for r := range t.Args.Replicas {
+		if t.Args.Mode == "local" && r != replica {
+			continue
+		}
+		micro, err := t.batch(data, step, r)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		for _, m := range micro {
+			s, err := StepFrom(m)
+			if err != nil {
+				return 0, 0, 0, err
+			}
+			items += len(s.Rows)
+			if r == replica {
+				s.Index = uint64(step)
+				own, ownSeqs = append(own, s), append(ownSeqs, m)
+			}
+		}
+	}
+	t.params.ZeroGrad()
+	if items == 0 {
+		return 0, 0, 0, nil // every label is masked: a step without a gradient
+	}
+	for i, s := range own {
+		tokens += len(s.Tokens)
+		if len(s.Rows) == 0 {
+			continue
+		}
+		logp := t.prog.Forward(s, true)
+		sum := t.loss(logp, items, t.coef[:len(logp)])
+		if math.IsNaN(sum) || math.IsInf(sum, 0) {
+			return 0, 0, 0, fmt.Errorf("the loss is %g at step %d, in a batch of documents %v: lower learning_rate, or look at these documents",
+				sum, step+1, docs(ownSeqs[i]))
+		}
+		lossSum += sum
+		t.prog.Backward(t.coef[:len(logp)])
+	}
+	return lossSum, items, tokens, nil
+}
+
+func docs(seqs []datasets.Sequence) []string {
+	var ids []string
+	for _, s := range seqs {
+		ids = append(ids, s.DocIDs...)
+	}
+	if len(ids) > 8 {
+		ids = append(ids[:8:8], fmt.Sprintf("and %d more", len(ids)-8))
+	}
+	return ids
+}
+
+// Update clips the gradients and applies the optimiser once.
+func (t *Trainer) Update(lossSum float64, items, tokens int) (StepInfo, error) {
+	info := StepInfo{Step: t.opt.Step + 1, Tokens: tokens, Loss: lossSum / float64(max(items, 1)),
+		LearningRate: LearningRate(t.Args.LRSchedulerType, t.Args.LearningRate, t.opt.Step, t.Args.Warmup(t.Total), t.Total)}
+	var err error
+	if info.GradNorm, err = ClipGradNorm(t.params, t.Args.MaxGradNorm); err != nil {
+		return info, fmt.Errorf("step %d: %w: lower learning_rate", info.Step, err)
+	}
+	t.opt.Apply(t.pool, info.LearningRate)
+	return info, nil
+}
+
+// Step runs one optimiser step of one replica: forward, backward, clip, update.
+func (t *Trainer) Step(data Data, replica int) (StepInfo, error) {
+	start := time.Now()
+	sum, items, tokens, err := t.Gradients(data, replica)
+	if err != nil {
+		return StepInfo{}, err
+	}
+	info, err := t.Update(sum, items, tokens)
+	info.Seconds = time.Since(start).Seconds()
+	return info, err
+}
+
+// Scorer computes mean log-likelihoods without gradients.
+type Scorer struct {
+	prog *nn.Program
+	cap  int
+}
+
+// NewScorer compiles a program that scores up to tokens tokens at once.
+func NewScorer(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, tokens int) (*Scorer, error) {
+	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: tokens, S: tokens, N: tokens}, Pool: p})
+	if err != nil {
+		return nil, err
+	}
+	return &Scorer{prog, tokens}, nil
+}
+
+// NLL is the negative log-likelihood of the sequences, summed, and the number of tokens it is over.
+func (s *Scorer) NLL(seqs []datasets.Sequence) (sum float64, tokens int, err error) {
+	for len(seqs) > 0 {
+		n, used := 0, 0
+		for n < len(seqs) && used+len(seqs[n].InputIDs) <= s.cap {
+			used += len(seqs[n].InputIDs)
+			n++
+		}
+		if n == 0 {
+			return 0, 0, fmt.Errorf("a sequence of %d tokens in a program for %d", len(seqs[0].InputIDs), s.cap)
+		}
+		step, err := StepFrom(seqs[:n])
+		if err != nil {
+			return 0, 0, err
+		}
+		if len(step.Rows) > 0 {
+			for _, l := range s.prog.Forward(step, false) {
+				sum -= float64(l)
+			}
+			tokens += len(step.Rows)
+		}
+		seqs = seqs[n:]
+	}
+	return sum, tokens, nil
+}
+
+// Close frees the program.
+func (s *Scorer) Close() { s.prog.Close() }
