@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""adaptflow beside Hugging Face PEFT on this machine: the two run in turn, and the medians and ratios are printed.
+
+    bench.py --adaptflow BIN --peer hf_peft_bench.py --python PYTHON [--shape smol135] [--runs 3]
+
+The peer's settings are the best it has in fp32 (matrix products sent to oneDNN) beside its default. Each run is a process
+of its own, so that the peak memory is that of the whole process.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+SHAPES = {
+    "smol135": dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+                    num_attention_heads=9, num_key_value_heads=3, vocab_size=49152, tie_word_embeddings=True, batch=4),
+    "gpt2": dict(model_type="gpt2", architectures=["GPT2LMHeadModel"], n_embd=768, n_layer=12, n_head=12, vocab_size=50257, n_positions=1024,
+                 n_ctx=1024, layer_norm_epsilon=1e-5, activation_function="gelu_new", tie_word_embeddings=True, batch=4),
+    "qwen05": dict(model_type="qwen2", architectures=["Qwen2ForCausalLM"], hidden_size=896, intermediate_size=4864, num_hidden_layers=24,
+                   num_attention_heads=14, num_key_value_heads=2, vocab_size=151936, tie_word_embeddings=True, batch=1),
+    "llama1b": dict(model_type="llama", architectures=["LlamaForCausalLM"], hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
+                    num_attention_heads=32, num_key_value_heads=8, vocab_size=128256, tie_word_embeddings=True, batch=1),
+}
+COMMON = dict(hidden_act="silu", max_position_embeddings=1024, rms_norm_eps=1e-6, rope_theta=10000.0, rope_scaling=None,
+              attention_bias=False, mlp_bias=False)
+
+
+def run(cmd):
+    out = subprocess.run(cmd, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out.strip().splitlines()[-1] if out.lstrip().startswith("{\"") else out)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--adaptflow", required=True)
+    ap.add_argument("--peer", required=True, help="hf_peft_bench.py")
+    ap.add_argument("--python", default=sys.executable)
+    ap.add_argument("--shape", default="smol135", choices=sorted(SHAPES))
+    ap.add_argument("--runs", type=int, default=3)
+    ap.add_argument("--steps", type=int, default=5)
+    ap.add_argument("--untuned", action="store_true", help="also the peer's default fp32 setting")
+    a = ap.parse_args()
+    shape = dict(SHAPES[a.shape])
+    batch = shape.pop("batch")
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, "config.json")
+        with open(path, "w") as f:
+            json.dump({**(COMMON if shape["model_type"] != "gpt2" else {}), **shape}, f)
+        peer = [a.python, a.peer, "--shape", a.shape, "--method", "lora", "--dtype", "fp32", "--batch", str(batch), "--seq", "512",
+                "--steps", str(a.steps), "--rank", "16"]
+        commands = {
+            "adaptflow fp32": [a.adaptflow, "bench", "train", "--config", path, "--method", "lora", "--rank", "16", "--dtype", "fp32",
+                               "--batch", str(batch), "--seq", "512", "--steps", str(a.steps), "--json"],
+            "HF PEFT fp32 (oneDNN)": peer + ["--onednn-fp32"],
+        }
+        if a.untuned:
+            commands["HF PEFT fp32 (default)"] = peer
+        rows = {k: [] for k in commands}
+        for _ in range(a.runs):
+            for name, cmd in commands.items():
+                r = run(cmd)
+                rows[name].append((r.get("tokens_per_second") or r["tokens_per_s"],
+                                   r["peak_rss_bytes"] / 2**20 if "peak_rss_bytes" in r else r["peak_rss_mib"]))
+                print("%-24s %8.1f tokens/s %8.0f MiB" % (name, *rows[name][-1]), file=sys.stderr, flush=True)
+    rate = {k: statistics.median(r[0] for r in v) for k, v in rows.items()}
+    mem = {k: statistics.median(r[1] for r in v) for k, v in rows.items()}
+    best = "HF PEFT fp32 (oneDNN)"
+    print("| %s, %d x 512, LoRA r 16 on all linears | tokens/s | ratio | peak memory, MiB | share |\n|---|---|---|---|---|" % (a.shape, batch))
+    for k in commands:
+        print("| %s | %.1f | %.2f | %.0f | %.2f |" % (k, rate[k], rate[k] / rate[best], mem[k], mem[k] / mem[best]))
+
+
+if __name__ == "__main__":
+    main()

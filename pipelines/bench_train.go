@@ -1,0 +1,107 @@
+package pipelines
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/train"
+)
+
+// BenchTrainConfig says what `adaptflow bench train` measures: optimiser steps on random weights and tokens.
+type BenchTrainConfig struct {
+	ConfigPath  string // config.json of the shape
+	Method      string
+	Rank        int
+	DType       string // fp32
+	Batch       int
+	Seq         int
+	Steps       int
+	Warmup      int
+	Threads     int // 0: all
+	Checkpoint  nn.CheckpointMode
+	MemoryLimit int64 // of the program beside the weights; 0 for none
+}
+
+// BenchTrainResult is what was measured. PeakRSS is the high-water mark of the whole process from its start.
+type BenchTrainResult struct {
+	TokensPerSecond float64   `json:"tokens_per_second"` // of the median step
+	PeakRSS         int64     `json:"peak_rss_bytes"`
+	StepSeconds     []float64 `json:"step_seconds"`
+	Loss            float64   `json:"loss"` // of the last step
+	DType           string    `json:"dtype"`
+	KernelSet       string    `json:"kernel_set"`
+	Threads         int       `json:"threads"`
+	Trainable       int       `json:"trainable_parameters"`
+	Total           int64     `json:"total_parameters"`
+	Planned         int64     `json:"planned_bytes"` // weights, arena, adapters and optimiser state
+}
+
+// BenchTrain trains a model of random weights for a few steps and measures them.
+func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
+	if c.DType != "" && c.DType != "fp32" && c.DType != "auto" {
+		return nil, fmt.Errorf("dtype %q: training runs in fp32", c.DType)
+	}
+	raw, err := os.ReadFile(c.ConfigPath)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.FromConfig(raw, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.ConfigPath, err)
+	}
+	params := nn.NewParams(1)
+	defer params.Free()
+	a, err := peft.New(c.Method, map[string]any{"r": c.Rank, "lora_alpha": 2 * c.Rank, "target_modules": "all-linear"}, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType})
+	if err != nil {
+		return nil, err
+	}
+	p := pool.New(c.Threads)
+	defer p.Close()
+	args := train.DefaultArgs()
+	args.PerDeviceTrainBatchSize, args.MaxSteps, args.LearningRate, args.LRSchedulerType, args.Stride = c.Batch, c.Warmup+c.Steps, 1e-4, "constant", 1
+	n := c.Batch * (c.Warmup + c.Steps)
+	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq, Sequences: n,
+		Checkpoint: c.Checkpoint, MemoryLimit: c.MemoryLimit})
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	key := philox.NewKey(1, "bench", "tokens")
+	data := make(train.Sequences, n)
+	for i := range data {
+		s := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{fmt.Sprint(i)}, DocSpans: [][2]int32{{0, 0}}, Sources: []string{""}}
+		for k := range c.Seq {
+			s.InputIDs = append(s.InputIDs, int32(key.At(uint64(i), uint64(k))[0]%uint32(m.Config.Vocab)))
+		}
+		s.Labels = slices.Clone(s.InputIDs)
+		s.Labels[0] = datasets.NoLoss
+		data[i] = s
+	}
+	r := &BenchTrainResult{DType: "fp32", KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
+		Planned: m.Bytes() + t.Memory().Total() + t.OptimizerBytes()}
+	for i := range c.Warmup + c.Steps {
+		start := time.Now()
+		info, err := t.Step(data, 0)
+		if err != nil {
+			return nil, err
+		}
+		if i >= c.Warmup {
+			r.StepSeconds = append(r.StepSeconds, time.Since(start).Seconds())
+		}
+		r.Loss = info.Loss
+	}
+	sorted := slices.Sorted(slices.Values(r.StepSeconds))
+	r.TokensPerSecond = float64(c.Batch*c.Seq) / sorted[len(sorted)/2]
+	r.PeakRSS, err = mem.Peak()
+	return r, err
+}
