@@ -1,0 +1,56 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism" // the default runner, in this process
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal"
+)
+
+// Runners are the names that --runner may have.
+var Runners = []string{"prism", "universal"}
+
+// run executes a pipeline and waits for its end.
+func run(ctx context.Context, runner string, p *beam.Pipeline, name string) error {
+	var err error
+	switch runner {
+	case "", "prism":
+		_, err = prism.Execute(ctx, p)
+	default:
+		_, err = beam.Run(ctx, runner, p)
+	}
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%s: %w", name, cause(err))
+}
+
+var doFnCause = regexp.MustCompile(`(?s)caused by:\s*(.*)$`)
+
+// cause cuts the runner's account of bundles and stages down to what failed inside the DoFn.
+func cause(err error) error {
+	text := err.Error()
+	for {
+		m := doFnCause.FindStringSubmatch(text)
+		if m == nil {
+			break
+		}
+		text = m[1]
+	}
+	text = strings.TrimSpace(text)
+	if i := strings.Index(text, "\nFull error:"); i >= 0 {
+		text = strings.TrimSpace(text[:i])
+	}
+	if text == "" {
+		return err
+	}
+	return errors.New(text)
+}

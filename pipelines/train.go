@@ -1,0 +1,103 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/train"
+)
+
+// maxAttempts bounds how often the driver runs a failed segment: Prism does not retry a DoFn.
+const maxAttempts = 3
+
+// Train drives a job to its end, in segments that each end with a checkpoint, and returns the last state. A job whose folder holds checkpoints
+// continues from the newest. note, if not nil, hears of segments that failed and are tried again.
+func Train(ctx context.Context, job core.Job, runner string, note func(string)) (*core.State, error) {
+	raw, err := json.Marshal(&job)
+	if err != nil {
+		return nil, err
+	}
+	js := string(raw)
+	var total int
+	// Opened here first, so that what is wrong with the settings is an error of the driver and not of a pipeline.
+	if err := core.Use(js, func(s *core.Session) error { total = s.Total(); return nil }); err != nil {
+		return nil, err
+	}
+	step, err := latest(job.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if step > 0 { // a checkpoint that belongs to another run is found before anything is written
+		if err := core.Use(js, func(s *core.Session) error { return s.At(job.Dir, step) }); err != nil {
+			return nil, err
+		}
+	}
+	if step == 0 {
+		if err := core.Use(js, func(s *core.Session) error { return s.At(job.Dir, 0) }); err != nil {
+			return nil, err
+		}
+	}
+	for attempt := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if step > 0 {
+			st, err := core.ReadState(core.CheckpointDir(job.Dir, step))
+			if err != nil {
+				return nil, err
+			}
+			if step >= total || st.Stopped {
+				return st, nil
+			}
+		}
+		err := segment(ctx, job, js, runner, step, job.Boundary(step, total), total)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		now, lerr := latest(job.Dir)
+		if lerr != nil {
+			return nil, lerr
+		}
+		switch {
+		case now > step: // what counts is the manifest
+			step, attempt = now, 0
+		case err == nil:
+			return nil, fmt.Errorf("the segment after step %d ended without a checkpoint", step)
+		default:
+			if attempt++; attempt == maxAttempts {
+				return nil, err
+			}
+			if note != nil {
+				note(fmt.Sprintf("the segment after step %d failed and is tried again (%d of %d): %v", step, attempt+1, maxAttempts, err))
+			}
+		}
+	}
+}
+
+func latest(dir string) (int, error) {
+	steps, err := core.Checkpoints(dir)
+	if err != nil || len(steps) == 0 {
+		return 0, err
+	}
+	return steps[len(steps)-1], nil
+}
+
+// segment runs one pipeline from step up to the step to.
+func segment(ctx context.Context, job core.Job, js, runner string, step, to, total int) error {
+	p, s := beam.NewPipelineWithRoot()
+	at := beam.Create(s, step)
+	if job.Args.Replicas == 1 {
+		train.Segment(s, js, at, to)
+	} else {
+		for n := step; n < to; n += job.RoundSteps(n, total) {
+			at = train.Round(s, js, job.Args.Replicas, at)
+		}
+		train.Checkpoint(s, js, at)
+	}
+	return run(ctx, runner, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
+}

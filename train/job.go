@@ -1,0 +1,391 @@
+package train
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
+
+// Job is everything that a worker needs to train, as references: it travels as JSON.
+type Job struct {
+	Args           Args           `json:"args"`
+	Model          string         `json:"model"`        // folder of the base model
+	BaseName       string         `json:"base_name"`    // base_model_name_or_path of the adapter
+	Method         string         `json:"method"`       // peft_type
+	Config         map[string]any `json:"config"`       // the method's fields
+	InitAdapter    string         `json:"init_adapter"` // folder to start from, may be empty
+	Train          []ShardRef     `json:"train"`        // training shards, in order
+	Validation     []ShardRef     `json:"validation"`   // may be empty
+	SequenceLength int            `json:"sequence_length"`
+	Dir            string         `json:"dir"`          // checkpoints
+	KernelSet      string         `json:"kernel_set"`   // resolved once by the driver
+	Threads        int            `json:"threads"`      // 0: one a CPU
+	MemoryLimit    int64          `json:"memory_limit"` // bytes, 0 for none
+}
+
+// ShardRef refers to a Parquet shard.
+type ShardRef struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// Binding is a hash of all that the adapter's bytes depend on: a checkpoint of one binding continues no other.
+func (j *Job) Binding() (string, error) {
+	c := *j
+	// The places of files, the threads and the memory change no result; how often a run saves and logs does not either.
+	c.Model, c.Dir, c.Threads, c.MemoryLimit, c.BaseName = "", "", 0, 0, ""
+	c.Args.SaveSteps, c.Args.SaveTotalLimit, c.Args.LoggingSteps = 0, 0, 0
+	c.Train, c.Validation = nil, nil
+	for _, list := range []struct {
+		from []ShardRef
+		to   *[]ShardRef
+	}{{j.Train, &c.Train}, {j.Validation, &c.Validation}} {
+		for _, s := range list.from {
+			*list.to = append(*list.to, ShardRef{SHA256: s.SHA256})
+		}
+	}
+	if j.InitAdapter != "" {
+		sum, err := storage.SHA256File(storage.Join(j.InitAdapter, peft.TensorFile))
+		if err != nil {
+			return "", err
+		}
+		c.InitAdapter = sum
+	}
+	raw, err := json.Marshal(&c)
+	if err != nil {
+		return "", err
+	}
+	m, err := loadModel(j.Model)
+	if err != nil {
+		return "", err
+	}
+	h, err := m.Hash()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(append(raw, h...))
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Progress, when set, is told of every optimiser step and evaluation that this process makes. Set it before training starts.
+var Progress func(total int, info *StepInfo, eval *Eval)
+
+var models struct {
+	sync.Mutex
+	byDir map[string]*model.Model
+}
+
+// loadModel loads a base model once a process.
+func loadModel(dir string) (*model.Model, error) {
+	models.Lock()
+	defer models.Unlock()
+	if m := models.byDir[dir]; m != nil {
+		return m, nil
+	}
+	m, err := model.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	if models.byDir == nil {
+		models.byDir = map[string]*model.Model{}
+	}
+	models.byDir[dir] = m
+	return m, nil
+}
+
+// Base returns the base model of dir, loaded once a process and shared by all who ask.
+func Base(dir string) (*model.Model, error) { return loadModel(dir) }
+
+// Open attaches an adapter to a base model: that of a folder, or a new one of a method.
+func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base string, seed uint64) (*peft.Adapter, error) {
+	env := peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: seed, Tied: m.Config.Tied}
+	if dir != "" {
+		return peft.Open(dir, nn.Sites(m), env)
+	}
+	return peft.New(method, config, nn.Sites(m), env)
+}
+
+// Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.
+type Session struct {
+	job     Job
+	binding string
+	Model   *model.Model
+	Adapter *peft.Adapter
+	pool    *pool.Pool
+	params  *nn.Params
+	trainer *Trainer
+	data    *Shards
+	valid   []datasets.Sequence
+	scorer  *Scorer
+	state   *State
+	outer   [][]float32 // momentum of the outer optimiser, local mode
+	at      int         // the round at whose start the parameters stand, -1 for none
+}
+
+var sessions struct {
+	sync.Mutex
+	byJob map[string]*Session
+}
+
+// Use runs f with the process's session of a job, opening it when it is the first. One f runs at a time.
+func Use(jobJSON string, f func(*Session) error) error {
+	sessions.Lock()
+	defer sessions.Unlock()
+	s := sessions.byJob[jobJSON]
+	if s == nil {
+		for k, old := range sessions.byJob { // one session a process: a new job ends the old one
+			old.close()
+			delete(sessions.byJob, k)
+		}
+		var job Job
+		if err := json.Unmarshal([]byte(jobJSON), &job); err != nil {
+			return fmt.Errorf("train: the job: %w", err)
+		}
+		var err error
+		if s, err = openSession(job); err != nil {
+			return err
+		}
+		if sessions.byJob == nil {
+			sessions.byJob = map[string]*Session{}
+		}
+		sessions.byJob[jobJSON] = s
+	}
+	err := f(s)
+	if err != nil { // what a failed step left in memory is not trusted
+		s.close()
+		delete(sessions.byJob, jobJSON)
+	}
+	return err
+}
+
+// CloseSessions ends the process's session.
+func CloseSessions() {
+	sessions.Lock()
+	defer sessions.Unlock()
+	for k, s := range sessions.byJob {
+		s.close()
+		delete(sessions.byJob, k)
+	}
+}
+
+func openSession(job Job) (_ *Session, err error) {
+	if got := kernels.Active().String(); job.KernelSet != "" && got != job.KernelSet {
+		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently: "+
+			"run every worker with ADAPTFLOW_KERNELS set to a set that all have", job.KernelSet, got)
+	}
+	s := &Session{job: job, at: -1}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.binding, err = job.Binding(); err != nil {
+		return nil, err
+	}
+	if s.Model, err = loadModel(job.Model); err != nil {
+		return nil, err
+	}
+	if s.Adapter, err = OpenAdapter(s.Model, job.InitAdapter, job.Method, job.Config, job.BaseName, job.Args.Seed); err != nil {
+		return nil, err
+	}
+	paths := func(refs []ShardRef) (p []string) {
+		for _, r := range refs {
+			p = append(p, r.Path)
+		}
+		return p
+	}
+	for _, r := range append(append([]ShardRef(nil), job.Train...), job.Validation...) {
+		sum, err := storage.SHA256File(r.Path)
+		if err != nil {
+			return nil, err
+		}
+		if r.SHA256 != "" && sum != r.SHA256 {
+			return nil, fmt.Errorf("%s: its checksum is not the one in the manifest: prepare the shards again", r.Path)
+		}
+	}
+	if s.data, err = OpenShards(paths(job.Train)); err != nil {
+		return nil, err
+	}
+	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 {
+		v, err := OpenShards(paths(job.Validation))
+		if err != nil {
+			return nil, err
+		}
+		defer v.Close()
+		for i := range v.Len() {
+			q, err := v.Sequence(i)
+			if err != nil {
+				return nil, err
+			}
+			s.valid = append(s.valid, q)
+		}
+	}
+	s.pool = pool.New(job.Threads)
+	s.params = nn.NewParams(1)
+	limit := job.MemoryLimit
+	if limit > 0 {
+		// What is not the program's: the weights, and the runtime with its buffers.
+		if limit -= s.Model.Bytes() + 64<<20; limit <= 0 {
+			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", job.MemoryLimit>>20, s.Model.Bytes()>>20)
+		}
+	}
+	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
+		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit})
+	return s, err
+}
+
+func (s *Session) close() {
+	if s.trainer != nil {
+		s.trainer.Close()
+	}
+	if s.scorer != nil {
+		s.scorer.Close()
+	}
+	if s.params != nil {
+		s.params.Free()
+	}
+	if s.data != nil {
+		s.data.Close()
+	}
+	s.pool.Close()
+}
+
+// Total is the number of optimiser steps of the run.
+func (s *Session) Total() int { return s.trainer.Total }
+
+// Params are the parameters as they stand.
+func (s *Session) Params() *nn.Params { return s.params }
+
+// Trainer is the session's trainer.
+func (s *Session) Trainer() *Trainer { return s.trainer }
+
+// At brings the session to the state of a step: nothing to do when it stands there, the first values for step 0, else
+// the checkpoint in dir.
+func (s *Session) At(dir string, step int) error {
+	if s.state != nil && s.trainer.Done() == step {
+		return nil
+	}
+	if step == 0 {
+		if err := s.initial(); err != nil {
+			return err
+		}
+		s.state = &State{Binding: s.binding}
+		s.trainer.opt.Step = 0
+		s.trainer.opt.Each(func(_ string, x []float32) { clear(x) })
+		return nil
+	}
+	st, err := s.trainer.Load(CheckpointDir(dir, step))
+	if err != nil {
+		return err
+	}
+	if st.Binding != s.binding {
+		return fmt.Errorf("%s was written by a run with other settings, data, base model or kernel set: choose another output folder, or delete its checkpoints", CheckpointDir(dir, step))
+	}
+	s.state = st
+	return nil
+}
+
+func (s *Session) initial() error {
+	if s.job.InitAdapter != "" {
+		return s.Adapter.Load(s.params)
+	}
+	return s.Adapter.Initial(s.params, 0)
+}
+
+// State is the session's state.
+func (s *Session) State() *State { return s.state }
+
+// Advance runs the optimiser steps after from until to, with one replica, and writes the checkpoint; early stopping may end it before. It
+// returns the step it stands at.
+func (s *Session) Advance(from, to int) (int, error) {
+	if err := s.At(s.job.Dir, from); err != nil {
+		return 0, err
+	}
+	for s.trainer.Done() < to && !s.state.Stopped {
+		info, err := s.trainer.Step(s.data, 0)
+		if err != nil {
+			return 0, s.lastGood(from, err)
+		}
+		if err := s.note(info); err != nil {
+			return 0, err
+		}
+	}
+	return s.trainer.Done(), s.Save()
+}
+
+func (s *Session) lastGood(step int, err error) error {
+	if step == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; the last good checkpoint is %s", err, CheckpointDir(s.job.Dir, step))
+}
+
+// note records a step and, where one is due, evaluates.
+func (s *Session) note(info StepInfo) error {
+	s.state.History = append(s.state.History, info)
+	s.state.TokensSeen += int64(info.Tokens)
+	s.state.Seconds += info.Seconds
+	if Progress != nil {
+		Progress(s.trainer.Total, &info, nil)
+	}
+	if e := s.job.Args.EvalSteps; e == 0 || len(s.valid) == 0 || info.Step%e != 0 && info.Step != s.trainer.Total {
+		return nil
+	}
+	if s.scorer == nil {
+		var err error
+		s.scorer, err = NewScorer(s.Model, []nn.Adapter{s.Adapter}, s.params, s.pool, s.job.Args.PerDeviceTrainBatchSize*s.job.SequenceLength)
+		if err != nil {
+			return err
+		}
+	}
+	sum, n, err := s.scorer.NLL(s.valid)
+	if err != nil {
+		return err
+	}
+	ev := Eval{Step: info.Step, Loss: sum / float64(max(n, 1)), Tokens: n}
+	s.state.Evals = append(s.state.Evals, ev)
+	if s.state.BestStep == 0 || ev.Loss < s.state.BestLoss {
+		s.state.BestStep, s.state.BestLoss, s.state.Worse = info.Step, ev.Loss, 0
+	} else {
+		s.state.Worse++
+		s.state.Stopped = s.job.Args.EarlyStoppingPatience > 0 && s.state.Worse >= s.job.Args.EarlyStoppingPatience
+	}
+	if Progress != nil {
+		Progress(s.trainer.Total, nil, &ev)
+	}
+	return nil
+}
+
+// Save writes the checkpoint of the step at which the session stands and deletes old ones.
+func (s *Session) Save() error {
+	if err := s.trainer.Save(s.job.Dir, s.state); err != nil {
+		return err
+	}
+	keep := 0
+	if s.job.Args.LoadBestModelAtEnd {
+		keep = s.state.BestStep
+	}
+	return Prune(s.job.Dir, s.job.Args.SaveTotalLimit, keep)
+}
+
+// Boundary is the step at which a segment that starts after from ends: the next multiple of save_steps, or of eval_steps where the best
+// model is kept, or the end.
+func (j *Job) Boundary(from, total int) int {
+	next := total
+	for _, n := range []int{j.Args.SaveSteps, map[bool]int{true: j.Args.EvalSteps}[j.Args.LoadBestModelAtEnd]} {
+		if n > 0 {
+			next = min(next, (from/n+1)*n)
+		}
+	}
+	return next
+}

@@ -1,0 +1,126 @@
+// Package train has the transforms of training: rounds over references. A DoFn receives the job (settings and references to the base,
+// the shards and the state) and a step, works on files, and emits the step that its files stand for; no tensor travels through the
+// pipeline. A retried bundle starts from the same files and writes the same bytes.
+package train
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+func init() {
+	register.DoFn2x2[context.Context, int, int, error](&SegmentFn{})
+	register.DoFn3x1[context.Context, int, func(Share), error](&FanOutFn{})
+	register.DoFn3x1[context.Context, Share, func(int, string), error](&ReplicaFn{})
+	register.DoFn4x1[context.Context, int, func(*string) bool, func(int), error](&CombineFn{})
+	register.DoFn2x2[context.Context, int, int, error](&CheckpointFn{})
+	beam.RegisterType(reflect.TypeFor[Share]())
+	register.Emitter1[int]()
+	register.Emitter1[Share]()
+	register.Emitter2[int, string]()
+	register.Iter1[string]()
+}
+
+// SegmentFn runs plain training, one replica, from the step it is given up to the step To.
+type SegmentFn struct {
+	Job string // core.Job as JSON
+	To  int
+}
+
+// ProcessElement trains from step and returns the step of the checkpoint it wrote.
+func (f *SegmentFn) ProcessElement(_ context.Context, step int) (int, error) {
+	var at int
+	err := core.Use(f.Job, func(s *core.Session) (err error) {
+		at, err = s.Advance(step, f.To)
+		return err
+	})
+	return at, err
+}
+
+// Share is one replica's part of a round.
+type Share struct{ Step, Replica int }
+
+// FanOutFn emits one Share for each replica of a round.
+type FanOutFn struct{ Replicas int }
+
+// ProcessElement emits the shares of the round that starts at step.
+func (f *FanOutFn) ProcessElement(_ context.Context, step int, emit func(Share)) error {
+	for r := range f.Replicas {
+		emit(Share{step, r})
+	}
+	return nil
+}
+
+// ReplicaFn runs a replica's part of a round and emits the round and the reference to what it wrote.
+type ReplicaFn struct{ Job string }
+
+// ProcessElement runs one share.
+func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, string)) error {
+	return core.Use(f.Job, func(s *core.Session) error {
+		path, err := s.Replica(sh.Step, sh.Replica)
+		if err != nil {
+			return err
+		}
+		emit(sh.Step, path)
+		return nil
+	})
+}
+
+// CombineFn ends a round when all its replicas have written: it adds their files in replica order, whatever the order of arrival.
+type CombineFn struct {
+	Job      string
+	Replicas int
+}
+
+// ProcessElement combines the round that started at step and emits the step at which the next one starts.
+func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*string) bool, emit func(int)) error {
+	n := 0
+	for ref := ""; refs(&ref); {
+		n++
+	}
+	if n < f.Replicas {
+		return fmt.Errorf("round %d: %d of %d replicas wrote their part", step, n, f.Replicas)
+	}
+	return core.Use(f.Job, func(s *core.Session) error {
+		next, err := s.Combine(step)
+		if err != nil {
+			return err
+		}
+		emit(next)
+		return nil
+	})
+}
+
+// CheckpointFn writes the state after a round as a checkpoint.
+type CheckpointFn struct{ Job string }
+
+// ProcessElement writes the checkpoint of step.
+func (f *CheckpointFn) ProcessElement(_ context.Context, step int) (int, error) {
+	return step, core.Use(f.Job, func(s *core.Session) error { return s.Checkpoint(step) })
+}
+
+// Segment trains with one replica from the step in from to the step to, and returns the step that was reached.
+func Segment(s beam.Scope, job string, from beam.PCollection, to int) beam.PCollection {
+	s = s.Scope("train.Segment")
+	return beam.ParDo(s, &SegmentFn{Job: job, To: to}, from)
+}
+
+// Round trains one round with several replicas from the step in from, and returns the step at which the next starts.
+func Round(s beam.Scope, job string, replicas int, from beam.PCollection) beam.PCollection {
+	s = s.Scope("train.Round")
+	shares := beam.Reshuffle(s, beam.ParDo(s, &FanOutFn{Replicas: replicas}, from))
+	refs := beam.ParDo(s, &ReplicaFn{Job: job}, shares)
+	return beam.ParDo(s, &CombineFn{Job: job, Replicas: replicas}, beam.GroupByKey(s, refs))
+}
+
+// Checkpoint writes the state at the step in at as a checkpoint.
+func Checkpoint(s beam.Scope, job string, at beam.PCollection) beam.PCollection {
+	s = s.Scope("train.Checkpoint")
+	return beam.ParDo(s, &CheckpointFn{Job: job}, at)
+}
