@@ -1,0 +1,146 @@
+package recipe
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Layer is what one document says: the sections and keys it has, nothing else.
+type Layer map[string]map[string]any
+
+// Parse reads one YAML document strictly. name is how errors call it (a path). An unknown or repeated key, a value of the wrong type
+// and a second document are errors that give the line.
+func Parse(name string, text []byte) (Layer, error) {
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, plain(err))
+	}
+	var body ast.Node
+	for _, d := range file.Docs {
+		if d.Body == nil || d.Body.Type() == ast.CommentType {
+			continue
+		}
+		if body != nil {
+			return nil, fmt.Errorf("%s: line %d: a second YAML document; a recipe is one", name, d.Body.GetToken().Position.Line)
+		}
+		body = d.Body
+	}
+	if body == nil {
+		return nil, fmt.Errorf("%s: the recipe is empty; it has the sections %s", name, strings.Join(sections, ", "))
+	}
+	if err := checkKeys(name, body); err != nil {
+		return nil, err
+	}
+	var typed Recipe
+	if err := yaml.NodeToValue(body, &typed, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, plain(err))
+	}
+	var layer Layer
+	if err := yaml.NodeToValue(body, &layer); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, plain(err))
+	}
+	return layer, nil
+}
+
+// checkKeys compares the keys of the document with the fields of the types.
+func checkKeys(name string, body ast.Node) error {
+	top, err := entries(name, "the recipe", body)
+	if err != nil {
+		return err
+	}
+	types := map[string]reflect.Type{}
+	t := reflect.TypeFor[Recipe]()
+	for i := range t.NumField() {
+		types[t.Field(i).Tag.Get("yaml")] = t.Field(i).Type
+	}
+	for _, e := range top {
+		key, line := e.Key.GetToken().Value, e.Key.GetToken().Position.Line
+		section, ok := types[key]
+		if !ok {
+			return unknownAt(name, line, key, sections, allKeys())
+		}
+		kids, err := entries(name, key, e.Value)
+		if err != nil {
+			return err
+		}
+		if section.Kind() != reflect.Struct {
+			continue
+		}
+		var known []string
+		for i := range section.NumField() {
+			known = append(known, section.Field(i).Tag.Get("yaml"))
+		}
+		for _, k := range kids {
+			kk := k.Key.GetToken()
+			if !contains(known, kk.Value) {
+				return unknownAt(name, kk.Position.Line, key+"."+kk.Value, prefixed(key, known), prefixed("", allKeys()))
+			}
+		}
+	}
+	return nil
+}
+
+func allKeys() (out []string) {
+	for _, f := range Fields() {
+		out = append(out, f.Path)
+	}
+	return out
+}
+
+func unknownAt(name string, line int, key string, known, others []string) error {
+	last := key[strings.LastIndex(key, ".")+1:]
+	for _, o := range others { // the right name in the wrong place
+		if strings.HasSuffix(o, "."+last) {
+			return fmt.Errorf("%s: line %d: unknown key %q; %s belongs in its section, as %s", name, line, key, last, o)
+		}
+	}
+	near := Nearest(key, known)
+	return fmt.Errorf("%s: line %d: unknown key %q; the nearest known one is %q", name, line, key, near)
+}
+
+func prefixed(section string, names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = n
+		if section != "" {
+			out[i] = section + "." + n
+		}
+	}
+	return out
+}
+
+func contains(names []string, s string) bool {
+	for _, n := range names {
+		if n == s {
+			return true
+		}
+	}
+	return false
+}
+
+// entries returns the pairs of a mapping.
+func entries(name, what string, n ast.Node) ([]*ast.MappingValueNode, error) {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		return n.Values, nil
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, nil
+	}
+	return nil, fmt.Errorf("%s: line %d: %s must be a mapping of keys and values", name, n.GetToken().Position.Line, what)
+}
+
+// plain shortens the YAML library's error to one line with its position.
+func plain(err error) error {
+	var y yaml.Error
+	if errors.As(err, &y) && y.GetToken() != nil {
+		return fmt.Errorf("line %d: %s", y.GetToken().Position.Line, y.GetMessage())
+	}
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return errors.New(first)
+}

@@ -1,0 +1,104 @@
+package recipe
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseErrors(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown section", "modell:\n  path: x\n", `line 1: unknown key "modell"; the nearest known one is "model"`},
+		{"unknown key", "model:\n  path: x\ntrain:\n  seed: 1\n  learning_rte: 0.1\n", `line 5: unknown key "train.learning_rte"; the nearest known one is "train.learning_rate"`},
+		{"wrong section", "model:\n  seed: 3\n", `line 2: unknown key "model.seed"; seed belongs in its section, as train.seed`},
+		{"wrong type", "train:\n  seed: 1\n  max_steps: many\n", "line 3"},
+		{"repeated key", "train:\n  seed: 1\n  seed: 2\n", "line 3"},
+		{"two documents", "model:\n  path: x\n---\nmodel:\n  path: y\n", "second YAML document"},
+		{"empty", "# nothing\n", "empty"},
+		{"list", "- model\n", "must be a mapping"},
+		{"section without keys", "train: 3\n", "train must be a mapping"},
+	} {
+		_, err := Parse("r.yaml", []byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "r.yaml: ") {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: more than a line: %v", c.name, err)
+		}
+	}
+}
+
+func layer(t *testing.T, text string) Layer {
+	t.Helper()
+	l, err := Parse("test", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestLayers(t *testing.T) {
+	base := layer(t, "model:\n  path: m\ndata:\n  input: [a]\nmethod:\n  peft_type: LORA\n  r: 8\ntrain:\n  max_steps: 7\n")
+	set, err := Set("max_steps", "9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Resolve(base, layer(t, "train:\n  learning_rate: 1e-3\n  max_steps: 8\n"), set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Train.MaxSteps != 9 || r.Train.LearningRate != 1e-3 || r.Train.AdamBeta2 != 0.999 || r.Data.Input[0] != "a" {
+		t.Errorf("layers in the wrong order: %+v", r.Train)
+	}
+	// What is written reads back as the same recipe.
+	again, err := Resolve(layer(t, string(r.YAML())))
+	if err != nil || again.Hash() != r.Hash() {
+		t.Errorf("the written recipe reads as another: %v\n%s", err, r.YAML())
+	}
+	other, err := Resolve(base, layer(t, "train:\n  seed: 43\n"))
+	if err != nil || other.Hash() == r.Hash() {
+		t.Errorf("two recipes with one hash, %v", err)
+	}
+	method, err := Resolve(base, layer(t, "method:\n  peft_type: IA3\n"))
+	if err != nil || method.Method["r"] != nil {
+		t.Errorf("another method keeps r: %v %v", method, err)
+	}
+}
+
+func TestSet(t *testing.T) {
+	base := layer(t, "model:\n  path: m\ndata:\n  input: [a]\n")
+	for _, c := range []struct{ key, value, want string }{
+		{"train.seed", "5", ""},
+		{"data.input", "x.txt,y/*.txt", ""},
+		{"method.lora_dropout", "0.1", ""},
+		{"seeed", "5", `nearest known one is "seed"`},
+		{"train.seeed", "5", `nearest known one is "train.seed"`},
+		{"batch_size", "x", "integer"},
+		{"train.max_steps", "0", "at least 1"},
+		{"packing", "worst", "one of best_fit, wrapped"},
+		{"memory_limit", "2 apples", "must be a size"},
+		{"learning_rate", "-1", "not negative"},
+	} {
+		l, err := Set(c.key, c.value)
+		if err == nil {
+			_, err = Resolve(base, l)
+		}
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s=%s: got %v, want %q", c.key, c.value, err, c.want)
+		}
+	}
+	l, err := Set("input", "x.txt,y/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Resolve(base, l); err != nil || len(r.Data.Input) != 2 || r.Data.Input[1] != "y/*.txt" {
+		t.Errorf("input list: %v %v", r, err)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	for text, want := range map[string]int64{"": 0, "2GiB": 2 << 30, "800MiB": 800 << 20, "1.5 KiB": 1536, "1000": 1000, "3kB": 3000} {
+		if got, err := (&Model{MemoryLimit: text}).Limit(); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package recipe
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Resolve lays the layers over the defaults, the later over the earlier, and validates the result. A layer that names another peft_type
+// drops the method fields of the layers below.
+func Resolve(layers ...Layer) (*Recipe, error) {
+	merged := Layer{}
+	def, err := yaml.Marshal(Default())
+	if err != nil {
+		panic(fmt.Sprintf("recipe: the defaults cannot be written: %v", err))
+	}
+	base, err := Parse("defaults", def)
+	if err != nil {
+		panic(fmt.Sprintf("recipe: the defaults cannot be read: %v", err))
+	}
+	for _, l := range append([]Layer{base}, layers...) {
+		for section, kv := range l {
+			if section == "method" && kv["peft_type"] != nil && merged["method"] != nil && fmt.Sprint(kv["peft_type"]) != fmt.Sprint(merged["method"]["peft_type"]) {
+				merged["method"] = nil
+			}
+			if merged[section] == nil {
+				merged[section] = map[string]any{}
+			}
+			for k, v := range kv {
+				merged[section][k] = v
+			}
+		}
+	}
+	text, err := yaml.Marshal(merged)
+	if err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	var r Recipe
+	if err := yaml.UnmarshalWithOptions(text, &r, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("recipe: %w", plain(err))
+	}
+	r.normalise()
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// normalise gives lists a value that prints as a list.
+func (r *Recipe) normalise() {
+	for _, l := range []*[]string{&r.Data.Input, &r.Data.EvalInput, &r.Data.GeneralInput, &r.Evaluate.Prompts} {
+		if *l == nil {
+			*l = []string{}
+		}
+	}
+	if s, ok := r.Method["peft_type"].(string); ok {
+		r.Method["peft_type"] = strings.ToUpper(s)
+	}
+}
+
+// YAML is the canonical text of a resolved recipe: all fields in a fixed order, method fields sorted.
+func (r *Recipe) YAML() []byte {
+	b, err := yaml.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("recipe: cannot be written: %v", err))
+	}
+	return b
+}
+
+// Hash is the hexadecimal SHA-256 of the resolved recipe's canonical JSON.
+func (r *Recipe) Hash() string {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("recipe: cannot be written: %v", err))
+	}
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+// Set makes a layer of one setting. key is a dotted path ("train.max_steps") or a last part that only one path has ("max_steps"); value
+// is YAML ("3", "[a, b]"); where a list is wanted a comma separates its elements.
+func Set(key, value string) (Layer, error) {
+	path, err := lookup(key)
+	if err != nil {
+		return nil, err
+	}
+	section, name, _ := strings.Cut(path, ".")
+	v, err := parseValue(path, value)
+	if err != nil {
+		return nil, err
+	}
+	l := Layer{section: {name: v}}
+	if section == "method" {
+		return l, nil
+	}
+	text, err := yaml.Marshal(l)
+	if err != nil {
+		return nil, err
+	}
+	var r Recipe
+	if err := yaml.UnmarshalWithOptions(text, &r, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("setting %s=%s: a value of type %s is wanted", key, value, fieldType(path))
+	}
+	return l, nil
+}
+
+func fieldType(path string) string {
+	for _, f := range Fields() {
+		if f.Path == path {
+			return f.Type
+		}
+	}
+	return ""
+}
+
+func parseValue(path, value string) (any, error) {
+	switch fieldType(path) {
+	case "string":
+		return value, nil
+	case "list":
+		if strings.TrimSpace(value) == "" {
+			return []string{}, nil
+		}
+		if strings.HasPrefix(strings.TrimSpace(value), "[") {
+			var out []string
+			if err := yaml.Unmarshal([]byte(value), &out); err != nil {
+				return nil, fmt.Errorf("setting %s=%s: %w", path, value, plain(err))
+			}
+			return out, nil
+		}
+		if path == "evaluate.prompts" { // a prompt may have commas
+			return []string{value}, nil
+		}
+		return strings.Split(value, ","), nil
+	}
+	var v any
+	if err := yaml.Unmarshal([]byte(value), &v); err != nil {
+		return nil, fmt.Errorf("setting %s=%s: %w", path, value, plain(err))
+	}
+	return v, nil
+}

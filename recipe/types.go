@@ -1,0 +1,104 @@
+package recipe
+
+// Recipe is a resolved recipe: every field has its value.
+type Recipe struct {
+	Model    Model          `yaml:"model" json:"model"`
+	Data     Data           `yaml:"data" json:"data"`
+	Prepare  Prepare        `yaml:"prepare" json:"prepare"`
+	Method   map[string]any `yaml:"method" json:"method"` // peft_type and the fields of that method's HF configuration
+	Train    Train          `yaml:"train" json:"train"`
+	Evaluate Evaluate       `yaml:"evaluate" json:"evaluate"`
+	Export   Export         `yaml:"export" json:"export"`
+}
+
+// Model names the base model.
+type Model struct {
+	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, or embedded:NAME"`
+	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights" enum:"float32"`
+	TokenizerEngine string `yaml:"tokenizer_engine" json:"tokenizer_engine" help:"tokenizer implementation" enum:"exact,sugarme"`
+	MemoryLimit     string `yaml:"memory_limit" json:"memory_limit" help:"most memory the training program may take, as 800MiB or 2GiB; empty for no limit"`
+}
+
+// Data names the input.
+type Data struct {
+	Input              []string `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
+	EvalInput          []string `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
+	GeneralInput       []string `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
+	Format             string   `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,parquet"`
+	TextColumn         string   `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
+	TextMode           string   `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
+	ValidationFraction float64  `yaml:"validation_fraction" json:"validation_fraction" help:"share of the documents held out when eval_input is empty"`
+	MaxBadFraction     float64  `yaml:"max_bad_fraction" json:"max_bad_fraction" help:"share of rejected records above which the command ends with exit code 3"`
+}
+
+// Prepare says how documents become training sequences.
+type Prepare struct {
+	SequenceLength   int    `yaml:"sequence_length" json:"sequence_length" help:"tokens of a packed sequence"`
+	Packing          string `yaml:"packing" json:"packing" help:"how documents are packed" enum:"best_fit,wrapped"`
+	IsolateDocuments bool   `yaml:"isolate_documents" json:"isolate_documents" help:"attention never crosses from one document to another"`
+	TokensPerShard   int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" help:"tokens of a Parquet shard"`
+}
+
+// Train has the names of Hugging Face's TrainingArguments, and the settings of rounds.
+type Train struct {
+	MaxSteps                  int     `yaml:"max_steps" json:"max_steps" help:"optimiser steps; -1 leaves it to num_train_epochs"`
+	NumTrainEpochs            float64 `yaml:"num_train_epochs" json:"num_train_epochs" help:"passes over the data when max_steps is -1"`
+	PerDeviceTrainBatchSize   int     `yaml:"per_device_train_batch_size" json:"per_device_train_batch_size" help:"packed sequences of one pass"`
+	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" json:"gradient_accumulation_steps" help:"passes of one optimiser step"`
+	LearningRate              float64 `yaml:"learning_rate" json:"learning_rate" help:"peak learning rate"`
+	LRSchedulerType           string  `yaml:"lr_scheduler_type" json:"lr_scheduler_type" help:"learning-rate schedule" enum:"linear,cosine,constant,constant_with_warmup"`
+	WarmupSteps               int     `yaml:"warmup_steps" json:"warmup_steps" help:"steps of linear warm-up"`
+	WarmupRatio               float64 `yaml:"warmup_ratio" json:"warmup_ratio" help:"warm-up as a share of all steps, when warmup_steps is 0"`
+	Optim                     string  `yaml:"optim" json:"optim" help:"optimiser"`
+	WeightDecay               float64 `yaml:"weight_decay" json:"weight_decay" help:"decoupled weight decay"`
+	AdamBeta1                 float64 `yaml:"adam_beta1" json:"adam_beta1" help:"AdamW's beta 1"`
+	AdamBeta2                 float64 `yaml:"adam_beta2" json:"adam_beta2" help:"AdamW's beta 2"`
+	AdamEpsilon               float64 `yaml:"adam_epsilon" json:"adam_epsilon" help:"AdamW's epsilon"`
+	MaxGradNorm               float64 `yaml:"max_grad_norm" json:"max_grad_norm" help:"gradients are clipped to this norm; 0 does not clip"`
+	LoggingSteps              int     `yaml:"logging_steps" json:"logging_steps" help:"a line of progress each so many steps"`
+	EvalSteps                 int     `yaml:"eval_steps" json:"eval_steps" help:"evaluation each so many steps; 0 for none in between"`
+	SaveSteps                 int     `yaml:"save_steps" json:"save_steps" help:"checkpoint each so many steps"`
+	SaveTotalLimit            int     `yaml:"save_total_limit" json:"save_total_limit" help:"checkpoints kept; the newest and the best always are"`
+	LoadBestModelAtEnd        bool    `yaml:"load_best_model_at_end" json:"load_best_model_at_end" help:"export the checkpoint of lowest eval_loss rather than the last"`
+	EarlyStoppingPatience     int     `yaml:"early_stopping_patience" json:"early_stopping_patience" help:"stop after so many evaluations without improvement; 0 never"`
+	Seed                      uint64  `yaml:"seed" json:"seed" help:"seed of initial values, order and dropout"`
+	Replicas                  int     `yaml:"replicas" json:"replicas" help:"workers that train together"`
+	Mode                      string  `yaml:"mode" json:"mode" help:"how replicas work together" enum:"sync,local"`
+	LocalSteps                int     `yaml:"local_steps" json:"local_steps" help:"steps each replica takes alone in mode local"`
+	OuterLR                   float64 `yaml:"outer_lr" json:"outer_lr" help:"learning rate of the outer optimiser in mode local"`
+	OuterMomentum             float64 `yaml:"outer_momentum" json:"outer_momentum" help:"Nesterov momentum of the outer optimiser in mode local"`
+	InitAdapter               string  `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
+}
+
+// Evaluate says what is measured before and after training.
+type Evaluate struct {
+	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" help:"packed sequences scored of each evaluation set; 0 for all"`
+	BatchSize         int      `yaml:"batch_size" json:"batch_size" help:"packed sequences of one pass"`
+	Prompts           []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
+	MaxNewTokens      int      `yaml:"max_new_tokens" json:"max_new_tokens" help:"tokens of a sample; 0 for no samples"`
+	DoSample          bool     `yaml:"do_sample" json:"do_sample" help:"draw tokens rather than take the likeliest"`
+	Temperature       float64  `yaml:"temperature" json:"temperature" help:"sampling temperature"`
+	TopK              int      `yaml:"top_k" json:"top_k" help:"draw from the k likeliest tokens; 0 from all"`
+	TopP              float64  `yaml:"top_p" json:"top_p" help:"draw from the likeliest tokens of this probability in all"`
+	RepetitionPenalty float64  `yaml:"repetition_penalty" json:"repetition_penalty" help:"penalty on tokens that have occurred; 1 for none"`
+}
+
+// Export says what is written at the end.
+type Export struct {
+	Merged      bool   `yaml:"merged" json:"merged" help:"also write the merged model"`
+	MergedDType string `yaml:"merged_dtype" json:"merged_dtype" help:"storage of the merged model; empty for the base model's" enum:",float32,float16,bfloat16"`
+}
+
+// Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
+func Default() Recipe {
+	return Recipe{
+		Model:   Model{DType: "float32", TokenizerEngine: "exact"},
+		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
+		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20},
+		Method:  map[string]any{"peft_type": "LORA"},
+		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
+			Optim: "adamw_torch", AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
+			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9},
+		Evaluate: Evaluate{MaxSequences: 64, BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
+	}
+}

@@ -1,0 +1,101 @@
+package recipe
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Validate checks every value that can be judged without reading files. The method's own fields are judged by package peft.
+func (r *Recipe) Validate() error {
+	for _, f := range Fields() {
+		if f.Enum == nil {
+			continue
+		}
+		v := r.text(f.Path)
+		if !contains(f.Enum, v) {
+			return fmt.Errorf("%s is %q; it must be one of %s", f.Path, v, strings.Join(f.Enum, ", "))
+		}
+	}
+	t, e := &r.Train, &r.Evaluate
+	type check struct {
+		path string
+		bad  bool
+		want string
+	}
+	for _, c := range []check{
+		{"model.path", r.Model.Path == "", "must name the base model's folder"},
+		{"data.input", len(r.Data.Input) == 0, "must name at least one file"},
+		{"data.validation_fraction", !(r.Data.ValidationFraction >= 0 && r.Data.ValidationFraction < 1), "must be at least 0 and below 1"},
+		{"data.validation_fraction", len(r.Data.EvalInput) == 0 && r.Data.ValidationFraction == 0, "must be above 0 when eval_input is empty: something must be held out"},
+		{"data.max_bad_fraction", !(r.Data.MaxBadFraction >= 0 && r.Data.MaxBadFraction <= 1), "must be between 0 and 1"},
+		{"prepare.sequence_length", r.Prepare.SequenceLength < 2, "must be at least 2"},
+		{"prepare.tokens_per_shard", r.Prepare.TokensPerShard < 1, "must be at least 1"},
+		{"train.max_steps", t.MaxSteps == 0 || t.MaxSteps < -1, "must be at least 1, or -1 to train for num_train_epochs"},
+		{"train.num_train_epochs", t.MaxSteps == -1 && !(t.NumTrainEpochs > 0), "must be above 0"},
+		{"train.per_device_train_batch_size", t.PerDeviceTrainBatchSize < 1, "must be at least 1"},
+		{"train.gradient_accumulation_steps", t.GradientAccumulationSteps < 1, "must be at least 1"},
+		{"train.learning_rate", !(t.LearningRate >= 0) || math.IsInf(t.LearningRate, 0), "must be a finite number, not negative"},
+		{"train.warmup_steps", t.WarmupSteps < 0, "must not be negative"},
+		{"train.warmup_ratio", !(t.WarmupRatio >= 0 && t.WarmupRatio <= 1), "must be between 0 and 1"},
+		{"train.weight_decay", !(t.WeightDecay >= 0), "must not be negative"},
+		{"train.adam_beta1", !(t.AdamBeta1 >= 0 && t.AdamBeta1 < 1), "must be at least 0 and below 1"},
+		{"train.adam_beta2", !(t.AdamBeta2 >= 0 && t.AdamBeta2 < 1), "must be at least 0 and below 1"},
+		{"train.adam_epsilon", !(t.AdamEpsilon >= 0), "must not be negative"},
+		{"train.max_grad_norm", !(t.MaxGradNorm >= 0), "must not be negative"},
+		{"train.logging_steps", t.LoggingSteps < 1, "must be at least 1"},
+		{"train.eval_steps", t.EvalSteps < 0, "must not be negative"},
+		{"train.save_steps", t.SaveSteps < 1, "must be at least 1"},
+		{"train.save_total_limit", t.SaveTotalLimit < 1, "must be at least 1"},
+		{"train.early_stopping_patience", t.EarlyStoppingPatience < 0, "must not be negative"},
+		{"train.early_stopping_patience", t.EarlyStoppingPatience > 0 && t.EvalSteps == 0, "needs eval_steps above 0"},
+		{"train.load_best_model_at_end", t.LoadBestModelAtEnd && t.EvalSteps == 0, "needs eval_steps above 0"},
+		{"train.replicas", t.Replicas < 1, "must be at least 1"},
+		{"train.local_steps", t.LocalSteps < 1, "must be at least 1"},
+		{"evaluate.max_sequences", e.MaxSequences < 0, "must not be negative"},
+		{"evaluate.batch_size", e.BatchSize < 1, "must be at least 1"},
+		{"evaluate.max_new_tokens", e.MaxNewTokens < 0, "must not be negative"},
+		{"evaluate.temperature", !(e.Temperature > 0), "must be above 0"},
+		{"evaluate.top_k", e.TopK < 0, "must not be negative"},
+		{"evaluate.top_p", !(e.TopP > 0 && e.TopP <= 1), "must be above 0 and at most 1"},
+		{"evaluate.repetition_penalty", !(e.RepetitionPenalty > 0), "must be above 0"},
+	} {
+		if c.bad {
+			return fmt.Errorf("%s is %s; it %s", c.path, r.text(c.path), c.want)
+		}
+	}
+	if s, ok := r.Method["peft_type"].(string); !ok || s == "" {
+		return fmt.Errorf("method.peft_type must name the method, such as LORA")
+	}
+	if _, err := r.Model.Limit(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// units are the suffixes of a size, the longer before those they end with.
+var units = []struct {
+	suffix string
+	bytes  float64
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
+
+// Limit is memory_limit in bytes, 0 for none.
+func (m *Model) Limit() (int64, error) {
+	s := strings.TrimSpace(m.MemoryLimit)
+	if s == "" {
+		return 0, nil
+	}
+	scale, number := 1.0, s
+	for _, u := range units {
+		if strings.HasSuffix(s, u.suffix) {
+			scale, number = u.bytes, strings.TrimSpace(strings.TrimSuffix(s, u.suffix))
+			break
+		}
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(v > 0) || v*scale > 1<<60 {
+		return 0, fmt.Errorf("model.memory_limit is %q; it must be a size such as 800MiB or 2GiB", m.MemoryLimit)
+	}
+	return int64(v * scale), nil
+}

@@ -1,0 +1,135 @@
+package templates
+
+import (
+	"embed"
+	"fmt"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/recipe"
+)
+
+//go:embed recipes
+var recipes embed.FS
+
+// Template is an embedded recipe.
+type Template struct {
+	Name    string
+	Summary string // one line
+	File    string // in recipes/
+}
+
+// table is the list of templates. Adding one is a file and a row.
+var table = []Template{
+	{Name: "domain-adaptation", Summary: "adapt a language model to the text of a domain, and measure what it gained and forgot", File: "domain-adaptation.yaml"},
+}
+
+// List returns the templates in the order of the table.
+func List() []Template { return append([]Template(nil), table...) }
+
+// Get finds a template. An unknown name is an error that gives the nearest.
+func Get(name string) (*Template, error) {
+	var names []string
+	for i := range table {
+		if table[i].Name == name {
+			t := table[i]
+			return &t, nil
+		}
+		names = append(names, table[i].Name)
+	}
+	return nil, fmt.Errorf("unknown template %q; the nearest is %q (adaptflow templates list shows all)", name, recipe.Nearest(name, names))
+}
+
+// Text is the template's recipe as YAML, with its comments.
+func (t *Template) Text() []byte {
+	b, err := recipes.ReadFile("recipes/" + t.File)
+	if err != nil {
+		panic(fmt.Sprintf("templates: %v", err))
+	}
+	return b
+}
+
+// Defaults is the template's recipe over the defaults of package recipe.
+func (t *Template) Defaults() (*recipe.Recipe, error) { return t.Resolve("", nil, nil) }
+
+// Resolve makes the recipe of the template, a recipe file (name and text; none when text is nil) and settings "key=value" in their
+// order. A key is a parameter of the template, a dotted path of the recipe, or a last part that only one path has.
+//
+// Input of the user's own leaves the template's held-out text and prompts behind: a part of that input is held out instead, unless the
+// file or the settings name eval_input.
+func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe.Recipe, error) {
+	base, err := recipe.Parse("template "+t.Name, t.Text())
+	if err != nil {
+		return nil, err
+	}
+	var upper []recipe.Layer
+	if text != nil {
+		l, err := recipe.Parse(file, text)
+		if err != nil {
+			return nil, err
+		}
+		upper = append(upper, l)
+	}
+	given := map[string]string{}
+	for _, s := range settings {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, fmt.Errorf("setting %q has no value; write %s=VALUE", s, s)
+		}
+		l, err := set(strings.TrimSpace(key), value)
+		if err != nil {
+			return nil, err
+		}
+		given[strings.TrimSpace(key)] = value
+		upper = append(upper, l)
+	}
+	if _, ok := given["steps"]; ok {
+		if _, ok := given["epochs"]; ok {
+			return nil, fmt.Errorf("steps and epochs are both set; set one of them")
+		}
+	}
+	own := map[string]bool{}
+	for _, l := range upper {
+		for section, kv := range l {
+			for k := range kv {
+				own[section+"."+k] = true
+			}
+		}
+	}
+	if own["data.input"] {
+		if !own["data.eval_input"] {
+			base["data"]["eval_input"] = []string{}
+		}
+		if !own["evaluate.prompts"] {
+			base["evaluate"]["prompts"] = []string{}
+		}
+	}
+	if own["train.num_train_epochs"] && !own["train.max_steps"] {
+		base["train"]["max_steps"] = -1
+	}
+	return recipe.Resolve(append([]recipe.Layer{base}, upper...)...)
+}
+
+// set turns a setting into a layer: a parameter of the template first, then a key of the recipe.
+func set(key, value string) (recipe.Layer, error) {
+	for _, p := range parameters {
+		if p.Name == key {
+			l, err := recipe.Set(p.Path, value)
+			if err != nil {
+				return nil, fmt.Errorf("parameter %s: %w", key, err)
+			}
+			return l, nil
+		}
+	}
+	l, err := recipe.Set(key, value)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown setting") && !strings.Contains(key, ".") {
+		names := []string{}
+		for _, p := range parameters {
+			names = append(names, p.Name)
+		}
+		for _, f := range recipe.Fields() {
+			names = append(names, f.Path[strings.Index(f.Path, ".")+1:])
+		}
+		return nil, fmt.Errorf("unknown parameter %q; the nearest known one is %q", key, recipe.Nearest(key, names))
+	}
+	return l, err
+}
