@@ -34,7 +34,7 @@ type goldenMeta struct {
 	Special map[string]any `json:"special"`
 }
 
-// outOfScope are LoRA cases that use what adaptflow's LoRA does not have yet; each is refused by an error naming its field.
+// outOfScope are LoRA cases that use what adaptflow's LoRA does not have: another variant, task or optimiser (lora_plus).
 var outOfScope = []string{"lora_alora", "lora_dora", "lora_init_olora", "lora_init_orthogonal", "lora_init_pissa", "lora_init_pissa_niter_4",
 	"lora_layer_replication", "lora_lora_bias", "lora_plus", "lora_seq_cls", "lora_target_parameters"}
 
