@@ -1,0 +1,142 @@
+package datasets
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+// isSystem reports whether an error is the operating system's rather than the content's.
+func isSystem(err error) bool {
+	var pe *fs.PathError
+	return errors.As(err, &pe)
+}
+
+// jsonlReader reads one JSON object a line. Names match exactly, the last of equal names wins, blank lines are no records.
+type jsonlReader struct{ fileReader }
+
+func (t *jsonlReader) Next() (Record, *Reject, error) {
+	for ; ; t.index++ {
+		line, size, err := t.lines.next()
+		if err != nil {
+			rej, err := t.fault(err, line)
+			return Record{}, rej, err
+		}
+		if size <= int64(t.o.MaxRecordBytes) && blank(line) {
+			continue
+		}
+		rec, rej := t.parse(line, size)
+		t.index++
+		return rec, rej, nil
+	}
+}
+
+func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
+	if size > int64(t.o.MaxRecordBytes) {
+		return Record{}, t.tooLarge(size, line)
+	}
+	if where, bad := badUTF8(line); bad {
+		return Record{}, t.reject(ReasonInvalidUTF8, where, "UTF-8", line)
+	}
+	if !json.Valid(line) {
+		return Record{}, t.malformed(line)
+	}
+	if b := bytes.TrimLeft(line, " \t\r\n"); b[0] != '{' {
+		return Record{}, t.reject(ReasonNotAnObject, string(b[:min(len(b), 20)]), "an object", line)
+	}
+	var obj map[string]json.RawMessage
+	if err := json.Unmarshal(line, &obj); err != nil {
+		return Record{}, t.malformed(line)
+	}
+	raw, ok := obj[t.o.TextColumn]
+	if !ok {
+		return Record{}, t.reject(ReasonMissingText, "", t.o.TextColumn, line)
+	}
+	text, reason := jsonString(raw)
+	switch {
+	case reason != "":
+		return Record{}, t.reject(reason, string(raw[:min(len(raw), 40)]), "a string", line)
+	case text == "":
+		return Record{}, t.reject(ReasonEmptyText, "", "", line)
+	}
+	rec := Record{Source: t.source, Index: t.index, Text: text}
+	if t.o.KeyColumn != "" {
+		if s, reason := jsonString(obj[t.o.KeyColumn]); reason == "" {
+			rec.Key = s
+		} else if raw := obj[t.o.KeyColumn]; string(raw) != "null" {
+			rec.Key = string(raw)
+		}
+	}
+	return rec, nil
+}
+
+// malformed rejects a line that is no JSON, saying what is wrong.
+func (t *jsonlReader) malformed(line []byte) *Reject {
+	var v json.RawMessage
+	err := json.Unmarshal(line, &v)
+	reason, value := ReasonMalformedJSON, ""
+	if err != nil {
+		value = err.Error()
+		if strings.Contains(value, "unexpected end") {
+			reason = ReasonTruncatedRecord
+		}
+	}
+	return t.reject(reason, value, "", line)
+}
+
+// jsonString decodes a JSON string; the reason says why it is not one. An escaped surrogate without its other half has no meaning as text.
+func jsonString(raw json.RawMessage) (string, string) {
+	switch {
+	case len(raw) == 0:
+		return "", ReasonMissingText
+	case string(raw) == "null":
+		return "", ReasonNullText
+	case raw[0] != '"':
+		return "", ReasonTextNotAString
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", ReasonMalformedJSON
+	}
+	if strings.ContainsRune(s, utf8.RuneError) && loneSurrogate(raw) {
+		return "", ReasonInvalidUTF8
+	}
+	return s, ""
+}
+
+// loneSurrogate looks for \uD800-\uDFFF escapes that are not in a pair.
+func loneSurrogate(raw []byte) bool {
+	unit := func(i int) (uint64, bool) {
+		if i+6 > len(raw) || raw[i] != '\\' || raw[i+1] != 'u' {
+			return 0, false
+		}
+		v, err := strconv.ParseUint(string(raw[i+2:i+6]), 16, 16)
+		return v, err == nil
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		v, ok := unit(i)
+		switch {
+		case !ok:
+			i++ // an escape of two bytes
+		case v >= 0xd800 && v < 0xdc00:
+			if w, ok := unit(i + 6); !ok || w < 0xdc00 || w > 0xdfff {
+				return true
+			}
+			i += 11
+		case v >= 0xdc00 && v < 0xe000:
+			return true
+		default:
+			i += 5
+		}
+	}
+	return false
+}

@@ -1,0 +1,132 @@
+package datasets
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// Open opens an input file and detects its compression and format, by content before name. source is what its records carry as Source.
+// A *FileError is a fault of the file; other errors are the system's or the settings' (a Parquet file without the text column).
+func Open(path, source string, o Options) (_ Reader, err error) {
+	if o, err = o.withDefaults(); err != nil {
+		return nil, err
+	}
+	f, err := storage.OpenReaderAt(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	head := make([]byte, 16)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	head = head[:n]
+	if o.Format == FormatParquet || (o.Format == FormatAuto && bytes.HasPrefix(head, []byte("PAR1"))) {
+		return openParquetInput(path, source, f, o)
+	}
+	d, err := newDecompressor(f, compressionOf(head), o.MaxDecompressed)
+	if err != nil {
+		return nil, &FileError{path, ReasonCorruptFile, err}
+	}
+	b := bufio.NewReaderSize(d, 64<<10)
+	format := o.Format
+	if format == FormatAuto {
+		if format, err = detectFormat(path, b); err != nil {
+			d.Close()
+			return nil, err
+		}
+	}
+	lr := &lineReader{b: b, max: o.MaxRecordBytes}
+	base := fileReader{file: f, d: d, lines: lr, source: source, o: o}
+	switch {
+	case format == FormatJSONL:
+		return &jsonlReader{base}, nil
+	case o.TextMode == TextLine:
+		return &textLines{base}, nil
+	case o.TextMode == TextParagraph:
+		return &textParagraphs{fileReader: base}, nil
+	}
+	return &textFile{fileReader: base}, nil
+}
+
+// detectFormat goes by the name without its compression suffix, and by the first byte of the content when the name says nothing.
+func detectFormat(path string, b *bufio.Reader) (string, error) {
+	name := strings.ToLower(filepath.Base(path))
+	for _, ext := range []string{".gz", ".zst", ".zstd", ".bz2", ".lz4"} {
+		name = strings.TrimSuffix(name, ext)
+	}
+	head, _ := b.Peek(4 << 10)
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, bom), " \t\r\n")
+	if bytes.HasPrefix(head, []byte("PAR1")) {
+		return "", &FileError{path, ReasonCorruptFile, errors.New("a Parquet file inside another compression; decompress it first")}
+	}
+	switch filepath.Ext(name) {
+	case ".json":
+		if bytes.HasPrefix(text, []byte("[")) {
+			return "", fmt.Errorf("%s: is one JSON array; one object a line is wanted (JSONL). Convert it, for example with: jq -c '.[]'", path)
+		}
+		return FormatJSONL, nil
+	case ".jsonl", ".ndjson":
+		return FormatJSONL, nil
+	case ".parquet":
+		return "", &FileError{path, ReasonCorruptFile, errors.New("the name says Parquet, the content does not begin with PAR1")}
+	case ".csv", ".tsv":
+		return "", fmt.Errorf("%s: CSV is not read; convert it to JSONL or Parquet, or set format: text to take its lines as they are", path)
+	case ".txt", ".text", ".md":
+		return FormatText, nil
+	}
+	if bytes.HasPrefix(text, []byte("{")) {
+		return FormatJSONL, nil
+	}
+	return FormatText, nil
+}
+
+var bom = []byte("\xef\xbb\xbf")
+
+// fileReader is what the line-based formats share.
+type fileReader struct {
+	file   storage.ReaderAt
+	d      *decompressor
+	lines  *lineReader
+	source string
+	o      Options
+	index  int64
+	ended  bool
+}
+
+// Close closes the file.
+func (r *fileReader) Close() error { return errors.Join(r.d.Close(), r.file.Close()) }
+
+func (r *fileReader) reject(reason, value, threshold string, rec []byte) *Reject {
+	return &Reject{Source: r.source, Index: r.index, Reason: reason, Value: value, Threshold: threshold, Record: truncate(rec)}
+}
+
+// fault turns an error of reading into what Next returns: a rejection of the rest of the file when the fault is the file's.
+func (r *fileReader) fault(err error, rest []byte) (*Reject, error) {
+	if r.ended || errors.Is(err, io.EOF) {
+		return nil, io.EOF
+	}
+	reason, limit := r.d.classify(err)
+	if reason == "" {
+		return nil, fmt.Errorf("%s: %w", r.source, err)
+	}
+	r.ended = true
+	return r.reject(reason, err.Error(), limit, rest), nil
+}
+
+// tooLarge rejects a record over the limit.
+func (r *fileReader) tooLarge(size int64, rec []byte) *Reject {
+	return r.reject(ReasonRecordTooLarge, fmt.Sprintf("%d bytes", size), fmt.Sprintf("%d bytes", r.o.MaxRecordBytes), rec)
+}

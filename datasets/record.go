@@ -1,0 +1,133 @@
+package datasets
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Record is a document as read from an input file.
+type Record struct {
+	Source string // path relative to the fixed root of the glob it was found by
+	Index  int64  // position in the file, from 0: line of text and JSONL, paragraph, Parquet row; 0 for a whole file
+	Text   string
+	Key    string // key of training by key, "" for none
+}
+
+// DocID is the record's identity, [DocID] of its source and index.
+func (r *Record) DocID() string { return DocID(r.Source, r.Index) }
+
+// Reasons why a record, or the rest of a file, is rejected.
+const (
+	ReasonInvalidUTF8        = "invalid_utf8"
+	ReasonMalformedJSON      = "malformed_json"
+	ReasonTruncatedRecord    = "truncated_record" // JSON that ends in the middle
+	ReasonNotAnObject        = "not_an_object"
+	ReasonMissingText        = "missing_text"
+	ReasonTextNotAString     = "text_not_a_string"
+	ReasonNullText           = "null_text"
+	ReasonEmptyText          = "empty_text"
+	ReasonRecordTooLarge     = "record_too_large"
+	ReasonTruncatedFile      = "truncated_file"      // the compressed stream or Parquet file is cut
+	ReasonBadChecksum        = "bad_checksum"        // what was read before may be damaged
+	ReasonCorruptFile        = "corrupt_file"        // the compressed stream or Parquet file is damaged
+	ReasonDecompressionLimit = "decompression_limit" // a decompression bomb
+	ReasonTrailingGarbage    = "trailing_garbage"    // bytes after the end of a compressed stream
+)
+
+// MaxRejectRecord is how much of a rejected record is kept with its rejection, in bytes.
+const MaxRejectRecord = 64 << 10
+
+// Reject is a record, or the rest of a file, that is not used: the dead letter.
+type Reject struct {
+	Source    string `json:"source"`
+	Index     int64  `json:"index"` // as [Record].Index; of a file-wide reason, where reading stopped
+	Reason    string `json:"reason"`
+	Value     string `json:"value,omitempty"`     // what was found
+	Threshold string `json:"threshold,omitempty"` // what was wanted, or the limit
+	Record    []byte `json:"record,omitempty"`    // the record's first MaxRejectRecord bytes
+}
+
+// FileError is a file that cannot be read at all for a fault of its own (not of the settings); its Reason is a reason of rejection.
+type FileError struct {
+	Path, Reason string
+	Err          error
+}
+
+// Error names the file and the fault.
+func (e *FileError) Error() string { return fmt.Sprintf("%s: %s: %v", e.Path, e.Reason, e.Err) }
+
+// Unwrap returns the cause.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// The formats of input files.
+const (
+	FormatAuto    = "auto"
+	FormatText    = "text"
+	FormatJSONL   = "jsonl"
+	FormatParquet = "parquet"
+)
+
+// How a text file becomes documents.
+const (
+	TextLine      = "line"      // each line that is not blank, as Hugging Face's text loader
+	TextParagraph = "paragraph" // runs of lines between blank ones
+	TextFile      = "file"      // the whole file
+)
+
+// Options says how input files are read. The zero value reads "auto" formats with the column "text", a document a line.
+type Options struct {
+	Format         string // FormatAuto, FormatText, FormatJSONL or FormatParquet
+	TextColumn     string // field of JSONL, column of Parquet; "text" when empty
+	KeyColumn      string // field or column of the training key, "" for none
+	TextMode       string // TextLine, TextParagraph or TextFile
+	MaxRecordBytes int    // larger records are rejected; 16 MiB when 0
+	// MaxDecompressed bounds what is read out of one compressed file, in bytes; 0 bounds the ratio alone: beyond 32 MiB no more than a
+	// thousand times the compressed size.
+	MaxDecompressed int64
+}
+
+func (o Options) withDefaults() (Options, error) {
+	set := func(s *string, def string) {
+		if *s == "" {
+			*s = def
+		}
+	}
+	set(&o.Format, FormatAuto)
+	set(&o.TextColumn, "text")
+	set(&o.TextMode, TextLine)
+	if o.MaxRecordBytes == 0 {
+		o.MaxRecordBytes = 16 << 20
+	}
+	switch o.Format {
+	case FormatAuto, FormatText, FormatJSONL, FormatParquet:
+	default:
+		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, parquet", o.Format)
+	}
+	switch o.TextMode {
+	case TextLine, TextParagraph, TextFile:
+	default:
+		return o, fmt.Errorf("text_mode %q is unknown; it is one of line, paragraph, file", o.TextMode)
+	}
+	if o.MaxRecordBytes < 0 || o.MaxDecompressed < 0 {
+		return o, errors.New("max_record_bytes and max_decompressed must not be negative")
+	}
+	return o, nil
+}
+
+// Validate checks the options.
+func (o Options) Validate() error {
+	_, err := o.withDefaults()
+	return err
+}
+
+// Reader streams the records of a file. Each call of Next gives a record, or a rejection, or io.EOF; any other error is the system's or
+// the settings', and ends the reading. Damage to the file is a rejection.
+type Reader interface {
+	Next() (Record, *Reject, error)
+	io.Closer
+}
+
+func truncate(b []byte) []byte {
+	return append([]byte(nil), b[:min(len(b), MaxRejectRecord)]...)
+}
