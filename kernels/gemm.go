@@ -1,76 +1,68 @@
-// Temporary plain version so that everyone can build; the GEMM developer replaces this file.
 package kernels
+
+//go:generate go -C _gen run ./gemm -out ../gemm_amd64.s -stubs ../gemm_stubs_amd64.go -pkg kernels
 
 import "github.com/adaptflow/adaptflow/internal/pool"
 
-type Panels struct {
-	K, N int
-	Data []float32
-}
+// Products of float32 matrices.
+//
+// Every element of a result is one chain of multiply-adds over a chunk of the inner dimension, in order, starting from zero;
+// the chunks are then added to C in order. Which tile, thread or row block computes an element does not enter into it, so the
+// bits of a row depend on that row of A, on B and on the kernel set only: not on the threads, nor on the number of rows. The
+// assembly sets fuse the multiply-add; plain Go rounds the product.
+//
+// Scratch memory comes from a free list that is never given back: no call allocates once as many calls and threads as run at
+// the same time have run before (about 0.5 MiB a thread).
 
-func PanelsLen(k, n int) int { return k * 48 * ((n + 47) / 48) }
-func PackPanels(dst []float32, k, n int, b []float32, rs, cs int) Panels {
-	for j := 0; j < n; j++ {
-		for i := 0; i < k; i++ {
-			dst[j/48*48*k+i*48+j%48] = b[i*rs+j*cs]
-		}
-	}
-	return Panels{k, n, dst}
-}
-func (p Panels) at(k, n int) float32 { return p.Data[n/48*48*p.K+k*48+n%48] }
-func (p Panels) Column(dst []float32, n int) {
-	for k := 0; k < p.K; k++ {
-		dst[k] = p.at(k, n)
-	}
-}
+const (
+	tileRows   = 8   // rows of a tile
+	groupSize  = 4   // panels that stay in the cache while rows pass by: 192 columns
+	chunk      = 640 // inner dimension of a tile, at most
+	gemmChunk  = 512 // the same for Gemm: fixed, since it sums over tokens
+	directRows = 24  // Gemm with no more rows than this reads B where it lies, having no use for packing
+	blockRows  = 128 // rows of a unit of work on panels
+	packRows   = 512 // rows of a unit of work that packs
+	serialWork = 1 << 16
+)
+
+// MatMul computes C = beta·C + A·B for A [m, K] with element (i, k) at a[i*lda+k], B [K, N] and C [m, N] with rows ldc apart.
+// beta is 0 or 1; with 0, C is not read. The inner dimension is split evenly into chunks of at most 640.
 func MatMul(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, c []float32, ldc int) {
-	for i := 0; i < m; i++ {
-		for j := 0; j < b.N; j++ {
-			s := float32(0)
-			for k := 0; k < b.K; k++ {
-				s += a[i*lda+k] * b.at(k, j)
-			}
-			if beta != 0 {
-				s += c[i*ldc+j]
-			}
-			c[i*ldc+j] = s
-		}
-	}
-}
-func MatMulT(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, c []float32, ldc int) {
-	for i := 0; i < m; i++ {
-		for k := 0; k < b.K; k++ {
-			s := float32(0)
-			for j := 0; j < b.N; j++ {
-				s += a[i*lda+j] * b.at(k, j)
-			}
-			if beta != 0 {
-				s += c[i*ldc+k]
-			}
-			c[i*ldc+k] = s
-		}
-	}
-}
-func Gemm(p *pool.Pool, m, n, k int, alpha float32, a []float32, ars, acs int, b []float32, brs, bcs int, beta float32, c []float32, ldc int) {
-	for i := 0; i < m; i++ {
-		for j := 0; j < n; j++ {
-			s := float32(0)
-			for q := 0; q < k; q++ {
-				s += a[i*ars+q*acs] * b[q*brs+j*bcs]
-			}
-			s *= alpha
-			if beta != 0 {
-				s += c[i*ldc+j]
-			}
-			c[i*ldc+j] = s
-		}
-	}
+	j := getJob()
+	j.m, j.n, j.k = m, b.N, b.K
+	j.a, j.ars, j.acs = a, lda, 1
+	j.b, j.source = b.Data, fromPanels
+	j.kc = even(b.K, chunk, 1)
+	j.do(p, 1, beta, c, ldc)
 }
 
-func (p Panels) Unpack(dst []float32, rs, cs int) {
-	for k := 0; k < p.K; k++ {
-		for n := 0; n < p.N; n++ {
-			dst[k*rs+n*cs] = p.at(k, n)
-		}
-	}
+// MatMulT computes C = beta·C + A·Bᵀ for A [m, N] with element (i, n) at a[i*lda+n], B [K, N] and C [m, K] with rows ldc apart:
+// the gradient of MatMul's A. beta is 0 or 1; with 0, C is not read. The panels are transposed in blocks of 48×48 into scratch.
+func MatMulT(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, c []float32, ldc int) {
+	j := getJob()
+	j.m, j.n, j.k = m, b.K, b.N
+	j.a, j.ars, j.acs = a, lda, 1
+	j.b, j.source = b.Data, fromTransposed
+	j.kc = even(b.N, chunk, panelCols)
+	j.do(p, 1, beta, c, ldc)
+}
+
+// Gemm computes C = beta·C + alpha·op(A)·op(B), with op(A) [m, k] having element (i, q) at a[i*ars+q*acs], op(B) [k, n] element
+// (q, j) at b[q*brs+j*bcs], and C [m, n] rows ldc apart. beta is 0 or 1; with 0, C is not read. The inner dimension is summed
+// in chunks of 512, each multiplied by alpha and added to C in order. B is packed in scratch as needed.
+func Gemm(p *pool.Pool, m, n, k int, alpha float32, a []float32, ars, acs int, b []float32, brs, bcs int, beta float32, c []float32, ldc int) {
+	j := getJob()
+	j.m, j.n, j.k = m, n, k
+	j.a, j.ars, j.acs = a, ars, acs
+	j.b, j.brs, j.bcs, j.source = b, brs, bcs, fromStrided
+	j.kc = gemmChunk
+	j.do(p, alpha, beta, c, ldc)
+}
+
+// even is the chunk that splits k evenly into as few chunks of at most most as there can be, rounded up to a multiple of unit.
+func even(k, most, unit int) int {
+	most -= most % unit
+	parts := max(1, (k+most-1)/most)
+	per := (k + parts - 1) / parts
+	return max(unit, (per+unit-1)/unit*unit)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism" // the default runner, in this process
@@ -14,6 +16,17 @@ import (
 
 // Runners are the names that --runner may have.
 var Runners = []string{"prism", "universal"}
+
+var begin sync.Once
+
+// newPipeline returns an empty pipeline. The first call initialises Beam and quietens the runner, whose every job would be a line in the log.
+func newPipeline() (*beam.Pipeline, beam.Scope) {
+	begin.Do(func() {
+		slog.SetLogLoggerLevel(slog.LevelError)
+		beam.Init()
+	})
+	return beam.NewPipelineWithRoot()
+}
 
 // run executes a pipeline and waits for its end.
 func run(ctx context.Context, runner string, p *beam.Pipeline, name string) error {

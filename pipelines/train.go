@@ -89,7 +89,7 @@ func latest(dir string) (int, error) {
 
 // segment runs one pipeline from step up to the step to.
 func segment(ctx context.Context, job core.Job, js, runner string, step, to, total int) error {
-	p, s := beam.NewPipelineWithRoot()
+	p, s := newPipeline()
 	at := beam.Create(s, step)
 	if job.Args.Replicas == 1 {
 		train.Segment(s, js, at, to)

@@ -62,14 +62,15 @@ type ReplicaFn struct{ Job string }
 
 // ProcessElement runs one share.
 func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, string)) error {
-	return core.Use(f.Job, func(s *core.Session) error {
-		path, err := s.Replica(sh.Step, sh.Replica)
-		if err != nil {
-			return err
-		}
-		emit(sh.Step, path)
-		return nil
+	var path string
+	err := core.Use(f.Job, func(s *core.Session) (err error) {
+		path, err = s.Replica(sh.Step, sh.Replica)
+		return err
 	})
+	if err == nil { // not inside Use: emitting may run the next DoFn, which uses the session too
+		emit(sh.Step, path)
+	}
+	return err
 }
 
 // CombineFn ends a round when all its replicas have written: it adds their files in replica order, whatever the order of arrival.
@@ -87,14 +88,15 @@ func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*strin
 	if n < f.Replicas {
 		return fmt.Errorf("round %d: %d of %d replicas wrote their part", step, n, f.Replicas)
 	}
-	return core.Use(f.Job, func(s *core.Session) error {
-		next, err := s.Combine(step)
-		if err != nil {
-			return err
-		}
-		emit(next)
-		return nil
+	var next int
+	err := core.Use(f.Job, func(s *core.Session) (err error) {
+		next, err = s.Combine(step)
+		return err
 	})
+	if err == nil { // not inside Use, as in ReplicaFn
+		emit(next)
+	}
+	return err
 }
 
 // CheckpointFn writes the state after a round as a checkpoint.

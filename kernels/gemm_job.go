@@ -1,0 +1,213 @@
+package kernels
+
+import (
+	"sync"
+
+	"github.com/adaptflow/adaptflow/internal/pool"
+)
+
+// source says where a job's B comes from.
+type source uint8
+
+const (
+	fromPanels     source = iota // packed panels, read where they lie
+	fromTransposed               // packed panels of the transposed matrix
+	fromStrided                  // a matrix with strides
+)
+
+// job is one product, cut into units: a block of rows by a group of panels.
+type job struct {
+	kernel   tileFunc
+	m, n, k  int
+	alpha    float32
+	a, b, c  []float32
+	ars, acs int
+	brs, bcs int
+	ldc      int
+	add      bool // beta is 1
+	source   source
+	kc       int // chunk of the inner dimension
+	rows     int // rows of a unit
+	group    int // panels of a unit
+	groups   int
+	f        func(int) // unit, bound once
+}
+
+// do cuts the job into units and runs them.
+func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
+	defer putJob(j)
+	if beta != 0 && beta != 1 {
+		panic("kernels: beta must be 0 or 1")
+	}
+	if j.m <= 0 || j.n <= 0 {
+		return
+	}
+	j.alpha, j.add, j.c, j.ldc = alpha, beta == 1, c, ldc
+	if j.k <= 0 {
+		if !j.add {
+			for i := range j.m {
+				clear(c[i*ldc:][:j.n])
+			}
+		}
+		return
+	}
+	j.kernel = tileOf(Active())
+	j.rows, j.group = blockRows, groupSize
+	if j.source != fromPanels {
+		j.rows = packRows
+	}
+	threads := p.Threads()
+	if j.m*j.n*j.k < serialWork {
+		threads = 1
+	}
+	if threads == 1 {
+		p = nil
+	} else {
+		for j.units() < 4*threads && j.rows > 64 && j.rows > j.m/2 {
+			j.rows /= 2
+		}
+		for j.units() < 4*threads && j.group > 1 {
+			j.group /= 2
+		}
+	}
+	p.Run(j.units(), j.f)
+}
+
+// units counts the units and sets the number of groups.
+func (j *job) units() int {
+	j.groups = (panels(j.n) + j.group - 1) / j.group
+	return (j.m + j.rows - 1) / j.rows * j.groups
+}
+
+// unit computes one block of rows by one group of panels.
+func (j *job) unit(u int) {
+	s := getScratch()
+	defer putScratch(s)
+	row0, col0 := u/j.groups*j.rows, u%j.groups*j.group*panelCols
+	row1, col1 := min(row0+j.rows, j.m), min(col0+j.group*panelCols, j.n)
+	packA := j.ars == 1 && j.acs > tileRows && col1-col0 > panelCols
+	var bs [groupSize][]float32
+	var ldb [groupSize]int
+	for k0 := 0; k0 < j.k; k0 += j.kc {
+		k := min(j.kc, j.k-k0)
+		for q := 0; col0+q*panelCols < col1; q++ {
+			col := col0 + q*panelCols
+			bs[q], ldb[q] = j.panel(s, q, k0, k, col, min(panelCols, col1-col))
+		}
+		for i := row0; i < row1; i += tileRows {
+			rows := min(tileRows, row1-i)
+			a, ars, acs := j.a[i*j.ars+k0*j.acs:], j.ars, j.acs
+			if packA && rows == tileRows {
+				for q := range k {
+					*(*[tileRows]float32)(s.a[q*tileRows:]) = [tileRows]float32(a[q*acs:])
+				}
+				a, acs = s.a[:], tileRows
+			}
+			for q, col := 0, col0; col < col1; q, col = q+1, col+panelCols {
+				j.tile(s, rows, min(panelCols, col1-col), k, a, ars, acs, bs[q], ldb[q], j.add || k0 > 0, j.c[i*j.ldc+col:])
+			}
+		}
+	}
+}
+
+// panel returns the panel of B that holds w columns from col on and the rows [k0, k0+k), and the distance of its rows.
+func (j *job) panel(s *scratch, q, k0, k, col, w int) ([]float32, int) {
+	switch j.source {
+	case fromPanels:
+		return j.b[col*j.k+k0*panelCols:], panelCols
+	case fromStrided:
+		b := j.b[k0*j.brs+col*j.bcs:]
+		if j.bcs == 1 && j.m <= directRows && w%tileUnit == 0 {
+			return b, j.brs
+		}
+		dst := s.b[q*chunk*panelCols:]
+		packPanel(dst, k, w, b, j.brs, j.bcs)
+		return dst, panelCols
+	}
+	dst := s.b[q*chunk*panelCols:]
+	for n := 0; n < k; n += panelCols {
+		// Panel (k0+n)/48 of B, its rows from col on: 48 values of the inner dimension side by side.
+		packPanel(dst[n*panelCols:], min(panelCols, k-n), w, j.b[(k0+n)*j.n+col*panelCols:], 1, panelCols)
+	}
+	return dst, panelCols
+}
+
+// tile computes rows×w of C through the set's tile kernel, which writes whole multiples of tileUnit columns: a narrower tile
+// goes through scratch.
+func (j *job) tile(s *scratch, rows, w, k int, a []float32, ars, acs int, b []float32, ldb int, add bool, c []float32) {
+	wide := (w + tileUnit - 1) / tileUnit * tileUnit
+	if wide == w {
+		j.kernel(rows, w, k, a, ars, acs, b, ldb, j.alpha, add, c, j.ldc)
+		return
+	}
+	if add {
+		for r := range rows {
+			copy(s.c[r*panelCols:][:w], c[r*j.ldc:])
+			clear(s.c[r*panelCols+w:][:wide-w])
+		}
+	}
+	j.kernel(rows, wide, k, a, ars, acs, b, ldb, j.alpha, add, s.c[:], panelCols)
+	for r := range rows {
+		copy(c[r*j.ldc:][:w], s.c[r*panelCols:])
+	}
+}
+
+// scratch is the memory of one unit.
+type scratch struct {
+	b [groupSize * chunk * panelCols]float32 // packed B
+	a [chunk * tileRows]float32              // a tile's rows of A, one row of the inner dimension after the other
+	c [tileRows * panelCols]float32          // a tile narrower than the kernels write
+}
+
+// free is a list of idle values that the garbage collector does not empty, as it would a sync.Pool.
+type free[T any] struct {
+	mu   sync.Mutex
+	idle []*T
+}
+
+func (l *free[T]) get() *T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.idle)
+	if n == 0 {
+		return nil
+	}
+	x := l.idle[n-1]
+	l.idle = l.idle[:n-1]
+	return x
+}
+
+func (l *free[T]) put(x *T) {
+	l.mu.Lock()
+	l.idle = append(l.idle, x)
+	l.mu.Unlock()
+}
+
+var (
+	freeScratch free[scratch]
+	freeJobs    free[job]
+)
+
+func getScratch() *scratch {
+	if s := freeScratch.get(); s != nil {
+		return s
+	}
+	return new(scratch)
+}
+
+func putScratch(s *scratch) { freeScratch.put(s) }
+
+func getJob() *job {
+	j := freeJobs.get()
+	if j == nil {
+		j = new(job)
+		j.f = j.unit
+	}
+	return j
+}
+
+// putJob gives j back without holding on to the caller's matrices.
+func putJob(j *job) {
+	*j = job{f: j.f}
+	freeJobs.put(j)
+}

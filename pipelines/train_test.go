@@ -1,0 +1,193 @@
+package pipelines
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/kernels"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// shard writes n random sequences of several documents each.
+func shard(t *testing.T, path string, n, length int) core.ShardRef {
+	t.Helper()
+	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: length})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := philox.NewKey(9, "shard", filepath.Base(path))
+	for i := range n {
+		s := datasets.Sequence{DocStarts: []int32{0, int32(length / 3)}, DocIDs: []string{fmt.Sprint("a", i), fmt.Sprint("b", i)},
+			DocSpans: [][2]int32{{0, 1}, {0, 1}}, Sources: []string{"x", "x"}}
+		for j := range length {
+			id := int32(3 + k.At(uint64(i), uint64(j))[0]%40)
+			s.InputIDs, s.Labels = append(s.InputIDs, id), append(s.Labels, id)
+		}
+		s.Labels[0], s.Labels[length/3] = datasets.NoLoss, datasets.NoLoss
+		if err := w.Write(&s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return core.ShardRef{Path: path, SHA256: info.SHA256}
+}
+
+func testJob(t *testing.T) core.Job {
+	dir := t.TempDir()
+	a := core.DefaultArgs()
+	a.LearningRate, a.MaxSteps, a.PerDeviceTrainBatchSize, a.SaveSteps, a.WarmupSteps, a.WeightDecay = 5e-3, 8, 2, 3, 2, 0.01
+	return core.Job{Args: a, Model: filepath.Join("..", "model", "testdata", "models", "llama_gqa"), Method: "lora", SequenceLength: 16,
+		Config:     map[string]any{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora_dropout": 0.1},
+		Train:      []core.ShardRef{shard(t, filepath.Join(dir, "train-0.parquet"), 13, 16), shard(t, filepath.Join(dir, "train-1.parquet"), 6, 16)},
+		Validation: []core.ShardRef{shard(t, filepath.Join(dir, "valid.parquet"), 3, 16)}, Dir: filepath.Join(dir, "checkpoints"), KernelSet: kernels.Active().String()}
+}
+
+func trainJob(t *testing.T, job core.Job) *core.State {
+	t.Helper()
+	defer core.CloseSessions()
+	st, err := Train(context.Background(), job, "prism", func(s string) { t.Log(s) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func trained(t *testing.T, job core.Job, step int) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(core.CheckpointDir(job.Dir, step), "trainable.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestTrainLowersTheLossAndResumesToTheSameBytes(t *testing.T) {
+	job := testJob(t)
+	job.Args.SaveTotalLimit = 0
+	st := trainJob(t, job)
+	if n := len(st.History); n != 8 || st.History[7].Loss >= st.History[0].Loss {
+		t.Fatalf("%d steps, loss %v", n, st.History)
+	}
+	want := trained(t, job, 8)
+	// Every checkpoint from which a kill could make the run continue.
+	for _, keep := range []int{0, 3, 6} {
+		other := job
+		other.Dir = filepath.Join(t.TempDir(), "c")
+		other.Threads = 1
+		if keep > 0 {
+			if err := os.CopyFS(core.CheckpointDir(other.Dir, keep), os.DirFS(core.CheckpointDir(job.Dir, keep))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// What a kill leaves of a checkpoint that was being written.
+		torn := core.CheckpointDir(other.Dir, keep+1)
+		os.MkdirAll(torn, 0o777)
+		os.WriteFile(filepath.Join(torn, "trainable.safetensors"), []byte("half"), 0o666)
+		trainJob(t, other)
+		if !bytes.Equal(trained(t, other, 8), want) {
+			t.Errorf("resumed from %d: other bytes", keep)
+		}
+	}
+	// Another cut into segments.
+	other := job
+	other.Dir, other.Args.SaveSteps = filepath.Join(t.TempDir(), "c"), 8
+	trainJob(t, other)
+	if !bytes.Equal(trained(t, other, 8), want) {
+		t.Error("one segment: other bytes")
+	}
+	// A finished run does nothing more; other settings are refused.
+	trainJob(t, job)
+	job.Args.LearningRate *= 2
+	if _, err := Train(context.Background(), job, "prism", nil); err == nil {
+		t.Error("a checkpoint of other settings was continued")
+	}
+	core.CloseSessions()
+}
+
+func TestSyncReplicasEqualTheWholeBatch(t *testing.T) {
+	one := testJob(t)
+	one.Args.PerDeviceTrainBatchSize = 4
+	a := trainJob(t, one)
+	two := one
+	two.Dir = filepath.Join(t.TempDir(), "c")
+	two.Args.PerDeviceTrainBatchSize, two.Args.Replicas = 2, 2
+	b := trainJob(t, two)
+	for i := range a.History {
+		if d := math.Abs(a.History[i].Loss - b.History[i].Loss); d > 1e-5 {
+			t.Errorf("step %d: loss %.7f with one replica, %.7f with two", i+1, a.History[i].Loss, b.History[i].Loss)
+		}
+	}
+	acc := one
+	acc.Dir = filepath.Join(t.TempDir(), "c")
+	acc.Args.PerDeviceTrainBatchSize, acc.Args.GradientAccumulationSteps = 2, 2
+	c := trainJob(t, acc)
+	for i := range a.History {
+		if d := math.Abs(a.History[i].Loss - c.History[i].Loss); d > 1e-5 {
+			t.Errorf("step %d: loss %.7f in one batch, %.7f accumulated", i+1, a.History[i].Loss, c.History[i].Loss)
+		}
+	}
+}
+
+func TestLocalReplicas(t *testing.T) {
+	job := testJob(t)
+	job.Args.Mode, job.Args.Replicas, job.Args.LocalSteps, job.Args.MaxSteps, job.Args.SaveSteps, job.Args.SaveTotalLimit = "local", 2, 2, 8, 4, 0
+	st := trainJob(t, job)
+	if n := len(st.History); n != 4 || st.History[3].Loss >= st.History[0].Loss {
+		t.Fatalf("%d rounds: %v", n, st.History)
+	}
+	want := trained(t, job, 8)
+	other := job
+	other.Dir = filepath.Join(t.TempDir(), "c")
+	os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(job.Dir, 4)))
+	os.CopyFS(filepath.Join(other.Dir, "rounds"), os.DirFS(filepath.Join(job.Dir, "rounds")))
+	trainJob(t, other)
+	if !bytes.Equal(trained(t, other, 8), want) {
+		t.Error("resumed: other bytes")
+	}
+}
+
+func TestEvaluationStopsEarlyAndKeepsTheBest(t *testing.T) {
+	job := testJob(t)
+	a := &job.Args
+	a.EvalSteps, a.EarlyStoppingPatience, a.LoadBestModelAtEnd, a.MaxSteps, a.LearningRate, a.SaveTotalLimit, a.SaveSteps = 2, 2, true, 200, 5e-2, 2, 4
+	st := trainJob(t, job)
+	if !st.Stopped || st.Step >= 200 || st.BestStep != st.Step-4 {
+		t.Errorf("stopped %v at %d, best %d: %v", st.Stopped, st.Step, st.BestStep, st.Evals)
+	}
+	steps, err := core.Checkpoints(job.Dir)
+	if err != nil || len(steps) != 2 || steps[0] != st.BestStep || steps[1] != st.Step {
+		t.Errorf("checkpoints %v, want the best %d and the last %d: %v", steps, st.BestStep, st.Step, err)
+	}
+}
+
+func TestTrainRefusesWhatIsWrong(t *testing.T) {
+	job := testJob(t)
+	for name, f := range map[string]func(*core.Job){
+		"changed shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: j.Train[0].Path, SHA256: "0"}} },
+		"missing shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: "nowhere.parquet"}} },
+		"unknown target": func(j *core.Job) { j.Config = map[string]any{"target_modules": []string{"nothing"}} },
+		"memory limit":   func(j *core.Job) { j.MemoryLimit = 64<<20 + 560<<10 },
+		"kernel set":     func(j *core.Job) { j.KernelSet = "avx1024" },
+	} {
+		j := job
+		f(&j)
+		if _, err := Train(context.Background(), j, "prism", nil); err == nil {
+			t.Errorf("%s: accepted", name)
+		} else {
+			t.Logf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(j.Dir); err == nil {
+			t.Errorf("%s: something was written", name)
+		}
+	}
+}
