@@ -1,0 +1,316 @@
+package tokenize
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Fast is the exact engine. It is safe for concurrent use: each call takes a
+// worker with a bounded word cache of its own.
+type Fast struct {
+	hash    string
+	special specialIDs
+
+	norm     normalizer
+	pre      []preStep
+	model    *bpe
+	added    []addedToken
+	raw      trie // tokens looked for in the text
+	normed   trie // tokens looked for in the normalized text
+	post     postProcessor
+	decoder  decoder
+	byID     []string // spelling; ok in known
+	known    []bool
+	skip     map[string]bool // special tokens by spelling
+	addedIDs map[string]int32
+	needOrig bool // places matter for ids (Metaspace "first" after a normalizer)
+
+	mu   sync.Mutex
+	free []*worker
+}
+
+// Bounds of a worker's word cache; when one is reached the cache starts anew.
+const (
+	cacheWords   = 1 << 16
+	cacheIDs     = 1 << 18
+	cacheWordLen = 64 // longer words are not kept
+	freeWorkers  = 64
+)
+
+type cached struct{ off, n int32 }
+
+// worker is the state of one call.
+type worker struct {
+	f     *Fast
+	t     *[unicode.MaxRune + 1]uint8
+	s     scratch
+	cache map[string]cached
+	arena []int32
+
+	track bool // places wanted
+	ids   []int32
+	spans []span // of ids, in bytes of the original
+	// leading and trailing spaces of the token at ids[i], when the
+	// post-processor trims
+	trims []trim
+}
+
+type trim struct{ lead, trail int32 }
+
+func (f *Fast) get() *worker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.free); n > 0 {
+		w := f.free[n-1]
+		f.free = f.free[:n-1]
+		return w
+	}
+	return &worker{f: f, t: classTable(), cache: map[string]cached{}}
+}
+
+func (f *Fast) put(w *worker) {
+	w.ids = nil
+	w.spans, w.trims = w.spans[:0], w.trims[:0]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.free) < freeWorkers {
+		f.free = append(f.free, w)
+	}
+}
+
+// AppendIDs implements Tokenizer.
+func (f *Fast) AppendIDs(dst []int32, text string, addSpecial bool) ([]int32, error) {
+	if err := validUTF8(text); err != nil {
+		return dst, err
+	}
+	n := len(dst)
+	if addSpecial {
+		dst = append(dst, f.post.before...)
+	}
+	w := f.get()
+	w.track = f.needOrig
+	w.ids = dst
+	err := w.text(text)
+	dst = w.ids
+	f.put(w)
+	if err != nil {
+		return dst[:n], err
+	}
+	if addSpecial {
+		dst = append(dst, f.post.after...)
+	}
+	return dst, nil
+}
+
+// Encode implements Tokenizer.
+func (f *Fast) Encode(text string, addSpecial bool) (*Encoding, error) {
+	if err := validUTF8(text); err != nil {
+		return nil, err
+	}
+	w := f.get()
+	defer f.put(w)
+	w.track = true
+	if err := w.text(text); err != nil {
+		return nil, err
+	}
+	var before, after []int32
+	if addSpecial {
+		before, after = f.post.before, f.post.after
+	}
+	n := len(before) + len(w.ids) + len(after)
+	e := &Encoding{IDs: make([]int32, 0, n), Offsets: make([][2]int32, n), SpecialMask: make([]uint8, n)}
+	e.IDs = append(append(append(e.IDs, before...), w.ids...), after...)
+	for i := range e.SpecialMask {
+		if i < len(before) || i >= len(before)+len(w.ids) {
+			e.SpecialMask[i] = 1
+		}
+	}
+	off := e.Offsets[len(before):]
+	points(text, w.spans, off)
+	for _, t := range f.post.trims {
+		for i := range w.ids {
+			off[i] = w.trims[i].apply(off[i], i == 0, t.prefix)
+		}
+	}
+	return e, nil
+}
+
+// points turns bytes into code points.
+func points(text string, spans []span, off [][2]int32) {
+	at, count := 0, int32(0) // code points before byte at
+	cp := func(b int) int32 {
+		for at < b {
+			if utf8.RuneStart(text[at]) {
+				count++
+			}
+			at++
+		}
+		for at > b {
+			at--
+			if utf8.RuneStart(text[at]) {
+				count--
+			}
+		}
+		return count
+	}
+	for i, s := range spans {
+		off[i] = [2]int32{cp(int(s.b)), cp(int(s.e))}
+	}
+}
+
+func validUTF8(text string) error {
+	if utf8.ValidString(text) {
+		return nil
+	}
+	for i, r := range text {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(text[i:]); n == 1 {
+				return fmt.Errorf("tokenize: text is not valid UTF-8 at byte %d", i)
+			}
+		}
+	}
+	return nil
+}
+
+// text cuts out the added tokens, normalizes, splits and encodes.
+func (w *worker) text(text string) error {
+	var err error
+	if w.f.raw.nodes == nil {
+		return w.normed(seg{s: text})
+	}
+	w.f.raw.split(text, func(b, e int, tok *addedToken) {
+		g := seg{s: text[b:e], base: b}
+		if tok != nil {
+			w.token(tok, g)
+		} else if err == nil {
+			err = w.normed(g)
+		}
+	})
+	return err
+}
+
+func (w *worker) normed(g seg) error {
+	if g.s == "" {
+		return nil
+	}
+	if w.f.norm != nil {
+		g = w.f.norm.normalize(g, w.track)
+	}
+	if w.f.normed.nodes == nil {
+		if g.s == "" {
+			return nil
+		}
+		return w.pre(0, g)
+	}
+	var err error
+	w.f.normed.split(g.s, func(b, e int, tok *addedToken) {
+		if tok != nil {
+			w.token(tok, g.sub(b, e))
+		} else if err == nil {
+			err = w.pre(0, g.sub(b, e))
+		}
+	})
+	return err
+}
+
+// token is an added token found in the text.
+func (w *worker) token(tok *addedToken, g seg) {
+	w.ids = append(w.ids, tok.id)
+	if w.track {
+		b, e := g.place(0, len(g.s))
+		w.spans = append(w.spans, span{int32(b), int32(e)})
+		if len(w.f.post.trims) > 0 {
+			w.trims = append(w.trims, spaces(g.s))
+		}
+	}
+}
+
+// word encodes one word.
+func (w *worker) word(g seg) {
+	if w.track {
+		w.wordPlaces(g)
+		return
+	}
+	if c, ok := w.cache[g.s]; ok {
+		w.ids = append(w.ids, w.arena[c.off:c.off+c.n]...)
+		return
+	}
+	from := len(w.ids)
+	w.f.model.encode(&w.s, g.s)
+	for i := int32(0); i >= 0 && len(w.s.syms) > 0; i = w.s.syms[i].next {
+		w.ids = append(w.ids, w.s.syms[i].id)
+	}
+	if len(g.s) > cacheWordLen {
+		return
+	}
+	if n := len(w.ids) - from; len(w.cache) >= cacheWords || len(w.arena)+n > cacheIDs {
+		clear(w.cache)
+		w.arena = w.arena[:0]
+	}
+	w.cache[strings.Clone(g.s)] = cached{int32(len(w.arena)), int32(len(w.ids) - from)}
+	w.arena = append(w.arena, w.ids[from:]...)
+}
+
+func (w *worker) wordPlaces(g seg) {
+	w.f.model.encode(&w.s, g.s)
+	pos := 0
+	for i := int32(0); i >= 0 && len(w.s.syms) > 0; i = w.s.syms[i].next {
+		y := &w.s.syms[i]
+		b, e := g.place(pos, pos+int(y.n))
+		pos += int(y.n)
+		w.ids = append(w.ids, y.id)
+		w.spans = append(w.spans, span{int32(b), int32(e)})
+		if len(w.f.post.trims) > 0 {
+			w.trims = append(w.trims, spaces(w.f.byID[y.id]))
+		}
+	}
+}
+
+// Decode implements Tokenizer.
+func (f *Fast) Decode(ids []int32, skipSpecial bool) string {
+	toks := make([]string, 0, len(ids))
+	for _, id := range ids {
+		s, ok := f.IDToToken(id)
+		if !ok || skipSpecial && f.skip[s] {
+			continue
+		}
+		toks = append(toks, s)
+	}
+	if f.decoder == nil {
+		return strings.Join(toks, " ")
+	}
+	return strings.Join(f.decoder.decode(toks), "")
+}
+
+// VocabSize implements Tokenizer.
+func (f *Fast) VocabSize() int { return len(f.byID) }
+
+// TokenToID implements Tokenizer.
+func (f *Fast) TokenToID(token string) (int32, bool) {
+	if id, ok := f.addedIDs[token]; ok {
+		return id, true
+	}
+	id, ok := f.model.vocab[token]
+	return id, ok
+}
+
+// IDToToken implements Tokenizer.
+func (f *Fast) IDToToken(id int32) (string, bool) {
+	if id < 0 || int(id) >= len(f.byID) || !f.known[id] {
+		return "", false
+	}
+	return f.byID[id], true
+}
+
+// Hash implements Tokenizer.
+func (f *Fast) Hash() string { return f.hash }
+
+// Special implements Tokenizer.
+func (f *Fast) Special() (bos, eos, pad, unk int32) {
+	return f.special[0], f.special[1], f.special[2], f.special[3]
+}
+
+var _ Tokenizer = (*Fast)(nil)

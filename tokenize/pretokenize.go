@@ -1,0 +1,416 @@
+package tokenize
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2"
+)
+
+// behavior is what becomes of the matches of a split.
+type behavior string
+
+const (
+	removed      behavior = "Removed"
+	isolated     behavior = "Isolated"
+	withPrevious behavior = "MergedWithPrevious"
+	withNext     behavior = "MergedWithNext"
+	contiguous   behavior = "Contiguous"
+)
+
+// mspan is a part of a text that matched, or the gap between two matches.
+type mspan struct {
+	b, e  int
+	match bool
+}
+
+// finder cuts a text into matches and gaps.
+type finder func(s string) ([]mspan, error)
+
+type preKind uint8
+
+const (
+	preScan      preKind = iota // isolated matches of a scanner
+	preByteLevel                // the same, after an optional prefix space; bytes from here on
+	preDigits                   // \p{N}, runs or single
+	preDigits3                  // [0-9][0-9][0-9], isolated
+	preFind                     // any finder and behavior
+	preMetaspace
+)
+
+// preStep is one pre-tokenizer.
+type preStep struct {
+	kind     preKind
+	scan     scanner // nil: no split
+	prefix   bool    // ByteLevel: add_prefix_space
+	single   bool    // Digits: individual_digits
+	find     finder
+	behavior behavior
+	meta     metaspace
+	mapped   bool // the text is byte-level already
+}
+
+type metaspace struct {
+	rep    string
+	scheme string
+	split  bool
+}
+
+// mappedNumber tells of each byte whether its byte-level spelling is a number.
+var mappedNumber = func() (t [256]bool) {
+	for b, r := range byteRune {
+		t[b] = classTable()[r]&classN != 0
+	}
+	return
+}()
+
+// pre runs the pre-tokenizers from k on over g and gives the words to the model.
+func (w *worker) pre(k int, g seg) error {
+	if k == len(w.f.pre) {
+		w.word(g)
+		return nil
+	}
+	p := &w.f.pre[k]
+	switch p.kind {
+	case preByteLevel, preScan:
+		if p.prefix && g.s != "" && g.s[0] != ' ' {
+			g = g.prepend(" ", w.track)
+		}
+		if p.scan == nil {
+			return w.pre(k+1, g)
+		}
+		last := k+1 == len(w.f.pre) || k+2 == len(w.f.pre) && w.f.pre[k+1].kind == preByteLevel &&
+			w.f.pre[k+1].scan == nil && !w.f.pre[k+1].prefix
+		for i := 0; i < len(g.s); {
+			e := p.scan(w.t, g.s, i)
+			if last {
+				w.word(g.sub(i, e))
+			} else if err := w.pre(k+1, g.sub(i, e)); err != nil {
+				return err
+			}
+			i = e
+		}
+		return nil
+	case preDigits:
+		return w.digits(k, g, p)
+	case preDigits3:
+		from := 0
+		for i := 0; i+3 <= len(g.s); {
+			if !digit(g.s[i]) || !digit(g.s[i+1]) || !digit(g.s[i+2]) {
+				i++
+				continue
+			}
+			if from < i {
+				if err := w.pre(k+1, g.sub(from, i)); err != nil {
+					return err
+				}
+			}
+			if err := w.pre(k+1, g.sub(i, i+3)); err != nil {
+				return err
+			}
+			i += 3
+			from = i
+		}
+		if from < len(g.s) {
+			return w.pre(k+1, g.sub(from, len(g.s)))
+		}
+		return nil
+	case preMetaspace:
+		g = g.replace(" ", p.meta.rep, w.track)
+		if !strings.HasPrefix(g.s, p.meta.rep) && (p.meta.scheme == "always" || p.meta.scheme == "first" && g.origin() == 0) {
+			g = g.prepend(p.meta.rep, w.track)
+		}
+		if !p.meta.split {
+			return w.pre(k+1, g)
+		}
+	}
+	text := g.s
+	if p.mapped {
+		text = mapBytes(text)
+	}
+	m, err := p.find(text)
+	if err != nil {
+		return err
+	}
+	pos, at := 0, 0 // the same place in text and in g.s
+	there := func(to int) int {
+		if !p.mapped {
+			return to
+		}
+		at += utf8.RuneCountInString(text[pos:to])
+		pos = to
+		return at
+	}
+	for _, x := range p.behavior.join(m) {
+		if b, e := there(x.b), there(x.e); b < e {
+			if err := w.pre(k+1, g.sub(b, e)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// digits splits off numbers.
+func (w *worker) digits(k int, g seg, p *preStep) error {
+	from, was := 0, false
+	for i := 0; i < len(g.s); {
+		n, num := 1, false
+		if p.mapped {
+			num = mappedNumber[g.s[i]]
+		} else {
+			var c uint8
+			c, n = next(w.t, g.s, i)
+			num = c&classN != 0
+		}
+		if i > from && (num != was || num && p.single) {
+			if err := w.pre(k+1, g.sub(from, i)); err != nil {
+				return err
+			}
+			from = i
+		}
+		was = num
+		i += n
+	}
+	if from < len(g.s) {
+		return w.pre(k+1, g.sub(from, len(g.s)))
+	}
+	return nil
+}
+
+// join turns matches and gaps into pieces.
+func (h behavior) join(m []mspan) []mspan {
+	var out []mspan
+	prev := false
+	switch h {
+	case isolated:
+		return m
+	case removed:
+		for _, x := range m {
+			if !x.match {
+				out = append(out, x)
+			}
+		}
+	case withPrevious, contiguous:
+		for _, x := range m {
+			if n := len(out); n > 0 && (h == withPrevious && x.match && !prev || h == contiguous && x.match == prev) {
+				out[n-1].e = x.e
+			} else {
+				out = append(out, x)
+			}
+			prev = x.match
+		}
+	case withNext:
+		for i := len(m) - 1; i >= 0; i-- {
+			x := m[i]
+			if n := len(out); n > 0 && x.match && !prev {
+				out[n-1].b = x.b
+			} else {
+				out = append(out, x)
+			}
+			prev = x.match
+		}
+		for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+			out[i], out[j] = out[j], out[i]
+		}
+	}
+	return out
+}
+
+// findLiteral finds a string.
+func findLiteral(lit string) finder {
+	return func(s string) (m []mspan, _ error) {
+		for i := 0; i < len(s); {
+			k := strings.Index(s[i:], lit)
+			if k < 0 {
+				return append(m, mspan{i, len(s), false}), nil
+			}
+			if k > 0 {
+				m = append(m, mspan{i, i + k, false})
+			}
+			i += k + len(lit)
+			m = append(m, mspan{i - len(lit), i, true})
+		}
+		return m, nil
+	}
+}
+
+// findPunct finds single punctuation characters.
+func findPunct(s string) (m []mspan, _ error) {
+	t := classTable()
+	for i := 0; i < len(s); {
+		c, n := next(t, s, i)
+		if k := len(m); c&classP == 0 && k > 0 && !m[k-1].match {
+			m[k-1].e = i + n
+		} else {
+			m = append(m, mspan{i, i + n, c&classP != 0})
+		}
+		i += n
+	}
+	return m, nil
+}
+
+// regexTimeout bounds one search of a pattern that has no scanner of its own.
+const regexTimeout = 10 * time.Second
+
+// findRegex finds a regular expression with look-ahead.
+func findRegex(pattern string) (finder, error) {
+	re, err := regexp2.Compile(pattern, regexp2.None)
+	if err != nil {
+		return nil, err
+	}
+	re.MatchTimeout = regexTimeout
+	return func(s string) ([]mspan, error) {
+		var m []mspan
+		from, runes, bytes := 0, 0, 0
+		at := func(r int) int { // the byte of rune r; r never falls
+			for ; runes < r; runes++ {
+				_, n := utf8.DecodeRuneInString(s[bytes:])
+				bytes += n
+			}
+			return bytes
+		}
+		x, err := re.FindStringMatch(s)
+		for ; x != nil && err == nil; x, err = re.FindNextMatch(x) {
+			b := at(x.Index)
+			e := at(x.Index + x.Length)
+			if from < b {
+				m = append(m, mspan{from, b, false})
+			}
+			if b < e {
+				m = append(m, mspan{b, e, true})
+			}
+			from = e
+		}
+		if err != nil {
+			return nil, fmt.Errorf("split pattern %q: %w", pattern, err)
+		}
+		if from < len(s) {
+			m = append(m, mspan{from, len(s), false})
+		}
+		return m, nil
+	}, nil
+}
+
+func inverted(f finder) finder {
+	return func(s string) ([]mspan, error) {
+		m, err := f(s)
+		for i := range m {
+			m[i].match = !m[i].match
+		}
+		return m, err
+	}
+}
+
+// parsePre reads the pre-tokenizer and appends its steps.
+func parsePre(v val, steps []preStep) ([]preStep, error) {
+	if v.null() {
+		return steps, nil
+	}
+	o, err := v.object()
+	if err != nil {
+		return nil, err
+	}
+	mapped := false
+	for _, s := range steps {
+		mapped = mapped || s.kind == preByteLevel
+	}
+	p := preStep{mapped: mapped}
+	switch kind := o.str("type"); kind {
+	case "Sequence":
+		list, err := o.take("pretokenizers").list()
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			if steps, err = parsePre(e, steps); err != nil {
+				return nil, err
+			}
+		}
+		return steps, o.done()
+	case "ByteLevel":
+		if mapped {
+			return nil, fmt.Errorf("%s: a second ByteLevel is not supported", v.path)
+		}
+		p.kind = preByteLevel
+		p.prefix = o.boolean("add_prefix_space", true)
+		o.boolean("trim_offsets", true) // used by the post-processor only
+		if o.boolean("use_regex", true) {
+			p.scan = scanGPT2
+		}
+	case "Digits":
+		p.kind = preDigits
+		p.single = o.boolean("individual_digits", false)
+	case "Punctuation":
+		p.kind, p.find = preFind, findPunct
+		p.behavior = behavior(o.strOr("behavior", string(isolated)))
+	case "Metaspace":
+		p.kind, p.behavior = preMetaspace, withNext
+		p.meta.rep, p.meta.scheme, p.meta.split, err = parseMetaspace(o)
+		if err != nil {
+			return nil, err
+		}
+		p.find = findLiteral(p.meta.rep)
+	case "Split":
+		pat := o.take("pattern")
+		re, text, err := parsePattern(pat)
+		if err != nil {
+			return nil, err
+		}
+		p.kind = preFind
+		p.behavior = behavior(o.str("behavior"))
+		inv := o.boolean("invert", false)
+		switch {
+		case text == "":
+			return nil, fmt.Errorf("%s is empty", pat.path)
+		case !re:
+			p.find = findLiteral(text)
+		case scanners[text] != nil && p.behavior == isolated && !mapped:
+			p.kind, p.scan = preScan, scanners[text]
+		case text == "[0-9][0-9][0-9]" && p.behavior == isolated:
+			p.kind = preDigits3
+		default:
+			if p.find, err = findRegex(text); err != nil {
+				return nil, fmt.Errorf("%s: %w", pat.path, err)
+			}
+		}
+		if inv && p.find != nil {
+			p.find = inverted(p.find)
+		}
+	default:
+		if o.err != nil {
+			return nil, o.err
+		}
+		return nil, unsupported(v.path, kind, "ByteLevel, Digits, Metaspace, Punctuation, Sequence, Split")
+	}
+	switch p.behavior {
+	case "", removed, isolated, withPrevious, withNext, contiguous:
+	default:
+		return nil, unsupported(v.path+".behavior", string(p.behavior), "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous")
+	}
+	return append(steps, p), o.done()
+}
+
+// parseMetaspace reads the fields that Metaspace has as pre-tokenizer and as
+// decoder; add_prefix_space is the older spelling of prepend_scheme.
+func parseMetaspace(o *obj) (rep, scheme string, split bool, err error) {
+	rep = o.str("replacement")
+	scheme = "always"
+	if !o.boolean("add_prefix_space", true) {
+		scheme = "never"
+	}
+	scheme = o.strOr("prepend_scheme", scheme)
+	o.strOr("str_rep", rep)
+	split = o.boolean("split", true)
+	if scheme != "always" && scheme != "first" && scheme != "never" {
+		err = unsupported(o.at("prepend_scheme"), scheme, "always, first, never")
+	}
+	if utf8.RuneCountInString(rep) != 1 && err == nil && o.err == nil {
+		err = fmt.Errorf("%s must be one character", o.at("replacement"))
+	}
+	return rep, scheme, split, err
+}
