@@ -157,7 +157,11 @@ func points(text string, spans []span, off [][2]int32) {
 		return count
 	}
 	for i, s := range spans {
-		off[i] = [2]int32{cp(int(s.b)), cp(int(s.e))}
+		from := cp(int(s.b))
+		if int(s.b) < len(text) && !utf8.RuneStart(text[s.b]) {
+			from-- // a token that begins inside a character covers it
+		}
+		off[i] = [2]int32{from, cp(int(s.e))}
 	}
 }
 
