@@ -1,0 +1,297 @@
+package datasets
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// Staged files carry documents from one data stage to the next, so that none travels through a shuffle: Parquet with zstd, whose row groups
+// are what references name.
+
+// table writes rows of one type in bounded row groups.
+type table[T any] struct {
+	file   *storage.File
+	w      *parquet.GenericWriter[T]
+	rows   int64
+	size   int64
+	limit  int64
+	groups []int64 // rows of each finished group
+}
+
+func createTable[T any](path string, limit int64) (*table[T], error) {
+	f, err := storage.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	return &table[T]{file: f, w: parquet.NewGenericWriter[T](f, writerOptions()...), limit: limit}, nil
+}
+
+func (t *table[T]) add(row T, size int64) error {
+	if _, err := t.w.Write([]T{row}); err != nil {
+		return fmt.Errorf("%s: %w", t.file.Path(), err)
+	}
+	t.rows++
+	if t.size += size; t.size >= t.limit {
+		return t.flush()
+	}
+	return nil
+}
+
+func (t *table[T]) flush() error {
+	if t.rows == 0 {
+		return nil
+	}
+	if err := t.w.Flush(); err != nil {
+		return fmt.Errorf("%s: %w", t.file.Path(), err)
+	}
+	t.groups = append(t.groups, t.rows)
+	t.rows, t.size = 0, 0
+	return nil
+}
+
+func (t *table[T]) close() ([]int64, error) {
+	defer t.file.Abort()
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	if err := t.w.Close(); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.file.Path(), err)
+	}
+	return t.groups, t.file.Commit()
+}
+
+// tableFile is an open staged file.
+type tableFile struct {
+	path string
+	r    storage.ReaderAt
+	f    *parquet.File
+}
+
+func openTable(path string) (*tableFile, error) {
+	r, err := storage.OpenReaderAt(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := openParquet(r)
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("staged file %s: %w", path, err)
+	}
+	return &tableFile{path, r, f}, nil
+}
+
+func (t *tableFile) groups() int { return len(t.f.RowGroups()) }
+
+// columnOf reads a plain column of a row group of a staged file.
+func columnOf[T any](t *tableFile, group int, name string, value func(parquet.Value) T) ([]T, error) {
+	c, err := findLeaf(t.f, name, "")
+	if err == nil {
+		var out []T
+		if out, err = readScalars(t.f.RowGroups()[group], c, value); err == nil {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("staged file %s: %w", t.path, err)
+}
+
+func (t *tableFile) ints(group int, name string) (lists[int32], error) {
+	c, err := findLeaf(t.f, name, "")
+	if err == nil {
+		var out lists[int32]
+		if out, err = readInts(t.f.RowGroups()[group], c); err == nil {
+			return out, nil
+		}
+	}
+	return lists[int32]{}, fmt.Errorf("staged file %s: %w", t.path, err)
+}
+
+func asInt64(v parquet.Value) int64   { return v.Int64() }
+func asString(v parquet.Value) string { return string(v.ByteArray()) }
+
+// stagedGroupBytes bounds the text of a row group of staged records; a row group is the unit of work of the stage that follows.
+const stagedGroupBytes = 4 << 20
+
+type stagedRecord struct {
+	Index int64  `parquet:"index,delta"`
+	Text  string `parquet:"text"`
+	Key   string `parquet:"key,dict"`
+}
+
+// RecordWriter stages the records of one source.
+type RecordWriter struct{ t *table[stagedRecord] }
+
+// CreateRecords begins a staged file of records.
+func CreateRecords(path string) (*RecordWriter, error) {
+	t, err := createTable[stagedRecord](path, stagedGroupBytes)
+	if err != nil {
+		return nil, err
+	}
+	return &RecordWriter{t}, nil
+}
+
+// Write adds a record. Its source is not stored.
+func (w *RecordWriter) Write(r *Record) error {
+	return w.t.add(stagedRecord{r.Index, r.Text, r.Key}, int64(len(r.Text))+64)
+}
+
+// Close finishes the file and returns the rows of each row group.
+func (w *RecordWriter) Close() ([]int64, error) { return w.t.close() }
+
+// Abort drops the file. After Close it does nothing.
+func (w *RecordWriter) Abort() { w.t.file.Abort() }
+
+// ReadRecords reads a row group of a staged file of records of a source.
+func ReadRecords(path, source string, group int) ([]Record, error) {
+	t, err := openTable(path)
+	if err != nil {
+		return nil, err
+	}
+	defer t.r.Close()
+	index, err := columnOf(t, group, "index", asInt64)
+	if err != nil {
+		return nil, err
+	}
+	text, err := columnOf(t, group, "text", asString)
+	if err != nil {
+		return nil, err
+	}
+	key, err := columnOf(t, group, "key", asString)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Record, len(index))
+	for i := range out {
+		out[i] = Record{Source: source, Index: index[i], Text: text[i], Key: key[i]}
+	}
+	return out, nil
+}
+
+// stagedGroupTokens bounds a row group of staged documents. It is small, so that a shard reads little that belongs to other shards.
+const stagedGroupTokens = 64 << 10
+
+// StagedDoc is a tokenized document on its way to a shard.
+type StagedDoc struct {
+	Doc
+	Index int64  // record index in the source
+	Hash  uint64 // PurposeShard hash of the id
+	Split uint64 // PurposeValidation hash of the id
+}
+
+type stagedDoc struct {
+	Index  int64   `parquet:"index"`
+	Hash   int64   `parquet:"hash"`
+	Split  int64   `parquet:"split"`
+	Length int64   `parquet:"length"`
+	Key    string  `parquet:"key,dict"`
+	IDs    []int32 `parquet:"ids,list"`
+	Starts []int32 `parquet:"starts,list"`
+	Ends   []int32 `parquet:"ends,list"`
+}
+
+// DocWriter stages tokenized documents of one source.
+type DocWriter struct{ t *table[stagedDoc] }
+
+// CreateDocs begins a staged file of tokenized documents.
+func CreateDocs(path string) (*DocWriter, error) {
+	t, err := createTable[stagedDoc](path, stagedGroupTokens)
+	if err != nil {
+		return nil, err
+	}
+	return &DocWriter{t}, nil
+}
+
+// Write adds a document, which has a span for each token. Its source and id are not stored.
+func (w *DocWriter) Write(d *StagedDoc) error {
+	n := len(d.Tokens)
+	if len(d.Spans) != n || n > math.MaxInt32 {
+		return fmt.Errorf("document %s: %d spans for %d tokens", d.ID, len(d.Spans), n)
+	}
+	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens, Starts: make([]int32, n), Ends: make([]int32, n)}
+	for i, s := range d.Spans {
+		row.Starts[i], row.Ends[i] = s[0], s[1]
+	}
+	return w.t.add(row, int64(n)+16)
+}
+
+// Close finishes the file and returns the rows of each row group.
+func (w *DocWriter) Close() ([]int64, error) { return w.t.close() }
+
+// Abort drops the file. After Close it does nothing.
+func (w *DocWriter) Abort() { w.t.file.Abort() }
+
+// DocRef is what the assignment to shards needs to know of a staged document.
+type DocRef struct {
+	Hash, Split   uint64
+	Index, Length int64
+}
+
+// ReadDocRefs reads the references of a row group of staged documents, without their tokens; groups is the number of row groups.
+func ReadDocRefs(path string, group int) (refs []DocRef, groups int, err error) {
+	t, err := openTable(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer t.r.Close()
+	if groups = t.groups(); group >= groups {
+		return nil, groups, nil
+	}
+	var cols [4][]int64
+	for i, name := range []string{"hash", "split", "index", "length"} {
+		if cols[i], err = columnOf(t, group, name, asInt64); err != nil {
+			return nil, 0, err
+		}
+	}
+	refs = make([]DocRef, len(cols[0]))
+	for i := range refs {
+		refs[i] = DocRef{Hash: uint64(cols[0][i]), Split: uint64(cols[1][i]), Index: cols[2][i], Length: cols[3][i]}
+	}
+	return refs, groups, nil
+}
+
+// ReadDocs reads the chosen rows, ascending, of a row group of staged documents of a source.
+func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error) {
+	t, err := openTable(path)
+	if err != nil {
+		return nil, err
+	}
+	defer t.r.Close()
+	var cols [3][]int64
+	for i, name := range []string{"index", "hash", "split"} {
+		if cols[i], err = columnOf(t, group, name, asInt64); err != nil {
+			return nil, err
+		}
+	}
+	key, err := columnOf(t, group, "key", asString)
+	if err != nil {
+		return nil, err
+	}
+	var ls [3]lists[int32]
+	for i, name := range []string{"ids", "starts", "ends"} {
+		if ls[i], err = t.ints(group, name); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]StagedDoc, len(rows))
+	for k, r := range rows {
+		if int(r) >= len(key) {
+			return nil, fmt.Errorf("staged file %s: there is no row %d in row group %d", path, r, group)
+		}
+		ids, starts, ends := ls[0].row(int(r)), ls[1].row(int(r)), ls[2].row(int(r))
+		if len(starts) != len(ids) || len(ends) != len(ids) {
+			return nil, fmt.Errorf("staged file %s, row %d: %d tokens, %d starts, %d ends", path, r, len(ids), len(starts), len(ends))
+		}
+		d := &out[k]
+		d.Index, d.Hash, d.Split = cols[0][r], uint64(cols[1][r]), uint64(cols[2][r])
+		d.ID, d.Source, d.Key = DocID(source, d.Index), source, key[r]
+		d.Tokens = append([]int32(nil), ids...)
+		d.Spans = make([][2]int32, len(ids))
+		for i := range ids {
+			d.Spans[i] = [2]int32{starts[i], ends[i]}
+		}
+	}
+	return out, nil
+}
