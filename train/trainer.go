@@ -20,6 +20,8 @@ type Setup struct {
 	Sequences      int // training sequences, to turn epochs into steps
 	Checkpoint     nn.CheckpointMode
 	MemoryLimit    int64 // bytes for the program, 0 for none
+	// Schedule, if not nil, gives the learning rate of a step, counted from 0, in place of lr_scheduler_type.
+	Schedule func(step, total int) float64
 }
 
 // Trainer runs optimiser steps. Its state is the parameters, the optimiser's state and the number of steps done: with the
@@ -34,6 +36,7 @@ type Trainer struct {
 	order  *Order
 	coef   []float32
 	loss   Loss
+	rate   func(step, total int) float64
 }
 
 // StepInfo describes one optimiser step. Step counts from 1; Loss is the mean over the step's supervised tokens, before the update.
@@ -63,6 +66,11 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool, coef: make([]float32, t), loss: losses["sft"],
 		order: NewOrder(s.Sequences, args.Stride, args.Seed)}
 	r.opt = NewOptimizer(&r.Args, s.Params)
+	if r.rate = s.Schedule; r.rate == nil {
+		r.rate = func(step, total int) float64 {
+			return LearningRate(args.LRSchedulerType, args.LearningRate, step, args.Warmup(total), total)
+		}
+	}
 	return r, nil
 }
 
@@ -163,7 +171,7 @@ func docs(seqs []datasets.Sequence) []string {
 // Update clips the gradients and applies the optimiser once.
 func (t *Trainer) Update(lossSum float64, items, tokens int) (StepInfo, error) {
 	info := StepInfo{Step: t.opt.Step + 1, Tokens: tokens, Loss: lossSum / float64(max(items, 1)),
-		LearningRate: LearningRate(t.Args.LRSchedulerType, t.Args.LearningRate, t.opt.Step, t.Args.Warmup(t.Total), t.Total)}
+		LearningRate: t.rate(t.opt.Step, t.Total)}
 	var err error
 	if info.GradNorm, err = ClipGradNorm(t.params, t.Args.MaxGradNorm); err != nil {
 		return info, fmt.Errorf("step %d: %w: lower learning_rate", info.Step, err)

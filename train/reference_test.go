@@ -1,0 +1,171 @@
+package train_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/golden"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/train"
+)
+
+// referenceRun is one HF PEFT run of a reference_runs.json.
+type referenceRun struct {
+	Seq         int                `json:"seq"`
+	Batch       int                `json:"batch"`
+	Steps       int                `json:"steps"`
+	Warmup      int                `json:"warmup"`
+	LR          float64            `json:"lr"`
+	WeightDecay float64            `json:"weight_decay"`
+	Stride      int                `json:"stride"`
+	EvalBlocks  int                `json:"eval_blocks"`
+	Method      string             `json:"method"`
+	TrainFile   string             `json:"train_file"`
+	EvalFiles   map[string]string  `json:"eval_files"`
+	TrainBlocks int                `json:"train_blocks"`
+	Model       string             `json:"model"`
+	Format      string             `json:"format"`
+	Before      map[string]float64 `json:"eval_nll_before"`
+	After       map[string]float64 `json:"eval_nll_after"`
+	Curve       [][2]float64       `json:"loss_and_grad_norm"`
+}
+
+// blocks tokenizes a JSONL file as the recipe says: bos and the text of each line, one after another, cut into blocks.
+func blocks(t *testing.T, tk tokenize.Tokenizer, bos int32, path string, length int) train.Sequences {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var ids []int32
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 64<<20)
+	for s.Scan() {
+		var row struct{ Text string }
+		if err := json.Unmarshal(s.Bytes(), &row); err != nil {
+			t.Fatal(err)
+		}
+		if ids, err = tk.AppendIDs(append(ids, bos), row.Text, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out train.Sequences
+	for ; len(ids) >= length; ids = ids[length:] {
+		q := datasets.Sequence{InputIDs: ids[:length], Labels: slices.Clone(ids[:length]), DocStarts: []int32{0}}
+		q.Labels[0] = datasets.NoLoss
+		out = append(out, q)
+	}
+	return out
+}
+
+// TestReferenceRuns repeats the LoRA runs of the folder that ADAPTFLOW_REFERENCE names, from their stored first values: each of the first
+// 20 losses within 1e-4 of HF PEFT's, the final evaluations within 0.005 nats.
+func TestReferenceRuns(t *testing.T) {
+	dir := os.Getenv("ADAPTFLOW_REFERENCE")
+	if dir == "" {
+		t.Skip("ADAPTFLOW_REFERENCE names no folder with a reference_runs.json")
+	}
+	dir = golden.Resolve(t, dir)
+	doc := golden.JSON[struct{ Runs map[string]referenceRun }](t, filepath.Join(dir, "reference_runs.json"))
+	var out []string
+	ran := 0
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for n := range doc.Runs {
+			if !yield(n) {
+				return
+			}
+		}
+	}) {
+		r := doc.Runs[name]
+		if r.Method != "lora" || r.Format != "" {
+			out = append(out, name)
+			continue
+		}
+		ran++
+		t.Run(name, func(t *testing.T) { repeat(t, dir, name, r) })
+	}
+	t.Logf("reference runs of %s: %d cases ran, out of scope: %v", filepath.Base(dir), ran, out)
+}
+
+func repeat(t *testing.T, dir, name string, r referenceRun) {
+	base := filepath.Join(dir, r.Model)
+	m, err := train.Base(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk, err := tokenize.Load(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := train.OpenAdapter(m, filepath.Join(dir, "reference", name, "init"), "", nil, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := blocks(t, tk, m.Config.BOS, filepath.Join(dir, r.TrainFile), r.Seq)
+	if r.TrainBlocks > 0 && len(data) != r.TrainBlocks {
+		t.Fatalf("%d training blocks, the reference has %d", len(data), r.TrainBlocks)
+	}
+	evals := map[string]train.Sequences{}
+	for what, file := range r.EvalFiles {
+		b := blocks(t, tk, m.Config.BOS, filepath.Join(dir, file), r.Seq)
+		evals[what] = b[:min(r.EvalBlocks, len(b))]
+	}
+	p := pool.New(0)
+	defer p.Close()
+	params := nn.NewParams(1)
+	defer params.Free()
+	args := train.DefaultArgs()
+	args.LearningRate, args.WeightDecay, args.MaxSteps, args.WarmupSteps, args.PerDeviceTrainBatchSize, args.Stride = r.LR, r.WeightDecay, r.Steps, r.Warmup, r.Batch, r.Stride
+	tr, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: r.Seq, Sequences: len(data),
+		Schedule: func(s, n int) float64 {
+			return r.LR * min(1, float64(s+1)/float64(r.Warmup)) * (1 - float64(s)/float64(n))
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	sc, err := train.NewScorer(m, []nn.Adapter{a}, params, p, r.Seq*r.Batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sc.Close()
+	score := func(when string, want map[string]float64) {
+		for what, seqs := range evals {
+			sum, n, err := sc.NLL(seqs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := math.Abs(sum/float64(n) - want[what]); !(d <= 0.005) {
+				t.Errorf("%s NLL %s: %.5f, want %.5f", what, when, sum/float64(n), want[what])
+			} else {
+				t.Logf("%s NLL %s: %.5f (PEFT %.5f)", what, when, sum/float64(n), want[what])
+			}
+		}
+	}
+	score("before", r.Before)
+	worst := 0.0
+	for i := range r.Steps {
+		info, err := tr.Step(data, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := math.Abs(info.Loss - r.Curve[i][0])
+		if i < 20 {
+			worst = max(worst, d)
+			if d > 1e-4 {
+				t.Fatalf("loss at step %d: %.6f, want %.6f (norm %.6f, want %.6f)", i, info.Loss, r.Curve[i][0], info.GradNorm, r.Curve[i][1])
+			}
+		}
+	}
+	t.Logf("largest difference of the first 20 losses: %.1e", worst)
+	score("after", r.After)
+}
