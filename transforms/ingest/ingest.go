@@ -1,0 +1,208 @@
+// Package ingest has the transform that reads input files into staged records and dead letters.
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+func init() {
+	register.DoFn3x1[context.Context, File, func(Group), error](&ReadFn{})
+	beam.RegisterType(reflect.TypeFor[File]())
+	beam.RegisterType(reflect.TypeFor[Group]())
+	register.Emitter1[Group]()
+}
+
+// File is a reference to an input file.
+type File struct {
+	Ordinal int // position in the corpus
+	Path    string
+	Source  string
+}
+
+// Group is a reference to a row group of staged records.
+type Group struct {
+	Source string
+	Path   string // the staged file
+	Name   string // names what the next stage writes for the group: from the source and the group, never the clock
+	Group  int
+	Order  int64 // position in the corpus: files in order, groups in order
+}
+
+// Summary is what reading a file gave: Read = Kept + all of Rejected.
+type Summary struct {
+	Source   string           `json:"source"`
+	Read     int64            `json:"read"`
+	Kept     int64            `json:"kept"`
+	Rejected map[string]int64 `json:"rejected"`
+	Groups   int              `json:"groups"`
+	Rejects  string           `json:"rejects,omitempty"` // the file of dead letters
+}
+
+// Name is the stem of the files written for a source: readable, and unique by its hash.
+func Name(source string) string {
+	safe := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+			return r
+		}
+		return '_'
+	}, source)
+	return safe[max(0, len(safe)-48):] + "-" + storage.SHA256([]byte(source))[:16]
+}
+
+// StagedPath is the staged file of a source in the folder dir.
+func StagedPath(dir, source string) string { return storage.Join(dir, Name(source)+".parquet") }
+
+// SummaryPath is the summary of a source in the folder dir.
+func SummaryPath(dir, source string) string { return storage.Join(dir, Name(source)+".json") }
+
+// ReadSummary reads the summary of a source.
+func ReadSummary(dir, source string) (*Summary, error) {
+	b, err := storage.ReadFile(SummaryPath(dir, source))
+	if err != nil {
+		return nil, err
+	}
+	var s Summary
+	return &s, json.Unmarshal(b, &s)
+}
+
+// ReadFn reads an input file: records to a staged file, the others to a file of dead letters (JSON lines with zstd, see
+// datasets.Reject), counts to a summary; it emits a reference for each row group.
+type ReadFn struct {
+	Options    datasets.Options
+	StagedDir  string
+	RejectsDir string
+}
+
+// ProcessElement reads one file.
+func (f *ReadFn) ProcessElement(ctx context.Context, in File, emit func(Group)) error {
+	s, err := f.read(ctx, in)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", in.Path, err)
+	}
+	name := Name(in.Source)
+	for g := range s.Groups {
+		emit(Group{Source: in.Source, Path: StagedPath(f.StagedDir, in.Source), Name: fmt.Sprintf("%s-%05d", name, g), Group: g, Order: int64(in.Ordinal)<<32 | int64(g)})
+	}
+	return nil
+}
+
+func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
+	s := &Summary{Source: in.Source, Rejected: map[string]int64{}}
+	rejects := &rejectWriter{path: storage.Join(f.RejectsDir, Name(in.Source)+".jsonl.zst")}
+	defer rejects.abort()
+	reject := func(r *datasets.Reject) error {
+		s.Read++
+		s.Rejected[r.Reason]++
+		beam.NewCounter("adaptflow", "rejected."+r.Reason).Inc(ctx, 1)
+		return rejects.write(r)
+	}
+	out, err := datasets.CreateRecords(StagedPath(f.StagedDir, in.Source))
+	if err != nil {
+		return nil, err
+	}
+	defer out.Abort()
+	r, err := datasets.Open(in.Path, in.Source, f.Options)
+	var fault *datasets.FileError
+	switch {
+	case errors.As(err, &fault):
+		if err := reject(&datasets.Reject{Source: in.Source, Reason: fault.Reason, Value: fault.Err.Error()}); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	default:
+		defer r.Close()
+		for n := 0; ; n++ {
+			if n&1023 == 0 && ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			rec, rej, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil && rej != nil {
+				err = reject(rej)
+			} else if err == nil {
+				s.Read++
+				s.Kept++
+				err = out.Write(&rec)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	groups, err := out.Close()
+	if err != nil {
+		return nil, err
+	}
+	s.Groups = len(groups)
+	if s.Rejects, err = rejects.close(); err != nil {
+		return nil, err
+	}
+	beam.NewCounter("adaptflow", "read").Inc(ctx, s.Read)
+	beam.NewCounter("adaptflow", "kept").Inc(ctx, s.Kept)
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return s, storage.WriteFile(SummaryPath(f.StagedDir, in.Source), b)
+}
+
+// rejectWriter writes dead letters; without any there is no file.
+type rejectWriter struct {
+	path string
+	f    *storage.File
+	z    *zstd.Encoder
+	enc  *json.Encoder
+}
+
+func (w *rejectWriter) write(r *datasets.Reject) (err error) {
+	if w.f == nil {
+		if w.f, err = storage.Create(w.path); err != nil {
+			return err
+		}
+		if w.z, err = zstd.NewWriter(w.f, zstd.WithEncoderConcurrency(1)); err != nil {
+			return err
+		}
+		w.enc = json.NewEncoder(w.z)
+		w.enc.SetEscapeHTML(false)
+	}
+	return w.enc.Encode(r)
+}
+
+func (w *rejectWriter) close() (string, error) {
+	if w.f == nil {
+		return "", nil
+	}
+	if err := w.z.Close(); err != nil {
+		return "", err
+	}
+	return w.path, w.f.Commit()
+}
+
+func (w *rejectWriter) abort() {
+	if w.f != nil {
+		w.f.Abort()
+	}
+}
+
+// Read reads input files, in parallel, and returns references to the row groups of staged records (PCollection<Group>), spread anew so that
+// the next stage runs in parallel too. files is a PCollection<File>.
+func Read(s beam.Scope, fn *ReadFn, files beam.PCollection) beam.PCollection {
+	s = s.Scope("ingest.Read")
+	return beam.Reshuffle(s, beam.ParDo(s, fn, beam.Reshuffle(s, files)))
+}

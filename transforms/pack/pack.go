@@ -1,0 +1,167 @@
+// Package pack has the transforms that assign staged documents to shards and pack each shard.
+package pack
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+func init() {
+	register.DoFn3x1[context.Context, Staged, func(int, Part), error](&RouteFn{})
+	register.DoFn3x2[context.Context, int, func(*Part) bool, string, error](&ShardFn{})
+	beam.RegisterType(reflect.TypeFor[Staged]())
+	beam.RegisterType(reflect.TypeFor[Part]())
+	register.Emitter2[int, Part]()
+	register.Iter1[Part]()
+}
+
+// Staged is a reference to a file of staged documents.
+type Staged struct {
+	Source string
+	Path   string
+	Groups int
+	Order  int64 // position in the corpus
+}
+
+// Part is a reference to the documents of one row group that belong to one shard.
+type Part struct {
+	Source string
+	Path   string
+	Order  int64
+	Group  int
+	Rows   []int32 // ascending
+}
+
+// Plan is the assignment of documents to shards: shards 0 … Train-1 are for training, the Validation ones after them for validation.
+type Plan struct {
+	Train, Validation int
+	Split             datasets.Split
+}
+
+// Of returns the shard of a document.
+func (p Plan) Of(r datasets.DocRef) int {
+	if p.Split.Validation(r.Split) {
+		return p.Train + datasets.ShardOf(r.Hash, p.Validation)
+	}
+	return datasets.ShardOf(r.Hash, p.Train)
+}
+
+// FileName is the name of a shard's file.
+func (p Plan) FileName(shard int) string {
+	if shard < p.Train {
+		return fmt.Sprintf("train-%05d-of-%05d.parquet", shard, p.Train)
+	}
+	return fmt.Sprintf("validation-%05d-of-%05d.parquet", shard-p.Train, p.Validation)
+}
+
+// RouteFn reads the hashes of staged documents, not their tokens, and emits for each shard the rows that belong to it.
+type RouteFn struct{ Plan Plan }
+
+// ProcessElement routes one file.
+func (f *RouteFn) ProcessElement(_ context.Context, in Staged, emit func(int, Part)) error {
+	for g := range in.Groups {
+		refs, _, err := datasets.ReadDocRefs(in.Path, g)
+		if err != nil {
+			return err
+		}
+		rows := make([][]int32, f.Plan.Train+f.Plan.Validation)
+		for i, r := range refs {
+			s := f.Plan.Of(r)
+			rows[s] = append(rows[s], int32(i))
+		}
+		for s, rs := range rows {
+			if len(rs) > 0 {
+				emit(s, Part{Source: in.Source, Path: in.Path, Order: in.Order, Group: g, Rows: rs})
+			}
+		}
+	}
+	return nil
+}
+
+// ShardFn packs the documents of a shard into a Parquet file.
+type ShardFn struct {
+	Plan      Plan
+	Options   datasets.PackOptions
+	Meta      datasets.ShardMeta
+	FileOrder bool
+	OutDir    string
+	InfoDir   string
+}
+
+// Info is what packing a shard gave.
+type Info struct {
+	Shard datasets.ShardInfo // its path is relative to the folder
+	Stats datasets.PackStats
+}
+
+// InfoPath is the description of a shard in the folder dir.
+func InfoPath(dir string, shard int) string {
+	return storage.Join(dir, fmt.Sprintf("shard-%05d.json", shard))
+}
+
+// ProcessElement packs one shard and returns the path of its description. It holds the shard's documents, tokens_per_shard tokens or so.
+func (f *ShardFn) ProcessElement(_ context.Context, shard int, parts func(*Part) bool) (string, error) {
+	var all []Part
+	for p := (Part{}); parts(&p); p = (Part{}) {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b Part) int { return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Group, b.Group)) })
+	var staged []datasets.StagedDoc
+	for i, p := range all {
+		if i > 0 && p.Order == all[i-1].Order && p.Group == all[i-1].Group {
+			return "", fmt.Errorf("shard %d: row group %d of %s came twice", shard, p.Group, p.Path)
+		}
+		docs, err := datasets.ReadDocs(p.Path, p.Source, p.Group, p.Rows)
+		if err != nil {
+			return "", err
+		}
+		staged = append(staged, docs...)
+	}
+	if !f.FileOrder {
+		slices.SortFunc(staged, func(a, b datasets.StagedDoc) int {
+			return cmp.Or(cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	docs := make([]datasets.Doc, len(staged))
+	for i := range staged {
+		docs[i] = staged[i].Doc
+	}
+	name := f.Plan.FileName(shard)
+	w, err := datasets.CreateShard(storage.Join(f.OutDir, name), f.Meta)
+	if err != nil {
+		return "", err
+	}
+	defer w.Abort()
+	var info Info
+	if info.Stats, err = datasets.Pack(docs, f.Options, func(s datasets.Sequence) error { return w.Write(&s) }); err != nil {
+		return "", fmt.Errorf("shard %s: %w", name, err)
+	}
+	if info.Shard, err = w.Close(); err != nil {
+		return "", err
+	}
+	info.Shard.Path = name
+	b, err := json.Marshal(&info)
+	if err != nil {
+		return "", err
+	}
+	p := InfoPath(f.InfoDir, shard)
+	return p, storage.WriteFile(p, b)
+}
+
+// Shards packs staged documents (PCollection<Staged>) into shards and returns the paths of their descriptions (PCollection<string>). What is
+// grouped are references to rows; no document travels.
+func Shards(s beam.Scope, fn *ShardFn, staged beam.PCollection) beam.PCollection {
+	s = s.Scope("pack.Shards")
+	parts := beam.ParDo(s, &RouteFn{Plan: fn.Plan}, beam.Reshuffle(s, staged))
+	return beam.ParDo(s, fn, beam.GroupByKey(s, parts))
+}

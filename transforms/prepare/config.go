@@ -1,0 +1,151 @@
+// Package prepare drives the data stages, ingest, tokenize and pack, from input files to a folder of shards with a manifest.
+package prepare
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/datasets"
+)
+
+// Orders of the documents.
+const (
+	OrderHash = "hash" // by the hash of their id: does not depend on the files' order
+	OrderFile = "file" // as in the input, in one shard; for repeating reference runs
+)
+
+// DefaultTokensPerShard is the tokens of a shard when the setting is 0. Packing a shard takes some 32 bytes of memory a token.
+const DefaultTokensPerShard = 4 << 20
+
+// Config is the settings of preparing data. Names are the recipe's.
+type Config struct {
+	Inputs []string // files or globs
+	// Reading: see datasets.Options.
+	Format, TextColumn, KeyColumn, TextMode string
+	MaxRecordBytes                          int
+	// TokenizerDir is the Hugging Face folder with tokenizer.json; Engine is tokenize's.
+	TokenizerDir, Engine  string
+	AppendEOS, PrependBOS bool
+	// Packing: see datasets.PackOptions. "best_fit" is another name of "bfd".
+	SequenceLength             int
+	Packing                    string
+	IsolateDocuments, DropLast bool
+	TokensPerShard             int64
+	Seed                       uint64
+	Order                      string // OrderHash (or "") or OrderFile
+	ValidationFraction         float64
+	// MaxBadFraction is the share of rejected records above which Execute returns ErrTooManyBad beside its result; 1 allows all.
+	MaxBadFraction float64
+	OutDir         string // the shards and manifest.json
+	RejectsDir     string // the dead letters
+	StagedDir      string // intermediate files; its sub-folders records, tokens and packed are this package's alone
+	KeepStaged     bool   // leave them when done
+	Version        string // adaptflow's version, recorded in the shards
+}
+
+func (c *Config) pack() datasets.PackOptions {
+	return datasets.PackOptions{Strategy: c.Packing, SequenceLength: c.SequenceLength, IsolateDocuments: c.IsolateDocuments, DropLast: c.DropLast}
+}
+
+func (c *Config) reading() datasets.Options {
+	return datasets.Options{Format: c.Format, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes}
+}
+
+// complete fills in defaults and checks.
+func (c *Config) complete() error {
+	switch c.Packing {
+	case "", "best_fit":
+		c.Packing = datasets.PackBFD
+	}
+	if c.TokensPerShard == 0 {
+		c.TokensPerShard = DefaultTokensPerShard
+	}
+	if c.Order == "" {
+		c.Order = OrderHash
+	}
+	for _, f := range [][2]string{{"OutDir", c.OutDir}, {"RejectsDir", c.RejectsDir}, {"StagedDir", c.StagedDir}, {"TokenizerDir", c.TokenizerDir}} {
+		if f[1] == "" {
+			return fmt.Errorf("prepare: %s is not set", f[0])
+		}
+	}
+	switch {
+	case c.Order != OrderHash && c.Order != OrderFile:
+		return fmt.Errorf("order %q is unknown; it is one of %s, %s", c.Order, OrderHash, OrderFile)
+	case c.TokensPerShard < 1:
+		return fmt.Errorf("tokens_per_shard is %d; at least 1 is needed", c.TokensPerShard)
+	case !(c.ValidationFraction >= 0 && c.ValidationFraction < 1):
+		return fmt.Errorf("validation_fraction is %g; it is at least 0 and below 1", c.ValidationFraction)
+	case !(c.MaxBadFraction >= 0 && c.MaxBadFraction <= 1):
+		return fmt.Errorf("max_bad_fraction is %g; it is from 0 to 1", c.MaxBadFraction)
+	}
+	if err := c.pack().Validate(); err != nil {
+		return err
+	}
+	return c.reading().Validate()
+}
+
+// ShardRef is a reference to a finished shard.
+type ShardRef struct {
+	Path               string // whole
+	SHA256             string
+	Rows, Tokens       int64
+	Supervised         int64
+	RowGroups          int
+	RowGroupSupervised []int64 // positions that a loss is taken on, a row group
+}
+
+// Result is what preparing gave. Read = Kept + all of Rejected.
+type Result struct {
+	Read, Kept        int64
+	Rejected          map[string]int64
+	Tokens            int64 // in the shards
+	Dropped           int64 // tokens dropped by drop_last
+	Sequences         int64
+	FillRate          float64 // Tokens / (Sequences · SequenceLength)
+	Train, Validation []ShardRef
+	ManifestPath      string
+	RejectFiles       []string
+}
+
+// Bad counts the rejected records.
+func (r *Result) Bad() int64 { return r.Read - r.Kept }
+
+// ErrTooManyBad is wrapped by the error of a run that finished with more rejected records than max_bad_fraction allows.
+var ErrTooManyBad = errors.New("too many bad records")
+
+// TooManyBadError says how many records were rejected and why.
+type TooManyBadError struct {
+	Bad, Read int64
+	Max       float64
+	Rejected  map[string]int64
+	Dir       string
+}
+
+// Error gives the counts by reason, the most frequent first.
+func (e *TooManyBadError) Error() string {
+	return fmt.Sprintf("%d of %d records were rejected (%.1f %%), max_bad_fraction allows %.1f %%: %s; see %s", e.Bad, e.Read,
+		100*float64(e.Bad)/float64(e.Read), 100*e.Max, reasons(e.Rejected), e.Dir)
+}
+
+// Unwrap makes errors.Is(err, ErrTooManyBad) true.
+func (e *TooManyBadError) Unwrap() error { return ErrTooManyBad }
+
+// reasons lists counts by reason, the most frequent first.
+func reasons(m map[string]int64) string {
+	names := make([]string, 0, len(m))
+	for r := range m {
+		names = append(names, r)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if m[a] != m[b] {
+			return int(m[b] - m[a])
+		}
+		return strings.Compare(a, b)
+	})
+	for i, r := range names {
+		names[i] = fmt.Sprintf("%s %d", r, m[r])
+	}
+	return strings.Join(names, ", ")
+}

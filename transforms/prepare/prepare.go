@@ -1,0 +1,276 @@
+package prepare
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/ingest"
+	"github.com/adaptflow/adaptflow/transforms/pack"
+	"github.com/adaptflow/adaptflow/transforms/tokenize"
+)
+
+// Runner executes a pipeline and waits for its end.
+type Runner func(ctx context.Context, p *beam.Pipeline, name string) error
+
+// Prism runs a pipeline in this process. It is the runner when none is given.
+func Prism(ctx context.Context, p *beam.Pipeline, _ string) error {
+	slog.SetLogLoggerLevel(slog.LevelError)
+	_, err := prism.Execute(ctx, p)
+	return err
+}
+
+// Execute prepares data in two pipelines: reading and tokenizing, which also counts, and packing, whose number of shards needs the count.
+// The shards' bytes depend on the documents and the settings alone: not on the order of files (unless OrderFile asks for it), bundles or
+// workers. What an earlier run left in OutDir and RejectsDir is replaced; the manifest is removed first and written last.
+//
+// When more records were rejected than MaxBadFraction allows, the result is complete and the error wraps ErrTooManyBad. No input file, or
+// no usable record, is an error.
+func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	if run == nil {
+		run = Prism
+	}
+	t, _, _, err := tokenize.LoadTokenizer(cfg.TokenizerDir, cfg.Engine, cfg.PrependBOS, cfg.AppendEOS)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := datasets.FindSources(cfg.Inputs)
+	if err != nil {
+		return nil, err
+	}
+	d := &driver{cfg: cfg, run: run, sources: sources}
+	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"), storage.Join(cfg.StagedDir, "packed")
+	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: t.Hash(), SequenceLength: cfg.SequenceLength, Packing: cfg.Packing,
+		IsolateDocuments: cfg.IsolateDocuments, Seed: cfg.Seed, Version: cfg.Version}
+	if !beam.Initialized() {
+		beam.Init()
+	}
+	return d.execute(ctx)
+}
+
+type driver struct {
+	cfg                     Config
+	run                     Runner
+	sources                 []datasets.SourceFile
+	records, tokens, packed string
+	meta                    datasets.ShardMeta
+	res                     Result
+	staged                  []pack.Staged
+	plan                    pack.Plan
+}
+
+func (d *driver) execute(ctx context.Context) (*Result, error) {
+	if err := d.clear(); err != nil {
+		return nil, err
+	}
+	if err := d.ingest(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.count(); err != nil {
+		return nil, err
+	}
+	if err := d.pack(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.finish(); err != nil {
+		return nil, err
+	}
+	if !d.cfg.KeepStaged {
+		if err := d.clearStaged(); err != nil {
+			return nil, err
+		}
+	}
+	if bad := d.res.Bad(); float64(bad) > d.cfg.MaxBadFraction*float64(d.res.Read) {
+		return &d.res, &TooManyBadError{Bad: bad, Read: d.res.Read, Max: d.cfg.MaxBadFraction, Rejected: d.res.Rejected, Dir: d.cfg.RejectsDir}
+	}
+	return &d.res, nil
+}
+
+// clear removes what an earlier run left, the manifest first.
+func (d *driver) clear() error {
+	if err := storage.Remove(storage.Join(d.cfg.OutDir, datasets.ManifestName)); err != nil {
+		return err
+	}
+	for _, pattern := range []string{
+		storage.Join(d.cfg.OutDir, "train-*-of-*.parquet"), storage.Join(d.cfg.OutDir, "validation-*-of-*.parquet"), storage.Join(d.cfg.RejectsDir, "*.jsonl.zst"),
+	} {
+		if err := removeAll(pattern); err != nil {
+			return err
+		}
+	}
+	return d.clearStaged()
+}
+
+func (d *driver) clearStaged() error {
+	for _, dir := range []string{d.records, d.tokens, d.packed} {
+		for _, ext := range []string{"*.parquet", "*.json"} {
+			if err := removeAll(storage.Join(dir, ext)); err != nil {
+				return err
+			}
+		}
+		if storage.IsLocal(dir) {
+			os.Remove(storage.Local(dir)) // only when it is empty
+		}
+	}
+	if storage.IsLocal(d.cfg.StagedDir) {
+		os.Remove(storage.Local(d.cfg.StagedDir))
+	}
+	return nil
+}
+
+func removeAll(pattern string) error {
+	files, err := storage.Glob(pattern)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := storage.Remove(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ingest runs the first pipeline: files → staged records → staged documents.
+func (d *driver) ingest(ctx context.Context) error {
+	files := make([]ingest.File, len(d.sources))
+	for i, f := range d.sources {
+		files[i] = ingest.File{Ordinal: i, Path: f.Path, Source: f.Source}
+	}
+	p, s := beam.NewPipelineWithRoot()
+	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir}, beam.CreateList(s, files))
+	tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
+		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens}, groups)
+	return d.run(ctx, p, "adaptflow-ingest")
+}
+
+// count adds up the summaries, whose names follow from the sources, and plans the shards.
+func (d *driver) count() error {
+	d.res.Rejected = map[string]int64{}
+	var tokens int64
+	lo, hi := uint64(math.MaxUint64), uint64(0)
+	for _, f := range d.sources {
+		sum, err := ingest.ReadSummary(d.records, f.Source)
+		if err != nil {
+			return fmt.Errorf("input %s was not read to its end: %w", f.Path, err)
+		}
+		d.res.Read += sum.Read
+		d.res.Kept += sum.Kept
+		for r, n := range sum.Rejected {
+			d.res.Rejected[r] += n
+		}
+		if sum.Rejects != "" {
+			d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects)
+		}
+		for g := range sum.Groups {
+			var t tokenize.Summary
+			if err := readJSON(tokenize.SummaryPath(d.tokens, fmt.Sprintf("%s-%05d", ingest.Name(f.Source), g)), &t); err != nil {
+				return fmt.Errorf("input %s was not tokenized to its end: %w", f.Path, err)
+			}
+			tokens += t.Tokens
+			lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
+			d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Groups: t.Groups, Order: t.Order})
+		}
+	}
+	if tokens == 0 {
+		what := fmt.Sprintf("there is no text in the %d input files (%s)", len(d.sources), d.sources[0].Path)
+		if len(d.sources) == 1 {
+			what = fmt.Sprintf("input %s: there is no text in it", d.sources[0].Path)
+		}
+		if d.res.Read > 0 {
+			return fmt.Errorf("%s: %d records read, all rejected or empty: %s; see %s", what, d.res.Read, reasons(d.res.Rejected), d.cfg.RejectsDir)
+		}
+		return errors.New(what)
+	}
+	d.plan = pack.Plan{Train: datasets.NumShards(tokens, d.cfg.TokensPerShard), Split: datasets.NewSplit(d.cfg.ValidationFraction, lo, hi)}
+	if d.plan.Split.On {
+		d.plan.Validation = datasets.NumShards(int64(math.Ceil(float64(tokens)*d.cfg.ValidationFraction)), d.cfg.TokensPerShard)
+	}
+	if d.cfg.Order == OrderFile {
+		d.plan.Train, d.plan.Validation = 1, min(d.plan.Validation, 1)
+	}
+	return nil
+}
+
+func readJSON(path string, v any) error {
+	b, err := storage.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// pack runs the second pipeline: staged documents → shards.
+func (d *driver) pack(ctx context.Context) error {
+	p, s := beam.NewPipelineWithRoot()
+	pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile, OutDir: d.cfg.OutDir, InfoDir: d.packed},
+		beam.CreateList(s, d.staged))
+	return d.run(ctx, p, "adaptflow-pack")
+}
+
+// finish collects the shards, checks that no document was lost, and writes the manifest.
+func (d *driver) finish() error {
+	m := &datasets.Manifest{SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
+		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Packing, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
+		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
+	var docs int64
+	for shard := range d.plan.Train + d.plan.Validation {
+		var info pack.Info
+		if err := readJSON(pack.InfoPath(d.packed, shard), &info); err != nil {
+			if errors.Is(err, fs.ErrNotExist) { // no document fell to this shard
+				continue
+			}
+			return err
+		}
+		docs += info.Stats.Docs
+		m.DroppedTokens += info.Stats.Dropped
+		if info.Shard.Rows == 0 { // drop_last dropped all of it
+			if err := storage.Remove(storage.Join(d.cfg.OutDir, info.Shard.Path)); err != nil {
+				return err
+			}
+			continue
+		}
+		m.Sequences += info.Shard.Rows
+		m.Tokens += info.Shard.Tokens
+		ref := ShardRef{Path: storage.Join(d.cfg.OutDir, info.Shard.Path), SHA256: info.Shard.SHA256, Rows: info.Shard.Rows, Tokens: info.Shard.Tokens,
+			Supervised: info.Shard.Supervised, RowGroups: len(info.Shard.RowGroups)}
+		for _, g := range info.Shard.RowGroups {
+			ref.RowGroupSupervised = append(ref.RowGroupSupervised, g.Supervised)
+		}
+		if shard < d.plan.Train {
+			m.Train, d.res.Train = append(m.Train, info.Shard), append(d.res.Train, ref)
+		} else {
+			m.Validation, d.res.Validation = append(m.Validation, info.Shard), append(d.res.Validation, ref)
+		}
+	}
+	if docs != d.res.Kept {
+		return fmt.Errorf("%d documents were kept and %d packed; the files in %s changed while this ran, run it again alone", d.res.Kept, docs, d.cfg.StagedDir)
+	}
+	if m.Sequences == 0 {
+		return fmt.Errorf("no sequence of %d tokens is full, and drop_last drops the rest; lower sequence_length or give more text", d.cfg.SequenceLength)
+	}
+	m.FillRate = float64(m.Tokens) / float64(m.Sequences*int64(d.cfg.SequenceLength))
+	d.res.Tokens, d.res.Dropped, d.res.Sequences, d.res.FillRate = m.Tokens, m.DroppedTokens, m.Sequences, m.FillRate
+	var err error
+	d.res.ManifestPath, err = datasets.WriteManifest(d.cfg.OutDir, m)
+	return err
+}

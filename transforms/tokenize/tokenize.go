@@ -1,0 +1,169 @@
+// Package tokenize has the transform that turns staged records into staged token ids, and counts them.
+package tokenize
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	tok "github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/transforms/ingest"
+)
+
+func init() {
+	register.DoFn2x2[context.Context, ingest.Group, string, error](&EncodeFn{})
+	beam.RegisterType(reflect.TypeFor[Summary]())
+}
+
+// Summary is what tokenizing a group of records gave, the counting pass's share.
+type Summary struct {
+	Source string `json:"source"`
+	Path   string `json:"path"` // the staged documents
+	Groups int    `json:"groups"`
+	Docs   int64  `json:"docs"`
+	Tokens int64  `json:"tokens"`
+	// MinSplit and MaxSplit are the least and greatest datasets.PurposeValidation hash.
+	MinSplit uint64 `json:"min_split"`
+	MaxSplit uint64 `json:"max_split"`
+	Order    int64  `json:"order"` // position in the corpus
+}
+
+// EncodeFn tokenizes a row group of staged records into a file of staged documents, in the order of their shard hash, or in file order.
+type EncodeFn struct {
+	TokenizerDir string
+	Engine       string
+	AppendEOS    bool
+	PrependBOS   bool
+	Seed         uint64
+	FileOrder    bool
+	OutDir       string
+
+	t        tok.Tokenizer
+	bos, eos int32
+}
+
+// Setup loads the tokenizer, once a process.
+func (f *EncodeFn) Setup() (err error) {
+	f.t, f.bos, f.eos, err = LoadTokenizer(f.TokenizerDir, f.Engine, f.PrependBOS, f.AppendEOS)
+	return err
+}
+
+type loaded struct {
+	once sync.Once
+	t    tok.Tokenizer
+	err  error
+}
+
+var tokenizers sync.Map // engine and folder → *loaded
+
+// LoadTokenizer loads a tokenizer once a process and checks that it has the special tokens that are wanted.
+func LoadTokenizer(dir, engine string, bos, eos bool) (t tok.Tokenizer, bosID, eosID int32, err error) {
+	v, _ := tokenizers.LoadOrStore(engine+"\x00"+dir, &loaded{})
+	l := v.(*loaded)
+	l.once.Do(func() { l.t, l.err = tok.LoadEngine(dir, engine) })
+	if l.err != nil {
+		return nil, 0, 0, l.err
+	}
+	bosID, eosID, _, _ = l.t.Special()
+	if bos && bosID < 0 {
+		return nil, 0, 0, fmt.Errorf("tokenizer %s: documents are to begin with bos_token, and it names none", dir)
+	}
+	if eos && eosID < 0 {
+		return nil, 0, 0, fmt.Errorf("tokenizer %s: documents are to end with eos_token, and it names none", dir)
+	}
+	return l.t, bosID, eosID, nil
+}
+
+// SummaryPath is the summary of a group in the folder dir.
+func SummaryPath(dir, name string) string { return storage.Join(dir, name+".json") }
+
+// ProcessElement tokenizes one group and returns the path of its summary.
+func (f *EncodeFn) ProcessElement(ctx context.Context, g ingest.Group) (string, error) {
+	sum, err := f.encode(g)
+	if err != nil {
+		return "", fmt.Errorf("tokenizing %s: %w", g.Source, err)
+	}
+	beam.NewCounter("adaptflow", "tokens").Inc(ctx, sum.Tokens)
+	b, err := json.Marshal(sum)
+	if err != nil {
+		return "", err
+	}
+	p := SummaryPath(f.OutDir, g.Name)
+	return p, storage.WriteFile(p, b)
+}
+
+func (f *EncodeFn) encode(g ingest.Group) (*Summary, error) {
+	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
+	if err != nil {
+		return nil, err
+	}
+	sum := &Summary{Source: g.Source, Path: storage.Join(f.OutDir, g.Name+".parquet"), MinSplit: math.MaxUint64, Order: g.Order}
+	docs := make([]datasets.StagedDoc, 0, len(recs))
+	for i := range recs {
+		d, err := f.doc(&recs[i])
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", recs[i].Index, err)
+		}
+		docs = append(docs, d)
+		sum.Docs++
+		sum.Tokens += int64(len(d.Tokens))
+		sum.MinSplit, sum.MaxSplit = min(sum.MinSplit, d.Split), max(sum.MaxSplit, d.Split)
+	}
+	if !f.FileOrder {
+		slices.SortFunc(docs, func(a, b datasets.StagedDoc) int {
+			return cmp.Or(cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.Index, b.Index))
+		})
+	}
+	w, err := datasets.CreateDocs(sum.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Abort()
+	for i := range docs {
+		if err := w.Write(&docs[i]); err != nil {
+			return nil, err
+		}
+	}
+	groups, err := w.Close()
+	sum.Groups = len(groups)
+	return sum, err
+}
+
+func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
+	id := r.DocID()
+	d := datasets.StagedDoc{Index: r.Index, Hash: datasets.Hash(id, f.Seed, datasets.PurposeShard), Split: datasets.Hash(id, f.Seed, datasets.PurposeValidation)}
+	d.ID, d.Source, d.Key = id, r.Source, r.Key
+	e, err := f.t.Encode(r.Text, false)
+	if err != nil {
+		return d, err
+	}
+	n := len(e.IDs) + 2
+	d.Tokens, d.Spans = make([]int32, 0, n), make([][2]int32, 0, n)
+	if f.PrependBOS {
+		d.Tokens, d.Spans = append(d.Tokens, f.bos), append(d.Spans, [2]int32{})
+	}
+	d.Tokens, d.Spans = append(d.Tokens, e.IDs...), append(d.Spans, e.Offsets...)
+	if f.AppendEOS {
+		d.Tokens, d.Spans = append(d.Tokens, f.eos), append(d.Spans, [2]int32{})
+	}
+	if len(d.Spans) != len(d.Tokens) {
+		return d, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(e.Offsets), len(e.IDs))
+	}
+	return d, nil
+}
+
+// Encode tokenizes the records that groups (PCollection<ingest.Group>) refers to and returns the paths of the summaries (PCollection<string>).
+func Encode(s beam.Scope, fn *EncodeFn, groups beam.PCollection) beam.PCollection {
+	s = s.Scope("tokenize.Encode")
+	return beam.ParDo(s, fn, groups)
+}
