@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"math"
 	"os"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -25,7 +25,6 @@ type Runner func(ctx context.Context, p *beam.Pipeline, name string) error
 
 // Prism runs a pipeline in this process. It is the runner when none is given.
 func Prism(ctx context.Context, p *beam.Pipeline, _ string) error {
-	slog.SetLogLoggerLevel(slog.LevelError)
 	_, err := prism.Execute(ctx, p)
 	return err
 }
@@ -56,6 +55,7 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: t.Hash(), SequenceLength: cfg.SequenceLength, Packing: cfg.Packing,
 		IsolateDocuments: cfg.IsolateDocuments, Seed: cfg.Seed, Version: cfg.Version}
 	if !beam.Initialized() {
+		beamlog.LogLevel = "error" // else the runner logs every step of a job
 		beam.Init()
 	}
 	return d.execute(ctx)

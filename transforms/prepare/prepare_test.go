@@ -13,11 +13,13 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/transforms/remote"
 )
 
 const eos = 256
@@ -332,6 +334,45 @@ func TestWrongInput(t *testing.T) {
 	failing := errors.New("the runner fails")
 	if _, err := Execute(t.Context(), config(t, tokenizer, in), func(context.Context, *beam.Pipeline, string) error { return failing }); !errors.Is(err, failing) {
 		t.Fatalf("%v", err)
+	}
+}
+
+// TestRemote: input and output on an object store give the same shards.
+func TestRemote(t *testing.T) {
+	remote.Bind("memfs")
+	tokenizer, in := byteTokenizer(t), t.TempDir()
+	corpus(t, in)
+	cfg := config(t, tokenizer, in)
+	want := hashes(execute(t, cfg))
+	files, _ := filepath.Glob(filepath.Join(in, "*"))
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := storage.WriteFile("memfs://in/"+filepath.Base(f), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.Inputs = []string{"memfs://in/*"}
+	cfg.OutDir, cfg.RejectsDir, cfg.StagedDir = "memfs://out/shards", "memfs://out/rejects", "memfs://out/staged"
+	res := execute(t, cfg)
+	var got []string
+	for _, r := range append(slices.Clone(res.Train), res.Validation...) {
+		got = append(got, r.Path[strings.LastIndexByte(r.Path, '/')+1:]+" "+r.SHA256)
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("%v\n%v", got, want)
+	}
+	if left, err := storage.Glob("memfs://out/staged/tokens/*"); err == nil {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := storage.OpenReaderAt("memfs://out/none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	cfg.Inputs = []string{"memfs://in/none*"}
+	if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "none*") {
+		t.Errorf("%v", err)
 	}
 }
 
