@@ -19,7 +19,9 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/transforms/pack"
 	"github.com/adaptflow/adaptflow/transforms/remote"
+	tokens "github.com/adaptflow/adaptflow/transforms/tokenize"
 )
 
 const eos = 256
@@ -258,6 +260,56 @@ func TestSameBytes(t *testing.T) {
 	other.Seed++
 	if h := hashes(execute(t, other)); slices.Equal(first, h) {
 		t.Fatal("the seed changes nothing")
+	}
+}
+
+// TestBundles: a shard's bytes do not depend on how its references are cut into parts, nor on the order in which they arrive.
+func TestBundles(t *testing.T) {
+	tokenizer, in := byteTokenizer(t), t.TempDir()
+	corpus(t, in)
+	cfg := config(t, tokenizer, in)
+	cfg.KeepStaged, cfg.TokensPerShard, cfg.ValidationFraction = true, 1<<20, 0
+	res := execute(t, cfg)
+	sums, err := storage.Glob(filepath.Join(cfg.StagedDir, "tokens", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := pack.Plan{Train: 1}
+	var parts []pack.Part
+	for _, p := range sums {
+		var s tokens.Summary
+		if err := readJSON(p, &s); err != nil {
+			t.Fatal(err)
+		}
+		route := &pack.RouteFn{Plan: plan}
+		if err := route.ProcessElement(t.Context(), pack.Staged{Source: s.Source, Path: s.Path, Groups: s.Groups, Order: s.Order}, func(_ int, p pack.Part) { parts = append(parts, p) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Reverse(parts)
+	out := t.TempDir()
+	fn := &pack.ShardFn{Plan: plan, Options: cfg.pack(), OutDir: out, InfoDir: out, Meta: datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: cfg.SequenceLength,
+		Packing: cfg.Packing, IsolateDocuments: true, Seed: cfg.Seed, Version: cfg.Version}}
+	tk, _ := tokenize.Load(tokenizer)
+	fn.Meta.TokenizerHash = tk.Hash()
+	at := 0
+	next := func(p *pack.Part) bool {
+		if at == len(parts) {
+			return false
+		}
+		*p = parts[at]
+		at++
+		return true
+	}
+	if _, err := fn.ProcessElement(t.Context(), 0, next); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := storage.SHA256File(filepath.Join(out, plan.FileName(0))); err != nil || h != res.Train[0].SHA256 {
+		t.Fatalf("%s, want %s; %v", h, res.Train[0].SHA256, err)
+	}
+	parts, at = append(parts, parts[0]), 0
+	if _, err := fn.ProcessElement(t.Context(), 0, next); err == nil {
+		t.Fatal("a part that came twice was packed twice")
 	}
 }
 
