@@ -3,8 +3,7 @@
 
     shards_check.py SHARDS_DIR TOKENIZER_JSON SOURCE.jsonl [--text-column text] [--allow-missing]
 
-The shards were prepared from SOURCE.jsonl alone, without a beginning-of-document token, with or without an end-of-document one. Every
-document's pieces are put together again by doc_ids and doc_spans, and compared with the encoding of the source line; every line must be
+The shards were prepared from SOURCE.jsonl alone; a document may have one token added before it and one after. Every document's pieces are put together again by doc_ids and doc_spans, and compared with the encoding of the source line; every line must be
 there unless --allow-missing is given. Exits 1 at a difference.
 """
 import argparse
@@ -85,10 +84,12 @@ def main():
         # A last piece that is the end-of-document token alone has the empty span (0, 0).
         parts = sorted(pieces.pop(n), key=lambda p: (p[:2] == (0, 0) and len(p[2]) == 1, p[0]))
         ids = [t for p in parts for t in p[2]]
-        assert ids[: len(e.ids)] == e.ids and len(ids) - len(e.ids) in (0, 1), f"line {n}: other tokens than tokenizers gives"
+        lead = 0 if ids[: len(e.ids)] == e.ids else 1
+        assert ids[lead:lead + len(e.ids)] == e.ids and len(ids) - len(e.ids) - lead in (0, 1), f"line {n}: other tokens than tokenizers gives"
+        offsets_all = [(0, 0)] * lead + e.offsets
         at = 0
         for start, end, part in parts:
-            offsets = [o for o in e.offsets[at:at + len(part)] if o[1] > o[0]]
+            offsets = [o for o in offsets_all[at:at + len(part)] if o[1] > o[0]]
             at += len(part)
             if offsets:
                 assert (start, end) == (min(o[0] for o in offsets), max(o[1] for o in offsets)), f"line {n}: span {start}, {end}"

@@ -109,7 +109,6 @@ func TestGlob(t *testing.T) {
 }
 
 type memFS struct {
-	mu sync.Mutex
 	m  map[string][]byte
 }
 

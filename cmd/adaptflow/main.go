@@ -1,0 +1,88 @@
+// Command adaptflow adapts language models on ordinary CPUs: from raw text to a measured adapter that Hugging Face PEFT loads.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// usageError is wrong use of the command: exit code 2.
+type usageError struct{ error }
+
+func usage(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
+
+func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(1 << 30) // the heap; weights and activations lie outside it
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := command()
+	err := root.ExecuteContext(ctx)
+	os.Exit(exitCode(ctx, err))
+}
+
+// exitCode prints the error as one line and chooses the code: 0 done, 1 failed, 2 wrong usage or output in use, 3 finished with too many
+// bad records, 130 interrupted.
+func exitCode(ctx context.Context, err error) int {
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "adaptflow: interrupted; the same command continues from the last checkpoint")
+		return 130
+	}
+	fmt.Fprintln(os.Stderr, "adaptflow: "+strings.Join(strings.Fields(err.Error()), " "))
+	var u usageError
+	switch {
+	case errors.As(err, &u), errors.Is(err, pipelines.ErrInUse):
+		return 2
+	case errors.Is(err, prepare.ErrTooManyBad):
+		return 3
+	}
+	return 1
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "adaptflow",
+		Short:         "Adapt language models on ordinary CPUs",
+		Long:          "adaptflow adapts language models to a domain, a language, a task or a person, on ordinary CPUs, as Apache Beam pipelines.\nStart with: adaptflow run domain-adaptation",
+		Version:       pipelines.Version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(runCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(), templatesCommand(), generateCommand(),
+		logitsCommand(), mergeCommand(), planCommand(), inspectCommand(), benchCommand(), licensesCommand())
+	for _, c := range root.Commands() {
+		wrapArgs(c)
+	}
+	return root
+}
+
+// wrapArgs makes wrong arguments of a command and of those below it usage errors.
+func wrapArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage("%w; see %s --help", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, s := range c.Commands() {
+		wrapArgs(s)
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/pipelines"
+)
+
+func modelFlags(c *cobra.Command, model, adapter *string) {
+	c.Flags().StringVar(model, "model", "embedded:lm-en-5m", "base model: a Hugging Face folder, or embedded:NAME")
+	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
+}
+
+func generateCommand() *cobra.Command {
+	var model, adapter, prompt string
+	s := evaluate.Sampling{}
+	c := &cobra.Command{Use: "generate", Short: "Continue a prompt", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if prompt == "" {
+			return usage("generate needs --prompt")
+		}
+		s.DoSample = s.Temperature > 0
+		if err := s.Validate(); err != nil {
+			return usageError{err}
+		}
+		l, err := pipelines.LoadModel(model, adapter)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		fmt.Print(prompt)
+		_, err = l.Generate(prompt, s, func(t string) { fmt.Print(t) })
+		fmt.Println()
+		return err
+	}}
+	modelFlags(c, &model, &adapter)
+	c.Flags().StringVar(&prompt, "prompt", "", "text to continue")
+	c.Flags().IntVar(&s.MaxNewTokens, "max-new-tokens", 64, "tokens to add at most")
+	c.Flags().Float64Var(&s.Temperature, "temperature", 0, "sampling temperature; 0 takes the likeliest token")
+	c.Flags().IntVar(&s.TopK, "top-k", 0, "draw from the k likeliest tokens")
+	c.Flags().Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens of this probability in all")
+	c.Flags().Float64Var(&s.RepetitionPenalty, "repetition-penalty", 1, "penalty on tokens that have occurred")
+	c.Flags().Uint64Var(&s.Seed, "seed", 42, "seed of the draws")
+	return c
+}
+
+func logitsCommand() *cobra.Command {
+	var model, adapter, input, output string
+	c := &cobra.Command{Use: "logits", Short: "Write the logits of given token ids, to compare with other tools",
+		Long: "Logits reads input_ids I64 [B, T] (and attention_mask) from a safetensors file and writes logits F32 [B, T, V].",
+		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			if input == "" || output == "" {
+				return usage("logits needs --input and --output")
+			}
+			l, err := pipelines.LoadModel(model, adapter)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			return l.Logits(input, output)
+		}}
+	modelFlags(c, &model, &adapter)
+	c.Flags().StringVar(&input, "input", "", "safetensors file with input_ids")
+	c.Flags().StringVar(&output, "output", "", "safetensors file to write")
+	return c
+}
+
+func mergeCommand() *cobra.Command {
+	var model, adapter, output, dtype string
+	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		if adapter == "" || output == "" {
+			return usage("merge needs --adapter and --output")
+		}
+		return pipelines.Merge(model, adapter, output, dtype)
+	}}
+	modelFlags(c, &model, &adapter)
+	c.Flags().StringVar(&output, "output", "", "folder to write")
+	c.Flags().StringVar(&dtype, "dtype", "", "storage of the merged weights: float32, float16, bfloat16; the base's own when empty")
+	return c
+}
+
+func planCommand() *cobra.Command {
+	var f recipeFlags
+	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training will take, before anything runs", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			rec, err := f.resolve(args[0])
+			if err != nil {
+				return err
+			}
+			p, err := pipelines.MakePlan(rec)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(p)
+			}
+			p.Table(os.Stderr)
+			return nil
+		}}
+	f.add(c)
+	return c
+}
+
+func inspectCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{Use: "inspect PATH", Short: "Show what a shard, an adapter folder, a model folder or a run's folder holds", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			v, err := pipelines.Inspect(args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(v)
+			}
+			for _, l := range v {
+				fmt.Printf("%-28s %v\n", l.Name, l.Value)
+			}
+			return nil
+		}}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates"
+	"github.com/adaptflow/adaptflow/train"
+)
+
+// recipeFlags are the flags of the commands that work on a recipe.
+type recipeFlags struct {
+	file, output, runner, init string
+	set                        []string
+	json                       bool
+}
+
+func (f *recipeFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.file, "recipe", "", "recipe file (YAML), over the template")
+	c.Flags().StringArrayVar(&f.set, "set", nil, "setting key=value, over the recipe; repeat for more")
+	c.Flags().StringVar(&f.output, "output", "", "output folder (default adaptflow-out/TEMPLATE-HASH)")
+	c.Flags().StringVar(&f.runner, "runner", "prism", "Beam runner: "+strings.Join(pipelines.Runners, ", "))
+	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from")
+	c.Flags().BoolVar(&f.json, "json", false, "print the result as JSON on stdout")
+}
+
+// resolve makes the recipe of a template with the flags.
+func (f *recipeFlags) resolve(name string) (*recipe.Recipe, error) {
+	t, err := templates.Get(name)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	var text []byte
+	if f.file != "" {
+		if text, err = os.ReadFile(f.file); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	set := f.set
+	if f.init != "" {
+		abs, err := filepath.Abs(f.init)
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, "train.init_adapter="+abs)
+	}
+	r, err := t.Resolve(f.file, text, set)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return r, nil
+}
+
+// open makes the run that the flags describe and locks its folder.
+func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
+	rec, err := f.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	ok := false
+	for _, r := range pipelines.Runners {
+		ok = ok || r == f.runner
+	}
+	if !ok {
+		return nil, usage("unknown runner %q; the runners are %s", f.runner, strings.Join(pipelines.Runners, ", "))
+	}
+	if f.output == "" {
+		f.output = filepath.Join("adaptflow-out", name+"-"+rec.Hash()[:8])
+	}
+	r := &pipelines.Run{Recipe: rec, Output: f.output, Runner: f.runner, Say: say}
+	r.Step = progress(rec.Train.LoggingSteps)
+	return r, r.Open()
+}
+
+func say(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
+
+// progress shows training: a bar on a terminal, a line each so many steps elsewhere.
+func progress(every int) func(int, *train.StepInfo, *train.Eval) {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		var bar *progressbar.ProgressBar
+		return func(total int, s *train.StepInfo, e *train.Eval) {
+			if s == nil {
+				return
+			}
+			if bar == nil {
+				bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
+					progressbar.OptionSetPredictTime(true), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
+			}
+			bar.Describe(fmt.Sprintf("training, loss %.3f, %.0f tokens/s", s.Loss, float64(s.Tokens)/max(s.Seconds, 1e-9)))
+			_ = bar.Set(s.Step)
+		}
+	}
+	return func(total int, s *train.StepInfo, e *train.Eval) {
+		if e != nil {
+			say("step %d: eval_loss %.4f", e.Step, e.Loss)
+		}
+		if s != nil && (s.Step%max(every, 1) == 0 || s.Step == total) {
+			say("step %d of %d: loss %.4f, learning rate %.2e, gradient norm %.3f, %.0f tokens/s", s.Step, total, s.Loss, s.LearningRate, s.GradNorm,
+				float64(s.Tokens)/max(s.Seconds, 1e-9))
+		}
+	}
+}
+
+func printJSON(v any) error {
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println(string(b))
+	return err
+}
+
+// recipeCommand is a command that opens a run of a template and does one thing with it.
+func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error) *cobra.Command {
+	var f recipeFlags
+	c := &cobra.Command{Use: use + " TEMPLATE", Short: short, Long: long, Args: cobra.ExactArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, t := range templates.List() {
+				names = append(names, t.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := f.open(args[0])
+			if r != nil {
+				defer r.Close()
+			}
+			if err != nil {
+				return err
+			}
+			return do(c, &f, r)
+		}}
+	f.add(c)
+	return c
+}
+
+func runCommand() *cobra.Command {
+	return recipeCommand("run", "Run a template from raw text to a measured adapter",
+		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.",
+		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+			m, err := r.All(c.Context())
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(m)
+			}
+			m.Table(os.Stderr, f.output)
+			return nil
+		})
+}
+
+func prepareCommand() *cobra.Command {
+	return recipeCommand("prepare", "Turn the input of a recipe into packed Parquet shards", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+		d, err := r.Prepare(c.Context())
+		if err != nil {
+			return err
+		}
+		if f.json {
+			return printJSON(d)
+		}
+		t := d.Train
+		say("%d records read, %d kept; %d tokens in %d sequences, %.1f %% filled; shards in %s", t.Read, t.Kept, t.Tokens, t.Sequences, 100*t.FillRate,
+			filepath.Join(f.output, "shards"))
+		return nil
+	})
+}
+
+func trainCommand() *cobra.Command {
+	return recipeCommand("train", "Prepare the data of a recipe where needed, and train its adapter", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+		d, err := r.Prepare(c.Context())
+		if err != nil {
+			return err
+		}
+		st, err := r.Train(c.Context(), d)
+		if err != nil {
+			return err
+		}
+		if f.json {
+			return printJSON(st)
+		}
+		say("trained %d steps, last loss %.4f; checkpoints in %s", st.Step, st.History[len(st.History)-1].Loss, filepath.Join(f.output, "checkpoints"))
+		return nil
+	})
+}
+
+func evaluateCommand() *cobra.Command {
+	return recipeCommand("evaluate", "Score the base model, and the trained adapter where there is one, on a recipe's evaluation sets", "",
+		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+			before, after, err := r.Scores(c.Context())
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(map[string]any{"before": before, "after": after})
+			}
+			for _, s := range []struct {
+				name string
+				e    *pipelines.Eval
+			}{{"base", before}, {"adapter", after}} {
+				if s.e == nil {
+					continue
+				}
+				for _, set := range s.e.Sets() {
+					say("%-8s %-8s nll %.4f, perplexity %.2f a token, %.2f a word, %.3f bits a byte, %d tokens", s.name, set.Name, set.Score.NLL, set.Score.Perplexity,
+						set.Score.WordPerplexity, set.Score.BitsPerByte, set.Score.Tokens)
+				}
+			}
+			return nil
+		})
+}
+
+func exportCommand() *cobra.Command {
+	return recipeCommand("export", "Write the adapter of a trained run as a Hugging Face PEFT folder", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+		if err := r.ExportTrained(); err != nil {
+			return err
+		}
+		say("wrote %s", filepath.Join(f.output, pipelines.AdapterDir))
+		return nil
+	})
+}

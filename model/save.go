@@ -1,0 +1,99 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+var dtypeNames = map[string]string{"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+// Save writes the model's folder to dst with some tensors replaced: replaced maps a parameter name or a name in the file to values in the
+// stored layout. dtype is the storage of all floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json,
+// without which a folder is no model, is written last.
+func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
+	if _, ok := dtypeNames[dtype]; !ok && dtype != "" {
+		return fmt.Errorf("dtype %q is unknown; known are float32, float16, bfloat16", dtype)
+	}
+	src, err := safetensors.OpenDir(m.dir)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	byFile := map[string][]float32{}
+	for name, v := range replaced {
+		if s, ok := m.stored[name]; ok {
+			name = s.Name
+		}
+		byFile[name] = v
+	}
+	names := slices.Clone(src.Names())
+	var ts []safetensors.Tensor
+	for _, n := range names {
+		info, _ := src.Info(n)
+		to := info.DType
+		if d, ok := dtypeNames[dtype]; ok {
+			to = d
+		}
+		v, ok := byFile[n]
+		delete(byFile, n)
+		if !ok {
+			if to == info.DType {
+				raw, err := src.Bytes(n)
+				if err != nil {
+					return err
+				}
+				ts = append(ts, safetensors.Tensor{Name: n, DType: info.DType, Shape: info.Shape, Raw: raw})
+				continue
+			}
+			if v, err = src.Float32(n); err != nil {
+				return err
+			}
+		}
+		if len(v) != info.Len() {
+			return fmt.Errorf("tensor %q: %d values for shape %v", n, len(v), info.Shape)
+		}
+		ts = append(ts, safetensors.Tensor{Name: n, DType: to, Shape: info.Shape, Data: v})
+	}
+	for n := range byFile {
+		return fmt.Errorf("%s: no tensor %q to replace", m.dir, n)
+	}
+	if err := storage.MkdirAll(dst); err != nil {
+		return err
+	}
+	if err := safetensors.Write(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"}); err != nil {
+		return err
+	}
+	for _, f := range []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja",
+		"vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json"} {
+		raw, err := os.ReadFile(filepath.Join(m.dir, f))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err == nil {
+			err = storage.WriteFile(filepath.Join(dst, f), raw)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	config := map[string]json.RawMessage{}
+	for k, v := range m.Config.raw {
+		config[k] = v
+	}
+	if dtype != "" {
+		quoted, _ := json.Marshal(dtype)
+		delete(config, "torch_dtype")
+		config["dtype"] = quoted
+	}
+	raw, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(dst, "config.json"), append(raw, '\n'))
+}

@@ -1,0 +1,491 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// Version is adaptflow's version, recorded in what it writes.
+const Version = "0.1.0"
+
+// ErrInUse is wrapped by the error of an output folder that another run holds, or that belongs to another recipe.
+var ErrInUse = errors.New("the output folder is in use")
+
+// Run is one run of a recipe in an output folder. Each step of it leaves a record there, so that the same run again continues.
+type Run struct {
+	Recipe *recipe.Recipe
+	Output string
+	Runner string
+	// Say is told what happens, in whole lines; nil for nobody.
+	Say func(format string, a ...any)
+	// Step hears of every optimiser step and evaluation; nil for nobody.
+	Step func(total int, info *core.StepInfo, eval *core.Eval)
+
+	lock      *storage.Lock
+	modelDir  string
+	model     *model.Model
+	tokenizer tokenize.Tokenizer
+	pool      *pool.Pool
+}
+
+// The files of an output folder.
+const (
+	RecipeFile  = "recipe.resolved.yaml"
+	MetricsFile = "metrics.json"
+	AdapterDir  = "adapter"
+)
+
+func (r *Run) say(format string, a ...any) {
+	if r.Say != nil {
+		r.Say(format, a...)
+	}
+}
+
+// Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
+func (r *Run) Open() (err error) {
+	if r.modelDir, err = assets.Resolve(r.Recipe.Model.Path); err != nil {
+		return err
+	}
+	if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {
+		return err
+	}
+	if r.model, err = core.Base(r.modelDir); err != nil {
+		return err
+	}
+	if n := r.tokenizer.VocabSize(); n > r.model.Config.Vocab {
+		return fmt.Errorf("%s: the tokenizer has %d tokens but the model's vocabulary is %d: the two do not belong together", r.modelDir, n, r.model.Config.Vocab)
+	}
+	if n := r.Recipe.Prepare.SequenceLength; n > r.model.Config.MaxPositions {
+		return fmt.Errorf("sequence_length is %d but the model has %d positions: choose at most that", n, r.model.Config.MaxPositions)
+	}
+	// What is wrong with the method shows before anything is written.
+	if _, err = r.adapter(r.Recipe.Train.InitAdapter); err != nil {
+		return err
+	}
+	text := r.Recipe.YAML()
+	path := filepath.Join(r.Output, RecipeFile)
+	if old, err := os.ReadFile(path); err == nil && string(old) != string(text) {
+		return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", ErrInUse, r.Output, RecipeFile)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) {
+			return fmt.Errorf("%w: %s holds files that are not a run's: choose another --output", ErrInUse, r.Output)
+		}
+	}
+	if err := storage.MkdirAll(r.Output); err != nil {
+		return err
+	}
+	if r.lock, err = storage.LockDir(r.Output); err != nil {
+		if errors.Is(err, storage.ErrLocked) {
+			return fmt.Errorf("%w: %w", ErrInUse, err)
+		}
+		return err
+	}
+	r.pool = pool.New(0)
+	return storage.WriteFile(path, text)
+}
+
+func ours(es []fs.DirEntry) bool {
+	for _, e := range es {
+		if !strings.HasPrefix(e.Name(), ".") {
+			return false
+		}
+	}
+	return true
+}
+
+func engine(name string) string {
+	if name == "exact" {
+		return tokenize.EngineFast
+	}
+	return name
+}
+
+// Close ends the run and gives the folder free.
+func (r *Run) Close() {
+	core.CloseSessions()
+	r.pool.Close()
+	if r.lock != nil {
+		r.lock.Unlock()
+	}
+}
+
+func (r *Run) adapter(dir string) (*peft.Adapter, error) {
+	config := map[string]any{}
+	for k, v := range r.Recipe.Method {
+		if k != "peft_type" {
+			config[k] = v
+		}
+	}
+	name, _ := r.Recipe.Method["peft_type"].(string)
+	return core.OpenAdapter(r.model, dir, name, config, r.baseName(), r.Recipe.Train.Seed)
+}
+
+func (r *Run) baseName() string {
+	abs, err := filepath.Abs(r.modelDir)
+	if err != nil {
+		return r.modelDir
+	}
+	return abs
+}
+
+// record reads what a finished stage left, or runs it and records what it gave.
+func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
+	path := filepath.Join(r.Output, "stages", name+".json")
+	var v V
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		if err := json.Unmarshal(raw, &v); err != nil {
+			return v, fmt.Errorf("%s: %w: delete it to run the stage again", path, err)
+		}
+		return v, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return v, err
+	}
+	if v, err = stage(); err != nil {
+		return v, err
+	}
+	if raw, err = json.MarshalIndent(v, "", " "); err != nil {
+		return v, err
+	}
+	if err := storage.MkdirAll(filepath.Dir(path)); err != nil {
+		return v, err
+	}
+	return v, storage.WriteFile(path, raw)
+}
+
+func resolveAll(refs []string) ([]string, error) {
+	var out []string
+	for _, ref := range refs {
+		p, err := assets.Resolve(ref)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// prepareSet prepares one set of input files.
+func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, validation float64) (*prepare.Result, error) {
+	return record(r, "prepare-"+name, func() (*prepare.Result, error) {
+		files, err := resolveAll(inputs)
+		if err != nil {
+			return nil, err
+		}
+		p, d := r.Recipe.Prepare, r.Recipe.Data
+		dir := filepath.Join(r.Output, "shards")
+		rejects := filepath.Join(r.Output, "rejects")
+		if name != "train" {
+			dir, rejects = filepath.Join(r.Output, "eval", name), filepath.Join(r.Output, "eval", name, "rejects")
+		}
+		// Documents are separated by the model's beginning-of-text token, or its end-of-text token where it has no other.
+		bos, eos, _, _ := r.tokenizer.Special()
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, TokenizerDir: r.modelDir,
+			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
+			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
+			PrependBOS: bos >= 0, AppendEOS: bos < 0 && eos >= 0, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
+			func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
+		if errors.Is(err, prepare.ErrTooManyBad) {
+			return res, err
+		}
+		return res, err
+	})
+}
+
+// Data is what the data stages gave.
+type Data struct {
+	Train          *prepare.Result
+	Domain         []prepare.ShardRef // held-out text of the same kind
+	General        []prepare.ShardRef
+	domain, genral *prepare.Result
+}
+
+// Prepare turns the recipe's input into shards: training, held-out and general text.
+func (r *Run) Prepare(ctx context.Context) (*Data, error) {
+	d := r.Recipe.Data
+	fraction := d.ValidationFraction
+	if len(d.EvalInput) > 0 {
+		fraction = 0
+	}
+	if len(d.Input) == 0 {
+		return nil, errors.New("the recipe names no input: --set input=FILE")
+	}
+	r.say("preparing %s", strings.Join(d.Input, ", "))
+	out := &Data{}
+	var err error
+	if out.Train, err = r.prepareSet(ctx, "train", d.Input, fraction); err != nil {
+		return nil, err
+	}
+	out.Domain = out.Train.Validation
+	if len(d.EvalInput) > 0 {
+		if out.domain, err = r.prepareSet(ctx, "domain", d.EvalInput, 0); err != nil {
+			return nil, err
+		}
+		out.Domain = out.domain.Train
+	}
+	if len(d.GeneralInput) > 0 {
+		if out.genral, err = r.prepareSet(ctx, "general", d.GeneralInput, 0); err != nil {
+			return nil, err
+		}
+		out.General = out.genral.Train
+	}
+	return out, nil
+}
+
+func refs(shards []prepare.ShardRef) []core.ShardRef {
+	var out []core.ShardRef
+	for _, s := range shards {
+		out = append(out, core.ShardRef{Path: s.Path, SHA256: s.SHA256})
+	}
+	return out
+}
+
+// Job is the training job of the recipe over prepared data.
+func (r *Run) Job(d *Data) (core.Job, error) {
+	t := r.Recipe.Train
+	limit, err := r.Recipe.Model.Limit()
+	if err != nil {
+		return core.Job{}, err
+	}
+	name, _ := r.Recipe.Method["peft_type"].(string)
+	config := map[string]any{}
+	for k, v := range r.Recipe.Method {
+		if k != "peft_type" {
+			config[k] = v
+		}
+	}
+	return core.Job{Args: core.Args{LearningRate: t.LearningRate, WeightDecay: t.WeightDecay, AdamBeta1: t.AdamBeta1, AdamBeta2: t.AdamBeta2,
+		AdamEpsilon: t.AdamEpsilon, MaxGradNorm: t.MaxGradNorm, Optim: t.Optim, LRSchedulerType: t.LRSchedulerType, WarmupSteps: t.WarmupSteps,
+		WarmupRatio: t.WarmupRatio, MaxSteps: t.MaxSteps, NumTrainEpochs: t.NumTrainEpochs, PerDeviceTrainBatchSize: t.PerDeviceTrainBatchSize,
+		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
+		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
+		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum},
+		Model: r.modelDir, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
+		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
+}
+
+// Eval is a model's scores on the evaluation sets, and its continuations of the prompts.
+type Eval struct {
+	Domain  *evaluate.Score `json:"domain,omitempty"`
+	General *evaluate.Score `json:"general,omitempty"`
+	Samples []Sample        `json:"samples,omitempty"`
+}
+
+// Sample is a continuation of a prompt.
+type Sample struct {
+	Prompt string `json:"prompt"`
+	Text   string `json:"text"`
+}
+
+// Evaluate scores the base with the adapters (none: the base alone) on the evaluation sets and lets it continue the prompts.
+func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, params *nn.Params) (*Eval, error) {
+	e := r.Recipe.Evaluate
+	batch := max(e.BatchSize, 1)
+	s, err := core.NewScorer(r.model, adapters, params, r.pool, batch*r.Recipe.Prepare.SequenceLength)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	out := &Eval{}
+	var prompt string
+	for _, set := range []struct {
+		shards []prepare.ShardRef
+		to     **evaluate.Score
+	}{{d.Domain, &out.Domain}, {d.General, &out.General}} {
+		if len(set.shards) == 0 {
+			continue
+		}
+		var paths []string
+		for _, x := range set.shards {
+			paths = append(paths, x.Path)
+		}
+		data, err := core.OpenShards(paths)
+		if err != nil {
+			return nil, err
+		}
+		defer data.Close()
+		n := data.Len()
+		if e.MaxSequences > 0 {
+			n = min(n, e.MaxSequences)
+		}
+		sum, tokens := 0.0, 0
+		var text evaluate.Text
+		for at := 0; at < n; at += batch {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			var seqs []datasets.Sequence
+			for i := at; i < min(at+batch, n); i++ {
+				q, err := data.Sequence(i)
+				if err != nil {
+					return nil, err
+				}
+				seqs = append(seqs, q)
+				body := r.tokenizer.Decode(q.InputIDs, true)
+				c := evaluate.CountText(body)
+				text.Words, text.Bytes = text.Words+c.Words, text.Bytes+c.Bytes
+				if prompt == "" {
+					prompt = firstWords(body, 8)
+				}
+			}
+			a, b, err := s.NLL(seqs)
+			if err != nil {
+				return nil, err
+			}
+			sum, tokens = sum+a, tokens+b
+		}
+		score := evaluate.NewScore(sum, tokens, text)
+		*set.to = &score
+	}
+	prompts := e.Prompts
+	if len(prompts) == 0 && prompt != "" {
+		prompts = []string{prompt}
+	}
+	if e.MaxNewTokens == 0 {
+		prompts = nil
+	}
+	for _, p := range prompts {
+		text, err := r.Generate(adapters, params, p, evaluate.Sampling{DoSample: e.DoSample, Temperature: e.Temperature, TopK: e.TopK, TopP: e.TopP,
+			RepetitionPenalty: e.RepetitionPenalty, MaxNewTokens: e.MaxNewTokens, Seed: r.Recipe.Train.Seed}, nil)
+		if err != nil {
+			return nil, err
+		}
+		out.Samples = append(out.Samples, Sample{p, text})
+	}
+	return out, nil
+}
+
+func firstWords(s string, n int) string {
+	f := strings.Fields(s)
+	return strings.Join(f[:min(n, len(f))], " ")
+}
+
+// Generate continues a prompt and returns the continuation's text.
+func (r *Run) Generate(adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
+	return generate(r.model, r.tokenizer, r.pool, adapters, params, prompt, s, each)
+}
+
+// Export writes the adapter folder, and the merged model when the recipe asks for it.
+func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *Eval) error {
+	card := peft.Card{Version: Version, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
+		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}}
+	for _, s := range []struct {
+		name     string
+		old, new *evaluate.Score
+	}{{"domain perplexity", before.Domain, after.Domain}, {"general perplexity", before.General, after.General}} {
+		if s.old != nil && s.new != nil {
+			card.Results = append(card.Results, [2]string{s.name, fmt.Sprintf("%.2f before, %.2f after", s.old.Perplexity, s.new.Perplexity)})
+		}
+	}
+	dir := filepath.Join(r.Output, AdapterDir)
+	if err := a.Save(dir, params, 0, card); err != nil {
+		return err
+	}
+	if r.Recipe.Export.Merged {
+		return Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType)
+	}
+	return nil
+}
+
+// All runs every step of the recipe and returns the summary. A finished run only reads it.
+func (r *Run) All(ctx context.Context) (*Metrics, error) {
+	if m, err := ReadMetrics(r.Output); err == nil {
+		r.say("this run is finished: %s", r.Output)
+		return m, nil
+	}
+	d, err := r.Prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	none := nn.NewParams(1)
+	r.say("scoring the base model")
+	before, err := record(r, "before", func() (*Eval, error) { return r.Evaluate(ctx, d, nil, none) })
+	if err != nil {
+		return nil, err
+	}
+	st, err := r.Train(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	r.say("scoring the adapted model")
+	a, params, err := r.Trained(st)
+	if err != nil {
+		return nil, err
+	}
+	defer params.Free()
+	after, err := record(r, "after", func() (*Eval, error) { return r.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Export(a, params, st, before, after); err != nil {
+		return nil, err
+	}
+	return r.report(d, st, a, before, after)
+}
+
+// Train runs or continues the training job.
+func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
+	job, err := r.Job(d)
+	if err != nil {
+		return nil, err
+	}
+	core.Progress = r.Step
+	debug.SetGCPercent(50) // weights and activations lie outside the heap; what is left is small
+	if step, err := latest(job.Dir); err == nil && step > 0 {
+		r.say("continuing from %s", core.CheckpointDir(job.Dir, step))
+	}
+	st, err := Train(ctx, job, r.Runner, func(s string) { r.say("%s", s) })
+	core.CloseSessions()
+	return st, err
+}
+
+// Trained loads the adapter that training gave: the best checkpoint where the recipe asks for it, else the last.
+func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
+	step := st.Step
+	if r.Recipe.Train.LoadBestModelAtEnd && st.BestStep > 0 {
+		step = st.BestStep
+	}
+	a, err := r.adapter(r.Recipe.Train.InitAdapter)
+	if err != nil {
+		return nil, nil, err
+	}
+	params := nn.NewParams(1)
+	// A program makes the parameters; this one is never run.
+	p, err := nn.Compile(r.model, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+	if err != nil {
+		return nil, nil, err
+	}
+	p.Close()
+	return a, params, core.ReadParams(core.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), params)
+}
+
+// peak is the process's high-water mark in bytes, 0 where the system does not say.
+func peak() int64 {
+	n, _ := mem.Peak()
+	return n
+}

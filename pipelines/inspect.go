@@ -1,0 +1,120 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/peft"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// Fact is one line of what inspect shows.
+type Fact struct {
+	Name  string `json:"name"`
+	Value any    `json:"value"`
+}
+
+// Inspect describes a Parquet shard, a safetensors file, an adapter folder, a model folder, a checkpoint or the folder of a run.
+func Inspect(path string) ([]Fact, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	has := func(f string) bool { _, err := os.Stat(filepath.Join(path, f)); return err == nil }
+	switch {
+	case !st.IsDir() && strings.HasSuffix(path, ".parquet"):
+		return inspectShard(path)
+	case !st.IsDir() && strings.HasSuffix(path, ".safetensors"):
+		return inspectTensors(path)
+	case !st.IsDir():
+		return nil, fmt.Errorf("%s is neither a Parquet shard nor a safetensors file", path)
+	case has(MetricsFile):
+		m, err := ReadMetrics(path)
+		if err != nil {
+			return nil, err
+		}
+		facts := []Fact{{"finished run", path}, {"steps", m.Train.Steps}, {"tokens", m.Train.Tokens}, {"records read", m.Data.Read}, {"records kept", m.Data.Kept}}
+		for _, k := range sortedKeys(m.Data.Rejected) {
+			facts = append(facts, Fact{"rejected: " + k, m.Data.Rejected[k]})
+		}
+		if s := m.Eval.Domain; s != nil {
+			facts = append(facts, Fact{"domain perplexity", fmt.Sprintf("%.2f before, %.2f after", s.Before.Perplexity, s.After.Perplexity)})
+		}
+		return facts, nil
+	case has(peft.ConfigFile):
+		facts, err := inspectTensors(filepath.Join(path, peft.TensorFile))
+		return append([]Fact{{"adapter", path}}, facts...), err
+	case has("trainer_state.json"):
+		s, err := core.ReadState(path)
+		if err != nil {
+			return nil, err
+		}
+		return []Fact{{"checkpoint", path}, {"step", fmt.Sprintf("%d of %d", s.Step, s.Total)}, {"tokens", s.TokensSeen}, {"best step", s.BestStep}}, nil
+	case has("config.json"):
+		raw, err := os.ReadFile(filepath.Join(path, "config.json"))
+		if err != nil {
+			return nil, err
+		}
+		var c map[string]any
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(path, "config.json"), err)
+		}
+		src, err := safetensors.OpenDir(path)
+		if err != nil {
+			return nil, err
+		}
+		defer src.Close()
+		n := 0
+		for _, t := range src.Names() {
+			i, _ := src.Info(t)
+			n += i.Len()
+		}
+		return []Fact{{"model", path}, {"architectures", c["architectures"]}, {"vocab_size", c["vocab_size"]}, {"tensors", len(src.Names())}, {"parameters", n}}, nil
+	case has(RecipeFile):
+		step, err := latest(filepath.Join(path, "checkpoints"))
+		return []Fact{{"unfinished run", path}, {"last checkpoint", step}}, err
+	}
+	return nil, fmt.Errorf("%s is no model, adapter, checkpoint or run folder", path)
+}
+
+func inspectShard(path string) ([]Fact, error) {
+	s, err := datasets.OpenShard(path)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	m := s.Meta()
+	docs, tokens, supervised := 0, 0, 0
+	for g := range s.NumRowGroups() {
+		rows, err := s.ReadRowGroup(g)
+		if err != nil {
+			return nil, err
+		}
+		for i := range rows {
+			docs, tokens, supervised = docs+len(rows[i].DocIDs), tokens+len(rows[i].InputIDs), supervised+rows[i].Supervised()
+		}
+	}
+	return []Fact{{"shard", path}, {"kind", m.Kind}, {"sequences", s.NumRows()}, {"row groups", s.NumRowGroups()}, {"documents and pieces", docs}, {"tokens", tokens},
+		{"supervised", supervised}, {"sequence_length", m.SequenceLength}, {"packing", m.Packing}, {"tokenizer", m.TokenizerHash}, {"written by", m.Version}}, nil
+}
+
+func inspectTensors(path string) ([]Fact, error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var facts []Fact
+	n := 0
+	for _, name := range f.Names() {
+		i, _ := f.Info(name)
+		n += i.Len()
+		facts = append(facts, Fact{name, fmt.Sprintf("%s %v", i.DType, i.Shape)})
+	}
+	return append([]Fact{{"tensors", len(facts)}, {"parameters", n}}, facts...), nil
+}

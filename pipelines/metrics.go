@@ -1,0 +1,170 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/peft"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// Metrics is metrics.json: the summary of a finished run, with stable keys.
+type Metrics struct {
+	Eval struct {
+		Domain  *BeforeAfter `json:"domain,omitempty"`
+		General *BeforeAfter `json:"general,omitempty"`
+	} `json:"eval"`
+	Train struct {
+		Steps           int         `json:"steps"`
+		Loss            []float64   `json:"loss"`
+		LearningRate    []float64   `json:"learning_rate"`
+		GradNorm        []float64   `json:"grad_norm"`
+		EvalLoss        []core.Eval `json:"eval_loss,omitempty"`
+		BestStep        int         `json:"best_step,omitempty"`
+		StoppedEarly    bool        `json:"stopped_early,omitempty"`
+		Tokens          int64       `json:"tokens"`
+		TokensPerSecond float64     `json:"tokens_per_second"`
+		Seconds         float64     `json:"seconds"`
+		PeakRSS         int64       `json:"peak_rss_bytes"`
+		Trainable       int64       `json:"trainable_parameters"`
+		Total           int64       `json:"total_parameters"`
+	} `json:"train"`
+	Data struct {
+		Read      int64            `json:"read"`
+		Kept      int64            `json:"kept"`
+		Rejected  map[string]int64 `json:"rejected"`
+		FillRate  float64          `json:"fill_rate"`
+		Tokens    int64            `json:"tokens"`
+		Sequences int64            `json:"sequences"`
+	} `json:"data"`
+	Samples []SamplePair `json:"samples,omitempty"`
+	Paths   []string     `json:"paths"` // what the run wrote, relative to its folder
+	About   struct {
+		Version   string `json:"version"`
+		Seed      uint64 `json:"seed"`
+		KernelSet string `json:"kernel_set"`
+		Recipe    string `json:"recipe_sha256"`
+	} `json:"adaptflow"`
+}
+
+// BeforeAfter is the score of one evaluation set before and after training.
+type BeforeAfter struct {
+	Before *evaluate.Score `json:"before"`
+	After  *evaluate.Score `json:"after"`
+}
+
+// SamplePair is a prompt and its continuations.
+type SamplePair struct {
+	Prompt string `json:"prompt"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// report writes the summary files; metrics.json, which makes the run finished, last.
+func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Eval) (*Metrics, error) {
+	m := &Metrics{}
+	if before.Domain != nil {
+		m.Eval.Domain = &BeforeAfter{before.Domain, after.Domain}
+	}
+	if before.General != nil {
+		m.Eval.General = &BeforeAfter{before.General, after.General}
+	}
+	t := &m.Train
+	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, peak(), st.Evals, st.BestStep, st.Stopped
+	for _, s := range st.History {
+		t.Loss, t.LearningRate, t.GradNorm = append(t.Loss, s.Loss), append(t.LearningRate, s.LearningRate), append(t.GradNorm, s.GradNorm)
+	}
+	if st.Seconds > 0 {
+		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
+	}
+	t.Trainable = int64(a.Trainable())
+	t.Total = r.model.ParamCount() + t.Trainable
+	p := d.Train
+	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.FillRate, p.Tokens, p.Sequences
+	for i := range before.Samples {
+		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
+	}
+	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
+	m.Paths = []string{AdapterDir, "shards", "rejects", "checkpoints", ReportFile, MetricsFile, RecipeFile}
+	if r.Recipe.Export.Merged {
+		m.Paths = append(m.Paths, "merged")
+	}
+	events := "events.out.tfevents." + r.Recipe.Hash()[:8]
+	m.Paths = append(m.Paths, events)
+	if err := storage.WriteFile(filepath.Join(r.Output, events), Events(m, st)); err != nil {
+		return nil, err
+	}
+	page, err := HTML(m)
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
+		return nil, err
+	}
+	raw, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	return m, storage.WriteFile(filepath.Join(r.Output, MetricsFile), append(raw, '\n'))
+}
+
+// Table prints the summary for a person.
+func (m *Metrics) Table(w io.Writer, output string) {
+	row := func(name, value string) { fmt.Fprintf(w, "  %-24s %s\n", name, value) }
+	fmt.Fprintln(w)
+	fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", "perplexity", "before", "after", "change")
+	fmt.Fprintln(w, "  "+strings.Repeat("-", 63))
+	for _, s := range []struct {
+		name string
+		s    *BeforeAfter
+	}{{"domain", m.Eval.Domain}, {"general (forgetting)", m.Eval.General}} {
+		if s.s != nil {
+			b, a := s.s.Before, s.s.After
+			fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+11.1f %%\n", s.name, b.Perplexity, a.Perplexity, 100*(a.Perplexity/b.Perplexity-1))
+		}
+	}
+	fmt.Fprintln(w)
+	t := m.Train
+	row("trained parameters", fmt.Sprintf("%d of %d (%.2f %%)", t.Trainable, t.Total, 100*float64(t.Trainable)/float64(t.Total)))
+	row("steps", fmt.Sprint(t.Steps))
+	row("tokens trained on", fmt.Sprint(t.Tokens))
+	row("tokens a second", fmt.Sprintf("%.0f", t.TokensPerSecond))
+	row("peak memory", fmt.Sprintf("%d MiB", t.PeakRSS>>20))
+	rejected := ""
+	for _, k := range sortedKeys(m.Data.Rejected) {
+		rejected += fmt.Sprintf(", %s %d", k, m.Data.Rejected[k])
+	}
+	row("records", fmt.Sprintf("%d read, %d kept, %d rejected%s", m.Data.Read, m.Data.Kept, m.Data.Read-m.Data.Kept, rejected))
+	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
+	for _, s := range m.Samples {
+		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", oneLine(s.Prompt), oneLine(s.Before), oneLine(s.After))
+	}
+	fmt.Fprintf(w, "\n  written to %s:\n", output)
+	for _, p := range m.Paths {
+		fmt.Fprintln(w, "    "+filepath.Join(output, p))
+	}
+}
+
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > 160 {
+		s = string(r[:160]) + "…"
+	}
+	return s
+}
+
+func sortedKeys(m map[string]int64) []string {
+	var k []string
+	for n := range m {
+		k = append(k, n)
+	}
+	slices.Sort(k)
+	return k
+}

@@ -1,0 +1,231 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// Loaded is a base model with an adapter or without, ready for programs.
+type Loaded struct {
+	Dir      string
+	Model    *model.Model
+	Adapter  *peft.Adapter // nil for the base alone
+	Adapters []nn.Adapter
+	Params   *nn.Params
+	Pool     *pool.Pool
+}
+
+// LoadModel loads the model at ref (a folder, or embedded:NAME) and the adapter folder, which may be empty.
+func LoadModel(ref, adapter string) (*Loaded, error) {
+	dir, err := assets.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	m, err := core.Base(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &Loaded{Dir: dir, Model: m, Params: nn.NewParams(1), Pool: pool.New(0)}
+	if adapter != "" {
+		if l.Adapter, err = core.OpenAdapter(m, adapter, "", nil, dir, 0); err != nil {
+			return nil, err
+		}
+		l.Adapters = []nn.Adapter{l.Adapter}
+	}
+	return l, nil
+}
+
+// Close frees the adapter's memory.
+func (l *Loaded) Close() {
+	l.Params.Free()
+	l.Pool.Close()
+}
+
+// Generate continues a prompt with the model of l.
+func (l *Loaded) Generate(prompt string, s evaluate.Sampling, each func(string)) (string, error) {
+	tk, err := tokenize.Load(l.Dir)
+	if err != nil {
+		return "", err
+	}
+	return generate(l.Model, tk, l.Pool, l.Adapters, l.Params, prompt, s, each)
+}
+
+func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
+	ids, err := tk.AppendIDs(nil, prompt, true)
+	if err != nil {
+		return "", err
+	}
+	if b := m.Config.BOS; b >= 0 && (len(ids) == 0 || ids[0] != b) {
+		ids = append([]int32{b}, ids...)
+	}
+	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, min(m.Config.MaxPositions, len(ids)+s.MaxNewTokens))
+	if err != nil {
+		return "", err
+	}
+	defer g.Close()
+	var got []int32
+	shown := ""
+	out, err := g.Generate(ids, s, m.Config.EOS, func(id int32) bool {
+		got = append(got, id)
+		if each != nil {
+			// A character may take several tokens: only what is whole is shown.
+			if text := tk.Decode(got, true); strings.HasPrefix(text, shown) && !strings.HasSuffix(text, "\uFFFD") {
+				each(text[len(shown):])
+				shown = text
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return "", err
+	}
+	return tk.Decode(out, true), nil
+}
+
+// Logits computes the logits of every token of a batch: input holds input_ids [B, T] and perhaps attention_mask, the output file gets
+// logits F32 [B, T, V], zero at masked positions.
+func (l *Loaded) Logits(input, output string) error {
+	f, err := safetensors.Open(input)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, ok := f.Info("input_ids")
+	if !ok || len(info.Shape) != 2 {
+		return fmt.Errorf("%s: it needs a tensor input_ids of shape [B, T]", input)
+	}
+	ids, err := f.Int64("input_ids")
+	if err != nil {
+		return err
+	}
+	b, t, v := info.Shape[0], info.Shape[1], l.Model.Config.Vocab
+	if b == 0 || t == 0 {
+		return fmt.Errorf("%s: input_ids is empty", input)
+	}
+	for i, id := range ids {
+		if id < 0 || id >= int64(v) {
+			return fmt.Errorf("%s: input_ids holds %d at row %d, column %d, but the vocabulary is %d", input, id, i/t, i%t, v)
+		}
+	}
+	if t > l.Model.Config.MaxPositions {
+		return fmt.Errorf("%s: rows of %d tokens, but the model has %d positions", input, t, l.Model.Config.MaxPositions)
+	}
+	var mask []int64
+	if m, ok := f.Info("attention_mask"); ok {
+		if len(m.Shape) != 2 || m.Shape[0] != b || m.Shape[1] != t {
+			return fmt.Errorf("%s: attention_mask has shape %v, input_ids %v", input, m.Shape, info.Shape)
+		}
+		if mask, err = f.Int64("attention_mask"); err != nil {
+			return err
+		}
+	}
+	out := make([]float32, b*t*v)
+	p, err := nn.Compile(l.Model, l.Adapters, l.Params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: t, S: t, N: 1}, Pool: l.Pool})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	for r := range b {
+		var m []int64
+		if mask != nil {
+			m = mask[r*t : (r+1)*t]
+		}
+		s, at := nn.FromBatch(ids[r*t:(r+1)*t], m, nil, 1, t)
+		if len(at) == 0 {
+			continue
+		}
+		row := p.Forward(s, false)
+		for i, k := range at {
+			copy(out[(r*t+k)*v:(r*t+k+1)*v], row[i*v:(i+1)*v])
+		}
+	}
+	return safetensors.Write(output, []safetensors.Tensor{safetensors.F32("logits", out, b, t, v)}, nil)
+}
+
+// mergeTolerance is the largest difference of a logit that merging may make when the merged weights are stored in float32.
+const mergeTolerance = 1e-3
+
+// Merge writes the base model with the adapter merged into its weights to the folder to, in dtype ("float32", "float16", "bfloat16"; empty
+// for the base's own), and checks logits before and after.
+func Merge(base, adapter, to, dtype string) error {
+	l, err := LoadModel(base, adapter)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
+		return fmt.Errorf("%w: %s already holds a model", ErrInUse, to)
+	}
+	before, err := probe(l.Model, l.Adapters, l.Params, l.Pool)
+	if err != nil {
+		return err
+	}
+	changed, err := l.Adapter.Merge(l.Params, 0, l.Model.Tensor)
+	if err != nil {
+		return err
+	}
+	if err := l.Model.Save(to, dtype, changed); err != nil {
+		return err
+	}
+	merged, err := model.Load(to)
+	if err != nil {
+		return fmt.Errorf("the merged model does not load: %w", err)
+	}
+	after, err := probe(merged, nil, nn.NewParams(1), l.Pool)
+	if err != nil {
+		return err
+	}
+	worst := 0.0
+	for i := range before {
+		worst = max(worst, math.Abs(float64(before[i]-after[i])))
+	}
+	if (dtype == "float32" || dtype == "" && l.Model.Config.DType == "float32") && !(worst <= mergeTolerance) {
+		return fmt.Errorf("%s: merging moved a logit by %g: the merged model is not base and adapter; do not use it", to, worst)
+	}
+	return nil
+}
+
+// probe is the logits of a fixed row of tokens.
+func probe(m *model.Model, adapters []nn.Adapter, params *nn.Params, p *pool.Pool) ([]float32, error) {
+	n := min(24, m.Config.MaxPositions)
+	s := &nn.Step{Docs: []kernels.Doc{{End: int32(n)}}}
+	for i := range n {
+		s.Tokens = append(s.Tokens, int32((i*2654435761+17)%m.Config.Vocab))
+		s.Positions = append(s.Positions, int32(i))
+		s.Rows = append(s.Rows, int32(i))
+	}
+	prog, err := nn.Compile(m, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: n, S: n, N: 1}, Pool: p})
+	if err != nil {
+		return nil, err
+	}
+	defer prog.Close()
+	return append([]float32(nil), prog.Forward(s, false)...), nil
+}
+
+// ReadMetrics reads the summary of a finished run.
+func ReadMetrics(output string) (*Metrics, error) {
+	raw, err := os.ReadFile(filepath.Join(output, MetricsFile))
+	if err != nil {
+		return nil, err
+	}
+	var m Metrics
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(output, MetricsFile), err)
+	}
+	return &m, nil
+}

@@ -1,0 +1,84 @@
+package pipelines
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// runtimeBytes is what the program and the Go runtime take beside what is planned.
+const runtimeBytes = 64 << 20
+
+// Plan is the memory that training will take, in bytes.
+type Plan struct {
+	Weights      int64 `json:"weights"`
+	Activations  int64 `json:"activations"` // and their gradients
+	Scratch      int64 `json:"scratch"`
+	Adapter      int64 `json:"adapter"` // values and gradients
+	Optimizer    int64 `json:"optimizer"`
+	Runtime      int64 `json:"runtime"`
+	Peak         int64 `json:"peak"`
+	Trainable    int   `json:"trainable_parameters"`
+	Total        int64 `json:"total_parameters"`
+	Checkpointed int   `json:"checkpointed_blocks"`
+	Blocks       int   `json:"blocks"`
+}
+
+// MakePlan computes the memory of a recipe's training without running a step. It fails when the recipe's memory_limit cannot hold it.
+func MakePlan(rec *recipe.Recipe) (*Plan, error) {
+	dir, err := assets.Resolve(rec.Model.Path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := core.Base(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{Recipe: rec, modelDir: dir, model: m}
+	a, err := r.adapter(rec.Train.InitAdapter)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := rec.Model.Limit()
+	if err != nil {
+		return nil, err
+	}
+	if limit > 0 {
+		if limit -= m.Bytes() + runtimeBytes; limit <= 0 {
+			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", (limit+m.Bytes()+runtimeBytes)>>20, m.Bytes()>>20)
+		}
+	}
+	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
+	params := nn.NewParams(1)
+	defer params.Free()
+	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, MemoryLimit: limit})
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	mem := p.Memory()
+	args := core.DefaultArgs()
+	args.Optim = rec.Train.Optim
+	opt := core.NewOptimizer(&args, params)
+	defer opt.Close()
+	out := &Plan{Weights: m.Bytes(), Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: opt.Bytes(), Runtime: runtimeBytes,
+		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
+	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
+	return out, nil
+}
+
+// Table prints the plan for a person.
+func (p *Plan) Table(w io.Writer) {
+	for _, r := range []struct {
+		name string
+		n    int64
+	}{{"frozen weights", p.Weights}, {"activations and their gradients", p.Activations}, {"scratch", p.Scratch}, {"adapter and its gradients", p.Adapter},
+		{"optimiser", p.Optimizer}, {"program and runtime", p.Runtime}, {"peak", p.Peak}} {
+		fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
+	}
+	fmt.Fprintf(w, "  %d of %d parameters are trained; %d of %d blocks are computed again in the backward pass\n", p.Trainable, p.Total, p.Checkpointed, p.Blocks)
+}

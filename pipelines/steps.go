@@ -1,0 +1,78 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/nn"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// Set is the score of one evaluation set.
+type Set struct {
+	Name  string
+	Score *evaluate.Score
+}
+
+// Sets lists the scores that there are.
+func (e *Eval) Sets() []Set {
+	var out []Set
+	for _, s := range []Set{{"domain", e.Domain}, {"general", e.General}} {
+		if s.Score != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// state reads the newest checkpoint of the run.
+func (r *Run) state() (*core.State, error) {
+	dir := filepath.Join(r.Output, "checkpoints")
+	step, err := latest(dir)
+	if err != nil {
+		return nil, err
+	}
+	if step == 0 {
+		return nil, fmt.Errorf("%s holds no checkpoint: train first (adaptflow train, with the same settings and --output)", r.Output)
+	}
+	return core.ReadState(core.CheckpointDir(dir, step))
+}
+
+// Scores scores the base model, and the adapter of the newest checkpoint where there is one (after is nil otherwise).
+func (r *Run) Scores(ctx context.Context) (before, after *Eval, err error) {
+	d, err := r.Prepare(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	before, err = record(r, "before", func() (*Eval, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := r.state()
+	if err != nil {
+		return before, nil, nil
+	}
+	a, params, err := r.Trained(st)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer params.Free()
+	after, err = r.Evaluate(ctx, d, []nn.Adapter{a}, params)
+	return before, after, err
+}
+
+// ExportTrained writes the adapter of the newest checkpoint, or of the best where the recipe asks for it.
+func (r *Run) ExportTrained() error {
+	st, err := r.state()
+	if err != nil {
+		return err
+	}
+	a, params, err := r.Trained(st)
+	if err != nil {
+		return err
+	}
+	defer params.Free()
+	return r.Export(a, params, st, &Eval{}, &Eval{})
+}
