@@ -171,12 +171,14 @@ func assemble(docs []Doc, row []piece, key string, isolate bool) Sequence {
 	return s
 }
 
-// span is the part of the source text that a piece covers. Tokens added by the tokenizer have empty spans and do not widen it.
+// span is the part of the source text that a piece covers. Tokens that stand for no text have empty spans and do not widen it; a piece of
+// such tokens alone has the first one's.
 func (d *Doc) span(p piece) [2]int32 {
 	var out [2]int32
 	if d.Spans == nil {
 		return out
 	}
+	out = d.Spans[p.from]
 	first := true
 	for _, s := range d.Spans[p.from:p.to] {
 		if s[1] <= s[0] {

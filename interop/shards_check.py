@@ -81,8 +81,8 @@ def main():
             continue
         text = json.loads(line)[a.text_column]
         e = tk.encode(text, add_special_tokens=False)
-        # A last piece that is the end-of-document token alone has the empty span (0, 0).
-        parts = sorted(pieces.pop(n), key=lambda p: (p[:2] == (0, 0) and len(p[2]) == 1, p[0]))
+        # An added token alone in its piece has the empty span at the text's beginning or end.
+        parts = sorted(pieces.pop(n), key=lambda p: p[:2])
         ids = [t for p in parts for t in p[2]]
         lead = 0 if ids[: len(e.ids)] == e.ids else 1
         assert ids[lead:lead + len(e.ids)] == e.ids and len(ids) - len(e.ids) - lead in (0, 1), f"line {n}: other tokens than tokenizers gives"

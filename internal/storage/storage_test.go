@@ -109,7 +109,7 @@ func TestGlob(t *testing.T) {
 }
 
 type memFS struct {
-	m  map[string][]byte
+	m map[string][]byte
 }
 
 type memFile struct{ *bytes.Reader }

@@ -155,6 +155,9 @@ func TestEveryDocumentArrives(t *testing.T) {
 					end = int(s.DocStarts[k+1])
 				}
 				ids := s.InputIDs[s.DocStarts[k]:end]
+				if len(ids) == 1 && ids[0] == eos && s.DocSpans[k] != [2]int32{int32(len([]rune(want[id]))), int32(len([]rune(want[id])))} {
+					t.Errorf("%s: the end-of-text token alone has the span %v", id, s.DocSpans[k])
+				}
 				if got[id] == nil {
 					got[id] = map[int32]string{}
 				}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
@@ -154,7 +155,8 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 	}
 	d.Tokens, d.Spans = append(d.Tokens, e.IDs...), append(d.Spans, e.Offsets...)
 	if f.AppendEOS {
-		d.Tokens, d.Spans = append(d.Tokens, f.eos), append(d.Spans, [2]int32{})
+		end := int32(utf8.RuneCountInString(r.Text))
+		d.Tokens, d.Spans = append(d.Tokens, f.eos), append(d.Spans, [2]int32{end, end})
 	}
 	if len(d.Spans) != len(d.Tokens) {
 		return d, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(e.Offsets), len(e.IDs))
