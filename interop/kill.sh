@@ -24,7 +24,8 @@ while [ "$done" -lt "$kills" ]; do
     [ "$(digest "$work/killed")" = "$want" ] || { echo "after $done kills: other bytes"; exit 1; }
     rm -rf "$work/killed"
   fi
-  run "$work/killed" > "$work/killed.log" 2>&1 &
+  # exec, so that $! is the program itself and not a shell around it.
+  (exec "$bin" run domain-adaptation --set steps=60 --set save_steps=5 --output "$work/killed" > "$work/killed.log" 2>&1) &
   pid=$!
   wait_ms=$((RANDOM * 32768 + RANDOM))
   wait_ms=$((wait_ms % (ms * 2 / 5) + 50))
