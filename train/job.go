@@ -77,7 +77,7 @@ func (j *Job) Binding() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Progress, when set, is told of every optimiser step and evaluation that this process makes. Set it before training starts.
+// Progress is told, when set, of every optimiser step and evaluation that this process makes. Set it before training starts.
 var Progress func(total int, info *StepInfo, eval *Eval)
 
 var models struct {
@@ -106,7 +106,7 @@ func loadModel(dir string) (*model.Model, error) {
 // Base returns the base model of dir, loaded once a process and shared by all who ask.
 func Base(dir string) (*model.Model, error) { return loadModel(dir) }
 
-// Open attaches an adapter to a base model: that of a folder, or a new one of a method.
+// OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method.
 func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base string, seed uint64) (*peft.Adapter, error) {
 	env := peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: seed, Tied: m.Config.Tied}
 	if dir != "" {
