@@ -43,6 +43,7 @@ type Builder struct {
 	sites    *[]Site
 	out      Ref
 	done     bool
+	half     []bool // values rounded to bfloat16
 }
 
 func newBuilder(params *Params, adapters []Adapter, mode Mode, cache bool) *Builder {

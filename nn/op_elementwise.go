@@ -42,7 +42,7 @@ type Add struct{}
 
 // Plan implements Op.
 func (Add) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], Pass: []bool{true, true}, InPlace: []bool{true, true}}
+	return Plan{Out: in[0], Pass: []bool{true, true}, InPlace: []bool{true, true}, Wide: true}
 }
 
 // Forward implements Op.

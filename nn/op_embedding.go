@@ -17,7 +17,7 @@ type Embedding struct {
 
 // Plan implements Op.
 func (e *Embedding) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: Shape{Rows: T, Cols: e.D}}
+	return Plan{Out: Shape{Rows: T, Cols: e.D}, Wide: true}
 }
 
 // Forward implements Op.
@@ -68,7 +68,7 @@ type PositionEmbedding struct {
 
 // Plan implements Op.
 func (e *PositionEmbedding) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: Shape{Rows: T, Cols: e.D}}
+	return Plan{Out: Shape{Rows: T, Cols: e.D}, Wide: true}
 }
 
 // Forward implements Op.

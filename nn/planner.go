@@ -41,9 +41,11 @@ type layout struct {
 	schedule
 	buffers []buffer
 	inst    map[instance]int
+	narrow  map[Ref]int // bfloat16 copies that wait for the backward pass
 	grads   map[Ref]int
-	zero    [][]Ref // gradients to set to zero before each action
-	copy    [][]Ref // gradients of pass-through inputs to add after each backward action
+	zero    [][]Ref      // gradients to set to zero before each action
+	copy    [][]Ref      // gradients of pass-through inputs to add after each backward action
+	widen   [][]instance // values to expand from their bfloat16 copies before each action
 	size    int
 }
 
@@ -58,27 +60,28 @@ func (l *layout) touch(i, at int) {
 
 // lay finds the life of every buffer of a schedule and gives each a place.
 func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
-	l := &layout{schedule: s, inst: map[instance]int{}, grads: map[Ref]int{},
-		zero: make([][]Ref, len(s.actions)), copy: make([][]Ref, len(s.actions))}
-	valueOf := func(r Ref, gen uint8) instance { return instance{ref: r, saved: -1, gen: gen} }
+	l := &layout{schedule: s, inst: map[instance]int{}, narrow: map[Ref]int{}, grads: map[Ref]int{},
+		zero: make([][]Ref, len(s.actions)), copy: make([][]Ref, len(s.actions)), widen: make([][]instance, len(s.actions))}
+	split := b.split(&l.schedule)
+	valueOf := func(r Ref, gen uint8, at int) instance { return b.instance(&l.schedule, r, gen, at) }
 
 	// Last reading of each instance, to know when an op may work in place.
 	last := map[instance]int{}
-	for at, a := range s.actions {
-		st := &b.steps[a.step]
-		for j, r := range st.in {
-			if b.values[r].param != nil {
-				continue
-			}
-			if a.kind != actBackward || st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
-				last[valueOf(r, a.gen[j])] = at
-			}
+	b.eachRead(&l.schedule, func(r Ref, gen uint8, at int) { last[valueOf(r, gen, at)] = at })
+	last[valueOf(b.out, 0, 0)] = len(s.actions)
+
+	// read extends the life of an instance to the action at. The first action of the backward pass that reads a value kept as
+	// bfloat16 has it expanded first.
+	read := func(r Ref, gen uint8, at int) instance {
+		v := valueOf(r, gen, at)
+		if _, ok := l.inst[v]; !ok && v.late {
+			l.inst[v] = l.buffer(b.values[r].shape.Len(caps), at)
+			l.touch(l.narrow[r], at)
+			l.widen[at] = append(l.widen[at], v)
 		}
-		if a.kind == actBackward && st.plan.ReadsOut {
-			last[valueOf(st.out, a.out)] = at
-		}
+		l.touch(l.inst[v], at)
+		return v
 	}
-	last[valueOf(b.out, 0)] = len(s.actions)
 
 	uses := make([]int, len(b.values)) // live readers of each value
 	for i := range b.steps {
@@ -91,14 +94,14 @@ func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 	for at, a := range s.actions {
 		st := &b.steps[a.step]
 		if a.kind != actBackward {
-			in := valueOf(st.out, a.out)
+			in := valueOf(st.out, a.out, at)
+			in.late = false // it is made here
 			where := -1
 			for j, r := range st.in {
-				v := valueOf(r, a.gen[j])
 				if b.values[r].param != nil {
 					continue
 				}
-				l.touch(l.inst[v], at)
+				v := read(r, a.gen[j], at)
 				if where < 0 && st.plan.InPlace != nil && st.plan.InPlace[j] && last[v] == at &&
 					b.values[r].shape == b.values[st.out].shape {
 					where = l.inst[v]
@@ -108,6 +111,9 @@ func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 				where = l.buffer(b.values[st.out].shape.Len(caps), at)
 			}
 			l.inst[in] = where
+			if split[st.out] && a.out == 0 {
+				l.narrow[st.out] = l.buffer((b.values[st.out].shape.Len(caps)+1)/2, at)
+			}
 			for k, sh := range st.plan.Saved {
 				v := instance{ref: NoRef, step: a.step, saved: k, gen: a.out}
 				if _, ok := l.inst[v]; !ok {
@@ -119,11 +125,11 @@ func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 		}
 		for j, r := range st.in {
 			if b.values[r].param == nil && st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
-				l.touch(l.inst[valueOf(r, a.gen[j])], at)
+				read(r, a.gen[j], at)
 			}
 		}
 		if st.plan.ReadsOut {
-			l.touch(l.inst[valueOf(st.out, a.out)], at)
+			read(st.out, a.out, at)
 		}
 		for k := range st.plan.Saved {
 			l.touch(l.inst[instance{ref: NoRef, step: a.step, saved: k, gen: a.out}], at)
@@ -152,7 +158,7 @@ func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 			}
 		}
 	}
-	if i, ok := l.inst[valueOf(b.out, 0)]; ok {
+	if i, ok := l.inst[valueOf(b.out, 0, 0)]; ok {
 		l.touch(i, len(s.actions))
 	}
 	l.place()

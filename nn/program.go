@@ -18,6 +18,7 @@ type Options struct {
 	Cache       bool       // attention keeps a KV cache of Caps.C rows, for generation
 	Checkpoint  CheckpointMode
 	MemoryLimit int64  // bytes for everything in Memory; 0 means none
+	DType       DType  // of what is kept for the backward pass
 	Seed        uint64 // for dropout
 	Poison      bool   // fill the arena with NaN before every forward pass, to find reads of what was not written
 }
@@ -46,6 +47,7 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 	if !b.done {
 		panic("nn: the wiring did not call Finish")
 	}
+	b.markHalf(o.DType)
 	if o.Mode == ModeTrain && !b.values[b.out].grad {
 		return nil, errors.New("nothing to train: no adapter took part in the program; check target_modules")
 	}
@@ -136,7 +138,7 @@ func (p *Program) bind(at int) *Work {
 			continue
 		}
 		if !back || st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
-			w.In[j] = p.at(p.l.inst[instance{ref: r, saved: -1, gen: a.gen[j]}], v.shape)
+			w.In[j] = p.at(p.l.inst[p.b.instance(&p.l.schedule, r, a.gen[j], at)], v.shape)
 		}
 		if back && st.want[j] {
 			w.DIn[j] = p.at(p.l.grads[r], v.shape)
@@ -145,7 +147,11 @@ func (p *Program) bind(at int) *Work {
 	out := p.b.values[st.out].shape
 	w.Out = nil
 	if !back || st.plan.ReadsOut {
-		w.Out = p.at(p.l.inst[instance{ref: st.out, saved: -1, gen: a.out}], out)
+		v := instance{ref: st.out, saved: -1, gen: a.out}
+		if back {
+			v = p.b.instance(&p.l.schedule, st.out, a.out, at)
+		}
+		w.Out = p.at(p.l.inst[v], out)
 	}
 	for k, sh := range st.plan.Saved {
 		w.Saved[k] = p.at(p.l.inst[instance{ref: NoRef, step: a.step, saved: k, gen: a.out}], sh)
@@ -164,7 +170,10 @@ func (p *Program) Forward(s *Step, training bool) []float32 {
 		}
 	}
 	for at := 0; at < p.l.nForward; at++ {
-		p.b.steps[p.l.actions[at].step].op.Forward(p.bind(at))
+		a := &p.l.actions[at]
+		w := p.bind(at)
+		p.b.steps[a.step].op.Forward(w)
+		p.made(a, w.Out)
 	}
 	return p.at(p.l.inst[instance{ref: p.b.out, saved: -1}], p.b.values[p.b.out].shape)
 }
@@ -184,9 +193,11 @@ func (p *Program) Backward(coef []float32) {
 		for _, r := range p.l.zero[at] {
 			clear(p.at(p.l.grads[r], p.b.values[r].shape))
 		}
+		p.widen(at)
 		w := p.bind(at)
 		if a.kind == actRecompute {
 			st.op.Forward(w)
+			p.made(a, w.Out)
 			continue
 		}
 		if st.out == p.b.out {

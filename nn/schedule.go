@@ -25,12 +25,14 @@ type instance struct {
 	step  int   // for something saved: its step
 	saved int   // and its index, -1 for a value
 	gen   uint8 // 0 forward, 1 recomputed
+	late  bool  // expanded from bfloat16 for the backward pass
 }
 
 type schedule struct {
 	actions   []action
 	nForward  int
-	recompute int // recomputing actions
+	recompute int    // recomputing actions
+	split     []bool // values that wait for the backward pass as bfloat16
 }
 
 // live marks the steps whose output the program's result depends on.

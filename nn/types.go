@@ -103,6 +103,7 @@ type Plan struct {
 	Pass     []bool                        // the gradient of In[i] is that of Out: Backward leaves DIn[i] alone
 	InPlace  []bool                        // Out may take over the memory of In[i]: Forward works when they are the same slice
 	Cheap    bool                          // Forward may be run again before Backward rather than keep Out
+	Wide     bool                          // Out is float32 whatever the program's dtype: the residual stream
 }
 
 // Op is one coarse differentiable step.
