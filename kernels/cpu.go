@@ -11,15 +11,16 @@ type Set uint8
 
 // The sets, each of which needs more of the processor than the one before.
 const (
-	Plain  Set = iota // plain Go, on every platform
-	AVX2              // AVX2 with FMA
-	AVX512            // AVX-512 F, BW, VL and DQ
+	Plain      Set = iota // plain Go, on every platform
+	AVX2                  // AVX2 with FMA
+	AVX512                // AVX-512 F, BW, VL and DQ
+	AVX512BF16            // the same with AVX512_BF16, for products with bfloat16 weights
 )
 
-// EnvSet is the environment variable that chooses a lower set than the processor's best: plain, avx2 or avx512.
+// EnvSet is the environment variable that chooses a lower set than the processor's best: plain, avx2, avx512 or avx512_bf16.
 const EnvSet = "ADAPTFLOW_KERNELS"
 
-var setNames = [...]string{Plain: "plain", AVX2: "avx2", AVX512: "avx512"}
+var setNames = [...]string{Plain: "plain", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512_bf16"}
 
 // best is the highest set that the processor and operating system support, active the one in use.
 var (
@@ -40,7 +41,7 @@ func chooseSet(best Set, env string) Set {
 			return min(best, Set(s))
 		}
 	}
-	panic("kernels: " + EnvSet + "=" + env + ": want plain, avx2 or avx512")
+	panic("kernels: " + EnvSet + "=" + env + ": want plain, avx2, avx512 or avx512_bf16")
 }
 
 // Active is the set in use.
@@ -59,7 +60,7 @@ func SetActive(s Set) (restore func()) {
 	return func() { active.Store(old) }
 }
 
-// String is the set's name: plain, avx2 or avx512.
+// String is the set's name: plain, avx2, avx512 or avx512_bf16.
 func (s Set) String() string {
 	if int(s) < len(setNames) {
 		return setNames[s]

@@ -9,6 +9,9 @@ func detect() Set {
 	x := &cpu.X86
 	switch avx2 := x.HasAVX2 && x.HasFMA; {
 	case avx2 && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ:
+		if x.HasAVX512BF16 {
+			return AVX512BF16
+		}
 		return AVX512
 	case avx2:
 		return AVX2

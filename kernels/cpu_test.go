@@ -9,7 +9,7 @@ func TestChooseSet(t *testing.T) {
 		want Set
 	}{
 		{AVX512, "", AVX512}, {AVX512, "avx2", AVX2}, {AVX512, "plain", Plain}, {AVX2, "avx512", AVX2},
-		{Plain, "avx2", Plain}, {Plain, "", Plain}, {AVX512, "avx512", AVX512},
+		{Plain, "avx2", Plain}, {Plain, "", Plain}, {AVX512, "avx512", AVX512}, {AVX512BF16, "avx512", AVX512}, {AVX512, "avx512_bf16", AVX512},
 	} {
 		if got := chooseSet(c.best, c.env); got != c.want {
 			t.Errorf("best %v, %s=%q: %v, want %v", c.best, EnvSet, c.env, got, c.want)

@@ -62,10 +62,7 @@ func ColSum(p *pool.Pool, db, dy []float32, rows, d int) {
 
 // BF16ToF32 widens bfloat16 values; exact.
 func BF16ToF32(dst []float32, src []uint16) {
-	dst = dst[:len(src)]
-	for i, h := range src {
-		dst[i] = math.Float32frombits(uint32(h) << 16)
-	}
+	unpackBF16Row(dst[:len(src)], src)
 }
 
 // F16ToF32 widens IEEE 754 half-precision values; exact.

@@ -1,7 +1,5 @@
 package kernels
 
-//go:generate go -C _gen run ./gemm -out ../gemm_amd64.s -stubs ../gemm_stubs_amd64.go -pkg kernels
-
 import "github.com/adaptflow/adaptflow/internal/pool"
 
 // Products of float32 matrices.
@@ -21,7 +19,7 @@ const (
 	gemmChunk  = 512 // the same for Gemm: fixed, since it sums over tokens
 	directRows = 24  // Gemm with no more rows than this reads B where it lies, having no use for packing
 	blockRows  = 128 // rows of a unit of work on panels
-	packRows   = 512 // rows of a unit of work that packs
+	packRows   = 512 // rows of a unit of work that packs or widens
 	serialWork = 1 << 16
 )
 
@@ -31,8 +29,8 @@ func MatMul(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, c
 	j := getJob()
 	j.m, j.n, j.k = m, b.N, b.K
 	j.a, j.ars, j.acs = a, lda, 1
-	j.b, j.source = b.Data, fromPanels
-	j.kc = even(b.K, chunk, 1)
+	j.b, j.h, j.source = b.Data, b.Half, fromPanels
+	j.kc = even(b.K, chunk, 2)
 	j.do(p, 1, beta, c, ldc)
 }
 
@@ -42,7 +40,7 @@ func MatMulT(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, 
 	j := getJob()
 	j.m, j.n, j.k = m, b.K, b.N
 	j.a, j.ars, j.acs = a, lda, 1
-	j.b, j.source = b.Data, fromTransposed
+	j.b, j.h, j.source = b.Data, b.Half, fromTransposed
 	j.kc = even(b.N, chunk, panelCols)
 	j.do(p, 1, beta, c, ldc)
 }

@@ -18,9 +18,11 @@ const (
 // job is one product, cut into units: a block of rows by a group of panels.
 type job struct {
 	kernel   tileFunc
+	half     halfTile
 	m, n, k  int
 	alpha    float32
 	a, b, c  []float32
+	h        []uint16 // B in bfloat16, in place of b
 	ars, acs int
 	brs, bcs int
 	ldc      int
@@ -51,9 +53,9 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 		}
 		return
 	}
-	j.kernel = tileOf(Active())
+	j.kernel, j.half = tileOf(Active()), halfTileOf(Active())
 	j.rows, j.group = blockRows, groupSize
-	if j.source != fromPanels {
+	if j.source != fromPanels || j.h != nil && j.half == nil {
 		j.rows = packRows
 	}
 	threads := p.Threads()
@@ -85,6 +87,10 @@ func (j *job) unit(u int) {
 	defer putScratch(s)
 	row0, col0 := u/j.groups*j.rows, u%j.groups*j.group*panelCols
 	row1, col1 := min(row0+j.rows, j.m), min(col0+j.group*panelCols, j.n)
+	if j.h != nil && j.half != nil {
+		j.unitHalf(s, row0, row1, col0, col1)
+		return
+	}
 	packA := j.ars == 1 && j.acs > tileRows && col1-col0 > panelCols
 	var bs [groupSize][]float32
 	var ldb [groupSize]int
@@ -103,6 +109,10 @@ func (j *job) unit(u int) {
 				}
 				a, acs = s.a[:], tileRows
 			}
+			if j.h != nil {
+				j.roundRows(s, i, rows, k0, k)
+				a, ars = s.a[:], chunk
+			}
 			for q, col := 0, col0; col < col1; q, col = q+1, col+panelCols {
 				j.tile(s, rows, min(panelCols, col1-col), k, a, ars, acs, bs[q], ldb[q], j.add || k0 > 0, j.c[i*j.ldc+col:])
 			}
@@ -112,6 +122,11 @@ func (j *job) unit(u int) {
 
 // panel returns the panel of B that holds w columns from col on and the rows [k0, k0+k), and the distance of its rows.
 func (j *job) panel(s *scratch, q, k0, k, col, w int) ([]float32, int) {
+	if j.h != nil {
+		dst := s.b[q*chunk*panelCols : (q+1)*chunk*panelCols]
+		j.halfPanel(s, dst, k0, k, col, w)
+		return dst, panelCols
+	}
 	switch j.source {
 	case fromPanels:
 		return j.b[col*j.k+k0*panelCols:], panelCols
@@ -135,20 +150,32 @@ func (j *job) panel(s *scratch, q, k0, k, col, w int) ([]float32, int) {
 // tile computes rows×w of C through the set's tile kernel, which writes whole multiples of tileUnit columns: a narrower tile
 // goes through scratch.
 func (j *job) tile(s *scratch, rows, w, k int, a []float32, ars, acs int, b []float32, ldb int, add bool, c []float32) {
-	wide := (w + tileUnit - 1) / tileUnit * tileUnit
-	if wide == w {
+	if w%tileUnit == 0 {
 		j.kernel(rows, w, k, a, ars, acs, b, ldb, j.alpha, add, c, j.ldc)
 		return
 	}
-	if add {
-		for r := range rows {
-			copy(s.c[r*panelCols:][:w], c[r*j.ldc:])
-			clear(s.c[r*panelCols+w:][:wide-w])
-		}
+	s.load(rows, w, add, c, j.ldc)
+	j.kernel(rows, wide(w), k, a, ars, acs, b, ldb, j.alpha, add, s.c[:], panelCols)
+	s.store(rows, w, c, j.ldc)
+}
+
+// wide is w rounded up to what the tiles write.
+func wide(w int) int { return (w + tileUnit - 1) / tileUnit * tileUnit }
+
+// load copies a tile of C narrower than the kernels write to scratch, where it is added to; store copies it back.
+func (s *scratch) load(rows, w int, add bool, c []float32, ldc int) {
+	if !add {
+		return
 	}
-	j.kernel(rows, wide, k, a, ars, acs, b, ldb, j.alpha, add, s.c[:], panelCols)
 	for r := range rows {
-		copy(c[r*j.ldc:][:w], s.c[r*panelCols:])
+		copy(s.c[r*panelCols:][:w], c[r*ldc:])
+		clear(s.c[r*panelCols+w:][:wide(w)-w])
+	}
+}
+
+func (s *scratch) store(rows, w int, c []float32, ldc int) {
+	for r := range rows {
+		copy(c[r*ldc:][:w], s.c[r*panelCols:])
 	}
 }
 
@@ -157,6 +184,7 @@ type scratch struct {
 	b [groupSize * chunk * panelCols]float32 // packed B
 	a [chunk * tileRows]float32              // a tile's rows of A, one row of the inner dimension after the other
 	c [tileRows * panelCols]float32          // a tile narrower than the kernels write
+	t [panelCols * panelCols]float32         // a widened block of a bfloat16 panel
 }
 
 // free is a list of idle values that the garbage collector does not empty, as it would a sync.Pool.

@@ -139,8 +139,7 @@ func (h *Head) tiles(s *headScratch, f func(lo, hi int, w kernels.Panels)) {
 		p := h.W.Acquire(t, s.weight)
 		for lo := first; lo < end; lo += headTile {
 			hi := min(lo+headTile, end)
-			a := (lo - first) / 48 * 48 * p.K
-			f(lo, hi, kernels.Panels{K: p.K, N: hi - lo, Data: p.Data[a : a+kernels.PanelsLen(p.K, hi-lo)]})
+			f(lo, hi, p.Columns(lo-first, hi-first))
 		}
 		h.W.Release(t)
 	}
