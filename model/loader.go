@@ -15,6 +15,7 @@ import (
 // missing, extra or mis-shaped tensor is an error.
 type loader struct {
 	src    safetensors.Source // nil for random weights
+	store  *quant.Storage
 	seed   uint64
 	prefix string // names in the file may lack it ("transformer." of GPT-2)
 	used   map[string]bool
@@ -114,7 +115,7 @@ func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weigh
 		s.Transposed = true
 		l.stored[module+".weight"] = s
 	}
-	w := quant.NewF32(out, in, x, rs, cs)
+	w := l.store.New(out, in, x, rs, cs)
 	l.bytes += w.Bytes()
 	return w
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/quant"
 )
 
 // family is a row of the table of model families.
@@ -57,8 +58,15 @@ type Model struct {
 	hash   string
 }
 
-// Load reads the Hugging Face folder dir: config.json and safetensors weights, one file or shards.
-func Load(dir string) (*Model, error) {
+// Load reads the Hugging Face folder dir: config.json and safetensors weights, one file or shards. Matrices are stored as float32.
+func Load(dir string) (*Model, error) { return LoadAs(dir, "float32") }
+
+// LoadAs is Load with the matrices stored as a row of [quant.Storages] says, such as "bfloat16".
+func LoadAs(dir, storage string) (*Model, error) {
+	store, err := quant.StorageOf(storage)
+	if err != nil {
+		return nil, err
+	}
 	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +83,7 @@ func Load(dir string) (*Model, error) {
 		return nil, err
 	}
 	defer src.Close()
-	m, err := open(cfg, fam, &loader{src: src, prefix: fam.prefix})
+	m, err := open(cfg, fam, &loader{src: src, store: store, prefix: fam.prefix})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -83,13 +91,17 @@ func Load(dir string) (*Model, error) {
 	return m, nil
 }
 
-// FromConfig makes a model of the shape of a config.json with random weights, for measurements.
-func FromConfig(raw []byte, seed uint64) (*Model, error) {
+// FromConfig makes a model of the shape of a config.json with random weights, for measurements. The matrices are stored as LoadAs says.
+func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
+	store, err := quant.StorageOf(storage)
+	if err != nil {
+		return nil, err
+	}
 	cfg, fam, err := parseConfig(raw)
 	if err != nil {
 		return nil, err
 	}
-	return open(cfg, fam, &loader{seed: seed})
+	return open(cfg, fam, &loader{seed: seed, store: store})
 }
 
 func open(cfg *Config, fam *family, l *loader) (*Model, error) {

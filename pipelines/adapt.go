@@ -48,6 +48,7 @@ type Run struct {
 	lock      *storage.Lock
 	modelDir  string
 	model     *model.Model
+	dtype     string // resolved
 	tokenizer tokenize.Tokenizer
 	pool      *pool.Pool
 }
@@ -73,7 +74,8 @@ func (r *Run) Open() (err error) {
 	if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {
 		return err
 	}
-	if r.model, err = core.Base(r.modelDir); err != nil {
+	r.dtype = core.ResolveDType(r.Recipe.Model.DType)
+	if r.model, err = core.Base(r.modelDir, r.dtype); err != nil {
 		return err
 	}
 	if n := r.tokenizer.VocabSize(); n > r.model.Config.Vocab {
@@ -285,7 +287,7 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
 		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
 		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum},
-		Model: r.modelDir, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
+		Model: r.modelDir, DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
 }
 

@@ -22,7 +22,7 @@ type BenchTrainConfig struct {
 	ConfigPath  string // config.json of the shape
 	Method      string
 	Rank        int
-	DType       string // fp32
+	DType       string // fp32, bf16 or auto
 	Batch       int
 	Seq         int
 	Steps       int
@@ -46,16 +46,21 @@ type BenchTrainResult struct {
 	Planned         int64     `json:"planned_bytes"` // weights, arena, adapters and optimiser state
 }
 
+// benchDTypes are the short names that measurements use.
+var benchDTypes = map[string]string{"": "float32", "fp32": "float32", "bf16": "bfloat16", "auto": "auto"}
+
 // BenchTrain trains a model of random weights for a few steps and measures them.
 func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
-	if c.DType != "" && c.DType != "fp32" && c.DType != "auto" {
-		return nil, fmt.Errorf("dtype %q: training runs in fp32", c.DType)
+	dtype, ok := benchDTypes[c.DType]
+	if !ok {
+		return nil, fmt.Errorf("dtype %q: choose fp32, bf16 or auto", c.DType)
 	}
+	dtype = train.ResolveDType(dtype)
 	raw, err := os.ReadFile(c.ConfigPath)
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.FromConfig(raw, 0)
+	m, err := model.FromConfig(raw, 0, dtype)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.ConfigPath, err)
 	}
@@ -71,7 +76,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	args.PerDeviceTrainBatchSize, args.MaxSteps, args.LearningRate, args.LRSchedulerType, args.Stride = c.Batch, c.Warmup+c.Steps, 1e-4, "constant", 1
 	n := c.Batch * (c.Warmup + c.Steps)
 	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq, Sequences: n,
-		Checkpoint: c.Checkpoint, MemoryLimit: c.MemoryLimit})
+		Checkpoint: c.Checkpoint, MemoryLimit: c.MemoryLimit, DType: train.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +92,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		s.Labels[0] = datasets.NoLoss
 		data[i] = s
 	}
-	r := &BenchTrainResult{DType: "fp32", KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
+	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
 		Planned: m.Bytes() + t.Memory().Total() + t.OptimizerBytes()}
 	for i := range c.Warmup + c.Steps {
 		start := time.Now()

@@ -36,7 +36,7 @@ func LoadModel(ref, adapter string) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := core.Base(dir)
+	m, err := core.Base(dir, "float32")
 	if err != nil {
 		return nil, err
 	}

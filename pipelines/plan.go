@@ -34,7 +34,8 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := core.Base(dir)
+	dtype := core.ResolveDType(rec.Model.DType)
+	m, err := core.Base(dir, dtype)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
 	params := nn.NewParams(1)
 	defer params.Free()
-	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, MemoryLimit: limit})
+	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, MemoryLimit: limit, DType: core.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 type Job struct {
 	Args           Args           `json:"args"`
 	Model          string         `json:"model"`        // folder of the base model
+	DType          string         `json:"dtype"`        // storage of its weights and of what the backward pass reads: float32 or bfloat16
 	BaseName       string         `json:"base_name"`    // base_model_name_or_path of the adapter
 	Method         string         `json:"method"`       // peft_type
 	Config         map[string]any `json:"config"`       // the method's fields
@@ -65,7 +66,7 @@ func (j *Job) Binding() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	m, err := loadModel(j.Model)
+	m, err := Base(j.Model, j.DType)
 	if err != nil {
 		return "", err
 	}
@@ -77,34 +78,55 @@ func (j *Job) Binding() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// ResolveDType turns "auto" into the dtype that this process trains in fastest: bfloat16 where the kernel set multiplies it, else float32.
+func ResolveDType(dtype string) string {
+	switch {
+	case dtype == "auto" && kernels.Active() == kernels.AVX512BF16:
+		return "bfloat16"
+	case dtype == "auto" || dtype == "":
+		return "float32"
+	}
+	return dtype
+}
+
+// Values is how a program of a dtype keeps its values.
+func Values(dtype string) nn.DType {
+	if dtype == "bfloat16" {
+		return nn.BFloat16
+	}
+	return nn.Float32
+}
+
 // Progress is told, when set, of every optimiser step and evaluation that this process makes. Set it before training starts.
 var Progress func(total int, info *StepInfo, eval *Eval)
 
 var models struct {
 	sync.Mutex
-	byDir map[string]*model.Model
+	loaded map[[2]string]*model.Model // by folder and dtype
 }
 
-// loadModel loads a base model once a process.
-func loadModel(dir string) (*model.Model, error) {
+// Base returns the base model of dir with its weights stored as dtype ("float32" where empty), loaded once a process and shared by all
+// who ask.
+func Base(dir, dtype string) (*model.Model, error) {
 	models.Lock()
 	defer models.Unlock()
-	if m := models.byDir[dir]; m != nil {
+	if dtype == "" {
+		dtype = "float32"
+	}
+	key := [2]string{dir, dtype}
+	if m := models.loaded[key]; m != nil {
 		return m, nil
 	}
-	m, err := model.Load(dir)
+	m, err := model.LoadAs(dir, dtype)
 	if err != nil {
 		return nil, err
 	}
-	if models.byDir == nil {
-		models.byDir = map[string]*model.Model{}
+	if models.loaded == nil {
+		models.loaded = map[[2]string]*model.Model{}
 	}
-	models.byDir[dir] = m
+	models.loaded[key] = m
 	return m, nil
 }
-
-// Base returns the base model of dir, loaded once a process and shared by all who ask.
-func Base(dir string) (*model.Model, error) { return loadModel(dir) }
 
 // OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method.
 func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base string, seed uint64) (*peft.Adapter, error) {
@@ -192,7 +214,7 @@ func openSession(job Job) (_ *Session, err error) {
 	if s.binding, err = job.Binding(); err != nil {
 		return nil, err
 	}
-	if s.Model, err = loadModel(job.Model); err != nil {
+	if s.Model, err = Base(job.Model, job.DType); err != nil {
 		return nil, err
 	}
 	if s.Adapter, err = OpenAdapter(s.Model, job.InitAdapter, job.Method, job.Config, job.BaseName, job.Args.Seed); err != nil {
@@ -240,7 +262,7 @@ func openSession(job Job) (_ *Session, err error) {
 		}
 	}
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
-		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit})
+		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType)})
 	return s, err
 }
 

@@ -70,7 +70,7 @@ func benchCommand() *cobra.Command {
 	t.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape")
 	t.Flags().StringVar(&b.Method, "method", "lora", "adapter method")
 	t.Flags().IntVar(&b.Rank, "rank", 16, "rank of the adapter, on all linears")
-	t.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights")
+	t.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights and of what the backward pass reads: fp32, bf16 or auto")
 	t.Flags().IntVar(&b.Batch, "batch", 4, "sequences of a step")
 	t.Flags().IntVar(&b.Seq, "seq", 512, "tokens of a sequence")
 	t.Flags().IntVar(&b.Steps, "steps", 5, "measured steps")

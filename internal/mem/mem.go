@@ -34,6 +34,14 @@ func Alloc(n int) *Block {
 	return &Block{raw: raw, data: raw[off : off+n : off+n]}
 }
 
+// Uint16 returns the block's memory as 16-bit values.
+func (b *Block) Uint16() []uint16 {
+	if b == nil || len(b.data) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*uint16)(unsafe.Pointer(&b.data[0])), len(b.data)/2)
+}
+
 // AllocFloat32 returns a zeroed block of n float32 values.
 func AllocFloat32(n int) *Block { return Alloc(4 * n) }
 
