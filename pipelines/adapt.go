@@ -13,7 +13,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -58,6 +57,7 @@ const (
 	RecipeFile  = "recipe.resolved.yaml"
 	MetricsFile = "metrics.json"
 	AdapterDir  = "adapter"
+	RejectsDir  = "rejects"
 )
 
 func (r *Run) say(format string, a ...any) {
@@ -201,7 +201,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 		}
 		p, d := r.Recipe.Prepare, r.Recipe.Data
 		dir := filepath.Join(r.Output, "shards")
-		rejects := filepath.Join(r.Output, "rejects")
+		rejects := filepath.Join(r.Output, RejectsDir)
 		if name != "train" {
 			dir, rejects = filepath.Join(r.Output, "eval", name), filepath.Join(r.Output, "eval", name, "rejects")
 		}
@@ -213,7 +213,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 			PrependBOS: bos >= 0, AppendEOS: bos < 0 && eos >= 0, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
 			func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
 		if errors.Is(err, prepare.ErrTooManyBad) {
-			return res, err
+			return res, nil // the run goes on and ends with exit code 3: see Bad
 		}
 		return res, err
 	})
@@ -291,107 +291,6 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
 }
 
-// Eval is a model's scores on the evaluation sets, and its continuations of the prompts.
-type Eval struct {
-	Domain  *evaluate.Score `json:"domain,omitempty"`
-	General *evaluate.Score `json:"general,omitempty"`
-	Samples []Sample        `json:"samples,omitempty"`
-}
-
-// Sample is a continuation of a prompt.
-type Sample struct {
-	Prompt string `json:"prompt"`
-	Text   string `json:"text"`
-}
-
-// Evaluate scores the base with the adapters (none: the base alone) on the evaluation sets and lets it continue the prompts.
-func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, params *nn.Params) (*Eval, error) {
-	e := r.Recipe.Evaluate
-	batch := max(e.BatchSize, 1)
-	s, err := core.NewScorer(r.model, adapters, params, r.pool, batch*r.Recipe.Prepare.SequenceLength)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	out := &Eval{}
-	var prompt string
-	for _, set := range []struct {
-		shards []prepare.ShardRef
-		to     **evaluate.Score
-	}{{d.Domain, &out.Domain}, {d.General, &out.General}} {
-		if len(set.shards) == 0 {
-			continue
-		}
-		var paths []string
-		for _, x := range set.shards {
-			paths = append(paths, x.Path)
-		}
-		data, err := core.OpenShards(paths)
-		if err != nil {
-			return nil, err
-		}
-		defer data.Close()
-		n := data.Len()
-		if e.MaxSequences > 0 {
-			n = min(n, e.MaxSequences)
-		}
-		sum, tokens := 0.0, 0
-		var text evaluate.Text
-		for at := 0; at < n; at += batch {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			var seqs []datasets.Sequence
-			for i := at; i < min(at+batch, n); i++ {
-				q, err := data.Sequence(i)
-				if err != nil {
-					return nil, err
-				}
-				seqs = append(seqs, q)
-				body := r.tokenizer.Decode(q.InputIDs, true)
-				c := evaluate.CountText(body)
-				text.Words, text.Bytes = text.Words+c.Words, text.Bytes+c.Bytes
-				if prompt == "" {
-					prompt = firstWords(body, 8)
-				}
-			}
-			a, b, err := s.NLL(seqs)
-			if err != nil {
-				return nil, err
-			}
-			sum, tokens = sum+a, tokens+b
-		}
-		score := evaluate.NewScore(sum, tokens, text)
-		*set.to = &score
-	}
-	prompts := e.Prompts
-	if len(prompts) == 0 && prompt != "" {
-		prompts = []string{prompt}
-	}
-	if e.MaxNewTokens == 0 {
-		prompts = nil
-	}
-	for _, p := range prompts {
-		text, err := r.Generate(adapters, params, p, evaluate.Sampling{DoSample: e.DoSample, Temperature: e.Temperature, TopK: e.TopK, TopP: e.TopP,
-			RepetitionPenalty: e.RepetitionPenalty, MaxNewTokens: e.MaxNewTokens, Seed: r.Recipe.Train.Seed}, nil)
-		if err != nil {
-			return nil, err
-		}
-		out.Samples = append(out.Samples, Sample{p, text})
-	}
-	return out, nil
-}
-
-func firstWords(s string, n int) string {
-	f := strings.Fields(s)
-	return strings.Join(f[:min(n, len(f))], " ")
-}
-
-// Generate continues a prompt and returns the continuation's text.
-func (r *Run) Generate(adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
-	return generate(r.model, r.tokenizer, r.pool, adapters, params, prompt, s, each)
-}
-
 // Export writes the adapter folder, and the merged model when the recipe asks for it.
 func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *Eval) error {
 	card := peft.Card{Version: Version, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
@@ -412,6 +311,15 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 		return Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType)
 	}
 	return nil
+}
+
+// Bad is an error that wraps prepare.ErrTooManyBad when more of the records read were rejected than the recipe allows.
+func (r *Run) Bad(read, kept int64, rejected map[string]int64) error {
+	allowed := r.Recipe.Data.MaxBadFraction
+	if float64(read-kept) <= allowed*float64(read) {
+		return nil
+	}
+	return &prepare.TooManyBadError{Bad: read - kept, Read: read, Max: allowed, Rejected: rejected, Dir: filepath.Join(r.Output, RejectsDir)}
 }
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.

@@ -20,13 +20,14 @@ const ReportFile = "report.html"
 var page string
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"pct":   func(a, b float64) string { return fmt.Sprintf("%+.1f %%", 100*(a/b-1)) },
-	"f2":    func(x float64) string { return fmt.Sprintf("%.2f", x) },
-	"mib":   func(n int64) int64 { return n >> 20 },
-	"share": func(a, b int64) string { return fmt.Sprintf("%.2f %%", 100*float64(a)/float64(max(b, 1))) },
-	"bar":   func(a, b float64) string { return fmt.Sprintf("%.1f%%", 100*a/max(a, b)) },
-	"ibar":  func(n, of int64) string { return fmt.Sprintf("%.2f%%", 100*float64(n)/float64(max(of, 1))) },
-	"less":  func(a, b int64) int64 { return a - b },
+	"pct":     func(a, b float64) string { return fmt.Sprintf("%+.1f %%", 100*(a/b-1)) },
+	"f2":      func(x float64) string { return fmt.Sprintf("%.2f", x) },
+	"mib":     func(n int64) int64 { return n >> 20 },
+	"share":   func(a, b int64) string { return fmt.Sprintf("%.2f %%", 100*float64(a)/float64(max(b, 1))) },
+	"bar":     func(a, b float64) string { return fmt.Sprintf("%.1f%%", 100*a/max(a, b)) },
+	"ibar":    func(n, of int64) string { return fmt.Sprintf("%.2f%%", 100*float64(n)/float64(max(of, 1))) },
+	"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
+	"less":    func(a, b int64) int64 { return a - b },
 }).Parse(page))
 
 // curve draws values over steps as an SVG picture.

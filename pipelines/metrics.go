@@ -92,7 +92,11 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
 	}
 	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
-	m.Paths = []string{AdapterDir, "shards", "rejects", "checkpoints", ReportFile, MetricsFile, RecipeFile}
+	m.Paths = []string{AdapterDir, "shards"}
+	if len(p.RejectFiles) > 0 {
+		m.Paths = append(m.Paths, RejectsDir)
+	}
+	m.Paths = append(m.Paths, "checkpoints", ReportFile, MetricsFile, RecipeFile)
 	if r.Recipe.Export.Merged {
 		m.Paths = append(m.Paths, "merged")
 	}

@@ -17,19 +17,22 @@ import (
 // Runners are the names that --runner may have.
 var Runners = []string{"prism", "universal"}
 
-var begin sync.Once
-
-// newPipeline returns an empty pipeline. The first call initialises Beam and quietens the runner, whose every job would be a line in the log.
-func newPipeline() (*beam.Pipeline, beam.Scope) {
-	begin.Do(func() {
-		slog.SetLogLoggerLevel(slog.LevelError)
+// begin initialises Beam once, and quietens the runner, whose every job would be several lines in the log.
+var begin = sync.OnceFunc(func() {
 		beam.Init()
-	})
+		// What fails comes back as an error; the runner's own account of it would stand beside ours.
+		slog.SetDefault(slog.New(slog.DiscardHandler))
+})
+
+// newPipeline returns an empty pipeline.
+func newPipeline() (*beam.Pipeline, beam.Scope) {
+	begin()
 	return beam.NewPipelineWithRoot()
 }
 
 // run executes a pipeline and waits for its end.
 func run(ctx context.Context, runner string, p *beam.Pipeline, name string) error {
+	begin()
 	var err error
 	switch runner {
 	case "", "prism":

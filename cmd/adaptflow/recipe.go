@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -153,10 +154,11 @@ func runCommand() *cobra.Command {
 				return err
 			}
 			if f.json {
-				return printJSON(m)
+				err = printJSON(m)
+			} else {
+				m.Table(os.Stderr, f.output)
 			}
-			m.Table(os.Stderr, f.output)
-			return nil
+			return errors.Join(err, r.Bad(m.Data.Read, m.Data.Kept, m.Data.Rejected))
 		})
 }
 
@@ -166,13 +168,13 @@ func prepareCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if f.json {
-			return printJSON(d)
-		}
 		t := d.Train
+		if f.json {
+			return errors.Join(printJSON(d), r.Bad(t.Read, t.Kept, t.Rejected))
+		}
 		say("%d records read, %d kept; %d tokens in %d sequences, %.1f %% filled; shards in %s", t.Read, t.Kept, t.Tokens, t.Sequences, 100*t.FillRate,
 			filepath.Join(f.output, "shards"))
-		return nil
+		return r.Bad(t.Read, t.Kept, t.Rejected)
 	})
 }
 

@@ -1,0 +1,113 @@
+package pipelines
+
+import (
+	"context"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/nn"
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// Eval is a model's scores on the evaluation sets, and its continuations of the prompts.
+type Eval struct {
+	Domain  *evaluate.Score `json:"domain,omitempty"`
+	General *evaluate.Score `json:"general,omitempty"`
+	Samples []Sample        `json:"samples,omitempty"`
+}
+
+// Sample is a continuation of a prompt.
+type Sample struct {
+	Prompt string `json:"prompt"`
+	Text   string `json:"text"`
+}
+
+// Evaluate scores the base with the adapters (none: the base alone) on the evaluation sets and lets it continue the prompts.
+func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, params *nn.Params) (*Eval, error) {
+	e := r.Recipe.Evaluate
+	batch := max(e.BatchSize, 1)
+	s, err := core.NewScorer(r.model, adapters, params, r.pool, batch*r.Recipe.Prepare.SequenceLength)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	out := &Eval{}
+	var prompt string
+	for _, set := range []struct {
+		shards []prepare.ShardRef
+		to     **evaluate.Score
+	}{{d.Domain, &out.Domain}, {d.General, &out.General}} {
+		if len(set.shards) == 0 {
+			continue
+		}
+		var paths []string
+		for _, x := range set.shards {
+			paths = append(paths, x.Path)
+		}
+		data, err := core.OpenShards(paths)
+		if err != nil {
+			return nil, err
+		}
+		defer data.Close()
+		n := data.Len()
+		if e.MaxSequences > 0 {
+			n = min(n, e.MaxSequences)
+		}
+		sum, tokens := 0.0, 0
+		var text evaluate.Text
+		for at := 0; at < n; at += batch {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			var seqs []datasets.Sequence
+			for i := at; i < min(at+batch, n); i++ {
+				q, err := data.Sequence(i)
+				if err != nil {
+					return nil, err
+				}
+				seqs = append(seqs, q)
+				body := r.tokenizer.Decode(q.InputIDs, true)
+				c := evaluate.CountText(body)
+				text.Words, text.Bytes = text.Words+c.Words, text.Bytes+c.Bytes
+				if prompt == "" {
+					prompt = firstWords(body, 8)
+				}
+			}
+			a, b, err := s.NLL(seqs)
+			if err != nil {
+				return nil, err
+			}
+			sum, tokens = sum+a, tokens+b
+		}
+		score := evaluate.NewScore(sum, tokens, text)
+		*set.to = &score
+	}
+	prompts := e.Prompts
+	if len(prompts) == 0 && prompt != "" {
+		prompts = []string{prompt}
+	}
+	if e.MaxNewTokens == 0 {
+		prompts = nil
+	}
+	for _, p := range prompts {
+		text, err := r.Generate(adapters, params, p, evaluate.Sampling{DoSample: e.DoSample, Temperature: e.Temperature, TopK: e.TopK, TopP: e.TopP,
+			RepetitionPenalty: e.RepetitionPenalty, MaxNewTokens: e.MaxNewTokens, Seed: r.Recipe.Train.Seed}, nil)
+		if err != nil {
+			return nil, err
+		}
+		out.Samples = append(out.Samples, Sample{p, text})
+	}
+	return out, nil
+}
+
+func firstWords(s string, n int) string {
+	f := strings.Fields(s)
+	return strings.Join(f[:min(n, len(f))], " ")
+}
+
+// Generate continues a prompt and returns the continuation's text.
+func (r *Run) Generate(adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
+	return generate(r.model, r.tokenizer, r.pool, adapters, params, prompt, s, each)
+}
