@@ -3,32 +3,71 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"sync"
+	"sync/atomic"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
 )
 
-// RopeTable holds the cosines and sines of rotary position embedding (Su et al., 2021).
+// RopeTable holds the cosines and sines of rotary position embedding (Su et al., 2021). It grows as positions are asked for, so a
+// model of many positions costs the memory of those in use. Several goroutines may use it at once.
 type RopeTable struct {
-	Cos, Sin []float32 // [positions, half]
-	Half     int       // pairs a head: rotary dimensions / 2
-	MaxPos   int
+	Half   int // pairs a head: rotary dimensions / 2
+	MaxPos int // positions 0..MaxPos-1 exist
+
+	inv   []float32
+	scale float32
+	mu    sync.Mutex // held to grow
+	rows  atomic.Pointer[ropeRows]
 }
 
-// NewRopeTable computes the table for positions 0..maxPos-1 from the inverse frequencies [half]. As transformers does, an angle is
+// ropeRows are the cosines and sines of the first positions, [n, half] each.
+type ropeRows struct {
+	cos, sin []float32
+	n        int
+}
+
+// NewRopeTable makes the table for positions 0..maxPos-1 from the inverse frequencies [half]. As transformers does, an angle is
 // the float32 product of inverse frequency and position; cosine and sine are rounded to float32 and then multiplied by scale
 // (attention scaling; 1 for none).
 func NewRopeTable(invFreq []float64, maxPos int, scale float64) *RopeTable {
-	h := len(invFreq)
-	t := &RopeTable{Cos: make([]float32, maxPos*h), Sin: make([]float32, maxPos*h), Half: h, MaxPos: maxPos}
-	for pos := 0; pos < maxPos; pos++ {
-		for i, f := range invFreq {
-			a := float64(float32(f) * float32(pos))
-			s, c := math.Sincos(a)
-			t.Cos[pos*h+i] = float32(c) * float32(scale)
-			t.Sin[pos*h+i] = float32(s) * float32(scale)
+	t := &RopeTable{Half: len(invFreq), MaxPos: maxPos, scale: float32(scale)}
+	for _, f := range invFreq {
+		t.inv = append(t.inv, float32(f))
+	}
+	t.rows.Store(&ropeRows{})
+	return t
+}
+
+// upTo returns rows for the positions 0..n-1 at least. The table doubles, from 256 positions on.
+func (t *RopeTable) upTo(n int) *ropeRows {
+	if r := t.rows.Load(); n <= r.n {
+		return r
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.rows.Load()
+	if n <= old.n {
+		return old
+	}
+	size := 256
+	for size < n {
+		size *= 2
+	}
+	r := &ropeRows{n: min(size, t.MaxPos)}
+	h := t.Half
+	r.cos, r.sin = make([]float32, r.n*h), make([]float32, r.n*h)
+	copy(r.cos, old.cos)
+	copy(r.sin, old.sin)
+	for pos := old.n; pos < r.n; pos++ {
+		for i, f := range t.inv {
+			s, c := math.Sincos(float64(f * float32(pos)))
+			r.cos[pos*h+i] = float32(c) * t.scale
+			r.sin[pos*h+i] = float32(s) * t.scale
 		}
 	}
-	return t
+	t.rows.Store(r)
+	return r
 }
 
 // Rope rotates x [rows, heads·headDim] into y, which may be x: the first rotaryDim elements of each head, by the angles of
@@ -45,14 +84,19 @@ func Rope(p *pool.Pool, y, x []float32, rows, heads, headDim, rotaryDim int, pos
 		sign = -1
 	}
 	h := t.Half
+	last := 0
+	for _, at := range pos[:rows] {
+		if at < 0 || int(at) >= t.MaxPos {
+			panic(fmt.Sprintf("kernels: Rope: position %d, table of %d", at, t.MaxPos))
+		}
+		last = max(last, int(at))
+	}
+	table := t.upTo(last + 1)
 	v := vec()
 	blocks(p, rows, rowBlock(d), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			at := int(pos[r])
-			if at < 0 || at >= t.MaxPos {
-				panic(fmt.Sprintf("kernels: Rope: position %d, table of %d", at, t.MaxPos))
-			}
-			c, s := t.Cos[at*h:][:h], t.Sin[at*h:][:h]
+			c, s := table.cos[at*h:][:h], table.sin[at*h:][:h]
 			for i := 0; i < heads; i++ {
 				xh, yh := x[r*d+i*headDim:][:headDim], y[r*d+i*headDim:][:headDim]
 				if interleaved {

@@ -107,6 +107,9 @@ func (c *Config) read(key string, dst any) (bool, error) {
 	return true, nil
 }
 
+// null says whether config.json gives the key as null.
+func (c *Config) null(key string) bool { return string(c.raw[key]) == "null" }
+
 // field is one key that a family reads. need says that the key must be there, unless the destination has a default.
 type field struct {
 	key  string

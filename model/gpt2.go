@@ -79,7 +79,7 @@ func openGPT2(c *Config, l *loader) (nn.Wiring, error) {
 		})
 	}
 	g.lnfW, g.lnfB = l.vector("transformer.ln_f.weight", c.Hidden), l.vector("transformer.ln_f.bias", c.Hidden)
-	g.head = l.head("lm_head", "transformer.wte", g.wte, c)
+	g.head = l.head("lm_head", "transformer.wte", g.wte, c.Hidden, c)
 	return g, nil
 }
 

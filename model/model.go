@@ -9,42 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/quant"
 )
-
-// family is a row of the table of model families.
-type family struct {
-	architecture string // of config.json
-	modelType    string
-	tied         bool   // tie_word_embeddings where config.json does not say
-	prefix       string // module prefix that files may lack
-	// open reads the family's configuration and its weights.
-	open func(c *Config, l *loader) (nn.Wiring, error)
-	// ignore names tensors of genuine files that are no weights.
-	ignore func(name string) bool
-}
-
-// families is the table of what can be loaded. Adding a family is a file and a row here.
-var families = []family{
-	{architecture: "LlamaForCausalLM", modelType: "llama", open: openLlama, ignore: rotaryBuffer},
-	{architecture: "Qwen2ForCausalLM", modelType: "qwen2", open: openQwen2, ignore: rotaryBuffer},
-	{architecture: "GPT2LMHeadModel", modelType: "gpt2", tied: true, prefix: "transformer.", open: openGPT2, ignore: gpt2Buffer},
-}
-
-// Architectures lists the supported values of config.json's architectures, sorted.
-func Architectures() []string {
-	var names []string
-	for _, f := range families {
-		names = append(names, f.architecture)
-	}
-	slices.Sort(names)
-	return names
-}
 
 // Model is a frozen base model: its configuration, its weights and the wiring of its forward pass. It may be used by
 // several programs at once.
@@ -174,8 +143,6 @@ func (m *Model) Hash() (string, error) {
 	m.hash = hex.EncodeToString(h.Sum(nil))
 	return m.hash, nil
 }
-
-func rotaryBuffer(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }
 
 // site applies a frozen projection at a module path.
 func (p linear) site(b *nn.Builder, module string, layer int, x nn.Ref) nn.Ref {

@@ -3,24 +3,31 @@ package model
 import "github.com/adaptflow/adaptflow/nn"
 
 // openQwen2 reads the Qwen2 family (Yang et al. 2024) and Qwen2.5: Llama's layout with biases on the query, key and value
-// projections. use_sliding_window makes the layers from max_window_layers on attend to the last sliding_window tokens, or
-// layer_types says which do.
+// projections.
 func openQwen2(c *Config, l *loader) (nn.Wiring, error) {
-	d, err := readDecoder(c)
+	def := llamaDefaults
+	def.kvHeads, def.positions = 32, 32768
+	d, err := readDecoder(c, def)
 	if err != nil {
 		return nil, err
 	}
-	sliding, window, from := false, 0, 28
-	var types []string
-	if err := c.fields(field{"use_sliding_window", &sliding, false}, field{"sliding_window", &window, false},
-		field{"max_window_layers", &from, false}, field{"layer_types", &types, false}); err != nil {
+	if err := d.qwenWindows(); err != nil {
 		return nil, err
 	}
-	for i := range d.windows {
-		if sliding && (len(types) == c.Layers && types[i] == "sliding_attention" || len(types) != c.Layers && i >= from) {
-			d.windows[i] = window
-		}
-	}
-	d.load(l, biases{qkv: true})
+	d.load(l, parts{qkvBias: true})
 	return d, nil
+}
+
+// qwenWindows reads Qwen's sliding window: use_sliding_window makes the layers from max_window_layers on attend to the last
+// sliding_window tokens, or layer_types says which do.
+func (d *decoder) qwenWindows() error {
+	sliding, window, from := false, 4096, 28
+	if err := d.c.fields(field{"use_sliding_window", &sliding, false}, field{"sliding_window", &window, false},
+		field{"max_window_layers", &from, false}); err != nil {
+		return err
+	}
+	if !sliding {
+		window = 0
+	}
+	return d.slide(window, func(layer int) bool { return layer >= from })
 }

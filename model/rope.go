@@ -6,70 +6,118 @@ import (
 	"math"
 
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/nn"
 )
 
-// maxTable bounds the rotary table; longer contexts than this are not trained here.
-const maxTable = 32768
+// rope is the rotary embedding of a layer: the first dim elements of each head turn, the others stay.
+type rope struct {
+	table *kernels.RopeTable
+	dim   int
+}
 
-// ropeTable computes the rotary table as transformers' ROPE_INIT_FUNCTIONS do, in float32: the types "default", "linear" and
-// "llama3" (Llama 3.1's wavelength-dependent scaling).
-func ropeTable(c *Config, dim int, theta float64) (*kernels.RopeTable, error) {
-	var scaling struct {
-		RopeType string  `json:"rope_type"`
-		Type     string  `json:"type"`
-		Factor   float64 `json:"factor"`
-		Low      float64 `json:"low_freq_factor"`
-		High     float64 `json:"high_freq_factor"`
-		Original float64 `json:"original_max_position_embeddings"`
-		Theta    float64 `json:"rope_theta"`
-	}
+// apply rotates x, heads of headDim each.
+func (r rope) apply(b *nn.Builder, heads, headDim int, x nn.Ref) nn.Ref {
+	return b.Apply(&nn.Rope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Table: r.table}, x)
+}
+
+// ropeScaling is rope_scaling of config.json, or rope_parameters of newer files.
+type ropeScaling struct {
+	RopeType string  `json:"rope_type"`
+	Type     string  `json:"type"`
+	Factor   float64 `json:"factor"`
+	Low      float64 `json:"low_freq_factor"`
+	High     float64 `json:"high_freq_factor"`
+	Original float64 `json:"original_max_position_embeddings"`
+	Theta    float64 `json:"rope_theta"`
+	Partial  float64 `json:"partial_rotary_factor"`
+}
+
+// readScaling reads the scaling that holds for layers of the type layer ("full_attention"), or for all where the file makes no
+// difference.
+func readScaling(c *Config, layer string) (s ropeScaling, err error) {
 	for _, key := range []string{"rope_scaling", "rope_parameters"} {
-		if raw, ok := c.raw[key]; ok && string(raw) != "null" {
-			if err := json.Unmarshal(raw, &scaling); err != nil {
-				return nil, fmt.Errorf("config.json: %s: %w", key, err)
-			}
+		raw, ok := c.raw[key]
+		if !ok || string(raw) == "null" {
+			continue
+		}
+		var each map[string]json.RawMessage
+		if json.Unmarshal(raw, &each) == nil && each[layer] != nil {
+			raw = each[layer]
+		}
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return s, fmt.Errorf("config.json: %s: %w", key, err)
 		}
 	}
-	if scaling.Theta > 0 {
-		theta = scaling.Theta
+	if s.RopeType == "" {
+		s.RopeType = s.Type
+	}
+	return s, nil
+}
+
+// readRope makes the rotary embedding of heads of dim elements with the base theta: partial_rotary_factor (partial, where config.json
+// does not say) of them turn.
+func readRope(c *Config, theta, partial float64) (rope, error) {
+	s, err := readScaling(c, "full_attention")
+	if err != nil {
+		return rope{}, err
+	}
+	if _, err := c.read("partial_rotary_factor", &partial); err != nil {
+		return rope{}, err
+	}
+	if s.Partial > 0 {
+		partial = s.Partial
+	}
+	if s.Theta > 0 {
+		theta = s.Theta
+	}
+	return newRope(c, s, theta, partial)
+}
+
+// newRope computes the inverse frequencies as transformers' ROPE_INIT_FUNCTIONS do, in float32: the types "default", "linear" and
+// "llama3" (Llama 3.1's wavelength-dependent scaling).
+func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
+	dim := int(float64(c.HeadDim) * partial)
+	if !(partial > 0 && partial <= 1) || dim < 2 || dim%2 != 0 {
+		return rope{}, fmt.Errorf("config.json: partial_rotary_factor %g of heads of %d elements leaves %d to rotate: it must be an even number of at least 2", partial, c.HeadDim, dim)
 	}
 	inv := make([]float32, dim/2)
 	for i := range inv {
 		inv[i] = 1 / float32(math.Pow(theta, float64(float32(2*i)/float32(dim))))
 	}
-	kind := scaling.RopeType
-	if kind == "" {
-		kind = scaling.Type
-	}
-	switch kind {
+	switch s.RopeType {
 	case "", "default":
 	case "linear":
-		if scaling.Factor <= 0 {
-			return nil, fmt.Errorf("config.json: rope_scaling: factor is %g", scaling.Factor)
+		if s.Factor <= 0 {
+			return rope{}, fmt.Errorf("config.json: rope_scaling: factor is %g", s.Factor)
 		}
 		for i := range inv {
-			inv[i] /= float32(scaling.Factor)
+			inv[i] /= float32(s.Factor)
 		}
 	case "llama3":
-		if scaling.Factor <= 0 || scaling.Low <= 0 || scaling.High <= scaling.Low || scaling.Original <= 0 {
-			return nil, fmt.Errorf("config.json: rope_scaling: llama3 needs factor, low_freq_factor < high_freq_factor and original_max_position_embeddings")
+		if s.Factor <= 0 || s.Low <= 0 || s.High <= s.Low || s.Original <= 0 {
+			return rope{}, fmt.Errorf("config.json: rope_scaling: llama3 needs factor, low_freq_factor < high_freq_factor and original_max_position_embeddings")
 		}
-		for i, f := range inv {
-			wave := float32(2*math.Pi) / f
-			switch {
-			case float64(wave) > scaling.Original/scaling.Low:
-				inv[i] = f / float32(scaling.Factor)
-			case float64(wave) >= scaling.Original/scaling.High:
-				smooth := (float32(scaling.Original)/wave - float32(scaling.Low)) / float32(scaling.High-scaling.Low)
-				inv[i] = float32((1-smooth)*(f/float32(scaling.Factor))) + float32(smooth*f)
-			}
-		}
+		llama3(inv, s)
 	default:
-		return nil, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, linear, llama3)", kind)
+		return rope{}, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, linear, llama3)", s.RopeType)
 	}
 	wide := make([]float64, len(inv))
 	for i, f := range inv {
 		wide[i] = float64(f)
 	}
-	return kernels.NewRopeTable(wide, min(c.MaxPositions, maxTable), 1), nil
+	return rope{kernels.NewRopeTable(wide, c.MaxPositions, 1), dim}, nil
+}
+
+// llama3 stretches the long wavelengths by the factor, leaves the short ones, and blends those between.
+func llama3(inv []float32, s ropeScaling) {
+	for i, f := range inv {
+		wave := float32(2*math.Pi) / f
+		switch {
+		case float64(wave) > s.Original/s.Low:
+			inv[i] = f / float32(s.Factor)
+		case float64(wave) >= s.Original/s.High:
+			smooth := (float32(s.Original)/wave - float32(s.Low)) / float32(s.High-s.Low)
+			inv[i] = float32((1-smooth)*(f/float32(s.Factor))) + float32(smooth*f)
+		}
+	}
 }

@@ -8,10 +8,13 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism" // the default runner, in this process
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal"
+
+	core "github.com/adaptflow/adaptflow/train"
 )
 
 // Runners are the names that --runner may have.
@@ -36,7 +39,7 @@ func run(ctx context.Context, runner string, p *beam.Pipeline, name string) erro
 	var err error
 	switch runner {
 	case "", "prism":
-		_, err = prism.Execute(ctx, p)
+		err = inProcess(ctx, p)
 	default:
 		_, err = beam.Run(ctx, runner, p)
 	}
@@ -48,6 +51,31 @@ func run(ctx context.Context, runner string, p *beam.Pipeline, name string) erro
 	}
 	return fmt.Errorf("%s: %w", name, cause(err))
 }
+
+// inProcess executes a pipeline on Prism. Prism panics where a job is cancelled while its worker starts, so that an interrupt is not
+// passed on: training stops by itself at the next step, and other work is left to end with the process.
+func inProcess(ctx context.Context, p *beam.Pipeline) error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := prism.Execute(context.WithoutCancel(ctx), p)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	core.Interrupt(true)
+	select {
+	case <-done:
+		core.Interrupt(false)
+	case <-time.After(patience):
+	}
+	return ctx.Err()
+}
+
+// patience is how long an interrupted pipeline may take to end.
+const patience = 10 * time.Second
 
 var doFnCause = regexp.MustCompile(`(?s)caused by:\s*(.*)$`)
 

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // Field describes one key of a recipe, for help, schemas and settings.
@@ -25,6 +27,9 @@ var sections = func() []string {
 	return out
 }()
 
+// tables are the fields whose accepted values are the rows of a table.
+var tables = map[string]func() []string{"train.optim": train.Optimizers, "train.lr_scheduler_type": train.Schedules}
+
 // Fields lists every key of a recipe but those of method, which belong to the method.
 func Fields() []Field {
 	var out []Field
@@ -39,6 +44,9 @@ func Fields() []Field {
 			d := Field{Path: s.Tag.Get("yaml") + "." + f.Tag.Get("yaml"), Type: typeName(f.Type), Help: f.Tag.Get("help")}
 			if e, ok := f.Tag.Lookup("enum"); ok {
 				d.Enum = strings.Split(e, ",")
+			}
+			if e, ok := tables[d.Path]; ok {
+				d.Enum = e()
 			}
 			out = append(out, d)
 		}

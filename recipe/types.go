@@ -46,7 +46,7 @@ type Train struct {
 	PerDeviceTrainBatchSize   int     `yaml:"per_device_train_batch_size" json:"per_device_train_batch_size" help:"packed sequences of one pass"`
 	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" json:"gradient_accumulation_steps" help:"passes of one optimiser step"`
 	LearningRate              float64 `yaml:"learning_rate" json:"learning_rate" help:"peak learning rate"`
-	LRSchedulerType           string  `yaml:"lr_scheduler_type" json:"lr_scheduler_type" help:"learning-rate schedule" enum:"linear,cosine,constant,constant_with_warmup"`
+	LRSchedulerType           string  `yaml:"lr_scheduler_type" json:"lr_scheduler_type" help:"learning-rate schedule"`
 	WarmupSteps               int     `yaml:"warmup_steps" json:"warmup_steps" help:"steps of linear warm-up"`
 	WarmupRatio               float64 `yaml:"warmup_ratio" json:"warmup_ratio" help:"warm-up as a share of all steps, when warmup_steps is 0"`
 	Optim                     string  `yaml:"optim" json:"optim" help:"optimiser"`

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -163,6 +165,9 @@ var sessions struct {
 func Use(jobJSON string, f func(*Session) error) error {
 	sessions.Lock()
 	defer sessions.Unlock()
+	if interrupted.Load() {
+		return ErrInterrupted
+	}
 	s := sessions.byJob[jobJSON]
 	if s == nil {
 		for k, old := range sessions.byJob { // one session a process: a new job ends the old one
@@ -189,6 +194,15 @@ func Use(jobJSON string, f func(*Session) error) error {
 	}
 	return err
 }
+
+var interrupted atomic.Bool
+
+// Interrupt, with true, makes this process's training stop at the next optimiser step, after which Use fails with ErrInterrupted; with
+// false it may go on.
+func Interrupt(stop bool) { interrupted.Store(stop) }
+
+// ErrInterrupted is the error of work that Interrupt stopped.
+var ErrInterrupted = errors.New("interrupted")
 
 // CloseSessions ends the process's session.
 func CloseSessions() {
@@ -334,6 +348,9 @@ func (s *Session) Advance(from, to int) (int, error) {
 		return 0, err
 	}
 	for s.trainer.Done() < to && !s.state.Stopped {
+		if interrupted.Load() && s.trainer.Done() > from {
+			break // what was done is saved
+		}
 		info, err := s.trainer.Step(s.data, 0)
 		if err != nil {
 			return 0, s.lastGood(from, err)

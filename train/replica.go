@@ -81,6 +81,9 @@ func (s *Session) local(step, replica int, path string) error {
 	start := time.Now()
 	sum, tokens, n := 0.0, 0, s.job.RoundSteps(step, t.Total)
 	for range n {
+		if interrupted.Load() {
+			return ErrInterrupted
+		}
 		info, err := t.Step(s.data, replica)
 		if err != nil {
 			return s.lastGood(step, err)

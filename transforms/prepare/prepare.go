@@ -72,10 +72,15 @@ type driver struct {
 	plan                    pack.Plan
 }
 
-func (d *driver) execute(ctx context.Context) (*Result, error) {
+func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 	if err := d.clear(); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if res == nil && !d.cfg.KeepStaged {
+			_ = d.clearStaged() // the error that ended the run is the one to tell
+		}
+	}()
 	if err := d.ingest(ctx); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,51 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// family is a row of the table of model families.
+type family struct {
+	architecture string // of config.json
+	modelType    string
+	tied         bool   // tie_word_embeddings where config.json does not say
+	prefix       string // module prefix that files may lack
+	// open reads the family's configuration and its weights.
+	open func(c *Config, l *loader) (nn.Wiring, error)
+	// ignore names tensors of genuine files that are no weights.
+	ignore func(name string) bool
+}
+
+// families is the table of what can be loaded. Adding a family is a file and a row here.
+var families = []family{
+	{architecture: "LlamaForCausalLM", modelType: "llama", open: openLlama, ignore: rotaryBuffer},
+	{architecture: "MistralForCausalLM", modelType: "mistral", open: openMistral, ignore: rotaryBuffer},
+	{architecture: "Qwen2ForCausalLM", modelType: "qwen2", open: openQwen2, ignore: rotaryBuffer},
+	{architecture: "Qwen3ForCausalLM", modelType: "qwen3", open: openQwen3, ignore: rotaryBuffer},
+	{architecture: "GemmaForCausalLM", modelType: "gemma", tied: true, open: openGemma, ignore: rotaryBuffer},
+	{architecture: "Gemma2ForCausalLM", modelType: "gemma2", tied: true, open: openGemma2, ignore: rotaryBuffer},
+	{architecture: "Gemma3ForCausalLM", modelType: "gemma3_text", tied: true, open: openGemma3, ignore: rotaryBuffer},
+	{architecture: "GPT2LMHeadModel", modelType: "gpt2", tied: true, prefix: "transformer.", open: openGPT2, ignore: gpt2Buffer},
+	{architecture: "GPTNeoXForCausalLM", modelType: "gpt_neox", open: openGPTNeoX, ignore: neoxBuffer},
+	{architecture: "OPTForCausalLM", modelType: "opt", tied: true, prefix: "model.", open: openOPT, ignore: noBuffer},
+	{architecture: "PhiForCausalLM", modelType: "phi", open: openPhi, ignore: rotaryBuffer},
+	{architecture: "Phi3ForCausalLM", modelType: "phi3", open: openPhi3, ignore: rotaryBuffer},
+}
+
+// Architectures lists the supported values of config.json's architectures, sorted.
+func Architectures() []string {
+	var names []string
+	for _, f := range families {
+		names = append(names, f.architecture)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// rotaryBuffer names the inverse frequencies that old checkpoints carry.
+func rotaryBuffer(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }
+
+func noBuffer(string) bool { return false }
