@@ -197,7 +197,7 @@ func Use(jobJSON string, f func(*Session) error) error {
 
 var interrupted atomic.Bool
 
-// Interrupt, with true, makes this process's training stop at the next optimiser step, after which Use fails with ErrInterrupted; with
+// Interrupt makes, with true, this process's training stop at the next optimiser step, after which Use fails with ErrInterrupted; with
 // false it may go on.
 func Interrupt(stop bool) { interrupted.Store(stop) }
 
