@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,6 +87,23 @@ func parseConfig(raw []byte) (*Config, *family, error) {
 	}
 	return nil, nil, fmt.Errorf("config.json: architecture %s (model_type %q) is not supported; supported are %s",
 		strings.Join(c.Architectures, ", "), c.ModelType, strings.Join(Architectures(), ", "))
+}
+
+// errShapes keeps a loader from making weights.
+var errShapes = errors.New("only the shapes are wanted")
+
+// Describe reads the text of a config.json and gives the model's configuration and the number of its weights, a tied one counted once,
+// without reading or making any.
+func Describe(raw []byte) (Config, int64, error) {
+	cfg, fam, err := parseConfig(raw)
+	if err != nil {
+		return Config{}, 0, err
+	}
+	l := &loader{err: errShapes, used: map[string]bool{}, stored: map[string]Stored{}}
+	if _, err := fam.open(cfg, l); err != nil {
+		return Config{}, 0, err
+	}
+	return *cfg, l.params, nil
 }
 
 func first(l intOrList) int32 {

@@ -23,6 +23,8 @@ type loader struct {
 	bytes  int64
 	err    error
 	stored map[string]Stored
+	// weights are the matrices that have been made.
+	weights []quant.Weight
 }
 
 // Stored says how a weight lies in the model's files.
@@ -116,6 +118,7 @@ func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weigh
 		l.stored[module+".weight"] = s
 	}
 	w := l.store.New(out, in, x, rs, cs)
+	l.weights = append(l.weights, w)
 	l.bytes += w.Bytes()
 	return w
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/nn"
@@ -24,7 +25,11 @@ type Model struct {
 	params int64
 	bytes  int64
 	stored map[string]Stored
-	hash   string
+
+	weights []quant.Weight // until Close
+	closed  bool
+	hashing sync.Mutex
+	hash    string
 }
 
 // Load reads the Hugging Face folder dir: config.json and safetensors weights, one file or shards. Matrices are stored as float32.
@@ -75,18 +80,39 @@ func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
 
 func open(cfg *Config, fam *family, l *loader) (*Model, error) {
 	l.used, l.stored = map[string]bool{}, map[string]Stored{}
+	m := &Model{}
 	w, err := fam.open(cfg, l)
+	if err == nil {
+		err = l.done(fam.ignore)
+	}
+	m.weights = l.weights
 	if err != nil {
+		m.Close()
 		return nil, err
 	}
-	if err := l.done(fam.ignore); err != nil {
-		return nil, err
+	m.Config, m.wiring, m.params, m.bytes, m.stored = *cfg, w, l.params, l.bytes, l.stored
+	return m, nil
+}
+
+// Close returns the memory of the weights. Neither the model nor a program compiled of it may be used afterwards. Closing twice
+// does nothing.
+func (m *Model) Close() error {
+	for _, w := range m.weights {
+		if f, ok := w.(interface{ Free() }); ok {
+			f.Free()
+		}
 	}
-	return &Model{Config: *cfg, wiring: w, params: l.params, bytes: l.bytes, stored: l.stored}, nil
+	m.weights, m.closed = nil, true
+	return nil
 }
 
 // Wire implements nn.Wiring.
-func (m *Model) Wire(b *nn.Builder) { m.wiring.Wire(b) }
+func (m *Model) Wire(b *nn.Builder) {
+	if m.closed {
+		panic("model: a closed model is used")
+	}
+	m.wiring.Wire(b)
+}
 
 // Dir is the folder that the model was loaded from, empty for a random one.
 func (m *Model) Dir() string { return m.dir }
@@ -117,8 +143,10 @@ func (m *Model) Tensor(name string) ([]float32, error) {
 	return src.Float32(s.Name)
 }
 
-// Hash is the SHA-256 of config.json and the weight files, in hexadecimal: what a checkpoint is bound to.
+// Hash is the SHA-256 of config.json and the weight files, in hexadecimal: what a checkpoint is bound to. It is computed once.
 func (m *Model) Hash() (string, error) {
+	m.hashing.Lock()
+	defer m.hashing.Unlock()
 	if m.hash != "" {
 		return m.hash, nil
 	}

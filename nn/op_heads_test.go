@@ -1,0 +1,96 @@
+package nn
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/gradcheck"
+)
+
+// heads is a program of the ops that work head by head: a fused projection taken apart, its parts normalised and put together again.
+type heads struct{ toy }
+
+func (m heads) Wire(b *Builder) {
+	const n, hd = 3, 8
+	p := func(name string, rows, cols int) Ref {
+		return b.Param(name, rows, cols, func(d []float32) {
+			copy(d, normal(name, len(d), 0.5))
+			if rows == 1 {
+				for i := range d {
+					d[i]++
+				}
+			}
+		})
+	}
+	x := b.Apply(&Embedding{V: m.vocab, D: m.d, TrainW: true}, p("wte", m.vocab, m.d))
+	x = b.Apply(Add{}, x, b.Apply(&OffsetPositions{W: normal("wpe", 40*m.d, 1), P: 38, D: m.d, Offset: 2}))
+	f := b.Apply(&Linear{In: m.d, Out: 3 * n * hd, TrainW: true}, x, p("qkv", 3*n*hd, m.d))
+	var part [3]Ref
+	for k := range part {
+		part[k] = b.Apply(&HeadColumns{From: k * hd, To: (k + 1) * hd, Stride: 3 * hd}, f)
+	}
+	for k, name := range []string{"q_norm", "k_norm"} {
+		part[k] = b.Apply(&HeadNorm{RMSNorm{D: hd, Eps: 1e-5, TrainW: true, AddOne: k == 1}}, part[k], p(name, 1, hd))
+	}
+	y := b.Apply(Add{}, b.Apply(&GatedAct{}, part[0], part[1]), part[2])
+	b.Finish(b.Apply(&Head{W: frozen("head", m.vocab, n*hd), V: m.vocab, D: n * hd}, y))
+}
+
+func TestHeadOpsGradients(t *testing.T) {
+	m := heads{small()}
+	m.d = 24
+	s := m.step(7, 1, 12)
+	params := NewParams(1)
+	p, err := Compile(m, nil, params, Options{Caps: caps(s), Poison: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	c := coefs(len(s.Rows))
+	loss := func() float64 {
+		sum := 0.0
+		for i, v := range p.Forward(s, true) {
+			sum += float64(c[i]) * float64(v)
+		}
+		return sum
+	}
+	loss()
+	p.Backward(c)
+	var vars []gradcheck.Var
+	for _, q := range params.List() {
+		vars = append(vars, gradcheck.Var{Name: q.Name, Data: q.Data, Grad: slices.Clone(q.Grad)})
+	}
+	if len(vars) != 4 {
+		t.Fatalf("%d parameters", len(vars))
+	}
+	gradcheck.Check(t, loss, vars, 5e-3)
+}
+
+// TestHeadOpsByHand compares the ops with sums written out.
+func TestHeadOpsByHand(t *testing.T) {
+	s := &Step{Tokens: []int32{0, 0}, Positions: []int32{3, 0}}
+	x := []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	out := make([]float32, 4)
+	(&HeadColumns{From: 1, To: 2, Stride: 3}).Forward(&Work{Step: s, In: [][]float32{x}, Out: out})
+	if want := []float32{2, 5, 8, 11}; !slices.Equal(out, want) {
+		t.Errorf("columns %v, want %v", out, want)
+	}
+	(&OffsetPositions{W: x, P: 4, D: 2, Offset: 2}).Forward(&Work{Step: s, Out: out})
+	if want := []float32{11, 12, 5, 6}; !slices.Equal(out, want) {
+		t.Errorf("positions %v, want %v", out, want)
+	}
+	n := &HeadNorm{RMSNorm{W: []float32{1, 2}, D: 2}}
+	p := n.Plan([]Shape{{Rows: T, Cols: 6}}, []bool{true})
+	if p.Saved[0].Cols != 3 {
+		t.Fatalf("%d sums a row, want one for each of 3 heads", p.Saved[0].Cols)
+	}
+	y, saved := make([]float32, 12), make([]float32, 6)
+	n.Forward(&Work{Step: s, In: [][]float32{{3, 3, 0, 5, -2, 2, 1, 1, 1, 1, 1, 1}}, Out: y, Saved: [][]float32{saved}})
+	want := []float32{1, 2, 0, 2.828427, -1, 2, 1, 2, 1, 2, 1, 2}
+	for i := range want {
+		if d := y[i] - want[i]; d > 1e-5 || d < -1e-5 {
+			t.Errorf("norm %v, want %v", y, want)
+			break
+		}
+	}
+}
