@@ -22,9 +22,9 @@ var Runners = []string{"prism", "universal"}
 
 // begin initialises Beam once, and quietens the runner, whose every job would be several lines in the log.
 var begin = sync.OnceFunc(func() {
-		beam.Init()
-		// What fails comes back as an error; the runner's own account of it would stand beside ours.
-		slog.SetDefault(slog.New(slog.DiscardHandler))
+	beam.Init()
+	// What fails comes back as an error; the runner's own account of it would stand beside ours.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 })
 
 // newPipeline returns an empty pipeline.
