@@ -8,28 +8,31 @@ import (
 
 // Args are the training settings, with the names and defaults of Hugging Face TrainingArguments where they exist there.
 type Args struct {
-	LearningRate              float64 `yaml:"learning_rate" json:"learning_rate"`
-	WeightDecay               float64 `yaml:"weight_decay" json:"weight_decay"`
-	DecayAll                  bool    `yaml:"decay_all,omitempty" json:"decay_all,omitempty"` // biases and norms too
-	AdamBeta1                 float64 `yaml:"adam_beta1" json:"adam_beta1"`
-	AdamBeta2                 float64 `yaml:"adam_beta2" json:"adam_beta2"`
-	AdamEpsilon               float64 `yaml:"adam_epsilon" json:"adam_epsilon"`
-	MaxGradNorm               float64 `yaml:"max_grad_norm" json:"max_grad_norm"` // 0 for no clipping
-	Optim                     string  `yaml:"optim" json:"optim"`
-	LRSchedulerType           string  `yaml:"lr_scheduler_type" json:"lr_scheduler_type"`
-	WarmupSteps               int     `yaml:"warmup_steps" json:"warmup_steps"`
-	WarmupRatio               float64 `yaml:"warmup_ratio" json:"warmup_ratio"`
-	MaxSteps                  int     `yaml:"max_steps" json:"max_steps"` // 0 or less: from num_train_epochs
-	NumTrainEpochs            float64 `yaml:"num_train_epochs" json:"num_train_epochs"`
-	PerDeviceTrainBatchSize   int     `yaml:"per_device_train_batch_size" json:"per_device_train_batch_size"` // sequences of a micro-batch
-	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" json:"gradient_accumulation_steps"` // micro-batches of a step and replica
-	LoggingSteps              int     `yaml:"logging_steps" json:"logging_steps"`
-	EvalSteps                 int     `yaml:"eval_steps" json:"eval_steps"` // 0 for no evaluation while training
-	SaveSteps                 int     `yaml:"save_steps" json:"save_steps"`
-	SaveTotalLimit            int     `yaml:"save_total_limit" json:"save_total_limit"` // 0 keeps all
-	LoadBestModelAtEnd        bool    `yaml:"load_best_model_at_end" json:"load_best_model_at_end"`
-	EarlyStoppingPatience     int     `yaml:"early_stopping_patience" json:"early_stopping_patience"` // evaluations without a better one; 0 for never
-	Seed                      uint64  `yaml:"seed" json:"seed"`
+	LearningRate              float64        `yaml:"learning_rate" json:"learning_rate"`
+	WeightDecay               float64        `yaml:"weight_decay" json:"weight_decay"`
+	DecayAll                  bool           `yaml:"decay_all,omitempty" json:"decay_all,omitempty"` // biases and norms too
+	AdamBeta1                 float64        `yaml:"adam_beta1" json:"adam_beta1"`
+	AdamBeta2                 float64        `yaml:"adam_beta2" json:"adam_beta2"`
+	AdamEpsilon               float64        `yaml:"adam_epsilon" json:"adam_epsilon"`
+	MaxGradNorm               float64        `yaml:"max_grad_norm" json:"max_grad_norm"` // 0 for no clipping
+	Optim                     string         `yaml:"optim" json:"optim"`
+	OptimArgs                 string         `yaml:"optim_args,omitempty" json:"optim_args,omitempty"`               // "key=value,key=value"
+	LoraPlusLRRatio           float64        `yaml:"loraplus_lr_ratio,omitempty" json:"loraplus_lr_ratio,omitempty"` // LoRA+: lora_B's rate over lora_A's; 0 for 1
+	LRSchedulerKwargs         map[string]any `yaml:"lr_scheduler_kwargs,omitempty" json:"lr_scheduler_kwargs,omitempty"`
+	LRSchedulerType           string         `yaml:"lr_scheduler_type" json:"lr_scheduler_type"`
+	WarmupSteps               int            `yaml:"warmup_steps" json:"warmup_steps"`
+	WarmupRatio               float64        `yaml:"warmup_ratio" json:"warmup_ratio"`
+	MaxSteps                  int            `yaml:"max_steps" json:"max_steps"` // 0 or less: from num_train_epochs
+	NumTrainEpochs            float64        `yaml:"num_train_epochs" json:"num_train_epochs"`
+	PerDeviceTrainBatchSize   int            `yaml:"per_device_train_batch_size" json:"per_device_train_batch_size"` // sequences of a micro-batch
+	GradientAccumulationSteps int            `yaml:"gradient_accumulation_steps" json:"gradient_accumulation_steps"` // micro-batches of a step and replica
+	LoggingSteps              int            `yaml:"logging_steps" json:"logging_steps"`
+	EvalSteps                 int            `yaml:"eval_steps" json:"eval_steps"` // 0 for no evaluation while training
+	SaveSteps                 int            `yaml:"save_steps" json:"save_steps"`
+	SaveTotalLimit            int            `yaml:"save_total_limit" json:"save_total_limit"` // 0 keeps all
+	LoadBestModelAtEnd        bool           `yaml:"load_best_model_at_end" json:"load_best_model_at_end"`
+	EarlyStoppingPatience     int            `yaml:"early_stopping_patience" json:"early_stopping_patience"` // evaluations without a better one; 0 for never
+	Seed                      uint64         `yaml:"seed" json:"seed"`
 
 	Replicas int    `yaml:"replicas" json:"replicas"`
 	Mode     string `yaml:"mode" json:"mode"` // of a round with several replicas: sync or local
@@ -87,10 +90,17 @@ func (a *Args) Validate() error {
 	if optimizerByName(a.Optim) == nil {
 		return fmt.Errorf("train: optim %q is unknown; known are %s", a.Optim, strings.Join(Optimizers(), ", "))
 	}
+	if _, err := optimizerByName(a.Optim).options.with(a.Optim, a.OptimArgs); err != nil {
+		return err
+	}
+	if a.LoraPlusLRRatio < 0 {
+		return fmt.Errorf("train: loraplus_lr_ratio must be at least 0")
+	}
 	if scheduleByName(a.LRSchedulerType) == nil {
 		return fmt.Errorf("train: lr_scheduler_type %q is unknown; known are %s", a.LRSchedulerType, strings.Join(Schedules(), ", "))
 	}
-	return nil
+	_, err := scheduleByName(a.LRSchedulerType).kwargs(a.LRSchedulerKwargs)
+	return err
 }
 
 // StepsFor is the number of optimiser steps over n training sequences.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -11,17 +12,52 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// rule is a row of the table of optimisers: how one parameter's values move. state has one slice a name in states, of the
-// parameter's size, zero at first. step counts from 1. All arithmetic on values is float32, as torch's.
+// rule is a row of the table of optimisers: what it keeps for a parameter, and how one parameter's values move. The arithmetic is float32,
+// with the operations of the reference in their order.
 type rule struct {
-	name   string
-	states []string
-	update func(a *Args, step int, lr, decay float64, p, g []float32, state [][]float32)
+	name string // Hugging Face Trainer's, where it has the optimiser
+	// options are the keys of optim_args that it reads, with their defaults.
+	options options
+	// states lists what is kept for a matrix [rows, cols]; rows is 1 for a vector. Everything is zero at first.
+	states func(o options, rows, cols int) []state
+	update func(u *update)
 }
 
+// state is an array that an optimiser keeps for a parameter. Codes of 8 bits lie four to a value.
+type state struct {
+	name string
+	size int
+}
+
+// update is one step of one parameter.
+type update struct {
+	*Args
+	o          options
+	step       int // from 1
+	lr, decay  float64
+	rows, cols int
+	p, g       []float32
+	state      [][]float32 // as states lists them
+}
+
+// optimizers is the table of optimisers. A new one is a file and a row here; the table drives its tests.
 var optimizers = []rule{
-	{"adamw_torch", []string{"exp_avg", "exp_avg_sq"}, adamW},
-	{"sgd", nil, sgd},
+	{"adamw_torch", options{"amsgrad": 0}, adamStates, adamW},
+	{"adam", options{"amsgrad": 0}, adamStates, adam},
+	{"adamw_8bit", options{"min_8bit_size": 4096}, blockStates("state1", "state2"), adamW8},
+	{"sgd", options{"momentum": 0, "dampening": 0, "nesterov": 0}, sgdStates, sgd},
+	{"sgd_8bit", options{"momentum": 0.9, "min_8bit_size": 4096}, blockStates("state1"), sgd8},
+	{"lion_32bit", nil, one("state1"), lion},
+	{"lion_8bit", options{"min_8bit_size": 4096}, blockStates("state1"), lion8},
+	{"adafactor", options{"scale_parameter": 0, "relative_step": 0, "warmup_init": 0, "beta1": 0, "clip_threshold": 1, "decay_rate": -0.8, "eps1": 1e-30, "eps2": 1e-3},
+		adafactorStates, adafactor},
+	{"rmsprop", options{"alpha": 0.99, "momentum": 0, "centered": 0, "eps": 1e-8}, rmspropStates, rmsprop},
+	{"adagrad", options{"lr_decay": 0, "eps": 1e-10}, one("sum"), adagrad},
+}
+
+// one is a single array of the parameter's size.
+func one(name string) func(options, int, int) []state {
+	return func(_ options, rows, cols int) []state { return []state{{name, rows * cols}} }
 }
 
 // Optimizers are the names that optim may have.
@@ -42,30 +78,6 @@ func optimizerByName(name string) *rule {
 	return nil
 }
 
-// adamW is AdamW (Loshchilov and Hutter 2019) with the operations of torch.optim.AdamW in their order.
-func adamW(a *Args, step int, lr, decay float64, p, g []float32, state [][]float32) {
-	b1, b2 := a.AdamBeta1, a.AdamBeta2
-	c1, c2 := 1-math.Pow(b1, float64(step)), math.Sqrt(1-math.Pow(b2, float64(step)))
-	size, root, eps := float32(-lr/c1), float32(c2), float32(a.AdamEpsilon)
-	keep, w1, w2, k2 := float32(1-lr*decay), float32(1-b1), float32(1-b2), float32(b2)
-	m, v := state[0], state[1]
-	for i, gi := range g {
-		x := p[i] * keep
-		m[i] += float32(w1 * (gi - m[i]))
-		v[i] = float32(v[i]*k2) + float32(float32(w2*gi)*gi)
-		d := float32(float32(math.Sqrt(float64(v[i])))/root) + eps
-		p[i] = x + float32(float32(size*m[i])/d)
-	}
-}
-
-// sgd is plain stochastic gradient descent with weight decay added to the gradient, as torch.optim.SGD.
-func sgd(a *Args, _ int, lr, decay float64, p, g []float32, _ [][]float32) {
-	l, d := float32(lr), float32(decay)
-	for i, gi := range g {
-		p[i] -= float32(l * (gi + float32(d*p[i])))
-	}
-}
-
 // noDecay is what Hugging Face Trainer exempts from weight decay: biases and the weights of norms.
 var noDecay = regexp.MustCompile(`(?i)bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)|(?:^|\.)ln_(?:1|2|f)(?:$|\.)`)
 
@@ -76,39 +88,69 @@ func Decays(name string) bool { return !noDecay.MatchString(name) }
 type Optimizer struct {
 	args   *Args
 	rule   *rule
+	opts   options
 	params *nn.Params
-	state  [][][]float32 // [parameter][state]
+	names  [][]string    // [parameter·slot][state]
+	state  [][][]float32 // [parameter·slot][state]
 	blocks []*mem.Block
 	Step   int // optimiser steps done
 }
 
-// NewOptimizer makes the optimiser that args name.
+// NewOptimizer makes the optimiser that args name. The settings have passed Args.Validate.
 func NewOptimizer(args *Args, params *nn.Params) *Optimizer {
 	o := &Optimizer{args: args, rule: optimizerByName(args.Optim), params: params}
+	o.opts, _ = o.rule.options.with(args.Optim, args.OptimArgs)
 	for _, q := range params.List() {
-		var s [][]float32
-		for range o.rule.states {
-			b := mem.AllocFloat32(len(q.Data))
-			o.blocks = append(o.blocks, b)
-			s = append(s, b.Float32())
+		for range q.Slots {
+			var s [][]float32
+			var names []string
+			rows, cols := dims(q)
+			for _, k := range o.rule.list(o.opts, rows, cols) {
+				b := mem.AllocFloat32(k.size)
+				o.blocks = append(o.blocks, b)
+				s, names = append(s, b.Float32()), append(names, k.name)
+			}
+			o.state, o.names = append(o.state, s), append(o.names, names)
 		}
-		o.state = append(o.state, s)
 	}
 	return o
 }
+
+func (r *rule) list(o options, rows, cols int) []state {
+	if r.states == nil {
+		return nil
+	}
+	return r.states(o, rows, cols)
+}
+
+// dims are a parameter's dimensions, 1 row for what torch has as a vector.
+func dims(q *nn.Param) (rows, cols int) { return q.Rows, q.Cols }
 
 // Apply moves the parameters by their gradients at the learning rate lr.
 func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
 	o.Step++
 	list := o.params.List()
-	p.Run(len(list), func(i int) {
-		q := list[i]
+	slots := o.params.Slots()
+	p.Run(len(list)*slots, func(i int) {
+		q := list[i/slots]
 		decay := o.args.WeightDecay
 		if !o.args.DecayAll && !Decays(q.Name) {
 			decay = 0
 		}
-		o.rule.update(o.args, o.Step, lr, decay, q.Data, q.Grad, o.state[i])
+		rate := lr
+		if r := o.args.LoraPlusLRRatio; r > 0 && loraPlusB(q) {
+			rate *= r
+		}
+		rows, cols := dims(q)
+		o.rule.update(&update{Args: o.args, o: o.opts, step: o.Step, lr: rate, decay: decay, rows: rows, cols: cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
+			state: o.state[i]})
 	})
+}
+
+// loraPlusB says whether LoRA+ (Hayou et al. 2024, arXiv:2402.12354) trains a parameter at the higher rate: PEFT's create_loraplus_optimizer
+// takes every lora_B and every vector.
+func loraPlusB(q *nn.Param) bool {
+	return strings.Contains(q.Name, "lora_B") || q.Rows == 1 && noDecay.MatchString(q.Name)
 }
 
 // Bytes is the memory of the state.
@@ -122,9 +164,14 @@ func (o *Optimizer) Bytes() int64 {
 
 // Each calls f for each array of the state, named PARAMETER/STATE, in a fixed order.
 func (o *Optimizer) Each(f func(name string, x []float32)) {
-	for i, q := range o.params.List() {
-		for k, s := range o.rule.states {
-			f(q.Name+"/"+s, o.state[i][k])
+	slots := o.params.Slots()
+	for i := range o.state {
+		name := o.params.List()[i/slots].Name
+		if slots > 1 {
+			name += fmt.Sprintf("/%d", i%slots)
+		}
+		for k, s := range o.names[i] {
+			f(name+"/"+s, o.state[i][k])
 		}
 	}
 }

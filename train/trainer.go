@@ -68,9 +68,7 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 		order: NewOrder(s.Sequences, args.Stride, args.Seed)}
 	r.opt = NewOptimizer(&r.Args, s.Params)
 	if r.rate = s.Schedule; r.rate == nil {
-		r.rate = func(step, total int) float64 {
-			return LearningRate(args.LRSchedulerType, args.LearningRate, step, args.Warmup(total), total)
-		}
+		r.rate = r.Args.LearningRateAt
 	}
 	return r, nil
 }
