@@ -88,6 +88,13 @@ func (r *Run) Open() (err error) {
 	if _, err = r.adapter(r.Recipe.Train.InitAdapter); err != nil {
 		return err
 	}
+	job, err := r.Job(&Data{Train: &prepare.Result{}})
+	if err != nil {
+		return err
+	}
+	if err := job.Args.Validate(); err != nil {
+		return err
+	}
 	text := r.Recipe.YAML()
 	path := filepath.Join(r.Output, RecipeFile)
 	if old, err := os.ReadFile(path); err == nil && string(old) != string(text) {
@@ -282,7 +289,7 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 		}
 	}
 	return core.Job{Args: core.Args{LearningRate: t.LearningRate, WeightDecay: t.WeightDecay, AdamBeta1: t.AdamBeta1, AdamBeta2: t.AdamBeta2,
-		AdamEpsilon: t.AdamEpsilon, MaxGradNorm: t.MaxGradNorm, Optim: t.Optim, LRSchedulerType: t.LRSchedulerType, WarmupSteps: t.WarmupSteps,
+		AdamEpsilon: t.AdamEpsilon, MaxGradNorm: t.MaxGradNorm, Optim: t.Optim, OptimArgs: t.OptimArgs, LoraPlusLRRatio: t.LoraPlusLRRatio, LRSchedulerKwargs: t.LRSchedulerKwargs, LRSchedulerType: t.LRSchedulerType, WarmupSteps: t.WarmupSteps,
 		WarmupRatio: t.WarmupRatio, MaxSteps: t.MaxSteps, NumTrainEpochs: t.NumTrainEpochs, PerDeviceTrainBatchSize: t.PerDeviceTrainBatchSize,
 		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
 		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,

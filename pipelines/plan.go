@@ -63,7 +63,7 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	defer p.Close()
 	mem := p.Memory()
 	args := core.DefaultArgs()
-	args.Optim = rec.Train.Optim
+	args.Optim, args.OptimArgs = rec.Train.Optim, rec.Train.OptimArgs
 	opt := core.NewOptimizer(&args, params)
 	defer opt.Close()
 	out := &Plan{Weights: m.Bytes(), Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: opt.Bytes(), Runtime: runtimeBytes,

@@ -12,7 +12,7 @@ import (
 // Field describes one key of a recipe, for help, schemas and settings.
 type Field struct {
 	Path string   // dotted: "train.max_steps"
-	Type string   // "string", "integer", "number", "boolean" or "list"
+	Type string   // "string", "integer", "number", "boolean", "list" or "object"
 	Help string   // one line
 	Enum []string // accepted values; nil for any
 }
@@ -64,6 +64,8 @@ func typeName(t reflect.Type) string {
 		return "number"
 	case reflect.Slice:
 		return "list"
+	case reflect.Map:
+		return "object"
 	case reflect.Int, reflect.Int64, reflect.Uint64:
 		return "integer"
 	}

@@ -57,6 +57,9 @@ func (r *Recipe) normalise() {
 			*l = []string{}
 		}
 	}
+	if r.Train.LRSchedulerKwargs == nil {
+		r.Train.LRSchedulerKwargs = map[string]any{}
+	}
 	if s, ok := r.Method["peft_type"].(string); ok {
 		r.Method["peft_type"] = strings.ToUpper(s)
 	}

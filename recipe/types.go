@@ -41,33 +41,36 @@ type Prepare struct {
 
 // Train has the names of Hugging Face's TrainingArguments, and the settings of rounds.
 type Train struct {
-	MaxSteps                  int     `yaml:"max_steps" json:"max_steps" help:"optimiser steps; -1 leaves it to num_train_epochs"`
-	NumTrainEpochs            float64 `yaml:"num_train_epochs" json:"num_train_epochs" help:"passes over the data when max_steps is -1"`
-	PerDeviceTrainBatchSize   int     `yaml:"per_device_train_batch_size" json:"per_device_train_batch_size" help:"packed sequences of one pass"`
-	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" json:"gradient_accumulation_steps" help:"passes of one optimiser step"`
-	LearningRate              float64 `yaml:"learning_rate" json:"learning_rate" help:"peak learning rate"`
-	LRSchedulerType           string  `yaml:"lr_scheduler_type" json:"lr_scheduler_type" help:"learning-rate schedule"`
-	WarmupSteps               int     `yaml:"warmup_steps" json:"warmup_steps" help:"steps of linear warm-up"`
-	WarmupRatio               float64 `yaml:"warmup_ratio" json:"warmup_ratio" help:"warm-up as a share of all steps, when warmup_steps is 0"`
-	Optim                     string  `yaml:"optim" json:"optim" help:"optimiser"`
-	WeightDecay               float64 `yaml:"weight_decay" json:"weight_decay" help:"decoupled weight decay"`
-	AdamBeta1                 float64 `yaml:"adam_beta1" json:"adam_beta1" help:"AdamW's beta 1"`
-	AdamBeta2                 float64 `yaml:"adam_beta2" json:"adam_beta2" help:"AdamW's beta 2"`
-	AdamEpsilon               float64 `yaml:"adam_epsilon" json:"adam_epsilon" help:"AdamW's epsilon"`
-	MaxGradNorm               float64 `yaml:"max_grad_norm" json:"max_grad_norm" help:"gradients are clipped to this norm; 0 does not clip"`
-	LoggingSteps              int     `yaml:"logging_steps" json:"logging_steps" help:"a line of progress each so many steps"`
-	EvalSteps                 int     `yaml:"eval_steps" json:"eval_steps" help:"evaluation each so many steps; 0 for none in between"`
-	SaveSteps                 int     `yaml:"save_steps" json:"save_steps" help:"checkpoint each so many steps"`
-	SaveTotalLimit            int     `yaml:"save_total_limit" json:"save_total_limit" help:"checkpoints kept; the newest and the best always are"`
-	LoadBestModelAtEnd        bool    `yaml:"load_best_model_at_end" json:"load_best_model_at_end" help:"export the checkpoint of lowest eval_loss rather than the last"`
-	EarlyStoppingPatience     int     `yaml:"early_stopping_patience" json:"early_stopping_patience" help:"stop after so many evaluations without improvement; 0 never"`
-	Seed                      uint64  `yaml:"seed" json:"seed" help:"seed of initial values, order and dropout"`
-	Replicas                  int     `yaml:"replicas" json:"replicas" help:"workers that train together"`
-	Mode                      string  `yaml:"mode" json:"mode" help:"how replicas work together" enum:"sync,local"`
-	LocalSteps                int     `yaml:"local_steps" json:"local_steps" help:"steps each replica takes alone in mode local"`
-	OuterLR                   float64 `yaml:"outer_lr" json:"outer_lr" help:"learning rate of the outer optimiser in mode local"`
-	OuterMomentum             float64 `yaml:"outer_momentum" json:"outer_momentum" help:"Nesterov momentum of the outer optimiser in mode local"`
-	InitAdapter               string  `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
+	MaxSteps                  int            `yaml:"max_steps" json:"max_steps" help:"optimiser steps; -1 leaves it to num_train_epochs"`
+	NumTrainEpochs            float64        `yaml:"num_train_epochs" json:"num_train_epochs" help:"passes over the data when max_steps is -1"`
+	PerDeviceTrainBatchSize   int            `yaml:"per_device_train_batch_size" json:"per_device_train_batch_size" help:"packed sequences of one pass"`
+	GradientAccumulationSteps int            `yaml:"gradient_accumulation_steps" json:"gradient_accumulation_steps" help:"passes of one optimiser step"`
+	LearningRate              float64        `yaml:"learning_rate" json:"learning_rate" help:"peak learning rate"`
+	LRSchedulerType           string         `yaml:"lr_scheduler_type" json:"lr_scheduler_type" help:"learning-rate schedule"`
+	WarmupSteps               int            `yaml:"warmup_steps" json:"warmup_steps" help:"steps of linear warm-up"`
+	WarmupRatio               float64        `yaml:"warmup_ratio" json:"warmup_ratio" help:"warm-up as a share of all steps, when warmup_steps is 0"`
+	Optim                     string         `yaml:"optim" json:"optim" help:"optimiser"`
+	OptimArgs                 string         `yaml:"optim_args" json:"optim_args" help:"settings of the optimiser, as key=value,key=value"`
+	LoraPlusLRRatio           float64        `yaml:"loraplus_lr_ratio" json:"loraplus_lr_ratio" help:"LoRA+: learning rate of lora_B over that of lora_A; 0 for the same"`
+	LRSchedulerKwargs         map[string]any `yaml:"lr_scheduler_kwargs" json:"lr_scheduler_kwargs" help:"settings of the schedule, such as {num_cycles: 3}"`
+	WeightDecay               float64        `yaml:"weight_decay" json:"weight_decay" help:"decoupled weight decay"`
+	AdamBeta1                 float64        `yaml:"adam_beta1" json:"adam_beta1" help:"AdamW's beta 1"`
+	AdamBeta2                 float64        `yaml:"adam_beta2" json:"adam_beta2" help:"AdamW's beta 2"`
+	AdamEpsilon               float64        `yaml:"adam_epsilon" json:"adam_epsilon" help:"AdamW's epsilon"`
+	MaxGradNorm               float64        `yaml:"max_grad_norm" json:"max_grad_norm" help:"gradients are clipped to this norm; 0 does not clip"`
+	LoggingSteps              int            `yaml:"logging_steps" json:"logging_steps" help:"a line of progress each so many steps"`
+	EvalSteps                 int            `yaml:"eval_steps" json:"eval_steps" help:"evaluation each so many steps; 0 for none in between"`
+	SaveSteps                 int            `yaml:"save_steps" json:"save_steps" help:"checkpoint each so many steps"`
+	SaveTotalLimit            int            `yaml:"save_total_limit" json:"save_total_limit" help:"checkpoints kept; the newest and the best always are"`
+	LoadBestModelAtEnd        bool           `yaml:"load_best_model_at_end" json:"load_best_model_at_end" help:"export the checkpoint of lowest eval_loss rather than the last"`
+	EarlyStoppingPatience     int            `yaml:"early_stopping_patience" json:"early_stopping_patience" help:"stop after so many evaluations without improvement; 0 never"`
+	Seed                      uint64         `yaml:"seed" json:"seed" help:"seed of initial values, order and dropout"`
+	Replicas                  int            `yaml:"replicas" json:"replicas" help:"workers that train together"`
+	Mode                      string         `yaml:"mode" json:"mode" help:"how replicas work together" enum:"sync,local"`
+	LocalSteps                int            `yaml:"local_steps" json:"local_steps" help:"steps each replica takes alone in mode local"`
+	OuterLR                   float64        `yaml:"outer_lr" json:"outer_lr" help:"learning rate of the outer optimiser in mode local"`
+	OuterMomentum             float64        `yaml:"outer_momentum" json:"outer_momentum" help:"Nesterov momentum of the outer optimiser in mode local"`
+	InitAdapter               string         `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
 }
 
 // Evaluate says what is measured before and after training.
@@ -97,7 +100,7 @@ func Default() Recipe {
 		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20},
 		Method:  map[string]any{"peft_type": "LORA"},
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
-			Optim: "adamw_torch", AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
+			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
 			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9},
 		Evaluate: Evaluate{MaxSequences: 64, BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 	}

@@ -179,6 +179,8 @@ var wrongInputs = []wrong{
 	{"no recipe file", func(b *bench) []string { return append(set(), "--recipe", b.path("r.yaml")) }, 2, []string{"r.yaml"}},
 	{"value of the wrong type", withText("steps=many"), 2, []string{"many"}},
 	{"unknown optimiser", withText("train.optim=adamx"), 2, []string{"adamx", "adamw_torch"}},
+	{"unknown setting of the optimiser", withText("optim_args=betaz=3"), 1, []string{"betaz", "amsgrad"}},
+	{"schedule without its settings", withText("lr_scheduler_type=warmup_stable_decay"), 1, []string{"num_decay_steps"}},
 	{"unknown field of LoRA", withText("method.lora_alfa=3"), 1, []string{"lora_alfa", "lora_alpha"}},
 	{"LoRA on nothing", withText("method.target_modules=[nothing_proj]"), 1, []string{"nothing_proj", "q_proj"}},
 	{"rank 0", withText("rank=0"), 1, []string{"r"}},
