@@ -68,7 +68,7 @@ func (r *Run) say(format string, a ...any) {
 
 // Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
 func (r *Run) Open() (err error) {
-	if r.modelDir, err = assets.Resolve(r.Recipe.Model.Path); err != nil {
+	if r.modelDir, err = ResolveModel(r.Recipe.Model.Path, r.say); err != nil {
 		return err
 	}
 	if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {

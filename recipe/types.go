@@ -13,7 +13,7 @@ type Recipe struct {
 
 // Model names the base model.
 type Model struct {
-	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, or embedded:NAME"`
+	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, or org/name of the hub"`
 	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it" enum:"float32,bfloat16,auto"`
 	TokenizerEngine string `yaml:"tokenizer_engine" json:"tokenizer_engine" help:"tokenizer implementation" enum:"exact,sugarme"`
 	MemoryLimit     string `yaml:"memory_limit" json:"memory_limit" help:"most memory the training program may take, as 800MiB or 2GiB; empty for no limit"`

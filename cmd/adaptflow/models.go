@@ -11,7 +11,7 @@ import (
 )
 
 func modelFlags(c *cobra.Command, model, adapter *string) {
-	c.Flags().StringVar(model, "model", "embedded:lm-en-5m", "base model: a Hugging Face folder, or embedded:NAME")
+	c.Flags().StringVar(model, "model", "embedded:lm-en-5m", "base model: a Hugging Face folder, embedded:NAME, or org/name of the hub")
 	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
 }
 
