@@ -17,10 +17,12 @@ type Options struct {
 	Pool        *pool.Pool // nil means one thread
 	Cache       bool       // attention keeps a KV cache of Caps.C rows, for generation
 	Checkpoint  CheckpointMode
-	MemoryLimit int64  // bytes for everything in Memory; 0 means none
-	DType       DType  // of what is kept for the backward pass
-	Seed        uint64 // for dropout
-	Poison      bool   // fill the arena with NaN before every forward pass, to find reads of what was not written
+	MemoryLimit int64 // bytes for everything in Memory; 0 means none
+	// Beside, where not nil, is what the limit must hold beside Memory: asked for when the parameters are known, for the optimiser's state.
+	Beside func() int64
+	DType  DType  // of what is kept for the backward pass
+	Seed   uint64 // for dropout
+	Poison bool   // fill the arena with NaN before every forward pass, to find reads of what was not written
 }
 
 // Program is a compiled model with its adapters. It runs one step at a time; it is not safe for concurrent use.
@@ -68,6 +70,11 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 		}
 	}
 	fixed.Scratch, fixed.State = int64(scratch)*4, int64(state)*4
+	if o.MemoryLimit > 0 && o.Beside != nil {
+		if o.MemoryLimit -= o.Beside(); o.MemoryLimit <= 0 {
+			o.MemoryLimit = 1 // no program is so small: the plan says what would fit
+		}
+	}
 	l, m, err := b.plan(o, fixed)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ type BenchTrainConfig struct {
 	Warmup      int
 	Threads     int // 0: all
 	Checkpoint  nn.CheckpointMode
-	MemoryLimit int64 // of the program beside the weights; 0 for none
+	MemoryLimit int64 // bytes of the whole process; 0 for none
 }
 
 // BenchTrainResult is what was measured. PeakRSS is the high-water mark of the whole process from its start.
@@ -64,6 +64,12 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.ConfigPath, err)
 	}
+	limit := c.MemoryLimit
+	if limit > 0 {
+		if limit -= m.Bytes() + runtimeBytes; limit <= 0 {
+			return nil, fmt.Errorf("the weights alone take %d MiB", m.Bytes()>>20)
+		}
+	}
 	params := nn.NewParams(1)
 	defer params.Free()
 	a, err := peft.New(c.Method, map[string]any{"r": c.Rank, "lora_alpha": 2 * c.Rank, "target_modules": "all-linear"}, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType})
@@ -76,7 +82,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	args.PerDeviceTrainBatchSize, args.MaxSteps, args.LearningRate, args.LRSchedulerType, args.Stride = c.Batch, c.Warmup+c.Steps, 1e-4, "constant", 1
 	n := c.Batch * (c.Warmup + c.Steps)
 	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq, Sequences: n,
-		Checkpoint: c.Checkpoint, MemoryLimit: c.MemoryLimit, DType: train.Values(dtype)})
+		Checkpoint: c.Checkpoint, MemoryLimit: limit, DType: train.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}

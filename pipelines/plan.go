@@ -55,17 +55,19 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
 	params := nn.NewParams(1)
 	defer params.Free()
-	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, MemoryLimit: limit, DType: core.Values(dtype)})
+	args := core.DefaultArgs()
+	args.Optim, args.OptimArgs = rec.Train.Optim, rec.Train.OptimArgs
+	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, MemoryLimit: limit,
+		Beside: func() int64 { return core.OptimizerBytes(&args, params) }, DType: core.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
 	mem := p.Memory()
-	args := core.DefaultArgs()
-	args.Optim, args.OptimArgs = rec.Train.Optim, rec.Train.OptimArgs
-	opt := core.NewOptimizer(&args, params)
-	defer opt.Close()
-	out := &Plan{Weights: m.Bytes(), Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: opt.Bytes(), Runtime: runtimeBytes,
+	out := &Plan{Weights: m.Bytes(), Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.OptimizerBytes(&args, params), Runtime: runtimeBytes,
 		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
 	return out, nil

@@ -116,6 +116,20 @@ func NewOptimizer(args *Args, params *nn.Params) *Optimizer {
 	return o
 }
 
+// OptimizerBytes is the memory that the optimiser of args would keep for params.
+func OptimizerBytes(args *Args, params *nn.Params) int64 {
+	r := optimizerByName(args.Optim)
+	o, _ := r.options.with(args.Optim, args.OptimArgs)
+	n := int64(0)
+	for _, q := range params.List() {
+		rows, cols := dims(q)
+		for _, s := range r.list(o, rows, cols) {
+			n += 4 * int64(s.size) * int64(q.Slots)
+		}
+	}
+	return n
+}
+
 func (r *rule) list(o options, rows, cols int) []state {
 	if r.states == nil {
 		return nil

@@ -19,7 +19,7 @@ type Setup struct {
 	SequenceLength int
 	Sequences      int // training sequences, to turn epochs into steps
 	Checkpoint     nn.CheckpointMode
-	MemoryLimit    int64 // bytes for the program, 0 for none
+	MemoryLimit    int64 // bytes for the program and the optimiser, 0 for none
 	DType          nn.DType
 	// Schedule, if not nil, gives the learning rate of a step, counted from 0, in place of lr_scheduler_type.
 	Schedule func(step, total int) float64
@@ -60,7 +60,7 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 	}
 	t := args.PerDeviceTrainBatchSize * s.SequenceLength
 	prog, err := nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, Pool: s.Pool,
-		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, DType: s.DType, Seed: args.Seed})
+		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return OptimizerBytes(&args, s.Params) }, DType: s.DType, Seed: args.Seed})
 	if err != nil {
 		return nil, err
 	}

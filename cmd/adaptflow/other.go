@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/templates/assets"
 )
@@ -46,38 +45,6 @@ func templatesCommand() *cobra.Command {
 	})
 	one("schema", "Print a JSON Schema of a template's parameters", (*templates.Template).Schema)
 	one("dataflow", "Print the metadata of a Dataflow flex template", (*templates.Template).Dataflow)
-	return c
-}
-
-func benchCommand() *cobra.Command {
-	c := &cobra.Command{Use: "bench", Short: "Measure this machine"}
-	b := pipelines.BenchTrainConfig{Warmup: 2}
-	var asJSON bool
-	t := &cobra.Command{Use: "train", Short: "Training speed and memory of a model of random weights", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		if b.ConfigPath == "" {
-			return usage("bench train needs --config config.json")
-		}
-		r, err := pipelines.BenchTrain(b)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(r)
-		}
-		fmt.Printf("%.1f tokens/s, peak memory %d MiB, loss %.4f, %s, %s, %d threads\n", r.TokensPerSecond, r.PeakRSS>>20, r.Loss, r.DType, r.KernelSet, r.Threads)
-		return nil
-	}}
-	t.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape")
-	t.Flags().StringVar(&b.Method, "method", "lora", "adapter method")
-	t.Flags().IntVar(&b.Rank, "rank", 16, "rank of the adapter, on all linears")
-	t.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights and of what the backward pass reads: fp32, bf16 or auto")
-	t.Flags().IntVar(&b.Batch, "batch", 4, "sequences of a step")
-	t.Flags().IntVar(&b.Seq, "seq", 512, "tokens of a sequence")
-	t.Flags().IntVar(&b.Steps, "steps", 5, "measured steps")
-	t.Flags().IntVar(&b.Warmup, "warmup", 2, "steps before")
-	t.Flags().IntVar(&b.Threads, "threads", 0, "threads; 0 for all")
-	t.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.AddCommand(t)
 	return c
 }
 

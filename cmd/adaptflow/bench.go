@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/pipelines"
+)
+
+func benchCommand() *cobra.Command {
+	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
+		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
+	c.AddCommand(benchTrain(), benchTokenize(), benchPrepare(),
+		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
+		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),
+		benchKernels("elementwise", "Norms, activations and rotary embedding of a 135M Llama's layer", pipelines.BenchElementwise))
+	return c
+}
+
+// measured makes a subcommand that measures and prints, as JSON where asked for.
+func measured[R any](use, short string, measure func(ctx context.Context) (R, error), table func(R)) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		r, err := measure(c.Context())
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(r)
+		}
+		table(r)
+		return nil
+	}}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func benchTrain() *cobra.Command {
+	b := pipelines.BenchTrainConfig{Warmup: 2}
+	var limit int64
+	var checkpoint bool
+	c := measured("train", "Training speed and memory of a model of random weights", func(context.Context) (*pipelines.BenchTrainResult, error) {
+		if b.ConfigPath == "" {
+			return nil, usage("bench train needs --config config.json")
+		}
+		b.MemoryLimit = limit << 20
+		if checkpoint {
+			b.Checkpoint = nn.CheckpointAll
+		}
+		return pipelines.BenchTrain(b)
+	}, func(r *pipelines.BenchTrainResult) {
+		fmt.Printf("%.1f tokens/s, peak memory %d MiB, loss %.4f, %s, %s, %d threads\n", r.TokensPerSecond, r.PeakRSS>>20, r.Loss, r.DType, r.KernelSet, r.Threads)
+	})
+	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape")
+	c.Flags().StringVar(&b.Method, "method", "lora", "adapter method")
+	c.Flags().IntVar(&b.Rank, "rank", 16, "rank of the adapter, on all linears")
+	c.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights and of what the backward pass reads: fp32, bf16 or auto")
+	c.Flags().IntVar(&b.Batch, "batch", 4, "sequences of a step")
+	c.Flags().IntVar(&b.Seq, "seq", 512, "tokens of a sequence")
+	c.Flags().IntVar(&b.Steps, "steps", 5, "measured steps")
+	c.Flags().IntVar(&b.Warmup, "warmup", 2, "steps before")
+	c.Flags().IntVar(&b.Threads, "threads", 0, "threads; 0 for all")
+	c.Flags().Int64Var(&limit, "memory-limit", 0, "MiB for the whole process; blocks are computed again to hold it; 0 for none")
+	c.Flags().BoolVar(&checkpoint, "gradient-checkpointing", false, "compute every block again in the backward pass")
+	return c
+}
+
+func benchTokenize() *cobra.Command {
+	b := pipelines.BenchTokenizeConfig{}
+	c := measured("tokenize", "Encoding text on one thread", func(context.Context) (*pipelines.BenchTokenizeResult, error) {
+		return pipelines.BenchTokenize(b)
+	}, func(r *pipelines.BenchTokenizeResult) {
+		fmt.Printf("%.1f MB/s, %.2f M tokens/s; %d documents, %.1f MB, %d tokens; %s engine, offsets %v\n", r.MBPerSecond, r.TokensPerSecond/1e6, r.Documents,
+			float64(r.Bytes)/1e6, r.Tokens, r.Engine, r.Offsets)
+	})
+	c.Flags().StringVar(&b.Tokenizer, "tokenizer", "embedded:lm-en-5m", "folder with tokenizer.json, or embedded:NAME")
+	c.Flags().StringVar(&b.Engine, "engine", "exact", "exact or sugarme")
+	c.Flags().StringSliceVar(&b.Input, "input", []string{"embedded:linux_man_en/train.jsonl"}, "text, JSONL or Parquet files, or globs")
+	c.Flags().StringVar(&b.TextMode, "text-mode", "line", "what is a document of a text file: line, paragraph, file")
+	c.Flags().BoolVar(&b.Offsets, "offsets", false, "offsets too")
+	c.Flags().IntVar(&b.Repeat, "repeat", 3, "passes over the text")
+	return c
+}
+
+func benchPrepare() *cobra.Command {
+	b := pipelines.BenchPrepareConfig{}
+	c := measured("prepare", "Raw files to packed Parquet shards", func(ctx context.Context) (*pipelines.BenchPrepareResult, error) {
+		return pipelines.BenchPrepare(ctx, b)
+	}, func(r *pipelines.BenchPrepareResult) {
+		fmt.Printf("%.0f documents/s, %.2f MB/s, %.2f M tokens/s, peak memory %d MiB; %d documents, %d rejected, %d tokens, %.1f %% filled\n", r.DocumentsPerSecond,
+			r.MBPerSecond, r.TokensPerSecond/1e6, r.PeakRSS>>20, r.Documents, r.Rejected, r.Tokens, 100*r.FillRate)
+	})
+	c.Flags().StringVar(&b.Tokenizer, "tokenizer", "embedded:lm-en-5m", "folder with tokenizer.json, or embedded:NAME")
+	c.Flags().StringSliceVar(&b.Input, "input", []string{"embedded:linux_man_en/train.jsonl"}, "text, JSONL or Parquet files, or globs")
+	c.Flags().StringVar(&b.TextMode, "text-mode", "line", "what is a document of a text file: line, paragraph, file")
+	c.Flags().IntVar(&b.SequenceLength, "sequence-length", 512, "tokens of a packed sequence")
+	c.Flags().StringVar(&b.Packing, "packing", "best_fit", "best_fit or wrapped")
+	c.Flags().StringVar(&b.Runner, "runner", "prism", "Beam runner")
+	return c
+}
+
+func benchKernels(use, short string, measure func(pipelines.BenchKernelsConfig) (*pipelines.BenchKernelsResult, error)) *cobra.Command {
+	b := pipelines.BenchKernelsConfig{}
+	c := measured(use, short, func(context.Context) (*pipelines.BenchKernelsResult, error) { return measure(b) }, func(r *pipelines.BenchKernelsResult) {
+		fmt.Printf("%s, %d threads\n", r.KernelSet, r.Threads)
+		for _, k := range []string{"float32", "bfloat16"} {
+			if p := r.Peak[k]; p > 0 {
+				fmt.Printf("%-28s %-9s %10.1f GFLOP/s\n", "peak of the tile", k, p)
+			}
+		}
+		for _, k := range r.Cases {
+			line := fmt.Sprintf("%-28s %-9s %10.3f ms", k.Name, k.DType, k.Milliseconds)
+			if k.GFLOPS > 0 {
+				line += fmt.Sprintf(" %8.1f GFLOP/s", k.GFLOPS)
+			}
+			if k.ShareOfPeak > 0 {
+				line += fmt.Sprintf(" %5.1f %% of peak", 100*k.ShareOfPeak)
+			}
+			fmt.Println(line)
+		}
+	})
+	c.Flags().IntVar(&b.Tokens, "tokens", 2048, "tokens of a batch")
+	c.Flags().IntVar(&b.Seq, "seq", 512, "tokens of a document")
+	c.Flags().IntVar(&b.Threads, "threads", 0, "threads; 0 for all")
+	c.Flags().DurationVar(&b.Time, "time", 300*time.Millisecond, "time a case, at least")
+	return c
+}

@@ -1,0 +1,219 @@
+package pipelines
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/kernels"
+)
+
+// BenchKernelsConfig says how kernels are measured.
+type BenchKernelsConfig struct {
+	Tokens  int           // rows of a product, tokens of a batch
+	Seq     int           // tokens of a document, for attention
+	Threads int           // 0: all
+	Time    time.Duration // at least so long a case
+}
+
+// BenchCase is one measured kernel: the median of its calls.
+type BenchCase struct {
+	Name         string  `json:"name"`
+	DType        string  `json:"dtype"`
+	Shape        []int   `json:"shape"` // of a product: rows, output and input features
+	Milliseconds float64 `json:"milliseconds"`
+	GFLOPS       float64 `json:"gflops,omitempty"`        // 10⁹ operations a second
+	ShareOfPeak  float64 `json:"share_of_peak,omitempty"` // of the peak of its dtype
+}
+
+// BenchKernelsResult is what was measured.
+type BenchKernelsResult struct {
+	KernelSet string             `json:"kernel_set"`
+	Threads   int                `json:"threads"`
+	Peak      map[string]float64 `json:"peak_gflops,omitempty"` // of the product's tile on operands that stay in the first cache
+	Cases     []BenchCase        `json:"cases"`
+}
+
+func (c *BenchKernelsConfig) complete() error {
+	if c.Tokens == 0 {
+		c.Tokens = 2048
+	}
+	if c.Seq == 0 {
+		c.Seq = 512
+	}
+	if c.Tokens < 1 || c.Seq < 1 || c.Tokens%c.Seq != 0 {
+		return fmt.Errorf("%d tokens are no whole number of documents of %d", c.Tokens, c.Seq)
+	}
+	if c.Time == 0 {
+		c.Time = 300 * time.Millisecond
+	}
+	return nil
+}
+
+// median is the median duration of calls of f in milliseconds, over at least the given time and five calls, after one to warm up.
+func median(least time.Duration, f func()) float64 {
+	f()
+	var ms []float64
+	for start := time.Now(); time.Since(start) < least || len(ms) < 5; {
+		at := time.Now()
+		f()
+		ms = append(ms, float64(time.Since(at).Nanoseconds())/1e6)
+	}
+	slices.Sort(ms)
+	return ms[len(ms)/2]
+}
+
+func random(name string, n int) []float32 {
+	x := make([]float32, n)
+	philox.NewKey(1, "bench", name).FillNormal(x, 0, 1)
+	return x
+}
+
+// linears are the products of a 135M Llama: output and input features.
+var linears = []struct {
+	name    string
+	out, in int
+}{{"q_proj", 576, 576}, {"k_proj", 192, 576}, {"up_proj", 1536, 576}, {"down_proj", 576, 1536}, {"lm_head", 49152, 576}}
+
+// BenchGemm measures the matrix products of the linear layers and the head of a 135M Llama, forward and dX, with float32 and bfloat16 weights.
+func BenchGemm(c BenchKernelsConfig) (*BenchKernelsResult, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	p := pool.New(c.Threads)
+	defer p.Close()
+	r := &BenchKernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads(), Peak: map[string]float64{}}
+	packed := func(dtype string, out, in int, w []float32) kernels.Panels {
+		if dtype == "bfloat16" {
+			return kernels.PackHalf(make([]uint16, kernels.HalfLen(in, out)), in, out, w, 1, in)
+		}
+		return kernels.PackPanels(make([]float32, kernels.PanelsLen(in, out)), in, out, w, 1, in)
+	}
+	for _, dtype := range []string{"float32", "bfloat16"} {
+		r.Peak[dtype] = peakGFLOPS(p, packed, dtype)
+		for _, l := range linears {
+			m := c.Tokens
+			if l.name == "lm_head" {
+				m = min(m, 512) // the head works through chunks of rows
+			}
+			b := packed(dtype, l.out, l.in, random("w", l.out*l.in))
+			x, y := random("x", m*l.in), random("y", m*l.out)
+			flop := 2 * float64(m) * float64(l.out) * float64(l.in)
+			for _, d := range []struct {
+				name string
+				f    func()
+			}{{"forward", func() { kernels.MatMul(p, m, x, l.in, b, 0, y, l.out) }}, {"dX", func() { kernels.MatMulT(p, m, y, l.out, b, 0, x, l.in) }}} {
+				// The products of one call must not feed the next, or values grow without bound.
+				copy(x, random("x", len(x)))
+				copy(y, random("y", len(y)))
+				ms := median(c.Time, d.f)
+				g := flop / ms / 1e6
+				r.Cases = append(r.Cases, BenchCase{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in}, Milliseconds: ms, GFLOPS: g,
+					ShareOfPeak: g / r.Peak[dtype]})
+			}
+		}
+	}
+	return r, nil
+}
+
+// peakGFLOPS is the best rate of the tile kernel on operands of a few KiB a thread.
+func peakGFLOPS(p *pool.Pool, packed func(string, int, int, []float32) kernels.Panels, dtype string) float64 {
+	const m, n, k, times = 64, 48, 128, 200
+	threads := p.Threads()
+	b := packed(dtype, n, k, random("w", n*k))
+	xs, ys := make([][]float32, threads), make([][]float32, threads)
+	for i := range threads {
+		xs[i], ys[i] = random("x", m*k), make([]float32, m*n)
+	}
+	best := 0.0
+	for range 20 {
+		at := time.Now()
+		p.Run(threads, func(i int) {
+			for range times {
+				kernels.MatMul(nil, m, xs[i], k, b, 0, ys[i], n)
+			}
+		})
+		best = max(best, 2*m*n*k*times*float64(threads)/float64(time.Since(at).Nanoseconds()))
+	}
+	return best
+}
+
+// BenchAttention measures causal attention of a 135M Llama's layer, forward and backward: documents of Seq tokens, 9 heads of 64, 3 of keys
+// and values. Operations count the causal half.
+func BenchAttention(c BenchKernelsConfig) (*BenchKernelsResult, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	p := pool.New(c.Threads)
+	defer p.Close()
+	r := &BenchKernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
+	const H, KV, hd = 9, 3, 64
+	a := kernels.Attn{Heads: H, KVHeads: KV, HeadDim: hd, Scale: 0.125}
+	t := c.Tokens
+	q, k, v, dout := random("q", t*H*hd), random("k", t*KV*hd), random("v", t*KV*hd), random("d", t*H*hd)
+	out, lse := make([]float32, len(q)), make([]float32, t*H)
+	dq, dk, dv := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(v))
+	var docs []kernels.Doc
+	for at := 0; at < t; at += c.Seq {
+		docs = append(docs, kernels.Doc{Start: int32(at), End: int32(at + c.Seq), Slot: -1})
+	}
+	product := 2 * float64(len(docs)*H) * float64(c.Seq) * float64(c.Seq+1) / 2 * hd
+	scratch := make([]float32, a.BackwardScratch(t, p.Threads()))
+	forward := func() { a.Forward(p, out, lse, q, k, v, docs, nil, nil, 0, nil, nil) }
+	backward := func() { a.Backward(p, dq, dk, dv, nil, nil, dout, q, k, v, out, lse, docs, nil, nil, 0, scratch) }
+	for _, d := range []struct {
+		name     string
+		products float64
+		f        func()
+	}{{"forward", 2, forward}, {"backward", 5, backward}, {"forward+backward", 7, func() { forward(); backward() }}} {
+		ms := median(c.Time, d.f)
+		r.Cases = append(r.Cases, BenchCase{Name: "attention " + d.name, DType: "float32", Shape: []int{len(docs), c.Seq, H, KV, hd}, Milliseconds: ms,
+			GFLOPS: d.products * product / ms / 1e6})
+	}
+	return r, nil
+}
+
+// BenchElementwise measures the row-wise kernels of a 135M Llama's layer.
+func BenchElementwise(c BenchKernelsConfig) (*BenchKernelsResult, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	p := pool.New(c.Threads)
+	defer p.Close()
+	r := &BenchKernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
+	const d, ff, heads = 576, 1536, 9
+	t := c.Tokens
+	x, dy, w := random("x", t*d), random("dy", t*d), random("w", d)
+	y, dx, rstd, mean := make([]float32, t*d), make([]float32, t*d), make([]float32, t), make([]float32, t)
+	g, u, dh := random("g", t*ff), random("u", t*ff), random("dh", t*ff)
+	h, dg, du := make([]float32, t*ff), make([]float32, t*ff), make([]float32, t*ff)
+	pos := make([]int32, t)
+	for i := range pos {
+		pos[i] = int32(i % c.Seq)
+	}
+	inv := make([]float64, d/heads/2)
+	for i := range inv {
+		inv[i] = 1 / float64(i+1)
+	}
+	table := kernels.NewRopeTable(inv, c.Seq, 1)
+	kernels.RMSNorm(p, y, rstd, x, w, t, d, 1e-5, false)
+	kernels.LayerNorm(p, y, mean, make([]float32, t), x, w, w, t, d, 1e-5)
+	for _, k := range []struct {
+		name string
+		cols int
+		f    func()
+	}{
+		{"rmsnorm forward", d, func() { kernels.RMSNorm(p, y, rstd, x, w, t, d, 1e-5, false) }},
+		{"rmsnorm backward", d, func() { kernels.RMSNormBackward(p, dx, nil, dy, x, w, rstd, t, d, false) }},
+		{"layernorm forward", d, func() { kernels.LayerNorm(p, y, mean, nil, x, w, w, t, d, 1e-5) }},
+		{"swiglu forward", ff, func() { kernels.SwiGLU(p, h, g, u) }},
+		{"swiglu backward", ff, func() { kernels.SwiGLUBackward(p, dg, du, dh, g, u) }},
+		{"gelu forward", ff, func() { kernels.Activate(p, kernels.GELU, h, g) }},
+		{"rope forward", d, func() { kernels.Rope(p, y, x, t, heads, d/heads, d/heads, pos, table, false, false) }},
+	} {
+		r.Cases = append(r.Cases, BenchCase{Name: k.name, DType: "float32", Shape: []int{t, k.cols}, Milliseconds: median(c.Time, k.f)})
+	}
+	return r, nil
+}

@@ -1,0 +1,80 @@
+package pipelines
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// BenchPrepareConfig says what `adaptflow bench prepare` measures: raw files to packed Parquet shards.
+type BenchPrepareConfig struct {
+	Tokenizer      string // folder of the model, or embedded:NAME
+	Input          []string
+	TextMode       string
+	SequenceLength int
+	Packing        string
+	Runner         string
+}
+
+// BenchPrepareResult is what was measured, from the first byte read to the manifest.
+type BenchPrepareResult struct {
+	Documents          int64   `json:"documents"`
+	Rejected           int64   `json:"rejected"`
+	Bytes              int64   `json:"bytes"` // of the input files as they are
+	Tokens             int64   `json:"tokens"`
+	Seconds            float64 `json:"seconds"`
+	DocumentsPerSecond float64 `json:"documents_per_second"`
+	MBPerSecond        float64 `json:"mb_per_second"`
+	TokensPerSecond    float64 `json:"tokens_per_second"`
+	FillRate           float64 `json:"fill_rate"`
+	PeakRSS            int64   `json:"peak_rss_bytes"`
+}
+
+// BenchPrepare prepares the input into a temporary folder and removes it.
+func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResult, error) {
+	dir, err := assets.Resolve(c.Tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	files, err := resolveAll(c.Input)
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp("", "adaptflow-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	r := &BenchPrepareResult{}
+	start := time.Now()
+	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TextMode: c.TextMode, TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing,
+		IsolateDocuments: true, AppendEOS: true, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
+		StagedDir: filepath.Join(tmp, "staged"), Version: Version}, func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, c.Runner, p, job) })
+	if err != nil {
+		return nil, err
+	}
+	r.Seconds = time.Since(start).Seconds()
+	sources, err := datasets.FindSources(files)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range sources {
+		st, err := os.Stat(f.Path)
+		if err != nil {
+			return nil, err
+		}
+		r.Bytes += st.Size()
+	}
+	r.Documents, r.Rejected, r.Tokens, r.FillRate = res.Read, res.Bad(), res.Tokens, res.FillRate
+	r.DocumentsPerSecond, r.MBPerSecond, r.TokensPerSecond = float64(r.Documents)/r.Seconds, float64(r.Bytes)/1e6/r.Seconds, float64(r.Tokens)/r.Seconds
+	r.PeakRSS, err = mem.Peak()
+	return r, err
+}

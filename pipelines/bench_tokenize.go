@@ -1,0 +1,125 @@
+package pipelines
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
+)
+
+// BenchTokenizeConfig says what `adaptflow bench tokenize` measures: encoding the documents of files on one thread.
+type BenchTokenizeConfig struct {
+	Tokenizer string   // folder, or embedded:NAME
+	Engine    string   // "" for the exact one
+	Input     []string // text, JSONL or Parquet, plain or compressed
+	TextMode  string   // what is a document of a text file
+	Offsets   bool     // offsets too
+	Repeat    int      // passes over the text; the best counts
+}
+
+// BenchTokenizeResult is what was measured.
+type BenchTokenizeResult struct {
+	Documents       int       `json:"documents"`
+	Bytes           int64     `json:"bytes"`
+	Tokens          int64     `json:"tokens"`
+	MBPerSecond     float64   `json:"mb_per_second"` // 10⁶ bytes a second, of the median pass
+	TokensPerSecond float64   `json:"tokens_per_second"`
+	Seconds         []float64 `json:"seconds"` // of each pass; the first begins with an empty cache
+	Engine          string    `json:"engine"`
+	Offsets         bool      `json:"offsets"`
+}
+
+// BenchTokenize reads the documents into memory and encodes them.
+func BenchTokenize(c BenchTokenizeConfig) (*BenchTokenizeResult, error) {
+	dir, err := assets.Resolve(c.Tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		dir = filepath.Dir(dir)
+	}
+	t, err := tokenize.LoadEngine(dir, engine(c.Engine))
+	if err != nil {
+		return nil, err
+	}
+	files, err := resolveAll(c.Input)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := documents(files, c.TextMode)
+	if err != nil {
+		return nil, err
+	}
+	r := &BenchTokenizeResult{Documents: len(texts), Engine: c.Engine, Offsets: c.Offsets}
+	if r.Engine == "" {
+		r.Engine = "exact"
+	}
+	for _, s := range texts {
+		r.Bytes += int64(len(s))
+	}
+	var ids []int32
+	for range max(c.Repeat, 1) {
+		r.Tokens = 0
+		start := time.Now()
+		for _, s := range texts {
+			if c.Offsets {
+				e, err := t.Encode(s, true)
+				if err != nil {
+					return nil, err
+				}
+				r.Tokens += int64(len(e.IDs))
+				continue
+			}
+			if ids, err = t.AppendIDs(ids[:0], s, true); err != nil {
+				return nil, err
+			}
+			r.Tokens += int64(len(ids))
+		}
+		r.Seconds = append(r.Seconds, time.Since(start).Seconds())
+	}
+	mid := slices.Sorted(slices.Values(r.Seconds))[len(r.Seconds)/2]
+	r.MBPerSecond, r.TokensPerSecond = float64(r.Bytes)/1e6/mid, float64(r.Tokens)/mid
+	return r, nil
+}
+
+// documents reads the texts of files; a record that cannot be read is an error here.
+func documents(files []string, mode string) ([]string, error) {
+	sources, err := datasets.FindSources(files)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range sources {
+		r, err := datasets.Open(s.Path, s.Source, datasets.Options{TextMode: mode})
+		if err != nil {
+			return nil, err
+		}
+		for {
+			rec, bad, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil && bad != nil {
+				err = fmt.Errorf("%s: record %d: %s", s.Path, bad.Index, bad.Reason)
+			}
+			if err != nil {
+				return nil, errors.Join(err, r.Close())
+			}
+			out = append(out, rec.Text)
+		}
+		if err := r.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%v: there is no text in it", files)
+	}
+	return out, nil
+}
