@@ -51,6 +51,14 @@ func TestGoldenModels(t *testing.T) {
 	}
 }
 
+// TestVariants does the same with models whose settings the golden ones leave at their defaults.
+func TestVariants(t *testing.T) {
+	root := filepath.Join("testdata", "variants")
+	for _, name := range golden.Dirs(t, root) {
+		t.Run(name, func(t *testing.T) { goldenModel(t, filepath.Join(root, name)) })
+	}
+}
+
 func goldenModel(t *testing.T, dir string) {
 	m, err := model.Load(dir)
 	if err != nil {

@@ -35,15 +35,18 @@ type optLayer struct {
 
 func openOPT(c *Config, l *loader) (nn.Wiring, error) {
 	g := &opt{c: c, before: true}
-	act, bias, affine, noFinal := "relu", true, true, false
+	act, bias, noFinal := "relu", true, false
 	c.MaxPositions = 2048
 	if err := c.fields(
 		field{"hidden_size", &c.Hidden, true}, field{"num_hidden_layers", &c.Layers, true}, field{"num_attention_heads", &c.Heads, true},
 		field{"ffn_dim", &c.Intermediate, true}, field{"max_position_embeddings", &c.MaxPositions, false},
 		field{"activation_function", &act, false}, field{"do_layer_norm_before", &g.before, false},
 		field{"word_embed_proj_dim", &g.dim, false}, field{"enable_bias", &bias, false},
-		field{"layer_norm_elementwise_affine", &affine, false}, field{"_remove_final_layer_norm", &noFinal, false},
+		field{"_remove_final_layer_norm", &noFinal, false},
 	); err != nil {
+		return nil, err
+	}
+	if err := c.only("layer_norm_elementwise_affine", true); err != nil {
 		return nil, err
 	}
 	c.KVHeads = c.Heads
@@ -64,14 +67,7 @@ func openOPT(c *Config, l *loader) (nn.Wiring, error) {
 		return nil, err
 	}
 	norm := func(name string) (w, b []float32) {
-		if affine {
-			return l.vector(name+".weight", c.Hidden), l.vector(name+".bias", c.Hidden)
-		}
-		w, b = make([]float32, c.Hidden), make([]float32, c.Hidden)
-		for i := range w {
-			w[i] = 1
-		}
-		return w, b
+		return l.vector(name+".weight", c.Hidden), l.vector(name+".bias", c.Hidden)
 	}
 	g.embed = l.matrix("model.decoder.embed_tokens", c.Vocab, g.dim, false)
 	g.positions = l.tensor("model.decoder.embed_positions.weight", c.MaxPositions+optOffset, c.Hidden)

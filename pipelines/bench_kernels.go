@@ -32,7 +32,7 @@ type BenchCase struct {
 type BenchKernelsResult struct {
 	KernelSet string             `json:"kernel_set"`
 	Threads   int                `json:"threads"`
-	Peak      map[string]float64 `json:"peak_gflops,omitempty"` // of the product's tile on operands that stay in the first cache
+	Peak      map[string]float64 `json:"peak_gflops,omitempty"` // the best rate of one small product a thread whose operands stay in the second cache
 	Cases     []BenchCase        `json:"cases"`
 }
 
@@ -118,24 +118,26 @@ func BenchGemm(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 	return r, nil
 }
 
-// peakGFLOPS is the best rate of the tile kernel on operands of a few KiB a thread.
+// peakGFLOPS is the best rate of products small enough that their operands stay in each thread's second cache.
 func peakGFLOPS(p *pool.Pool, packed func(string, int, int, []float32) kernels.Panels, dtype string) float64 {
-	const m, n, k, times = 64, 48, 128, 200
+	const m, n, times = 128, 192, 20
 	threads := p.Threads()
-	b := packed(dtype, n, k, random("w", n*k))
-	xs, ys := make([][]float32, threads), make([][]float32, threads)
-	for i := range threads {
-		xs[i], ys[i] = random("x", m*k), make([]float32, m*n)
-	}
 	best := 0.0
-	for range 20 {
-		at := time.Now()
-		p.Run(threads, func(i int) {
-			for range times {
-				kernels.MatMul(nil, m, xs[i], k, b, 0, ys[i], n)
-			}
-		})
-		best = max(best, 2*m*n*k*times*float64(threads)/float64(time.Since(at).Nanoseconds()))
+	for _, k := range []int{128, 320, 640} {
+		b := packed(dtype, n, k, random("w", n*k))
+		xs, ys := make([][]float32, threads), make([][]float32, threads)
+		for i := range threads {
+			xs[i], ys[i] = random("x", m*k), make([]float32, m*n)
+		}
+		for range 40 {
+			at := time.Now()
+			p.Run(threads, func(i int) {
+				for range times {
+					kernels.MatMul(nil, m, xs[i], k, b, 0, ys[i], n)
+				}
+			})
+			best = max(best, 2*m*n*float64(k)*times*float64(threads)/float64(time.Since(at).Nanoseconds()))
+		}
 	}
 	return best
 }

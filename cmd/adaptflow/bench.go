@@ -109,7 +109,7 @@ func benchKernels(use, short string, measure func(pipelines.BenchKernelsConfig) 
 		fmt.Printf("%s, %d threads\n", r.KernelSet, r.Threads)
 		for _, k := range []string{"float32", "bfloat16"} {
 			if p := r.Peak[k]; p > 0 {
-				fmt.Printf("%-28s %-9s %10.1f GFLOP/s\n", "peak of the tile", k, p)
+				fmt.Printf("%-28s %-9s %10.1f GFLOP/s\n", "peak", k, p)
 			}
 		}
 		for _, k := range r.Cases {

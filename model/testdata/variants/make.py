@@ -1,0 +1,87 @@
+"""Makes the models of this folder with Hugging Face transformers: python make.py FOLDER.
+
+Each has a setting that the golden models leave at its default, random weights, and what transformers computes in float32 with
+eager attention: logits and loss of a right padded batch, logits of its left padded second row, greedy tokens.
+"""
+import json
+import os
+import sys
+
+import torch
+import transformers as tf
+from safetensors.torch import save_file
+
+torch.set_num_threads(1)
+V, B, T, PAD = 48, 2, 14, 4
+BASE = dict(vocab_size=V, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+            max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=False)
+MHA = {k: v for k, v in BASE.items() if k != "num_key_value_heads"}
+OPT = dict(vocab_size=V, hidden_size=32, ffn_dim=40, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, dropout=0.0,
+           bos_token_id=1, eos_token_id=2, pad_token_id=0)
+CASES = {
+    "gemma": (tf.GemmaConfig, {**BASE, "tie_word_embeddings": True, "head_dim": 12}),
+    "gemma3_pattern": (tf.Gemma3TextConfig, {**BASE, "tie_word_embeddings": True, "head_dim": 8, "num_hidden_layers": 7, "sliding_window": 3,
+                                             "query_pre_attn_scalar": 11, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
+    "gptneox_seq": (tf.GPTNeoXConfig, {**MHA, "use_parallel_residual": False, "rotary_pct": 0.5, "attention_bias": False}),
+    "gptneox_tied": (tf.GPTNeoXConfig, {**MHA, "tie_word_embeddings": True}),
+    "llama_linear": (tf.LlamaConfig, {**BASE, "head_dim": 12, "rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
+    "mistral": (tf.MistralConfig, {**BASE, "sliding_window": 5}),
+    "opt_post": (tf.OPTConfig, {**OPT, "do_layer_norm_before": False, "word_embed_proj_dim": 12}),
+    "opt_plain": (tf.OPTConfig, {**OPT, "word_embed_proj_dim": 32, "enable_bias": False, "activation_function": "gelu"}),
+    "phi_gqa": (tf.PhiConfig, {**BASE, "partial_rotary_factor": 0.5, "resid_pdrop": 0.0}),
+    "phi3_partial": (tf.Phi3Config, {**BASE, "partial_rotary_factor": 0.75, "sliding_window": 5}),
+    "qwen2_sliding": (tf.Qwen2Config, {**BASE, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
+    "qwen3_sliding": (tf.Qwen3Config, {**BASE, "head_dim": 12, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1,
+                                       "attention_bias": True}),
+}
+
+
+def save(path, tensors):
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"format": "pt"})
+
+
+@torch.no_grad()
+def make(root, seed, name, config, kw):
+    d = os.path.join(root, name)
+    os.makedirs(d, exist_ok=True)
+    torch.manual_seed(seed)
+    cfg = config(**kw)
+    cfg._attn_implementation = "eager"
+    m = tf.AutoModelForCausalLM.from_config(cfg).eval()
+    for n, p in m.named_parameters():
+        one = p.ndim == 1 and n.endswith("weight") and not cfg.model_type.startswith("gemma")
+        p.copy_((1.0 if one else 0.0) + 0.25 * torch.randn(p.shape))
+    m.save_pretrained(d)
+    m = tf.AutoModelForCausalLM.from_pretrained(d, dtype=torch.float32, attn_implementation="eager").eval()
+
+    ids, mask = torch.randint(3, V, (B, T)), torch.ones(B, T, dtype=torch.long)
+    ids[1, T - PAD:], mask[1, T - PAD:] = 0, 0
+    labels = ids.masked_fill(mask == 0, -100)
+    left, lmask = ids.clone(), mask.clone()
+    left[1], lmask[1] = ids[1].roll(PAD), mask[1].roll(PAD)
+    llabels = left.masked_fill(lmask == 0, -100)
+    kw = {} if cfg.model_type == "opt" else {"position_ids": (lmask.cumsum(-1) - 1).clamp(min=0)}
+    o = m(input_ids=ids, attention_mask=mask, labels=labels)
+    p = m(input_ids=left, attention_mask=lmask, labels=llabels, **kw)
+    m.generation_config.eos_token_id = None
+    prompt, best = None, None
+    for k in range(3, 9):  # the prompt whose answer rounding is least likely to change
+        g = m.generate(input_ids=ids[:1, :k], attention_mask=mask[:1, :k], max_new_tokens=12, do_sample=False, return_dict_in_generate=True,
+                       output_logits=True)
+        top = torch.stack(g.logits, 1).topk(2, -1).values
+        gap = float((top[..., 0] - top[..., 1]).min())
+        if best is None or gap > best[0]:
+            prompt, best = ids[0, :k], (gap, g.sequences[0, k:])
+    save(os.path.join(d, "inputs.safetensors"), dict(input_ids=ids, attention_mask=mask, labels=labels, leftpad_input_ids=left,
+                                                     leftpad_attention_mask=lmask, leftpad_labels=llabels))
+    save(os.path.join(d, "expected.safetensors"), dict(logits=o.logits, leftpad_logits=p.logits[1:2]))
+    with open(os.path.join(d, "meta.json"), "w") as f:
+        json.dump(dict(loss=float(o.loss), leftpad_loss=float(p.loss), greedy_prompt=prompt.tolist(), greedy_tokens=best[1].tolist(),
+                       greedy_min_top2_gap=best[0], transformers=tf.__version__, torch=torch.__version__), f, indent=1)
+    if os.path.exists(os.path.join(d, "generation_config.json")):
+        os.remove(os.path.join(d, "generation_config.json"))
+    print(name, float(o.loss), best[0])
+
+
+for i, (name, (config, kw)) in enumerate(CASES.items()):
+    make(sys.argv[1], 100 + i, name, config, kw)
