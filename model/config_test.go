@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/internal/golden"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -115,13 +114,13 @@ func TestHashIsSharedAndCloseFrees(t *testing.T) {
 // TestFusedModulesKeepTheirNames: what all-linear and target_modules see are transformers' modules, the fused ones whole.
 func TestFusedModulesKeepTheirNames(t *testing.T) {
 	for name, want := range map[string][]string{
-		"gpt2":    {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"},
-		"gptneox": {"attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"},
-		"phi3":    {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"},
-		"opt":     {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2"},
-		"phi":     {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.dense", "mlp.fc1", "mlp.fc2"},
+		"models/gpt2":           {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"},
+		"models/gptneox":        {"attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"},
+		"variants/phi3_partial": {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"},
+		"variants/opt_plain":    {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2"},
+		"variants/phi_gqa":      {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.dense", "mlp.fc1", "mlp.fc2"},
 	} {
-		m, err := model.Load(filepath.Join(golden.Root(t, "testdata"), "models", name))
+		m, err := model.Load(filepath.Join("testdata", filepath.FromSlash(name)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +129,7 @@ func TestFusedModulesKeepTheirNames(t *testing.T) {
 			if s.Kind == nn.KindLinear && s.Layer == 0 {
 				_, module, _ := strings.Cut(s.Name, ".0.")
 				got[module] = true
-				if l := s.Op.(*nn.Linear); l.Transposed != (name == "gpt2") {
+				if l := s.Op.(*nn.Linear); l.Transposed != (name == "models/gpt2") {
 					t.Errorf("%s: %s is transposed: %v", name, s.Name, l.Transposed)
 				}
 			}

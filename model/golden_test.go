@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -102,6 +103,17 @@ func goldenModel(t *testing.T, dir string) {
 		left.Labels = b.Labels
 	}
 	logits("leftpad_logits", left, 1)
+
+	// The training batches, whose losses are those of the untouched model.
+	if in.Has("train_input_ids") {
+		shape, losses := in.Shape("train_input_ids"), want.F32("train_losses")
+		ids, mask, labels := in.I64("train_input_ids"), in.I64("train_attention_mask"), in.I64("train_labels")
+		n := shape[1] * shape[2]
+		for i, l := range losses {
+			b := golden.Batch{IDs: ids[i*n : (i+1)*n], Mask: mask[i*n : (i+1)*n], Labels: labels[i*n : (i+1)*n], B: shape[1], T: shape[2]}
+			loss(fmt.Sprintf("training batch %d", i), b, float64(l))
+		}
+	}
 
 	// Greedy decoding with the KV cache.
 	n := len(info.GreedyPrompt)
