@@ -26,7 +26,7 @@ func openGemma(c *Config, l *loader) (nn.Wiring, error) {
 const gemmaAct = "gelu_pytorch_tanh"
 
 // readGemma reads what the three generations of Gemma share. Early files say "gelu" in hidden_act where the weights were trained with
-// the tanh approximation, which hidden_activation names; transformers takes it when hidden_activation is null.
+// the tanh approximation; as GemmaConfig's documentation has it, hidden_activation decides, and null means that approximation.
 func readGemma(c *Config, def decoderDefaults) (*decoder, error) {
 	var act string
 	if err := c.fields(field{"hidden_act", &act, false}); err != nil {

@@ -13,10 +13,15 @@ import (
 type rope struct {
 	table *kernels.RopeTable
 	dim   int
+	long  *kernels.RopeTable // of documents of more than limit positions; nil where all use table
+	limit int
 }
 
 // apply rotates x, heads of headDim each.
 func (r rope) apply(b *nn.Builder, heads, headDim int, x nn.Ref) nn.Ref {
+	if r.long != nil {
+		return b.Apply(&nn.LongRope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Short: r.table, Long: r.long, Limit: r.limit}, x)
+	}
 	return b.Apply(&nn.Rope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Table: r.table}, x)
 }
 
@@ -30,6 +35,10 @@ type ropeScaling struct {
 	Original float64 `json:"original_max_position_embeddings"`
 	Theta    float64 `json:"rope_theta"`
 	Partial  float64 `json:"partial_rotary_factor"`
+
+	Attention float64   `json:"attention_factor"`
+	Short     []float64 `json:"short_factor"`
+	LongF     []float64 `json:"long_factor"`
 }
 
 // readScaling reads the scaling that holds for layers of the type layer ("full_attention"), or for all where the file makes no
@@ -73,8 +82,8 @@ func readRope(c *Config, theta, partial float64) (rope, error) {
 	return newRope(c, s, theta, partial)
 }
 
-// newRope computes the inverse frequencies as transformers' ROPE_INIT_FUNCTIONS do, in float32: the types "default", "linear" and
-// "llama3" (Llama 3.1's wavelength-dependent scaling).
+// newRope computes the inverse frequencies as transformers' ROPE_INIT_FUNCTIONS do, in float32: the types "default", "linear",
+// "llama3" (Llama 3.1's wavelength-dependent scaling) and "longrope" (Phi-3's, "su" in its first files).
 func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 	dim := int(float64(c.HeadDim) * partial)
 	if !(partial > 0 && partial <= 1) || dim < 2 || dim%2 != 0 {
@@ -98,14 +107,57 @@ func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 			return rope{}, fmt.Errorf("config.json: rope_scaling: llama3 needs factor, low_freq_factor < high_freq_factor and original_max_position_embeddings")
 		}
 		llama3(inv, s)
+	case "longrope", "su":
+		return longRope(c, s, theta, dim)
 	default:
-		return rope{}, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, linear, llama3)", s.RopeType)
+		return rope{}, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, linear, llama3, longrope)", s.RopeType)
 	}
 	wide := make([]float64, len(inv))
 	for i, f := range inv {
 		wide[i] = float64(f)
 	}
-	return rope{kernels.NewRopeTable(wide, c.MaxPositions, 1), dim}, nil
+	return rope{table: kernels.NewRopeTable(wide, c.MaxPositions, 1), dim: dim}, nil
+}
+
+// longRope makes the two tables of LongRoPE (Ding et al. 2024): each frequency is divided by a factor of its own, and cosines and sines
+// are multiplied by attention_factor, √(1 + ln(factor)/ln(original positions)) where it is not given.
+func longRope(c *Config, s ropeScaling, theta float64, dim int) (rope, error) {
+	original, factor := 0, s.Factor
+	if err := c.fields(field{"original_max_position_embeddings", &original, false}); err != nil {
+		return rope{}, err
+	}
+	if original > 0 {
+		factor = float64(c.MaxPositions) / float64(original)
+	} else {
+		original = c.MaxPositions
+	}
+	scale := s.Attention
+	if scale == 0 {
+		scale = 1
+		if factor > 1 {
+			scale = math.Sqrt(1 + math.Log(factor)/math.Log(float64(original)))
+		}
+	}
+	r := rope{dim: dim, limit: original}
+	for _, f := range []struct {
+		key  string
+		by   []float64
+		into **kernels.RopeTable
+	}{{"short_factor", s.Short, &r.table}, {"long_factor", s.LongF, &r.long}} {
+		if len(f.by) != dim/2 {
+			return rope{}, fmt.Errorf("config.json: rope_scaling: %s has %d values, but %d frequencies turn", f.key, len(f.by), dim/2)
+		}
+		inv := make([]float64, dim/2)
+		for i, by := range f.by {
+			if !(by > 0) {
+				return rope{}, fmt.Errorf("config.json: rope_scaling: %s holds %g", f.key, by)
+			}
+			power := float32(math.Pow(theta, float64(float32(2*i)/float32(dim))))
+			inv[i] = float64(1 / (float32(by) * power))
+		}
+		*f.into = kernels.NewRopeTable(inv, c.MaxPositions, scale)
+	}
+	return r, nil
 }
 
 // llama3 stretches the long wavelengths by the factor, leaves the short ones, and blends those between.

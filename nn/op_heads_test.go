@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/gradcheck"
+	"github.com/adaptflow/adaptflow/kernels"
 )
 
 // heads is a program of the ops that work head by head: a fused projection taken apart, its parts normalised and put together again.
@@ -32,6 +33,9 @@ func (m heads) Wire(b *Builder) {
 	for k, name := range []string{"q_norm", "k_norm"} {
 		part[k] = b.Apply(&HeadNorm{RMSNorm{D: hd, Eps: 1e-5, TrainW: true, AddOne: k == 1}}, part[k], p(name, 1, hd))
 	}
+	inv := []float64{1, 0.3, 0.1}
+	part[0] = b.Apply(&LongRope{Heads: n, HeadDim: hd, RotaryDim: 6, Short: kernels.NewRopeTable(inv, 64, 1.2),
+		Long: kernels.NewRopeTable([]float64{0.5, 0.2, 0.03}, 64, 1.1), Limit: 8}, part[0])
 	y := b.Apply(Add{}, b.Apply(&GatedAct{}, part[0], part[1]), part[2])
 	b.Finish(b.Apply(&Head{W: frozen("head", m.vocab, n*hd), V: m.vocab, D: n * hd}, y))
 }
@@ -91,6 +95,28 @@ func TestHeadOpsByHand(t *testing.T) {
 		if d := y[i] - want[i]; d > 1e-5 || d < -1e-5 {
 			t.Errorf("norm %v, want %v", y, want)
 			break
+		}
+	}
+}
+
+// TestLongRopeChoosesByDocument: of documents of 3, 5 and 2 positions, and one of one token after 4 in the cache, those beyond Limit 4 turn
+// by the long table.
+func TestLongRopeChoosesByDocument(t *testing.T) {
+	s := &Step{Positions: []int32{0, 1, 2, 0, 1, 2, 3, 4, 0, 1, 4}, Tokens: make([]int32, 11),
+		Docs: []kernels.Doc{{End: 3}, {Start: 3, End: 8}, {Start: 8, End: 10}, {Start: 10, End: 11, Past: 4}}}
+	short, long := kernels.NewRopeTable([]float64{1, 0.5}, 8, 1), kernels.NewRopeTable([]float64{0.25, 0.125}, 8, 1)
+	x, y := normal("x", 11*8, 1), make([]float32, 11*8)
+	op := &LongRope{Heads: 2, HeadDim: 4, RotaryDim: 4, Short: short, Long: long, Limit: 4}
+	op.Forward(&Work{Step: s, In: [][]float32{x}, Out: y})
+	want := make([]float32, 8)
+	for r, pos := range s.Positions {
+		table := short
+		if r >= 3 && r < 8 || r == 10 {
+			table = long
+		}
+		kernels.Rope(nil, want, x[r*8:(r+1)*8], 1, 2, 4, 4, []int32{pos}, table, false, false)
+		if !slices.Equal(y[r*8:(r+1)*8], want) {
+			t.Errorf("row %d, position %d: %v, want %v", r, pos, y[r*8:(r+1)*8], want)
 		}
 	}
 }
