@@ -61,7 +61,7 @@ func (g *Generator) Generate(prompt []int32, s Sampling, eos []int32, each func(
 		if past < len(seen) {
 			continue
 		}
-		s.Process(logits, seen)
+		s.Process(logits, Context{Seen: seen, Prompt: len(prompt), EOS: eos})
 		id := pick(&s, logits, key, uint64(len(out)))
 		seen, out = append(seen, id), append(out, id)
 		if each != nil && !each(id) || slices.Contains(eos, id) || len(out) == s.MaxNewTokens || len(seen) == g.cap.C {

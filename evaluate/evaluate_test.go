@@ -1,0 +1,148 @@
+package evaluate
+
+import (
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// The word and byte measures divide the same sum: lm-evaluation-harness's weighted_perplexity and bits_per_byte.
+func TestScore(t *testing.T) {
+	text := CountText("zwei  Wörter\n") // 2 words, 14 bytes
+	if text != (Text{Words: 2, Bytes: 14}) {
+		t.Fatalf("%+v", text)
+	}
+	s := NewScore(7, 4, text)
+	for _, c := range []struct{ got, want float64 }{{s.NLL, 1.75}, {s.Perplexity, math.Exp(1.75)}, {s.WordPerplexity, math.Exp(3.5)},
+		{s.BytePerplexity, math.Exp(0.5)}, {s.BitsPerByte, 0.5 / math.Ln2}} {
+		if math.Abs(c.got-c.want) > 1e-12 {
+			t.Errorf("%g, want %g", c.got, c.want)
+		}
+	}
+	if CountText("a\xffb").Bytes != 2 {
+		t.Error("a byte that is no UTF-8 counts")
+	}
+}
+
+func TestWindowsRefusesStrides(t *testing.T) {
+	for _, c := range [][2]int{{1, 1}, {8, 0}, {8, 9}} {
+		if _, err := Windows(make([]int32, 20), c[0], c[1]); err == nil {
+			t.Errorf("length %d, stride %d: no error", c[0], c[1])
+		}
+	}
+}
+
+func generator(t *testing.T, name string, context int) (*model.Model, *Generator) {
+	t.Helper()
+	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := NewGenerator(m, nil, nn.NewParams(1), nil, m.Config.Vocab, context)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	return m, g
+}
+
+// Each token that the cache gives is the likeliest of a forward pass over the whole text.
+func TestGenerateEqualsFullForward(t *testing.T) {
+	for _, name := range []string{"llama_gqa", "gpt2", "qwen2"} {
+		m, g := generator(t, name, 40)
+		prompt := []int32{5, 80, 9, 17}
+		out, err := g.Generate(prompt, Sampling{MaxNewTokens: 20}, nil, nil)
+		if err != nil || len(out) != 20 {
+			t.Fatalf("%s: %d tokens, %v", name, len(out), err)
+		}
+		seen := slices.Clone(prompt)
+		for i, id := range out {
+			step := &nn.Step{Tokens: seen, Docs: []kernels.Doc{{End: int32(len(seen)), Slot: -1}}, Rows: []int32{int32(len(seen) - 1)}}
+			for k := range seen {
+				step.Positions = append(step.Positions, int32(k))
+			}
+			p, err := nn.Compile(m, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: len(seen), S: 1, N: 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := slices.Clone(p.Forward(step, false))
+			p.Close()
+			if top := descending(l)[0]; top != int(id) {
+				t.Fatalf("%s: token %d is %d with the cache, %d without", name, i, id, top)
+			}
+			seen = append(seen, id)
+		}
+	}
+}
+
+func TestGenerateStops(t *testing.T) {
+	_, g := generator(t, "llama_gqa", 16)
+	prompt := []int32{5, 80, 9}
+	all, err := g.Generate(prompt, Sampling{MaxNewTokens: 50}, nil, nil)
+	if err != nil || len(all) != 13 {
+		t.Fatalf("to the end of the context: %d tokens, %v", len(all), err)
+	}
+	end := all[4]
+	short, err := g.Generate(prompt, Sampling{MaxNewTokens: 50}, []int32{end}, nil)
+	if want := slices.Index(all, end) + 1; err != nil || len(short) != want {
+		t.Errorf("to the end token: %d tokens, want %d, %v", len(short), want, err)
+	}
+	n := 0
+	few, err := g.Generate(prompt, Sampling{MaxNewTokens: 50}, nil, func(int32) bool { n++; return n < 3 })
+	if err != nil || len(few) != 3 {
+		t.Errorf("stopped by the caller: %d tokens, %v", len(few), err)
+	}
+	if _, err := g.Generate(make([]int32, 16), Sampling{MaxNewTokens: 1}, nil, nil); err == nil {
+		t.Error("a prompt as long as the context was accepted")
+	}
+	if _, err := g.Generate(nil, Sampling{MaxNewTokens: 1}, nil, nil); err == nil {
+		t.Error("an empty prompt was accepted")
+	}
+	if _, err := g.Generate(prompt, Sampling{MaxNewTokens: 1, TopP: 2}, nil, nil); err == nil {
+		t.Error("top_p 2 was accepted")
+	}
+}
+
+// Drawn tokens depend on the seed alone, and follow the probabilities.
+func TestSampling(t *testing.T) {
+	_, g := generator(t, "llama_gqa", 64)
+	draw := func(seed uint64) []int32 {
+		out, err := g.Generate([]int32{5, 80}, Sampling{DoSample: true, Temperature: 1.5, TopK: 50, MaxNewTokens: 30, Seed: seed}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	a := draw(1)
+	if !slices.Equal(a, draw(1)) {
+		t.Error("the same seed gives other tokens")
+	}
+	if slices.Equal(a, draw(2)) {
+		t.Error("another seed gives the same tokens")
+	}
+	first := map[int32]int{}
+	var p []float64
+	const n = 400
+	for seed := range uint64(n) {
+		out, err := g.Generate([]int32{5, 80}, Sampling{DoSample: true, MaxNewTokens: 1, Seed: seed}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first[out[0]]++
+	}
+	step := &nn.Step{Tokens: []int32{5, 80}, Positions: []int32{0, 1}, Docs: []kernels.Doc{{End: 2}}, Rows: []int32{1}}
+	p = Softmax(g.prog.Forward(step, false))
+	chi := 0.0
+	for i, q := range p {
+		d := float64(first[int32(i)]) - n*q
+		chi += d * d / (n * q)
+	}
+	if dof := float64(len(p) - 1); chi > dof+6*math.Sqrt(2*dof) {
+		t.Errorf("chi squared %.0f with %.0f degrees of freedom", chi, dof)
+	}
+}
