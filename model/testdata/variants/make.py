@@ -1,7 +1,8 @@
 """Makes the models of this folder with Hugging Face transformers: python make.py FOLDER [NAME...].
 
 Each has a setting that the golden models leave at its default, random weights, and what transformers computes in float32 with
-eager attention: logits and loss of a right padded batch, logits of its left padded second row, greedy tokens.
+eager attention: logits and loss of a right padded batch, logits of its left padded second row, greedy tokens, and the gradients of
+biases added to the linear modules.
 """
 import json
 import os
@@ -38,6 +39,22 @@ CASES = {
     "qwen3_sliding": (tf.Qwen3Config, {**BASE, "head_dim": 12, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1,
                                        "attention_bias": True}),
 }
+
+
+def shifts(m, **batch):
+    """The gradients of the loss of a bias 0.01·(i mod 7) added to the output of every linear module but the head."""
+    grads, hooks = {}, []
+    for n, mod in m.named_modules():
+        if isinstance(mod, torch.nn.Linear) and mod is not m.get_output_embeddings():
+            p = (0.01 * (torch.arange(mod.out_features) % 7)).float().requires_grad_()
+            grads[f"grad.{n}.shift"] = p
+            hooks.append(mod.register_forward_hook(lambda _m, _i, y, p=p: y + p))
+    with torch.enable_grad():
+        loss = m(**batch).loss
+        g = torch.autograd.grad(loss, list(grads.values()))
+    for h in hooks:
+        h.remove()
+    return {"shifted_loss": loss.detach().reshape(1), **dict(zip(grads, g))}
 
 
 def save(path, tensors):
@@ -78,7 +95,8 @@ def make(root, seed, name, config, kw):
             prompt, best = ids[0, :k], (gap, g.sequences[0, k:])
     save(os.path.join(d, "inputs.safetensors"), dict(input_ids=ids, attention_mask=mask, labels=labels, leftpad_input_ids=left,
                                                      leftpad_attention_mask=lmask, leftpad_labels=llabels))
-    save(os.path.join(d, "expected.safetensors"), dict(logits=o.logits, leftpad_logits=p.logits[1:2]))
+    save(os.path.join(d, "expected.safetensors"), dict(logits=o.logits, leftpad_logits=p.logits[1:2],
+                                                       **shifts(m, input_ids=ids, attention_mask=mask, labels=labels)))
     with open(os.path.join(d, "meta.json"), "w") as f:
         json.dump(dict(loss=float(o.loss), leftpad_loss=float(p.loss), greedy_prompt=prompt.tolist(), greedy_tokens=best[1].tolist(),
                        greedy_min_top2_gap=best[0], transformers=tf.__version__, torch=torch.__version__), f, indent=1)
