@@ -7,6 +7,7 @@ import (
 )
 
 type testSet struct {
+	set  Set
 	name string
 	use  func(t testing.TB)
 }
@@ -16,7 +17,7 @@ func sets() []testSet {
 	var r []testSet
 	for _, s := range []Set{Plain, AVX2, AVX512, AVX512BF16} {
 		if Supported(s) {
-			r = append(r, testSet{s.String(), func(t testing.TB) { t.Cleanup(SetActive(s)) }})
+			r = append(r, testSet{s, s.String(), func(t testing.TB) { t.Cleanup(SetActive(s)) }})
 		}
 	}
 	return r
