@@ -99,12 +99,21 @@ func BenchGemm(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 				m = min(m, 512) // the head works through chunks of rows
 			}
 			b := packed(dtype, l.out, l.in, random("w", l.out*l.in))
-			x, y := random("x", m*l.in), random("y", m*l.out)
+			tile := min(l.out, 3072) // nn.Head's: the logits exist a tile at a time
+			x, y := random("x", m*l.in), random("y", m*tile)
+			tiles := func(f func(b kernels.Panels, lo int)) func() {
+				return func() {
+					for lo := 0; lo < l.out; lo += tile {
+						f(b.Columns(lo, min(lo+tile, l.out)), lo)
+					}
+				}
+			}
 			flop := 2 * float64(m) * float64(l.out) * float64(l.in)
 			for _, d := range []struct {
 				name string
 				f    func()
-			}{{"forward", func() { kernels.MatMul(p, m, x, l.in, b, 0, y, l.out) }}, {"dX", func() { kernels.MatMulT(p, m, y, l.out, b, 0, x, l.in) }}} {
+			}{{"forward", tiles(func(b kernels.Panels, _ int) { kernels.MatMul(p, m, x, l.in, b, 0, y, tile) })},
+				{"dX", tiles(func(b kernels.Panels, lo int) { kernels.MatMulT(p, m, y, tile, b, float32(min(lo, 1)), x, l.in) })}} {
 				// The products of one call must not feed the next, or values grow without bound.
 				copy(x, random("x", len(x)))
 				copy(y, random("y", len(y)))

@@ -82,6 +82,7 @@ type pair struct {
 type scratch struct {
 	syms []symbol
 	heap []pair
+	pops int // merges taken off the heap, a measure of the work
 }
 
 // smallWord is the number of symbols up to which looking for the best pair
@@ -263,6 +264,7 @@ func (m *bpe) mergeHeap(s *scratch) {
 		}
 	}
 	for len(s.heap) > 0 {
+		s.pops++
 		p := s.heap[0]
 		last := len(s.heap) - 1
 		s.heap[0] = s.heap[last]
