@@ -1,0 +1,152 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// GopherQuality is the quality filter of MassiveText (Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training
+// Gopher", arXiv:2112.11446, appendix A1.1). Words of symbols alone do not count for the length of the document and of its words. A
+// threshold of 0 turns its test off.
+type GopherQuality struct {
+	MinDocWords           int      `yaml:"min_doc_words" json:"min_doc_words"`
+	MaxDocWords           int      `yaml:"max_doc_words" json:"max_doc_words"`
+	MinAvgWordLength      float64  `yaml:"min_avg_word_length" json:"min_avg_word_length"`
+	MaxAvgWordLength      float64  `yaml:"max_avg_word_length" json:"max_avg_word_length"`
+	MaxSymbolWordRatio    float64  `yaml:"max_symbol_word_ratio" json:"max_symbol_word_ratio"` // "#", and ellipses, to words
+	MaxBulletLinesRatio   float64  `yaml:"max_bullet_lines_ratio" json:"max_bullet_lines_ratio"`
+	MaxEllipsisLinesRatio float64  `yaml:"max_ellipsis_lines_ratio" json:"max_ellipsis_lines_ratio"`
+	MaxNonAlphaWordsRatio float64  `yaml:"max_non_alpha_words_ratio" json:"max_non_alpha_words_ratio"` // least fraction of words with a letter, under the reference's name
+	MinStopWords          int      `yaml:"min_stop_words" json:"min_stop_words"`                       // distinct ones
+	StopWords             []string `yaml:"stop_words" json:"stop_words"`
+
+	stop map[string]int
+}
+
+// gopherQualityTable is the paper's list.
+var gopherQualityTable = GopherQuality{
+	MinDocWords: 50, MaxDocWords: 100000,
+	MinAvgWordLength: 3, MaxAvgWordLength: 10,
+	MaxSymbolWordRatio:    0.1,
+	MaxBulletLinesRatio:   0.9,
+	MaxEllipsisLinesRatio: 0.3,
+	MaxNonAlphaWordsRatio: 0.8,
+	MinStopWords:          2,
+	StopWords:             []string{"the", "be", "to", "of", "and", "that", "have", "with"},
+}
+
+// NewGopherQuality returns the rule as published.
+func NewGopherQuality() *GopherQuality {
+	r := gopherQualityTable
+	r.StopWords = append([]string(nil), r.StopWords...)
+	return &r
+}
+
+// Name is "gopher_quality".
+func (*GopherQuality) Name() string { return "gopher_quality" }
+
+// Prepare checks the settings.
+func (g *GopherQuality) Prepare() error {
+	if g.MaxDocWords != 0 && g.MinDocWords > g.MaxDocWords {
+		return fmt.Errorf("gopher_quality: min_doc_words %d is more than max_doc_words %d", g.MinDocWords, g.MaxDocWords)
+	}
+	if len(g.StopWords) > 64 {
+		return fmt.Errorf("gopher_quality: %d stop_words; at most 64", len(g.StopWords))
+	}
+	g.stop = map[string]int{}
+	for i, w := range g.StopWords {
+		g.stop[w] = i
+	}
+	return nil
+}
+
+// Apply tests length, mean word length, symbols, bullets, ellipses, words with letters and stop words, in this order.
+func (g *GopherQuality) Apply(d *Doc) Verdict {
+	words := d.Words()
+	nonSymbol, length, alpha := 0, 0, 0
+	for _, w := range words {
+		n, sym, al := 0, true, false
+		for _, r := range w {
+			n++
+			if r < utf8.RuneSelf {
+				if c := r | 0x20; c >= 'a' && c <= 'z' {
+					sym, al = false, true
+				} else if sym && !symbols.has(r) {
+					sym = false
+				}
+				continue
+			}
+			sym = sym && symbols.has(r)
+			al = al || unicode.IsLetter(r)
+		}
+		if !sym {
+			nonSymbol++
+			length += n
+		}
+		if al {
+			alpha++
+		}
+	}
+	if g.MinDocWords != 0 && nonSymbol < g.MinDocWords {
+		return drop("gopher_short_doc", float64(nonSymbol), float64(g.MinDocWords))
+	}
+	if g.MaxDocWords != 0 && nonSymbol > g.MaxDocWords {
+		return drop("gopher_long_doc", float64(nonSymbol), float64(g.MaxDocWords))
+	}
+	if nonSymbol == 0 {
+		return drop("empty", 0, 1)
+	}
+	mean := float64(length) / float64(nonSymbol)
+	if g.MinAvgWordLength != 0 && mean < g.MinAvgWordLength {
+		return drop("gopher_below_avg_threshold", mean, g.MinAvgWordLength)
+	}
+	if g.MaxAvgWordLength != 0 && mean > g.MaxAvgWordLength {
+		return drop("gopher_above_avg_threshold", mean, g.MaxAvgWordLength)
+	}
+	n := float64(len(words))
+	if g.MaxSymbolWordRatio != 0 {
+		if x := float64(strings.Count(d.Text, "#")) / n; x > g.MaxSymbolWordRatio {
+			return drop("gopher_too_many_hashes", x, g.MaxSymbolWordRatio)
+		}
+		if x := float64(strings.Count(d.Text, "...")+strings.Count(d.Text, "…")) / n; x > g.MaxSymbolWordRatio {
+			return drop("gopher_too_many_ellipsis", x, g.MaxSymbolWordRatio)
+		}
+	}
+	bullets, ellipses, lines := 0, 0, splitLines(d.Text)
+	for _, l := range lines {
+		if s := lstrip(l); strings.HasPrefix(s, "•") || strings.HasPrefix(s, "-") {
+			bullets++
+		}
+		if s := rstrip(l); strings.HasSuffix(s, "...") || strings.HasSuffix(s, "…") {
+			ellipses++
+		}
+	}
+	nl := float64(len(lines))
+	if x := float64(bullets) / nl; g.MaxBulletLinesRatio != 0 && x > g.MaxBulletLinesRatio {
+		return drop("gopher_too_many_bullets", x, g.MaxBulletLinesRatio)
+	}
+	if x := float64(ellipses) / nl; g.MaxEllipsisLinesRatio != 0 && x > g.MaxEllipsisLinesRatio {
+		return drop("gopher_too_many_end_ellipsis", x, g.MaxEllipsisLinesRatio)
+	}
+	if x := float64(alpha) / n; g.MaxNonAlphaWordsRatio != 0 && x < g.MaxNonAlphaWordsRatio {
+		return drop("gopher_below_alpha_threshold", x, g.MaxNonAlphaWordsRatio)
+	}
+	if g.MinStopWords != 0 {
+		var seen uint64
+		found := 0
+		for _, w := range words {
+			if i, ok := g.stop[w]; ok && seen>>i&1 == 0 {
+				seen |= 1 << i
+				if found++; found >= g.MinStopWords {
+					break
+				}
+			}
+		}
+		if found < g.MinStopWords {
+			return drop("gopher_enough_stop_words", float64(found), float64(g.MinStopWords))
+		}
+	}
+	return keep(d)
+}
