@@ -14,6 +14,7 @@ import "github.com/adaptflow/adaptflow/internal/pool"
 
 const (
 	tileRows   = 8   // rows of a tile
+	halfGroup  = 8   // the same of bfloat16, which take half the room
 	groupSize  = 4   // panels that stay in the cache while rows pass by: 192 columns
 	chunk      = 640 // inner dimension of a tile, at most
 	gemmChunk  = 512 // the same for Gemm: fixed, since it sums over tokens

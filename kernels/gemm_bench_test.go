@@ -11,7 +11,7 @@ import (
 // BenchmarkMatMul is the linear layers of a 135M Llama at 2048 tokens, forward and dX, float32 and bfloat16 weights.
 func BenchmarkMatMul(b *testing.B) {
 	const m = 2048
-	for _, s := range [][2]int{{576, 576}, {1536, 576}, {576, 1536}, {3072, 576}} { // out, in
+	for _, s := range [][2]int{{576, 576}, {1536, 576}, {576, 1536}, {3072, 576}, {192, 576}} { // out, in
 		n, k := s[0], s[1]
 		r := rand.New(rand.NewPCG(1, 1))
 		w, x, y := randn(r, n*k), randn(r, m*k), randn(r, m*n)

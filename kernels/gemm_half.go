@@ -16,8 +16,8 @@ func half(x []float32) []uint16 { return unsafe.Slice((*uint16)(unsafe.Pointer(&
 
 // unitHalf computes one unit with a tile of pairs.
 func (j *job) unitHalf(s *scratch, row0, row1, col0, col1 int) {
-	a := half(s.a[:])
-	var bs [groupSize][]uint16
+	a, pairs16 := half(s.a[:]), half(s.b[:])
+	var bs [halfGroup][]uint16
 	for k0 := 0; k0 < j.k; k0 += j.kc {
 		k := min(j.kc, j.k-k0)
 		pairs := (k + 1) / 2
@@ -27,7 +27,7 @@ func (j *job) unitHalf(s *scratch, row0, row1, col0, col1 int) {
 				bs[q] = j.h[(col/panelCols*halfRows(j.k)+k0/2)*2*panelCols:]
 				continue
 			}
-			bs[q] = half(s.b[q*chunk*panelCols : (q+1)*chunk*panelCols])
+			bs[q] = pairs16[q*chunk*panelCols : (q+1)*chunk*panelCols]
 			for n := 0; n < k; n += panelCols {
 				p := j.h[((k0+n)/panelCols*halfRows(j.n)+col/2)*2*panelCols:]
 				transposePairs(bs[q][n*panelCols:], p, (min(panelCols, col1-col)+1)/2)

@@ -55,6 +55,9 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 	}
 	j.kernel, j.half = tileOf(Active()), halfTileOf(Active())
 	j.rows, j.group = blockRows, groupSize
+	if j.h != nil && j.half != nil {
+		j.group = halfGroup
+	}
 	if j.source != fromPanels || j.h != nil && j.half == nil {
 		j.rows = packRows
 	}
