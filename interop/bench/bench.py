@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """adaptflow beside Hugging Face PEFT on this machine: the two run in turn, and the medians and ratios are printed.
 
-    bench.py --adaptflow BIN --peer hf_peft_bench.py --python PYTHON [--shape smol135] [--runs 3]
+    bench.py --adaptflow BIN --peer hf_peft_bench.py --python PYTHON [--shape smol135] [--runs 3] [--dtypes fp32,bf16] [--memory-limit MIB]
 
-The peer's settings are the best it has in fp32 (matrix products sent to oneDNN) beside its default. Each run is a process
-of its own, so that the peak memory is that of the whole process.
+The peer's fp32 is its best (matrix products sent to oneDNN); --untuned adds its default. Each run is a process of its own, so that the peak
+memory is that of the whole process. --memory-limit is given to adaptflow's bf16 run, whose planner then computes blocks again.
 """
 import argparse
 import json
@@ -41,6 +41,8 @@ def main():
     ap.add_argument("--shape", default="smol135", choices=sorted(SHAPES))
     ap.add_argument("--runs", type=int, default=3)
     ap.add_argument("--steps", type=int, default=5)
+    ap.add_argument("--dtypes", default="fp32,bf16", type=lambda s: s.split(","))
+    ap.add_argument("--memory-limit", type=int, default=0, help="MiB")
     ap.add_argument("--untuned", action="store_true", help="also the peer's default fp32 setting")
     a = ap.parse_args()
     shape = dict(SHAPES[a.shape])
@@ -49,15 +51,23 @@ def main():
         path = os.path.join(d, "config.json")
         with open(path, "w") as f:
             json.dump({**(COMMON if shape["model_type"] != "gpt2" else {}), **shape}, f)
-        peer = [a.python, a.peer, "--shape", a.shape, "--method", "lora", "--dtype", "fp32", "--batch", str(batch), "--seq", "512",
-                "--steps", str(a.steps), "--rank", "16"]
-        commands = {
-            "adaptflow fp32": [a.adaptflow, "bench", "train", "--config", path, "--method", "lora", "--rank", "16", "--dtype", "fp32",
-                               "--batch", str(batch), "--seq", "512", "--steps", str(a.steps), "--json"],
-            "HF PEFT fp32 (oneDNN)": peer + ["--onednn-fp32"],
-        }
+        def peer(dtype):
+            return [a.python, a.peer, "--shape", a.shape, "--method", "lora", "--dtype", dtype, "--batch", str(batch), "--seq", "512",
+                    "--steps", str(a.steps), "--rank", "16"]
+
+        def ours(dtype, limit=0):
+            return [a.adaptflow, "bench", "train", "--config", path, "--method", "lora", "--rank", "16", "--dtype", dtype, "--batch", str(batch),
+                    "--seq", "512", "--steps", str(a.steps), "--memory-limit", str(limit), "--json"]
+
+        commands = {}
+        if "fp32" in a.dtypes:
+            commands["adaptflow fp32"] = ours("fp32")
+            commands["HF PEFT fp32 (oneDNN)"] = peer("fp32") + ["--onednn-fp32"]
         if a.untuned:
-            commands["HF PEFT fp32 (default)"] = peer
+            commands["HF PEFT fp32 (default)"] = peer("fp32")
+        if "bf16" in a.dtypes:
+            commands["adaptflow bf16"] = ours("bf16", a.memory_limit)
+            commands["HF PEFT bf16"] = peer("bf16")
         rows = {k: [] for k in commands}
         for _ in range(a.runs):
             for name, cmd in commands.items():
@@ -67,8 +77,8 @@ def main():
                 print("%-24s %8.1f tokens/s %8.0f MiB" % (name, *rows[name][-1]), file=sys.stderr, flush=True)
     rate = {k: statistics.median(r[0] for r in v) for k, v in rows.items()}
     mem = {k: statistics.median(r[1] for r in v) for k, v in rows.items()}
-    best = "HF PEFT fp32 (oneDNN)"
-    print("| %s, %d x 512, LoRA r 16 on all linears | tokens/s | ratio | peak memory, MiB | share |\n|---|---|---|---|---|" % (a.shape, batch))
+    best = max((k for k in rate if k.startswith("HF")), key=rate.get)
+    print("| %s, %d x 512, LoRA r 16 on all linears | tokens/s | ratio to the peer's best | peak memory, MiB | share |\n|---|---|---|---|---|" % (a.shape, batch))
     for k in commands:
         print("| %s | %.1f | %.2f | %.0f | %.2f |" % (k, rate[k], rate[k] / rate[best], mem[k], mem[k] / mem[best]))
 
