@@ -220,7 +220,16 @@ func replaceDir(dir string, write func(string) error) error {
 	if err := storage.MkdirAll(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp-*")
+	mask := "." + filepath.Base(dir) + ".tmp-*"
+	// What a killed writer of the same folder left; a folder has one writer at a time.
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(dir), mask)); err == nil {
+		for _, l := range left {
+			if err := os.RemoveAll(l); err != nil {
+				return err
+			}
+		}
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), mask)
 	if err != nil {
 		return err
 	}
@@ -233,6 +242,9 @@ func replaceDir(dir string, write func(string) error) error {
 		return err
 	}
 	if old {
+		if storage.Exchange(fresh, dir) == nil { // at no moment is there neither
+			return nil
+		}
 		if err := os.Rename(dir, filepath.Join(tmp, "old")); err != nil {
 			return err
 		}

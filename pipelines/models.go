@@ -100,8 +100,9 @@ func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn
 	if err != nil {
 		return "", err
 	}
-	if b := m.Config.BOS; b >= 0 && (len(ids) == 0 || ids[0] != b) {
-		ids = append([]int32{b}, ids...)
+	// As transformers does, the tokenizer alone decides what stands before the prompt. An empty one begins at the beginning of a text.
+	if b := m.Config.BOS; b >= 0 && len(ids) == 0 {
+		ids = append(ids, b)
 	}
 	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, min(m.Config.MaxPositions, len(ids)+s.MaxNewTokens))
 	if err != nil {
