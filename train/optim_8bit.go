@@ -2,8 +2,9 @@ package train
 
 import (
 	"math"
-	"sort"
 	"unsafe"
+
+	"github.com/adaptflow/adaptflow/quant"
 )
 
 // The 8-bit optimisers keep their state as codes of 8 bits with one scale a block of 256 values (Dettmers et al. 2022, arXiv:2110.02861), as
@@ -11,45 +12,7 @@ import (
 
 const block8 = 256
 
-// dynamicMap is bitsandbytes' create_dynamic_map: codes whose distances grow with their size, over seven powers of ten. A signed map covers
-// [-1, 1], an unsigned one [0, 1].
-func dynamicMap(signed bool) (m [256]float32) {
-	var values []float64
-	for e := range 7 {
-		items := 1<<e + 1
-		if !signed {
-			items = 1<<(e+1) + 1
-		}
-		edge := func(i int) float64 { return 0.1 + 0.9*float64(i)/float64(items-1) }
-		for i := range items - 1 {
-			v := math.Pow(10, float64(e-6)) * (edge(i) + edge(i+1)) / 2
-			values = append(values, v)
-			if signed {
-				values = append(values, -v)
-			}
-		}
-	}
-	values = append(values, 0, 1)
-	sort.Float64s(values)
-	for i, v := range values {
-		m[i] = float32(v)
-	}
-	return m
-}
-
-var signedMap, unsignedMap = dynamicMap(true), dynamicMap(false)
-
-// nearest is the code whose value is nearest to x.
-func nearest(m *[256]float32, x float32) uint8 {
-	i := sort.Search(256, func(i int) bool { return m[i] >= x })
-	if i == 0 {
-		return 0
-	}
-	if i == 256 || x-m[i-1] <= m[i]-x {
-		return uint8(i - 1)
-	}
-	return uint8(i)
-}
+var signedMap, unsignedMap = quant.DynamicMap(true), quant.DynamicMap(false)
 
 // blockStates lists the codes and scales of 8-bit states.
 func blockStates(names ...string) func(o options, rows, cols int) []state {
@@ -72,7 +35,7 @@ type block struct {
 	values [block8]float32
 	codes  []uint8
 	absmax *float32
-	m      *[256]float32
+	m      *quant.Map8
 }
 
 func (b *block) read(n int) []float32 {
@@ -83,22 +46,14 @@ func (b *block) read(n int) []float32 {
 }
 
 func (b *block) write(n int) {
-	top := float32(0)
-	for _, v := range b.values[:n] {
-		top = max(top, float32(math.Abs(float64(v))))
-	}
-	*b.absmax = top
-	for i, v := range b.values[:n] {
-		x := v / max(top, math.SmallestNonzeroFloat32)
-		// bitsandbytes looks the code up by x rounded to 65536 steps over [-1, 1].
-		x = float32(float32(math.Floor((float64(x)+1)*32767.5+0.5))/32767.5) - 1
-		b.codes[i] = nearest(b.m, x)
-	}
+	var top [1]float32
+	b.m.Quantize8(b.codes, top[:], b.values[:n], block8)
+	*b.absmax = top[0]
 }
 
 // eachBlock calls f for each block of the parameter with its expanded states, and keeps what f makes of them; maps has one map a state.
 // A parameter that keeps float32 is one block.
-func (u *update) eachBlock(maps []*[256]float32, f func(p, g []float32, s [][]float32)) {
+func (u *update) eachBlock(maps []*quant.Map8, f func(p, g []float32, s [][]float32)) {
 	if float64(len(u.p)) < u.o["min_8bit_size"] {
 		f(u.p, u.g, u.state)
 		return
@@ -123,7 +78,7 @@ func adamW8(u *update) {
 	b1, w1, b2, w2 := float32(u.AdamBeta1), float32(1-u.AdamBeta1), float32(u.AdamBeta2), float32(1-u.AdamBeta2)
 	c1, c2 := 1-math.Pow(u.AdamBeta1, float64(u.step)), math.Sqrt(1-math.Pow(u.AdamBeta2, float64(u.step)))
 	size, eps, keep := float32(-u.lr*c2/c1), float32(u.AdamEpsilon*c2), float32(1-u.lr*u.decay)
-	u.eachBlock([]*[256]float32{&signedMap, &unsignedMap}, func(p, g []float32, s [][]float32) {
+	u.eachBlock([]*quant.Map8{signedMap, unsignedMap}, func(p, g []float32, s [][]float32) {
 		m, v := s[0], s[1]
 		for i, gi := range g {
 			m[i] = float32(m[i]*b1) + float32(w1*gi)
@@ -135,7 +90,7 @@ func adamW8(u *update) {
 
 // lion8 is bitsandbytes' Lion8bit.
 func lion8(u *update) {
-	u.eachBlock([]*[256]float32{&signedMap}, func(p, g []float32, s [][]float32) {
+	u.eachBlock([]*quant.Map8{signedMap}, func(p, g []float32, s [][]float32) {
 		part := *u
 		part.p, part.g, part.state = p, g, s
 		lion(&part)
@@ -145,7 +100,7 @@ func lion8(u *update) {
 // sgd8 is bitsandbytes' SGD8bit: momentum without dampening.
 func sgd8(u *update) {
 	l, d, mom := float32(u.lr), float32(u.decay), float32(u.o["momentum"])
-	u.eachBlock([]*[256]float32{&signedMap}, func(p, g []float32, s [][]float32) {
+	u.eachBlock([]*quant.Map8{signedMap}, func(p, g []float32, s [][]float32) {
 		for i, gi := range g {
 			gi += float32(d * p[i])
 			b := &s[0][i]

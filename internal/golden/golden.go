@@ -132,6 +132,16 @@ func (f File) I64(name string) []int64 {
 	return x
 }
 
+// U8 reads a tensor of bytes.
+func (f File) U8(name string) []uint8 {
+	f.t.Helper()
+	x, err := f.File.Bytes(name)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return x
+}
+
 // MaxDiff is the largest absolute difference; NaN and unequal lengths count as infinite.
 func MaxDiff(a, b []float32) float64 {
 	if len(a) != len(b) {
