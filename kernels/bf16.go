@@ -19,9 +19,6 @@ func roundBF16(x float32) uint32 {
 // widen is the value of a bfloat16.
 func widen(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 
-// ToBF16 is x rounded to the nearest bfloat16 value, ties to even.
-func ToBF16(x float32) float32 { return math.Float32frombits(roundBF16(x)) }
-
 // RoundBF16 rounds x to bfloat16 values in place.
 func RoundBF16(p *pool.Pool, x []float32) {
 	blocks(p, len(x), elemBlock, func(lo, hi int) { roundBF16Row(x[lo:hi]) })

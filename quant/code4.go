@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"sort"
-
-	"github.com/adaptflow/adaptflow/kernels"
 )
 
 // Code4 is a code of 4 bits: the values of its sixteen codes, in [-1, 1].
@@ -73,9 +71,8 @@ type Nested struct {
 // nestedBlock is the block size of double quantisation.
 const nestedBlock = 256
 
-// Quantize4 quantises w [out, in], row-major, as bitsandbytes' quantize_4bit with compress_statistics where double is set. bf16 says that
-// the values are bfloat16's, in which bitsandbytes then divides.
-func Quantize4(c *Code4, w []float32, out, in, blockSize int, double, bf16 bool) *Bits4 {
+// Quantize4 quantises w [out, in], row-major, as bitsandbytes' quantize_4bit with compress_statistics where double is set.
+func Quantize4(c *Code4, w []float32, out, in, blockSize int, double bool) *Bits4 {
 	n := out * in
 	if len(w) < n || blockSize < 2 || blockSize%2 != 0 {
 		panic(fmt.Sprintf("quant: %d values for a matrix [%d, %d] in blocks of %d", len(w), out, in, blockSize))
@@ -88,14 +85,12 @@ func Quantize4(c *Code4, w []float32, out, in, blockSize int, double, bf16 bool)
 			top = max(top, float32(math.Abs(float64(v))))
 		}
 		q.Absmax[lo/blockSize] = top
+		inverse := float32(0)
+		if top > 0 {
+			inverse = 1 / top
+		}
 		for i, v := range b {
-			x := float32(0)
-			if top > 0 {
-				if x = v / top; bf16 {
-					x = kernels.ToBF16(x)
-				}
-			}
-			k := c.code(x)
+			k := c.code(v * inverse)
 			if (lo+i)%2 == 0 {
 				k <<= 4
 			}

@@ -50,7 +50,7 @@ func TestGoldenQuant(t *testing.T) {
 				shape = []int{1, shape[0]}
 			}
 			double := f.Has("nested_absmax")
-			q := Quantize4(code, f.F32("weight"), shape[0], shape[1], block, double, strings.HasSuffix(name, "_bf16"))
+			q := Quantize4(code, f.F32("weight"), shape[0], shape[1], block, double)
 			if want := f.U8("packed"); !slices.Equal(q.Packed, want) {
 				for i := range want {
 					if q.Packed[i] != want[i] {
