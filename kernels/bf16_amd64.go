@@ -87,3 +87,25 @@ func expandPairs(dst []float32, src []uint16, rows int) {
 		expandPairs8(panelCols/8, &src[r*2*panelCols], &dst[2*r*panelCols], &dst[(2*r+1)*panelCols])
 	}
 }
+
+func codes4Half(dst []uint16, codes []uint8, lut *[16]float32, scale []float32) {
+	switch s := Active(); {
+	case s >= AVX512:
+		codes4HalfV512(panelCols/16, &codes[0], &lut[0], &scale[0], &dst[0])
+	case s == AVX2:
+		codes4HalfV256(panelCols/8, &codes[0], &lut[0], &scale[0], &dst[0])
+	default:
+		codes4HalfPlain(dst, codes, lut, scale)
+	}
+}
+
+func codes4Wide(even, odd []float32, codes []uint8, lut *[16]float32, scale []float32) {
+	switch s := Active(); {
+	case s >= AVX512:
+		codes4WideV512(panelCols/16, &codes[0], &lut[0], &scale[0], &even[0], &odd[0])
+	case s == AVX2:
+		codes4WideV256(panelCols/8, &codes[0], &lut[0], &scale[0], &even[0], &odd[0])
+	default:
+		codes4WidePlain(even, odd, codes, lut, scale)
+	}
+}

@@ -2394,6 +2394,91 @@ loop:
 	VZEROUPPER
 	RET
 
+// func codes4HalfV512(n int, codes *uint8, lut *float32, scale *float32, dst *uint16)
+// Requires: AVX, AVX512F, SSE2
+TEXT ·codes4HalfV512(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         lut+16(FP), DX
+	MOVQ         scale+24(FP), BX
+	MOVQ         dst+32(FP), SI
+	MOVL         $0x0000000f, DI
+	MOVD         DI, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x00000001, DI
+	MOVD         DI, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0x00007fff, DI
+	MOVD         DI, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0xffff0000, DI
+	MOVD         DI, X3
+	VPBROADCASTD X3, Z3
+	VMOVUPS      (DX), Z4
+
+loop:
+	VPMOVZXBD (CX), Z5
+	VMOVUPS   (BX), Z7
+	VPSRLD    $0x04, Z5, Z6
+	VPANDD    Z0, Z5, Z5
+	VPERMPS   Z4, Z6, Z6
+	VPERMPS   Z4, Z5, Z5
+	VMULPS    Z7, Z6, Z6
+	VMULPS    Z7, Z5, Z5
+	VPSRLD    $0x10, Z6, Z7
+	VPANDD    Z1, Z7, Z7
+	VPADDD    Z2, Z7, Z7
+	VPADDD    Z7, Z6, Z6
+	VPSRLD    $0x10, Z5, Z7
+	VPANDD    Z1, Z7, Z7
+	VPADDD    Z2, Z7, Z7
+	VPADDD    Z7, Z5, Z5
+	VPSRLD    $0x10, Z6, Z6
+	VPANDD    Z3, Z5, Z5
+	VPORD     Z5, Z6, Z6
+	VMOVUPS   Z6, (SI)
+	ADDQ      $0x40, SI
+	ADDQ      $0x10, CX
+	ADDQ      $0x40, BX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func codes4WideV512(n int, codes *uint8, lut *float32, scale *float32, even *float32, odd *float32)
+// Requires: AVX, AVX512F, SSE2
+TEXT ·codes4WideV512(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         lut+16(FP), DX
+	MOVQ         scale+24(FP), BX
+	MOVQ         even+32(FP), SI
+	MOVQ         odd+40(FP), DI
+	MOVL         $0x0000000f, R8
+	MOVD         R8, X0
+	VPBROADCASTD X0, Z0
+	VMOVUPS      (DX), Z1
+
+loop:
+	VPMOVZXBD (CX), Z2
+	VMOVUPS   (BX), Z4
+	VPSRLD    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VPERMPS   Z1, Z3, Z3
+	VPERMPS   Z1, Z2, Z2
+	VMULPS    Z4, Z3, Z3
+	VMULPS    Z4, Z2, Z2
+	VMOVUPS   Z3, (SI)
+	VMOVUPS   Z2, (DI)
+	ADDQ      $0x40, SI
+	ADDQ      $0x40, DI
+	ADDQ      $0x10, CX
+	ADDQ      $0x40, BX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func roundBF16v512(n int, x *float32)
 // Requires: AVX, AVX512F, SSE2
 TEXT ·roundBF16v512(SB), NOSPLIT, $0-16
@@ -2482,6 +2567,105 @@ loop:
 	VMOVUPS   Z0, (CX)
 	ADDQ      $0x20, DX
 	ADDQ      $0x40, CX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func codes4HalfV256(n int, codes *uint8, lut *float32, scale *float32, dst *uint16)
+// Requires: AVX, AVX2, SSE2
+TEXT ·codes4HalfV256(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         lut+16(FP), DX
+	MOVQ         scale+24(FP), BX
+	MOVQ         dst+32(FP), SI
+	MOVL         $0x0000000f, DI
+	MOVD         DI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00000001, DI
+	MOVD         DI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x00007fff, DI
+	MOVD         DI, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0xffff0000, DI
+	MOVD         DI, X3
+	VPBROADCASTD X3, Y3
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+
+loop:
+	VPMOVZXBD (CX), Y6
+	VMOVUPS   (BX), Y8
+	VPSRLD    $0x04, Y6, Y7
+	VPAND     Y0, Y6, Y6
+	VPERMPS   Y4, Y7, Y9
+	VPERMPS   Y5, Y7, Y10
+	VPSLLD    $0x1c, Y7, Y7
+	VBLENDVPS Y7, Y10, Y9, Y9
+	VPERMPS   Y4, Y6, Y7
+	VPERMPS   Y5, Y6, Y10
+	VPSLLD    $0x1c, Y6, Y6
+	VBLENDVPS Y6, Y10, Y7, Y7
+	VMULPS    Y8, Y9, Y9
+	VMULPS    Y8, Y7, Y7
+	VPSRLD    $0x10, Y9, Y6
+	VPAND     Y1, Y6, Y6
+	VPADDD    Y2, Y6, Y6
+	VPADDD    Y6, Y9, Y9
+	VPSRLD    $0x10, Y7, Y6
+	VPAND     Y1, Y6, Y6
+	VPADDD    Y2, Y6, Y6
+	VPADDD    Y6, Y7, Y7
+	VPSRLD    $0x10, Y9, Y9
+	VPAND     Y3, Y7, Y7
+	VPOR      Y7, Y9, Y9
+	VMOVUPS   Y9, (SI)
+	ADDQ      $0x20, SI
+	ADDQ      $0x08, CX
+	ADDQ      $0x20, BX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func codes4WideV256(n int, codes *uint8, lut *float32, scale *float32, even *float32, odd *float32)
+// Requires: AVX, AVX2, SSE2
+TEXT ·codes4WideV256(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         lut+16(FP), DX
+	MOVQ         scale+24(FP), BX
+	MOVQ         even+32(FP), SI
+	MOVQ         odd+40(FP), DI
+	MOVL         $0x0000000f, R8
+	MOVD         R8, X0
+	VPBROADCASTD X0, Y0
+	VMOVUPS      (DX), Y1
+	VMOVUPS      32(DX), Y2
+
+loop:
+	VPMOVZXBD (CX), Y3
+	VMOVUPS   (BX), Y5
+	VPSRLD    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPERMPS   Y1, Y4, Y6
+	VPERMPS   Y2, Y4, Y7
+	VPSLLD    $0x1c, Y4, Y4
+	VBLENDVPS Y4, Y7, Y6, Y6
+	VPERMPS   Y1, Y3, Y4
+	VPERMPS   Y2, Y3, Y7
+	VPSLLD    $0x1c, Y3, Y3
+	VBLENDVPS Y3, Y7, Y4, Y4
+	VMULPS    Y5, Y6, Y6
+	VMULPS    Y5, Y4, Y4
+	VMOVUPS   Y6, (SI)
+	VMOVUPS   Y4, (DI)
+	ADDQ      $0x20, SI
+	ADDQ      $0x20, DI
+	ADDQ      $0x08, CX
+	ADDQ      $0x20, BX
 	DECQ      AX
 	JNZ       loop
 	VZEROUPPER

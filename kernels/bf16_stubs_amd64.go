@@ -139,6 +139,16 @@ func transposePairs4(src *uint16, dst *uint16)
 //go:noescape
 func expandPairs8(n int, src *uint16, even *float32, odd *float32)
 
+// codes4HalfV512 expands 16n bytes of two codes each by a table of 16 values and a scale a column: pairs, rounded to bfloat16, to dst.
+//
+//go:noescape
+func codes4HalfV512(n int, codes *uint8, lut *float32, scale *float32, dst *uint16)
+
+// codes4WideV512 expands 16n bytes of two codes each by a table of 16 values and a scale a column: the upper codes' values to even, the lower ones' to odd.
+//
+//go:noescape
+func codes4WideV512(n int, codes *uint8, lut *float32, scale *float32, even *float32, odd *float32)
+
 // roundBF16v512 rounds 16n values to bfloat16 in place.
 //
 //go:noescape
@@ -153,6 +163,16 @@ func packBF16v512(n int, x *float32, dst *uint16)
 //
 //go:noescape
 func unpackBF16v512(n int, x *float32, src *uint16)
+
+// codes4HalfV256 expands 8n bytes of two codes each by a table of 16 values and a scale a column: pairs, rounded to bfloat16, to dst.
+//
+//go:noescape
+func codes4HalfV256(n int, codes *uint8, lut *float32, scale *float32, dst *uint16)
+
+// codes4WideV256 expands 8n bytes of two codes each by a table of 16 values and a scale a column: the upper codes' values to even, the lower ones' to odd.
+//
+//go:noescape
+func codes4WideV256(n int, codes *uint8, lut *float32, scale *float32, even *float32, odd *float32)
 
 // roundBF16v256 rounds 8n values to bfloat16 in place.
 //

@@ -11,7 +11,14 @@ import "unsafe"
 // rows 96.
 type halfTile func(rows, w, k int, a []uint16, ars int, b []uint16, add bool, c []float32, ldc int)
 
-// half is a []float32's memory as bfloat16 values.
+// Halves is the memory of x as bfloat16 values, twice as many.
+func Halves(x []float32) []uint16 {
+	if len(x) == 0 {
+		return nil
+	}
+	return half(x)
+}
+
 func half(x []float32) []uint16 { return unsafe.Slice((*uint16)(unsafe.Pointer(&x[0])), 2*len(x)) }
 
 // unitHalf computes one unit with a tile of pairs.

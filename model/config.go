@@ -57,13 +57,17 @@ func parseConfig(raw []byte) (*Config, *family, error) {
 		PAD           intOrList `json:"pad_token_id"`
 		DType         string    `json:"dtype"`
 		TorchDType    string    `json:"torch_dtype"`
-		Quantization  any       `json:"quantization_config"`
+		Quantization  *struct {
+			Method  string `json:"quant_method"`
+			FourBit bool   `json:"load_in_4bit"`
+		} `json:"quantization_config"`
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return nil, nil, fmt.Errorf("config.json: %w", err)
 	}
-	if c.Quantization != nil {
-		return nil, nil, fmt.Errorf("config.json: quantization_config: quantised checkpoints are not read; use the model's original weights")
+	if q := c.Quantization; q != nil && !(q.Method == "bitsandbytes" && q.FourBit) {
+		return nil, nil, fmt.Errorf("config.json: quantization_config: only bitsandbytes' 4-bit checkpoints (quant_method bitsandbytes, load_in_4bit) are read, not %q; "+
+			"use the model's original weights", q.Method)
 	}
 	cfg := &Config{ModelType: c.ModelType, Vocab: c.Vocab, Tied: c.Tied != nil && *c.Tied, BOS: first(c.BOS), PAD: first(c.PAD), EOS: c.EOS, DType: c.DType}
 	if cfg.DType == "" {

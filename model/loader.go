@@ -15,7 +15,7 @@ import (
 // missing, extra or mis-shaped tensor is an error.
 type loader struct {
 	src    safetensors.Source // nil for random weights
-	store  *quant.Storage
+	store  quant.Spec
 	seed   uint64
 	prefix string // names in the file may lack it ("transformer." of GPT-2)
 	used   map[string]bool
@@ -84,15 +84,23 @@ func (l *loader) tensor(module string, shape ...int) []float32 {
 		l.fail("%w", err)
 		return nil
 	}
-	for i, v := range x {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			l.fail("tensor %q holds %v at value %d: the weights are damaged", name, v, i)
-			return nil
-		}
+	if err := finite(name, x); err != nil {
+		l.fail("%w", err)
+		return nil
 	}
 	l.used[name] = true
 	l.stored[module] = Stored{Name: name, Shape: shape, DType: info.DType}
 	return x
+}
+
+// finite refuses values that are no numbers.
+func finite(name string, x []float32) error {
+	for i, v := range x {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return fmt.Errorf("tensor %q holds %v at value %d: the weights are damaged", name, v, i)
+		}
+	}
+	return nil
 }
 
 // vector reads a 1-dimensional tensor.
@@ -108,7 +116,11 @@ func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weigh
 	if transposed {
 		rs, cs, shape = 1, out, []int{in, out}
 	}
-	x := l.tensor(module+".weight", shape...)
+	return l.stow(module, out, in, rs, cs, transposed, l.tensor(module+".weight", shape...), l.store.Dense)
+}
+
+// stow stores a matrix that was read.
+func (l *loader) stow(module string, out, in, rs, cs int, transposed bool, x []float32, store *quant.Storage) quant.Weight {
 	if l.err != nil {
 		return nil
 	}
@@ -117,7 +129,7 @@ func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weigh
 		s.Transposed = true
 		l.stored[module+".weight"] = s
 	}
-	w := l.store.New(out, in, x, rs, cs)
+	w := store.New(out, in, x, rs, cs, l.store.Half())
 	l.weights = append(l.weights, w)
 	l.bytes += w.Bytes()
 	return w
@@ -133,7 +145,16 @@ type linear struct {
 
 // linear reads a projection.
 func (l *loader) linear(module string, out, in int, bias, conv bool) linear {
-	p := linear{w: l.matrix(module, out, in, conv), in: in, out: out, conv: conv}
+	p := linear{in: in, out: out, conv: conv}
+	if l.quantised(module) {
+		p.w = l.codes(module, out, in)
+	} else {
+		rs, cs, shape := in, 1, []int{out, in}
+		if conv {
+			rs, cs, shape = 1, out, []int{in, out}
+		}
+		p.w = l.stow(module, out, in, rs, cs, conv, l.tensor(module+".weight", shape...), l.store.Linear)
+	}
 	if bias {
 		p.bias = l.vector(module+".bias", out)
 	}

@@ -35,9 +35,10 @@ type Model struct {
 // Load reads the Hugging Face folder dir: config.json and safetensors weights, one file or shards. Matrices are stored as float32.
 func Load(dir string) (*Model, error) { return LoadAs(dir, "float32") }
 
-// LoadAs is Load with the matrices stored as a row of [quant.Storages] says, such as "bfloat16".
+// LoadAs is Load with the matrices stored as a [quant.Spec] says, such as "bfloat16" or "bfloat16+nf4". A folder that is quantised already
+// is read as it is; its projections keep their codes.
 func LoadAs(dir, storage string) (*Model, error) {
-	store, err := quant.StorageOf(storage)
+	store, err := quant.ParseSpec(storage)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func LoadAs(dir, storage string) (*Model, error) {
 
 // FromConfig makes a model of the shape of a config.json with random weights, for measurements. The matrices are stored as LoadAs says.
 func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
-	store, err := quant.StorageOf(storage)
+	store, err := quant.ParseSpec(storage)
 	if err != nil {
 		return nil, err
 	}

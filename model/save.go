@@ -20,6 +20,9 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	if _, ok := dtypeNames[dtype]; !ok && dtype != "" {
 		return fmt.Errorf("dtype %q is unknown; known are float32, float16, bfloat16", dtype)
 	}
+	if _, ok := m.Config.raw["quantization_config"]; ok && len(replaced) > 0 {
+		return fmt.Errorf("%s is quantised and cannot hold changed weights: merge into the model it was made from", m.dir)
+	}
 	src, err := safetensors.OpenDir(m.dir)
 	if err != nil {
 		return err

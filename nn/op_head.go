@@ -127,7 +127,7 @@ func (h *Head) scratch(mem []float32, rows int) headScratch {
 }
 
 // tiles calls f for each range [lo, hi) of the vocabulary with the panels of those rows of W (empty when it is trained).
-func (h *Head) tiles(s *headScratch, f func(lo, hi int, w kernels.Panels)) {
+func (h *Head) tiles(w *Work, s *headScratch, f func(lo, hi int, panels kernels.Panels)) {
 	if h.TrainW {
 		for lo := 0; lo < h.V; lo += headTile {
 			f(lo, min(lo+headTile, h.V), kernels.Panels{})
@@ -136,7 +136,7 @@ func (h *Head) tiles(s *headScratch, f func(lo, hi int, w kernels.Panels)) {
 	}
 	for t := range h.W.Tiles() {
 		first, end := h.W.TileRange(t)
-		p := h.W.Acquire(t, s.weight)
+		p := h.W.Acquire(w.Pool, t, s.weight)
 		for lo := first; lo < end; lo += headTile {
 			hi := min(lo+headTile, end)
 			f(lo, hi, p.Columns(lo-first, hi-first))
@@ -240,7 +240,7 @@ func (h *Head) Forward(w *Work) {
 		n := min(headRows, total-at)
 		h.gather(w, &s, at, n)
 		if h.mode == ModeLogits {
-			h.tiles(&s, func(lo, hi int, p kernels.Panels) {
+			h.tiles(w, &s, func(lo, hi int, p kernels.Panels) {
 				h.logits(w, &s, n, lo, hi, p)
 				for i := range n {
 					copy(w.Out[(at+i)*h.V+lo:], s.logits[i*(hi-lo):(i+1)*(hi-lo)])
@@ -270,7 +270,7 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 			slope = w.Saved[0][at : at+n] // of the label's logit, until the log-sum-exp takes its place
 		}
 	}
-	h.tiles(s, func(lo, hi int, p kernels.Panels) {
+	h.tiles(w, s, func(lo, hi int, p kernels.Panels) {
 		h.logits(w, s, n, lo, hi, p)
 		c := hi - lo
 		w.Pool.Run(n, func(i int) {
@@ -375,7 +375,7 @@ func (h *Head) weights(w *Work, s *headScratch, at, n int) {
 		}
 		return nil
 	}
-	h.tiles(s, func(lo, hi int, p kernels.Panels) {
+	h.tiles(w, s, func(lo, hi int, p kernels.Panels) {
 		h.logits(w, s, n, lo, hi, p)
 		c := hi - lo
 		w.Pool.Run(n, func(i int) {

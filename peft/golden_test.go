@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/quant"
 )
 
 type goldenMeta struct {
@@ -58,7 +59,9 @@ func TestGoldenPEFT(t *testing.T) {
 				continue
 			}
 			ran++
-			t.Run(m+"/"+c, func(t *testing.T) { goldenCase(t, dir, filepath.Join(models, m), meta) })
+			t.Run(m+"/"+c, func(t *testing.T) {
+				goldenCase(t, dir, filepath.Join(models, m), filepath.Join(models, m), "float32", meta)
+			})
 		}
 	}
 	t.Logf("golden peft: %d cases ran, %d out of scope: %v", ran, len(out), out)
@@ -67,8 +70,52 @@ func TestGoldenPEFT(t *testing.T) {
 	}
 }
 
-func goldenCase(t *testing.T, dir, base string, meta goldenMeta) {
-	m, err := model.Load(base)
+// TestGoldenQLoRA does the same over a base whose projections are quantised: from the codes that bitsandbytes wrote, and from the plain
+// weights quantised here.
+func TestGoldenQLoRA(t *testing.T) {
+	root := golden.Root(t, "testdata")
+	models, quantised := filepath.Join(root, "models"), filepath.Join(root, "quant")
+	if _, err := os.Stat(models); err != nil {
+		models, quantised = filepath.Join("..", "model", "testdata", "models"), filepath.Join("..", "model", "testdata", "quant")
+	}
+	ran := 0
+	var out []string
+	for _, c := range golden.Dirs(t, filepath.Join(root, "qlora")) {
+		dir := filepath.Join(root, "qlora", c)
+		if _, err := quant.ParseSpec("float32+" + c); err != nil {
+			out = append(out, c)
+			continue
+		}
+		meta := golden.JSON[goldenMeta](t, filepath.Join(dir, "meta.json"))
+		inputs := filepath.Join(models, "llama_gqa")
+		ran++
+		t.Run(c, func(t *testing.T) { goldenCase(t, dir, inputs, inputs, "float32+"+c, meta) })
+		t.Run(c+" from a checkpoint", func(t *testing.T) { goldenCase(t, dir, inputs, filepath.Join(quantised, "model_"+c), "float32", meta) })
+	}
+	t.Logf("golden qlora: %d cases ran, out of scope: %v", ran, out)
+	if ran == 0 {
+		t.Error("no case ran")
+	}
+}
+
+// dequantised compares the expanded weights that the case has with the base's.
+func dequantised(t *testing.T, m *model.Model, want golden.File) {
+	t.Helper()
+	for _, s := range nn.Sites(m) {
+		l, ok := s.Op.(*nn.Linear)
+		if !ok || !want.Has("dequant."+s.Name+".weight") {
+			continue
+		}
+		got := make([]float32, l.Out*l.In)
+		l.W.Dense(got)
+		if !slices.Equal(got, want.F32("dequant."+s.Name+".weight")) {
+			t.Errorf("%s: other dequantised values", s.Name)
+		}
+	}
+}
+
+func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMeta) {
+	m, err := model.LoadAs(weights, storage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +124,11 @@ func goldenCase(t *testing.T, dir, base string, meta goldenMeta) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := a.Trainable(); n != meta.Trainable {
+	if n := a.Trainable(); n != meta.Trainable && meta.Trainable != 0 {
 		t.Errorf("%d trainable parameters, want %d", n, meta.Trainable)
 	}
 	in, want := golden.Open(t, filepath.Join(base, "inputs.safetensors")), golden.Open(t, filepath.Join(dir, "expected.safetensors"))
+	dequantised(t, m, want)
 	params := nn.NewParams(1)
 	defer params.Free()
 	b := in.Batch("")

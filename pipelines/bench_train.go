@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -22,7 +23,7 @@ type BenchTrainConfig struct {
 	ConfigPath  string // config.json of the shape
 	Method      string
 	Rank        int
-	DType       string // fp32, bf16 or auto
+	DType       string // fp32, bf16 or auto, also with +nf4 and the like
 	Batch       int
 	Seq         int
 	Steps       int
@@ -51,9 +52,13 @@ var benchDTypes = map[string]string{"": "float32", "fp32": "float32", "bf16": "b
 
 // BenchTrain trains a model of random weights for a few steps and measures them.
 func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
-	dtype, ok := benchDTypes[c.DType]
+	dense, linear, quantised := strings.Cut(c.DType, "+")
+	dtype, ok := benchDTypes[dense]
 	if !ok {
-		return nil, fmt.Errorf("dtype %q: choose fp32, bf16 or auto", c.DType)
+		return nil, fmt.Errorf("dtype %q: choose fp32, bf16 or auto, or one of them with +nf4, +nf4_dq, +fp4 or +fp4_dq", c.DType)
+	}
+	if quantised {
+		dtype += "+" + linear
 	}
 	dtype = train.ResolveDType(dtype)
 	raw, err := os.ReadFile(c.ConfigPath)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
@@ -33,14 +34,14 @@ func check(out, in int, w []float32, rs, cs int) {
 	}
 }
 
-func (f *dense) Dims() (out, in int)                   { return f.panels.N, f.panels.K }
-func (f *dense) Tiles() int                            { return 1 }
-func (f *dense) TileRange(int) (lo, hi int)            { return 0, f.panels.N }
-func (f *dense) Acquire(int, []float32) kernels.Panels { return f.panels }
-func (f *dense) Release(int)                           {}
-func (f *dense) ScratchLen() int                       { return 0 }
-func (f *dense) Bytes() int64                          { return int64(len(f.panels.Data))*4 + int64(len(f.panels.Half))*2 }
-func (f *dense) Dense(dst []float32)                   { f.panels.Unpack(dst, 1, f.panels.K) }
+func (f *dense) Dims() (out, in int)                               { return f.panels.N, f.panels.K }
+func (f *dense) Tiles() int                                        { return 1 }
+func (f *dense) TileRange(int) (lo, hi int)                        { return 0, f.panels.N }
+func (f *dense) Acquire(*pool.Pool, int, []float32) kernels.Panels { return f.panels }
+func (f *dense) Release(int)                                       {}
+func (f *dense) ScratchLen() int                                   { return 0 }
+func (f *dense) Bytes() int64                                      { return int64(len(f.panels.Data))*4 + int64(len(f.panels.Half))*2 }
+func (f *dense) Dense(dst []float32)                               { f.panels.Unpack(dst, 1, f.panels.K) }
 
 func (f *dense) Rows(dst []float32, ids []int32) {
 	k := f.panels.K

@@ -17,9 +17,9 @@ type Weight interface {
 	Tiles() int
 	// TileRange is the range [lo, hi) of output rows of a tile; lo is a multiple of 48.
 	TileRange(tile int) (lo, hi int)
-	// Acquire returns the panels of Wᵀ for the rows of a tile, K = In and N = hi-lo, valid until Release. scratch has
+	// Acquire returns, working with the threads of p, the panels of Wᵀ for the rows of a tile, K = In and N = hi-lo, valid until Release. scratch has
 	// ScratchLen values, which the panels may occupy.
-	Acquire(tile int, scratch []float32) kernels.Panels
+	Acquire(p *pool.Pool, tile int, scratch []float32) kernels.Panels
 	// Release ends the use of a tile.
 	Release(tile int)
 	// ScratchLen is the number of float32 values that Acquire needs; 0 where the panels lie in memory as they are.
@@ -38,7 +38,7 @@ func MulT(p *pool.Pool, w Weight, m int, x []float32, beta float32, y []float32,
 	need("MulT", len(x), m*in, len(y), m*out)
 	for t := range w.Tiles() {
 		lo, hi := w.TileRange(t)
-		b := w.Acquire(t, scratch)
+		b := w.Acquire(p, t, scratch)
 		// A tile's last row of y ends before the next tile's columns, so the slice is cut to what is written.
 		kernels.MatMul(p, m, x, in, b, beta, y[lo:(m-1)*out+hi], out)
 		w.Release(t)
@@ -51,7 +51,7 @@ func Mul(p *pool.Pool, w Weight, m int, dy []float32, beta float32, dx []float32
 	need("Mul", len(dy), m*out, len(dx), m*in)
 	for t := range w.Tiles() {
 		lo, hi := w.TileRange(t)
-		b := w.Acquire(t, scratch)
+		b := w.Acquire(p, t, scratch)
 		kernels.MatMulT(p, m, dy[lo:(m-1)*out+hi], out, b, beta, dx, in)
 		w.Release(t)
 		beta = 1

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -82,18 +83,22 @@ func (j *Job) Binding() (string, error) {
 
 // ResolveDType turns "auto" into the dtype that this process trains in fastest: bfloat16 where the kernel set multiplies it, else float32.
 func ResolveDType(dtype string) string {
+	dense, rest, quantised := strings.Cut(dtype, "+")
 	switch {
-	case dtype == "auto" && kernels.Active() == kernels.AVX512BF16:
-		return "bfloat16"
-	case dtype == "auto" || dtype == "":
-		return "float32"
+	case dense == "auto" && kernels.WantsHalf():
+		dense = "bfloat16"
+	case dense == "auto" || dense == "":
+		dense = "float32"
 	}
-	return dtype
+	if quantised {
+		return dense + "+" + rest
+	}
+	return dense
 }
 
 // Values is how a program of a dtype keeps its values.
 func Values(dtype string) nn.DType {
-	if dtype == "bfloat16" {
+	if dtype == "bfloat16" || strings.HasPrefix(dtype, "bfloat16+") {
 		return nn.BFloat16
 	}
 	return nn.Float32

@@ -25,6 +25,8 @@ func main() {
 	transpose()
 	expand()
 	for _, bits := range []int{512, 256} {
+		codes4(bits, true)
+		codes4(bits, false)
 		round(bits, false)
 		round(bits, true)
 		unpack(bits)
@@ -315,6 +317,105 @@ func unpack(bits int) {
 	VMOVUPS(v, operand.Mem{Base: x})
 	ADDQ(operand.Imm(uint64(bits/16)), src)
 	ADDQ(operand.Imm(uint64(bits/8)), x)
+	DECQ(n)
+	JNZ(operand.LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// codes4 writes the expansion of a row of pairs of 4-bit codes: value = lut[code]·scale, rounded to bfloat16 pairs with half, else as two
+// rows of float32.
+func codes4(bits int, half bool) {
+	name, sig, what := fmt.Sprintf("codes4WideV%d", bits), "func(n int, codes *uint8, lut, scale *float32, even, odd *float32)", "the upper codes' values to even, the lower ones' to odd"
+	if half {
+		name, sig, what = fmt.Sprintf("codes4HalfV%d", bits), "func(n int, codes *uint8, lut, scale *float32, dst *uint16)", "pairs, rounded to bfloat16, to dst"
+	}
+	TEXT(name, NOSPLIT, sig)
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s expands %dn bytes of two codes each by a table of 16 values and a scale a column: %s.", name, bits/32, what))
+	n, codes, lut, scale := arg("n"), arg("codes"), arg("lut"), arg("scale")
+	var even, odd, dst reg.GPVirtual
+	if half {
+		dst = arg("dst")
+	} else {
+		even, odd = arg("even"), arg("odd")
+	}
+	tmp := GP32()
+	constant := func(v uint32) reg.VecVirtual {
+		r, s := vec(bits), XMM()
+		MOVL(operand.U32(v), tmp)
+		MOVD(tmp, s)
+		VPBROADCASTD(s, r)
+		return r
+	}
+	low := constant(15)
+	var one, bias, high reg.VecVirtual
+	if half {
+		one, bias, high = constant(1), constant(0x7fff), constant(0xffff0000)
+	}
+	t0 := vec(bits)
+	VMOVUPS(operand.Mem{Base: lut}, t0)
+	var t1 reg.VecVirtual
+	if bits == 256 {
+		t1 = YMM()
+		VMOVUPS(operand.Mem{Base: lut, Disp: 32}, t1)
+	}
+	look := func(idx, out reg.VecVirtual) {
+		if bits == 512 {
+			VPERMPS(t0, idx, out)
+			return
+		}
+		up, sel := YMM(), YMM()
+		VPERMPS(t0, idx, out)
+		VPERMPS(t1, idx, up)
+		VPSLLD(operand.Imm(28), idx, sel) // bit 3 becomes the sign
+		VBLENDVPS(sel, up, out, out)
+	}
+	and := func(a, b, out reg.VecVirtual) {
+		if bits == 512 {
+			VPANDD(a, b, out)
+		} else {
+			VPAND(a, b, out)
+		}
+	}
+	round := func(x reg.VecVirtual) {
+		r := vec(bits)
+		VPSRLD(operand.Imm(16), x, r)
+		and(one, r, r)
+		VPADDD(bias, r, r)
+		VPADDD(r, x, x)
+	}
+	Label("loop")
+	c, hi, lo, s := vec(bits), vec(bits), vec(bits), vec(bits)
+	VPMOVZXBD(operand.Mem{Base: codes}, c)
+	VMOVUPS(operand.Mem{Base: scale}, s)
+	VPSRLD(operand.Imm(4), c, hi)
+	and(low, c, lo)
+	x, y := vec(bits), vec(bits)
+	look(hi, x)
+	look(lo, y)
+	VMULPS(s, x, x)
+	VMULPS(s, y, y)
+	if half {
+		round(x)
+		round(y)
+		VPSRLD(operand.Imm(16), x, x)
+		and(high, y, y)
+		if bits == 512 {
+			VPORD(y, x, x)
+		} else {
+			VPOR(y, x, x)
+		}
+		VMOVUPS(x, operand.Mem{Base: dst})
+		ADDQ(operand.Imm(uint64(bits/8)), dst)
+	} else {
+		VMOVUPS(x, operand.Mem{Base: even})
+		VMOVUPS(y, operand.Mem{Base: odd})
+		ADDQ(operand.Imm(uint64(bits/8)), even)
+		ADDQ(operand.Imm(uint64(bits/8)), odd)
+	}
+	ADDQ(operand.Imm(uint64(bits/32)), codes)
+	ADDQ(operand.Imm(uint64(bits/8)), scale)
 	DECQ(n)
 	JNZ(operand.LabelRef("loop"))
 	VZEROUPPER()
