@@ -101,8 +101,10 @@ func TestHashIsSharedAndCloseFrees(t *testing.T) {
 			t.Errorf("hashes %q", got)
 		}
 	}
-	if m.Close() != nil || m.Close() != nil {
-		t.Error("closing failed")
+	for range 2 {
+		if err := m.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
 	}
 	defer func() {
 		if recover() == nil {

@@ -74,7 +74,7 @@ func (r *Run) Open() (err error) {
 	if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {
 		return err
 	}
-	r.dtype = core.ResolveDType(r.Recipe.Model.DType)
+	r.dtype = core.ResolveDType(r.Recipe.Model.Storage())
 	if r.model, err = core.Base(r.modelDir, r.dtype); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	dtype := core.ResolveDType(rec.Model.DType)
+	dtype := core.ResolveDType(rec.Model.Storage())
 	m, err := core.Base(dir, dtype)
 	if err != nil {
 		return nil, err

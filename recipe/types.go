@@ -15,6 +15,9 @@ type Recipe struct {
 type Model struct {
 	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, or org/name of the hub"`
 	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it" enum:"float32,bfloat16,auto"`
+	LoadIn4Bit      bool   `yaml:"load_in_4bit" json:"load_in_4bit" help:"store the projections of the blocks as bitsandbytes' 4-bit codes (QLoRA)"`
+	QuantType       string `yaml:"bnb_4bit_quant_type" json:"bnb_4bit_quant_type" help:"the 4-bit code" enum:"nf4,fp4"`
+	DoubleQuant     bool   `yaml:"bnb_4bit_use_double_quant" json:"bnb_4bit_use_double_quant" help:"quantise the scales of the 4-bit blocks too"`
 	TokenizerEngine string `yaml:"tokenizer_engine" json:"tokenizer_engine" help:"tokenizer implementation" enum:"exact,sugarme"`
 	MemoryLimit     string `yaml:"memory_limit" json:"memory_limit" help:"most memory the training program may take, as 800MiB or 2GiB; empty for no limit"`
 }
@@ -92,10 +95,22 @@ type Export struct {
 	MergedDType string `yaml:"merged_dtype" json:"merged_dtype" help:"storage of the merged model; empty for the base model's" enum:",float32,float16,bfloat16"`
 }
 
+// Storage is how the weights are stored: a dtype, with "+nf4" and the like where the projections are quantised.
+func (m *Model) Storage() string {
+	s := m.DType
+	if m.LoadIn4Bit {
+		s += "+" + m.QuantType
+		if m.DoubleQuant {
+			s += "_dq"
+		}
+	}
+	return s
+}
+
 // Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
 func Default() Recipe {
 	return Recipe{
-		Model:   Model{DType: "float32", TokenizerEngine: "exact"},
+		Model:   Model{DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact"},
 		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
 		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20},
 		Method:  map[string]any{"peft_type": "LORA"},
