@@ -2,6 +2,7 @@
 """Hugging Face PEFT loads an adapter that adaptflow wrote and gives the same logits; a merged model equals base + adapter.
 
     peft_check.py ids OUT.safetensors --model DIR          token ids to compare on (real text and random ids)
+    peft_check.py quantized --quantized DIR --ids IDS --logits L     transformers and bitsandbytes load a folder that adaptflow quantised
     peft_check.py compare --model DIR --adapter DIR --merged DIR --ids IDS --adapter-logits A --merged-logits M --base-logits B
 
 The *-logits files are what `adaptflow logits` wrote for the same ids. Exits 1 where a difference exceeds 1e-3.
@@ -62,6 +63,22 @@ def compare(args):
     return 1 if bad else 0
 
 
+@torch.no_grad()
+def quantized(args):
+    import bitsandbytes as bnb
+
+    ids = load_file(args.ids)["input_ids"]
+    model = AutoModelForCausalLM.from_pretrained(args.quantized, dtype=torch.float32, device_map="cpu", attn_implementation="eager").eval()
+    n = 0
+    for m in model.modules():
+        if isinstance(m, bnb.nn.Linear4bit):
+            m.support_avx512bf16_for_cpu = False  # else it multiplies in bfloat16
+            n += 1
+    d = float((model(input_ids=ids).logits - load_file(args.logits)["logits"]).abs().max())
+    print("%d layers of bitsandbytes; 4-bit checkpoint: adaptflow and transformers, max difference %.2e" % (n, d))
+    return 0 if n and d <= LIMIT else 1
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = ap.add_subparsers(required=True)
@@ -74,6 +91,10 @@ def main():
         p.add_argument("--" + f, required=True)
     p.add_argument("--merged-limit", type=float, default=LIMIT)
     p.set_defaults(run=compare)
+    p = sub.add_parser("quantized")
+    for f in ("quantized", "ids", "logits"):
+        p.add_argument("--" + f, required=True)
+    p.set_defaults(run=quantized)
     args = ap.parse_args()
     sys.exit(args.run(args) or 0)
 

@@ -18,6 +18,13 @@ echo "-- Hugging Face PEFT loads the adapter; merging changes no logit"
 "$python" "$here/peft_check.py" compare --model "$base" --adapter "$work/run/adapter" --merged "$work/merged" --ids "$work/ids.safetensors" \
   --base-logits "$work/base.safetensors" --adapter-logits "$work/adapted.safetensors" --merged-logits "$work/merged.safetensors"
 
+echo "-- transformers and bitsandbytes load a quantised checkpoint"
+for type in nf4 fp4; do
+  "$bin" quantize --model "$base" --quant-type $type --output "$work/quantized-$type"
+  "$bin" logits --model "$work/quantized-$type" --input "$work/ids.safetensors" --output "$work/quantized-$type.safetensors"
+  "$python" "$here/peft_check.py" quantized --quantized "$work/quantized-$type" --ids "$work/ids.safetensors" --logits "$work/quantized-$type.safetensors"
+done
+
 echo "-- pyarrow and datasets read the shards and see the tokens of HF tokenizers"
 "$python" - "$work/corpus.jsonl" <<'PY'
 import json, random, sys

@@ -72,18 +72,8 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	if err := safetensors.Write(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
-	for _, f := range []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja",
-		"vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json"} {
-		raw, err := os.ReadFile(filepath.Join(m.dir, f))
-		if os.IsNotExist(err) {
-			continue
-		}
-		if err == nil {
-			err = storage.WriteFile(filepath.Join(dst, f), raw)
-		}
-		if err != nil {
-			return err
-		}
+	if err := m.copyTokenizer(dst); err != nil {
+		return err
 	}
 	config := map[string]json.RawMessage{}
 	for k, v := range m.Config.raw {
@@ -99,4 +89,22 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		return err
 	}
 	return storage.WriteFile(filepath.Join(dst, "config.json"), append(raw, '\n'))
+}
+
+// copyTokenizer copies the files of the folder that are no weights.
+func (m *Model) copyTokenizer(dst string) error {
+	for _, f := range []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja",
+		"vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json"} {
+		raw, err := os.ReadFile(filepath.Join(m.dir, f))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err == nil {
+			err = storage.WriteFile(filepath.Join(dst, f), raw)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -82,6 +82,27 @@ func mergeCommand() *cobra.Command {
 	return c
 }
 
+func quantizeCommand() *cobra.Command {
+	var model, output, quantType string
+	var double bool
+	c := &cobra.Command{Use: "quantize", Short: "Write a model as a 4-bit bitsandbytes checkpoint", Args: cobra.NoArgs,
+		Long: "Quantize stores the projections of a model's blocks as 4-bit codes with one scale a block of 64 values (QLoRA). transformers and adaptflow\nload the folder; adaptflow also quantises on the fly: --set model.load_in_4bit=true.",
+		RunE: func(*cobra.Command, []string) error {
+			if output == "" {
+				return usage("quantize needs --output")
+			}
+			if quantType != "nf4" && quantType != "fp4" {
+				return usage("quant-type is %q; it must be nf4 or fp4", quantType)
+			}
+			return pipelines.Quantize(model, output, quantType, double, say)
+		}}
+	c.Flags().StringVar(&model, "model", "embedded:lm-en-5m", "model: a Hugging Face folder, the name of one on the hub, or embedded:NAME")
+	c.Flags().StringVar(&output, "output", "", "folder to write")
+	c.Flags().StringVar(&quantType, "quant-type", "nf4", "4-bit code: nf4 or fp4")
+	c.Flags().BoolVar(&double, "double-quant", true, "quantise the scales too")
+	return c
+}
+
 func planCommand() *cobra.Command {
 	var f recipeFlags
 	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training will take, before anything runs", Args: cobra.ExactArgs(1),
