@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """adaptflow beside Hugging Face PEFT on this machine: the two run in turn, and the medians and ratios are printed.
 
-    bench.py --adaptflow BIN --peer hf_peft_bench.py --python PYTHON [--shape smol135] [--runs 3] [--dtypes fp32,bf16] [--memory-limit MIB]
+    bench.py --adaptflow BIN --peer hf_peft_bench.py --python PYTHON [--shape smol135] [--runs 3] [--dtypes fp32,bf16,nf4] [--memory-limit MIB]
 
 The peer's fp32 is its best (matrix products sent to oneDNN); --untuned adds its default. Each run is a process of its own, so that the peak
-memory is that of the whole process. --memory-limit is given to adaptflow's bf16 run, whose planner then computes blocks again.
+memory is that of the whole process. --memory-limit is given to adaptflow's bf16 and NF4 runs, whose planner then computes blocks again.
 """
 import argparse
 import json
@@ -68,6 +68,10 @@ def main():
         if "bf16" in a.dtypes:
             commands["adaptflow bf16"] = ours("bf16", a.memory_limit)
             commands["HF PEFT bf16"] = peer("bf16")
+        if "nf4" in a.dtypes:
+            commands["adaptflow NF4, bf16"] = ours("bf16+nf4", a.memory_limit)
+            commands["bitsandbytes QLoRA, bf16"] = [a.python, a.peer, "--shape", a.shape, "--method", "qlora", "--batch", str(batch), "--seq", "512",
+                                                    "--steps", str(a.steps), "--rank", "16"]
         rows = {k: [] for k in commands}
         for _ in range(a.runs):
             for name, cmd in commands.items():
@@ -77,7 +81,7 @@ def main():
                 print("%-24s %8.1f tokens/s %8.0f MiB" % (name, *rows[name][-1]), file=sys.stderr, flush=True)
     rate = {k: statistics.median(r[0] for r in v) for k, v in rows.items()}
     mem = {k: statistics.median(r[1] for r in v) for k, v in rows.items()}
-    best = max((k for k in rate if k.startswith("HF")), key=rate.get)
+    best = max((k for k in rate if not k.startswith("adaptflow")), key=rate.get)
     print("| %s, %d x 512, LoRA r 16 on all linears | tokens/s | ratio to the peer's best | peak memory, MiB | share |\n|---|---|---|---|---|" % (a.shape, batch))
     for k in commands:
         print("| %s | %.1f | %.2f | %.0f | %.2f |" % (k, rate[k], rate[k] / rate[best], mem[k], mem[k] / mem[best]))
