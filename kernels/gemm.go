@@ -13,14 +13,14 @@ import "github.com/adaptflow/adaptflow/internal/pool"
 // the same time have run before (about 0.5 MiB a thread).
 
 const (
-	tileRows   = 8   // rows of a tile
-	halfGroup  = 8   // the same of bfloat16, which take half the room
-	groupSize  = 4   // panels that stay in the cache while rows pass by: 192 columns
-	chunk      = 640 // inner dimension of a tile, at most
-	gemmChunk  = 512 // the same for Gemm: fixed, since it sums over tokens
-	directRows = 24  // Gemm with no more rows than this reads B where it lies, having no use for packing
-	blockRows  = 128 // rows of a unit of work on panels
-	packRows   = 512 // rows of a unit of work that packs or widens
+	tileRows   = 8    // rows of a tile
+	halfGroup  = 8    // the same of bfloat16, which take half the room
+	groupSize  = 4    // panels that stay in the cache while rows pass by: 192 columns
+	chunk      = 640  // inner dimension of a tile, at most
+	gemmChunk  = 512  // the same for Gemm: fixed, since it sums over tokens
+	directRows = 24   // Gemm with no more rows than this reads B where it lies, having no use for packing
+	blockRows  = 128  // rows of a unit of work on panels
+	packRows   = 1024 // rows of a unit of work that packs or widens
 	serialWork = 1 << 16
 )
 

@@ -58,16 +58,28 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 	if j.h != nil && j.half != nil {
 		j.group = halfGroup
 	}
-	if j.source != fromPanels || j.h != nil && j.half == nil {
+	packs := j.source != fromPanels || j.h != nil && j.half == nil
+	if packs {
 		j.rows = packRows
+		if j.h != nil && j.half != nil {
+			j.rows /= 2 // its groups are twice as wide
+		}
 	}
 	threads := p.Threads()
 	if j.m*j.n*j.k < serialWork {
 		threads = 1
 	}
-	if threads == 1 {
+	switch {
+	case threads == 1:
 		p = nil
-	} else {
+	case packs: // every block of rows packs B again: narrower groups rather than shorter blocks
+		for j.units() < 2*threads && j.group > 2 {
+			j.group /= 2
+		}
+		for j.units() < 2*threads && j.rows > 64 && j.rows > j.m/2 {
+			j.rows /= 2
+		}
+	default:
 		for j.units() < 4*threads && j.rows > 64 && j.rows > j.m/2 {
 			j.rows /= 2
 		}
