@@ -1,6 +1,10 @@
 package kernels
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/adaptflow/adaptflow/internal/pool"
+)
 
 // Products with a frozen bfloat16 matrix.
 //
@@ -21,9 +25,29 @@ func Halves(x []float32) []uint16 {
 
 func half(x []float32) []uint16 { return unsafe.Slice((*uint16)(unsafe.Pointer(&x[0])), 2*len(x)) }
 
+// narrowA rounds A to bfloat16, rows an even number of values apart, once for all the columns that it meets.
+func (j *job) narrowA(p *pool.Pool, buf *halfBuf) {
+	j.lda16 = (j.k + 1) &^ 1
+	if n := j.m * j.lda16; cap(buf.x) < n {
+		buf.x = make([]uint16, n)
+	}
+	j.a16 = buf.x[:j.m*j.lda16]
+	const rows = 16
+	p.Run((j.m+rows-1)/rows, func(b int) {
+		for i := b * rows; i < min((b+1)*rows, j.m); i++ {
+			narrowHalf(j.a16[i*j.lda16:][:j.lda16], j.a[i*j.ars:][:j.k])
+		}
+	})
+}
+
+// halfBuf is the memory of a rounded A.
+type halfBuf struct{ x []uint16 }
+
+var freeHalves free[halfBuf]
+
 // unitHalf computes one unit with a tile of pairs.
 func (j *job) unitHalf(s *scratch, row0, row1, col0, col1 int) {
-	a, pairs16 := half(s.a[:]), half(s.b[:])
+	pairs16 := half(s.b[:])
 	var bs [halfGroup][]uint16
 	for k0 := 0; k0 < j.k; k0 += j.kc {
 		k := min(j.kc, j.k-k0)
@@ -42,17 +66,15 @@ func (j *job) unitHalf(s *scratch, row0, row1, col0, col1 int) {
 		}
 		for i := row0; i < row1; i += tileRows {
 			rows := min(tileRows, row1-i)
-			for r := range rows {
-				narrowHalf(a[r*chunk:][:2*pairs], j.a[(i+r)*j.ars+k0:][:k])
-			}
+			a := j.a16[i*j.lda16+k0:]
 			for q, col := 0, col0; col < col1; q, col = q+1, col+panelCols {
 				w, add, c := min(panelCols, col1-col), j.add || k0 > 0, j.c[i*j.ldc+col:]
 				if w%tileUnit == 0 {
-					j.half(rows, w, pairs, a, chunk, bs[q], add, c, j.ldc)
+					j.half(rows, w, pairs, a, j.lda16, bs[q], add, c, j.ldc)
 					continue
 				}
 				s.load(rows, w, add, c, j.ldc)
-				j.half(rows, wide(w), pairs, a, chunk, bs[q], add, s.c[:], panelCols)
+				j.half(rows, wide(w), pairs, a, j.lda16, bs[q], add, s.c[:], panelCols)
 				s.store(rows, w, c, j.ldc)
 			}
 		}

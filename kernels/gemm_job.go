@@ -23,6 +23,8 @@ type job struct {
 	alpha    float32
 	a, b, c  []float32
 	h        []uint16 // B in bfloat16, in place of b
+	a16      []uint16 // A in bfloat16, rows lda16 apart
+	lda16    int
 	ars, acs int
 	brs, bcs int
 	ldc      int
@@ -86,6 +88,14 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 		for j.units() < 4*threads && j.group > 1 {
 			j.group /= 2
 		}
+	}
+	if j.h != nil && j.half != nil {
+		buf := freeHalves.get()
+		if buf == nil {
+			buf = new(halfBuf)
+		}
+		defer freeHalves.put(buf)
+		j.narrowA(p, buf)
 	}
 	p.Run(j.units(), j.f)
 }
