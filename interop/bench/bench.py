@@ -70,7 +70,7 @@ def main():
             commands["HF PEFT bf16"] = peer("bf16")
         if "nf4" in a.dtypes:
             commands["adaptflow NF4, bf16"] = ours("bf16+nf4", a.memory_limit)
-            commands["bitsandbytes QLoRA, bf16"] = [a.python, a.peer, "--shape", a.shape, "--method", "qlora", "--batch", str(batch), "--seq", "512",
+            commands["bitsandbytes QLoRA, bf16"] = [a.python, a.peer, "--shape", a.shape, "--method", "qlora", "--dtype", "bf16", "--batch", str(batch), "--seq", "512",
                                                     "--steps", str(a.steps), "--rank", "16"]
         rows = {k: [] for k in commands}
         for _ in range(a.runs):
