@@ -82,7 +82,7 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 			j.rows /= 2
 		}
 	default:
-		for j.units() < 4*threads && j.rows > 64 && j.rows > j.m/2 {
+		for j.units() < 16*threads && j.rows > 32 {
 			j.rows /= 2
 		}
 		for j.units() < 4*threads && j.group > 1 {
