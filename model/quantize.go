@@ -70,7 +70,7 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 	if err := storage.MkdirAll(dst); err != nil {
 		return err
 	}
-	if err := safetensors.Write(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"}); err != nil {
+	if err := writeWeights(dst, ts); err != nil {
 		return err
 	}
 	if err := m.copyTokenizer(dst); err != nil {

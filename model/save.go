@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,9 @@ var dtypeNames = map[string]string{"float32": "F32", "float16": "F16", "bfloat16
 func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	if _, ok := dtypeNames[dtype]; !ok && dtype != "" {
 		return fmt.Errorf("dtype %q is unknown; known are float32, float16, bfloat16", dtype)
+	}
+	if m.dir == "" {
+		return fmt.Errorf("a model of random weights has no files to write")
 	}
 	if _, ok := m.Config.raw["quantization_config"]; ok && len(replaced) > 0 {
 		return fmt.Errorf("%s is quantised and cannot hold changed weights: merge into the model it was made from", m.dir)
@@ -40,7 +44,7 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	for _, n := range names {
 		info, _ := src.Info(n)
 		to := info.DType
-		if d, ok := dtypeNames[dtype]; ok {
+		if d, ok := dtypeNames[dtype]; ok && floating[info.DType] {
 			to = d
 		}
 		v, ok := byFile[n]
@@ -63,13 +67,13 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		}
 		ts = append(ts, safetensors.Tensor{Name: n, DType: to, Shape: info.Shape, Data: v})
 	}
-	for n := range byFile {
-		return fmt.Errorf("%s: no tensor %q to replace", m.dir, n)
+	if len(byFile) > 0 {
+		return fmt.Errorf("%s: no tensor %q to replace", m.dir, slices.Sorted(maps.Keys(byFile))[0])
 	}
 	if err := storage.MkdirAll(dst); err != nil {
 		return err
 	}
-	if err := safetensors.Write(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"}); err != nil {
+	if err := writeWeights(dst, ts); err != nil {
 		return err
 	}
 	if err := m.copyTokenizer(dst); err != nil {
@@ -89,6 +93,26 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		return err
 	}
 	return storage.WriteFile(filepath.Join(dst, "config.json"), append(raw, '\n'))
+}
+
+// floating are the dtypes that a model's dtype applies to.
+var floating = map[string]bool{"F64": true, "F32": true, "F16": true, "BF16": true}
+
+// writeWeights writes the weights of a folder as one file. Shards and their index, which an older model may have left there, go first: readers
+// would take them for the model.
+func writeWeights(dst string, ts []safetensors.Tensor) error {
+	for _, pattern := range []string{"model.safetensors.index.json", "model-*-of-*.safetensors"} {
+		old, err := filepath.Glob(filepath.Join(dst, pattern))
+		if err != nil {
+			return err
+		}
+		for _, f := range old {
+			if err := os.Remove(f); err != nil {
+				return err
+			}
+		}
+	}
+	return safetensors.Write(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"})
 }
 
 // copyTokenizer copies the files of the folder that are no weights.
