@@ -94,12 +94,16 @@ func (a *Adapter) read(path string) error {
 	for _, z := range a.Frozen() {
 		known[z.Key] = true
 		info, ok := f.Info(z.Key)
-		if !ok {
-			continue // HF writes it only with save_embedding_layers
+		if !ok && !z.Need {
+			continue // HF writes an embedding only with save_embedding_layers
 		}
 		v, err := tensor(f, path, z.Key, z.Shape)
 		if err != nil {
 			return err
+		}
+		if z.Load != nil {
+			z.Load(v)
+			continue
 		}
 		tol := 0.0
 		if info.DType != "F32" {

@@ -25,6 +25,7 @@ type goldenMeta struct {
 	Saved     []string `json:"saved_keys"`
 	Merge     struct {
 		Mergeable bool    `json:"mergeable"`
+		Why       string  `json:"why"`
 		Diff      float64 `json:"merged_vs_unmerged_logits_max_abs"`
 	} `json:"merge"`
 	Trajectory struct {
@@ -35,7 +36,7 @@ type goldenMeta struct {
 	Special map[string]any `json:"special"`
 }
 
-// outOfScope are LoRA cases that use what adaptflow's LoRA does not have: another variant, task or optimiser (lora_plus).
+// outOfScope are the cases that a method of the table does not cover: LoRA cases that use what adaptflow's LoRA does not have: another variant, task or optimiser (lora_plus).
 var outOfScope = []string{"lora_alora", "lora_dora", "lora_init_olora", "lora_init_orthogonal", "lora_init_pissa", "lora_init_pissa_niter_4",
 	"lora_layer_replication", "lora_lora_bias", "lora_plus", "lora_seq_cls", "lora_target_parameters"}
 
@@ -53,8 +54,8 @@ func TestGoldenPEFT(t *testing.T) {
 		for _, c := range golden.Dirs(t, filepath.Join(root, "peft", m)) {
 			dir := filepath.Join(root, "peft", m, c)
 			meta := golden.JSON[goldenMeta](t, filepath.Join(dir, "meta.json"))
-			if len(arch) != 1 || !slices.Contains(model.Architectures(), arch[0]) || meta.PeftType != "LORA" && meta.PeftType != "TRAINABLE_TOKENS" ||
-				slices.Contains(outOfScope, c) {
+			known := slices.ContainsFunc(peft.Methods, func(r peft.Row) bool { return r.Type == meta.PeftType })
+			if len(arch) != 1 || !slices.Contains(model.Architectures(), arch[0]) || !known || slices.Contains(outOfScope, c) {
 				out = append(out, m+"/"+c)
 				continue
 			}
@@ -139,6 +140,11 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 	lp := program(t, m, a, params, nn.ModeLogits, s)
 	if err := a.Load(params); err != nil {
 		t.Fatal(err)
+	}
+	for _, n := range want.Names() { // starting values that the folder does not hold
+		if name, ok := strings.CutPrefix(n, "init."); ok && params.Get(name) != nil {
+			copy(params.Get(name).Data, want.F32(n))
+		}
 	}
 	v := m.Config.Vocab
 	logits, all := slices.Clone(lp.Forward(s, false)), want.F32("logits")
@@ -256,6 +262,12 @@ func roundTrip(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params
 func mergeCase(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params, meta goldenMeta, want golden.File) {
 	t.Helper()
 	merged, err := a.Merge(params, 0, nil)
+	if !meta.Merge.Mergeable && meta.Merge.Why != "" {
+		if err == nil {
+			t.Errorf("merged, though HF refuses it: %s", meta.Merge.Why)
+		}
+		return
+	}
 	if meta.Merge.Diff > 1e-2 {
 		if err == nil {
 			t.Error("a merge that changes the model was not refused")
@@ -318,6 +330,11 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 				p.Data[j] = float32(x - lr*(u[j]/(1-math.Pow(0.9, n)))/(math.Sqrt(v[j]/(1-math.Pow(0.999, n)))+1e-8))
 			}
 		}
+		if s, ok := a.Method.(peft.Stepper); ok {
+			if err := s.Step(params, 0, i, len(meta.Trajectory.Losses)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	for _, n := range want.Names() {
 		name, ok := strings.CutPrefix(n, "final.")
@@ -327,6 +344,10 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 		tol := 5e-5
 		if strings.HasSuffix(name, "k_proj.base_layer.bias") {
 			tol = 2e-3
+		}
+		if params.Get(name) == nil {
+			t.Errorf("no parameter %s", name)
+			continue
 		}
 		if d := golden.MaxDiff(params.Get(name).Data, want.F32(n)); d > tol {
 			t.Errorf("final %s differs by %.2e", name, d)

@@ -40,11 +40,6 @@ var loraUnused = map[string]any{
 	"-runtime_config": map[string]any{"ephemeral_gpu_offload": false},
 }
 
-// defaultTargets are HF's target_modules for LoRA where none are given, by model_type.
-var defaultTargets = map[string][]string{
-	"llama": {"q_proj", "v_proj"}, "mistral": {"q_proj", "v_proj"}, "qwen2": {"q_proj", "v_proj"}, "gpt2": {"c_attn"},
-}
-
 // InitWeights is init_lora_weights: true, false or "gaussian".
 type InitWeights struct {
 	On   bool
@@ -163,11 +158,11 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 	}
 	l.extra, l.pairs, l.tied = newExtras(), map[string]*pair{}, env.Tied
 	if !c.TargetModules.Set() {
-		t, ok := defaultTargets[env.ModelType]
-		if !ok {
-			return fmt.Errorf("peft: LORA: target_modules must be given for a model of type %q", env.ModelType)
+		t, err := targetsFor("LORA", env.ModelType)
+		if err != nil {
+			return err
 		}
-		c.TargetModules = Names{List: slices.Clone(t)}
+		c.TargetModules = t
 	}
 	spec := targetSpec{Target: c.TargetModules, Exclude: c.ExcludeModules, Save: c.ModulesToSave, Layers: c.LayersToTransform, LayersPattern: c.LayersPattern}
 	if _, err := newMatcher(spec); err != nil { // before "all-linear" becomes a list, which may have layers_to_transform

@@ -77,11 +77,14 @@ func (p *Param) Size() int { return p.Rows * p.Cols }
 func (p *Param) param(b *nn.Builder) nn.Ref { return b.Param(p.Name, p.Rows, p.Cols, p.Init) }
 
 // Frozen is a tensor that the adapter folder holds though it is not trained, such as the base embedding that HF saves
-// beside an adapted embedding. Values is called when saving, and to check an opened folder against this base model.
+// beside an adapted embedding, or a random projection. Values is called when saving. Where Load is nil an opened folder's values must be
+// these, up to the file's precision: they show that the adapter was made for this base model. Otherwise Load takes the folder's values.
 type Frozen struct {
 	Key    string
 	Shape  []int
 	Values func() []float32
+	Load   func(v []float32)
+	Need   bool // a folder without it is an error
 }
 
 // Row is a method's entry in the table.

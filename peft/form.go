@@ -1,0 +1,81 @@
+package peft
+
+import (
+	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// banks cuts the entries of one slot out of parameter banks, into slices that it keeps.
+type banks struct {
+	sizes []int
+	p, dp [][]float32
+}
+
+func newBanks(sizes []int) banks {
+	return banks{sizes: sizes, p: make([][]float32, len(sizes)), dp: make([][]float32, len(sizes))}
+}
+
+// values are the parameters of the slot, whose banks are in[0], in[1], …
+func (b *banks) values(in [][]float32, slot int) [][]float32 {
+	for i, n := range b.sizes {
+		b.p[i] = nn.Bank(in[i], slot, n)
+	}
+	return b.p
+}
+
+// grads are the gradients of the slot; an entry is nil where none is wanted.
+func (b *banks) grads(din [][]float32, slot int) [][]float32 {
+	for i, n := range b.sizes {
+		b.dp[i] = nn.Bank(din[i], slot, n)
+	}
+	return b.dp
+}
+
+// fresh says whether segs[i] is not empty and the first of its slot, so that what depends on the slot alone is computed once.
+func fresh(segs []nn.Segment, i int) bool {
+	if segs[i].Slot < 0 || segs[i].Start == segs[i].End {
+		return false
+	}
+	for _, s := range segs[:i] {
+		if s.Slot == segs[i].Slot && s.Start < s.End {
+			return false
+		}
+	}
+	return true
+}
+
+// dropped applies HF's dropout on a layer's input; 0 gives x itself.
+func dropped(b *nn.Builder, name string, p Float, x nn.Ref) nn.Ref {
+	if p == 0 {
+		return x
+	}
+	return b.Apply(&nn.Dropout{P: float32(p), Name: name}, x)
+}
+
+// moduleDropped says whether module_dropout leaves the module's whole effect out of this training step.
+func moduleDropped(w *nn.Work, name string, p Float) bool {
+	if p == 0 || !w.Training {
+		return false
+	}
+	r := philox.NewKey(w.Seed, "module_dropout", name).At(w.Step.Index, 0)
+	return philox.Uniform(r[0]) < float32(p)
+}
+
+// wantAny says whether a gradient is wanted of any input from the first on.
+func wantAny(want []bool, first int) bool {
+	for _, x := range want[first:] {
+		if x {
+			return true
+		}
+	}
+	return false
+}
+
+// same returns n copies of v.
+func same(n int, v bool) []bool {
+	out := make([]bool, n)
+	for i := range out {
+		out[i] = v
+	}
+	return out
+}
