@@ -1,0 +1,123 @@
+// Package torchrand repeats the numbers of PyTorch's CPU generator, torch.Generator().manual_seed(seed): the 32-bit Mersenne twister of Matsumoto
+// and Nishimura, "Mersenne Twister" (ACM TOMACS 8, 1998), and torch's ways of making floats, normal numbers and permutations of its
+// words. Hugging Face PEFT draws frozen projections and positions from it when an adapter is loaded, so that an adapter which does
+// not store them needs the same numbers.
+package torchrand
+
+import "math"
+
+// Generator is a stream of numbers.
+type Generator struct {
+	mt     [624]uint32
+	at     int
+	spare  float64 // second number of a pair of normal numbers
+	spared bool
+}
+
+// New starts a generator as manual_seed does, which takes the low 32 bits of the seed.
+func New(seed uint64) *Generator {
+	g := &Generator{at: 624}
+	g.mt[0] = uint32(seed)
+	for i := 1; i < 624; i++ {
+		p := g.mt[i-1]
+		g.mt[i] = 1812433253*(p^p>>30) + uint32(i)
+	}
+	return g
+}
+
+// Uint32 is the next word.
+func (g *Generator) Uint32() uint32 {
+	if g.at == 624 {
+		for i := range 624 {
+			y := g.mt[i]&0x80000000 | g.mt[(i+1)%624]&0x7fffffff
+			v := g.mt[(i+397)%624] ^ y>>1
+			if y&1 != 0 {
+				v ^= 0x9908b0df
+			}
+			g.mt[i] = v
+		}
+		g.at = 0
+	}
+	y := g.mt[g.at]
+	g.at++
+	y ^= y >> 11
+	y ^= y << 7 & 0x9d2c5680
+	y ^= y << 15 & 0xefc60000
+	return y ^ y>>18
+}
+
+// Uint64 is the next two words, the first one high.
+func (g *Generator) Uint64() uint64 {
+	hi := g.Uint32()
+	return uint64(hi)<<32 | uint64(g.Uint32())
+}
+
+// Uniform fills x as tensor.uniform_(lo, hi) fills a float32 tensor: 24 bits a number.
+func (g *Generator) Uniform(x []float32, lo, hi float64) {
+	a, b := float32(lo), float32(hi)
+	for i := range x {
+		u := float32(g.Uint32()&(1<<24-1)) * (1.0 / (1 << 24))
+		x[i] = float32(u*(b-a)) + a
+	}
+}
+
+// Normal fills x as tensor.normal_(mean, std) fills a contiguous float32 tensor: up to the last place, because torch's vector kernels
+// approximate logarithm and cosine.
+func (g *Generator) Normal(x []float32, mean, std float64) {
+	if len(x) < 16 {
+		for i := range x {
+			x[i] = float32(g.normal()*std + mean)
+		}
+		return
+	}
+	g.Uniform(x, 0, 1)
+	for i := 0; i+16 <= len(x); i += 16 {
+		normal16(x[i:i+16], mean, std)
+	}
+	if len(x)%16 != 0 { // torch draws the last sixteen again
+		tail := x[len(x)-16:]
+		g.Uniform(tail, 0, 1)
+		normal16(tail, mean, std)
+	}
+}
+
+// normal16 makes sixteen normal numbers of as many uniform ones (Box-Muller).
+func normal16(x []float32, mean, std float64) {
+	for j := range 8 {
+		r := math.Sqrt(-2 * math.Log(float64(1-x[j])))
+		theta := 2 * math.Pi * float64(x[j+8])
+		x[j], x[j+8] = float32(r*math.Cos(theta)*std+mean), float32(r*math.Sin(theta)*std+mean)
+	}
+}
+
+// normal is one number of torch's scalar path, which makes two at a time of 53-bit uniform ones.
+func (g *Generator) normal() float64 {
+	if g.spared {
+		g.spared = false
+		return g.spare
+	}
+	u, v := g.uniform53(), g.uniform53()
+	r, theta := math.Sqrt(-2*math.Log1p(-v)), 2*math.Pi*u
+	g.spare, g.spared = r*math.Sin(theta), true
+	return r * math.Cos(theta)
+}
+
+func (g *Generator) uniform53() float64 {
+	return float64(g.Uint64()&(1<<53-1)) * (1.0 / (1 << 53))
+}
+
+// Perm is torch.randperm(n).
+func (g *Generator) Perm(n int) []int {
+	p := make([]int, n)
+	for i := range p {
+		p[i] = i
+	}
+	for i := range n - 1 {
+		j := i + int(g.Uint32()%uint32(n-i))
+		p[i], p[j] = p[j], p[i]
+	}
+	return p
+}
+
+// Intn is one number of torch.randint(0, n): n is below 2^32.
+func (g *Generator) Intn(n int) int { return int(g.Uint32() % uint32(n)) }
