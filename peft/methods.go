@@ -9,4 +9,5 @@ var Methods = []Row{
 	{Type: "DELORA", New: newDelora, Doc: "normalised rank-one terms with a bounded, trained strength (Bini et al. 2025, arXiv:2503.18225)"},
 	{Type: "MISS", New: newMiss, Doc: "one matrix shared by shards of the weight; also Bat (Kang and Yin 2024, arXiv:2409.15371)"},
 	{Type: "TRAINABLE_TOKENS", New: newTrainableTokens, Doc: "chosen rows of the embedding are trained, the others stay"},
+	{Type: "FULL", New: newFull, Doc: "full fine-tuning: every weight of the base is trained"},
 }

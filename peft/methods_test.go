@@ -21,6 +21,7 @@ import (
 type methodCase struct {
 	Base   string         `json:"base"`   // a model of model/testdata
 	Config map[string]any `json:"config"` // with peft_type
+	Own    bool           `json:"own"`    // HF PEFT does not have the method
 }
 
 // methodCases reads testdata/methods. Every method of the table has at least one file.
@@ -281,7 +282,7 @@ func TestMethodMerges(t *testing.T) {
 			}
 			got := nn.NewParams(1)
 			defer got.Free()
-			q := compileWith(t, m, replaced{t: t, tensors: merged}, got, s)
+			q := compileWith(t, m, replaced{t: t, tensors: merged, tied: map[quant.Weight][]float32{}}, got, s)
 			if d := golden.MaxDiff(q.Forward(s, false), want); d > 1e-3 {
 				t.Errorf("the merged model's log-probabilities differ by %g", d)
 			}
@@ -293,11 +294,20 @@ func TestMethodMerges(t *testing.T) {
 type replaced struct {
 	t       *testing.T
 	tensors map[string][]float32
+	tied    map[quant.Weight][]float32 // of the embedding, for a head that shares it
 }
 
 // Adapt implements nn.Adapter.
 func (r replaced) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 	w, bias := r.tensors[s.Name+".weight"], r.tensors[s.Name+".bias"]
+	switch o := s.Op.(type) {
+	case *nn.Embedding:
+		r.tied[o.W] = w
+	case *nn.Head:
+		if w == nil {
+			w = r.tied[o.W]
+		}
+	}
 	if w == nil && bias == nil {
 		return s.Out
 	}

@@ -15,8 +15,8 @@ const block8 = 256
 var signedMap, unsignedMap = quant.DynamicMap(true), quant.DynamicMap(false)
 
 // blockStates lists the codes and scales of 8-bit states.
-func blockStates(names ...string) func(o options, rows, cols int) []state {
-	return func(o options, rows, cols int) []state {
+func blockStates(names ...string) func(o options, name string, rows, cols int) []state {
+	return func(o options, name string, rows, cols int) []state {
 		n := rows * cols
 		var s []state
 		for _, name := range names {

@@ -2,7 +2,7 @@ package train
 
 import "math"
 
-func adafactorStates(o options, rows, cols int) []state {
+func adafactorStates(o options, name string, rows, cols int) []state {
 	var s []state
 	if rows > 1 {
 		s = []state{{"exp_avg_sq_row", rows}, {"exp_avg_sq_col", cols}}

@@ -2,7 +2,7 @@ package train
 
 import "math"
 
-func adamStates(o options, rows, cols int) []state {
+func adamStates(o options, name string, rows, cols int) []state {
 	n := rows * cols
 	s := []state{{"exp_avg", n}, {"exp_avg_sq", n}}
 	if o.on("amsgrad") {

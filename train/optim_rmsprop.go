@@ -2,7 +2,7 @@ package train
 
 import "math"
 
-func rmspropStates(o options, rows, cols int) []state {
+func rmspropStates(o options, name string, rows, cols int) []state {
 	n := rows * cols
 	s := []state{{"square_avg", n}}
 	if o.on("momentum") {

@@ -1,6 +1,6 @@
 package train
 
-func sgdStates(o options, rows, cols int) []state {
+func sgdStates(o options, name string, rows, cols int) []state {
 	if !o.on("momentum") {
 		return nil
 	}

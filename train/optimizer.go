@@ -19,7 +19,7 @@ type rule struct {
 	// options are the keys of optim_args that it reads, with their defaults.
 	options options
 	// states lists what is kept for a matrix [rows, cols]; rows is 1 for a vector. Everything is zero at first.
-	states func(o options, rows, cols int) []state
+	states func(o options, name string, rows, cols int) []state
 	update func(u *update)
 }
 
@@ -35,6 +35,7 @@ type update struct {
 	o          options
 	step       int // from 1
 	lr, decay  float64
+	name       string
 	rows, cols int
 	p, g       []float32
 	state      [][]float32 // as states lists them
@@ -52,12 +53,13 @@ var optimizers = []rule{
 	{"adafactor", options{"scale_parameter": 0, "relative_step": 0, "warmup_init": 0, "beta1": 0, "clip_threshold": 1, "decay_rate": -0.8, "eps1": 1e-30, "eps2": 1e-3},
 		adafactorStates, adafactor},
 	{"rmsprop", options{"alpha": 0.99, "momentum": 0, "centered": 0, "eps": 1e-8}, rmspropStates, rmsprop},
+	{"muon", options{"momentum": 0.95, "ns_steps": 5}, muonStates, muon},
 	{"adagrad", options{"lr_decay": 0, "eps": 1e-10}, one("sum"), adagrad},
 }
 
 // one is a single array of the parameter's size.
-func one(name string) func(options, int, int) []state {
-	return func(_ options, rows, cols int) []state { return []state{{name, rows * cols}} }
+func one(name string) func(options, string, int, int) []state {
+	return func(_ options, _ string, rows, cols int) []state { return []state{{name, rows * cols}} }
 }
 
 // Optimizers are the names that optim may have.
@@ -105,7 +107,7 @@ func NewOptimizer(args *Args, params *nn.Params) *Optimizer {
 			var s [][]float32
 			var names []string
 			rows, cols := dims(q)
-			for _, k := range o.rule.list(o.opts, rows, cols) {
+			for _, k := range o.rule.list(o.opts, q.Name, rows, cols) {
 				b := mem.AllocFloat32(k.size)
 				o.blocks = append(o.blocks, b)
 				s, names = append(s, b.Float32()), append(names, k.name)
@@ -123,18 +125,18 @@ func OptimizerBytes(args *Args, params *nn.Params) int64 {
 	n := int64(0)
 	for _, q := range params.List() {
 		rows, cols := dims(q)
-		for _, s := range r.list(o, rows, cols) {
+		for _, s := range r.list(o, q.Name, rows, cols) {
 			n += 4 * int64(s.size) * int64(q.Slots)
 		}
 	}
 	return n
 }
 
-func (r *rule) list(o options, rows, cols int) []state {
+func (r *rule) list(o options, name string, rows, cols int) []state {
 	if r.states == nil {
 		return nil
 	}
-	return r.states(o, rows, cols)
+	return r.states(o, name, rows, cols)
 }
 
 // dims are a parameter's dimensions, 1 row for what torch has as a vector.
@@ -156,7 +158,7 @@ func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
 			rate *= r
 		}
 		rows, cols := dims(q)
-		o.rule.update(&update{Args: o.args, o: o.opts, step: o.Step, lr: rate, decay: decay, rows: rows, cols: cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
+		o.rule.update(&update{Args: o.args, o: o.opts, step: o.Step, lr: rate, decay: decay, name: q.Name, rows: rows, cols: cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
 			state: o.state[i]})
 	})
 }

@@ -68,7 +68,7 @@ func blocks(t *testing.T, tk tokenize.Tokenizer, bos int32, path string, length 
 	return out
 }
 
-// TestReferenceRuns repeats the LoRA runs of the folder that ADAPTFLOW_REFERENCE names, from their stored first values: each of the first
+// TestReferenceRuns repeats the LoRA and full runs of the folder that ADAPTFLOW_REFERENCE names, from their stored first values: each of the first
 // 20 losses within 1e-4 of HF PEFT's, the final evaluations within 0.005 nats.
 func TestReferenceRuns(t *testing.T) {
 	dir := os.Getenv("ADAPTFLOW_REFERENCE")
@@ -92,7 +92,7 @@ func TestReferenceRuns(t *testing.T) {
 			t.Run(name, func(t *testing.T) { repeat(t, dir, name, r, "float32+nf4") })
 			continue
 		}
-		if r.Method != "lora" || r.Format != "" {
+		if r.Method != "lora" && r.Method != "full" || r.Format != "" {
 			out = append(out, name)
 			continue
 		}
@@ -127,7 +127,11 @@ func repeat(t *testing.T, dir, name string, r referenceRun, dtype string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := train.OpenAdapter(m, first(dir, name), "", nil, "", 0)
+	init := first(dir, name)
+	if r.Method == "full" { // starts at the base
+		init = ""
+	}
+	a, err := train.OpenAdapter(m, init, r.Method, nil, "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
