@@ -113,9 +113,7 @@ func (t *trie) split(s string, f func(b, e int, tok *addedToken)) {
 func isSpace(r rune) bool { return unicode.Is(unicode.White_Space, r) }
 
 // isWord is \w of Rust's regex: Alphabetic, M, Nd, Pc, Join_Control.
-func isWord(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.Nl, unicode.Other_Alphabetic, unicode.M, unicode.Nd, unicode.Pc, unicode.Join_Control)
-}
+func isWord(r rune) bool { return classTable()[r]&classW != 0 }
 
 func endsWord(s string) bool {
 	r, n := utf8.DecodeLastRuneInString(s)

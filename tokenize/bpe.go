@@ -15,9 +15,15 @@ type bpe struct {
 	ignoreMerges bool
 	byteFallback bool
 	fuseUnk      bool
-	unk          int32      // -1: unknown symbols are dropped
-	byteID       [256]int32 // byte-level: the symbol of a byte; else of <0xXX>
-	allBytes     bool       // byteID is complete
+	unk          int32       // -1: unknown symbols are dropped
+	byteID       [256]int32  // byte-level: the symbol of a byte; else of <0xXX>
+	innerID      *[256]int32 // byte-level: of a byte that is neither first nor last, with a prefix or suffix
+	lastID       *[256]int32 // of the last byte
+	onlyID       *[256]int32 // of a byte that is a whole word
+	prefix       string      // continuing_subword_prefix
+	suffix       string      // end_of_word_suffix
+	cuts         *cutter     // where no merge reaches across
+	allBytes     bool        // byteID is complete
 }
 
 // mergeTable maps a pair of ids to the merge's rank and result: open addressing,
@@ -69,6 +75,7 @@ func (m *mergeTable) get(a, b int32) (rank, id int32) {
 type symbol struct {
 	id, n      int32
 	prev, next int32 // -1 at the ends
+	same       bool  // stands for the same text as the one before it
 	rank       int32 // of merging with the next, small words only
 	to         int32 // result of that merge
 }
@@ -83,29 +90,30 @@ type scratch struct {
 	syms []symbol
 	heap []pair
 	pops int // merges taken off the heap, a measure of the work
+	best []lattice
 }
 
 // smallWord is the number of symbols up to which looking for the best pair
 // again after each merge is faster than a heap.
 const smallWord = 24
 
-// encode splits a word into symbols, s.syms[i] from i=0 along next, and reports
-// whether each has the length of its token's text (no unknown part).
-func (m *bpe) encode(s *scratch, word string) (plain bool) {
+func (m *bpe) ids() map[string]int32 { return m.vocab }
+func (m *bpe) spellings() []string   { return nil }
+
+// encode splits a word into symbols, s.syms[i] from i=0 along next.
+func (m *bpe) encode(s *scratch, word string) {
 	s.syms = s.syms[:0]
 	if m.ignoreMerges {
 		if id, ok := m.words[word]; ok {
 			s.add(id, int32(len(word)))
 			s.link()
-			return true
+			return
 		}
 	}
-	plain = true
-	switch {
-	case m.byteLevel:
-		plain = m.split(s, word)
-	default:
-		plain = m.splitRunes(s, word)
+	if m.byteLevel {
+		m.split(s, word)
+	} else {
+		m.splitRunes(s, word)
 	}
 	s.link()
 	if len(s.syms) <= smallWord {
@@ -113,7 +121,6 @@ func (m *bpe) encode(s *scratch, word string) (plain bool) {
 	} else {
 		m.mergeHeap(s)
 	}
-	return plain
 }
 
 func (s *scratch) add(id, n int32) { s.syms = append(s.syms, symbol{id: id, n: n}) }
@@ -129,17 +136,26 @@ func (s *scratch) link() {
 
 // split makes a symbol of each byte. Bytes without a symbol become the unknown
 // token or are dropped.
-func (m *bpe) split(s *scratch, word string) bool {
+func (m *bpe) split(s *scratch, word string) {
 	if m.allBytes {
 		for i := range len(word) {
 			s.add(m.byteID[word[i]], 1)
 		}
-		return true
+		return
 	}
 	unk := int32(0) // length of the pending unknown
 	for i := range len(word) {
-		id := m.byteID[word[i]]
-		if id >= 0 {
+		ids := &m.byteID
+		switch last := i+1 == len(word); {
+		case m.innerID == nil:
+		case i == 0 && last:
+			ids = m.onlyID
+		case last:
+			ids = m.lastID
+		case i > 0:
+			ids = m.innerID
+		}
+		if id := ids[word[i]]; id >= 0 {
 			unk = m.flush(s, unk)
 			s.add(id, 1)
 		} else {
@@ -147,36 +163,39 @@ func (m *bpe) split(s *scratch, word string) bool {
 		}
 	}
 	m.flush(s, unk)
-	return false
 }
 
 // splitRunes makes a symbol of each character, or of its bytes with byte
 // fallback, or the unknown token.
-func (m *bpe) splitRunes(s *scratch, word string) bool {
-	plain, unk := true, int32(0)
-	for i := 0; i < len(word); {
+func (m *bpe) splitRunes(s *scratch, word string) {
+	unk, first := int32(0), true
+	for i := 0; i < len(word); first = false {
 		n := 1
 		if word[i] >= utf8.RuneSelf {
 			_, n = utf8.DecodeRuneInString(word[i:])
 		}
 		c := word[i : i+n]
 		i += n
+		if m.prefix != "" && !first {
+			c = m.prefix + c
+		}
+		if m.suffix != "" && i == len(word) {
+			c += m.suffix
+		}
 		if id, ok := m.vocab[c]; ok {
 			unk = m.flush(s, unk)
 			s.add(id, int32(n))
 			continue
 		}
 		if m.byteFallback && m.hasBytes(c) {
-			for k := range n {
+			for k := range len(c) {
 				s.add(m.byteID[c[k]], 1)
 			}
 			continue
 		}
-		plain = false
 		unk = m.unknown(s, unk, int32(n))
 	}
 	m.flush(s, unk)
-	return plain
 }
 
 func (m *bpe) hasBytes(c string) bool {
@@ -332,29 +351,41 @@ func byteToken(b int) string {
 }
 
 // newBPE builds the model from the vocabulary and the merges, pairs of
-// spellings in order of rank.
-func newBPE(vocab map[string]int32, merges [][2]string, byteLevel bool) (*bpe, error) {
-	m := &bpe{vocab: vocab, byteLevel: byteLevel, unk: -1, merges: newMergeTable(len(merges))}
+// spellings in order of rank; prefix begins the spelling of every part of a word
+// but the first, suffix ends that of the last.
+func newBPE(vocab map[string]int32, merges [][2]string, byteLevel bool, prefix, suffix string) (*bpe, error) {
+	m := &bpe{vocab: vocab, byteLevel: byteLevel, unk: -1, merges: newMergeTable(len(merges)), prefix: prefix, suffix: suffix}
 	for rank, p := range merges {
 		a, ok1 := vocab[p[0]]
 		b, ok2 := vocab[p[1]]
-		to, ok3 := vocab[p[0]+p[1]]
+		to, ok3 := vocab[p[0]+strings.TrimPrefix(p[1], prefix)]
 		if !ok1 || !ok2 || !ok3 {
 			return nil, &mergeError{rank, p}
 		}
 		m.merges.put(a, b, int32(rank), to)
 	}
-	m.allBytes = true
-	for b := range 256 {
-		tok := byteToken(b)
-		if byteLevel {
-			tok = string(byteRune[b])
+	byteIDs := func(prefix, suffix string) (ids [256]int32, all bool) {
+		all = true
+		for b := range 256 {
+			tok := byteToken(b)
+			if byteLevel {
+				tok = prefix + string(byteRune[b]) + suffix
+			}
+			id, ok := vocab[tok]
+			if !ok {
+				id, all = -1, false
+			}
+			ids[b] = id
 		}
-		id, ok := vocab[tok]
-		if !ok {
-			id, m.allBytes = -1, false
-		}
-		m.byteID[b] = id
+		return ids, all
+	}
+	m.byteID, m.allBytes = byteIDs("", "")
+	if byteLevel && prefix+suffix != "" {
+		m.allBytes = false
+		in, _ := byteIDs(prefix, "")
+		last, _ := byteIDs(prefix, suffix)
+		only, _ := byteIDs("", suffix)
+		m.innerID, m.lastID, m.onlyID = &in, &last, &only
 	}
 	return m, nil
 }

@@ -28,7 +28,7 @@ type tokenCase struct {
 }
 
 // exact are the families whose every case must be equal.
-var exact = []string{"falcon", "gpt2", "llama3", "neox", "qwen2.5", "roberta"}
+var exact = []string{"bert", "falcon", "gpt2", "llama2", "llama3", "mistral3", "neox", "phi3", "qwen2.5", "roberta", "t5"}
 
 func readAll(t testing.TB, path string) []byte {
 	t.Helper()

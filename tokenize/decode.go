@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -111,6 +112,97 @@ func (d decMetaspace) decode(toks []string) []string {
 	return out
 }
 
+// decReplaceRegex puts content in place of each match; a text on which the pattern gives up stays.
+type decReplaceRegex struct {
+	find    finder
+	content string
+}
+
+func (d decReplaceRegex) decode(toks []string) []string {
+	out := make([]string, len(toks))
+	for i, t := range toks {
+		g, err := normReplaceRegex(d).normalize(seg{s: t}, false)
+		if err != nil {
+			g.s = t
+		}
+		out[i] = g.s
+	}
+	return out
+}
+
+// decWordPiece joins the parts of words and sets words apart; cleanup takes spaces before punctuation out.
+type decWordPiece struct {
+	prefix  string
+	cleanup bool
+}
+
+// cleanups are WordPiece's repairs, each over the result of the one before it.
+var cleanups = [][2]string{{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"},
+	{" 've", "'ve"}, {" 're", "'re"}}
+
+func cleanup(s string) string {
+	for _, c := range cleanups {
+		s = strings.ReplaceAll(s, c[0], c[1])
+	}
+	return s
+}
+
+func (d decWordPiece) decode(toks []string) []string {
+	out := make([]string, len(toks))
+	for i, t := range toks {
+		if i > 0 {
+			if rest, ok := strings.CutPrefix(t, d.prefix); ok {
+				t = rest
+			} else {
+				t = " " + t
+			}
+		}
+		if d.cleanup {
+			t = cleanup(t)
+		}
+		out[i] = t
+	}
+	return out
+}
+
+// decBPE makes the end of word a space.
+type decBPE struct{ suffix string }
+
+func (d decBPE) decode(toks []string) []string {
+	out := make([]string, len(toks))
+	for i, t := range toks {
+		to := " "
+		if i+1 == len(toks) {
+			to = ""
+		}
+		out[i] = strings.ReplaceAll(t, d.suffix, to)
+	}
+	return out
+}
+
+// decCTC takes out repeated tokens and the padding, as speech models need.
+type decCTC struct {
+	pad, delimiter string
+	cleanup        bool
+}
+
+func (d decCTC) decode(toks []string) []string {
+	var out []string
+	for i, t := range toks {
+		if i > 0 && t == toks[i-1] {
+			continue
+		}
+		t = strings.ReplaceAll(t, d.pad, "")
+		if d.cleanup {
+			t = strings.ReplaceAll(cleanup(t), d.delimiter, " ")
+		}
+		if t != "" {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
 type decSequence []decoder
 
 func (d decSequence) decode(toks []string) []string {
@@ -145,10 +237,24 @@ func parseDecoder(v val) (decoder, error) {
 		if err != nil {
 			return nil, err
 		}
-		if re || text == "" {
-			return nil, unsupported(v.path+".pattern", "Regex", "String")
+		if text == "" {
+			return nil, fmt.Errorf("%s.pattern is empty", v.path)
 		}
-		d = decReplace{text, o.str("content")}
+		content := o.str("content")
+		d = decReplace{text, content}
+		if re {
+			find, err := findRegex(text, true)
+			if err != nil {
+				return nil, fmt.Errorf("%s.pattern: %w", v.path, err)
+			}
+			d = decReplaceRegex{find, content}
+		}
+	case "WordPiece":
+		d = decWordPiece{o.strOr("prefix", "##"), o.boolean("cleanup", true)}
+	case "BPEDecoder":
+		d = decBPE{o.strOr("suffix", "</w>")}
+	case "CTC":
+		d = decCTC{o.strOr("pad_token", "<pad>"), o.strOr("word_delimiter_token", "|"), o.boolean("cleanup", true)}
 	case "Strip":
 		s := decStrip{o.str("content"), o.integer("start"), o.integer("stop")}
 		d = s
@@ -176,7 +282,7 @@ func parseDecoder(v val) (decoder, error) {
 		if o.err != nil {
 			return nil, o.err
 		}
-		return nil, unsupported(v.path, kind, "ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Sequence, Strip")
+		return nil, unsupported(v.path, kind, "BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace, Replace, Sequence, Strip, WordPiece")
 	}
 	return d, o.done()
 }

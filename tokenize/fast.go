@@ -16,7 +16,10 @@ type Fast struct {
 
 	norm     normalizer
 	pre      []preStep
-	model    *bpe
+	model    model
+	vocab    map[string]int32 // of the model
+	cut      *cutter          // where the words of a model without a pre-tokenizer may be cut, nil: nowhere
+	recorded Recorded
 	added    []addedToken
 	raw      trie // tokens looked for in the text
 	normed   trie // tokens looked for in the normalized text
@@ -201,7 +204,10 @@ func (w *worker) normed(g seg) error {
 		return nil
 	}
 	if w.f.norm != nil {
-		g = w.f.norm.normalize(g, w.track)
+		var err error
+		if g, err = w.f.norm.normalize(g, w.track); err != nil {
+			return err
+		}
 	}
 	if w.f.normed.nodes == nil {
 		if g.s == "" {
@@ -229,6 +235,19 @@ func (w *worker) token(tok *addedToken, g seg) {
 		if len(w.f.post.trims) > 0 {
 			w.trims = append(w.trims, spaces(g.s))
 		}
+	}
+}
+
+// words encodes a text that went through the pre-tokenizers.
+func (w *worker) words(g seg) {
+	if w.f.cut == nil {
+		w.word(g)
+		return
+	}
+	for i := 0; i < len(g.s); {
+		e := w.f.cut.end(g.s, i)
+		w.word(g.sub(i, e))
+		i = e
 	}
 }
 
@@ -263,10 +282,14 @@ func (w *worker) wordPlaces(g seg) {
 	pos := 0
 	for i := int32(0); i >= 0 && len(w.s.syms) > 0; i = w.s.syms[i].next {
 		y := &w.s.syms[i]
-		b, e := g.place(pos, pos+int(y.n))
-		pos += int(y.n)
 		w.ids = append(w.ids, y.id)
-		w.spans = append(w.spans, span{int32(b), int32(e)})
+		if y.same {
+			w.spans = append(w.spans, w.spans[len(w.spans)-1])
+		} else {
+			b, e := g.place(pos, pos+int(y.n))
+			pos += int(y.n)
+			w.spans = append(w.spans, span{int32(b), int32(e)})
+		}
 		if len(w.f.post.trims) > 0 {
 			w.trims = append(w.trims, spaces(w.f.byID[y.id]))
 		}
@@ -297,7 +320,7 @@ func (f *Fast) TokenToID(token string) (int32, bool) {
 	if id, ok := f.addedIDs[token]; ok {
 		return id, true
 	}
-	id, ok := f.model.vocab[token]
+	id, ok := f.vocab[token]
 	return id, ok
 }
 

@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -112,111 +113,38 @@ func (g seg) replace(old, new string, track bool) seg {
 
 // normalizer changes the text of a piece; with track it keeps the places.
 type normalizer interface {
-	normalize(g seg, track bool) seg
+	normalize(g seg, track bool) (seg, error)
 }
 
 type normPrepend struct{ text string }
 
-func (n normPrepend) normalize(g seg, track bool) seg { return g.prepend(n.text, track) }
+func (n normPrepend) normalize(g seg, track bool) (seg, error) { return g.prepend(n.text, track), nil }
 
 type normReplace struct{ old, new string }
 
-func (n normReplace) normalize(g seg, track bool) seg { return g.replace(n.old, n.new, track) }
+func (n normReplace) normalize(g seg, track bool) (seg, error) {
+	return g.replace(n.old, n.new, track), nil
+}
 
 type normSequence []normalizer
 
-func (n normSequence) normalize(g seg, track bool) seg {
+func (n normSequence) normalize(g seg, track bool) (seg, error) {
+	var err error
 	for _, x := range n {
-		g = x.normalize(g, track)
-	}
-	return g
-}
-
-// normNFC is Unicode normalization form C.
-type normNFC struct{}
-
-func (normNFC) normalize(g seg, track bool) seg {
-	if norm.NFC.IsNormalString(g.s) {
-		return g
-	}
-	if !track {
-		return seg{s: norm.NFC.String(g.s), base: g.base}
-	}
-	return composeNFC(g)
-}
-
-// nfcRune is a character on its way through normalization: how many more (or,
-// negative, fewer) characters than the original it stands for.
-type nfcRune struct {
-	r      rune
-	ccc    uint8
-	change int
-}
-
-// composeNFC decomposes, orders and composes g, following the count of
-// characters each result stands for, as the `unicode-normalization-alignments`
-// crate does; a composed character has the place of its first part.
-func composeNFC(g seg) seg {
-	var d []nfcRune
-	for _, r := range g.s {
-		c := string(r)
-		if dec := norm.NFD.PropertiesString(c).Decomposition(); dec != nil || r >= 0xAC00 && r <= 0xD7A3 {
-			if dec == nil {
-				dec = norm.NFD.Bytes([]byte(c))
-			}
-			for i, x := range string(dec) {
-				d = append(d, nfcRune{x, ccc(x), min(i, 1)})
-			}
-			continue
-		}
-		d = append(d, nfcRune{r, ccc(r), 0})
-	}
-	for i := 1; i < len(d); i++ { // stable order of marks
-		for j := i; j > 0 && d[j].ccc != 0 && d[j-1].ccc > d[j].ccc; j-- {
-			d[j], d[j-1] = d[j-1], d[j]
+		if g, err = x.normalize(g, track); err != nil {
+			return g, err
 		}
 	}
-	out := d[:0:0]
-	starter, last := -1, -1 // index in out; class of the last mark kept, -1 none
-	for _, x := range d {
-		if starter >= 0 && last < int(x.ccc) {
-			if r, ok := compose(out[starter].r, x.r); ok {
-				out[starter].r = r
-				out[starter].change += x.change - 1
-				continue
-			}
-		}
-		if x.ccc == 0 {
-			starter, last = len(out), -1
-		} else if starter >= 0 {
-			last = int(x.ccc)
-		}
-		out = append(out, x)
-	}
-	return g.transform(out)
-}
-
-func ccc(r rune) uint8 {
-	if r < 0x300 {
-		return 0
-	}
-	return norm.NFC.PropertiesString(string(r)).CCC()
-}
-
-// compose is the primary composite of a and b.
-func compose(a, b rune) (rune, bool) {
-	if b < 0x300 {
-		return 0, false
-	}
-	s := norm.NFC.String(string(a) + string(b))
-	r, n := utf8.DecodeRuneInString(s)
-	return r, n == len(s)
+	return g, nil
 }
 
 // transform replaces the characters of g, each result standing for the next
 // character of g (change 0), for the one before it (positive) or for the next
 // one and -change more.
-func (g seg) transform(out []nfcRune) seg {
+func (g seg) transform(out []nfcRune) seg { return g.transformFrom(out, 0) }
+
+// transformFrom is transform after the first lead characters of g went away.
+func (g seg) transformFrom(out []nfcRune, lead int) seg {
 	al := g.align()
 	r := seg{base: g.base, al: make([]span, 0, len(g.s))}
 	var sb strings.Builder
@@ -226,6 +154,9 @@ func (g seg) transform(out []nfcRune) seg {
 			_, n := utf8.DecodeRuneInString(g.s[at:])
 			at += n
 		}
+	}
+	for range lead {
+		skip()
 	}
 	for _, x := range out {
 		var a span
@@ -249,6 +180,12 @@ func (g seg) transform(out []nfcRune) seg {
 	return r
 }
 
+// simpleNormalizers are those without settings.
+var simpleNormalizers = map[string]normalizer{
+	"NFC": normForm{norm.NFC, "NFC"}, "NFD": normForm{norm.NFD, "NFD"}, "NFKC": normForm{norm.NFKC, "NFKC"}, "NFKD": normForm{norm.NFKD, "NFKD"},
+	"Lowercase": normLowercase{}, "Nmt": normNmt{}, "StripAccents": normFilter{"combining"}, "ByteLevel": normByteLevel{},
+}
+
 // parseNormalizer reads the normalizer.
 func parseNormalizer(v val) (normalizer, error) {
 	if v.null() {
@@ -260,19 +197,37 @@ func parseNormalizer(v val) (normalizer, error) {
 	}
 	var n normalizer
 	switch kind := o.str("type"); kind {
-	case "NFC":
-		n = normNFC{}
 	case "Prepend":
 		n = normPrepend{o.str("prepend")}
-	case "Replace":
-		re, lit, err := parsePattern(o.take("pattern"))
+	case "Strip":
+		n = normStrip{o.boolean("strip_left", true), o.boolean("strip_right", true)}
+	case "BertNormalizer":
+		b := &normBert{clean: o.boolean("clean_text", true), chinese: o.boolean("handle_chinese_chars", true), lower: o.boolean("lowercase", true)}
+		b.accents = o.boolean("strip_accents", b.lower)
+		n = b
+	case "Precompiled":
+		n, err = parseCharsmap(o)
 		if err != nil {
 			return nil, err
 		}
-		if re || lit == "" {
-			return nil, unsupported(v.path+".pattern", "Regex", "String")
+	case "Replace":
+		pat := o.take("pattern")
+		re, text, err := parsePattern(pat)
+		if err != nil {
+			return nil, err
 		}
-		n = normReplace{lit, o.str("content")}
+		if text == "" {
+			return nil, fmt.Errorf("%s is empty", pat.path)
+		}
+		content := o.str("content")
+		n = normReplace{text, content}
+		if re {
+			find, err := findRegex(text, true)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", pat.path, err)
+			}
+			n = normReplaceRegex{find, content}
+		}
 	case "Sequence":
 		list, err := o.take("normalizers").list()
 		if err != nil {
@@ -291,7 +246,9 @@ func parseNormalizer(v val) (normalizer, error) {
 		if o.err != nil {
 			return nil, o.err
 		}
-		return nil, unsupported(v.path, kind, "NFC, Prepend, Replace, Sequence")
+		if n = simpleNormalizers[kind]; n == nil {
+			return nil, unsupported(v.path, kind, "BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace, Sequence, Strip, StripAccents")
+		}
 	}
 	return n, o.done()
 }

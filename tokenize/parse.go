@@ -13,7 +13,7 @@ const maxVocab = 1 << 24
 
 // Parse reads the bytes of a tokenizer.json. Any component or field that the
 // engine does not implement is an error that names it. The file's truncation and
-// padding are not applied: callers cut and pack by themselves.
+// padding are checked and recorded ([Fast.Recorded]), not applied: callers cut and pack by themselves.
 func Parse(data []byte) (*Fast, error) {
 	if !json.Valid(data) {
 		var x any
@@ -28,8 +28,9 @@ func Parse(data []byte) (*Fast, error) {
 	if v := top.strOr("version", "1.0"); v != "1.0" {
 		return nil, fmt.Errorf("version %q is not supported (supported: 1.0)", v)
 	}
-	top.take("truncation")
-	top.take("padding")
+	if err := f.recorded.read(top); err != nil {
+		return nil, err
+	}
 	if f.pre, err = parsePre(top.take("pre_tokenizer"), nil); err != nil {
 		return nil, err
 	}
@@ -40,13 +41,17 @@ func Parse(data []byte) (*Fast, error) {
 	if f.model, err = parseModel(top.take("model"), byteLevel); err != nil {
 		return nil, err
 	}
+	f.vocab = f.model.ids()
+	if b, ok := f.model.(*bpe); ok && len(f.pre) == 0 || ok && f.pre[len(f.pre)-1].kind == preMetaspace {
+		f.cut = b.cuts
+	}
 	if f.norm, err = parseNormalizer(top.take("normalizer")); err != nil {
 		return nil, err
 	}
 	for _, p := range f.pre {
 		f.needOrig = f.needOrig || f.norm != nil && p.kind == preMetaspace && p.meta.scheme == "first"
 	}
-	if f.added, err = parseAdded(top.take("added_tokens"), f.model.vocab); err != nil {
+	if f.added, err = parseAdded(top.take("added_tokens"), f.model.ids()); err != nil {
 		return nil, err
 	}
 	if err := f.index(); err != nil {
@@ -68,8 +73,8 @@ func Parse(data []byte) (*Fast, error) {
 
 // index makes the tables of spellings and of added tokens.
 func (f *Fast) index() error {
-	top := int32(-1)
-	for tok, id := range f.model.vocab {
+	top := int32(len(f.model.spellings())) - 1
+	for tok, id := range f.vocab {
 		if id < 0 || id >= maxVocab {
 			return fmt.Errorf("model.vocab: token %q has id %d, out of range", tok, id)
 		}
@@ -82,10 +87,13 @@ func (f *Fast) index() error {
 		top = max(top, t.id)
 	}
 	f.byID, f.known = make([]string, top+1), make([]bool, top+1)
-	for tok, id := range f.model.vocab {
+	for tok, id := range f.vocab {
 		if f.known[id] {
 			return fmt.Errorf("model.vocab: id %d is given to more than one token, %q among them", id, max(tok, f.byID[id]))
 		}
+		f.byID[id], f.known[id] = tok, true
+	}
+	for id, tok := range f.model.spellings() {
 		f.byID[id], f.known[id] = tok, true
 	}
 	f.addedIDs, f.skip = map[string]int32{}, map[string]bool{}
@@ -102,41 +110,24 @@ func (f *Fast) index() error {
 		}
 		text := t.content
 		if f.norm != nil {
-			text = f.norm.normalize(seg{s: text}, false).s
+			g, err := f.norm.normalize(seg{s: text}, false)
+			if err != nil {
+				return err
+			}
+			text = g.s
 		}
 		f.normed.add(text, t)
 	}
 	return nil
 }
 
-// parseModel reads a BPE model.
-func parseModel(v val, byteLevel bool) (*bpe, error) {
-	o, err := v.object()
-	if err != nil {
-		if v.null() {
-			return nil, fmt.Errorf("model is missing")
-		}
-		return nil, err
-	}
-	kind := o.strOr("type", "")
-	if _, ok := o.m["merges"]; kind == "" && ok {
-		kind = "BPE" // files of older versions do not name it
-	}
-	if kind != "BPE" {
-		if kind == "" {
-			kind = "(none, and no merges)"
-		}
-		return nil, unsupported(v.path, kind, "BPE")
-	}
+// readBPE reads a BPE model.
+func readBPE(o *obj, byteLevel bool) (model, error) {
 	var dropout float64
 	if o.get("dropout", false, &dropout) && dropout != 0 {
 		return nil, fmt.Errorf("model.dropout is %v; it makes encoding random and is not supported: set it to null", dropout)
 	}
-	for _, k := range []string{"continuing_subword_prefix", "end_of_word_suffix"} {
-		if s := o.strOr(k, ""); s != "" {
-			return nil, fmt.Errorf("model.%s is %q, which is not supported (supported: none)", k, s)
-		}
-	}
+	prefix, suffix := o.strOr("continuing_subword_prefix", ""), o.strOr("end_of_word_suffix", "")
 	unk := o.strOr("unk_token", "")
 	fuse, fallback, ignore := o.boolean("fuse_unk", false), o.boolean("byte_fallback", false), o.boolean("ignore_merges", false)
 	var vocab map[string]int32
@@ -145,10 +136,10 @@ func parseModel(v val, byteLevel bool) (*bpe, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.done(); err != nil {
-		return nil, err
+	if o.err != nil {
+		return nil, o.err
 	}
-	m, err := newBPE(vocab, merges, byteLevel)
+	m, err := newBPE(vocab, merges, byteLevel, prefix, suffix)
 	if err != nil {
 		return nil, err
 	}
@@ -167,8 +158,24 @@ func parseModel(v val, byteLevel bool) (*bpe, error) {
 		}
 		m.unk = id
 	}
+	// A word may be cut where no merge reaches across; but unknown characters on both sides would have become one token, and a whole word one of its own.
+	if _, meta := vocab[string(metaRune)]; !byteLevel && prefix+suffix == "" && !ignore && meta && !joinsBytes(merges) {
+		m.cuts = newCutter(merges, m.unk < 0 || !fuse || fallback && m.allBytes)
+	}
 	return m, nil
 }
+
+// joinsBytes tells whether a merge joins bytes of a character that has no token.
+func joinsBytes(merges [][2]string) bool {
+	for _, p := range merges {
+		if isByteToken(p[0]) || isByteToken(p[1]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isByteToken(s string) bool { return len(s) == 6 && s[:3] == "<0x" && s[5] == '>' }
 
 // parseMerges reads merges as pairs, or as strings with one space (older files).
 func parseMerges(v val) ([][2]string, error) {

@@ -3,10 +3,7 @@ package tokenize
 import (
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2"
 )
 
 // behavior is what becomes of the matches of a split.
@@ -38,6 +35,10 @@ const (
 	preDigits3                  // [0-9][0-9][0-9], isolated
 	preFind                     // any finder and behavior
 	preMetaspace
+	preSpaces  // white space goes away
+	preBert    // and punctuation stands alone
+	preScripts // UnicodeScripts
+	preLength  // FixedLength
 )
 
 // preStep is one pre-tokenizer.
@@ -50,6 +51,7 @@ type preStep struct {
 	behavior behavior
 	meta     metaspace
 	mapped   bool // the text is byte-level already
+	length   int  // FixedLength: characters
 }
 
 type metaspace struct {
@@ -61,7 +63,7 @@ type metaspace struct {
 // mappedNumber tells of each byte whether its byte-level spelling is a number.
 var mappedNumber = func() (t [256]bool) {
 	for b, r := range byteRune {
-		t[b] = classTable()[r]&classN != 0
+		t[b] = classTable()[r]&classNum != 0
 	}
 	return
 }()
@@ -69,7 +71,7 @@ var mappedNumber = func() (t [256]bool) {
 // pre runs the pre-tokenizers from k on over g and gives the words to the model.
 func (w *worker) pre(k int, g seg) error {
 	if k == len(w.f.pre) {
-		w.word(g)
+		w.words(g)
 		return nil
 	}
 	p := &w.f.pre[k]
@@ -95,6 +97,12 @@ func (w *worker) pre(k int, g seg) error {
 		return nil
 	case preDigits:
 		return w.digits(k, g, p)
+	case preSpaces, preBert:
+		return w.spaced(k, g, p.kind == preBert)
+	case preScripts:
+		return w.scripts(k, g)
+	case preLength:
+		return w.lengths(k, g, p.length)
 	case preDigits3:
 		from := 0
 		for i := 0; i+3 <= len(g.s); {
@@ -165,7 +173,7 @@ func (w *worker) digits(k int, g seg, p *preStep) error {
 		} else {
 			var c uint8
 			c, n = next(w.t, g.s, i)
-			num = c&classN != 0
+			num = c&classNum != 0
 		}
 		if i > from && (num != was || num && p.single) {
 			if err := w.pre(k+1, g.sub(from, i)); err != nil {
@@ -254,48 +262,6 @@ func findPunct(s string) (m []mspan, _ error) {
 	return m, nil
 }
 
-// regexTimeout bounds one search of a pattern that has no scanner of its own.
-const regexTimeout = 10 * time.Second
-
-// findRegex finds a regular expression with look-ahead.
-func findRegex(pattern string) (finder, error) {
-	re, err := regexp2.Compile(pattern, regexp2.None)
-	if err != nil {
-		return nil, err
-	}
-	re.MatchTimeout = regexTimeout
-	return func(s string) ([]mspan, error) {
-		var m []mspan
-		from, runes, bytes := 0, 0, 0
-		at := func(r int) int { // the byte of rune r; r never falls
-			for ; runes < r; runes++ {
-				_, n := utf8.DecodeRuneInString(s[bytes:])
-				bytes += n
-			}
-			return bytes
-		}
-		x, err := re.FindStringMatch(s)
-		for ; x != nil && err == nil; x, err = re.FindNextMatch(x) {
-			b := at(x.Index)
-			e := at(x.Index + x.Length)
-			if from < b {
-				m = append(m, mspan{from, b, false})
-			}
-			if b < e {
-				m = append(m, mspan{b, e, true})
-			}
-			from = e
-		}
-		if err != nil {
-			return nil, fmt.Errorf("split pattern %q: %w", pattern, err)
-		}
-		if from < len(s) {
-			m = append(m, mspan{from, len(s), false})
-		}
-		return m, nil
-	}, nil
-}
-
 func inverted(f finder) finder {
 	return func(s string) ([]mspan, error) {
 		m, err := f(s)
@@ -348,6 +314,38 @@ func parsePre(v val, steps []preStep) ([]preStep, error) {
 	case "Punctuation":
 		p.kind, p.find = preFind, findPunct
 		p.behavior = behavior(o.strOr("behavior", string(isolated)))
+	case "WhitespaceSplit":
+		p.kind = preSpaces
+		if mapped {
+			return nil, mappedBefore(v, kind)
+		}
+	case "BertPreTokenizer":
+		p.kind = preBert
+		if mapped {
+			return nil, mappedBefore(v, kind)
+		}
+	case "Whitespace":
+		p.kind, p.find, p.behavior = preFind, findWords, removed
+	case "CharDelimiterSplit":
+		d := o.str("delimiter")
+		if utf8.RuneCountInString(d) != 1 && o.err == nil {
+			return nil, fmt.Errorf("%s must be one character", o.at("delimiter"))
+		}
+		p.kind, p.find, p.behavior = preFind, findLiteral(d), removed
+	case "UnicodeScripts":
+		p.kind = preScripts
+		if mapped {
+			return nil, mappedBefore(v, kind)
+		}
+	case "FixedLength":
+		p.kind, p.length = preLength, 5
+		o.get("length", false, &p.length)
+		if p.length < 1 {
+			return nil, fmt.Errorf("%s must be at least 1", o.at("length"))
+		}
+		if mapped {
+			return nil, mappedBefore(v, kind)
+		}
 	case "Metaspace":
 		p.kind, p.behavior = preMetaspace, withNext
 		p.meta.rep, p.meta.scheme, p.meta.split, err = parseMetaspace(o)
@@ -374,7 +372,7 @@ func parsePre(v val, steps []preStep) ([]preStep, error) {
 		case text == "[0-9][0-9][0-9]" && p.behavior == isolated:
 			p.kind = preDigits3
 		default:
-			if p.find, err = findRegex(text); err != nil {
+			if p.find, err = findRegex(text, false); err != nil {
 				return nil, fmt.Errorf("%s: %w", pat.path, err)
 			}
 		}
@@ -385,7 +383,8 @@ func parsePre(v val, steps []preStep) ([]preStep, error) {
 		if o.err != nil {
 			return nil, o.err
 		}
-		return nil, unsupported(v.path, kind, "ByteLevel, Digits, Metaspace, Punctuation, Sequence, Split")
+		return nil, unsupported(v.path, kind, "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, FixedLength, Metaspace, Punctuation, "+
+			"Sequence, Split, UnicodeScripts, Whitespace, WhitespaceSplit")
 	}
 	switch p.behavior {
 	case "", removed, isolated, withPrevious, withNext, contiguous:

@@ -1,48 +1,9 @@
 package tokenize
 
 import (
-	"sync"
 	"unicode"
 	"unicode/utf8"
 )
-
-// Character classes of the split patterns.
-const (
-	classL  uint8 = 1 << iota // \p{L}
-	classN                    // \p{N}
-	classS                    // \s
-	classNL                   // \r \n
-	classP                    // punctuation: ASCII or \p{P}
-)
-
-// classTable holds the classes of every code point.
-var classTable = sync.OnceValue(func() *[unicode.MaxRune + 1]uint8 {
-	t := new([unicode.MaxRune + 1]uint8)
-	mark := func(rt *unicode.RangeTable, bit uint8) {
-		for _, r := range rt.R16 {
-			for c := uint32(r.Lo); c <= uint32(r.Hi); c += uint32(r.Stride) {
-				t[c] |= bit
-			}
-		}
-		for _, r := range rt.R32 {
-			for c := r.Lo; c <= r.Hi; c += r.Stride {
-				t[c] |= bit
-			}
-		}
-	}
-	mark(unicode.L, classL)
-	mark(unicode.N, classN)
-	mark(unicode.White_Space, classS)
-	mark(unicode.P, classP)
-	for c := range 128 {
-		if c >= '!' && c <= '/' || c >= ':' && c <= '@' || c >= '[' && c <= '`' || c >= '{' && c <= '~' {
-			t[c] |= classP
-		}
-	}
-	t['\r'] |= classNL
-	t['\n'] |= classNL
-	return t
-})
 
 // scanner finds the end of the match that begins at i. The patterns it stands
 // for match at every place, so the matches cover the text.

@@ -3,7 +3,7 @@
 //
 // Two engines stand behind one interface. The default, [Fast], is written here:
 // it gives the ids, offsets and decoded text of Hugging Face `tokenizers` for
-// BPE vocabularies, and refuses a file that asks for anything it does not
+// BPE, WordPiece, Unigram and WordLevel vocabularies, and refuses a file that asks for anything it does not
 // implement, naming the component or field. The second wraps
 // github.com/sugarme/tokenizer, for comparison.
 package tokenize
