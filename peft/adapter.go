@@ -30,10 +30,11 @@ func New(peftType string, config map[string]any, sites []nn.Site, env Env) (*Ada
 	if config == nil {
 		raw = []byte("{}")
 	}
-	return build(peftType, raw, sites, env)
+	return build(peftType, raw, sites, env, nil)
 }
 
-func build(peftType string, raw []byte, sites []nn.Site, env Env) (*Adapter, error) {
+// build makes an adapter; shapes are those of an opened folder's tensors, nil without one.
+func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(key string) []int) (*Adapter, error) {
 	row, err := find(peftType)
 	if err != nil {
 		return nil, err
@@ -52,6 +53,9 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env) (*Adapter, err
 	c.PeftType = row.Type
 	if !env.Tied {
 		env.Tied = sharedHead(sites)
+	}
+	if s, ok := m.(shaped); ok && shapes != nil {
+		s.shapes(shapes)
 	}
 	if err := m.Attach(sites, env); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package peft
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 	if head.PeftType == "" {
 		return nil, fmt.Errorf("peft: %s names no peft_type", storage.Join(dir, ConfigFile))
 	}
-	a, err := build(head.PeftType, raw, sites, env)
+	a, err := build(head.PeftType, raw, sites, env, shapesOf(storage.Join(dir, TensorFile)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w%s", dir, err, madeFor(head.Base, env))
 	}
@@ -52,6 +53,32 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 		return nil, fmt.Errorf("%w%s", err, madeFor(head.Base, env))
 	}
 	return a, nil
+}
+
+// shapesOf gives the shapes of a file's tensors. A file that cannot be read has none here; read says why.
+func shapesOf(path string) func(key string) []int {
+	return func(key string) []int {
+		f, err := safetensors.Open(path)
+		if err != nil {
+			return nil
+		}
+		defer f.Close()
+		i, _ := f.Info(key)
+		return i.Shape
+	}
+}
+
+// tensor is z as it is saved.
+func (z *Frozen) tensor() safetensors.Tensor {
+	v := z.Values()
+	if !z.Int {
+		return safetensors.F32(z.Key, v, z.Shape...)
+	}
+	raw := make([]byte, 0, 4*len(v))
+	for _, x := range v {
+		raw = binary.LittleEndian.AppendUint32(raw, uint32(int32(x)))
+	}
+	return safetensors.Tensor{Name: z.Key, DType: "I32", Shape: z.Shape, Raw: raw}
 }
 
 // madeFor is a hint for errors: the base that the adapter names, when it is not this one.
@@ -102,6 +129,11 @@ func (a *Adapter) read(path string) error {
 			return err
 		}
 		if z.Load != nil {
+			if z.Check != nil {
+				if err := z.Check(v); err != nil {
+					return fmt.Errorf("peft: %s: tensor %q: %w", path, z.Key, err)
+				}
+			}
 			z.Load(v)
 			continue
 		}
@@ -131,6 +163,17 @@ func tensor(f *safetensors.File, path, key string, shape []int) ([]float32, erro
 	}
 	if !slices.Equal(info.Shape, shape) {
 		return nil, fmt.Errorf("peft: %s: tensor %q has the shape %v, the configuration and the base model want %v", path, key, info.Shape, shape)
+	}
+	if strings.HasPrefix(info.DType, "I") || strings.HasPrefix(info.DType, "U") {
+		ints, err := f.Int64(key)
+		if err != nil {
+			return nil, fmt.Errorf("peft: %w", err)
+		}
+		v := make([]float32, len(ints))
+		for i, x := range ints {
+			v[i] = float32(x)
+		}
+		return v, nil
 	}
 	v, err := f.Float32(key)
 	if err != nil {
@@ -182,7 +225,7 @@ func (a *Adapter) Save(dir string, params *nn.Params, slot int, card Card) error
 		ts = append(ts, safetensors.F32(p.Key, v, p.Shape...))
 	}
 	for _, z := range a.Frozen() {
-		ts = append(ts, safetensors.F32(z.Key, z.Values(), z.Shape...))
+		ts = append(ts, z.tensor())
 	}
 	write := func(to string) error {
 		if err := storage.MkdirAll(to); err != nil {

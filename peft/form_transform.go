@@ -21,6 +21,8 @@ type transform struct {
 	backward func(pl *pool.Pool, n int, x, dy, dx []float32, p, dp [][]float32, prep, dprep, tmp []float32)
 	// finish adds what the gradient of prep gives to dp.
 	finish func(pl *pool.Pool, p, dp [][]float32, prep, dprep, tmp []float32)
+	// stepped, where not nil, changes prep in training (multiplicative dropout) and, back, the gradient of prep.
+	stepped func(w *nn.Work, prep []float32, back bool)
 }
 
 // apply adds the map of x to a program.
@@ -93,6 +95,9 @@ func (o *transformOp) Forward(w *nn.Work) {
 		if o.prepare != nil {
 			o.prepare(w.Pool, p, prep, tmp)
 		}
+		if o.stepped != nil {
+			o.stepped(w, prep, false)
+		}
 		for _, q := range segs[i:] {
 			if q.Slot == s.Slot && q.Start < q.End {
 				lo, hi := q.Start*o.cols, q.End*o.cols
@@ -120,6 +125,9 @@ func (o *transformOp) Backward(w *nn.Work) {
 		if o.prepare != nil {
 			o.prepare(w.Pool, p, prep, tmp)
 		}
+		if o.stepped != nil {
+			o.stepped(w, prep, false)
+		}
 		clear(dprep)
 		for _, q := range segs[i:] {
 			if q.Slot != s.Slot || q.Start == q.End {
@@ -134,6 +142,9 @@ func (o *transformOp) Backward(w *nn.Work) {
 				dx = w.DIn[0][lo:hi]
 			}
 			o.backward(w.Pool, q.End-q.Start, x, w.DOut[lo:hi], dx, p, dp, prep, dprep, tmp)
+		}
+		if o.stepped != nil {
+			o.stepped(w, dprep, true)
 		}
 		if o.finish != nil {
 			o.finish(w.Pool, p, dp, prep, dprep, tmp)

@@ -130,6 +130,7 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 	}
 	in, want := golden.Open(t, filepath.Join(base, "inputs.safetensors")), golden.Open(t, filepath.Join(dir, "expected.safetensors"))
 	dequantised(t, m, want)
+	usePrincipal(t, a, want)
 	params := nn.NewParams(1)
 	defer params.Free()
 	b := in.Batch("")
@@ -225,7 +226,11 @@ func roundTrip(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params
 		return
 	}
 	for _, n := range meta.Saved {
-		if !slices.Equal(got.Shape(n), hf.Shape(n)) || golden.MaxDiff(got.F32(n), hf.F32(n)) != 0 {
+		if i, _ := got.Info(n); i.DType == "I32" {
+			if !slices.Equal(got.Shape(n), hf.Shape(n)) || !slices.Equal(got.I64(n), hf.I64(n)) {
+				t.Errorf("saved tensor %s differs", n)
+			}
+		} else if !slices.Equal(got.Shape(n), hf.Shape(n)) || golden.MaxDiff(got.F32(n), hf.F32(n)) != 0 {
 			t.Errorf("saved tensor %s differs", n)
 		}
 	}
@@ -342,14 +347,15 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 			continue
 		}
 		tol := 5e-5
-		if strings.HasSuffix(name, "k_proj.base_layer.bias") {
+		if strings.HasSuffix(name, "k_proj.base_layer.bias") || strings.HasSuffix(name, "k_proj.bias") { // ill conditioned
 			tol = 2e-3
 		}
 		if params.Get(name) == nil {
 			t.Errorf("no parameter %s", name)
 			continue
 		}
-		if d := golden.MaxDiff(params.Get(name).Data, want.F32(n)); d > tol {
+		got, ref := withoutKeys(name, params.Get(name).Data), withoutKeys(name, want.F32(n))
+		if d := golden.MaxDiff(got, ref); d > tol {
 			t.Errorf("final %s differs by %.2e", name, d)
 		}
 	}

@@ -20,5 +20,17 @@ func normal(seed uint64, name string, std float64) func([]float32) {
 	return func(d []float32) { philox.NewKey(seed, "init", name).FillNormal(d, 0, std) }
 }
 
+// uniformWithin starts a parameter with numbers in ±bound.
+func uniformWithin(seed uint64, name string, bound float64) func([]float32) {
+	return func(d []float32) { philox.NewKey(seed, "init", name).FillUniform(d, -bound, bound) }
+}
+
+// ones starts a parameter with ones.
+func ones(d []float32) {
+	for i := range d {
+		d[i] = 1
+	}
+}
+
 // zeros starts a parameter with zeros.
 func zeros([]float32) {}

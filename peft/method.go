@@ -55,6 +55,11 @@ type Stepper interface {
 	SetState([]byte) error
 }
 
+// shaped is a method that looks at the shapes of an opened folder's tensors before Attach; of gives nil for a tensor that is not there.
+type shaped interface {
+	shapes(of func(key string) []int)
+}
+
 // Prompter is a method that puts virtual tokens before each document.
 type Prompter interface {
 	// VirtualTokens is how many rows each document grows by.
@@ -84,7 +89,9 @@ type Frozen struct {
 	Shape  []int
 	Values func() []float32
 	Load   func(v []float32)
-	Need   bool // a folder without it is an error
+	Check  func(v []float32) error // refuses values before Load takes them; nil accepts all
+	Int    bool                    // stored as I32
+	Need   bool                    // a folder without it is an error
 }
 
 // Row is a method's entry in the table.
