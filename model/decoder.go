@@ -185,15 +185,15 @@ func (l *loader) head(module, embedding string, embed quant.Weight, in int, c *C
 // Wire implements nn.Wiring.
 func (d *decoder) Wire(b *nn.Builder) {
 	x := b.Site(nn.KindEmbedding, "model.embed_tokens", -1, &nn.Embedding{W: d.embed, V: d.c.Vocab, D: d.c.Hidden, Scale: d.embedScale})
-	for i := range d.layers {
-		l := &d.layers[i]
+	for i, from := range b.Layers(len(d.layers)) {
+		l := &d.layers[from]
 		n := fmt.Sprintf("model.layers.%d", i)
 		second := n + ".post_attention_layernorm"
 		if l.postAttn != nil {
 			second = n + ".pre_feedforward_layernorm"
 		}
 		b.Block(i, func() {
-			o := d.attend(b, l, n+".self_attn", i, d.site(b, n+".input_layernorm", i, l.norm1, x))
+			o := d.attend(b, l, n+".self_attn", i, from, d.site(b, n+".input_layernorm", i, l.norm1, x))
 			if l.postAttn != nil {
 				o = d.site(b, n+".post_attention_layernorm", i, l.postAttn, o)
 			}
@@ -214,8 +214,8 @@ func (d *decoder) site(b *nn.Builder, name string, layer int, w []float32, x nn.
 	return b.Site(nn.KindNorm, name, layer, &nn.RMSNorm{W: w, D: d.c.Hidden, Eps: d.eps, AddOne: d.addOne}, x)
 }
 
-// attend is the attention sublayer a of layer i.
-func (d *decoder) attend(b *nn.Builder, l *decoderLayer, a string, i int, h nn.Ref) nn.Ref {
+// attend is the attention sublayer a of layer i, which has the weights of the layer from.
+func (d *decoder) attend(b *nn.Builder, l *decoderLayer, a string, i, from int, h nn.Ref) nn.Ref {
 	c := d.c
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	var in [3]nn.Ref
@@ -233,9 +233,9 @@ func (d *decoder) attend(b *nn.Builder, l *decoderLayer, a string, i int, h nn.R
 			in[k] = b.Site(nn.KindNorm, name, i, &nn.HeadNorm{RMSNorm: nn.RMSNorm{W: w, D: c.HeadDim, Eps: d.eps, AddOne: d.addOne}}, in[k])
 		}
 	}
-	in[0], in[1] = d.ropes[i].apply(b, c.Heads, c.HeadDim, in[0]), d.ropes[i].apply(b, c.KVHeads, c.HeadDim, in[1])
+	in[0], in[1] = d.ropes[from].apply(b, c.Heads, c.HeadDim, in[0]), d.ropes[from].apply(b, c.KVHeads, c.HeadDim, in[1])
 	o := b.Site(nn.KindAttention, a, i, &nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
-		Scale: d.scale, Window: d.windows[i], SoftCap: d.cap}}, in[:]...)
+		Scale: d.scale, Window: d.windows[from], SoftCap: d.cap}}, in[:]...)
 	return b.Site(nn.KindSublayer, a, i, nil, l.o.site(b, a+".o_proj", i, o))
 }
 

@@ -87,8 +87,8 @@ func (g *phi) Wire(b *nn.Builder) {
 		return b.Site(nn.KindNorm, name, layer, &nn.LayerNorm{W: w, B: bias, D: c.Hidden, Eps: g.eps}, x)
 	}
 	x := b.Site(nn.KindEmbedding, "model.embed_tokens", -1, &nn.Embedding{W: g.embed, V: c.Vocab, D: c.Hidden})
-	for i := range g.layers {
-		l := &g.layers[i]
+	for i, from := range b.Layers(len(g.layers)) {
+		l := &g.layers[from]
 		n := fmt.Sprintf("model.layers.%d", i)
 		a, m := n+".self_attn", n+".mlp"
 		b.Block(i, func() {

@@ -123,6 +123,29 @@ func (b *Builder) Param(name string, rows, cols int, init func(dst []float32)) R
 	return r
 }
 
+// Replicator is an adapter that changes which blocks of a model run, and in which order.
+type Replicator interface {
+	// Layers gives, for each block that runs, the index of the block whose weights it has, of n; nil for all in their order.
+	Layers(n int) []int
+}
+
+// Layers is the order in which a model of n blocks runs them: 0 to n-1 unless an adapter is a [Replicator]. The k'th block that runs is named k and
+// has the weights of the block that is k'th in the list.
+func (b *Builder) Layers(n int) []int {
+	for _, a := range b.adapters {
+		if r, ok := a.(Replicator); ok {
+			if l := r.Layers(n); l != nil {
+				return l
+			}
+		}
+	}
+	l := make([]int, n)
+	for i := range l {
+		l[i] = i
+	}
+	return l
+}
+
 // Block runs f, whose ops form one unit of activation checkpointing: a transformer block.
 func (b *Builder) Block(layer int, f func()) {
 	if b.block >= 0 {

@@ -57,6 +57,14 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(ke
 	if s, ok := m.(shaped); ok && shapes != nil {
 		s.shapes(shapes)
 	}
+	if r, ok := m.(interface {
+		replicated([]nn.Site) ([]nn.Site, error)
+	}); ok {
+		var err error
+		if sites, err = r.replicated(sites); err != nil {
+			return nil, err
+		}
+	}
 	if err := m.Attach(sites, env); err != nil {
 		return nil, err
 	}
@@ -101,6 +109,14 @@ func checkParams(m Method) error {
 	}
 	if len(names) == 0 {
 		return fmt.Errorf("peft: %s: the configuration trains nothing", m.Type())
+	}
+	return nil
+}
+
+// Layers implements nn.Replicator: a method may run blocks of the base more than once.
+func (a *Adapter) Layers(n int) []int {
+	if r, ok := a.Method.(nn.Replicator); ok {
+		return r.Layers(n)
 	}
 	return nil
 }

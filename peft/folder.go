@@ -49,6 +49,11 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 		return nil, fmt.Errorf("%s: %w%s", dir, err, madeFor(head.Base, env))
 	}
 	a.dir = dir
+	if r, ok := a.Method.(interface{ reopen() error }); ok {
+		if err := r.reopen(); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+	}
 	if err := a.read(storage.Join(dir, TensorFile)); err != nil {
 		return nil, fmt.Errorf("%w%s", err, madeFor(head.Base, env))
 	}
@@ -188,8 +193,10 @@ func tensor(f *safetensors.File, path, key string, shape []int) ([]float32, erro
 }
 
 // ConfigJSON is the adapter_config.json that Save writes.
-func (a *Adapter) ConfigJSON() []byte {
-	c := a.Method.(settled).common()
+func (a *Adapter) ConfigJSON() []byte { return a.configJSON(a.Config(), a.Method.(settled).common()) }
+
+// configJSON is the text of a configuration whose common fields are c.
+func (a *Adapter) configJSON(config any, c *Common) []byte {
 	saved := *c
 	defer func() { *c = saved }()
 	c.InferenceMode, c.PeftVersion = true, peftVersion
@@ -203,23 +210,37 @@ func (a *Adapter) ConfigJSON() []byte {
 		t := "CAUSAL_LM"
 		c.TaskType = &t
 	}
-	return encodeConfig(a.Config(), unusedOf(a.Method))
+	return encodeConfig(config, unusedOf(a.Method))
 }
 
 // Save writes one slot of params as an adapter folder that HF PEFT loads: adapter_config.json, adapter_model.safetensors
 // and the model card README.md. On a local disk the folder appears whole: it is written beside dir and renamed, and a folder that
 // was there is replaced when it is an adapter folder, refused otherwise. On an object store the configuration is
 // written last. The bytes depend on the configuration, the values and the card alone.
+//
+// An adapter whose folder could not be opened again (init_lora_weights "pissa_niter_N") is written as SaveConverted does.
 func (a *Adapter) Save(dir string, params *nn.Params, slot int, card Card) error {
+	if r, ok := a.Method.(interface{ reopen() error }); ok && r.reopen() != nil {
+		return a.SaveConverted(dir, params, slot, card)
+	}
+	ts, err := a.tensors(params, slot)
+	if err != nil {
+		return fmt.Errorf("%w; nothing was written to %s", err, dir)
+	}
+	return a.save(dir, ts, a.ConfigJSON(), card)
+}
+
+// tensors are those of one slot, as the folder has them.
+func (a *Adapter) tensors(params *nn.Params, slot int) ([]safetensors.Tensor, error) {
 	var ts []safetensors.Tensor
 	for _, p := range a.Params() {
 		v, err := a.values(params, p, slot)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for i, x := range v {
 			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-				return fmt.Errorf("peft: parameter %s has the value %g at %d; the training has diverged, nothing was written to %s", p.Name, x, i, dir)
+				return nil, fmt.Errorf("peft: parameter %s has the value %g at %d; the training has diverged", p.Name, x, i)
 			}
 		}
 		ts = append(ts, safetensors.F32(p.Key, v, p.Shape...))
@@ -227,6 +248,11 @@ func (a *Adapter) Save(dir string, params *nn.Params, slot int, card Card) error
 	for _, z := range a.Frozen() {
 		ts = append(ts, z.tensor())
 	}
+	return ts, nil
+}
+
+// save writes a folder.
+func (a *Adapter) save(dir string, ts []safetensors.Tensor, config []byte, card Card) error {
 	write := func(to string) error {
 		if err := storage.MkdirAll(to); err != nil {
 			return err
@@ -237,7 +263,7 @@ func (a *Adapter) Save(dir string, params *nn.Params, slot int, card Card) error
 		if err := storage.WriteFile(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
 			return err
 		}
-		return storage.WriteFile(storage.Join(to, ConfigFile), a.ConfigJSON())
+		return storage.WriteFile(storage.Join(to, ConfigFile), config)
 	}
 	if !storage.IsLocal(dir) {
 		if err := write(dir); err != nil {

@@ -1,7 +1,6 @@
 package peft
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -11,7 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// LoraConfig is HF's LoraConfig: the fields that apply to plain linear layers and embeddings.
+// LoraConfig is HF's LoraConfig.
 type LoraConfig struct {
 	Common
 	R                     int         `json:"r"`
@@ -29,43 +28,19 @@ type LoraConfig struct {
 	RankPattern           Patterns    `json:"rank_pattern"`
 	AlphaPattern          Patterns    `json:"alpha_pattern"`
 	TrainableTokenIndices Tokens      `json:"trainable_token_indices"`
+	UseDora               bool        `json:"use_dora"`
+	LoraBias              bool        `json:"lora_bias"`
+	AloraInvocationTokens []int32     `json:"alora_invocation_tokens"`
+	LayerReplication      [][2]int    `json:"layer_replication"`
+	TargetParameters      []string    `json:"target_parameters"`
 }
 
 // loraUnused are the fields of HF's LoraConfig that only their defaults are accepted for.
 var loraUnused = map[string]any{
-	"alora_invocation_tokens": nil, "arrow_config": nil, "corda_config": nil, "ensure_weight_tying": false, "eva_config": nil,
-	"kasa_config": nil, "layer_replication": nil, "loftq_config": map[string]any{}, "lora_bias": false, "lora_ga_config": nil,
-	"megatron_config": nil, "megatron_core": "megatron.core", "monteclora_config": nil, "qalora_group_size": 16.0,
-	"target_parameters": nil, "use_bdlora": nil, "use_dora": false, "use_qalora": false, "velora_config": nil,
+	"arrow_config": nil, "corda_config": nil, "ensure_weight_tying": false, "eva_config": nil, "kasa_config": nil,
+	"loftq_config": map[string]any{}, "lora_ga_config": nil, "megatron_config": nil, "megatron_core": "megatron.core",
+	"monteclora_config": nil, "qalora_group_size": 16.0, "use_bdlora": nil, "use_qalora": false, "velora_config": nil,
 	"-runtime_config": map[string]any{"ephemeral_gpu_offload": false},
-}
-
-// InitWeights is init_lora_weights: true, false or "gaussian".
-type InitWeights struct {
-	On   bool
-	Name string
-}
-
-// MarshalJSON writes a boolean or a string.
-func (i InitWeights) MarshalJSON() ([]byte, error) {
-	if i.Name != "" {
-		return json.Marshal(i.Name)
-	}
-	return json.Marshal(i.On)
-}
-
-// UnmarshalJSON reads true, false or "gaussian".
-func (i *InitWeights) UnmarshalJSON(b []byte) error {
-	*i = InitWeights{}
-	if json.Unmarshal(b, &i.On) == nil && string(b) != "null" {
-		return nil
-	}
-	var name string
-	if json.Unmarshal(b, &name) != nil || !strings.EqualFold(name, "gaussian") {
-		return fmt.Errorf("adaptflow has true, false and \"gaussian\"")
-	}
-	i.Name = name
-	return nil
 }
 
 // pair is the pair of matrices at one module.
@@ -76,6 +51,11 @@ type pair struct {
 	r     int
 	scale float64 // lora_alpha / r, or lora_alpha / √r with use_rslora
 	a, b  *Param
+	bias  *Param  // of B, with lora_bias
+	base  *rebase // the base's weight, where the starting values change it
+	dora  *dora
+
+	biasOf []float32 // the module's own bias in the base, nil for none
 }
 
 // lora is LoRA (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685): beside a frozen
@@ -90,6 +70,8 @@ type lora struct {
 	frozen []Frozen
 	tied   bool
 	conv   map[string]bool // targets stored as [in, out]
+	init   *loraInit
+	seed   uint64
 }
 
 func newLora() Method {
@@ -106,8 +88,17 @@ func (l *lora) Targets() []string         { return slices.Clone(l.names) }
 func (l *lora) common() *Common           { return &l.cfg.Common }
 func (l *lora) isTarget(name string) bool { return l.pairs[name] != nil }
 
-// Segmentable is false where a part of the base is trained itself, of which there is one copy in a step.
+// Segmentable is false where a part of the base is trained itself, of which there is one copy in a step, and where the starting values or
+// layer_replication changed the base, which no segment has then.
 func (l *lora) Segmentable() bool {
+	if l.cfg.LayerReplication != nil {
+		return false
+	}
+	for _, p := range l.pairs {
+		if p.base != nil {
+			return false
+		}
+	}
 	for _, t := range l.extra.at {
 		if t.weight != nil || t.bias != nil || t.kind == nn.KindHead {
 			return false
@@ -125,6 +116,9 @@ func (l *lora) validate() error {
 		return fmt.Errorf("peft: LORA: lora_dropout = %g; it must be in [0, 1)", float64(c.LoraDropout))
 	case c.Bias != "none" && c.Bias != "all" && c.Bias != "lora_only":
 		return fmt.Errorf("peft: LORA: bias = %q; it must be \"none\", \"all\" or \"lora_only\"", c.Bias)
+	}
+	if err := c.validateVariants(); err != nil {
+		return err
 	}
 	for _, p := range c.RankPattern {
 		if p.Value < 1 || p.Value != math.Trunc(p.Value) {
@@ -157,8 +151,12 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 		return err
 	}
 	l.extra, l.pairs, l.tied = newExtras(), map[string]*pair{}, env.Tied
-	if !c.TargetModules.Set() {
-		t, err := targetsFor("LORA", env.ModelType)
+	l.seed = env.Seed
+	var err error
+	if l.init, err = loraInitOf(c.InitLoraWeights); err != nil {
+		return err
+	}
+	if t, err := targetsFor("LORA", env.ModelType); !c.TargetModules.Set() && (err == nil || len(c.TargetParameters) == 0) {
 		if err != nil {
 			return err
 		}
@@ -170,8 +168,13 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 	}
 	spec.Target = expandAllLinear(c.TargetModules, sites)
 	c.TargetModules = spec.Target
-	targets, err := matchSites("LORA", spec, sites)
-	if err != nil {
+	var targets []nn.Site
+	if len(c.TargetParameters) == 0 || spec.Target.Pattern != "" || len(spec.Target.List) > 0 {
+		if targets, err = matchSites("LORA", spec, sites); err != nil {
+			return err
+		}
+	}
+	if targets, err = l.addParameters(targets, sites); err != nil {
 		return err
 	}
 	l.conv = map[string]bool{}
@@ -240,34 +243,25 @@ func (l *lora) attach(s nn.Site, env Env) error {
 		return err
 	}
 	lay, _ := layoutOf(s.Op)
-	p := &pair{name: s.Name, kind: s.Kind, vocab: lay.vocab, r: int(r), scale: alpha / r}
+	p := &pair{name: s.Name, kind: s.Kind, vocab: lay.vocab, r: int(r), scale: alpha / r, biasOf: lay.bias}
 	if c.UseRslora {
 		p.scale = alpha / math.Sqrt(r)
 	}
 	na, nb := prefix+s.Name+".lora_A.weight", prefix+s.Name+".lora_B.weight"
-	var ia, ib func([]float32)
-	init := c.InitLoraWeights
 	if s.Kind == nn.KindEmbedding {
 		na, nb = prefix+s.Name+".lora_embedding_A", prefix+s.Name+".lora_embedding_B"
-		ia, ib = zeros, normal(env.Seed, nb, 1)
-		if !init.On && init.Name == "" {
-			ia = normal(env.Seed, na, 1)
-		}
-	} else {
-		switch {
-		case init.Name != "":
-			ia, ib = normal(env.Seed, na, 1/r), zeros
-		case init.On:
-			ia, ib = uniform(env.Seed, na, in), zeros
-		default:
-			ia, ib = uniform(env.Seed, na, in), uniform(env.Seed, nb, p.r)
-		}
 	}
-	p.a = &Param{Name: na, Key: na, Rows: p.r, Cols: in, Shape: []int{p.r, in}, Init: ia}
-	p.b = &Param{Name: nb, Key: nb, Rows: out, Cols: p.r, Shape: []int{out, p.r}, Init: ib}
+	p.a = &Param{Name: na, Key: na, Rows: p.r, Cols: in, Shape: []int{p.r, in}}
+	p.b = &Param{Name: nb, Key: nb, Rows: out, Cols: p.r, Shape: []int{out, p.r}}
+	if err := l.start(p, s, env); err != nil {
+		return err
+	}
 	l.pairs[s.Name] = p
 	l.names = append(l.names, s.Name)
 	l.params = append(l.params, p.a, p.b)
+	if err := l.attachVariant(p, s); err != nil {
+		return err
+	}
 	if s.Kind == nn.KindHead {
 		l.extra.site(s).pair = p
 	}
@@ -328,15 +322,28 @@ func (l *lora) attachFrozen(sites []nn.Site) {
 
 // Adapt implements nn.Adapter.
 func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
-	y := l.extra.apply(b, s).Out
 	p := l.pairs[s.Name]
-	if p == nil || p.kind != s.Kind || s.Kind == nn.KindHead {
-		return y
+	if p == nil || p.kind != s.Kind {
+		return l.extra.apply(b, s).Out
 	}
+	if p.base != nil {
+		s = p.base.apply(b, s)
+	}
+	if p.dora != nil {
+		return l.adaptDora(b, s, p)
+	}
+	y := l.extra.apply(b, s).Out
 	switch o := s.Op.(type) {
+	case *nn.Head:
+		return y
 	case *nn.Linear:
-		op := &loraOp{name: s.Name, in: o.In, out: o.Out, r: p.r, scale: float32(p.scale), dropout: float32(l.cfg.LoraDropout)}
-		return b.Apply(op, y, s.In[0], p.a.param(b), p.b.param(b))
+		op := &loraOp{name: s.Name, in: o.In, out: o.Out, r: p.r, scale: float32(p.scale), dropout: float32(l.cfg.LoraDropout),
+			invocation: l.cfg.AloraInvocationTokens, cache: b.Cache()}
+		in := []nn.Ref{y, s.In[0], p.a.param(b), p.b.param(b)}
+		if p.bias != nil {
+			in = append(in, p.bias.param(b))
+		}
+		return b.Apply(op, in...)
 	case *nn.Embedding:
 		op := &loraEmbeddingOp{v: o.V, d: o.D, r: p.r, scale: float32(p.scale) * scaleOf(o.Scale)}
 		return b.Apply(op, y, p.a.param(b), p.b.param(b))
@@ -347,8 +354,12 @@ func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 	panic(fmt.Sprintf("peft: site %s has become a %T since Attach", s.Name, s.Op))
 }
 
-// Merge implements Merger: W + scale·B·A, in the base's layout.
+// Merge implements Merger: W + scale·B·A in the base's layout, where W is what the starting values have made of the base's weight, and with DoRA its
+// rows at their magnitudes. lora_bias is added to the module's bias.
 func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
+	if err := l.mergeable(); err != nil {
+		return nil, err
+	}
 	out := map[string][]float32{}
 	for _, name := range l.names {
 		p := l.pairs[name]
@@ -365,15 +376,21 @@ func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32,
 			return nil, fmt.Errorf("peft: merging %s: the base tensor has %d values, the adapter is for [%d, %d]", name, len(w), rows, cols)
 		}
 		m := slices.Clone(w)
+		if p.base != nil {
+			p.base.merge(m, l.conv[name])
+		}
 		if p.kind == nn.KindEmbedding || l.conv[name] { // stored [in, out]: Aᵀ·Bᵀ
 			kernels.Gemm(nil, cols, rows, p.r, float32(p.scale), a, 1, cols, b, 1, p.r, 1, m, rows)
 		} else {
 			kernels.Gemm(nil, rows, cols, p.r, float32(p.scale), b, p.r, 1, a, cols, 1, 1, m, cols)
+		}
+		if p.dora != nil {
+			p.dora.merge(m, value(p.dora.m.Name), p.kind == nn.KindEmbedding || l.conv[name])
 		}
 		out[name+".weight"] = m
 	}
 	if err := l.extra.merge(out, value, base, l.tied); err != nil {
 		return nil, err
 	}
-	return out, nil
+	return out, l.mergeBias(out, value)
 }

@@ -6,23 +6,48 @@ import (
 )
 
 // loraOp is out = y + scale·(dropout(x)·Aᵀ)·Bᵀ (Hu et al. 2021). The inputs are the base's output y [T, out], its input x
-// [T, in], and the banks of A [r, in] and B [out, r]. Token ranges use the slot of their segment; slot -1 passes y through.
+// [T, in], the banks of A [r, in] and B [out, r], and with lora_bias that of the bias [1, out], which is scaled too. Token ranges use the slot of their
+// segment; slot -1 passes y through. With invocation only the rows that invoked gives are the adapter's.
 type loraOp struct {
 	name    string // site, keys the dropout mask
 	in, out int
 	r       int
 	scale   float32
 	dropout float32
+
+	invocation []int32
+	cache      bool
+}
+
+// each calls f for the ranges of rows that a slot of the adapter acts on.
+func (o *loraOp) each(w *nn.Work, f func(start, end, slot int)) {
+	acts := func(start, end, slot int) {
+		if slot >= 0 && start < end {
+			f(start, end, slot)
+		}
+	}
+	if o.invocation == nil {
+		w.EachSegment(acts)
+		return
+	}
+	var state []float32
+	if o.cache {
+		state = w.State[0]
+	}
+	invoked(w, o.invocation, state, acts)
 }
 
 // Plan implements nn.Op.
 func (o *loraOp) Plan(in []nn.Shape, want []bool) nn.Plan {
 	p := nn.Plan{
 		Out:     in[0],
-		ReadsIn: []bool{false, want[2], want[1], want[1] || want[2]},
+		ReadsIn: []bool{false, want[2], want[1], want[1] || want[2], false}[:len(in)],
 		Saved:   []nn.Shape{{Rows: in[1].Rows, Count: in[1].Count, Cols: o.r}},
-		Pass:    []bool{true, false, false, false},
-		InPlace: []bool{true, false, false, false},
+		Pass:    []bool{true, false, false, false, false}[:len(in)],
+		InPlace: []bool{true, false, false, false, false}[:len(in)],
+	}
+	if o.invocation != nil && o.cache {
+		p.State = []nn.Shape{{Count: 1, Cols: 1}}
 	}
 	rows := in[1]
 	p.Scratch = func(c nn.Caps, _ int) int {
@@ -54,15 +79,18 @@ func (o *loraOp) Forward(w *nn.Work) {
 	}
 	x := o.input(w, w.In[1], w.Scratch)
 	u := w.Saved[0]
-	w.EachSegment(func(start, end, slot int) {
-		if slot < 0 || start == end {
-			return
-		}
+	o.each(w, func(start, end, slot int) {
 		n := end - start
 		a, b := nn.Bank(w.In[2], slot, o.r*o.in), nn.Bank(w.In[3], slot, o.out*o.r)
-		us := u[start*o.r : end*o.r]
+		us, y := u[start*o.r:end*o.r], w.Out[start*o.out:end*o.out]
 		kernels.Gemm(w.Pool, n, o.r, o.in, 1, x[start*o.in:], o.in, 1, a, 1, o.in, 0, us, o.r)
-		kernels.Gemm(w.Pool, n, o.out, o.r, o.scale, us, o.r, 1, b, 1, o.r, 1, w.Out[start*o.out:], o.out)
+		kernels.Gemm(w.Pool, n, o.out, o.r, o.scale, us, o.r, 1, b, 1, o.r, 1, y, o.out)
+		if len(w.In) > 4 {
+			bias := nn.Bank(w.In[4], slot, o.out)
+			for t := range n {
+				kernels.Axpy(nil, o.scale, bias, y[t*o.out:(t+1)*o.out])
+			}
+		}
 	})
 }
 
@@ -75,29 +103,31 @@ func (o *loraOp) Backward(w *nn.Work) {
 	du, tmp := w.Scratch[:t*o.r], w.Scratch[t*o.r:]
 	dropped := o.dropout > 0 && w.Training
 	if w.DIn[3] != nil { // dB = scale·dyᵀ·u
-		w.EachSegment(func(start, end, slot int) {
-			if slot >= 0 && start < end {
-				kernels.Gemm(w.Pool, o.out, o.r, end-start, o.scale, w.DOut[start*o.out:], 1, o.out, w.Saved[0][start*o.r:], o.r, 1, 1,
-					nn.Bank(w.DIn[3], slot, o.out*o.r), o.r)
+		o.each(w, func(start, end, slot int) {
+			kernels.Gemm(w.Pool, o.out, o.r, end-start, o.scale, w.DOut[start*o.out:], 1, o.out, w.Saved[0][start*o.r:], o.r, 1, 1,
+				nn.Bank(w.DIn[3], slot, o.out*o.r), o.r)
+		})
+	}
+	if len(w.In) > 4 && w.DIn[4] != nil {
+		o.each(w, func(start, end, slot int) {
+			db := nn.Bank(w.DIn[4], slot, o.out)
+			for i := start; i < end; i++ {
+				kernels.Axpy(nil, o.scale, w.DOut[i*o.out:(i+1)*o.out], db)
 			}
 		})
 	}
 	if w.DIn[1] == nil && w.DIn[2] == nil {
 		return
 	}
-	w.EachSegment(func(start, end, slot int) { // du = scale·dy·B
-		if slot >= 0 && start < end {
-			kernels.Gemm(w.Pool, end-start, o.r, o.out, o.scale, w.DOut[start*o.out:], o.out, 1,
-				nn.Bank(w.In[3], slot, o.out*o.r), o.r, 1, 0, du[start*o.r:], o.r)
-		}
+	o.each(w, func(start, end, slot int) { // du = scale·dy·B
+		kernels.Gemm(w.Pool, end-start, o.r, o.out, o.scale, w.DOut[start*o.out:], o.out, 1,
+			nn.Bank(w.In[3], slot, o.out*o.r), o.r, 1, 0, du[start*o.r:], o.r)
 	})
 	if w.DIn[2] != nil { // dA = duᵀ·dropout(x)
 		x := o.input(w, w.In[1], tmp)
-		w.EachSegment(func(start, end, slot int) {
-			if slot >= 0 && start < end {
-				kernels.Gemm(w.Pool, o.r, o.in, end-start, 1, du[start*o.r:], 1, o.r, x[start*o.in:], o.in, 1, 1,
-					nn.Bank(w.DIn[2], slot, o.r*o.in), o.in)
-			}
+		o.each(w, func(start, end, slot int) {
+			kernels.Gemm(w.Pool, o.r, o.in, end-start, 1, du[start*o.r:], 1, o.r, x[start*o.in:], o.in, 1, 1,
+				nn.Bank(w.DIn[2], slot, o.r*o.in), o.in)
 		})
 	}
 	if w.DIn[1] == nil {
@@ -106,13 +136,11 @@ func (o *loraOp) Backward(w *nn.Work) {
 	dx, beta := w.DIn[1], float32(1)
 	if dropped {
 		dx, beta = tmp[:t*o.in], 0
-		clear(dx) // segments of slot -1 contribute nothing
+		clear(dx) // rows that no slot acts on contribute nothing
 	}
-	w.EachSegment(func(start, end, slot int) { // dx = mask(du·A)
-		if slot >= 0 && start < end {
-			kernels.Gemm(w.Pool, end-start, o.in, o.r, 1, du[start*o.r:], o.r, 1, nn.Bank(w.In[2], slot, o.r*o.in), o.in, 1, beta,
-				dx[start*o.in:], o.in)
-		}
+	o.each(w, func(start, end, slot int) { // dx = mask(du·A)
+		kernels.Gemm(w.Pool, end-start, o.in, o.r, 1, du[start*o.r:], o.r, 1, nn.Bank(w.In[2], slot, o.r*o.in), o.in, 1, beta,
+			dx[start*o.in:], o.in)
 	})
 	if dropped {
 		nn.DropoutRows(w, o.name, o.dropout, dx, dx)

@@ -86,6 +86,16 @@ var gradientCases = map[string]struct {
 	"biases":                     {"qwen2", map[string]any{"r": 2, "target_modules": []string{"q_proj"}, "bias": "all"}},
 	"modules to save":            {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"q_proj"}, "modules_to_save": []string{"norm", "k_proj"}}},
 	"trainable token indices":    {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"v_proj"}, "trainable_token_indices": []int{3, 10, 17, 24}}},
+	"DoRA with dropout":          {"llama_gqa", map[string]any{"r": 3, "lora_dropout": 0.3, "lora_alpha": 5, "use_dora": true, "target_modules": []string{"v_proj", "up_proj", "o_proj"}}},
+	"DoRA of Conv1D, biases":     {"gpt2", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"c_attn", "c_fc"}, "bias": "lora_only", "fan_in_fan_out": true}},
+	"DoRA of embeddings":         {"gpt2", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"wpe", "c_fc"}, "use_rslora": true}},
+	"DoRA over PiSSA":            {"llama_gqa", map[string]any{"r": 2, "use_dora": true, "init_lora_weights": "pissa", "target_modules": []string{"k_proj", "down_proj"}}},
+	"aLoRA":                      {"llama_gqa", map[string]any{"r": 2, "alora_invocation_tokens": []int{10, 17}, "lora_dropout": 0.2, "target_modules": []string{"q_proj", "down_proj"}}},
+	"bias of B":                  {"llama_gqa", map[string]any{"r": 2, "lora_bias": true, "lora_dropout": 0.2, "target_modules": []string{"q_proj", "down_proj"}}},
+	"OLoRA":                      {"llama_gqa", map[string]any{"r": 2, "init_lora_weights": "olora", "target_modules": []string{"q_proj", "lm_head"}}},
+	"orthogonal":                 {"llama_gqa", map[string]any{"r": 2, "init_lora_weights": "orthogonal", "target_modules": []string{"q_proj", "down_proj"}}},
+	"replicated layers":          {"llama_gqa", map[string]any{"r": 2, "layer_replication": [][]int{{0, 2}, {0, 1}}, "target_modules": []string{"q_proj"}}},
+	"parameters":                 {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{}, "target_parameters": []string{"q_proj.weight", "lm_head.weight"}}},
 	"patterns of rank and alpha": {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"q_proj", "up_proj"}, "rank_pattern": map[string]int{"up_proj": 5}, "alpha_pattern": map[string]float64{"up_proj": 2}}},
 }
 
@@ -100,6 +110,7 @@ func TestLoraGradients(t *testing.T) {
 			s := packed(5, 1, 7)
 			p := compiled(t, m, a, params, nn.ModeTrain, s)
 			shake(params)
+			peft.HoldNorms(a, params)
 			coef := make([]float32, len(s.Rows))
 			for i := range coef {
 				coef[i] = float32(i%3) - 1.2
@@ -125,8 +136,25 @@ func TestLoraGradients(t *testing.T) {
 
 // TestLoraSlots trains two slots of a bank and the base alone in one step: each slot's log-probabilities and gradients are those of a step of its own.
 func TestLoraSlots(t *testing.T) {
+	for name, config := range map[string]map[string]any{
+		"plain": {"lora_dropout": 0.3},
+		"DoRA":  {"lora_dropout": 0.3, "use_dora": true},
+		"bias":  {"lora_dropout": 0.3, "lora_bias": true},
+		"aLoRA": {"lora_dropout": 0.3, "alora_invocation_tokens": []int{17}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config["r"], config["lora_alpha"], config["target_modules"] = 3, 6, "all-linear"
+			slots(t, config)
+		})
+	}
+	if attach(t, base(t, "llama_gqa"), map[string]any{"init_lora_weights": "pissa"}).Segmentable() {
+		t.Error("an adapter that changed the base has no segment of the base alone")
+	}
+}
+
+func slots(t *testing.T, config map[string]any) {
 	m := base(t, "llama_gqa")
-	a := attach(t, m, map[string]any{"r": 3, "lora_alpha": 6, "lora_dropout": 0.3, "target_modules": "all-linear"})
+	a := attach(t, m, config)
 	if !a.Segmentable() {
 		t.Fatal("LoRA on linear layers uses banks")
 	}
@@ -257,6 +285,72 @@ func TestLoraInit(t *testing.T) {
 	}
 }
 
+// TestConverted writes adapters that changed the base as plain LoRA, which computes and merges to the same.
+func TestConverted(t *testing.T) {
+	m := base(t, "llama_gqa")
+	for name, config := range map[string]map[string]any{
+		"pissa":         {"init_lora_weights": "pissa", "rank_pattern": map[string]int{"k_proj": 3}},
+		"pissa_niter_2": {"init_lora_weights": "pissa_niter_2", "use_rslora": true},
+		"olora":         {"init_lora_weights": "olora", "target_modules": []string{"q_proj", "embed_tokens", "lm_head"}},
+		"dora":          {"init_lora_weights": "olora", "use_dora": true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config["r"] = 2
+			if config["target_modules"] == nil {
+				config["target_modules"] = []string{"q_proj", "k_proj", "down_proj"}
+			}
+			a := attach(t, m, config)
+			params := nn.NewParams(1)
+			defer params.Free()
+			s := packed(9, 5)
+			before := slices.Clone(compiled(t, m, nil, nn.NewParams(1), nn.ModeScore, s).Forward(s, false))
+			p := compiled(t, m, a, params, nn.ModeScore, s)
+			if d := golden.MaxDiff(p.Forward(s, false), before); d > 1e-5 {
+				t.Errorf("the adapter starts at log-probabilities that differ from the base's by %g", d)
+			}
+			shake(params)
+			want := slices.Clone(p.Forward(s, false))
+			merged, err := a.Merge(params, 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(t.TempDir(), "plain")
+			save := a.SaveConverted
+			if name == "pissa_niter_2" {
+				save = a.Save // no other folder of it can be opened again
+			}
+			if err := save(dir, params, 0, peft.Card{}); err != nil {
+				t.Fatal(err)
+			}
+			b, err := peft.Open(dir, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 77})
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := nn.NewParams(1)
+			defer other.Free()
+			q := compiled(t, m, b, other, nn.ModeScore, s)
+			if d := golden.MaxDiff(q.Forward(s, false), want); d > 1e-4 {
+				t.Errorf("the plain adapter's log-probabilities differ by %g", d)
+			}
+			again, err := b.Merge(other, 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(again) != len(merged) {
+				t.Errorf("%d tensors merged, want %d", len(again), len(merged))
+			}
+			for n, w := range merged {
+				if d := golden.MaxDiff(again[n], w); d > 1e-4 {
+					t.Errorf("merged %s differs by %g", n, d)
+				}
+			}
+		})
+	}
+	if err := attach(t, m, map[string]any{"r": 2}).SaveConverted(t.TempDir(), nil, 0, peft.Card{}); err == nil {
+		t.Error("a plain adapter was converted")
+	}
+}
+
 // TestWrongConfigurations names what is wrong, and what would be right.
 func TestWrongConfigurations(t *testing.T) {
 	m := base(t, "llama_gqa")
@@ -279,6 +373,21 @@ func TestWrongConfigurations(t *testing.T) {
 		"unknown init":          {"LORA", map[string]any{"init_lora_weights": "zeros"}, []string{"init_lora_weights", "zeros"}},
 		"token outside":         {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "trainable_token_indices": []int{100000}}, []string{"100000"}},
 		"task":                  {"LORA", map[string]any{"task_type": "TOKEN_CLS"}, []string{"TOKEN_CLS"}},
+		"two variants":          {"LORA", map[string]any{"use_dora": true, "alora_invocation_tokens": []int{1}}, []string{"use_dora", "alora_invocation_tokens"}},
+		"bias and DoRA":         {"LORA", map[string]any{"use_dora": true, "lora_bias": true}, []string{"lora_bias", "use_dora"}},
+		"bias and PiSSA":        {"LORA", map[string]any{"init_lora_weights": "pissa", "lora_bias": true}, []string{"lora_bias", "pissa"}},
+		"bias of an embedding":  {"LORA", map[string]any{"target_modules": []string{"embed_tokens"}, "lora_bias": true}, []string{"lora_bias", "embed_tokens"}},
+		"no invocation":         {"LORA", map[string]any{"alora_invocation_tokens": []int{}}, []string{"alora_invocation_tokens"}},
+		"invoked embedding":     {"LORA", map[string]any{"target_modules": []string{"embed_tokens"}, "alora_invocation_tokens": []int{3}}, []string{"embed_tokens"}},
+		"DoRA of the head":      {"LORA", map[string]any{"target_modules": []string{"lm_head"}, "use_dora": true}, []string{"lm_head", "use_dora"}},
+		"rank above the layer":  {"LORA", map[string]any{"r": 33, "target_modules": []string{"v_proj"}, "init_lora_weights": "pissa"}, []string{"33", "[32, 64]"}},
+		"odd and orthogonal":    {"LORA", map[string]any{"r": 3, "target_modules": []string{"v_proj"}, "init_lora_weights": "orthogonal"}, []string{"even", "3"}},
+		"half an iteration":     {"LORA", map[string]any{"target_modules": []string{"v_proj"}, "init_lora_weights": "pissa_niter_x"}, []string{"pissa_niter_x", "olora"}},
+		"no such layers":        {"LORA", map[string]any{"layer_replication": [][]int{{0, 3}}}, []string{"[0, 3]", "2 blocks"}},
+		"parameter of a norm":   {"LORA", map[string]any{"target_modules": []string{}, "target_parameters": []string{"input_layernorm.weight"}}, []string{"input_layernorm.weight", "dimension"}},
+		"parameter that is not": {"LORA", map[string]any{"target_parameters": []string{"query.weight"}}, []string{"target_parameters", "query"}},
+		"module and parameter":  {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "target_parameters": []string{"q_proj.weight"}}, []string{"q_proj", "one of them"}},
+		"parameter and dropout": {"LORA", map[string]any{"lora_dropout": 0.1, "target_parameters": []string{"q_proj.weight"}}, []string{"lora_dropout"}},
 		"pattern that is none":  {"LORA", map[string]any{"target_modules": "(q_proj"}, []string{"target_modules"}},
 		"layers of a pattern":   {"LORA", map[string]any{"target_modules": ".*q_proj", "layers_to_transform": []int{0}}, []string{"layers_to_transform"}},
 	} {

@@ -1,0 +1,103 @@
+package peft
+
+import (
+	"fmt"
+
+	"gonum.org/v1/gonum/lapack/lapack64"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/adaptflow/adaptflow/internal/philox"
+)
+
+// svd is a truncated singular value decomposition U·S·Vᵀ, singular values falling.
+type svd struct {
+	u, v *mat.Dense // [out, r], [in, r]
+	s    []float64
+}
+
+// factors are √S·Vᵀ [r, in] and U·√S [out, r], for an s whose values are roots already.
+func (d *svd) factors() (a, b []float32) {
+	out, r := d.u.Dims()
+	in, _ := d.v.Dims()
+	a, b = make([]float32, r*in), make([]float32, out*r)
+	for k := range r {
+		for i := range in {
+			a[k*in+i] = float32(d.s[k] * d.v.At(i, k))
+		}
+		for i := range out {
+			b[i*r+k] = float32(d.u.At(i, k) * d.s[k])
+		}
+	}
+	return a, b
+}
+
+// svdOf decomposes w [out, in] to rank r: exactly with niter below 0, else at random with so many subspace iterations, as torch.svd_lowrank.
+func svdOf(out, in int, w []float32, r, niter int, key philox.Key) *svd {
+	m := mat.NewDense(out, in, nil)
+	for i := range out {
+		row := m.RawRowView(i)
+		for j := range row {
+			row[j] = float64(w[i*in+j])
+		}
+	}
+	if niter < 0 {
+		return thinSVD(m, r)
+	}
+	g := make([]float32, in*r)
+	key.FillNormal(g, 0, 1)
+	x := mat.NewDense(in, r, nil)
+	for i, v := range g {
+		x.Set(i/r, i%r, float64(v))
+	}
+	var y mat.Dense
+	y.Mul(m, x)
+	q := orthogonalColumns(&y)
+	for range niter {
+		var z mat.Dense
+		z.Mul(m.T(), q)
+		qz := orthogonalColumns(&z)
+		var t mat.Dense
+		t.Mul(m, qz)
+		q = orthogonalColumns(&t)
+	}
+	var b mat.Dense
+	b.Mul(q.T(), m) // [r, in]
+	d := thinSVD(&b, r)
+	var u mat.Dense
+	u.Mul(q, d.u)
+	d.u = &u
+	return d
+}
+
+// thinSVD is the first r terms of m's decomposition.
+func thinSVD(m *mat.Dense, r int) *svd {
+	var f mat.SVD
+	if !f.Factorize(m, mat.SVDThin) {
+		panic("peft: a singular value decomposition does not converge: the weight has a value that is not finite")
+	}
+	var u, v mat.Dense
+	f.UTo(&u)
+	f.VTo(&v)
+	rows, _ := u.Dims()
+	cols, _ := v.Dims()
+	return &svd{u: mat.DenseCopyOf(u.Slice(0, rows, 0, r)), v: mat.DenseCopyOf(v.Slice(0, cols, 0, r)), s: f.Values(nil)[:r]}
+}
+
+// orthogonalColumns is Q [rows, cols] of m = Q·R by Householder reflections, rows ≥ cols.
+func orthogonalColumns(m *mat.Dense) *mat.Dense {
+	rows, cols := m.Dims()
+	if rows < cols {
+		panic(fmt.Sprintf("peft: a QR decomposition of [%d, %d]", rows, cols))
+	}
+	q := mat.DenseCopyOf(m)
+	raw := q.RawMatrix()
+	tau := make([]float64, cols)
+	work := make([]float64, 1)
+	lapack64.Geqrf(raw, tau, work, -1)
+	work = make([]float64, int(work[0]))
+	lapack64.Geqrf(raw, tau, work, len(work))
+	lapack64.Orgqr(raw, tau, work[:1], -1)
+	work = make([]float64, max(int(work[0]), cols))
+	lapack64.Orgqr(raw, tau, work, len(work))
+	return q
+}

@@ -1,0 +1,131 @@
+package peft_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/golden"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
+
+// invoke puts the invocation tokens where the generator of the aLoRA case puts them in every batch.
+func invoke(meta goldenMeta, ids []int64, length int) {
+	if meta.Special["alora"] != true {
+		return
+	}
+	for at := 0; at < len(ids); at += length {
+		ids[at+6], ids[at+7] = 7, 9
+	}
+}
+
+// rateOf is the learning rate of a parameter: LoRA+ has those of lora_A, of embeddings, of lora_B, of vectors.
+func rateOf(t *testing.T, lr any, name string) float64 {
+	switch lr := lr.(type) {
+	case float64:
+		return lr
+	case []any:
+		if strings.Contains(name, "lora_B") {
+			return lr[2].(float64)
+		}
+		return lr[0].(float64)
+	}
+	t.Fatalf("learning rate %v", lr)
+	return 0
+}
+
+// initCase compares the starting values of the case's initialisation, and what they make of the base, with HF's. For pissa_niter_N, whose random numbers
+// torch draws anew in every process, it returns the base that HF had changed and the adapter as plain LoRA.
+func initCase(t *testing.T, dir, weights string, m *model.Model, env peft.Env) (*model.Model, string) {
+	t.Helper()
+	want := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
+	config := golden.JSON[map[string]any](t, filepath.Join(dir, "adapter", peft.ConfigFile))
+	a, err := peft.New("LORA", config, nn.Sites(m), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	init := config["init_lora_weights"].(string)
+	values := map[string][]float32{}
+	for _, p := range a.Params() {
+		values[p.Key] = make([]float32, p.Size())
+		p.Init(values[p.Key])
+	}
+	if init == "pissa" || init == "olora" {
+		for key, x := range values {
+			y := want.F32("init_state." + key)
+			if init == "pissa" { // a singular vector's sign is free, the same in A and B
+				x, y = magnitudes(x), magnitudes(y)
+			}
+			if d := golden.MaxDiff(x, y); d > 1e-4 {
+				t.Errorf("%s starts at values that differ by %.2e", key, d)
+			}
+		}
+	}
+	replaced := map[string][]float32{}
+	for _, n := range want.Names() {
+		name, ok := strings.CutPrefix(n, "base.")
+		if !ok {
+			continue
+		}
+		replaced[name] = want.F32(n)
+		if strings.HasPrefix(init, "pissa_niter_") {
+			continue // other random numbers
+		}
+		w, err := m.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := "base_model.model." + strings.TrimSuffix(name, ".weight")
+		p, q := values[key+".lora_A.weight"], values[key+".lora_B.weight"]
+		r := int(config["r"].(float64))
+		scale := config["lora_alpha"].(float64) / float64(r)
+		in := len(p) / r
+		for i := range w {
+			for k := range r {
+				w[i] -= float32(scale * float64(q[i/in*r+k]) * float64(p[k*in+i%in]))
+			}
+		}
+		if d := golden.MaxDiff(w, want.F32(n)); d > 1e-5 {
+			t.Errorf("%s is changed to values that differ by %.2e", name, d)
+		}
+	}
+	if !strings.HasPrefix(init, "pissa_niter_") {
+		return m, dir
+	}
+	if _, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), env); err == nil || !strings.Contains(err.Error(), "path_initial_model_for_weight_conversion") {
+		t.Errorf("a folder of %s that HF cannot read again: %v", init, err)
+	}
+	to := t.TempDir()
+	if err := m.Save(to, "", replaced); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = model.Load(to); err != nil {
+		t.Fatal(err)
+	}
+	plain := filepath.Join(t.TempDir(), "case")
+	if err := os.CopyFS(plain, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	config["init_lora_weights"] = true
+	raw, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(plain, "adapter", peft.ConfigFile), raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return m, plain
+}
+
+func magnitudes(x []float32) []float32 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(math.Abs(float64(v)))
+	}
+	return y
+}

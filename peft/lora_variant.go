@@ -1,0 +1,84 @@
+package peft
+
+import (
+	"fmt"
+
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// validateVariants checks the fields that choose a variant of LoRA, of which HF allows one.
+func (c *LoraConfig) validateVariants() error {
+	plain := c.InitLoraWeights.Name == ""
+	switch {
+	case c.UseDora && c.AloraInvocationTokens != nil:
+		return fmt.Errorf("peft: LORA: use_dora and alora_invocation_tokens are two variants; a configuration has one of them")
+	case c.LoraBias && c.UseDora:
+		return fmt.Errorf("peft: LORA: lora_bias does not go with use_dora")
+	case c.LoraBias && !plain:
+		return fmt.Errorf("peft: LORA: lora_bias goes with init_lora_weights true or false, not %q", c.InitLoraWeights.Name)
+	case c.AloraInvocationTokens != nil && len(c.AloraInvocationTokens) == 0:
+		return fmt.Errorf("peft: LORA: alora_invocation_tokens is empty; give the ids of the tokens that invoke the adapter")
+	}
+	for _, id := range c.AloraInvocationTokens {
+		if id < 0 {
+			return fmt.Errorf("peft: LORA: alora_invocation_tokens has the id %d", id)
+		}
+	}
+	return c.validateParameters()
+}
+
+// attachVariant adds what the configuration's variant trains beside the pair p of the module s, or refuses the module.
+func (l *lora) attachVariant(p *pair, s nn.Site) error {
+	c := &l.cfg
+	if c.LoraBias {
+		if s.Kind == nn.KindEmbedding || s.Kind == nn.KindHead {
+			return fmt.Errorf("peft: LORA: lora_bias is for linear layers, but the target %s is the %s", s.Name, s.Kind)
+		}
+		name := prefix + s.Name + ".lora_B.bias"
+		p.bias = &Param{Name: name, Key: name, Rows: 1, Cols: p.b.Rows, Shape: []int{p.b.Rows}, Init: zeros}
+		if !c.InitLoraWeights.On {
+			p.bias.Init = uniform(l.seed, name, p.r)
+		}
+		l.params = append(l.params, p.bias)
+	}
+	if c.AloraInvocationTokens != nil && s.Kind != nn.KindLinear {
+		return fmt.Errorf("peft: LORA: alora_invocation_tokens is for linear layers, but the target %s is the %s", s.Name, s.Kind)
+	}
+	if c.UseDora {
+		return l.attachDora(p, s)
+	}
+	return nil
+}
+
+// mergeable says why the adapter cannot be merged.
+func (l *lora) mergeable() error {
+	switch {
+	case l.cfg.AloraInvocationTokens != nil:
+		return fmt.Errorf("peft: LORA: an adapter with alora_invocation_tokens cannot be merged: the base alone computes what precedes the invocation")
+	case l.cfg.LayerReplication != nil:
+		return fmt.Errorf("peft: LORA: an adapter with layer_replication cannot be merged: its copies of a layer differ")
+	}
+	return nil
+}
+
+// mergeBias adds lora_bias to the biases of the modules.
+func (l *lora) mergeBias(out map[string][]float32, value func(string) []float32) error {
+	for _, name := range l.names {
+		p := l.pairs[name]
+		if p.bias == nil {
+			continue
+		}
+		bias, ok := out[name+".bias"]
+		if !ok {
+			if p.biasOf == nil {
+				return fmt.Errorf("peft: merging %s: lora_bias cannot be merged into a layer without a bias", name)
+			}
+			bias = append([]float32(nil), p.biasOf...)
+		}
+		for i, v := range value(p.bias.Name) {
+			bias[i] += float32(float32(p.scale) * v)
+		}
+		out[name+".bias"] = bias
+	}
+	return nil
+}
