@@ -122,7 +122,7 @@ func rankPattern(method, field string, ps Patterns) error {
 // checkBias refuses a bias setting that HF does not have.
 func checkBias(method, bias string) error {
 	only := strings.ToLower(method) + "_only"
-	if bias != "none" && bias != "all" && !strings.EqualFold(bias, only) {
+	if bias != "none" && bias != "all" && !strings.EqualFold(bias, only) && !(method == "FOURIERFT" && bias == "fourier_only") {
 		return fmt.Errorf("peft: %s: bias = %q; it must be \"none\", \"all\" or %q", method, bias, only)
 	}
 	return nil

@@ -1,8 +1,6 @@
 package peft
 
 import (
-	"math"
-
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
@@ -153,9 +151,4 @@ func rowDropout(t *target, p Float, scaled bool) func(w *nn.Work, dw []float32) 
 			}
 		}
 	}
-}
-
-// kaimingBound is the bound of torch's kaiming_uniform_ with slope a.
-func kaimingBound(fanIn int, a float64) float64 {
-	return math.Sqrt(6 / ((1 + a*a) * float64(fanIn)))
 }

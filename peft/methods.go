@@ -19,6 +19,11 @@ var Methods = []Row{
 	{Type: "PSOFT", New: newPsoft, Doc: "a rotation within the principal subspace of the weight (PSOFT, openreview FSHrinMArK)"},
 	{Type: "ROAD", New: newRoad, Doc: "two-dimensional rotations of pairs of outputs (Liao and Monz 2024, arXiv:2409.00119)"},
 	{Type: "C3A", New: newC3A, Doc: "block-circulant change of the weight (Chen et al. 2024, arXiv:2407.19342)"},
+	{Type: "VERA", New: newVera, Doc: "shared frozen random matrices, two trained vectors a layer (Kopiczko et al. 2023, arXiv:2310.11454)"},
+	{Type: "PVERA", New: newPvera, Doc: "VeRA with a normal latent, sampled in training (Fillioux et al. 2025)"},
+	{Type: "RANDLORA", New: newRandLora, Doc: "full rank from weighted frozen random products (Albert et al. 2025, arXiv:2502.00987)"},
+	{Type: "FOURIERFT", New: newFourierFT, Doc: "sparse coefficients of the weight's Fourier spectrum (Gao et al. 2024, arXiv:2405.03003)"},
+	{Type: "WAVEFT", New: newWaveFT, Doc: "sparse coefficients of the weight's wavelet transform (Bilican et al. 2025, arXiv:2505.12532)"},
 	{Type: "TRAINABLE_TOKENS", New: newTrainableTokens, Doc: "chosen rows of the embedding are trained, the others stay"},
 	{Type: "FULL", New: newFull, Doc: "full fine-tuning: every weight of the base is trained"},
 }

@@ -121,3 +121,22 @@ func (g *Generator) Perm(n int) []int {
 
 // Intn is one number of torch.randint(0, n): n is below 2^32.
 func (g *Generator) Intn(n int) int { return int(g.Uint32() % uint32(n)) }
+
+// UniformBF16 fills x as tensor.uniform_(lo, hi) fills a bfloat16 tensor: 8 bits a number, each a bfloat16 value.
+func (g *Generator) UniformBF16(x []float32, lo, hi float64) {
+	a := BF16(float32(lo))
+	span := BF16(BF16(float32(hi)) - a)
+	for i := range x {
+		u := float32(g.Uint32()&(1<<8-1)) * (1.0 / (1 << 8))
+		x[i] = BF16(float32(u*span) + a)
+	}
+}
+
+// BF16 rounds to the nearest bfloat16 value, ties to even.
+func BF16(x float32) float32 {
+	b := math.Float32bits(x)
+	if b&0x7f800000 == 0x7f800000 {
+		return x
+	}
+	return math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff)
+}
