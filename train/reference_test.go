@@ -68,7 +68,7 @@ func blocks(t *testing.T, tk tokenize.Tokenizer, bos int32, path string, length 
 	return out
 }
 
-// TestReferenceRuns repeats the LoRA and full runs of the folder that ADAPTFLOW_REFERENCE names, from their stored first values: each of the first
+// TestReferenceRuns repeats the LoRA, full and IA3 runs of the folder that ADAPTFLOW_REFERENCE names, from their stored first values: each of the first
 // 20 losses within 1e-4 of HF PEFT's, the final evaluations within 0.005 nats.
 func TestReferenceRuns(t *testing.T) {
 	dir := os.Getenv("ADAPTFLOW_REFERENCE")
@@ -92,7 +92,7 @@ func TestReferenceRuns(t *testing.T) {
 			t.Run(name, func(t *testing.T) { repeat(t, dir, name, r, "float32+nf4") })
 			continue
 		}
-		if r.Method != "lora" && r.Method != "full" || r.Format != "" {
+		if !slices.Contains([]string{"lora", "full", "ia3"}, r.Method) || r.Format != "" {
 			out = append(out, name)
 			continue
 		}
