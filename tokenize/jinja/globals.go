@@ -1,0 +1,270 @@
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// params are the arguments of a filter or a function.
+type params struct {
+	name string
+	pos  []any
+	kw   *Dict
+	used int
+}
+
+// get is the i-th argument, or the one of that name, or def.
+func (p *params) get(i int, name string, def any) any {
+	if i < len(p.pos) {
+		return p.pos[i]
+	}
+	if v, ok := p.kw.Get(name); ok {
+		return v
+	}
+	return def
+}
+
+func (p *params) text(i int, name, def string) string {
+	if v, ok := p.get(i, name, def).(string); ok {
+		return v
+	}
+	return str(p.get(i, name, def))
+}
+
+func (p *params) whole(i int, name string, def int) (int, error) {
+	v := p.get(i, name, int64(def))
+	n, f, isInt, ok := number(v)
+	if !ok {
+		return 0, fmt.Errorf("'%s' object cannot be interpreted as an integer", typeName(v))
+	}
+	if !isInt {
+		n = int64(f)
+	}
+	return int(n), nil
+}
+
+// maxRange is the longest range of Jinja's sandbox.
+const maxRange = 100000
+
+var globals = map[string]any{
+	"range": &function{"range", func(r *run, args []any, _ *Dict) (any, error) {
+		var n [3]int64
+		for i, a := range args {
+			x, _, whole, ok := number(a)
+			if !ok || !whole || i > 2 {
+				return nil, fmt.Errorf("'%s' object cannot be interpreted as an integer", typeName(a))
+			}
+			n[i] = x
+		}
+		start, stop, step := int64(0), n[0], int64(1)
+		switch len(args) {
+		case 0:
+			return nil, errors.New("range expected at least 1 argument, got 0")
+		case 3:
+			step = n[2]
+			fallthrough
+		case 2:
+			start, stop = n[0], n[1]
+		}
+		if step == 0 {
+			return nil, &Error{Kind: "ValueError", Message: "range() arg 3 must not be zero"}
+		}
+		var l []any
+		for i := start; step > 0 && i < stop || step < 0 && i > stop; i += step {
+			if len(l) >= maxRange {
+				return nil, &Error{Kind: "OverflowError", Message: fmt.Sprintf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)}
+			}
+			l = append(l, i)
+		}
+		return r.list(l)
+	}},
+	"dict": &function{"dict", func(r *run, args []any, kw *Dict) (any, error) {
+		d := NewDict()
+		if len(args) > 0 {
+			src, ok := args[0].(*Dict)
+			if ok {
+				for _, k := range src.keys {
+					d.Set(k, src.m[k])
+				}
+			} else {
+				l, err := items(args[0])
+				if err != nil {
+					return nil, err
+				}
+				for _, e := range l {
+					p, err := items(e)
+					if err != nil || len(p) != 2 {
+						return nil, errors.New("dictionary update sequence element is no pair")
+					}
+					d.Set(p[0], p[1])
+				}
+			}
+		}
+		for _, k := range kw.keys {
+			d.Set(k, kw.m[k])
+		}
+		return d, r.charge(64 * d.Len())
+	}},
+	"namespace": &function{"namespace", func(_ *run, args []any, kw *Dict) (any, error) {
+		d := NewDict()
+		for _, a := range args {
+			src, ok := a.(*Dict)
+			if !ok {
+				return nil, fmt.Errorf("'%s' object is not a mapping", typeName(a))
+			}
+			for _, k := range src.keys {
+				d.Set(k, src.m[k])
+			}
+		}
+		for _, k := range kw.keys {
+			d.Set(k, kw.m[k])
+		}
+		return &namespace{d}, nil
+	}},
+	"cycler": &function{"cycler", func(_ *run, args []any, _ *Dict) (any, error) {
+		if len(args) == 0 {
+			return nil, errors.New("at least one item has to be provided")
+		}
+		i, d := 0, NewDict()
+		d.Set("next", &function{"next", func(*run, []any, *Dict) (any, error) {
+			v := args[i%len(args)]
+			i++
+			d.Set("current", args[i%len(args)])
+			return v, nil
+		}})
+		d.Set("reset", &function{"reset", func(*run, []any, *Dict) (any, error) {
+			i = 0
+			d.Set("current", args[0])
+			return nil, nil
+		}})
+		d.Set("current", args[0])
+		return &namespace{d}, nil
+	}},
+	"joiner": &function{"joiner", func(_ *run, args []any, kw *Dict) (any, error) {
+		sep, used := (&params{pos: args, kw: kw}).text(0, "sep", ", "), false
+		return &function{"joiner", func(*run, []any, *Dict) (any, error) {
+			if !used {
+				used = true
+				return "", nil
+			}
+			return sep, nil
+		}}, nil
+	}},
+	"raise_exception": &function{"raise_exception", func(_ *run, args []any, kw *Dict) (any, error) {
+		return nil, &Error{Kind: "TemplateError", Message: (&params{pos: args, kw: kw}).text(0, "message", "")}
+	}},
+	"strftime_now": &function{"strftime_now", func(r *run, args []any, kw *Dict) (any, error) {
+		f, ok := (&params{pos: args, kw: kw}).get(0, "format", nil).(string)
+		if !ok {
+			return nil, errors.New("strftime() argument 1 must be str")
+		}
+		return r.newString(strftime(r.now(), f))
+	}},
+}
+
+// strftime formats as C's in the C locale.
+func strftime(t time.Time, f string) string {
+	var sb strings.Builder
+	for i := 0; i < len(f); i++ {
+		if f[i] != '%' || i+1 == len(f) {
+			sb.WriteByte(f[i])
+			continue
+		}
+		i++
+		pad := "%02d"
+		if f[i] == '-' && i+1 < len(f) { // glibc: no padding
+			pad = "%d"
+			i++
+		}
+		year, week := t.ISOWeek()
+		yday, wday := t.YearDay(), int(t.Weekday())
+		h12 := (t.Hour()+11)%12 + 1
+		switch f[i] {
+		case 'a':
+			sb.WriteString(t.Format("Mon"))
+		case 'A':
+			sb.WriteString(t.Format("Monday"))
+		case 'b', 'h':
+			sb.WriteString(t.Format("Jan"))
+		case 'B':
+			sb.WriteString(t.Format("January"))
+		case 'c':
+			sb.WriteString(t.Format("Mon Jan _2 15:04:05 2006"))
+		case 'C':
+			fmt.Fprintf(&sb, pad, t.Year()/100)
+		case 'd':
+			fmt.Fprintf(&sb, pad, t.Day())
+		case 'D', 'x':
+			sb.WriteString(t.Format("01/02/06"))
+		case 'e':
+			fmt.Fprintf(&sb, "%2d", t.Day())
+		case 'f':
+			fmt.Fprintf(&sb, "%06d", t.Nanosecond()/1000)
+		case 'F':
+			sb.WriteString(t.Format("2006-01-02"))
+		case 'G':
+			fmt.Fprintf(&sb, "%d", year)
+		case 'g':
+			fmt.Fprintf(&sb, pad, year%100)
+		case 'H':
+			fmt.Fprintf(&sb, pad, t.Hour())
+		case 'I':
+			fmt.Fprintf(&sb, pad, h12)
+		case 'j':
+			if pad == "%02d" {
+				pad = "%03d"
+			}
+			fmt.Fprintf(&sb, pad, yday)
+		case 'k':
+			fmt.Fprintf(&sb, "%2d", t.Hour())
+		case 'l':
+			fmt.Fprintf(&sb, "%2d", h12)
+		case 'm':
+			fmt.Fprintf(&sb, pad, int(t.Month()))
+		case 'M':
+			fmt.Fprintf(&sb, pad, t.Minute())
+		case 'n':
+			sb.WriteByte('\n')
+		case 'p':
+			sb.WriteString(t.Format("PM"))
+		case 'r':
+			sb.WriteString(t.Format("03:04:05 PM"))
+		case 'R':
+			sb.WriteString(t.Format("15:04"))
+		case 's':
+			fmt.Fprintf(&sb, "%d", t.Unix())
+		case 'S':
+			fmt.Fprintf(&sb, pad, t.Second())
+		case 't':
+			sb.WriteByte('\t')
+		case 'T', 'X':
+			sb.WriteString(t.Format("15:04:05"))
+		case 'u':
+			fmt.Fprintf(&sb, "%d", (wday+6)%7+1)
+		case 'U':
+			fmt.Fprintf(&sb, pad, (yday+6-wday)/7)
+		case 'V':
+			fmt.Fprintf(&sb, pad, week)
+		case 'w':
+			fmt.Fprintf(&sb, "%d", wday)
+		case 'W':
+			fmt.Fprintf(&sb, pad, (yday+6-(wday+6)%7)/7)
+		case 'y':
+			fmt.Fprintf(&sb, pad, t.Year()%100)
+		case 'Y':
+			fmt.Fprintf(&sb, "%d", t.Year())
+		case 'z', 'Z': // the clock of strftime_now is naive
+		case '%':
+			sb.WriteByte('%')
+		default:
+			sb.WriteByte('%')
+			if pad == "%d" {
+				sb.WriteByte('-')
+			}
+			sb.WriteByte(f[i])
+		}
+	}
+	return sb.String()
+}
