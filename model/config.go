@@ -25,9 +25,13 @@ type Config struct {
 	Tied         bool  // the head's weight is the embedding's
 	BOS, PAD     int32 // token ids, -1 where config.json has none
 	EOS          []int32
+	Task         string // what the model was opened for: CAUSAL_LM or SEQ_CLS
+	NumLabels    int    // classes of SEQ_CLS
 	DType        string // of the weights' file, as config.json says: "float16"; empty when it does not
 
-	raw map[string]json.RawMessage
+	raw   map[string]json.RawMessage
+	seed  uint64               // of a fresh head
+	fresh map[string][]float32 // weights that the folder does not have
 }
 
 // intOrList is a token id, a list of them, or null.
@@ -46,7 +50,7 @@ func (l *intOrList) UnmarshalJSON(b []byte) error {
 }
 
 // parseConfig reads the keys that all families share and finds the family.
-func parseConfig(raw []byte) (*Config, *family, error) {
+func parseConfig(raw []byte, task Task) (*Config, *family, error) {
 	var c struct {
 		Architectures []string  `json:"architectures"`
 		ModelType     string    `json:"model_type"`
@@ -78,13 +82,23 @@ func parseConfig(raw []byte) (*Config, *family, error) {
 	}
 	for i := range families {
 		f := &families[i]
-		if slices.Contains(c.Architectures, f.architecture) || len(c.Architectures) == 0 && c.ModelType == f.modelType {
-			cfg.Architecture = f.architecture
+		for _, h := range heads {
+			name := h.architecture(f)
+			if !slices.Contains(c.Architectures, name) && !(len(c.Architectures) == 0 && c.ModelType == f.modelType) {
+				continue
+			}
+			cfg.Architecture = name
+			if err := cfg.setTask(h.task, task); err != nil {
+				return nil, nil, err
+			}
 			if c.Tied == nil {
 				cfg.Tied = f.tied
 			}
 			if c.Vocab <= 0 {
 				return nil, nil, fmt.Errorf("config.json: vocab_size is %d", c.Vocab)
+			}
+			if cfg.Task != "CAUSAL_LM" {
+				cfg.Tied = false // the head of classes is no embedding
 			}
 			return cfg, f, nil
 		}
@@ -99,7 +113,7 @@ var errShapes = errors.New("only the shapes are wanted")
 // Describe reads the text of a config.json and gives the model's configuration and the number of its weights, a tied one counted once,
 // without reading or making any.
 func Describe(raw []byte) (Config, int64, error) {
-	cfg, fam, err := parseConfig(raw)
+	cfg, fam, err := parseConfig(raw, Task{})
 	if err != nil {
 		return Config{}, 0, err
 	}

@@ -25,7 +25,7 @@ type decoder struct {
 	addOne     bool    // norms multiply by 1+w (Gemma)
 
 	embed  quant.Weight
-	head   quant.Weight
+	head   head
 	norm   []float32
 	layers []decoderLayer
 }
@@ -170,16 +170,7 @@ func (d *decoder) load(l *loader, p parts) {
 		d.layers = append(d.layers, y)
 	}
 	d.norm = l.vector("model.norm.weight", c.Hidden)
-	d.head = l.head("lm_head", "model.embed_tokens", d.embed, c.Hidden, c)
-}
-
-// head reads the head's weight, [vocabulary, in]: the embedding's where they are tied, which a file may store twice all the same.
-func (l *loader) head(module, embedding string, embed quant.Weight, in int, c *Config) quant.Weight {
-	if !c.Tied {
-		return l.matrix(module, c.Vocab, in, false)
-	}
-	l.used[module+".weight"] = true
-	return embed
+	d.head = l.head(c, lmHead{module: "lm_head", embed: d.embed, in: c.Hidden, cap: d.headCap})
 }
 
 // Wire implements nn.Wiring.
@@ -206,7 +197,7 @@ func (d *decoder) Wire(b *nn.Builder) {
 		})
 	}
 	x = d.site(b, "model.norm", -1, d.norm, x)
-	b.Finish(b.Site(nn.KindHead, "lm_head", -1, &nn.Head{W: d.head, V: d.c.Vocab, D: d.c.Hidden, SoftCap: d.headCap}, x))
+	d.head.finish(b, x)
 }
 
 // site is a norm of the residual stream.

@@ -38,8 +38,10 @@ var families = []family{
 // Architectures lists the supported values of config.json's architectures, sorted.
 func Architectures() []string {
 	var names []string
-	for _, f := range families {
-		names = append(names, f.architecture)
+	for i := range families {
+		for _, h := range heads {
+			names = append(names, h.architecture(&families[i]))
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -17,7 +17,8 @@ type gpt2 struct {
 	eps        float32
 	act        kernels.Act
 	scale      float32
-	wte, head  quant.Weight
+	wte        quant.Weight
+	head       head
 	wpe        []float32
 	lnfW, lnfB []float32
 	layers     []gpt2Layer
@@ -79,7 +80,7 @@ func openGPT2(c *Config, l *loader) (nn.Wiring, error) {
 		})
 	}
 	g.lnfW, g.lnfB = l.vector("transformer.ln_f.weight", c.Hidden), l.vector("transformer.ln_f.bias", c.Hidden)
-	g.head = l.head("lm_head", "transformer.wte", g.wte, c.Hidden, c)
+	g.head = l.head(c, lmHead{module: "lm_head", embed: g.wte, in: c.Hidden})
 	return g, nil
 }
 
@@ -116,5 +117,5 @@ func (g *gpt2) Wire(b *nn.Builder) {
 		})
 	}
 	x = norm("transformer.ln_f", -1, g.lnfW, g.lnfB, x)
-	b.Finish(b.Site(nn.KindHead, "lm_head", -1, &nn.Head{W: g.head, V: c.Vocab, D: c.Hidden}, x))
+	g.head.finish(b, x)
 }

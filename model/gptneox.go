@@ -20,7 +20,7 @@ type neox struct {
 	rope       rope
 	parallel   bool
 	embed      quant.Weight
-	head       quant.Weight
+	head       head
 	lnfW, lnfB []float32
 	layers     []neoxLayer
 }
@@ -74,7 +74,7 @@ func openGPTNeoX(c *Config, l *loader) (nn.Wiring, error) {
 		})
 	}
 	g.lnfW, g.lnfB = l.vector("gpt_neox.final_layer_norm.weight", c.Hidden), l.vector("gpt_neox.final_layer_norm.bias", c.Hidden)
-	g.head = l.head("embed_out", "gpt_neox.embed_in", g.embed, c.Hidden, c)
+	g.head = l.head(c, lmHead{module: "embed_out", embed: g.embed, in: c.Hidden})
 	return g, nil
 }
 
@@ -121,5 +121,5 @@ func (g *neox) Wire(b *nn.Builder) {
 		})
 	}
 	x = norm("gpt_neox.final_layer_norm", -1, g.lnfW, g.lnfB, x)
-	b.Finish(b.Site(nn.KindHead, "embed_out", -1, &nn.Head{W: g.head, V: c.Vocab, D: c.Hidden}, x))
+	g.head.finish(b, x)
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
@@ -20,6 +21,7 @@ import (
 // several programs at once.
 type Model struct {
 	Config Config
+	family *family
 	dir    string
 	wiring nn.Wiring
 	params int64
@@ -35,9 +37,14 @@ type Model struct {
 // Load reads the Hugging Face folder dir: config.json and safetensors weights, one file or shards. Matrices are stored as float32.
 func Load(dir string) (*Model, error) { return LoadAs(dir, "float32") }
 
+// LoadTask is LoadAs for a task, such as a classifier over a language model's folder.
+func LoadTask(dir, storage string, task Task) (*Model, error) { return load(dir, storage, task) }
+
 // LoadAs is Load with the matrices stored as a [quant.Spec] says, such as "bfloat16" or "bfloat16+nf4". A folder that is quantised already
 // is read as it is; its projections keep their codes.
-func LoadAs(dir, storage string) (*Model, error) {
+func LoadAs(dir, storage string) (*Model, error) { return load(dir, storage, Task{}) }
+
+func load(dir, storage string, task Task) (*Model, error) {
 	store, err := quant.ParseSpec(storage)
 	if err != nil {
 		return nil, err
@@ -49,7 +56,7 @@ func LoadAs(dir, storage string) (*Model, error) {
 		}
 		return nil, err
 	}
-	cfg, fam, err := parseConfig(raw)
+	cfg, fam, err := parseConfig(raw, task)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -72,7 +79,7 @@ func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, fam, err := parseConfig(raw)
+	cfg, fam, err := parseConfig(raw, Task{})
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +88,7 @@ func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
 
 func open(cfg *Config, fam *family, l *loader) (*Model, error) {
 	l.used, l.stored = map[string]bool{}, map[string]Stored{}
-	m := &Model{}
+	m := &Model{family: fam}
 	w, err := fam.open(cfg, l)
 	if err == nil {
 		err = l.done(fam.ignore)
@@ -132,6 +139,9 @@ func (m *Model) Stored(name string) (Stored, bool) {
 
 // Tensor reads a parameter again from the model's files, float32 in the layout in which it is stored.
 func (m *Model) Tensor(name string) ([]float32, error) {
+	if x, ok := m.Config.fresh[name]; ok {
+		return slices.Clone(x), nil
+	}
 	s, ok := m.stored[name]
 	if !ok {
 		return nil, fmt.Errorf("%s: no parameter %q", m.dir, name)

@@ -16,16 +16,17 @@ const optOffset = 2
 // precedes each sublayer or follows its residual (OPT-350M), and where word_embed_proj_dim is not hidden_size the embeddings are projected in
 // and the head's input out.
 type opt struct {
-	c           *Config
-	act         kernels.Act
-	before      bool
-	dim         int // of the embeddings
-	embed, head quant.Weight
-	positions   []float32
-	projIn      *linear
-	projOut     *linear
-	lnfW, lnfB  []float32 // nil for none
-	layers      []optLayer
+	c          *Config
+	act        kernels.Act
+	before     bool
+	dim        int // of the embeddings
+	embed      quant.Weight
+	head       head
+	positions  []float32
+	projIn     *linear
+	projOut    *linear
+	lnfW, lnfB []float32 // nil for none
+	layers     []optLayer
 }
 
 type optLayer struct {
@@ -90,7 +91,7 @@ func openOPT(c *Config, l *loader) (nn.Wiring, error) {
 	if g.before && !noFinal {
 		g.lnfW, g.lnfB = norm("model.decoder.final_layer_norm")
 	}
-	g.head = l.head("lm_head", "model.decoder.embed_tokens", g.embed, g.dim, c)
+	g.head = l.head(c, lmHead{module: "lm_head", embed: g.embed, in: g.dim})
 	return g, nil
 }
 
@@ -142,5 +143,5 @@ func (g *opt) Wire(b *nn.Builder) {
 	if g.projOut != nil {
 		x = g.projOut.site(b, dec+"project_out", -1, x)
 	}
-	b.Finish(b.Site(nn.KindHead, "lm_head", -1, &nn.Head{W: g.head, V: c.Vocab, D: g.dim}, x))
+	g.head.finish(b, x)
 }

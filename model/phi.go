@@ -17,8 +17,7 @@ type phi struct {
 	act        kernels.Act
 	rope       rope
 	embed      quant.Weight
-	head       quant.Weight
-	headBias   []float32
+	head       head
 	lnfW, lnfB []float32
 	layers     []phiLayer
 }
@@ -75,8 +74,7 @@ func openPhi(c *Config, l *loader) (nn.Wiring, error) {
 		})
 	}
 	g.lnfW, g.lnfB = l.vector("model.final_layernorm.weight", c.Hidden), l.vector("model.final_layernorm.bias", c.Hidden)
-	g.head = l.head("lm_head", "model.embed_tokens", g.embed, c.Hidden, c)
-	g.headBias = l.vector("lm_head.bias", c.Vocab)
+	g.head = l.head(c, lmHead{module: "lm_head", embed: g.embed, in: c.Hidden, bias: true})
 	return g, nil
 }
 
@@ -103,5 +101,5 @@ func (g *phi) Wire(b *nn.Builder) {
 		})
 	}
 	x = norm("model.final_layernorm", -1, g.lnfW, g.lnfB, x)
-	b.Finish(b.Site(nn.KindHead, "lm_head", -1, &nn.Head{W: g.head, Bias: g.headBias, V: c.Vocab, D: c.Hidden}, x))
+	g.head.finish(b, x)
 }

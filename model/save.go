@@ -39,9 +39,17 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		}
 		byFile[name] = v
 	}
+	for name, v := range m.Config.fresh {
+		if _, ok := byFile[name]; !ok {
+			byFile[name] = v
+		}
+	}
 	names := slices.Clone(src.Names())
 	var ts []safetensors.Tensor
 	for _, n := range names {
+		if m.Config.Task == "SEQ_CLS" && isLMHead(n) {
+			continue // a classifier's folder has none
+		}
 		info, _ := src.Info(n)
 		to := info.DType
 		if d, ok := dtypeNames[dtype]; ok && floating[info.DType] {
@@ -67,6 +75,14 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		}
 		ts = append(ts, safetensors.Tensor{Name: n, DType: to, Shape: info.Shape, Data: v})
 	}
+	for name := range m.Config.fresh {
+		to := dtypeNames[dtype]
+		if to == "" {
+			to = "F32"
+		}
+		ts = append(ts, safetensors.Tensor{Name: name, DType: to, Shape: []int{m.Config.NumLabels, len(byFile[name]) / m.Config.NumLabels}, Data: byFile[name]})
+		delete(byFile, name)
+	}
 	if len(byFile) > 0 {
 		return fmt.Errorf("%s: no tensor %q to replace", m.dir, slices.Sorted(maps.Keys(byFile))[0])
 	}
@@ -87,6 +103,11 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		quoted, _ := json.Marshal(dtype)
 		delete(config, "torch_dtype")
 		config["dtype"] = quoted
+	}
+	if m.Config.Task == "SEQ_CLS" {
+		if err := m.Config.classification(m.family, config); err != nil {
+			return err
+		}
 	}
 	raw, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {

@@ -29,3 +29,33 @@ func FromBatch(ids, mask, labels []int64, rows, length int) (s *Step, at []int) 
 	}
 	return s, at
 }
+
+// FromClasses packs a padded batch as FromBatch does, for a model with a head of classes: of each row the prediction at the last token that is not pad is
+// wanted, as transformers pools, and label is its class (nil: none are wanted).
+func FromClasses(ids, mask, labels []int64, rows, length int, pad int32) *Step {
+	s, at := FromBatch(ids, mask, nil, rows, length)
+	first, last := make([]int, rows), make([]int, rows)
+	for i := range rows {
+		first[i], last[i] = -1, -1
+	}
+	for n, i := range at {
+		row := i / length
+		if first[row] < 0 {
+			first[row] = n
+		}
+		if int32(ids[i]) != pad {
+			last[row] = n
+		}
+	}
+	s.Rows, s.Labels = nil, nil
+	for row, n := range last {
+		if first[row] < 0 {
+			continue // nothing but padding
+		}
+		s.Rows = append(s.Rows, int32(max(n, first[row])))
+		if labels != nil {
+			s.Labels = append(s.Labels, int32(labels[row]))
+		}
+	}
+	return s
+}

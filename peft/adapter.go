@@ -3,6 +3,7 @@ package peft
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/nn"
@@ -47,8 +48,25 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(ke
 	if !strings.EqualFold(c.PeftType, row.Type) {
 		return nil, fmt.Errorf("peft: the method is %s, but its configuration says peft_type %q", row.Type, c.PeftType)
 	}
-	if c.TaskType != nil && *c.TaskType != "CAUSAL_LM" {
-		return nil, fmt.Errorf("peft: %s: task_type %q: adaptflow adapts causal language models, task_type CAUSAL_LM", row.Type, *c.TaskType)
+	task := taskOf(sites)
+	switch {
+	case c.TaskType == nil:
+		if task == seqCls {
+			c.TaskType = &task
+		}
+	case *c.TaskType != causalLM && *c.TaskType != seqCls:
+		return nil, fmt.Errorf("peft: %s: task_type %q: adaptflow has %s and %s", row.Type, *c.TaskType, causalLM, seqCls)
+	case *c.TaskType != task:
+		return nil, fmt.Errorf("peft: %s: task_type is %s, but the model was opened with the head of %s; open it for the adapter's task", row.Type, *c.TaskType, task)
+	}
+	if task == seqCls && hasField(m.Config(), "modules_to_save") { // HF trains the head of classes whatever the method
+		save := fieldOf[[]string](m.Config(), "modules_to_save")
+		for _, name := range classifierNames {
+			if !slices.Contains(save, name) {
+				save = append(slices.Clone(save), name)
+			}
+		}
+		setField(m.Config(), "modules_to_save", save)
 	}
 	c.PeftType = row.Type
 	if !env.Tied {
@@ -95,6 +113,25 @@ func sharedHead(sites []nn.Site) bool {
 		}
 	}
 	return false
+}
+
+// The task types.
+const (
+	causalLM = "CAUSAL_LM"
+	seqCls   = "SEQ_CLS"
+)
+
+// classifierNames are the modules that HF trains in a classifier, where the model has them.
+var classifierNames = []string{"classifier", "score"}
+
+// taskOf is the task_type of a model with these sites.
+func taskOf(sites []nn.Site) string {
+	for _, s := range sites {
+		if s.Kind == nn.KindHead && s.Name == "score" {
+			return seqCls
+		}
+	}
+	return causalLM
 }
 
 // checkParams makes sure that names and keys are unique.

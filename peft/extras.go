@@ -149,7 +149,7 @@ func (x *extras) save(names []string, sites []nn.Site) ([]*Param, error) {
 				out = append(out, t.bias)
 			}
 		}
-		if !found {
+		if !found && !(slices.Contains(classifierNames, want) && taskOf(sites) == seqCls) {
 			return nil, noTarget("modules_to_save", []string{want}, sites)
 		}
 	}

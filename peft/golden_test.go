@@ -36,9 +36,6 @@ type goldenMeta struct {
 	Special map[string]any `json:"special"`
 }
 
-// outOfScope are the cases that a method of the table does not cover: another task.
-var outOfScope = []string{"lora_seq_cls"}
-
 // TestGoldenPEFT compares logits, loss, gradients, a training trajectory and merged weights with HF PEFT's.
 func TestGoldenPEFT(t *testing.T) {
 	root := golden.Root(t, "testdata")
@@ -54,7 +51,7 @@ func TestGoldenPEFT(t *testing.T) {
 			dir := filepath.Join(root, "peft", m, c)
 			meta := golden.JSON[goldenMeta](t, filepath.Join(dir, "meta.json"))
 			known := slices.ContainsFunc(peft.Methods, func(r peft.Row) bool { return r.Type == meta.PeftType })
-			if len(arch) != 1 || !slices.Contains(model.Architectures(), arch[0]) || !known || slices.Contains(outOfScope, c) {
+			if len(arch) != 1 || !slices.Contains(model.Architectures(), arch[0]) || !known {
 				out = append(out, m+"/"+c)
 				continue
 			}
@@ -115,7 +112,7 @@ func dequantised(t *testing.T, m *model.Model, want golden.File) {
 }
 
 func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMeta) {
-	m, err := model.LoadAs(weights, storage)
+	m, err := model.LoadTask(weights, storage, taskOf(meta))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +137,7 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 
 	// Logits of rows 0 and 1.
 	two := b.Row(0, 2)
-	s, at := nn.FromBatch(two.IDs, two.Mask, nil, 2, two.T)
+	s, at := steps(meta, two.IDs, two.Mask, nil, 2, two.T)
 	lp := program(t, m, a, params, nn.ModeLogits, s)
 	if err := a.Load(params); err != nil {
 		t.Fatal(err)
@@ -150,7 +147,7 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 			copy(params.Get(name).Data, want.F32(n))
 		}
 	}
-	v := m.Config.Vocab
+	v := m.Config.Outputs()
 	logits, all := slices.Clone(lp.Forward(s, false)), want.F32("logits")
 	worst := 0.0
 	for i, k := range at {
@@ -164,7 +161,7 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 	mergeCase(t, m, a, params, meta, want)
 
 	// Loss and gradients.
-	s, _ = nn.FromBatch(b.IDs, b.Mask, b.Labels, b.B, b.T)
+	s, _ = steps(meta, b.IDs, b.Mask, b.Labels, b.B, b.T)
 	p := program(t, m, a, params, nn.ModeTrain, s)
 	step := func(s *nn.Step, p *nn.Program) float64 {
 		params.ZeroGrad()
@@ -306,7 +303,7 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 	for i, loss := range meta.Trajectory.Losses {
 		cut := func(x []int64) []int64 { return x[i*rows*length : (i+1)*rows*length] }
 		invoke(meta, cut(ids), length)
-		s, _ := nn.FromBatch(cut(ids), cut(mask), cut(labels), rows, length)
+		s, _ := steps(meta, cut(ids), cut(mask), cut(labels), rows, length)
 		if l := step(s, program(t, m, a, params, nn.ModeTrain, s)); math.Abs(l-loss) > 1e-4 {
 			t.Errorf("step %d: loss %.6f, want %.6f", i, l, loss)
 		}

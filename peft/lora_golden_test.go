@@ -129,3 +129,27 @@ func magnitudes(x []float32) []float32 {
 	}
 	return y
 }
+
+// taskOf is what the case's model is opened for.
+func taskOf(meta goldenMeta) model.Task {
+	if meta.Special["seq_cls"] == true {
+		return model.Task{Type: "SEQ_CLS", NumLabels: 3}
+	}
+	return model.Task{}
+}
+
+// steps packs a batch. A row of the classifying case is of the class that its second token gives, and its padding is the token 0.
+func steps(meta goldenMeta, ids, mask, labels []int64, rows, length int) (*nn.Step, []int) {
+	if taskOf(meta).Type == "" {
+		return nn.FromBatch(ids, mask, labels, rows, length)
+	}
+	var classes []int64
+	at := make([]int, rows)
+	for i := range rows {
+		at[i] = i
+		if labels != nil {
+			classes = append(classes, ids[i*length+1]%3)
+		}
+	}
+	return nn.FromClasses(ids, mask, classes, rows, length, 0), at
+}
