@@ -330,3 +330,31 @@ func replaceDir(dir string, write func(string) error) error {
 	}
 	return nil
 }
+
+// TaskOf reads what the adapter in dir was trained for: its task_type (CAUSAL_LM where it names none), and of a classifier the number of classes.
+func TaskOf(dir string) (task string, classes int, err error) {
+	raw, err := storage.ReadFile(storage.Join(dir, ConfigFile))
+	if err != nil {
+		return "", 0, fmt.Errorf("peft: %w", err)
+	}
+	var c struct {
+		TaskType *string `json:"task_type"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return "", 0, fmt.Errorf("peft: %s: %w", storage.Join(dir, ConfigFile), err)
+	}
+	if c.TaskType == nil || *c.TaskType != seqCls {
+		return causalLM, 0, nil
+	}
+	path := storage.Join(dir, TensorFile)
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return "", 0, fmt.Errorf("peft: %w", err)
+	}
+	defer f.Close()
+	info, ok := f.Info(prefix + "score.weight")
+	if !ok || len(info.Shape) != 2 {
+		return "", 0, fmt.Errorf("peft: %s: the adapter is a classifier's, but it has no tensor %q", path, prefix+"score.weight")
+	}
+	return seqCls, info.Shape[0], nil
+}

@@ -66,7 +66,17 @@ func LoadModel(ref, adapter string) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := core.Base(dir, "float32")
+	task := model.Task{}
+	if adapter != "" {
+		name, classes, err := peft.TaskOf(adapter)
+		if err != nil {
+			return nil, err
+		}
+		if classes > 0 {
+			task = model.Task{Type: name, NumLabels: classes}
+		}
+	}
+	m, err := core.BaseFor(dir, "float32", task)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 type Job struct {
 	Args           Args           `json:"args"`
 	Model          string         `json:"model"`        // folder of the base model
+	Task           model.Task     `json:"task"`         // what the model is opened for
 	DType          string         `json:"dtype"`        // storage of its weights and of what the backward pass reads: float32 or bfloat16
 	BaseName       string         `json:"base_name"`    // base_model_name_or_path of the adapter
 	Method         string         `json:"method"`       // peft_type
@@ -69,7 +70,7 @@ func (j *Job) Binding() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	m, err := Base(j.Model, j.DType)
+	m, err := BaseFor(j.Model, j.DType, j.Task)
 	if err != nil {
 		return "", err
 	}
@@ -109,27 +110,35 @@ var Progress func(total int, info *StepInfo, eval *Eval)
 
 var models struct {
 	sync.Mutex
-	loaded map[[2]string]*model.Model // by folder and dtype
+	loaded map[loadedKey]*model.Model
 }
 
-// Base returns the base model of dir with its weights stored as dtype ("float32" where empty), loaded once a process and shared by all
-// who ask.
-func Base(dir, dtype string) (*model.Model, error) {
+type loadedKey struct {
+	dir, dtype string
+	task       model.Task
+}
+
+// Base is BaseFor the task that config.json says.
+func Base(dir, dtype string) (*model.Model, error) { return BaseFor(dir, dtype, model.Task{}) }
+
+// BaseFor returns the base model of dir, opened for a task, with its weights stored as dtype ("float32" where empty), loaded once a process and shared by
+// all who ask.
+func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
 	models.Lock()
 	defer models.Unlock()
 	if dtype == "" {
 		dtype = "float32"
 	}
-	key := [2]string{dir, dtype}
+	key := loadedKey{dir, dtype, task}
 	if m := models.loaded[key]; m != nil {
 		return m, nil
 	}
-	m, err := model.LoadAs(dir, dtype)
+	m, err := model.LoadTask(dir, dtype, task)
 	if err != nil {
 		return nil, err
 	}
 	if models.loaded == nil {
-		models.loaded = map[[2]string]*model.Model{}
+		models.loaded = map[loadedKey]*model.Model{}
 	}
 	models.loaded[key] = m
 	return m, nil
@@ -233,7 +242,7 @@ func openSession(job Job) (_ *Session, err error) {
 	if s.binding, err = job.Binding(); err != nil {
 		return nil, err
 	}
-	if s.Model, err = Base(job.Model, job.DType); err != nil {
+	if s.Model, err = BaseFor(job.Model, job.DType, job.Task); err != nil {
 		return nil, err
 	}
 	if s.Adapter, err = OpenAdapter(s.Model, job.InitAdapter, job.Method, job.Config, job.BaseName, job.Args.Seed); err != nil {
@@ -281,7 +290,8 @@ func openSession(job Job) (_ *Session, err error) {
 		}
 	}
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
-		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType)})
+		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType),
+		Classes: s.Model.Config.NumLabels})
 	return s, err
 }
 
@@ -391,6 +401,7 @@ func (s *Session) note(info StepInfo) error {
 		if err != nil {
 			return err
 		}
+		s.scorer.pack = s.trainer.pack
 	}
 	sum, n, err := s.scorer.NLL(s.valid)
 	if err != nil {

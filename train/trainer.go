@@ -21,6 +21,7 @@ type Setup struct {
 	Checkpoint     nn.CheckpointMode
 	MemoryLimit    int64 // bytes for the program and the optimiser, 0 for none
 	DType          nn.DType
+	Classes        int // above 0: the model classifies documents, into so many classes
 	// Schedule, if not nil, gives the learning rate of a step, counted from 0, in place of lr_scheduler_type.
 	Schedule func(step, total int) float64
 }
@@ -37,6 +38,7 @@ type Trainer struct {
 	order  *Order
 	coef   []float32
 	loss   Loss
+	pack   func([]datasets.Sequence) (*nn.Step, error)
 	rate   func(step, total int) float64
 }
 
@@ -66,6 +68,10 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 	}
 	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool, coef: make([]float32, t), loss: losses["sft"],
 		order: NewOrder(s.Sequences, args.Stride, args.Seed)}
+	r.pack = StepFrom
+	if s.Classes > 0 {
+		r.pack = ClassStepFrom
+	}
 	r.opt = NewOptimizer(&r.Args, s.Params)
 	if r.rate = s.Schedule; r.rate == nil {
 		r.rate = r.Args.LearningRateAt
@@ -124,7 +130,7 @@ func (t *Trainer) Gradients(data Data, replica int) (lossSum float64, items, tok
 			return 0, 0, 0, err
 		}
 		for _, m := range micro {
-			s, err := StepFrom(m)
+			s, err := t.pack(m)
 			if err != nil {
 				return 0, 0, 0, err
 			}
@@ -195,6 +201,7 @@ func (t *Trainer) Step(data Data, replica int) (StepInfo, error) {
 type Scorer struct {
 	prog *nn.Program
 	cap  int
+	pack func([]datasets.Sequence) (*nn.Step, error)
 }
 
 // NewScorer compiles a program that scores up to tokens tokens at once.
@@ -203,7 +210,7 @@ func NewScorer(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Po
 	if err != nil {
 		return nil, err
 	}
-	return &Scorer{prog, tokens}, nil
+	return &Scorer{prog, tokens, StepFrom}, nil
 }
 
 // NLL is the negative log-likelihood of the sequences, summed, and the number of tokens it is over.
@@ -217,7 +224,7 @@ func (s *Scorer) NLL(seqs []datasets.Sequence) (sum float64, tokens int, err err
 		if n == 0 {
 			return 0, 0, fmt.Errorf("a sequence of %d tokens in a program for %d", len(seqs[0].InputIDs), s.cap)
 		}
-		step, err := StepFrom(seqs[:n])
+		step, err := s.pack(seqs[:n])
 		if err != nil {
 			return 0, 0, err
 		}

@@ -1,0 +1,144 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// Sequence classification (task SEQ_CLS): a document has one class, which the label of its last token gives; all other labels are masked. The model's head
+// of classes predicts it from that token's hidden state, and the loss is the cross-entropy, its mean over documents: log-probabilities and their
+// gradients come from the same program and the same loss as a language model's.
+
+// ClassStepFrom packs sequences into one step of a classifier. A document without a class has no loss.
+func ClassStepFrom(seqs []datasets.Sequence) (*nn.Step, error) {
+	s, err := StepFrom(seqs)
+	if err != nil {
+		return nil, err
+	}
+	s.Rows, s.Labels = s.Rows[:0], s.Labels[:0]
+	base, doc := 0, 0
+	for i := range seqs {
+		q := &seqs[i]
+		for range q.DocStarts {
+			d := s.Docs[doc]
+			doc++
+			last := int(d.End) - 1
+			for t := int(d.Start); t < last; t++ {
+				if l := q.Labels[t-base]; l != datasets.NoLoss {
+					return nil, fmt.Errorf("document %s: its token %d has the label %d; in a classifier's data only a document's last token has one, its class",
+						first(q.DocIDs), t-int(d.Start), l)
+				}
+			}
+			if l := q.Labels[last-base]; l != datasets.NoLoss {
+				s.Rows, s.Labels = append(s.Rows, int32(last)), append(s.Labels, l)
+			}
+		}
+		base += len(q.InputIDs)
+	}
+	return s, nil
+}
+
+// Classifier scores documents with a head of classes.
+type Classifier struct {
+	prog    *nn.Program
+	cap     int
+	classes int
+}
+
+// NewClassifier compiles a program for up to tokens tokens at once.
+func NewClassifier(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, tokens, classes int) (*Classifier, error) {
+	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: tokens, S: tokens, N: tokens}, Pool: p})
+	if err != nil {
+		return nil, err
+	}
+	return &Classifier{prog, tokens, classes}, nil
+}
+
+// Close frees the program.
+func (c *Classifier) Close() { c.prog.Close() }
+
+// Classified is what a classifier makes of labelled documents.
+type Classified struct {
+	Documents int `json:"documents"`
+	Right     int `json:"right"`
+	// Confusion counts documents by [class][prediction].
+	Confusion [][]int `json:"confusion"`
+	// Loss is the sum of the negative log-likelihoods of the classes.
+	Loss float64 `json:"loss"`
+}
+
+// Accuracy is the share of documents whose class is predicted.
+func (c *Classified) Accuracy() float64 { return float64(c.Right) / float64(max(c.Documents, 1)) }
+
+// MacroF1 is the mean over the classes of the harmonic mean of precision and recall, as scikit-learn's f1_score(average="macro") with the classes that occur
+// among classes or predictions.
+func (c *Classified) MacroF1() float64 {
+	sum, n := 0.0, 0
+	for k := range c.Confusion {
+		own, said := 0, 0
+		for j := range c.Confusion {
+			own += c.Confusion[k][j]
+			said += c.Confusion[j][k]
+		}
+		if own+said == 0 {
+			continue
+		}
+		n++
+		sum += 2 * float64(c.Confusion[k][k]) / float64(own+said)
+	}
+	return sum / float64(max(n, 1))
+}
+
+// Classify predicts the class of every labelled document of the sequences.
+func (c *Classifier) Classify(seqs []datasets.Sequence) (*Classified, error) {
+	out := &Classified{Confusion: make([][]int, c.classes)}
+	for k := range out.Confusion {
+		out.Confusion[k] = make([]int, c.classes)
+	}
+	for len(seqs) > 0 {
+		n, used := 0, 0
+		for n < len(seqs) && used+len(seqs[n].InputIDs) <= c.cap {
+			used += len(seqs[n].InputIDs)
+			n++
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("a sequence of %d tokens in a program for %d", len(seqs[0].InputIDs), c.cap)
+		}
+		step, err := ClassStepFrom(seqs[:n])
+		if err != nil {
+			return nil, err
+		}
+		seqs = seqs[n:]
+		if len(step.Rows) == 0 {
+			continue
+		}
+		logits := c.prog.Forward(step, false)
+		for i, class := range step.Labels {
+			if class < 0 || int(class) >= c.classes {
+				return nil, fmt.Errorf("a document of class %d, but the model has %d classes", class, c.classes)
+			}
+			row := logits[i*c.classes : (i+1)*c.classes]
+			best := 0
+			for k, v := range row {
+				if v > row[best] {
+					best = k
+				}
+			}
+			sum := 0.0
+			for _, v := range row {
+				sum += math.Exp(float64(v) - float64(row[best]))
+			}
+			out.Loss += math.Log(sum) + float64(row[best]) - float64(row[class])
+			out.Documents++
+			out.Confusion[class][best]++
+			if best == int(class) {
+				out.Right++
+			}
+		}
+	}
+	return out, nil
+}
