@@ -66,6 +66,9 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 		return Record{}, t.reject(ReasonEmptyText, "", "", line)
 	}
 	rec := Record{Source: t.source, Index: t.index, Text: text}
+	if u, reason := jsonString(obj["url"]); reason == "" {
+		rec.URL = u
+	}
 	if t.o.KeyColumn != "" {
 		if s, reason := jsonString(obj[t.o.KeyColumn]); reason == "" {
 			rec.Key = s

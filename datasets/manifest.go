@@ -25,12 +25,23 @@ type Manifest struct {
 	Read           int64            `json:"read"`
 	Kept           int64            `json:"kept"`
 	Rejected       map[string]int64 `json:"rejected"`
+	Funnel         []FunnelStage    `json:"funnel"`
 	Tokens         int64            `json:"tokens"`         // in the shards
 	DroppedTokens  int64            `json:"dropped_tokens"` // by drop_last
 	Sequences      int64            `json:"sequences"`
 	FillRate       float64          `json:"fill_rate"` // tokens / (sequences · sequence_length)
 	Train          []ShardInfo      `json:"train"`
 	Validation     []ShardInfo      `json:"validation"`
+}
+
+// FunnelStage is what one stage of preparing took out. In = Kept + all of Rejected.
+type FunnelStage struct {
+	Name     string           `json:"name"` // "read", "clean", or the step of deduplication
+	In       int64            `json:"in"`
+	Kept     int64            `json:"kept"`
+	Changed  int64            `json:"changed"`            // kept with another text
+	Rejected map[string]int64 `json:"rejected"`           // by reason; of cleaning and deduplication by "rule.reason"
+	Counters map[string]int64 `json:"counters,omitempty"` // what rules counted inside documents, such as lines left out
 }
 
 // WriteManifest writes the manifest of a folder, atomically.

@@ -12,6 +12,7 @@ type Record struct {
 	Index  int64  // position in the file, from 0: line of text and JSONL, paragraph, Parquet row; 0 for a whole file
 	Text   string
 	Key    string // key of training by key, "" for none
+	URL    string // where the document comes from, of a field or column "url"; "" when unknown
 }
 
 // DocID is the record's identity, [DocID] of its source and index.
@@ -41,7 +42,8 @@ const MaxRejectRecord = 64 << 10
 // Reject is a record, or the rest of a file, that is not used: the dead letter.
 type Reject struct {
 	Source    string `json:"source"`
-	Index     int64  `json:"index"` // as [Record].Index; of a file-wide reason, where reading stopped
+	Index     int64  `json:"index"`          // as [Record].Index; of a file-wide reason, where reading stopped
+	Rule      string `json:"rule,omitempty"` // the cleaning rule or deduplication step; "" for what reading refuses
 	Reason    string `json:"reason"`
 	Value     string `json:"value,omitempty"`     // what was found
 	Threshold string `json:"threshold,omitempty"` // what was wanted, or the limit

@@ -119,10 +119,14 @@ type stagedRecord struct {
 	Index int64  `parquet:"index,delta"`
 	Text  string `parquet:"text"`
 	Key   string `parquet:"key,dict"`
+	URL   string `parquet:"url"`
 }
 
 // RecordWriter stages the records of one source.
-type RecordWriter struct{ t *table[stagedRecord] }
+type RecordWriter struct {
+	t     *table[stagedRecord]
+	spans [][2]int64
+}
 
 // CreateRecords begins a staged file of records.
 func CreateRecords(path string) (*RecordWriter, error) {
@@ -130,16 +134,32 @@ func CreateRecords(path string) (*RecordWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &RecordWriter{t}, nil
+	return &RecordWriter{t: t}, nil
+}
+
+// CreateGroup begins a staged file of records that will be one row group, however large.
+func CreateGroup(path string) (*RecordWriter, error) {
+	t, err := createTable[stagedRecord](path, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	return &RecordWriter{t: t}, nil
 }
 
 // Write adds a record. Its source is not stored.
 func (w *RecordWriter) Write(r *Record) error {
-	return w.t.add(stagedRecord{r.Index, r.Text, r.Key}, int64(len(r.Text))+64)
+	if w.t.rows == 0 {
+		w.spans = append(w.spans, [2]int64{r.Index, r.Index})
+	}
+	w.spans[len(w.spans)-1][1] = r.Index
+	return w.t.add(stagedRecord{r.Index, r.Text, r.Key, r.URL}, int64(len(r.Text))+64)
 }
 
-// Close finishes the file and returns the rows of each row group.
-func (w *RecordWriter) Close() ([]int64, error) { return w.t.close() }
+// Close finishes the file and returns the first and last record index of each row group.
+func (w *RecordWriter) Close() ([][2]int64, error) {
+	_, err := w.t.close()
+	return w.spans, err
+}
 
 // Abort drops the file. After Close it does nothing.
 func (w *RecordWriter) Abort() { w.t.file.Abort() }
@@ -163,9 +183,13 @@ func ReadRecords(path, source string, group int) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	url, err := columnOf(t, group, "url", asString)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Record, len(index))
 	for i := range out {
-		out[i] = Record{Source: source, Index: index[i], Text: text[i], Key: key[i]}
+		out[i] = Record{Source: source, Index: index[i], Text: text[i], Key: key[i], URL: url[i]}
 	}
 	return out, nil
 }

@@ -55,7 +55,7 @@ func TestStagedRoundTrip(t *testing.T) {
 	}
 	rec := Record{Source: "a", Index: 7, Text: "grüß\x00e", Key: "k"}
 	rw.Write(&rec)
-	if g, err := rw.Close(); err != nil || !slices.Equal(g, []int64{1}) {
+	if g, err := rw.Close(); err != nil || !slices.Equal(g, [][2]int64{{7, 7}}) {
 		t.Fatal(g, err)
 	}
 	if got, err := ReadRecords(rp, "a", 0); err != nil || got[0] != rec {

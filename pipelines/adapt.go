@@ -214,7 +214,16 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 		}
 		// Documents are separated by the model's beginning-of-text token, or its end-of-text token where it has no other.
 		bos, eos, _, _ := r.tokenizer.Special()
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, TokenizerDir: r.modelDir,
+		var clean, dedupe []map[string]any
+		if name == "train" { // what is measured on stays as it is
+			if clean, err = recipe.Steps(p.Clean); err == nil {
+				dedupe, err = recipe.Steps(p.Dedupe)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, TokenizerDir: r.modelDir,
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
 			PrependBOS: bos >= 0, AppendEOS: bos < 0 && eos >= 0, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
@@ -321,7 +330,12 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 }
 
 // Bad is an error that wraps prepare.ErrTooManyBad when more of the records read were rejected than the recipe allows.
-func (r *Run) Bad(read, kept int64, rejected map[string]int64) error {
+// What cleaning and deduplication take out is not counted.
+func (r *Run) Bad(funnel []prepare.Stage) error {
+	if len(funnel) == 0 {
+		return nil
+	}
+	read, kept, rejected := funnel[0].In, funnel[0].Kept, funnel[0].Rejected
 	allowed := r.Recipe.Data.MaxBadFraction
 	if float64(read-kept) <= allowed*float64(read) {
 		return nil

@@ -19,7 +19,8 @@ type Fact struct {
 	Value any    `json:"value"`
 }
 
-// Inspect describes a Parquet shard, a safetensors file, an adapter folder, a model folder, a checkpoint or the folder of a run.
+// Inspect describes a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a model folder, a
+// checkpoint or the folder of a run.
 func Inspect(path string) ([]Fact, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -39,13 +40,15 @@ func Inspect(path string) ([]Fact, error) {
 			return nil, err
 		}
 		facts := []Fact{{"finished run", path}, {"steps", m.Train.Steps}, {"tokens", m.Train.Tokens}, {"records read", m.Data.Read}, {"records kept", m.Data.Kept}}
-		for _, k := range sortedKeys(m.Data.Rejected) {
-			facts = append(facts, Fact{"rejected: " + k, m.Data.Rejected[k]})
-		}
+		facts = append(facts, funnelFacts(m.Data.Funnel)...)
 		if s := m.Eval.Domain; s != nil {
 			facts = append(facts, Fact{"domain perplexity", fmt.Sprintf("%.2f before, %.2f after", s.Before.Perplexity, s.After.Perplexity)})
 		}
 		return facts, nil
+	case has(datasets.ManifestName):
+		return inspectShards(path)
+	case filepath.Base(filepath.Clean(path)) == RejectsDir:
+		return rejectSamples(path, 3)
 	case has(peft.ConfigFile):
 		facts, err := inspectTensors(filepath.Join(path, peft.TensorFile))
 		return append([]Fact{{"adapter", path}}, facts...), err

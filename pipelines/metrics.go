@@ -13,6 +13,7 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
 // Metrics is metrics.json: the summary of a finished run, with stable keys.
@@ -40,6 +41,7 @@ type Metrics struct {
 		Read      int64            `json:"read"`
 		Kept      int64            `json:"kept"`
 		Rejected  map[string]int64 `json:"rejected"`
+		Funnel    []prepare.Stage  `json:"funnel"`
 		FillRate  float64          `json:"fill_rate"`
 		Tokens    int64            `json:"tokens"`
 		Sequences int64            `json:"sequences"`
@@ -87,7 +89,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	t.Trainable = int64(a.Trainable())
 	t.Total = r.model.ParamCount() + t.Trainable
 	p := d.Train
-	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.FillRate, p.Tokens, p.Sequences
+	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
 	for i := range before.Samples {
 		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
 	}
@@ -146,6 +148,11 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		rejected += fmt.Sprintf(", %s %d", k, m.Data.Rejected[k])
 	}
 	row("records", fmt.Sprintf("%d read, %d kept, %d rejected%s", m.Data.Read, m.Data.Kept, m.Data.Read-m.Data.Kept, rejected))
+	if len(m.Data.Funnel) > 1 {
+		for _, s := range m.Data.Funnel {
+			row("  "+s.Name, fmt.Sprintf("%d in, %d kept, %d changed", s.In, s.Kept, s.Changed))
+		}
+	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
 	for _, s := range m.Samples {
 		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", oneLine(s.Prompt), oneLine(s.Before), oneLine(s.After))

@@ -77,6 +77,15 @@ func TestSet(t *testing.T) {
 		{"packing", "worst", "one of best_fit, wrapped"},
 		{"memory_limit", "2 apples", "must be a size"},
 		{"learning_rate", "-1", "not negative"},
+		{"clean", "gopher_repetition,gopher_quality", ""},
+		{"clean", "[{rule: gopher_quality, min_doc_words: 20}, c4]", ""},
+		{"clean", "[{rule: gopher_repetition, top_n_grams: [[2, 0.3], [3, 0.2]]}]", ""},
+		{"clean", "gopher", "is unknown"},
+		{"clean", "[{rule: gopher_quality, min_words: 20}]", "unknown key \"min_words\""},
+		{"clean", "[{min_doc_words: 20}]", "has no name"},
+		{"clean", "[{rule: gopher_quality, min_doc_words: many}]", "gopher_quality"},
+		{"dedupe", "[exact, {rule: minhash, num_buckets: 20}]", ""},
+		{"dedupe", "[{rule: minhash, buckets: 20}]", "unknown key"},
 	} {
 		l, err := Set(c.key, c.value)
 		if err == nil {

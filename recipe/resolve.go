@@ -57,6 +57,7 @@ func (r *Recipe) normalise() {
 			*l = []string{}
 		}
 	}
+	r.Prepare.Clean, r.Prepare.Dedupe = named(r.Prepare.Clean), named(r.Prepare.Dedupe)
 	if r.Train.LRSchedulerKwargs == nil {
 		r.Train.LRSchedulerKwargs = map[string]any{}
 	}
@@ -129,6 +130,13 @@ func parseValue(path, value string) (any, error) {
 			return []string{}, nil
 		}
 		if strings.HasPrefix(strings.TrimSpace(value), "[") {
+			if path == "prepare.clean" || path == "prepare.dedupe" {
+				var out []any
+				if err := yaml.Unmarshal([]byte(value), &out); err != nil {
+					return nil, fmt.Errorf("setting %s=%s: %w", path, value, plain(err))
+				}
+				return out, nil
+			}
 			var out []string
 			if err := yaml.Unmarshal([]byte(value), &out); err != nil {
 				return nil, fmt.Errorf("setting %s=%s: %w", path, value, plain(err))

@@ -40,6 +40,9 @@ type Prepare struct {
 	Packing          string `yaml:"packing" json:"packing" help:"how documents are packed" enum:"best_fit,wrapped"`
 	IsolateDocuments bool   `yaml:"isolate_documents" json:"isolate_documents" help:"attention never crosses from one document to another"`
 	TokensPerShard   int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" help:"tokens of a Parquet shard"`
+	Clean            []any  `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
+	Dedupe           []any  `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
+	Language         string `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
 }
 
 // Train has the names of Hugging Face's TrainingArguments, and the settings of rounds.
@@ -112,7 +115,7 @@ func Default() Recipe {
 	return Recipe{
 		Model:   Model{DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact"},
 		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
-		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20},
+		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en"},
 		Method:  map[string]any{"peft_type": "LORA"},
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,

@@ -18,6 +18,9 @@ func (r *Recipe) Validate() error {
 			return fmt.Errorf("%s is %q; it must be one of %s", f.Path, v, strings.Join(f.Enum, ", "))
 		}
 	}
+	if err := r.Prepare.validateSteps(); err != nil {
+		return err
+	}
 	t, e := &r.Train, &r.Evaluate
 	type check struct {
 		path string

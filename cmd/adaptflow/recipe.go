@@ -158,7 +158,7 @@ func runCommand() *cobra.Command {
 			} else {
 				m.Table(os.Stderr, f.output)
 			}
-			return errors.Join(err, r.Bad(m.Data.Read, m.Data.Kept, m.Data.Rejected))
+			return errors.Join(err, r.Bad(m.Data.Funnel))
 		})
 }
 
@@ -170,11 +170,11 @@ func prepareCommand() *cobra.Command {
 		}
 		t := d.Train
 		if f.json {
-			return errors.Join(printJSON(d), r.Bad(t.Read, t.Kept, t.Rejected))
+			return errors.Join(printJSON(d), r.Bad(t.Funnel))
 		}
 		say("%d records read, %d kept; %d tokens in %d sequences, %.1f %% filled; shards in %s", t.Read, t.Kept, t.Tokens, t.Sequences, 100*t.FillRate,
 			filepath.Join(f.output, "shards"))
-		return r.Bad(t.Read, t.Kept, t.Rejected)
+		return r.Bad(t.Funnel)
 	})
 }
 

@@ -21,6 +21,9 @@ func strip(s string) string  { return strings.TrimFunc(s, isSpace) }
 func lstrip(s string) string { return strings.TrimLeftFunc(s, isSpace) }
 func rstrip(s string) string { return strings.TrimRightFunc(s, isSpace) }
 
+// Lines splits a text as Python's str.splitlines.
+func Lines(s string) []string { return splitLines(s) }
+
 // splitLines is Python's str.splitlines: no empty line after a final separator.
 func splitLines(s string) []string {
 	out := make([]string, 0, strings.Count(s, "\n")+1)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -28,6 +27,7 @@ func init() {
 // File is a reference to an input file.
 type File struct {
 	Ordinal int // position in the corpus
+	Rank    int // position by source name, which the order of the input does not change
 	Path    string
 	Source  string
 }
@@ -39,6 +39,9 @@ type Group struct {
 	Name   string // names what the next stage writes for the group: from the source and the group, never the clock
 	Group  int
 	Order  int64 // position in the corpus: files in order, groups in order
+	Rank   int   // of the file
+	// First and Last are the positions in the source of the group's first and last record.
+	First, Last int64
 }
 
 // Summary is what reading a file gave: Read = Kept + all of Rejected.
@@ -47,8 +50,18 @@ type Summary struct {
 	Read     int64            `json:"read"`
 	Kept     int64            `json:"kept"`
 	Rejected map[string]int64 `json:"rejected"`
-	Groups   int              `json:"groups"`
+	Groups   [][2]int64       `json:"groups"`            // first and last record of each row group
 	Rejects  string           `json:"rejects,omitempty"` // the file of dead letters
+}
+
+// List are the references to the row groups of a file.
+func (s *Summary) List(dir string, in File) []Group {
+	var out []Group
+	for g, span := range s.Groups {
+		out = append(out, Group{Source: in.Source, Path: StagedPath(dir, in.Source), Name: fmt.Sprintf("%s-%05d", Name(in.Source), g), Group: g,
+			Order: int64(in.Ordinal)<<32 | int64(g), Rank: in.Rank, First: span[0], Last: span[1]})
+	}
+	return out
 }
 
 // Name is the stem of the files written for a source: readable, and unique by its hash.
@@ -92,22 +105,21 @@ func (f *ReadFn) ProcessElement(ctx context.Context, in File, emit func(Group)) 
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", in.Path, err)
 	}
-	name := Name(in.Source)
-	for g := range s.Groups {
-		emit(Group{Source: in.Source, Path: StagedPath(f.StagedDir, in.Source), Name: fmt.Sprintf("%s-%05d", name, g), Group: g, Order: int64(in.Ordinal)<<32 | int64(g)})
+	for _, g := range s.List(f.StagedDir, in) {
+		emit(g)
 	}
 	return nil
 }
 
 func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	s := &Summary{Source: in.Source, Rejected: map[string]int64{}}
-	rejects := &rejectWriter{path: storage.Join(f.RejectsDir, Name(in.Source)+".jsonl.zst")}
-	defer rejects.abort()
+	rejects := datasets.NewRejectWriter(storage.Join(f.RejectsDir, Name(in.Source)+".jsonl.zst"))
+	defer rejects.Abort()
 	reject := func(r *datasets.Reject) error {
 		s.Read++
 		s.Rejected[r.Reason]++
 		beam.NewCounter("adaptflow", "rejected."+r.Reason).Inc(ctx, 1)
-		return rejects.write(r)
+		return rejects.Write(r)
 	}
 	out, err := datasets.CreateRecords(StagedPath(f.StagedDir, in.Source))
 	if err != nil {
@@ -149,8 +161,8 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Groups = len(groups)
-	if s.Rejects, err = rejects.close(); err != nil {
+	s.Groups = groups
+	if s.Rejects, err = rejects.Close(); err != nil {
 		return nil, err
 	}
 	beam.NewCounter("adaptflow", "read").Inc(ctx, s.Read)
@@ -160,44 +172,6 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 		return nil, err
 	}
 	return s, storage.WriteFile(SummaryPath(f.StagedDir, in.Source), b)
-}
-
-// rejectWriter writes dead letters; without any there is no file.
-type rejectWriter struct {
-	path string
-	f    *storage.File
-	z    *zstd.Encoder
-	enc  *json.Encoder
-}
-
-func (w *rejectWriter) write(r *datasets.Reject) (err error) {
-	if w.f == nil {
-		if w.f, err = storage.Create(w.path); err != nil {
-			return err
-		}
-		if w.z, err = zstd.NewWriter(w.f, zstd.WithEncoderConcurrency(1)); err != nil {
-			return err
-		}
-		w.enc = json.NewEncoder(w.z)
-		w.enc.SetEscapeHTML(false)
-	}
-	return w.enc.Encode(r)
-}
-
-func (w *rejectWriter) close() (string, error) {
-	if w.f == nil {
-		return "", nil
-	}
-	if err := w.z.Close(); err != nil {
-		return "", err
-	}
-	return w.path, w.f.Commit()
-}
-
-func (w *rejectWriter) abort() {
-	if w.f != nil {
-		w.f.Abort()
-	}
 }
 
 // Read reads input files, in parallel, and returns references to the row groups of staged records (PCollection<Group>), spread anew so that

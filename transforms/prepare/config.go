@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/datasets/dedupe"
+	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/datasets/words"
 )
 
 // Orders of the documents.
@@ -25,6 +28,10 @@ type Config struct {
 	// Reading: see datasets.Options.
 	Format, TextColumn, KeyColumn, TextMode string
 	MaxRecordBytes                          int
+	// Clean are the cleaning rules in order, Dedupe the steps of deduplication in order, each with its settings: see rules.Decode and
+	// dedupe.Decode. Language is that of the words and sentences they look at, "en" when empty.
+	Clean, Dedupe []map[string]any
+	Language      string
 	// TokenizerDir is the Hugging Face folder with tokenizer.json; Engine is tokenize's.
 	TokenizerDir, Engine  string
 	AppendEOS, PrependBOS bool
@@ -80,10 +87,37 @@ func (c *Config) complete() error {
 	case !(c.MaxBadFraction >= 0 && c.MaxBadFraction <= 1):
 		return fmt.Errorf("max_bad_fraction is %g; it is from 0 to 1", c.MaxBadFraction)
 	}
+	if c.Language == "" {
+		c.Language = "en"
+	}
+	if err := c.validateStages(); err != nil {
+		return err
+	}
 	if err := c.pack().Validate(); err != nil {
 		return err
 	}
 	return c.reading().Validate()
+}
+
+// validateStages checks the settings of the rules and steps.
+func (c *Config) validateStages() error {
+	if len(c.Clean)+len(c.Dedupe) == 0 {
+		return nil
+	}
+	if _, err := words.For(c.Language); err != nil {
+		return err
+	}
+	for i, s := range c.Clean {
+		if _, err := rules.Decode(s); err != nil {
+			return fmt.Errorf("prepare.clean[%d]: %w", i, err)
+		}
+	}
+	for i, s := range c.Dedupe {
+		if _, err := dedupe.Decode(s); err != nil {
+			return fmt.Errorf("prepare.dedupe[%d]: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // ShardRef is a reference to a finished shard.
@@ -107,10 +141,20 @@ type Result struct {
 	Train, Validation []ShardRef
 	ManifestPath      string
 	RejectFiles       []string
+	// Funnel is what each stage took out, in order; the first is reading.
+	Funnel []Stage
 }
 
-// Bad counts the rejected records.
-func (r *Result) Bad() int64 { return r.Read - r.Kept }
+// Stage is one stage of the funnel. In = Kept + all of Rejected.
+type Stage = datasets.FunnelStage
+
+// Bad counts the records that could not be read. What cleaning and deduplication take out is not among them.
+func (r *Result) Bad() int64 {
+	if len(r.Funnel) == 0 {
+		return r.Read - r.Kept
+	}
+	return r.Funnel[0].In - r.Funnel[0].Kept
+}
 
 // ErrTooManyBad is wrapped by the error of a run that finished with more rejected records than max_bad_fraction allows.
 var ErrTooManyBad = errors.New("too many bad records")

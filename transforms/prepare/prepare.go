@@ -15,6 +15,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/clean"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/pack"
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
@@ -29,7 +30,8 @@ func Prism(ctx context.Context, p *beam.Pipeline, _ string) error {
 	return err
 }
 
-// Execute prepares data in two pipelines: reading and tokenizing, which also counts, and packing, whose number of shards needs the count.
+// Execute prepares data in pipelines: reading, cleaning and tokenizing, which also counts, and packing, whose number of shards needs the count;
+// a step of deduplication comes between with pipelines of its own.
 // The shards' bytes depend on the documents and the settings alone: not on the order of files (unless OrderFile asks for it), bundles or
 // workers. What an earlier run left in OutDir and RejectsDir is replaced; the manifest is removed first and written last.
 //
@@ -66,6 +68,8 @@ type driver struct {
 	run                     Runner
 	sources                 []datasets.SourceFile
 	records, tokens, packed string
+	files                   []ingest.File
+	groups                  []ingest.Group // as the last stage left them
 	meta                    datasets.ShardMeta
 	res                     Result
 	staged                  []pack.Staged
@@ -81,7 +85,7 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 			_ = d.clearStaged() // the error that ended the run is the one to tell
 		}
 	}()
-	if err := d.ingest(ctx); err != nil {
+	if err := d.stages(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.count(); err != nil {
@@ -120,8 +124,12 @@ func (d *driver) clear() error {
 }
 
 func (d *driver) clearStaged() error {
-	for _, dir := range []string{d.records, d.tokens, d.packed} {
-		for _, ext := range []string{"*.parquet", "*.json"} {
+	dirs := []string{d.records, d.tokens, d.packed, d.dir(clean.Name)}
+	for i := range d.cfg.Dedupe {
+		dirs = append(dirs, d.dir(d.stepName(i)), d.runs(i))
+	}
+	for _, dir := range dirs {
+		for _, ext := range []string{"*.parquet", "*.json", "*.run"} {
 			if err := removeAll(storage.Join(dir, ext)); err != nil {
 				return err
 			}
@@ -152,46 +160,18 @@ func removeAll(pattern string) error {
 	return nil
 }
 
-// ingest runs the first pipeline: files → staged records → staged documents.
-func (d *driver) ingest(ctx context.Context) error {
-	files := make([]ingest.File, len(d.sources))
-	for i, f := range d.sources {
-		files[i] = ingest.File{Ordinal: i, Path: f.Path, Source: f.Source}
-	}
-	p, s := beam.NewPipelineWithRoot()
-	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir}, beam.CreateList(s, files))
-	tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
-		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens}, groups)
-	return d.run(ctx, p, "adaptflow-ingest")
-}
-
-// count adds up the summaries, whose names follow from the sources, and plans the shards.
+// count adds up the summaries of tokenizing, whose names follow from the groups, and plans the shards.
 func (d *driver) count() error {
-	d.res.Rejected = map[string]int64{}
 	var tokens int64
 	lo, hi := uint64(math.MaxUint64), uint64(0)
-	for _, f := range d.sources {
-		sum, err := ingest.ReadSummary(d.records, f.Source)
-		if err != nil {
-			return fmt.Errorf("input %s was not read to its end: %w", f.Path, err)
+	for _, g := range d.groups {
+		var t tokenize.Summary
+		if err := readJSON(tokenize.SummaryPath(d.tokens, g.Name), &t); err != nil {
+			return fmt.Errorf("input %s was not tokenized to its end: %w", g.Source, err)
 		}
-		d.res.Read += sum.Read
-		d.res.Kept += sum.Kept
-		for r, n := range sum.Rejected {
-			d.res.Rejected[r] += n
-		}
-		if sum.Rejects != "" {
-			d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects)
-		}
-		for g := range sum.Groups {
-			var t tokenize.Summary
-			if err := readJSON(tokenize.SummaryPath(d.tokens, fmt.Sprintf("%s-%05d", ingest.Name(f.Source), g)), &t); err != nil {
-				return fmt.Errorf("input %s was not tokenized to its end: %w", f.Path, err)
-			}
-			tokens += t.Tokens
-			lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
-			d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Groups: t.Groups, Order: t.Order})
-		}
+		tokens += t.Tokens
+		lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
+		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Groups: t.Groups, Order: t.Order})
 	}
 	if tokens == 0 {
 		what := fmt.Sprintf("there is no text in the %d input files (%s)", len(d.sources), d.sources[0].Path)
@@ -236,7 +216,7 @@ func (d *driver) pack(ctx context.Context) error {
 func (d *driver) finish() error {
 	m := &datasets.Manifest{SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
 		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Packing, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
-		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
+		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
 	var docs int64
 	for shard := range d.plan.Train + d.plan.Validation {
 		var info pack.Info

@@ -1,0 +1,111 @@
+package rules
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// Named takes the name out of settings, which is their key "rule".
+func Named(settings map[string]any, what string) (string, map[string]any, error) {
+	name, ok := settings["rule"].(string)
+	if !ok {
+		return "", nil, fmt.Errorf("a %s has no name: write - rule: NAME, with its settings beside", what)
+	}
+	rest := maps.Clone(settings)
+	delete(rest, "rule")
+	return name, rest, nil
+}
+
+// Unknown is the error of a name that is not among the known ones.
+func Unknown(what, name string, known []string) error {
+	return fmt.Errorf("%s %q is unknown; it is one of %v", what, name, known)
+}
+
+var unknownField = regexp.MustCompile(`unknown field "(.*)"`)
+
+// Strict lays settings over a rule's fields. An unknown key, or a value of the wrong type, is an error that names it and the rule.
+func Strict(settings map[string]any, into any, name string) error {
+	b, err := json.Marshal(settings)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		if m := unknownField.FindStringSubmatch(err.Error()); m != nil {
+			return fmt.Errorf("%s: unknown key %q; its keys are %v", name, m[1], keys(into))
+		}
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// keys are the settings that a rule has.
+func keys(rule any) []string {
+	b, err := json.Marshal(rule)
+	if err != nil {
+		return nil
+	}
+	var m map[string]any
+	if json.Unmarshal(b, &m) != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(m))
+}
+
+// Decode makes a rule of its settings, whose key "rule" is the rule's name, over its published defaults; it is prepared. An unknown key is an
+// error.
+func Decode(settings map[string]any) (Rule, error) {
+	name, rest, err := Named(settings, "cleaning rule")
+	if err != nil {
+		return nil, err
+	}
+	e, err := Find(name)
+	if err != nil {
+		return nil, err
+	}
+	r := e.New()
+	if err := Strict(rest, r, name); err != nil {
+		return nil, err
+	}
+	return r, r.Prepare()
+}
+
+// DecodeChain makes the rules of a JSON array of settings.
+func DecodeChain(text string) ([]Rule, error) {
+	var all []map[string]any
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.UseNumber()
+	if err := d.Decode(&all); err != nil {
+		return nil, fmt.Errorf("cleaning rules: %w", err)
+	}
+	out := make([]Rule, len(all))
+	for i, s := range all {
+		var err error
+		if out[i], err = Decode(s); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// UnmarshalJSON reads [n, fraction], the reference's form, or {"n": n, "fraction": fraction}.
+func (l *NGramLimit) UnmarshalJSON(b []byte) error {
+	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("[")) {
+		var v []float64
+		if err := json.Unmarshal(b, &v); err != nil {
+			return err
+		}
+		if len(v) != 2 || v[0] != float64(int(v[0])) {
+			return fmt.Errorf("%s is not [n, fraction]", b)
+		}
+		l.N, l.Fraction = int(v[0]), v[1]
+		return nil
+	}
+	type plain NGramLimit
+	return json.Unmarshal(b, (*plain)(l))
+}

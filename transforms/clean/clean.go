@@ -1,0 +1,77 @@
+// Package clean has the transform that applies cleaning rules to staged records.
+package clean
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/datasets/words"
+	"github.com/adaptflow/adaptflow/transforms/ingest"
+	"github.com/adaptflow/adaptflow/transforms/stage"
+)
+
+func init() { register.DoFn3x1[context.Context, ingest.Group, func(ingest.Group), error](&RulesFn{}) }
+
+// Name is the stage's name, of its folder and its dead letters.
+const Name = "clean"
+
+// RulesFn applies rules in order to the records of a row group, each to the text that the one before left.
+type RulesFn struct {
+	Rules      string // a JSON array of settings, see rules.DecodeChain
+	Language   string // of the words and sentences
+	OutDir     string
+	RejectsDir string
+
+	chain    []rules.Rule
+	splitter rules.Splitter
+}
+
+// Setup builds the rules.
+func (f *RulesFn) Setup() (err error) {
+	if f.chain, err = rules.DecodeChain(f.Rules); err != nil {
+		return err
+	}
+	f.splitter, err = words.For(f.Language)
+	return err
+}
+
+// ProcessElement cleans one group and emits what is kept of it.
+func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(ingest.Group)) error {
+	s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, Name, f.judge)
+	if err != nil {
+		return fmt.Errorf("cleaning %s: %w", g.Source, err)
+	}
+	if s.Kept > 0 {
+		emit(s.Group)
+	}
+	return nil
+}
+
+func (f *RulesFn) judge(r *datasets.Record) (string, rules.Verdict) {
+	d := &rules.Doc{Text: r.Text, URL: r.URL, Splitter: f.splitter}
+	v := rules.Verdict{Keep: true, Text: r.Text}
+	var counters []rules.Counter
+	for _, rule := range f.chain {
+		v = rule.Apply(d)
+		for _, c := range v.Counters {
+			counters = append(counters, rules.Counter{Name: rule.Name() + "." + c.Name, N: c.N})
+		}
+		if !v.Keep {
+			v.Counters = counters
+			return rule.Name(), v
+		}
+		d.SetText(v.Text)
+	}
+	v.Counters = counters
+	return "", v
+}
+
+// Rules cleans the records that groups (PCollection<ingest.Group>) refers to and returns references to what is kept (PCollection<ingest.Group>).
+func Rules(s beam.Scope, fn *RulesFn, groups beam.PCollection) beam.PCollection {
+	return beam.ParDo(s.Scope("clean.Rules"), fn, groups)
+}

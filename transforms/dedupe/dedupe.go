@@ -1,0 +1,231 @@
+// Package dedupe has the transforms of deduplication. Signing writes sorted runs of keys beside the records; tasks merge ranges of the runs and
+// find clusters by label propagation; filtering drops what is repeated. What travels are names of files and numbers of tasks: see the plan in
+// datasets/dedupe.
+package dedupe
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	core "github.com/adaptflow/adaptflow/datasets/dedupe"
+	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/datasets/words"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/ingest"
+	"github.com/adaptflow/adaptflow/transforms/stage"
+)
+
+func init() {
+	register.DoFn3x1[context.Context, ingest.Group, func(ingest.Group), error](&SignFn{})
+	register.DoFn3x1[context.Context, ingest.Group, func(ingest.Group), error](&FilterFn{})
+	register.DoFn2x2[context.Context, int, string, error](&TaskFn{})
+	beam.RegisterType(reflect.TypeFor[core.Plan]())
+	beam.RegisterType(reflect.TypeFor[core.Range]())
+}
+
+// rank is how a source is numbered in IDs; 0 is the index's.
+func rank(g ingest.Group) uint32 { return uint32(g.Rank) + 1 }
+
+// SignFn writes the keys of the records of a row group as a run, and passes the group on.
+type SignFn struct {
+	Settings string // of the step, JSON
+	Language string
+	OutDir   string
+
+	step     core.Step
+	splitter rules.Splitter
+}
+
+// Setup builds the step.
+func (f *SignFn) Setup() (err error) {
+	if f.step, err = core.DecodeJSON(f.Settings); err != nil {
+		return err
+	}
+	f.splitter, err = words.For(f.Language)
+	return err
+}
+
+// RunPath is the run of a group in the folder dir.
+func RunPath(dir, name string) string { return storage.Join(dir, name+".run") }
+
+// ProcessElement signs one group.
+func (f *SignFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(ingest.Group)) error {
+	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
+	if err != nil {
+		return err
+	}
+	n, _, _ := f.step.Layout()
+	sections := make([][]byte, n)
+	for i := range recs {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if recs[i].Index > math.MaxUint32 {
+			return fmt.Errorf("%s: record %d: deduplication numbers at most %d records a file; split it", g.Source, recs[i].Index, int64(math.MaxUint32)+1)
+		}
+		f.step.Sign(sections, core.ID{File: rank(g), Doc: uint32(recs[i].Index)}, recs[i].Text, f.splitter)
+	}
+	if err := core.WriteRun(RunPath(f.OutDir, g.Name), core.Width(f.step), sections); err != nil {
+		return err
+	}
+	emit(g)
+	return nil
+}
+
+// The phases of [TaskFn].
+const (
+	PhaseMerge = "merge"
+	PhaseLarge = "large"
+	PhaseSmall = "small"
+	PhaseJoin  = "join"
+	PhaseRoots = "roots"
+)
+
+// TaskFn does one task of a phase. A task writes files whose names follow from its number; tasks may be repeated.
+type TaskFn struct {
+	Plan   core.Plan
+	Ranges []core.Range
+	Phase  string
+	Round  int
+
+	step core.Step
+}
+
+// Setup builds the step.
+func (f *TaskFn) Setup() (err error) {
+	f.step, err = core.DecodeJSON(f.Plan.Settings)
+	return err
+}
+
+// Result is what a task of merging or of finding roots leaves.
+type Result struct {
+	Removals    string           `json:"removals,omitempty"`
+	Fingerprint core.Fingerprint `json:"fingerprint"`
+}
+
+// ResultPath is the result of a task.
+func ResultPath(dir, phase string, round, task int) string {
+	return storage.Join(dir, fmt.Sprintf("%s-%04d-%05d.json", phase, round, task))
+}
+
+// ProcessElement does one task and returns the path of its result.
+func (f *TaskFn) ProcessElement(_ context.Context, n int) (string, error) {
+	var r Result
+	var err error
+	switch f.Phase {
+	case PhaseMerge:
+		r.Removals, err = f.Plan.Merge(f.step, f.Ranges[n])
+	case PhaseLarge:
+		r.Fingerprint, err = f.Plan.Large(f.Round, f.Ranges, n)
+	case PhaseSmall:
+		err = f.Plan.Small(f.Round, n)
+	case PhaseJoin:
+		err = f.Plan.Join(f.Round, f.Ranges, n)
+	case PhaseRoots:
+		r.Removals, err = f.Plan.Roots(n)
+	default:
+		panic("dedupe: no phase " + f.Phase)
+	}
+	if err != nil {
+		return "", fmt.Errorf("deduplication, %s %d: %w", f.Phase, n, err)
+	}
+	b, err := json.Marshal(&r)
+	if err != nil {
+		return "", err
+	}
+	path := ResultPath(f.Plan.Dir, f.Phase, f.Round, n)
+	return path, storage.WriteFile(path, b)
+}
+
+// Tasks runs the tasks of phases one after another; tasks are their numbers of tasks.
+func Tasks(s beam.Scope, fns []*TaskFn, tasks []int) {
+	s = s.Scope("dedupe.Tasks")
+	todo := stage.Numbers(s, tasks[0])
+	for i, fn := range fns {
+		done := beam.ParDo(s, fn, todo)
+		if i+1 < len(fns) {
+			todo = stage.After(s, done, tasks[i+1])
+		}
+	}
+}
+
+// FilterFn drops the records of a row group that repeat others, or the parts of them that do.
+type FilterFn struct {
+	Settings   string
+	Language   string
+	Removals   []string // the files of removals
+	Sources    string   // a JSON file with the sources by rank
+	Stage      string   // name of the stage
+	OutDir     string
+	RejectsDir string
+
+	step     core.Step
+	splitter rules.Splitter
+	sources  []string
+}
+
+// Setup builds the step and reads the sources' names.
+func (f *FilterFn) Setup() (err error) {
+	if f.step, err = core.DecodeJSON(f.Settings); err != nil {
+		return err
+	}
+	if f.splitter, err = words.For(f.Language); err != nil {
+		return err
+	}
+	b, err := storage.ReadFile(f.Sources)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, &f.sources)
+}
+
+// ProcessElement filters one group and emits what is kept of it.
+func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(ingest.Group)) error {
+	removals, err := core.ReadRemovals(f.Removals, rank(g), uint32(g.First), uint32(g.Last))
+	if err != nil {
+		return err
+	}
+	s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, f.Stage, func(r *datasets.Record) (string, rules.Verdict) {
+		m := removals[uint32(r.Index)]
+		if m == nil {
+			return f.step.Name(), rules.Verdict{Keep: true, Text: r.Text}
+		}
+		v := f.step.Remove(r.Text, m.Parts, f.splitter)
+		if !v.Keep && v.Value == "" {
+			v.Value, v.Threshold = f.name(m.Kept), "the first of its kind"
+		}
+		return f.step.Name(), v
+	})
+	if err != nil {
+		return fmt.Errorf("deduplicating %s: %w", g.Source, err)
+	}
+	if s.Kept > 0 {
+		emit(s.Group)
+	}
+	return nil
+}
+
+// name is the document's id, or says that it is of the index.
+func (f *FilterFn) name(id core.ID) string {
+	if id == core.FromIndex {
+		return "index"
+	}
+	return datasets.DocID(f.sources[id.File-1], int64(id.Doc))
+}
+
+// Sign signs the records that groups (PCollection<ingest.Group>) refers to and passes the references on.
+func Sign(s beam.Scope, fn *SignFn, groups beam.PCollection) beam.PCollection {
+	return beam.ParDo(s.Scope("dedupe.Sign"), fn, groups)
+}
+
+// Filter drops what is repeated and returns references to what is kept (PCollection<ingest.Group>).
+func Filter(s beam.Scope, fn *FilterFn, groups beam.PCollection) beam.PCollection {
+	return beam.ParDo(s.Scope("dedupe.Filter"), fn, groups)
+}

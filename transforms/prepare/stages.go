@@ -1,0 +1,270 @@
+package prepare
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	core "github.com/adaptflow/adaptflow/datasets/dedupe"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/clean"
+	"github.com/adaptflow/adaptflow/transforms/dedupe"
+	"github.com/adaptflow/adaptflow/transforms/ingest"
+	"github.com/adaptflow/adaptflow/transforms/stage"
+	"github.com/adaptflow/adaptflow/transforms/tokenize"
+)
+
+// dir is the folder of a stage's intermediate files.
+func (d *driver) dir(name string) string { return storage.Join(d.cfg.StagedDir, name) }
+
+// stepName names a step of deduplication, in its folder and the funnel.
+func (d *driver) stepName(i int) string {
+	name, _ := d.cfg.Dedupe[i]["rule"].(string)
+	return fmt.Sprintf("dedupe-%d-%s", i+1, name)
+}
+
+// runs is the folder of a step's runs and tasks.
+func (d *driver) runs(i int) string { return d.dir(d.stepName(i) + "-runs") }
+
+// settings are the settings of a rule or step as JSON, whose keys are sorted.
+func settings(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("prepare: settings that were checked cannot be written: %v", err))
+	}
+	return string(b)
+}
+
+// next adds the stage after the given step of deduplication (-1: after cleaning): the next step's signing, or tokenizing.
+func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
+	if step+1 < len(d.cfg.Dedupe) {
+		dedupe.Sign(s, &dedupe.SignFn{Settings: settings(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
+		return
+	}
+	tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
+		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens}, groups)
+}
+
+// stages runs the pipelines from files to staged documents.
+func (d *driver) stages(ctx context.Context) error {
+	names := make([]string, len(d.sources))
+	for i, f := range d.sources {
+		names[i] = f.Source
+	}
+	slices.Sort(names)
+	for i, f := range d.sources {
+		rank, _ := slices.BinarySearch(names, f.Source)
+		d.files = append(d.files, ingest.File{Ordinal: i, Rank: rank, Path: f.Path, Source: f.Source})
+	}
+	p, s := beam.NewPipelineWithRoot()
+	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir}, beam.CreateList(s, d.files))
+	if len(d.cfg.Clean) > 0 {
+		groups = clean.Rules(s, &clean.RulesFn{Rules: settings(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name), RejectsDir: d.cfg.RejectsDir}, groups)
+	}
+	d.next(s, -1, groups)
+	if err := d.run(ctx, p, "adaptflow-ingest"); err != nil {
+		return err
+	}
+	if err := d.countRead(); err != nil {
+		return err
+	}
+	if len(d.cfg.Clean) > 0 {
+		if err := d.countStage(clean.Name, clean.Name); err != nil {
+			return err
+		}
+	}
+	for i := range d.cfg.Dedupe {
+		if len(d.groups) == 0 {
+			break
+		}
+		if err := d.dedupe(ctx, i, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// countRead adds up what reading gave and lists the row groups.
+func (d *driver) countRead() error {
+	st := Stage{Name: "read", Rejected: map[string]int64{}}
+	for _, f := range d.files {
+		sum, err := ingest.ReadSummary(d.records, f.Source)
+		if err != nil {
+			return fmt.Errorf("input %s was not read to its end: %w", f.Path, err)
+		}
+		st.In += sum.Read
+		st.Kept += sum.Kept
+		for r, n := range sum.Rejected {
+			st.Rejected[r] += n
+		}
+		if sum.Rejects != "" {
+			d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects)
+		}
+		d.groups = append(d.groups, sum.List(d.records, f)...)
+	}
+	d.res.Read, d.res.Kept, d.res.Rejected = st.In, st.Kept, map[string]int64{}
+	return d.funnel(st)
+}
+
+// countStage adds up what a stage made of the groups, and goes on with what is left of them.
+func (d *driver) countStage(name, dir string) error {
+	st := Stage{Name: name, Rejected: map[string]int64{}, Counters: map[string]int64{}}
+	var left []ingest.Group
+	for _, g := range d.groups {
+		sum, err := stage.ReadSummary(d.dir(dir), g.Name)
+		if err != nil {
+			return fmt.Errorf("input %s did not pass %s to its end: %w", g.Source, name, err)
+		}
+		st.In += sum.In
+		st.Kept += sum.Kept
+		st.Changed += sum.Changed
+		for r, n := range sum.Rejected {
+			st.Rejected[r] += n
+		}
+		for c, n := range sum.Counters {
+			st.Counters[strings.TrimPrefix(c, ".")] += n
+		}
+		if sum.Rejects != "" {
+			d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects)
+		}
+		if sum.Kept > 0 {
+			left = append(left, sum.Group)
+		}
+	}
+	d.groups = left
+	return d.funnel(st)
+}
+
+// funnel adds a stage and checks that nothing is lost between two.
+func (d *driver) funnel(st Stage) error {
+	if n := len(d.res.Funnel); n > 0 && d.res.Funnel[n-1].Kept != st.In {
+		return fmt.Errorf("%s kept %d records and %s was given %d; the files in %s changed while this ran, run it again alone", d.res.Funnel[n-1].Name,
+			d.res.Funnel[n-1].Kept, st.Name, st.In, d.cfg.StagedDir)
+	}
+	bad := st.In - st.Kept
+	for r, n := range st.Rejected {
+		d.res.Rejected[r] += n
+		bad -= n
+	}
+	if bad != 0 {
+		return fmt.Errorf("%s lost count of %d records", st.Name, bad)
+	}
+	d.res.Kept = st.Kept
+	d.res.Funnel = append(d.res.Funnel, st)
+	return nil
+}
+
+// maxRounds bounds label propagation, which takes O(log² n) rounds.
+const maxRounds = 1000
+
+// dedupe runs one step of deduplication and the stage after it.
+func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
+	step, err := core.Decode(d.cfg.Dedupe[i])
+	if err != nil {
+		return err
+	}
+	name, dir := d.stepName(i), d.runs(i)
+	plan := core.Plan{Settings: settings(d.cfg.Dedupe[i]), Dir: dir, Save: step.Index().SaveIndexFolder, Parts: core.PartsFor(d.res.Kept)}
+	for _, g := range d.groups {
+		plan.Runs = append(plan.Runs, dedupe.RunPath(dir, g.Name))
+	}
+	if plan.Index, err = core.OpenIndex(step); err != nil {
+		return err
+	}
+	if err := core.BeginIndex(step); err != nil {
+		return err
+	}
+	ranges, err := plan.Ranges(step)
+	if err != nil {
+		return err
+	}
+	_, _, clusters := step.Layout()
+	job := func(what string, phases []string, round int) error {
+		p, s := beam.NewPipelineWithRoot()
+		var fns []*dedupe.TaskFn
+		var tasks []int
+		for _, ph := range phases {
+			fns = append(fns, &dedupe.TaskFn{Plan: plan, Ranges: ranges, Phase: ph, Round: round})
+			n := plan.Parts
+			if ph == dedupe.PhaseMerge {
+				n = len(ranges)
+			}
+			tasks = append(tasks, n)
+		}
+		dedupe.Tasks(s, fns, tasks)
+		return d.run(ctx, p, "adaptflow-"+name+"-"+what)
+	}
+	results := func(phase string, round, n int) (removals []string, fp core.Fingerprint, err error) {
+		for k := range n {
+			var r dedupe.Result
+			if err := readJSON(dedupe.ResultPath(dir, phase, round, k), &r); err != nil {
+				return nil, fp, err
+			}
+			if r.Removals != "" {
+				removals = append(removals, r.Removals)
+			}
+			fp.Count += r.Fingerprint.Count
+			fp.Sum += r.Fingerprint.Sum
+		}
+		return removals, fp, nil
+	}
+	if err := job("merge", []string{dedupe.PhaseMerge}, 0); err != nil {
+		return err
+	}
+	last, n, round := dedupe.PhaseMerge, len(ranges), 0
+	if clusters {
+		var before core.Fingerprint
+		for ; ; round++ {
+			if round == maxRounds {
+				return fmt.Errorf("%s: label propagation did not end in %d rounds", name, maxRounds)
+			}
+			if err := job(fmt.Sprintf("round-%d", round), []string{dedupe.PhaseLarge, dedupe.PhaseSmall}, round); err != nil {
+				return err
+			}
+			_, fp, err := results(dedupe.PhaseLarge, round, plan.Parts)
+			if err != nil {
+				return err
+			}
+			if round > 0 && fp == before || fp.Count == 0 {
+				break
+			}
+			before = fp
+		}
+		if err := job("roots", []string{dedupe.PhaseJoin, dedupe.PhaseRoots}, round); err != nil {
+			return err
+		}
+		last, n = dedupe.PhaseRoots, plan.Parts
+	}
+	removals, _, err := results(last, map[bool]int{true: round}[clusters], n)
+	if err != nil {
+		return err
+	}
+	if err := core.FinishIndex(step); err != nil {
+		return err
+	}
+	names := storage.Join(dir, "sources.json")
+	b, err := json.Marshal(sources)
+	if err != nil {
+		return err
+	}
+	if err := storage.WriteFile(names, b); err != nil {
+		return err
+	}
+	p, s := beam.NewPipelineWithRoot()
+	groups := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: removals, Sources: names, Stage: name, OutDir: d.dir(name),
+		RejectsDir: d.cfg.RejectsDir}, beam.Reshuffle(s, beam.CreateList(s, d.groups)))
+	d.next(s, i, groups)
+	if err := d.run(ctx, p, "adaptflow-"+name); err != nil {
+		return err
+	}
+	if err := removeAll(storage.Join(dir, "*.run")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.countStage(name, name)
+}

@@ -1,0 +1,155 @@
+// Package stage holds what the stages between reading and tokenizing share: each takes references to row groups of staged records, writes what
+// it keeps to a row group of its own, the others to dead letters, and counts.
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/ingest"
+)
+
+func init() {
+	register.DoFn2x0[[]byte, func(int)](&nextFn{})
+	register.Function1x2(keyed)
+	register.DoFn3x0[int, func(*string) bool, func(int)](&afterFn{})
+	register.Emitter1[int]()
+	register.Iter1[string]()
+	beam.RegisterType(reflect.TypeFor[Summary]())
+}
+
+// Summary is what a stage made of a row group: In = Kept + all of Rejected.
+type Summary struct {
+	Group    ingest.Group     `json:"group"` // what goes on; its Path is the group's own when nothing changed
+	In       int64            `json:"in"`
+	Kept     int64            `json:"kept"`
+	Changed  int64            `json:"changed"`  // kept with another text
+	Rejected map[string]int64 `json:"rejected"` // by "rule.reason"
+	Counters map[string]int64 `json:"counters"` // by "rule.counter"
+	Rejects  string           `json:"rejects,omitempty"`
+}
+
+// SummaryPath is the summary of a group in the folder of a stage.
+func SummaryPath(dir, name string) string { return storage.Join(dir, name+".json") }
+
+// ReadSummary reads the summary of a group.
+func ReadSummary(dir, name string) (*Summary, error) {
+	b, err := storage.ReadFile(SummaryPath(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	var s Summary
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", SummaryPath(dir, name), err)
+	}
+	return &s, nil
+}
+
+// Judge says what becomes of a record: the rule (its name) and its verdict, whose text replaces the record's.
+type Judge func(r *datasets.Record) (rule string, v rules.Verdict)
+
+// Apply judges the records of a group, in order, and writes the group's summary last.
+func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, judge Judge) (*Summary, error) {
+	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
+	if err != nil {
+		return nil, err
+	}
+	s := &Summary{Group: g, Rejected: map[string]int64{}, Counters: map[string]int64{}}
+	dead := datasets.NewRejectWriter(storage.Join(rejectsDir, name+"-"+g.Name+".jsonl.zst"))
+	defer dead.Abort()
+	kept := recs[:0]
+	for i := range recs {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r := &recs[i]
+		s.In++
+		rule, v := judge(r)
+		for _, c := range v.Counters {
+			s.Counters[rule+"."+c.Name] += int64(c.N)
+		}
+		if !v.Keep {
+			s.Rejected[rule+"."+v.Reason]++
+			rec := []byte(r.Text)
+			if err := dead.Write(&datasets.Reject{Source: r.Source, Index: r.Index, Rule: rule, Reason: v.Reason, Value: v.Value, Threshold: v.Threshold,
+				Record: rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		s.Kept++
+		if v.Text != r.Text {
+			s.Changed++
+			r.Text = v.Text
+		}
+		kept = append(kept, *r)
+	}
+	if s.Rejects, err = dead.Close(); err != nil {
+		return nil, err
+	}
+	if s.Changed > 0 || s.Kept < s.In {
+		s.Group.Path, s.Group.Group = storage.Join(dir, g.Name+".parquet"), 0
+		w, err := datasets.CreateGroup(s.Group.Path)
+		if err != nil {
+			return nil, err
+		}
+		defer w.Abort()
+		for i := range kept {
+			if err := w.Write(&kept[i]); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := w.Close(); err != nil {
+			return nil, err
+		}
+	}
+	for reason, n := range s.Rejected {
+		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
+	}
+	beam.NewCounter("adaptflow", "kept."+name).Inc(ctx, s.Kept)
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return s, storage.WriteFile(SummaryPath(dir, g.Name), b)
+}
+
+// Numbers are 0 … n-1, spread for work in parallel (PCollection<int>).
+func Numbers(s beam.Scope, n int) beam.PCollection {
+	return beam.Reshuffle(s, beam.ParDo(s, &nextFn{N: n}, beam.Impulse(s)))
+}
+
+type nextFn struct{ N int }
+
+// ProcessElement emits the numbers.
+func (f *nextFn) ProcessElement(_ []byte, emit func(int)) {
+	for i := range f.N {
+		emit(i)
+	}
+}
+
+func keyed(s string) (int, string) { return 0, s }
+
+type afterFn struct{ N int }
+
+// ProcessElement emits the numbers when all of the names are there.
+func (f *afterFn) ProcessElement(_ int, names func(*string) bool, emit func(int)) {
+	for s := ""; names(&s); {
+	}
+	for i := range f.N {
+		emit(i)
+	}
+}
+
+// After are the numbers 0 … n-1 once all of done (PCollection<string>, not empty) is there: the barrier between two phases.
+func After(s beam.Scope, done beam.PCollection, n int) beam.PCollection {
+	return beam.Reshuffle(s, beam.ParDo(s, &afterFn{N: n}, beam.GroupByKey(s, beam.ParDo(s, keyed, done))))
+}
