@@ -18,6 +18,12 @@ echo "-- Hugging Face PEFT loads the adapter; merging changes no logit"
 "$python" "$here/peft_check.py" compare --model "$base" --adapter "$work/run/adapter" --merged "$work/merged" --ids "$work/ids.safetensors" \
   --base-logits "$work/base.safetensors" --adapter-logits "$work/adapted.safetensors" --merged-logits "$work/merged.safetensors"
 
+echo "-- Hugging Face PEFT loads a folder of every method that it has, and computes the same logits"
+rm -rf "$work/methods"
+peer=$(cd "$work" && pwd)/methods
+(cd "$here/.." && ADAPTFLOW_PEER="$peer" go test ./peft -count=1 -run '^TestPeerFolders$')
+"$python" "$here/methods_check.py" "$work/methods"
+
 echo "-- transformers and bitsandbytes load a quantised checkpoint"
 for type in nf4 fp4; do
   "$bin" quantize --model "$base" --quant-type $type --output "$work/quantized-$type"

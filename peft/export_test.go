@@ -32,3 +32,16 @@ func UsePrincipal(a *Adapter, name string, left, right []float32) error {
 	p.a, p.b = left, right
 	return nil
 }
+
+// Principal is the A [r, in] and B [out, r] of PSOFT at a module.
+func Principal(a *Adapter, name string) (left, right []float32, r int, ok bool) {
+	m, ok := a.Method.(*psoft)
+	if !ok || m.seen[name] == nil {
+		return nil, nil, 0, false
+	}
+	p := m.seen[name]
+	if p.a == nil {
+		p.decompose()
+	}
+	return p.a, p.b, p.r, true
+}

@@ -122,13 +122,17 @@ func (g *Generator) Perm(n int) []int {
 // Intn is one number of torch.randint(0, n): n is below 2^32.
 func (g *Generator) Intn(n int) int { return int(g.Uint32() % uint32(n)) }
 
-// UniformBF16 fills x as tensor.uniform_(lo, hi) fills a bfloat16 tensor: 8 bits a number, each a bfloat16 value.
+// UniformBF16 fills x as tensor.uniform_(lo, hi) fills a bfloat16 tensor: 24 bits a number, multiplied and added in one rounding to float32, then
+// rounded to bfloat16; what is rounded up to hi, which is no value of the range, becomes lo.
 func (g *Generator) UniformBF16(x []float32, lo, hi float64) {
-	a := BF16(float32(lo))
-	span := BF16(BF16(float32(hi)) - a)
+	a, b := float32(lo), float32(hi)
+	span := float64(b - a)
+	top, bottom := BF16(b), BF16(a)
 	for i := range x {
-		u := float32(g.Uint32()&(1<<8-1)) * (1.0 / (1 << 8))
-		x[i] = BF16(float32(u*span) + a)
+		u := float64(g.Uint32()&(1<<24-1)) * (1.0 / (1 << 24))
+		if x[i] = BF16(float32(float64(u*span) + float64(a))); x[i] >= top {
+			x[i] = bottom
+		}
 	}
 }
 

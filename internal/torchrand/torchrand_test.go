@@ -42,3 +42,24 @@ func TestGoldenTorch(t *testing.T) {
 	g.Normal(x, 0, 1)
 	near("randn", x, []float64{0.5959606170654297, 0.9411692023277283, -0.8900827765464783, 0.27025285363197327}, 1e-7)
 }
+
+// TestUniformBF16 has values of torch 2.13.0: torch.empty(5000, dtype=torch.bfloat16).uniform_(-0.3, 0.3, generator=torch.Generator().manual_seed(0)),
+// of which the lowest are numbers that were rounded up to the end of the range.
+func TestUniformBF16(t *testing.T) {
+	x := make([]float32, 5000)
+	New(0).UniformBF16(x, -0.3, 0.3)
+	want := []float32{-0.0022430419921875, 0.1611328125, -0.2470703125, -0.220703125, -0.11572265625, 0.08056640625, -0.005950927734375, 0.23828125}
+	if !slices.Equal(x[:len(want)], want) {
+		t.Errorf("%v, want %v", x[:len(want)], want)
+	}
+	low, sum := 0, 0.0
+	for _, v := range x {
+		if v == -0.30078125 {
+			low++
+		}
+		sum += float64(v)
+	}
+	if low != 6 || sum != -19.002353191375732 {
+		t.Errorf("%d values of the lowest, sum %v; want 6, -19.002353191375732", low, sum)
+	}
+}

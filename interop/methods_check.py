@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Hugging Face PEFT loads an adapter folder of every method that it has, and computes the logits that adaptflow computed.
+
+    methods_check.py FOLDER     FOLDER is what `ADAPTFLOW_PEER=FOLDER go test ./peft -run TestPeerFolders` wrote
+
+Exits 1 where a folder does not load without missing or unexpected tensors, or a logit differs by more than 2e-4.
+"""
+import json
+import os
+import sys
+import warnings
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+LIMIT = 2e-4
+warnings.filterwarnings("ignore")
+
+
+class BlockDiagonal:
+    """Stands in for the one kernel of BOFT's CUDA extension, without which PEFT has a single butterfly factor: blocks to block-diagonal matrices."""
+
+    @staticmethod
+    def forward(x):
+        return (torch.stack([torch.block_diag(*b.unbind()) for b in x]),)
+
+
+def principal(model, peer):
+    """PSOFT decomposes the weights again on loading, and the signs of singular vectors are LAPACK's: take ours where they are equal but for them."""
+    for name, module in model.named_modules():
+        if not hasattr(module, "_psoft_A_cache"):
+            continue
+        key = name.removeprefix("base_model.model.")
+        a, b = peer["psoft_A." + key], peer["psoft_B." + key]
+        theirs = module._psoft_A_cache["default"], module._psoft_B_cache["default"]
+        sign = torch.sign((a * theirs[0]).sum(1))
+        worst = max(float((a * sign[:, None] - theirs[0]).abs().max()), float((b * sign - theirs[1]).abs().max()))
+        if worst > 1e-4:
+            raise ValueError("%s: other singular vectors than PEFT's, by %.1e" % (key, worst))
+        module._psoft_A_cache["default"], module._psoft_B_cache["default"] = a, b
+
+
+@torch.no_grad()
+def check(folder):
+    about = json.load(open(os.path.join(folder, "peer.json")))
+    peer = load_file(os.path.join(folder, "peer.safetensors"))
+    if about["peft_type"] == "BOFT":
+        import peft.tuners.boft.layer as boft
+
+        factors = json.load(open(os.path.join(folder, "adapter", "adapter_config.json")))["boft_n_butterfly_factor"]
+        boft.get_fbd_cuda = (lambda: BlockDiagonal) if factors > 1 else (lambda: None)
+    base = AutoModelForCausalLM.from_pretrained(about["base"], dtype=torch.float32, attn_implementation="eager").eval()
+    plain = base(input_ids=peer["input_ids"]).logits
+    model = PeftModel.from_pretrained(base, os.path.join(folder, "adapter")).eval()
+    if about["peft_type"] == "PSOFT":
+        principal(model, peer)
+    got = model(input_ids=peer["input_ids"]).logits[:, -plain.shape[1]:]
+    moved = float((got - plain).abs().max())
+    return float((got - peer["logits"]).abs().max()), moved
+
+
+def main():
+    torch.set_num_threads(1)
+    root, bad, n = sys.argv[1], [], 0
+    for name in sorted(os.listdir(root)):
+        n += 1
+        try:
+            diff, moved = check(os.path.join(root, name))
+            ok = diff <= LIMIT and moved > 1e-3
+            print("%-28s max difference %.1e, moves the logits by %.2g%s" % (name, diff, moved, "" if ok else "   WRONG"))
+        except Exception as e:
+            ok = False
+            print("%-28s %s: %s   WRONG" % (name, type(e).__name__, str(e)[:300]))
+        if not ok:
+            bad.append(name)
+    print("%d methods' folders in Hugging Face PEFT: %d passed, failed: %s" % (n, n - len(bad), ", ".join(bad) or "none"))
+    return 1 if bad or not n else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+package peft_test
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
+
+// TestPeerFolders writes for each case of testdata/methods that HF PEFT has, into the folder that ADAPTFLOW_PEER names, an adapter folder NAME/adapter, what
+// it computes, NAME/peer.safetensors (input_ids [B, T], logits [B, T, V]), and NAME/peer.json. interop/methods_check.py compares HF PEFT with them.
+func TestPeerFolders(t *testing.T) {
+	out := os.Getenv("ADAPTFLOW_PEER")
+	if out == "" {
+		t.Skip("ADAPTFLOW_PEER names no folder to write to")
+	}
+	const rows, length = 2, 12
+	for name, c := range methodCases(t) {
+		if c.Own {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			m, _, a := c.build(t, nil)
+			ids := make([]int64, rows*length)
+			for i := range ids {
+				ids[i] = int64(3 + i*37%250)
+			}
+			if tokens, ok := c.Config["alora_invocation_tokens"].([]any); ok { // aLoRA acts from these on
+				for r := range rows {
+					for i, v := range tokens {
+						ids[r*length+4+i] = int64(v.(float64))
+					}
+				}
+			}
+			s, _ := nn.FromBatch(ids, nil, nil, rows, length)
+			params := nn.NewParams(1)
+			defer params.Free()
+			p := compileFor(t, m, a, params, nn.ModeLogits, s)
+			shake(params)
+			logits := slices.Clone(p.Forward(s, false))
+			dir := filepath.Join(out, name)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.Save(filepath.Join(dir, "adapter"), params, 0, peft.Card{}); err != nil {
+				t.Fatal(err)
+			}
+			var raw []byte
+			for _, v := range ids {
+				raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
+			}
+			ts := []safetensors.Tensor{{Name: "input_ids", DType: "I64", Shape: []int{rows, length}, Raw: raw},
+				safetensors.F32("logits", logits, rows, length, len(logits)/(rows*length))}
+			for _, module := range a.Targets() { // what PSOFT decomposed, whose signs no folder holds
+				if left, right, r, ok := peft.Principal(a, module); ok {
+					ts = append(ts, safetensors.F32("psoft_A."+module, left, r, len(left)/r), safetensors.F32("psoft_B."+module, right, len(right)/r, r))
+				}
+			}
+			if err := safetensors.Write(filepath.Join(dir, "peer.safetensors"), ts, nil); err != nil {
+				t.Fatal(err)
+			}
+			at, err := filepath.Abs(filepath.Join("..", "model", "testdata", "models", c.Base))
+			if err != nil {
+				t.Fatal(err)
+			}
+			about, err := json.Marshal(map[string]string{"base": at, "peft_type": a.Type()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "peer.json"), about, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
