@@ -122,7 +122,8 @@ func rankPattern(method, field string, ps Patterns) error {
 // checkBias refuses a bias setting that HF does not have.
 func checkBias(method, bias string) error {
 	only := strings.ToLower(method) + "_only"
-	if bias != "none" && bias != "all" && !strings.EqualFold(bias, only) && !(method == "FOURIERFT" && bias == "fourier_only") {
+	other := map[string]string{"FOURIERFT": "fourier_only", "ADALORA": "lora_only"}[method] // the reference takes any name that ends in _only
+	if bias != "none" && bias != "all" && !strings.EqualFold(bias, only) && (other == "" || bias != other) {
 		return fmt.Errorf("peft: %s: bias = %q; it must be \"none\", \"all\" or %q", method, bias, only)
 	}
 	return nil

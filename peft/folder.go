@@ -114,12 +114,34 @@ func (a *Adapter) read(path string) error {
 	defer f.Close()
 	a.loaded = map[string][]float32{}
 	known := map[string]bool{}
+	store, _ := a.Method.(storer)
 	for _, p := range a.Params() {
-		v, err := tensor(f, path, p.Key, p.Shape)
-		if err != nil {
-			return err
+		var v []float32
+		if store != nil {
+			var keys []string
+			if v, keys, err = store.restored(p, f, path); err != nil {
+				return err
+			}
+			for _, k := range keys {
+				known[k] = true
+			}
 		}
-		known[p.Key] = true
+		if v == nil {
+			if v, err = tensor(f, path, p.Key, p.Shape); err != nil {
+				return err
+			}
+			known[p.Key] = true
+		}
+		for _, k := range p.Also {
+			same, err := tensor(f, path, k, p.Shape)
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(same, v) {
+				return fmt.Errorf("peft: %s: the tensors %q and %q are one parameter, but they differ", path, p.Key, k)
+			}
+			known[k] = true
+		}
 		a.loaded[p.Name] = v
 		p.Init = func(d []float32) { copy(d, v) }
 	}
@@ -233,17 +255,29 @@ func (a *Adapter) Save(dir string, params *nn.Params, slot int, card Card) error
 // tensors are those of one slot, as the folder has them.
 func (a *Adapter) tensors(params *nn.Params, slot int) ([]safetensors.Tensor, error) {
 	var ts []safetensors.Tensor
+	store, _ := a.Method.(storer)
+	if store != nil {
+		store.saving(slot)
+	}
 	for _, p := range a.Params() {
 		v, err := a.values(params, p, slot)
 		if err != nil {
 			return nil, err
+		}
+		if store != nil {
+			if own := store.stored(p, v, slot); own != nil {
+				ts = append(ts, own...)
+				continue
+			}
 		}
 		for i, x := range v {
 			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
 				return nil, fmt.Errorf("peft: parameter %s has the value %g at %d; the training has diverged", p.Name, x, i)
 			}
 		}
-		ts = append(ts, safetensors.F32(p.Key, v, p.Shape...))
+		for _, key := range append([]string{p.Key}, p.Also...) {
+			ts = append(ts, safetensors.F32(key, v, p.Shape...))
+		}
 	}
 	for _, z := range a.Frozen() {
 		ts = append(ts, z.tensor())

@@ -19,6 +19,9 @@ type delta struct {
 	grad func(pl *pool.Pool, p, dp [][]float32, g, tmp []float32)
 	// stepped, where not nil, changes ΔW and its gradient in training (rank_dropout); it is its own adjoint.
 	stepped func(w *nn.Work, dw []float32)
+	// makeBias, where not nil, writes what is added to the output beside, db [out]; gradBias adds the parameters' gradients, given its.
+	makeBias func(p [][]float32, db, tmp []float32)
+	gradBias func(p, dp [][]float32, gb, tmp []float32)
 }
 
 func (d *delta) wire(b *nn.Builder, s nn.Site, t *target) nn.Ref {
@@ -27,9 +30,16 @@ func (d *delta) wire(b *nn.Builder, s nn.Site, t *target) nn.Ref {
 	return b.Apply(op, append([]nn.Ref{s.Out, x}, t.refs(b)...)...)
 }
 
-func (d *delta) merge(t *target, p [][]float32, w, _ []float32) error {
+func (d *delta) makesBias() bool { return d.makeBias != nil }
+
+func (d *delta) merge(t *target, p [][]float32, w, bias []float32) error {
 	dw := make([]float32, len(w))
 	d.make(nil, p, dw, make([]float32, d.tmp))
+	if d.makeBias != nil {
+		db := make([]float32, t.out)
+		d.makeBias(p, db, make([]float32, d.tmp))
+		kernels.AddTo(nil, bias, db)
+	}
 	kernels.AddTo(nil, w, dw)
 	return nil
 }
@@ -87,6 +97,16 @@ func (o *deltaOp) Forward(w *nn.Work) {
 				kernels.Gemm(w.Pool, s.End-s.Start, o.out, o.in, 1, w.In[1][s.Start*o.in:], o.in, 1, dw, 1, o.in, 1, w.Out[s.Start*o.out:], o.out)
 			}
 		}
+		if o.makeBias == nil {
+			continue
+		}
+		db := dw[:o.out]
+		o.makeBias(o.banks.values(w.In[2:], segs[i].Slot), db, tmp)
+		for _, s := range segs[i:] {
+			if s.Slot == segs[i].Slot && s.Start < s.End {
+				kernels.AddBias(w.Pool, w.Out[s.Start*o.out:s.End*o.out], s.End-s.Start, o.out, db)
+			}
+		}
 	}
 }
 
@@ -128,6 +148,16 @@ func (o *deltaOp) Backward(w *nn.Work) {
 				o.stepped(w, g)
 			}
 			o.grad(w.Pool, p, o.banks.grads(w.DIn[2:], segs[i].Slot), g, tmp)
+		}
+		if params && o.gradBias != nil {
+			gb := g[:o.out]
+			clear(gb)
+			for _, s := range segs[i:] {
+				if s.Slot == segs[i].Slot && s.Start < s.End {
+					kernels.ColSum(w.Pool, gb, w.DOut[s.Start*o.out:s.End*o.out], s.End-s.Start, o.out)
+				}
+			}
+			o.gradBias(p, o.banks.grads(w.DIn[2:], segs[i].Slot), gb, tmp)
 		}
 	}
 }

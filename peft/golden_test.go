@@ -36,6 +36,10 @@ type goldenMeta struct {
 	Special map[string]any `json:"special"`
 }
 
+// outOfScope are the cases that cannot be compared: lily mixes its experts by a mean over the batch, in the golden over its padding too, which
+// is no token here (interop compares it on rows without padding).
+var outOfScope = []string{"lily"}
+
 // TestGoldenPEFT compares logits, loss, gradients, a training trajectory and merged weights with HF PEFT's.
 func TestGoldenPEFT(t *testing.T) {
 	root := golden.Root(t, "testdata")
@@ -51,7 +55,7 @@ func TestGoldenPEFT(t *testing.T) {
 			dir := filepath.Join(root, "peft", m, c)
 			meta := golden.JSON[goldenMeta](t, filepath.Join(dir, "meta.json"))
 			known := slices.ContainsFunc(peft.Methods, func(r peft.Row) bool { return r.Type == meta.PeftType })
-			if len(arch) != 1 || !slices.Contains(model.Architectures(), arch[0]) || !known {
+			if len(arch) != 1 || !slices.Contains(model.Architectures(), arch[0]) || !known || slices.Contains(outOfScope, c) {
 				out = append(out, m+"/"+c)
 				continue
 			}
@@ -174,7 +178,11 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 			coef[i] = -1 / float32(len(coef))
 		}
 		p.Backward(coef)
-		return sum / float64(len(s.Rows))
+		sum /= float64(len(s.Rows))
+		if r, ok := a.Method.(peft.Regulariser); ok {
+			sum += r.Regularise(params, 0)
+		}
+		return sum
 	}
 	if l := step(s, p); math.Abs(l-meta.Loss) > 2e-5 {
 		t.Errorf("loss %.6f, want %.6f", l, meta.Loss)
@@ -230,7 +238,11 @@ func roundTrip(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params
 			if !slices.Equal(got.Shape(n), hf.Shape(n)) || !slices.Equal(got.I64(n), hf.I64(n)) {
 				t.Errorf("saved tensor %s differs", n)
 			}
-		} else if !slices.Equal(got.Shape(n), hf.Shape(n)) || golden.MaxDiff(got.F32(n), hf.F32(n)) != 0 {
+		} else if i.DType == "U8" {
+			if !slices.Equal(got.U8(n), hf.U8(n)) {
+				t.Errorf("saved tensor %s differs", n)
+			}
+		} else if d := golden.MaxDiff(got.F32(n), hf.F32(n)); !slices.Equal(got.Shape(n), hf.Shape(n)) || d > 1e-6 || d > 0 && !strings.HasSuffix(n, "_topk_weights") {
 			t.Errorf("saved tensor %s differs", n)
 		}
 	}
@@ -326,6 +338,7 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 			u, v := m1[p.Name], m2[p.Name]
 			for j, g32 := range p.Grad {
 				g := float64(g32) * clip
+				p.Grad[j] = float32(g)
 				u[j] = 0.9*u[j] + 0.1*g
 				v[j] = 0.999*v[j] + 0.001*g*g
 				x := float64(p.Data[j]) * (1 - lr*0.01)

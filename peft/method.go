@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -47,7 +48,7 @@ type Merger interface {
 
 // Stepper is a method that changes its parameters or its own state after an optimiser step (AdaLoRA's rank allocation).
 type Stepper interface {
-	// Step runs after the optimiser's step number index, counted from 0; total is the length of the run.
+	// Step runs after the optimiser's step number index, counted from 0, with the gradients that the step used; total is the length of the run.
 	Step(params *nn.Params, slot, index, total int) error
 	// State is what a checkpoint must keep beside the parameters.
 	State() ([]byte, error)
@@ -55,9 +56,25 @@ type Stepper interface {
 	SetState([]byte) error
 }
 
+// storer is a method whose folder holds a parameter's values in another form.
+type storer interface {
+	// saving is called before a slot is written, to bring the configuration up to date with it.
+	saving(slot int)
+	// stored gives the tensors of a parameter with the slot's values v; nil for the values themselves under its key.
+	stored(p *Param, v []float32, slot int) []safetensors.Tensor
+	// restored reads the values back and names the tensors that it used; nil to read the parameter's key.
+	restored(p *Param, f *safetensors.File, path string) (v []float32, keys []string, err error)
+}
+
 // shaped is a method that looks at the shapes of an opened folder's tensors before Attach; of gives nil for a tensor that is not there.
 type shaped interface {
 	shapes(of func(key string) []int)
+}
+
+// Regulariser is a method that adds a term of its own to the loss (AdaLoRA's orthogonality).
+type Regulariser interface {
+	// Regularise adds the term's gradient to those of a slot's parameters, where there are any, and returns the term.
+	Regularise(params *nn.Params, slot int) float64
 }
 
 // Prompter is a method that puts virtual tokens before each document.
@@ -70,6 +87,7 @@ type Prompter interface {
 type Param struct {
 	Name       string              // of the nn parameter: torch's name without the adapter's
 	Key        string              // in adapter_model.safetensors
+	Also       []string            // more keys under which the folder holds it: other modules that share it
 	Rows, Cols int                 // of the nn parameter
 	Shape      []int               // of the tensor in the file
 	Init       func(dst []float32) // starting values, [Rows, Cols]

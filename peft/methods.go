@@ -3,6 +3,7 @@ package peft
 // Methods is the table of methods. A new method is one file and one row here.
 var Methods = []Row{
 	{Type: "LORA", New: newLora, Doc: "low-rank pairs beside linear layers and embeddings (Hu et al. 2021, arXiv:2106.09685)"},
+	{Type: "ADALORA", New: newAdalora, Doc: "LoRA as a singular value decomposition whose ranks are allocated in training (Zhang et al. 2023, arXiv:2303.10512)"},
 	{Type: "LOHA", New: newLoha, Doc: "Hadamard product of two low-rank products (Hyeon-Woo et al. 2021, arXiv:2108.06098; Yeh et al. 2023, arXiv:2309.14859)"},
 	{Type: "LOKR", New: newLokr, Doc: "Kronecker product of a small and a larger matrix (Yeh et al. 2023, arXiv:2309.14859)"},
 	{Type: "HIRA", New: newHira, Doc: "the weight scaled element by element by a low-rank product (Huang et al. 2025, ICLR)"},
@@ -19,6 +20,11 @@ var Methods = []Row{
 	{Type: "PSOFT", New: newPsoft, Doc: "a rotation within the principal subspace of the weight (PSOFT, openreview FSHrinMArK)"},
 	{Type: "ROAD", New: newRoad, Doc: "two-dimensional rotations of pairs of outputs (Liao and Monz 2024, arXiv:2409.00119)"},
 	{Type: "C3A", New: newC3A, Doc: "block-circulant change of the weight (Chen et al. 2024, arXiv:2407.19342)"},
+	{Type: "GRALORA", New: newGralora, Doc: "a low-rank pair for each block of the weight (Jung et al. 2025, arXiv:2505.20355)"},
+	{Type: "GLORA", New: newGlora, Doc: "weight and bias scaled and shifted by low-rank products, vectors or numbers (Chavan et al. 2023, arXiv:2306.07967)"},
+	{Type: "VBLORA", New: newVblora, Doc: "LoRA's matrices as mixtures of a shared bank of vectors (Li et al. 2024, arXiv:2405.15179)"},
+	{Type: "TINYLORA", New: newTinyLora, Doc: "a few numbers weight random mixtures of the weight's leading singular directions (arXiv:2602.04118)"},
+	{Type: "LILY", New: newLily, Doc: "shared low-rank experts, mixed by a router (Zhong et al. 2024, arXiv:2407.09946)"},
 	{Type: "VERA", New: newVera, Doc: "shared frozen random matrices, two trained vectors a layer (Kopiczko et al. 2023, arXiv:2310.11454)"},
 	{Type: "PVERA", New: newPvera, Doc: "VeRA with a normal latent, sampled in training (Fillioux et al. 2025)"},
 	{Type: "RANDLORA", New: newRandLora, Doc: "full rank from weighted frozen random products (Albert et al. 2025, arXiv:2502.00987)"},

@@ -26,7 +26,7 @@ type PveraConfig struct {
 	GeneratorSeed     *uint64 `json:"generator_seed"`
 }
 
-// pvera is PVeRA, the probabilistic form of VeRA (Fillioux et al. 2025, "PVeRA: Probabilistic Vector-Based Random Matrix Adaptation"): with
+// pvera is PVeRA, the probabilistic form of VeRA (Fillioux et al. 2025, "PVeRA: Probabilistic Vector-Based Random Matrix Adaptation", arXiv:2512.07703): with
 // A [2r, in], (μ, log σ²) = d ⊙ (A·x) and y = W·x + b ⊙ (B·z), z = μ + σ·ε. ε is normal in training, and with sample_at_inference
 // always; else z = μ. The numbers ε are counter-based, keyed by generator_seed or the run's seed.
 type pvera struct {

@@ -412,7 +412,7 @@ func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
 		return nil, nil, err
 	}
 	p.Close()
-	return a, params, core.ReadParams(core.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), params)
+	return a, params, core.ReadAdapter(core.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), a, params)
 }
 
 // peak is the process's high-water mark in bytes, 0 where the system does not say.

@@ -333,6 +333,11 @@ func (s *Session) At(dir string, step int) error {
 		s.state = &State{Binding: s.binding}
 		s.trainer.opt.Step = 0
 		s.trainer.opt.Each(func(_ string, x []float32) { clear(x) })
+		for i, m := range s.trainer.steppers {
+			if err := m.SetState(s.trainer.fresh[i]); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	st, err := s.trainer.Load(CheckpointDir(dir, step))

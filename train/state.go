@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
 )
 
 // State is what a checkpoint says beside its tensors.
@@ -44,6 +45,7 @@ const (
 	stateFile     = "trainer_state.json"
 	trainableFile = "trainable.safetensors"
 	optimizerFile = "optimizer.safetensors"
+	methodFile    = "method.bin" // peft.Stepper's state
 )
 
 // CheckpointDir is the folder of the checkpoint of a step.
@@ -94,9 +96,20 @@ func (t *Trainer) Save(dir string, st *State) error {
 	if err := safetensors.Write(filepath.Join(to, optimizerFile), ts, map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
 		return err
 	}
+	files := []string{trainableFile, optimizerFile}
+	for _, m := range t.steppers { // an adapter has one method
+		raw, err := m.State()
+		if err != nil {
+			return err
+		}
+		if err := storage.WriteFile(filepath.Join(to, methodFile), raw); err != nil {
+			return err
+		}
+		files = append(files, methodFile)
+	}
 	s := *st
 	s.Version, s.Step, s.Total, s.Files = 1, t.opt.Step, t.Total, map[string]string{}
-	for _, f := range []string{trainableFile, optimizerFile} {
+	for _, f := range files {
 		sum, err := storage.SHA256File(filepath.Join(to, f))
 		if err != nil {
 			return err
@@ -134,6 +147,29 @@ func ReadState(dir string) (*State, error) {
 		}
 	}
 	return &s, nil
+}
+
+// ReadAdapter fills the parameters of an adapter, and its method's state, from a checkpoint folder.
+func ReadAdapter(dir string, a *peft.Adapter, params *nn.Params) error {
+	if err := ReadParams(dir, params); err != nil {
+		return err
+	}
+	if m, ok := a.Method.(peft.Stepper); ok {
+		return readMethod(dir, m)
+	}
+	return nil
+}
+
+func readMethod(dir string, m peft.Stepper) error {
+	path := filepath.Join(dir, methodFile)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := m.SetState(raw); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // ReadParams fills the parameters from a checkpoint folder.
@@ -174,6 +210,11 @@ func (t *Trainer) Load(dir string) (*State, error) {
 	}
 	if err := ReadParams(dir, t.params); err != nil {
 		return nil, err
+	}
+	for _, m := range t.steppers {
+		if err := readMethod(dir, m); err != nil {
+			return nil, err
+		}
 	}
 	f, err := safetensors.Open(filepath.Join(dir, optimizerFile))
 	if err != nil {

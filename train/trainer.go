@@ -8,6 +8,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
 )
 
 // Setup is what a Trainer works with beside its settings.
@@ -40,6 +41,10 @@ type Trainer struct {
 	loss   Loss
 	pack   func([]datasets.Sequence) (*nn.Step, error)
 	rate   func(step, total int) float64
+	// What methods do beside their gradients: a term of the loss, and a step after the optimiser's.
+	terms    []peft.Regulariser
+	steppers []peft.Stepper
+	fresh    [][]byte // the steppers' states before the first step
 }
 
 // StepInfo describes one optimiser step. Step counts from 1; Loss is the mean over the step's supervised tokens, before the update.
@@ -71,6 +76,10 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 	r.pack = StepFrom
 	if s.Classes > 0 {
 		r.pack = ClassStepFrom
+	}
+	if err := r.useMethods(s.Adapters); err != nil {
+		prog.Close()
+		return nil, err
 	}
 	r.opt = NewOptimizer(&r.Args, s.Params)
 	if r.rate = s.Schedule; r.rate == nil {
@@ -173,15 +182,27 @@ func docs(seqs []datasets.Sequence) []string {
 	return ids
 }
 
-// Update clips the gradients and applies the optimiser once.
+// Update adds the methods' own terms, clips the gradients, applies the optimiser once, and lets the methods step.
 func (t *Trainer) Update(lossSum float64, items, tokens int) (StepInfo, error) {
 	info := StepInfo{Step: t.opt.Step + 1, Tokens: tokens, Loss: lossSum / float64(max(items, 1)),
 		LearningRate: t.rate(t.opt.Step, t.Total)}
+	for _, m := range t.terms {
+		for slot := range t.params.Slots() {
+			info.Loss += m.Regularise(t.params, slot)
+		}
+	}
 	var err error
 	if info.GradNorm, err = ClipGradNorm(t.params, t.Args.MaxGradNorm); err != nil {
 		return info, fmt.Errorf("step %d: %w: lower learning_rate", info.Step, err)
 	}
 	t.opt.Apply(t.pool, info.LearningRate)
+	for _, m := range t.steppers {
+		for slot := range t.params.Slots() {
+			if err := m.Step(t.params, slot, info.Step-1, t.Total); err != nil {
+				return info, fmt.Errorf("step %d: %w", info.Step, err)
+			}
+		}
+	}
 	return info, nil
 }
 

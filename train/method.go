@@ -1,0 +1,32 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
+
+// useMethods finds what the adapters' methods do beside their gradients: a term of the loss, a step after the optimiser's.
+func (t *Trainer) useMethods(adapters []nn.Adapter) error {
+	for _, a := range adapters {
+		adapter, ok := a.(*peft.Adapter)
+		if !ok {
+			continue
+		}
+		if m, ok := adapter.Method.(peft.Regulariser); ok {
+			t.terms = append(t.terms, m)
+		}
+		if m, ok := adapter.Method.(peft.Stepper); ok {
+			if t.Args.Mode == "local" {
+				return fmt.Errorf("train: %s allocates its ranks after each optimiser step, which replicas of mode local take apart; use mode: sync", adapter.Type())
+			}
+			state, err := m.State()
+			if err != nil {
+				return err
+			}
+			t.steppers, t.fresh = append(t.steppers, m), append(t.fresh, state)
+		}
+	}
+	return nil
+}
