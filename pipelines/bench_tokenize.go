@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -17,7 +19,7 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// BenchTokenizeConfig says what `adaptflow bench tokenize` measures: encoding the documents of files on one thread.
+// BenchTokenizeConfig says what `adaptflow bench tokenize` measures: encoding the documents of files.
 type BenchTokenizeConfig struct {
 	Tokenizer string   // folder, or embedded:NAME
 	Engine    string   // "" for the exact one
@@ -25,6 +27,7 @@ type BenchTokenizeConfig struct {
 	TextMode  string   // what is a document of a text file
 	Offsets   bool     // offsets too
 	Repeat    int      // passes over the text; the median counts
+	Threads   int      // documents encoded at once; 0 is 1
 }
 
 // BenchTokenizeResult is what was measured.
@@ -38,6 +41,7 @@ type BenchTokenizeResult struct {
 	IDsSHA256       string    `json:"ids_sha256"` // of all ids, 4 bytes each, little endian
 	Engine          string    `json:"engine"`
 	Offsets         bool      `json:"offsets"`
+	Threads         int       `json:"threads"`
 }
 
 // BenchTokenize reads the documents into memory and encodes them.
@@ -68,23 +72,11 @@ func BenchTokenize(c BenchTokenizeConfig) (*BenchTokenizeResult, error) {
 	for _, s := range texts {
 		r.Bytes += int64(len(s))
 	}
-	var ids []int32
+	r.Threads = max(c.Threads, 1)
 	for range max(c.Repeat, 1) {
-		r.Tokens = 0
 		start := time.Now()
-		for _, s := range texts {
-			if c.Offsets {
-				e, err := t.Encode(s, true)
-				if err != nil {
-					return nil, err
-				}
-				r.Tokens += int64(len(e.IDs))
-				continue
-			}
-			if ids, err = t.AppendIDs(ids[:0], s, true); err != nil {
-				return nil, err
-			}
-			r.Tokens += int64(len(ids))
+		if r.Tokens, err = encodeAll(t, texts, c.Offsets, r.Threads); err != nil {
+			return nil, err
 		}
 		r.Seconds = append(r.Seconds, time.Since(start).Seconds())
 	}
@@ -94,6 +86,32 @@ func BenchTokenize(c BenchTokenizeConfig) (*BenchTokenizeResult, error) {
 	mid := slices.Sorted(slices.Values(r.Seconds))[len(r.Seconds)/2]
 	r.MBPerSecond, r.TokensPerSecond = float64(r.Bytes)/1e6/mid, float64(r.Tokens)/mid
 	return r, nil
+}
+
+// encodeAll encodes the texts, each thread the next one that is left, and counts the tokens.
+func encodeAll(t tokenize.Tokenizer, texts []string, offsets bool, threads int) (int64, error) {
+	var next, tokens atomic.Int64
+	errs := make([]error, threads)
+	var wg sync.WaitGroup
+	for k := range threads {
+		wg.Go(func() {
+			var ids []int32
+			for i := next.Add(1) - 1; i < int64(len(texts)) && errs[k] == nil; i = next.Add(1) - 1 {
+				if offsets {
+					e, err := t.Encode(texts[i], true)
+					if err == nil {
+						tokens.Add(int64(len(e.IDs)))
+					}
+					errs[k] = err
+					continue
+				}
+				ids, errs[k] = t.AppendIDs(ids[:0], texts[i], true)
+				tokens.Add(int64(len(ids)))
+			}
+		})
+	}
+	wg.Wait()
+	return tokens.Load(), errors.Join(errs...)
 }
 
 // hashIDs encodes the texts once more, outside the clock, so that a measurement tells whether two tokenizers give the same ids.

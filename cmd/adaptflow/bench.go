@@ -71,7 +71,7 @@ func benchTrain() *cobra.Command {
 
 func benchTokenize() *cobra.Command {
 	b := pipelines.BenchTokenizeConfig{}
-	c := measured("tokenize", "Encoding text on one thread", func(context.Context) (*pipelines.BenchTokenizeResult, error) {
+	c := measured("tokenize", "Encoding text", func(context.Context) (*pipelines.BenchTokenizeResult, error) {
 		return pipelines.BenchTokenize(b)
 	}, func(r *pipelines.BenchTokenizeResult) {
 		fmt.Printf("%.1f MB/s, %.2f M tokens/s; %d documents, %.1f MB, %d tokens; %s engine, offsets %v\n", r.MBPerSecond, r.TokensPerSecond/1e6, r.Documents,
@@ -83,6 +83,7 @@ func benchTokenize() *cobra.Command {
 	c.Flags().StringVar(&b.TextMode, "text-mode", "line", "what is a document of a text file: line, paragraph, file")
 	c.Flags().BoolVar(&b.Offsets, "offsets", false, "offsets too")
 	c.Flags().IntVar(&b.Repeat, "repeat", 3, "passes over the text")
+	c.Flags().IntVar(&b.Threads, "threads", 1, "documents encoded at once")
 	return c
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""adaptflow's tokenizer beside Hugging Face tokenizers on one thread: the two run in turn on the same text, and medians and ratios are printed.
+"""adaptflow's tokenizer beside Hugging Face tokenizers on one thread, or on several: the two run in turn on the same text, and medians and ratios are printed.
 
-    tokenizers_bench.py --adaptflow BIN --tokenizers FOLDER --input FILE.jsonl [--input …] [--families gpt2,llama3,…]
+    tokenizers_bench.py --adaptflow BIN --tokenizers FOLDER --input FILE.jsonl [--input …] [--families gpt2,llama3,…] [--threads 2]
 
-HF's best counts: encode a document at a time, encode_batch and encode_batch_fast (which makes no offsets) of all, with one thread. Both sides read the
+HF's best counts: encode a document at a time, encode_batch and encode_batch_fast (which makes no offsets) of all. Both sides read the
 text before the clock starts, and must give the same ids.
 """
 import argparse
@@ -24,10 +24,9 @@ def texts(paths):
     return out
 
 
-def hf(folder, paths):
+def hf(folder, paths, threads):
     import time
 
-    os.environ["TOKENIZERS_PARALLELISM"], os.environ["RAYON_NUM_THREADS"] = "false", "1"
     from tokenizers import Tokenizer
 
     t = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
@@ -53,8 +52,8 @@ def hf(folder, paths):
     return {"tokens": tokens, "ids_sha256": ids, "mb_per_second": best}
 
 
-def run(cmd):
-    env = dict(os.environ, GOMAXPROCS="1", TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS="1")
+def run(cmd, threads):
+    env = dict(os.environ, GOMAXPROCS=str(threads), TOKENIZERS_PARALLELISM="true" if threads > 1 else "false", RAYON_NUM_THREADS=str(threads))
     return json.loads(subprocess.run(cmd, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout)
 
 
@@ -63,13 +62,14 @@ def main():
     ap.add_argument("--adaptflow")
     ap.add_argument("--tokenizers", required=True, help="folder of NAME/tokenizer.json")
     ap.add_argument("--input", action="append", required=True)
-    ap.add_argument("--families", default="gpt2,roberta,falcon,neox,llama3,qwen2.5")
+    ap.add_argument("--families", default="gpt2,roberta,falcon,neox,llama3,qwen2.5,llama2,mistral3,bert,t5")
     ap.add_argument("--python", default=sys.executable)
+    ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--runs", type=int, default=3)
     ap.add_argument("--hf", help=argparse.SUPPRESS)
     a = ap.parse_args()
     if a.hf:
-        print(json.dumps(hf(a.hf, a.input)))
+        print(json.dumps(hf(a.hf, a.input, a.threads)))
         return
     inputs = [x for i in a.input for x in ("--input", i)]
     print("| tokenizer | HF encode | HF batch | HF batch fast | adaptflow ids + offsets | adaptflow ids | offsets: ratio to HF's best | ids: ratio to HF's best |\n|---|---|---|---|---|---|---|---|")
@@ -77,9 +77,9 @@ def main():
         folder = os.path.join(a.tokenizers, name)
         them, us = [], {True: [], False: []}
         for _ in range(a.runs):
-            them.append(run([a.python, __file__, "--tokenizers", a.tokenizers, "--hf", folder] + inputs))
+            them.append(run([a.python, __file__, "--tokenizers", a.tokenizers, "--hf", folder, "--threads", str(a.threads)] + inputs, a.threads))
             for offsets in (True, False):
-                r = run([a.adaptflow, "bench", "tokenize", "--tokenizer", folder, "--json"] + inputs + (["--offsets"] if offsets else []))
+                r = run([a.adaptflow, "bench", "tokenize", "--tokenizer", folder, "--threads", str(a.threads), "--json"] + inputs + (["--offsets"] if offsets else []), a.threads)
                 if r["ids_sha256"] != them[-1]["ids_sha256"]:
                     sys.exit("%s: adaptflow gives other ids than HF (%d tokens, HF %d)" % (name, r["tokens"], them[-1]["tokens"]))
                 us[offsets].append(r["mb_per_second"])

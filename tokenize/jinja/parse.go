@@ -143,6 +143,19 @@ func (p *parser) block(end string) ([]stmt, error) {
 	return b, p.blockEnd()
 }
 
+// blockNamed is block up to endblock, which may repeat the name.
+func (p *parser) blockNamed(name string) ([]stmt, error) {
+	if err := p.blockEnd(); err != nil {
+		return nil, err
+	}
+	b, _, err := p.body("endblock")
+	if err != nil {
+		return nil, err
+	}
+	p.skipName(name)
+	return b, p.blockEnd()
+}
+
 func (p *parser) statement(name string, line int) (stmt, error) {
 	switch name {
 	case "for":
@@ -220,7 +233,14 @@ func (p *parser) statement(name string, line int) (stmt, error) {
 			return nil, syntax(line, "'%s' outside loop", name)
 		}
 		return &loopControl{name == "break"}, p.blockEnd()
-	case "include", "import", "from", "extends", "block":
+	case "block": // there is nothing to inherit from
+		n, err := p.name()
+		if err != nil {
+			return nil, err
+		}
+		b, err := p.blockNamed(n)
+		return &withStmt{body: b, line: line}, err
+	case "include", "import", "from", "extends":
 		return nil, syntax(line, "{%% %s %%} is refused: a chat template reads no other template", name)
 	}
 	return nil, syntax(line, "Encountered unknown tag '%s'.", name)
@@ -811,7 +831,7 @@ func (p *parser) filters(e expr, start bool) (expr, error) {
 			}
 			f := &filterExpr{e: e, name: n, fn: filterTable[n], line: line}
 			if f.fn == nil {
-				return nil, syntax(line, "No filter named '%s'.", n)
+				return nil, &Error{"TemplateAssertionError", "No filter named '" + n + "'.", line}
 			}
 			if p.isOp("(") {
 				if err := p.arguments(&f.args); err != nil {
@@ -827,7 +847,7 @@ func (p *parser) filters(e expr, start bool) (expr, error) {
 				return nil, err
 			}
 			if t.fn = testTable[n]; t.fn == nil {
-				return nil, syntax(line, "No test named '%s'.", n)
+				return nil, &Error{"TemplateAssertionError", "No test named '" + n + "'.", line}
 			}
 			c := p.cur()
 			switch {
