@@ -18,12 +18,13 @@ type BenchKernelsConfig struct {
 	Time    time.Duration // at least so long a case
 }
 
-// BenchCase is one measured kernel: the median of its calls.
+// BenchCase is one measured kernel: the median of its calls, and their low quartile, which other work on the machine moves less.
 type BenchCase struct {
 	Name         string  `json:"name"`
 	DType        string  `json:"dtype"`
 	Shape        []int   `json:"shape"` // of a product: rows, output and input features
 	Milliseconds float64 `json:"milliseconds"`
+	LowQuartile  float64 `json:"low_quartile_milliseconds"`
 	GFLOPS       float64 `json:"gflops,omitempty"`        // 10⁹ operations a second
 	ShareOfPeak  float64 `json:"share_of_peak,omitempty"` // of the peak of its dtype
 }
@@ -52,8 +53,9 @@ func (c *BenchKernelsConfig) complete() error {
 	return nil
 }
 
-// median is the median duration of calls of f in milliseconds, over at least the given time and five calls, after one to warm up.
-func median(least time.Duration, f func()) float64 {
+// timed calls f for at least the given time and five times, after one call to warm up, and returns the median and the low quartile of its
+// durations in milliseconds.
+func timed(least time.Duration, f func()) (median, low float64) {
 	f()
 	var ms []float64
 	for start := time.Now(); time.Since(start) < least || len(ms) < 5; {
@@ -62,7 +64,7 @@ func median(least time.Duration, f func()) float64 {
 		ms = append(ms, float64(time.Since(at).Nanoseconds())/1e6)
 	}
 	slices.Sort(ms)
-	return ms[len(ms)/2]
+	return ms[len(ms)/2], ms[len(ms)/4]
 }
 
 func random(name string, n int) []float32 {
@@ -117,10 +119,10 @@ func BenchGemm(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 				// The products of one call must not feed the next, or values grow without bound.
 				copy(x, random("x", len(x)))
 				copy(y, random("y", len(y)))
-				ms := median(c.Time, d.f)
+				ms, low := timed(c.Time, d.f)
 				g := flop / ms / 1e6
-				r.Cases = append(r.Cases, BenchCase{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in}, Milliseconds: ms, GFLOPS: g,
-					ShareOfPeak: g / r.Peak[dtype]})
+				r.Cases = append(r.Cases, BenchCase{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in}, Milliseconds: ms, LowQuartile: low,
+					GFLOPS: g, ShareOfPeak: g / r.Peak[dtype]})
 			}
 		}
 	}
@@ -179,9 +181,9 @@ func BenchAttention(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 		products float64
 		f        func()
 	}{{"forward", 2, forward}, {"backward", 5, backward}, {"forward+backward", 7, func() { forward(); backward() }}} {
-		ms := median(c.Time, d.f)
+		ms, low := timed(c.Time, d.f)
 		r.Cases = append(r.Cases, BenchCase{Name: "attention " + d.name, DType: "float32", Shape: []int{len(docs), c.Seq, H, KV, hd}, Milliseconds: ms,
-			GFLOPS: d.products * product / ms / 1e6})
+			LowQuartile: low, GFLOPS: d.products * product / ms / 1e6})
 	}
 	return r, nil
 }
@@ -211,20 +213,27 @@ func BenchElementwise(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 	table := kernels.NewRopeTable(inv, c.Seq, 1)
 	kernels.RMSNorm(p, y, rstd, x, w, t, d, 1e-5, false)
 	kernels.LayerNorm(p, y, mean, make([]float32, t), x, w, w, t, d, 1e-5)
+	rmsnorm := func() { kernels.RMSNorm(p, y, rstd, x, w, t, d, 1e-5, false) }
+	rmsnormBack := func() { kernels.RMSNormBackward(p, dx, nil, dy, x, w, rstd, t, d, false) }
+	swiglu := func() { kernels.SwiGLU(p, h, g, u) }
+	swigluBack := func() { kernels.SwiGLUBackward(p, dg, du, dh, g, u) }
 	for _, k := range []struct {
 		name string
 		cols int
 		f    func()
 	}{
-		{"rmsnorm forward", d, func() { kernels.RMSNorm(p, y, rstd, x, w, t, d, 1e-5, false) }},
-		{"rmsnorm backward", d, func() { kernels.RMSNormBackward(p, dx, nil, dy, x, w, rstd, t, d, false) }},
+		{"rmsnorm forward", d, rmsnorm},
+		{"rmsnorm backward", d, rmsnormBack},
+		{"rmsnorm forward+backward", d, func() { rmsnorm(); rmsnormBack() }},
 		{"layernorm forward", d, func() { kernels.LayerNorm(p, y, mean, nil, x, w, w, t, d, 1e-5) }},
-		{"swiglu forward", ff, func() { kernels.SwiGLU(p, h, g, u) }},
-		{"swiglu backward", ff, func() { kernels.SwiGLUBackward(p, dg, du, dh, g, u) }},
+		{"swiglu forward", ff, swiglu},
+		{"swiglu backward", ff, swigluBack},
+		{"swiglu forward+backward", ff, func() { swiglu(); swigluBack() }},
 		{"gelu forward", ff, func() { kernels.Activate(p, kernels.GELU, h, g) }},
 		{"rope forward", d, func() { kernels.Rope(p, y, x, t, heads, d/heads, d/heads, pos, table, false, false) }},
 	} {
-		r.Cases = append(r.Cases, BenchCase{Name: k.name, DType: "float32", Shape: []int{t, k.cols}, Milliseconds: median(c.Time, k.f)})
+		ms, low := timed(c.Time, k.f)
+		r.Cases = append(r.Cases, BenchCase{Name: k.name, DType: "float32", Shape: []int{t, k.cols}, Milliseconds: ms, LowQuartile: low})
 	}
 	return r, nil
 }

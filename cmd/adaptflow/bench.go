@@ -16,6 +16,7 @@ func benchCommand() *cobra.Command {
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
 	c.AddCommand(benchTrain(), benchTokenize(), benchPrepare(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
+		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", pipelines.BenchHead),
 		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),
 		benchKernels("elementwise", "Norms, activations and rotary embedding of a 135M Llama's layer", pipelines.BenchElementwise))
 	return c

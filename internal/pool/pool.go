@@ -84,7 +84,8 @@ func (p *Pool) Run(n int, f func(i int)) {
 func (t *task) work() {
 	defer func() {
 		if r := recover(); r != nil {
-			t.bad.Store(&r)
+			bad := r // not &r, which would allocate in every call
+			t.bad.Store(&bad)
 			t.next.Store(t.n)
 		}
 	}()

@@ -1,8 +1,11 @@
 package pool
 
 import (
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestRunCallsEachBlockOnce(t *testing.T) {
@@ -45,4 +48,65 @@ func TestRunRaisesPanic(t *testing.T) {
 			panic("boom")
 		}
 	})
+}
+
+// TestRunAfterSleep lets the workers fall asleep between calls, and calls in quick turn, so that both ways of waiting are met.
+func TestRunAfterSleep(t *testing.T) {
+	for _, threads := range []int{2, 3, 8} {
+		p := New(threads)
+		var sum atomic.Int64
+		want := int64(0)
+		for call := range 2000 {
+			n := 1 + call%7
+			p.Run(n, func(i int) {
+				if call%100 == 0 {
+					time.Sleep(100 * time.Microsecond) // the others wait for this block
+				}
+				sum.Add(int64(i) + 1)
+			})
+			want += int64(n * (n + 1) / 2)
+			if got := sum.Load(); got != want {
+				t.Fatalf("threads %d, call %d: sum %d, want %d: Run returned before its blocks", threads, call, got, want)
+			}
+			if call%50 == 0 {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+		p.Close()
+	}
+}
+
+func TestRunAllocatesNothing(t *testing.T) {
+	p := New(2)
+	defer p.Close()
+	f := func(int) {}
+	if n := testing.AllocsPerRun(100, func() { p.Run(8, f) }); n != 0 {
+		t.Fatalf("%v allocations a call", n)
+	}
+}
+
+// BenchmarkRun is what a call costs beyond its longest block, where one of two blocks takes work and the other half of it, after a gap.
+func BenchmarkRun(b *testing.B) {
+	const us = time.Microsecond
+	for _, c := range []struct{ gap, work time.Duration }{{0, 0}, {0, 30 * us}, {20 * us, 60 * us}, {20 * us, 200 * us}, {1000 * us, 60 * us}} {
+		b.Run(fmt.Sprintf("gap=%v/work=%v", c.gap, c.work), func(b *testing.B) {
+			p := New(2)
+			defer p.Close()
+			busy := func(d time.Duration) {
+				for at := time.Now(); time.Since(at) < d; {
+				}
+			}
+			block := func(i int) { busy(c.work / time.Duration(i+1)) }
+			var own []time.Duration
+			for b.Loop() {
+				busy(c.gap)
+				at := time.Now()
+				p.Run(2, block)
+				own = append(own, time.Since(at)-c.work)
+			}
+			slices.Sort(own)
+			b.ReportMetric(float64(own[len(own)/2].Nanoseconds()), "median-ns")
+			b.ReportMetric(float64(own[len(own)/10].Nanoseconds()), "tenth-ns")
+		})
+	}
 }

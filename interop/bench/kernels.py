@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
-"""adaptflow's kernels beside torch's on this machine: the two run in turn, and the medians, ratios and the targets are printed as Markdown.
+"""adaptflow's kernels beside torch's on this machine: the two run in turn, and the times, ratios and the targets are printed as Markdown.
 
-    kernels.py --adaptflow BIN [--python PYTHON] [--runs 3] [--tokens 2048]
+    kernels.py --adaptflow BIN [--python PYTHON] [--runs 3] [--tokens 2048] [--time 0.3] [--dtypes float32,bfloat16] [--threads N] [--only REGEX] [--busy]
 
 torch runs with its tuned fp32 (matrix products sent to oneDNN rather than MKL) and, for the products, in bf16 too. Each side is a process of its own.
+Figures are medians of the runs' medians. --busy is for a machine on which other work runs: each side's figure is then the least of its runs' low quartiles.
+Use one thread there: torch divides work evenly beforehand, and loses far more than adaptflow where another program takes one of its threads' cores.
+The head of the dtypes is measured whole, too: from rows to the gradient of the cross-entropy for the rows. torch's time is the best of its ways.
+SwiGLU has two rows: autograd's own, which allocates its results anew each time, and the same operations writing to warm memory, as ours do.
 """
 import argparse
 import json
+import os
+import re
 import statistics
 import subprocess
 import sys
@@ -14,64 +20,97 @@ import sys
 LINEARS = [("q_proj", 576, 576), ("k_proj", 192, 576), ("up_proj", 1536, 576), ("down_proj", 576, 1536), ("lm_head", 49152, 576)]
 
 
-def torch_side(tokens, seq):
+def torch_side(tokens, seq, least, dtypes, only, threads):
     import time
 
     import torch
     import torch.nn.functional as F
 
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
+    out = {}
 
-    def median(f, least=0.3):
+    def timed(f):
         f()
         ms, start = [], time.perf_counter()
         while time.perf_counter() - start < least or len(ms) < 5:
             at = time.perf_counter()
             f()
             ms.append((time.perf_counter() - at) * 1e3)
-        return statistics.median(ms)
+        ms.sort()
+        return ms[len(ms) // 2], ms[len(ms) // 4]
 
-    out = {}
-    for dtype, name in ((torch.float32, "float32"), (torch.bfloat16, "bfloat16")):
+    def put(key, *ways):
+        """The best of some ways, made only where the case is wanted."""
+        if re.search(only, key):
+            each = [timed(f) for f in ways]
+            out[key] = [min(x) for x in zip(*each)]
+
+    onednn = torch._C._nn.mkldnn_linear
+    for name in dtypes:
+        dtype = getattr(torch, name)
         for lin, n, k in LINEARS:
             m = min(tokens, 512) if lin == "lm_head" else tokens
+            if not any(re.search(only, "%s %s|%s" % (lin, d, name)) for d in ("forward", "dX")):
+                continue
             w, x, y = (torch.randn(*s).to(dtype) for s in ((n, k), (m, k), (m, n)))
-            if name == "float32":  # oneDNN, which the dispatcher passes over for MKL on this processor
-                wt = w.t().contiguous()
-                a, b, c, d = x.to_mkldnn(), w.to_mkldnn(), y.to_mkldnn(), wt.to_mkldnn()
+            forward, back = [lambda: x @ w.t()], [lambda: y @ w]
+            if name == "float32":  # oneDNN, which the dispatcher passes over for MKL on AMD's processors
+                a, b, c, d = x.to_mkldnn(), w.to_mkldnn(), y.to_mkldnn(), w.t().contiguous().to_mkldnn()
                 z1, z2 = torch.zeros(n).to_mkldnn(), torch.zeros(k).to_mkldnn()
-                tuned = [median(lambda: torch.ops.aten.mkldnn_linear(a, b, z1) if hasattr(torch.ops.aten, "mkldnn_linear") else torch._C._nn.mkldnn_linear(a, b, z1)),
-                         median(lambda: torch._C._nn.mkldnn_linear(c, d, z2))]
-            else:
-                tuned = [float("inf"), float("inf")]
-            plain = [median(lambda: x @ w.t()), median(lambda: y @ w)]
-            for direction, u, v in (("forward", plain[0], tuned[0]), ("dX", plain[1], tuned[1])):
-                out["%s %s|%s" % (lin, direction, name)] = min(u, v)
+                forward.append(lambda: onednn(a, b, z1))
+                back.append(lambda: onednn(c, d, z2))
+            put("%s forward|%s" % (lin, name), *forward)
+            put("%s dX|%s" % (lin, name), *back)
+
+        key = "head forward+backward|" + name
+        if not re.search(only, key):
+            continue
+        m, v, d = min(tokens, 512), 49152, 576
+        w, x = (torch.randn(v, d) / 24).to(dtype), torch.randn(m, d).to(dtype)
+        labels = torch.randint(0, v, (m,))
+
+        def loss(logits, wide):
+            """The cross-entropy and its gradient for the logits, of which wide makes float32 as transformers does."""
+            z = logits.detach().requires_grad_()
+            return torch.autograd.grad(F.cross_entropy(z.float() if wide else z, labels), z)[0]
+
+        ways = [lambda: loss(x @ w.t(), True) @ w]
+        if name == "float32":
+            xm, wm, tm = x.to_mkldnn(), w.to_mkldnn(), w.t().contiguous().to_mkldnn()
+            z1, z2 = torch.zeros(v).to_mkldnn(), torch.zeros(d).to_mkldnn()
+            ways.append(lambda: onednn(loss(onednn(xm, wm, z1).to_dense(), True).to_mkldnn(), tm, z2))
+        else:
+            ways.append(lambda: loss(x @ w.t(), False) @ w)
+        put(key, *ways)
+
     h, kv, hd = 9, 3, 64
     q = torch.randn(tokens // seq, h, seq, hd, requires_grad=True)
     k, v = (torch.randn(tokens // seq, kv, seq, hd, requires_grad=True) for _ in range(2))
     g = torch.randn(tokens // seq, h, seq, hd)
+    put("attention forward+backward|float32", lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).backward(g))
 
-    def attention():
-        o = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        o.backward(g)
-
-    out["attention forward+backward|float32"] = median(attention)
     gate, up = (torch.randn(tokens, 1536, requires_grad=True) for _ in range(2))
     dy = torch.randn(tokens, 1536)
+    put("swiglu forward+backward|float32", lambda: (F.silu(gate) * up).backward(dy))
+    s, y, ds, dg, du = (torch.zeros(tokens, 1536) for _ in range(5))
+    gate0, up0 = gate.detach(), up.detach()
 
-    def swiglu():
-        (F.silu(gate) * up).backward(dy)
+    def warm():
+        torch.ops.aten.silu.out(gate0, out=s)
+        torch.mul(s, up0, out=y)
+        torch.mul(dy, s, out=du)
+        torch.mul(dy, up0, out=ds)
+        torch.ops.aten.silu_backward.grad_input(ds, gate0, grad_input=dg)
 
-    out["swiglu forward+backward|float32"] = median(swiglu)
+    put("swiglu forward+backward, warm memory|float32", warm)
     x, w, dx = torch.randn(tokens, 576, requires_grad=True), torch.ones(576), torch.randn(tokens, 576)
 
     def rmsnorm():
         xf = x.float()  # as transformers' LlamaRMSNorm
         (w * (xf * torch.rsqrt(xf.pow(2).mean(-1, keepdim=True) + 1e-6))).backward(dx)
 
-    out["rmsnorm forward+backward|float32"] = median(rmsnorm)
+    put("rmsnorm forward+backward|float32", rmsnorm)
     return out
 
 
@@ -79,24 +118,45 @@ def run(cmd):
     return json.loads(subprocess.run(cmd, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def ours(bin_, tokens, seq):
-    out, peak = {}, {}
-    for what in ("gemm", "attention", "elementwise"):
-        r = run([bin_, "bench", what, "--tokens", str(tokens), "--seq", str(seq), "--json"])
+def ours(bin_, tokens, seq, least, only, threads):
+    out, peak, kernel_set = {}, {}, ""
+    wanted = {"gemm": "(proj|lm_head) ", "head": "^head", "attention": "^attention", "elementwise": "^(swiglu|rmsnorm)"}
+    for what, names in wanted.items():
+        if not any(re.search(only, k) and re.search(names, k) for k in NAMES):
+            continue
+        r = run([bin_, "bench", what, "--tokens", str(tokens), "--seq", str(seq), "--time", "%gs" % least, "--threads", str(threads), "--json"])
+        kernel_set = r["kernel_set"]
         peak.update(r.get("peak_gflops") or {})
         for c in r["cases"]:
-            out["%s|%s" % (c["name"], c["dtype"])] = (c["milliseconds"], c.get("gflops", 0), c.get("share_of_peak", 0))
-    for n in ("swiglu", "rmsnorm"):
-        out[n + " forward+backward|float32"] = (out[n + " forward|float32"][0] + out[n + " backward|float32"][0], 0, 0)
-    return out, peak
+            work = c.get("gflops", 0) * c["milliseconds"]
+            out["%s|%s" % (c["name"], c["dtype"])] = (c["milliseconds"], c["low_quartile_milliseconds"], work)
+    key = "swiglu forward+backward|float32"
+    if key in out:
+        out[key.replace("|", ", warm memory|")] = out[key]
+    return out, peak, kernel_set
+
+
+NAMES = ["%s %s|%s" % (lin, d, t) for lin, _, _ in LINEARS for d in ("forward", "dX") for t in ("float32", "bfloat16")] + [
+    "head forward+backward|float32", "head forward+backward|bfloat16", "attention forward+backward|float32", "swiglu forward+backward|float32",
+    "swiglu forward+backward, warm memory|float32", "rmsnorm forward+backward|float32"]
 
 
 def target(name):
     if name.startswith(("swiglu", "rmsnorm", "attention")):
         return {"s": ">= 4x", "r": ">= 2x", "a": ">= 3x"}[name[0]]
+    if name.startswith("head"):
+        return ">= 1.2x" if name.endswith("bfloat16") else ""
     if name.endswith("float32"):
         return ">= 85 % of peak, >= 1x"
     return ">= 1.2x" if name.startswith("lm_head") else ">= 82 % of peak, >= 0.9x"
+
+
+def processor():
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return "unknown processor"
 
 
 def main():
@@ -106,27 +166,40 @@ def main():
     ap.add_argument("--runs", type=int, default=3)
     ap.add_argument("--tokens", type=int, default=2048)
     ap.add_argument("--seq", type=int, default=512)
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--time", type=float, default=0.3, help="seconds a case, at least")
+    ap.add_argument("--dtypes", default="float32,bfloat16", help="of the products; torch's bfloat16 is very slow without AVX-512")
+    ap.add_argument("--only", default="", metavar="REGEX", help="cases to print, matched with NAME|DTYPE")
+    ap.add_argument("--busy", action="store_true", help="other work runs: compare the least of the low quartiles")
     ap.add_argument("--torch", action="store_true", help=argparse.SUPPRESS)
     a = ap.parse_args()
+    dtypes = a.dtypes.split(",")
     if a.torch:
-        print(json.dumps(torch_side(a.tokens, a.seq)))
+        print(json.dumps(torch_side(a.tokens, a.seq, a.time, dtypes, a.only, a.threads)))
         return
-    us, them, peaks = {}, {}, {}
+    us, them, peaks, loads = {}, {}, {}, [os.getloadavg()[0]]
     for _ in range(a.runs):
-        r, p = ours(a.adaptflow, a.tokens, a.seq)
+        r, p, kernel_set = ours(a.adaptflow, a.tokens, a.seq, a.time, a.only, a.threads)
         for k, v in p.items():
             peaks.setdefault(k, []).append(v)
         for k, v in r.items():
             us.setdefault(k, []).append(v)
-        for k, v in run([a.python, __file__, "--torch", "--tokens", str(a.tokens), "--seq", str(a.seq)]).items():
+        for k, v in run([a.python, __file__, "--torch", "--tokens", str(a.tokens), "--seq", str(a.seq), "--time", str(a.time), "--dtypes", a.dtypes,
+                         "--only", a.only, "--threads", str(a.threads)]).items():
             them.setdefault(k, []).append(v)
-    print("Peak: " + ", ".join("%s %.0f GFLOP/s" % (k, max(v)) for k, v in sorted(peaks.items())) + "\n")
+        loads.append(os.getloadavg()[0])
+
+    def figure(runs):
+        return min(x[1] for x in runs) if a.busy else statistics.median(x[0] for x in runs)
+
+    print("%s, kernel set %s, threads %d; %d runs, load %.1f to %.1f; %s. Peak: %s\n" % (processor(), kernel_set, a.threads, a.runs, min(loads), max(loads),
+          "least low quartiles" if a.busy else "medians", ", ".join("%s %.0f GFLOP/s" % (k, max(v)) for k, v in sorted(peaks.items())) or "not measured"))
     print("| kernel | dtype | adaptflow, ms | GFLOP/s | share of peak | torch's best, ms | ratio | target |\n|---|---|---|---|---|---|---|---|")
     for k, v in them.items():
         name, dtype = k.split("|")
-        ms = statistics.median(x[0] for x in us[k])
-        gf, t = statistics.median(x[1] for x in us[k]), statistics.median(v)
-        share = "%.0f %%" % (100 * gf / max(peaks[dtype])) if us[k][0][2] else ""
+        ms, t = figure(us[k]), figure(v)
+        gf = us[k][0][2] / ms
+        share = "%.0f %%" % (100 * gf / max(peaks[dtype])) if dtype in peaks and re.search("(proj|lm_head) ", name) else ""
         print("| %s | %s | %.3f | %s | %s | %.3f | %.2f | %s |" % (name, dtype, ms, "%.0f" % gf if gf else "", share, t, t / ms, target(k)))
 
 
