@@ -10,7 +10,7 @@ import "github.com/adaptflow/adaptflow/internal/pool"
 // assembly sets fuse the multiply-add; plain Go rounds the product.
 //
 // Scratch memory comes from a free list that is never given back: no call allocates once as many calls and threads as run at
-// the same time have run before (about 0.5 MiB a thread).
+// the same time have run before (about 0.5 MiB a thread, and up to 5 MiB for each MatMulT at the same time).
 
 const (
 	tileRows   = 8    // rows of a tile
@@ -36,7 +36,8 @@ func MatMul(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, c
 }
 
 // MatMulT computes C = beta·C + A·Bᵀ for A [m, N] with element (i, n) at a[i*lda+n], B [K, N] and C [m, K] with rows ldc apart:
-// the gradient of MatMul's A. beta is 0 or 1; with 0, C is not read. The panels are transposed in blocks of 48×48 into scratch.
+// the gradient of MatMul's A. beta is 0 or 1; with 0, C is not read. The panels are transposed in blocks of 48×48 into scratch,
+// beforehand where there are many rows.
 func MatMulT(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, c []float32, ldc int) {
 	j := getJob()
 	j.m, j.n, j.k = m, b.K, b.N

@@ -34,10 +34,11 @@ type job struct {
 	rows     int // rows of a unit
 	group    int // panels of a unit
 	groups   int
-	f        func(int) // unit, bound once
+	turn     turned
+	f, turnF func(int) // unit and turnBlock, bound once
 }
 
-// do cuts the job into units and runs them.
+// do computes the product.
 func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 	defer putJob(j)
 	if beta != 0 && beta != 1 {
@@ -56,6 +57,15 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 		return
 	}
 	j.kernel, j.half = tileOf(Active()), halfTileOf(Active())
+	if j.turns() {
+		j.doTurned(p)
+		return
+	}
+	j.cut(p)
+}
+
+// cut cuts the job into units and runs them.
+func (j *job) cut(p *pool.Pool) {
 	j.rows, j.group = blockRows, groupSize
 	if j.h != nil && j.half != nil {
 		j.group = halfGroup
@@ -254,13 +264,13 @@ func getJob() *job {
 	j := freeJobs.get()
 	if j == nil {
 		j = new(job)
-		j.f = j.unit
+		j.f, j.turnF = j.unit, j.turnBlock
 	}
 	return j
 }
 
 // putJob gives j back without holding on to the caller's matrices.
 func putJob(j *job) {
-	*j = job{f: j.f}
+	*j = job{f: j.f, turnF: j.turnF}
 	freeJobs.put(j)
 }

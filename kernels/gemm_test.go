@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -148,6 +149,42 @@ func TestMatMul(t *testing.T) {
 						if math.Float32bits(dx[i]) != math.Float32bits(one[i]) {
 							t.Fatalf("MatMulT %v: one thread and two differ", s)
 						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// Many rows, whose panels are transposed beforehand, give the bits of few rows at a time, whose panels are not.
+func TestMatMulTManyRows(t *testing.T) {
+	for _, set := range sets() {
+		t.Run(set.name, func(t *testing.T) {
+			set.use(t)
+			p := pool.New(2)
+			defer p.Close()
+			r := rand.New(rand.NewPCG(7, 8))
+			for _, s := range [][3]int{{513, 1, 3120}, {529, 3120, 1}, {1030, 97, 1070}, {520, 193, 1290}, {513, 201, 6400}} { // the last in two blocks of columns
+				m, k, n := s[0], s[1], s[2]
+				b := PackPanels(make([]float32, PanelsLen(k, n)), k, n, randn(r, n*k), 1, k)
+				lda, ldc := n+1, k+2
+				dy, dx := randn(r, m*lda), randn(r, m*ldc)
+				for _, beta := range []float32{0, 1} {
+					few, one := slices.Clone(dx), slices.Clone(dx)
+					for i := 0; i < m; i += 300 {
+						MatMulT(p, min(300, m-i), dy[i*lda:], lda, b, beta, few[i*ldc:], ldc)
+					}
+					many := slices.Clone(dx)
+					MatMulT(p, m, dy, lda, b, beta, many, ldc)
+					MatMulT(nil, m, dy, lda, b, beta, one, ldc)
+					for i := range dx {
+						want := math.Float32bits(few[i])
+						if math.Float32bits(many[i]) != want || math.Float32bits(one[i]) != want {
+							t.Fatalf("%v, beta %v: [%d, %d] is %g, with one thread %g, few rows at a time %g", s, beta, i/ldc, i%ldc, many[i], one[i], few[i])
+						}
+					}
+					if k*n > 1e6 {
+						break
 					}
 				}
 			}
