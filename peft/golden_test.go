@@ -3,6 +3,7 @@ package peft_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -205,6 +206,7 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 		t.Errorf("%d parameters, %d gradients in the golden data", len(params.List()), grads)
 	}
 	trajectory(t, m, a, params, meta, in, want, step)
+	afterTraining(t, dir, m, a, params, env)
 }
 
 func program(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params, mode nn.Mode, s *nn.Step) *nn.Program {
@@ -369,5 +371,55 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 		if d := golden.MaxDiff(got, ref); d > tol {
 			t.Errorf("final %s differs by %.2e", name, d)
 		}
+	}
+}
+
+// afterTraining compares the folder that the trained adapter is saved as with HF's, where the case has one: AdaLoRA's, whose ranks have changed.
+func afterTraining(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params *nn.Params, env peft.Env) {
+	t.Helper()
+	hf := filepath.Join(dir, "adapter_after_training")
+	if _, err := os.Stat(hf); err != nil {
+		return
+	}
+	to := filepath.Join(t.TempDir(), "trained")
+	if err := a.Save(to, params, 0, peft.Card{}); err != nil {
+		t.Fatal(err)
+	}
+	got, want := golden.Open(t, filepath.Join(to, peft.TensorFile)), golden.Open(t, filepath.Join(hf, peft.TensorFile))
+	if !slices.Equal(got.Names(), want.Names()) {
+		t.Errorf("saved keys %v, want %v", got.Names(), want.Names())
+		return
+	}
+	for _, n := range want.Names() {
+		if !slices.Equal(got.Shape(n), want.Shape(n)) || golden.MaxDiff(got.F32(n), want.F32(n)) > 5e-5 {
+			t.Errorf("saved tensor %s differs after training", n)
+		}
+	}
+	type config struct {
+		RankPattern map[string][]bool `json:"rank_pattern"`
+	}
+	x, y := golden.JSON[config](t, filepath.Join(to, peft.ConfigFile)), golden.JSON[config](t, filepath.Join(hf, peft.ConfigFile))
+	if len(y.RankPattern) == 0 || !maps.EqualFunc(x.RankPattern, y.RankPattern, slices.Equal[[]bool]) {
+		t.Errorf("rank_pattern %v, want %v", x.RankPattern, y.RankPattern)
+	}
+	// A folder with fewer ranks opens, and is saved as it was.
+	b, err := peft.Open(to, nn.Sites(m), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := nn.NewParams(1)
+	defer again.Free()
+	s, _ := nn.FromBatch([]int64{3, 4, 5}, nil, nil, 1, 3)
+	p, q := program(t, m, a, params, nn.ModeLogits, s), program(t, m, b, again, nn.ModeLogits, s)
+	if d := golden.MaxDiff(slices.Clone(p.Forward(s, false)), q.Forward(s, false)); d > 1e-5 {
+		t.Errorf("the opened adapter's logits differ by %g", d)
+	}
+	back := filepath.Join(t.TempDir(), "again")
+	if err := b.Save(back, again, 0, peft.Card{}); err != nil {
+		t.Fatal(err)
+	}
+	f, _ := os.ReadFile(filepath.Join(to, peft.TensorFile))
+	if g, _ := os.ReadFile(filepath.Join(back, peft.TensorFile)); !bytes.Equal(f, g) {
+		t.Error("the tensors are not the same after opening and saving")
 	}
 }

@@ -3,6 +3,7 @@ package peft_test
 import (
 	"encoding/binary"
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// TestPeerFolders writes for each case of testdata/methods that HF PEFT has, into the folder that ADAPTFLOW_PEER names, an adapter folder NAME/adapter, what
+// TestPeerFolders trains for each case of testdata/methods that HF PEFT has, and writes into the folder that ADAPTFLOW_PEER names the adapter NAME/adapter, what
 // it computes, NAME/peer.safetensors (input_ids [B, T], logits [B, T, V]), and NAME/peer.json. interop/methods_check.py compares HF PEFT with them.
 func TestPeerFolders(t *testing.T) {
 	out := os.Getenv("ADAPTFLOW_PEER")
@@ -42,7 +43,7 @@ func TestPeerFolders(t *testing.T) {
 			params := nn.NewParams(1)
 			defer params.Free()
 			p := compileFor(t, m, a, params, nn.ModeLogits, s)
-			shake(params)
+			trainSome(t, m, a, params, ids, rows, length)
 			logits := slices.Clone(p.Forward(s, false))
 			dir := filepath.Join(out, name)
 			if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -77,5 +78,40 @@ func TestPeerFolders(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// trainSome trains for five steps, each along the gradient scaled to its largest value, with what the method does beside.
+func trainSome(t *testing.T, m nn.Wiring, a *peft.Adapter, params *nn.Params, ids []int64, rows, length int) {
+	t.Helper()
+	const steps = 5
+	s, _ := nn.FromBatch(ids, nil, ids, rows, length)
+	p := compileFor(t, m, a, params, nn.ModeTrain, s)
+	coef := make([]float32, len(s.Rows))
+	for i := range coef {
+		coef[i] = -1 / float32(len(coef))
+	}
+	for step := range steps {
+		s.Index = uint64(step)
+		params.ZeroGrad()
+		p.Forward(s, true)
+		p.Backward(coef)
+		if r, ok := a.Method.(peft.Regulariser); ok {
+			r.Regularise(params, 0)
+		}
+		for _, q := range params.List() {
+			top := 1e-12
+			for _, g := range q.Grad {
+				top = max(top, math.Abs(float64(g)))
+			}
+			for i, g := range q.Grad {
+				q.Data[i] -= float32(0.05 * float64(g) / top)
+			}
+		}
+		if st, ok := a.Method.(peft.Stepper); ok {
+			if err := st.Step(params, 0, step, steps); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -57,7 +57,7 @@ func (g *Generator) Uniform(x []float32, lo, hi float64) {
 	a, b := float32(lo), float32(hi)
 	for i := range x {
 		u := float32(g.Uint32()&(1<<24-1)) * (1.0 / (1 << 24))
-		x[i] = float32(u*(b-a)) + a
+		x[i] = float32(float64(float64(u)*float64(b-a)) + float64(a)) // one rounding: torch's kernel fuses them
 	}
 }
 
