@@ -73,10 +73,11 @@ def quantized(args):
     for m in model.modules():
         if isinstance(m, bnb.nn.Linear4bit):
             m.support_avx512bf16_for_cpu = False  # else it multiplies in bfloat16
-            n += 1
+        n += isinstance(m, (bnb.nn.Linear4bit, bnb.nn.Linear8bitLt))
     d = float((model(input_ids=ids).logits - load_file(args.logits)["logits"]).abs().max())
-    print("%d layers of bitsandbytes; 4-bit checkpoint: adaptflow and transformers, max difference %.2e" % (n, d))
-    return 0 if n and d <= LIMIT else 1
+    print("%d layers of bitsandbytes; checkpoint: adaptflow and transformers, max difference %.2e" % (n, d))
+    # LLM.int8 rounds activations to codes: a last bit of a float32 sum turns one now and then, and the rows that follow it.
+    return 0 if n and d <= (args.limit or LIMIT) else 1
 
 
 def main():
@@ -94,6 +95,7 @@ def main():
     p = sub.add_parser("quantized")
     for f in ("quantized", "ids", "logits"):
         p.add_argument("--" + f, required=True)
+    p.add_argument("--limit", type=float, default=0)
     p.set_defaults(run=quantized)
     args = ap.parse_args()
     sys.exit(args.run(args) or 0)

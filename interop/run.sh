@@ -25,10 +25,11 @@ peer=$(cd "$work" && pwd)/methods
 "$python" "$here/methods_check.py" "$work/methods"
 
 echo "-- transformers and bitsandbytes load a quantised checkpoint"
-for type in nf4 fp4; do
+for type in nf4 fp4 int8; do
   "$bin" quantize --model "$base" --quant-type $type --output "$work/quantized-$type"
   "$bin" logits --model "$work/quantized-$type" --input "$work/ids.safetensors" --output "$work/quantized-$type.safetensors"
-  "$python" "$here/peft_check.py" quantized --quantized "$work/quantized-$type" --ids "$work/ids.safetensors" --logits "$work/quantized-$type.safetensors"
+  "$python" "$here/peft_check.py" quantized --quantized "$work/quantized-$type" --ids "$work/ids.safetensors" --logits "$work/quantized-$type.safetensors" \
+    $([ $type = int8 ] && echo --limit 0.5)
 done
 
 echo "-- pyarrow and datasets read the shards and see the tokens of HF tokenizers"

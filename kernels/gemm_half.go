@@ -23,6 +23,14 @@ func Halves(x []float32) []uint16 {
 	return half(x)
 }
 
+// Words is the memory of x as unsigned 32-bit integers.
+func Words(x []float32) []uint32 {
+	if len(x) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*uint32)(unsafe.Pointer(&x[0])), len(x))
+}
+
 func half(x []float32) []uint16 { return unsafe.Slice((*uint16)(unsafe.Pointer(&x[0])), 2*len(x)) }
 
 // narrowA rounds A to bfloat16, rows an even number of values apart, once for all the columns that it meets.

@@ -42,23 +42,6 @@ func (l *loader) stateName(module string) string {
 
 func (l *loader) has(name string) bool { _, ok := l.src.Info(name); return ok }
 
-// quantised says whether the file holds the codes of a projection.
-func (l *loader) quantised(module string) bool { return l.err == nil && l.stateName(module) != "" }
-
-// codes reads a projection that the file holds as 4-bit codes.
-func (l *loader) codes(module string, out, in int) quant.Weight {
-	q, err := l.readCodes(module, out, in)
-	if err != nil {
-		l.fail("%w", err)
-		return nil
-	}
-	w := quant.NewBits4(q, l.store.Half())
-	l.weights = append(l.weights, w)
-	l.params += int64(out * in)
-	l.bytes += w.Bytes()
-	return w
-}
-
 func (l *loader) readCodes(module string, out, in int) (*quant.Bits4, error) {
 	name := l.stateName(module)
 	base := name[:strings.Index(name, stateInfix)]

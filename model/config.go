@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/quant"
 )
 
 // Config is what every family says of itself. The rest of config.json stays with the family that reads it.
@@ -29,9 +30,10 @@ type Config struct {
 	NumLabels    int    // classes of SEQ_CLS
 	DType        string // of the weights' file, as config.json says: "float16"; empty when it does not
 
-	raw   map[string]json.RawMessage
-	seed  uint64               // of a fresh head
-	fresh map[string][]float32 // weights that the folder does not have
+	seed          uint64               // of a fresh head
+	fresh         map[string][]float32 // weights that the folder does not have
+	raw           map[string]json.RawMessage
+	int8Threshold float32 // of a checkpoint of LLM.int8
 }
 
 // intOrList is a token id, a list of them, or null.
@@ -62,18 +64,29 @@ func parseConfig(raw []byte, task Task) (*Config, *family, error) {
 		DType         string    `json:"dtype"`
 		TorchDType    string    `json:"torch_dtype"`
 		Quantization  *struct {
-			Method  string `json:"quant_method"`
-			FourBit bool   `json:"load_in_4bit"`
+			Method    string   `json:"quant_method"`
+			FourBit   bool     `json:"load_in_4bit"`
+			EightBit  bool     `json:"load_in_8bit"`
+			Threshold *float32 `json:"llm_int8_threshold"`
 		} `json:"quantization_config"`
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return nil, nil, fmt.Errorf("config.json: %w", err)
 	}
-	if q := c.Quantization; q != nil && !(q.Method == "bitsandbytes" && q.FourBit) {
-		return nil, nil, fmt.Errorf("config.json: quantization_config: only bitsandbytes' 4-bit checkpoints (quant_method bitsandbytes, load_in_4bit) are read, not %q; "+
-			"use the model's original weights", q.Method)
+	threshold := float32(quant.Int8Threshold)
+	if q := c.Quantization; q != nil {
+		if q.Method != "bitsandbytes" || !q.FourBit && !q.EightBit {
+			return nil, nil, fmt.Errorf("config.json: quantization_config: only bitsandbytes' checkpoints (quant_method bitsandbytes, load_in_4bit or load_in_8bit) are read, "+
+				"not %q; use the model's original weights", q.Method)
+		}
+		if q.Threshold != nil {
+			threshold = *q.Threshold
+		}
+		if !(threshold >= 0) {
+			return nil, nil, fmt.Errorf("config.json: quantization_config: llm_int8_threshold is %g; it must be at least 0", threshold)
+		}
 	}
-	cfg := &Config{ModelType: c.ModelType, Vocab: c.Vocab, Tied: c.Tied != nil && *c.Tied, BOS: first(c.BOS), PAD: first(c.PAD), EOS: c.EOS, DType: c.DType}
+	cfg := &Config{ModelType: c.ModelType, Vocab: c.Vocab, Tied: c.Tied != nil && *c.Tied, BOS: first(c.BOS), PAD: first(c.PAD), EOS: c.EOS, DType: c.DType, int8Threshold: threshold}
 	if cfg.DType == "" {
 		cfg.DType = c.TorchDType
 	}

@@ -18,11 +18,13 @@ type loader struct {
 	store  quant.Spec
 	seed   uint64
 	prefix string // names in the file may lack it ("transformer." of GPT-2)
-	used   map[string]bool
-	params int64
-	bytes  int64
-	err    error
-	stored map[string]Stored
+	// threshold is llm_int8_threshold of a checkpoint whose matrices are LLM.int8's.
+	threshold float32
+	used      map[string]bool
+	params    int64
+	bytes     int64
+	err       error
+	stored    map[string]Stored
 	// weights are the matrices that have been made.
 	weights []quant.Weight
 }
@@ -143,12 +145,29 @@ type linear struct {
 	conv    bool
 }
 
+// codes reads a projection that the file holds as codes.
+func codes[Q any](l *loader, module string, out, in int, read func(module string, out, in int) (Q, error), weight func(Q) quant.Weight) quant.Weight {
+	q, err := read(module, out, in)
+	if err != nil {
+		l.fail("%w", err)
+		return nil
+	}
+	w := weight(q)
+	l.weights = append(l.weights, w)
+	l.params += int64(out * in)
+	l.bytes += w.Bytes()
+	return w
+}
+
 // linear reads a projection.
 func (l *loader) linear(module string, out, in int, bias, conv bool) linear {
 	p := linear{in: in, out: out, conv: conv}
-	if l.quantised(module) {
-		p.w = l.codes(module, out, in)
-	} else {
+	switch {
+	case l.err == nil && l.stateName(module) != "":
+		p.w = codes(l, module, out, in, l.readCodes, func(q *quant.Bits4) quant.Weight { return quant.NewBits4(q, l.store.Half()) })
+	case l.err == nil && l.int8Name(module) != "":
+		p.w = codes(l, module, out, in, l.readInt8, func(q *quant.Int8) quant.Weight { return quant.NewInt8(q, l.threshold, l.store.Half()) })
+	default:
 		rs, cs, shape := in, 1, []int{out, in}
 		if conv {
 			rs, cs, shape = 1, out, []int{in, out}

@@ -65,7 +65,7 @@ func load(dir, storage string, task Task) (*Model, error) {
 		return nil, err
 	}
 	defer src.Close()
-	m, err := open(cfg, fam, &loader{src: src, store: store, prefix: fam.prefix})
+	m, err := open(cfg, fam, &loader{src: src, store: store, prefix: fam.prefix, threshold: cfg.int8Threshold})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}

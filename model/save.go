@@ -59,16 +59,14 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		delete(byFile, n)
 		if !ok {
 			if to == info.DType {
-				raw, err := src.Bytes(n)
-				if err != nil {
-					return err
-				}
-				ts = append(ts, safetensors.Tensor{Name: n, DType: info.DType, Shape: info.Shape, Raw: raw})
+				ts = append(ts, safetensors.Copy(src, n))
 				continue
 			}
-			if v, err = src.Float32(n); err != nil {
-				return err
-			}
+			ts = append(ts, safetensors.Tensor{Name: n, DType: to, Shape: info.Shape, Load: func() (safetensors.Tensor, error) {
+				x, err := src.Float32(n)
+				return safetensors.Tensor{Data: x}, err
+			}})
+			continue
 		}
 		if len(v) != info.Len() {
 			return fmt.Errorf("tensor %q: %d values for shape %v", n, len(v), info.Shape)

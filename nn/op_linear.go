@@ -23,8 +23,7 @@ func (l *Linear) Plan(in []Shape, want []bool) Plan {
 	if l.TrainW {
 		p.ReadsIn[0], p.ReadsIn[1] = want[1], want[0]
 	} else {
-		n := l.W.ScratchLen()
-		p.Scratch = func(Caps, int) int { return n }
+		p.Scratch = func(c Caps, _ int) int { return quant.ForwardScratch(l.W, in[0].At(c)) }
 	}
 	return p
 }
@@ -48,7 +47,7 @@ func (l *Linear) Forward(w *Work) {
 		so, si := l.strides()
 		kernels.Gemm(w.Pool, m, l.Out, l.In, 1, w.In[0], l.In, 1, w.In[1], si, so, 0, w.Out, l.Out)
 	} else {
-		quant.MulT(w.Pool, l.W, m, w.In[0], 0, w.Out, w.Scratch)
+		quant.Forward(w.Pool, l.W, m, w.In[0], w.Out, w.Scratch)
 	}
 	if bias != nil {
 		kernels.AddBias(w.Pool, w.Out, m, l.Out, bias)

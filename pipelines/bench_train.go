@@ -55,7 +55,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	dense, linear, quantised := strings.Cut(c.DType, "+")
 	dtype, ok := benchDTypes[dense]
 	if !ok {
-		return nil, fmt.Errorf("dtype %q: choose fp32, bf16 or auto, or one of them with +nf4, +nf4_dq, +fp4 or +fp4_dq", c.DType)
+		return nil, fmt.Errorf("dtype %q: choose fp32, bf16 or auto, or one of them with +nf4, +nf4_dq, +fp4, +fp4_dq or +int8", c.DType)
 	}
 	if quantised {
 		dtype += "+" + linear

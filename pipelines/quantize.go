@@ -7,8 +7,11 @@ import (
 	core "github.com/adaptflow/adaptflow/train"
 )
 
-// Quantize writes the model at ref to the folder to with the projections of its blocks as bitsandbytes' 4-bit codes (quantType nf4 or fp4,
-// double for double quantisation), a checkpoint that transformers loads.
+// QuantizationTypes are the types that Quantize knows.
+var QuantizationTypes = model.QuantizationTypes
+
+// Quantize writes the model at ref to the folder to with the projections of its blocks as bitsandbytes' codes (quantType nf4, fp4 or int8,
+// double for double quantisation of the 4-bit ones), a checkpoint that transformers loads.
 func Quantize(ref, to, quantType string, double bool, say func(format string, a ...any)) error {
 	dir, err := ResolveModel(ref, say)
 	if err != nil {

@@ -21,29 +21,36 @@ const tile4 = 1 << 20
 
 // NewBits4 makes a weight of q, whose values are multiplied as bfloat16 with half set, else as float32. q's slices are copied.
 func NewBits4(q *Bits4, half bool) Weight {
-	w := &weight4{q: *q, half: half}
-	if q.Absmax != nil {
-		b := mem.AllocFloat32(len(q.Absmax))
-		w.blocks = append(w.blocks, b)
-		w.q.Absmax = b.Float32()
-		copy(w.q.Absmax, q.Absmax)
-	}
 	if q.In%q.BlockSize != 0 {
+		w := &weight4{q: *q, half: half}
+		w.own()
 		return w
 	}
+	w := newWeight4(*q, half)
+	w.own()
+	w.put(0, q.Packed)
+	return w
+}
+
+// newWeight4 makes a weight with the scales of q and room for its codes in panels.
+func newWeight4(q Bits4, half bool) *weight4 {
 	const width = kernels.PanelWidth
-	pairs, panels := q.In/2, (q.Out+width-1)/width
-	b := mem.Alloc(pairs * panels * width)
-	w.blocks = append(w.blocks, b)
-	w.codes = b.Bytes()
-	for o := range q.Out {
+	q.Packed = nil
+	b := mem.Alloc(q.In / 2 * ((q.Out + width - 1) / width * width))
+	return &weight4{q: q, half: half, codes: b.Bytes(), blocks: []*mem.Block{b}}
+}
+
+// put lays the codes of rows from lo on into the panels.
+func (w *weight4) put(lo int, packed []uint8) {
+	const width = kernels.PanelWidth
+	pairs := w.q.In / 2
+	for r := range len(packed) / pairs {
+		o := lo + r
 		to := w.codes[o/width*pairs*width+o%width:]
-		for i, c := range q.Packed[o*pairs:][:pairs] {
+		for i, c := range packed[r*pairs:][:pairs] {
 			to[i*width] = c
 		}
 	}
-	w.q.Packed = nil
-	return w
 }
 
 func (w *weight4) Dims() (out, in int) { return w.q.Out, w.q.In }

@@ -21,6 +21,8 @@ func Like(w Weight, m []float32) Weight {
 		return NewF32(out, in, m, in, 1)
 	case *weight4:
 		return NewBits4(Quantize4(w.q.Code, m, out, in, w.q.BlockSize, w.q.Nested != nil), w.half)
+	case *weight8:
+		return NewInt8(QuantizeInt8(m, out, in), w.threshold, w.half)
 	case *changed:
 		return Like(w.base, m)
 	}
@@ -30,7 +32,7 @@ func Like(w Weight, m []float32) Weight {
 // Quantised says whether w is stored as codes, not as floating-point numbers.
 func Quantised(w Weight) bool {
 	switch w := w.(type) {
-	case *weight4:
+	case *weight4, *weight8:
 		return true
 	case *changed:
 		return Quantised(w.base)

@@ -73,41 +73,67 @@ const nestedBlock = 256
 
 // Quantize4 quantises w [out, in], row-major, as bitsandbytes' quantize_4bit with compress_statistics where double is set.
 func Quantize4(c *Code4, w []float32, out, in, blockSize int, double bool) *Bits4 {
+	q := Scales4(c, w, out, in, blockSize, double)
+	q.Packed = q.Pack(w)
+	return q
+}
+
+// Pack returns the codes of w, the matrix of which q has the scales.
+func (q *Bits4) Pack(w []float32) []uint8 {
+	n := q.Out * q.In
+	packed := make([]uint8, (n+1)/2)
+	for lo := 0; lo < n; lo += q.BlockSize {
+		b := w[lo:min(lo+q.BlockSize, n)]
+		inverse := float32(0)
+		if top := largest(b); top > 0 {
+			inverse = 1 / top
+		}
+		for i, v := range b {
+			k := q.Code.code(v * inverse)
+			if (lo+i)%2 == 0 {
+				k <<= 4
+			}
+			packed[(lo+i)/2] |= k
+		}
+	}
+	return packed
+}
+
+// largest is the largest magnitude of a block.
+func largest(b []float32) float32 {
+	top := float32(0)
+	for _, v := range b {
+		top = max(top, float32(math.Abs(float64(v))))
+	}
+	return top
+}
+
+// Scales4 is Quantize4 without the codes.
+func Scales4(c *Code4, w []float32, out, in, blockSize int, double bool) *Bits4 {
 	n := out * in
 	if len(w) < n || blockSize < 2 || blockSize%2 != 0 {
 		panic(fmt.Sprintf("quant: %d values for a matrix [%d, %d] in blocks of %d", len(w), out, in, blockSize))
 	}
-	q := &Bits4{Code: c, Out: out, In: in, BlockSize: blockSize, Packed: make([]uint8, (n+1)/2), Absmax: make([]float32, (n+blockSize-1)/blockSize)}
+	q := &Bits4{Code: c, Out: out, In: in, BlockSize: blockSize, Absmax: make([]float32, (n+blockSize-1)/blockSize)}
 	for lo := 0; lo < n; lo += blockSize {
-		b := w[lo:min(lo+blockSize, n)]
-		top := float32(0)
-		for _, v := range b {
-			top = max(top, float32(math.Abs(float64(v))))
-		}
-		q.Absmax[lo/blockSize] = top
-		inverse := float32(0)
-		if top > 0 {
-			inverse = 1 / top
-		}
-		for i, v := range b {
-			k := c.code(v * inverse)
-			if (lo+i)%2 == 0 {
-				k <<= 4
-			}
-			q.Packed[(lo+i)/2] |= k
-		}
+		q.Absmax[lo/blockSize] = largest(w[lo:min(lo+blockSize, n)])
 	}
 	if double {
-		nest := &Nested{Codes: make([]uint8, len(q.Absmax)), Absmax: make([]float32, (len(q.Absmax)+nestedBlock-1)/nestedBlock),
-			Offset: torchSum(q.Absmax) / float32(len(q.Absmax)), Map: DynamicMap(true)}
-		x := make([]float32, len(q.Absmax))
-		for i, v := range q.Absmax {
-			x[i] = v - nest.Offset
-		}
-		nest.Map.Quantize8(nest.Codes, nest.Absmax, x, nestedBlock)
-		q.Absmax, q.Nested = nil, nest
+		q.nest()
 	}
 	return q
+}
+
+// nest quantises the scales.
+func (q *Bits4) nest() {
+	nest := &Nested{Codes: make([]uint8, len(q.Absmax)), Absmax: make([]float32, (len(q.Absmax)+nestedBlock-1)/nestedBlock),
+		Offset: torchSum(q.Absmax) / float32(len(q.Absmax)), Map: DynamicMap(true)}
+	x := make([]float32, len(q.Absmax))
+	for i, v := range q.Absmax {
+		x[i] = v - nest.Offset
+	}
+	nest.Map.Quantize8(nest.Codes, nest.Absmax, x, nestedBlock)
+	q.Absmax, q.Nested = nil, nest
 }
 
 // scale is the largest magnitude of a block.

@@ -81,7 +81,7 @@ func TestGoldenQuant(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("4-bit matrices: %d cases ran, out of scope: [int8 (LLM.int8)]", ran)
+	t.Logf("4-bit matrices: %d cases ran", ran)
 	if ran == 0 {
 		t.Error("no case ran")
 	}
@@ -99,4 +99,60 @@ func TestGoldenBlockwise8(t *testing.T) {
 			t.Errorf("%s: other codes or scales", name)
 		}
 	}
+}
+
+// TestGoldenInt8 quantises a matrix and activations to LLM.int8 and compares codes and scales bit for bit, and the outputs of bitsandbytes'
+// Linear8bitLt with and without outlier columns. What it does in training on a CPU, dequantise and multiply, is what the backward pass takes.
+func TestGoldenInt8(t *testing.T) {
+	f := golden.Open(t, filepath.Join(golden.Root(t, "testdata"), "quant", "int8", "vectorwise.safetensors"))
+	shape := f.Shape("weight")
+	out, in, m := shape[0], shape[1], f.Shape("x")[0]
+	q, x, bias := QuantizeInt8(f.F32("weight"), out, in), f.F32("x"), f.F32("bias")
+	ints := func(name string) []int8 {
+		var v []int8
+		for _, b := range f.U8(name) {
+			v = append(v, int8(b))
+		}
+		return v
+	}
+	if !slices.Equal(q.Codes, ints("weight_q")) || !slices.Equal(q.Absmax, f.F32("weight_row_absmax")) {
+		t.Error("other codes or scales of the weight")
+	}
+	rows := QuantizeInt8(x, m, in)
+	if !slices.Equal(rows.Codes, ints("x_q")) || !slices.Equal(rows.Absmax, f.F32("x_row_absmax")) {
+		t.Error("other codes or scales of the activations")
+	}
+	for name, threshold := range map[string]float32{"linear8bit_eval_threshold0": 0, "linear8bit_eval_threshold6": 6} {
+		for _, half := range []bool{false, true} {
+			w := NewInt8(q, threshold, half)
+			y := make([]float32, m*out)
+			Forward(nil, w, m, x, y, make([]float32, ForwardScratch(w, m)))
+			if name == "linear8bit_eval_threshold0" {
+				for i, want := range f.F32("mm_dequant") { // in float16
+					if kernels.RoundF16(y[i]) != want {
+						t.Fatalf("int8_mm_dequant: value %d is %g, want %g", i, y[i], want)
+					}
+				}
+			}
+			for i := range y {
+				y[i] += bias[i%out]
+			}
+			d := golden.MaxDiff(y, f.F32(name))
+			t.Logf("%s: outputs differ by %g", name, d)
+			if d > 1e-6 {
+				t.Errorf("%s: outputs differ by %g", name, d)
+			}
+		}
+	}
+	w := NewInt8(q, Int8Threshold, false)
+	scratch := make([]float32, w.ScratchLen())
+	y := make([]float32, m*out)
+	kernels.MatMul(nil, m, x, in, w.Acquire(nil, 0, scratch), 0, y, out)
+	for i := range y {
+		y[i] += bias[i%out]
+	}
+	if d := golden.MaxDiff(y, f.F32("linear8bit_train_threshold6")); d > 1e-5 {
+		t.Errorf("the dequantised product differs by %g", d)
+	}
+	t.Logf("LLM.int8: 3 cases ran")
 }

@@ -32,7 +32,31 @@ type Weight interface {
 	Bytes() int64
 }
 
-// MulT computes y [m, Out] = beta·y + x [m, In]·Wᵀ: the forward product of a linear layer. beta is 0 or 1.
+// Forward computes y [m, Out] = x [m, In]·Wᵀ as the linear layer of w's storage does: LLM.int8 quantises x too. scratch has ForwardScratch values.
+func Forward(p *pool.Pool, w Weight, m int, x, y, scratch []float32) {
+	if c, ok := w.(*changed); ok {
+		w = c.weight()
+	}
+	if q, ok := w.(*weight8); ok {
+		need("Forward", len(x), m*q.in, len(y), m*q.out)
+		q.forward(p, m, x, y, scratch)
+		return
+	}
+	MulT(p, w, m, x, 0, y, scratch)
+}
+
+// ForwardScratch is the number of float32 values of scratch that Forward of up to m rows needs, and MulT and Mul.
+func ForwardScratch(w Weight, m int) int {
+	switch w := w.(type) {
+	case *weight8:
+		return max(w.ScratchLen(), w.forwardScratch(m))
+	case *changed:
+		return ForwardScratch(w.base, m)
+	}
+	return w.ScratchLen()
+}
+
+// MulT computes y [m, Out] = beta·y + x [m, In]·Wᵀ. beta is 0 or 1.
 func MulT(p *pool.Pool, w Weight, m int, x []float32, beta float32, y []float32, scratch []float32) {
 	out, in := w.Dims()
 	need("MulT", len(x), m*in, len(y), m*out)

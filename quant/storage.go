@@ -8,32 +8,30 @@ import (
 // Storage is a way of storing frozen weights.
 type Storage struct {
 	Name string // torch's, or bitsandbytes', with _dq for double quantisation
-	// New stores the matrix [out, in] whose element (o, i) is w[o·rs + i·cs]. half says that products may round what they expand to bfloat16.
-	New  func(out, in int, w []float32, rs, cs int, half bool) Weight
-	Code *Code4 // of a quantised storage, nil for the others
+	// begin starts storing a matrix [out, in]. half says that products may round what they expand to bfloat16.
+	begin func(out, in int, half bool) sink
+	Code  *Code4 // of a 4-bit storage, nil for the others
 	// Double is double quantisation.
 	Double bool
+	Int8   bool // LLM.int8
 }
+
+// Quantised says whether the storage is one of codes.
+func (s *Storage) Quantised() bool { return s.Code != nil || s.Int8 }
 
 // Storages is the table of storages. A new one is a file and a row here; the row drives its tests.
 var Storages = []Storage{
-	{Name: "float32", New: func(out, in int, w []float32, rs, cs int, _ bool) Weight { return NewF32(out, in, w, rs, cs) }},
-	{Name: "bfloat16", New: func(out, in int, w []float32, rs, cs int, _ bool) Weight { return NewBF16(out, in, w, rs, cs) }},
-	{Name: "nf4", New: bits4(NF4, false), Code: NF4},
-	{Name: "nf4_dq", New: bits4(NF4, true), Code: NF4, Double: true},
-	{Name: "fp4", New: bits4(FP4, false), Code: FP4},
-	{Name: "fp4_dq", New: bits4(FP4, true), Code: FP4, Double: true},
+	{Name: "float32", begin: beginDense(false)},
+	{Name: "bfloat16", begin: beginDense(true)},
+	{Name: "nf4", begin: beginBits4(NF4, false), Code: NF4},
+	{Name: "nf4_dq", begin: beginBits4(NF4, true), Code: NF4, Double: true},
+	{Name: "fp4", begin: beginBits4(FP4, false), Code: FP4},
+	{Name: "fp4_dq", begin: beginBits4(FP4, true), Code: FP4, Double: true},
+	{Name: "int8", begin: beginInt8, Int8: true},
 }
 
 // BlockSize is bitsandbytes' default number of values of a 4-bit block.
 const BlockSize = 64
-
-// bits4 quantises to a 4-bit code as bitsandbytes does by default.
-func bits4(c *Code4, double bool) func(out, in int, w []float32, rs, cs int, half bool) Weight {
-	return func(out, in int, w []float32, rs, cs int, half bool) Weight {
-		return NewBits4(Quantize4(c, RowMajor(out, in, w, rs, cs), out, in, BlockSize, double), half)
-	}
-}
 
 // RowMajor is the matrix [out, in] whose element (o, i) is w[o·rs + i·cs], row-major: w itself where it is that.
 func RowMajor(out, in int, w []float32, rs, cs int) []float32 {
@@ -72,7 +70,7 @@ func ParseSpec(text string) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	if d.Code != nil {
+	if d.Quantised() {
 		return Spec{}, fmt.Errorf("storage %q: embeddings and the head are not quantised; write bfloat16+%s or float32+%s", text, dense, dense)
 	}
 	s := Spec{d, d}
@@ -80,7 +78,7 @@ func ParseSpec(text string) (Spec, error) {
 		if s.Linear, err = storageOf(linear); err != nil {
 			return Spec{}, err
 		}
-		if s.Linear.Code == nil {
+		if !s.Linear.Quantised() {
 			return Spec{}, fmt.Errorf("storage %q: %s is no quantised storage", text, linear)
 		}
 	}

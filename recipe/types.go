@@ -16,6 +16,7 @@ type Model struct {
 	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, or org/name of the hub"`
 	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it" enum:"float32,bfloat16,auto"`
 	LoadIn4Bit      bool   `yaml:"load_in_4bit" json:"load_in_4bit" help:"store the projections of the blocks as bitsandbytes' 4-bit codes (QLoRA)"`
+	LoadIn8Bit      bool   `yaml:"load_in_8bit" json:"load_in_8bit" help:"store the projections of the blocks as 8-bit codes and quantise their inputs (LLM.int8)"`
 	QuantType       string `yaml:"bnb_4bit_quant_type" json:"bnb_4bit_quant_type" help:"the 4-bit code" enum:"nf4,fp4"`
 	DoubleQuant     bool   `yaml:"bnb_4bit_use_double_quant" json:"bnb_4bit_use_double_quant" help:"quantise the scales of the 4-bit blocks too"`
 	TokenizerEngine string `yaml:"tokenizer_engine" json:"tokenizer_engine" help:"tokenizer implementation" enum:"exact,sugarme"`
@@ -101,6 +102,9 @@ type Export struct {
 // Storage is how the weights are stored: a dtype, with "+nf4" and the like where the projections are quantised.
 func (m *Model) Storage() string {
 	s := m.DType
+	if m.LoadIn8Bit {
+		return s + "+int8"
+	}
 	if m.LoadIn4Bit {
 		s += "+" + m.QuantType
 		if m.DoubleQuant {

@@ -28,6 +28,7 @@ func (r *Recipe) Validate() error {
 		want string
 	}
 	for _, c := range []check{
+		{"model.load_in_8bit", r.Model.LoadIn8Bit && r.Model.LoadIn4Bit, "excludes load_in_4bit"},
 		{"model.path", r.Model.Path == "", "must name the base model's folder"},
 		{"data.input", len(r.Data.Input) == 0, "must name at least one file"},
 		{"data.validation_fraction", !(r.Data.ValidationFraction >= 0 && r.Data.ValidationFraction < 1), "must be at least 0 and below 1"},

@@ -59,7 +59,7 @@ func benchTrain() *cobra.Command {
 	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape")
 	c.Flags().StringVar(&b.Method, "method", "lora", "adapter method")
 	c.Flags().IntVar(&b.Rank, "rank", 16, "rank of the adapter, on all linears")
-	c.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights and of what the backward pass reads: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq quantise the projections")
+	c.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights and of what the backward pass reads: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections")
 	c.Flags().IntVar(&b.Batch, "batch", 4, "sequences of a step")
 	c.Flags().IntVar(&b.Seq, "seq", 512, "tokens of a sequence")
 	c.Flags().IntVar(&b.Steps, "steps", 5, "measured steps")

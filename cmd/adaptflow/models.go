@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -85,21 +87,21 @@ func mergeCommand() *cobra.Command {
 func quantizeCommand() *cobra.Command {
 	var model, output, quantType string
 	var double bool
-	c := &cobra.Command{Use: "quantize", Short: "Write a model as a 4-bit bitsandbytes checkpoint", Args: cobra.NoArgs,
-		Long: "Quantize stores the projections of a model's blocks as 4-bit codes with one scale a block of 64 values (QLoRA). transformers and adaptflow\nload the folder; adaptflow also quantises on the fly: --set model.load_in_4bit=true.",
+	c := &cobra.Command{Use: "quantize", Short: "Write a model as a 4-bit or 8-bit bitsandbytes checkpoint", Args: cobra.NoArgs,
+		Long: "Quantize stores the projections of a model's blocks as 4-bit codes with one scale a block of 64 values (QLoRA), or as\n8-bit ones with one scale a row (LLM.int8). transformers and adaptflow load the folder; adaptflow also quantises on the fly:\n--set model.load_in_4bit=true or model.load_in_8bit=true.",
 		RunE: func(*cobra.Command, []string) error {
 			if output == "" {
 				return usage("quantize needs --output")
 			}
-			if quantType != "nf4" && quantType != "fp4" {
-				return usage("quant-type is %q; it must be nf4 or fp4", quantType)
+			if !slices.Contains(pipelines.QuantizationTypes, quantType) {
+				return usage("quant-type is %q; it must be one of %s", quantType, strings.Join(pipelines.QuantizationTypes, ", "))
 			}
 			return pipelines.Quantize(model, output, quantType, double, say)
 		}}
 	c.Flags().StringVar(&model, "model", "embedded:lm-en-5m", "model: a Hugging Face folder, the name of one on the hub, or embedded:NAME")
 	c.Flags().StringVar(&output, "output", "", "folder to write")
-	c.Flags().StringVar(&quantType, "quant-type", "nf4", "4-bit code: nf4 or fp4")
-	c.Flags().BoolVar(&double, "double-quant", true, "quantise the scales too")
+	c.Flags().StringVar(&quantType, "quant-type", "nf4", "code: nf4 or fp4 (4 bits), or int8")
+	c.Flags().BoolVar(&double, "double-quant", true, "quantise the scales of 4-bit codes too")
 	return c
 }
 

@@ -42,6 +42,14 @@ func (b *Block) Uint16() []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(&b.data[0])), len(b.data)/2)
 }
 
+// Int8 returns the block's memory as signed bytes.
+func (b *Block) Int8() []int8 {
+	if b == nil || len(b.data) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*int8)(unsafe.Pointer(&b.data[0])), len(b.data))
+}
+
 // AllocFloat32 returns a zeroed block of n float32 values.
 func AllocFloat32(n int) *Block { return Alloc(4 * n) }
 

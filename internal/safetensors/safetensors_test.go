@@ -1,10 +1,13 @@
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +98,66 @@ func TestLyingHeaders(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, want an error that names the file and says %q", name, err, c.want)
 		}
+	}
+}
+
+// TestWriteStreams writes many tensors that are made when their turn comes: the bytes are those of tensors in memory, and no more than about one is
+// in memory at a time.
+func TestWriteStreams(t *testing.T) {
+	const n, size = 32, 1 << 18
+	value := func(i, k int) float32 { return float32(i*1000 + k%977) }
+	var lazy, eager []Tensor
+	base, peak := uint64(0), uint64(0)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	for i := range n {
+		x := make([]float32, size)
+		for k := range x {
+			x[k] = value(i, k)
+		}
+		eager = append(eager, Tensor{Name: fmt.Sprintf("t%02d", i), DType: []string{"F32", "BF16", "F16"}[i%3], Shape: []int{size}, Data: x})
+		lazy = append(lazy, Tensor{Name: eager[i].Name, DType: eager[i].DType, Shape: []int{size}, Load: func() (Tensor, error) {
+			x := make([]float32, size)
+			for k := range x {
+				x[k] = value(i, k)
+			}
+			peak = max(peak, heap())
+			return Tensor{Data: x}, nil
+		}})
+	}
+	dir := t.TempDir()
+	if err := Write(filepath.Join(dir, "eager"), eager, nil); err != nil {
+		t.Fatal(err)
+	}
+	eager = nil
+	base = heap()
+	if err := Write(filepath.Join(dir, "lazy"), lazy, nil); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := os.ReadFile(filepath.Join(dir, "eager"))
+	b, _ := os.ReadFile(filepath.Join(dir, "lazy"))
+	if len(a) == 0 || !bytes.Equal(a, b) {
+		t.Error("other bytes")
+	}
+	if most := uint64(4*size)*2 + 2<<20; peak > base+most {
+		t.Errorf("up to %d KiB in memory for tensors of %d KiB", (peak-base)>>10, 4*size>>10)
+	}
+	f, err := Open(filepath.Join(dir, "lazy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := Write(filepath.Join(dir, "copy"), []Tensor{Copy(f, "t01"), {Name: "bad", DType: "F32", Shape: []int{2}, Load: func() (Tensor, error) {
+		return Tensor{Data: make([]float32, 3)}, nil
+	}}}, nil); err == nil || !strings.Contains(err.Error(), `"bad"`) {
+		t.Errorf("a tensor of another size: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*copy*")); len(left) > 0 {
+		t.Errorf("half-written: %v", left)
 	}
 }
 

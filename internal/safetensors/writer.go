@@ -18,6 +18,27 @@ type Tensor struct {
 	Shape []int
 	Data  []float32 // the values, when Raw is nil
 	Raw   []byte    // little-endian
+	// Load, where not nil, gives the tensor with its values when its turn to be written comes, so that not all need be in memory at once.
+	Load func() (Tensor, error)
+}
+
+// Copy is a tensor of src as it is stored, read when it is written.
+func Copy(src Source, name string) Tensor {
+	info, _ := src.Info(name)
+	t := Tensor{Name: name, DType: info.DType, Shape: info.Shape}
+	t.Load = func() (Tensor, error) {
+		var err error
+		t := t
+		t.Raw, err = src.Bytes(name)
+		return t, err
+	}
+	return t
+}
+
+// fits says whether the tensor's values are as many as its shape asks for.
+func (t *Tensor) fits() bool {
+	n := Info{Shape: t.Shape}.Len()
+	return t.Raw == nil && len(t.Data) == n || t.Raw != nil && len(t.Raw) == n*dtypeSize[t.DType]
 }
 
 // F32 is a float32 tensor.
@@ -25,7 +46,7 @@ func F32(name string, data []float32, shape ...int) Tensor {
 	return Tensor{Name: name, DType: "F32", Shape: shape, Data: data}
 }
 
-// Write writes the tensors to path, by a temporary name. The order is that of the reference implementation: wider dtypes
+// Write writes the tensors to path, by a temporary name, one after another: those with a Load are in memory only meanwhile. The order is that of the reference implementation: wider dtypes
 // first, then by name; so the bytes depend on the tensors and the metadata alone.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	ts := append([]Tensor(nil), tensors...)
@@ -51,7 +72,7 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 			info.Shape = []int{}
 		}
 		size := int64(info.Len()) * int64(dtypeSize[t.DType])
-		if dtypeSize[t.DType] == 0 || t.Raw == nil && len(t.Data) != info.Len() || t.Raw != nil && int64(len(t.Raw)) != size {
+		if dtypeSize[t.DType] == 0 || t.Load == nil && !t.fits() {
 			return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
 		}
 		if i > 0 && ts[i-1].Name == t.Name {
@@ -81,30 +102,49 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	w.Write(n[:])
 	w.Write(head)
 	for _, t := range ts {
-		if t.Raw != nil {
-			w.Write(t.Raw)
-			continue
-		}
-		for _, v := range t.Data {
-			switch t.DType {
-			case "F32":
-				binary.LittleEndian.PutUint32(n[:], math.Float32bits(v))
-				w.Write(n[:4])
-			case "BF16":
-				binary.LittleEndian.PutUint16(n[:], ToBF16(v))
-				w.Write(n[:2])
-			case "F16":
-				binary.LittleEndian.PutUint16(n[:], ToF16(v))
-				w.Write(n[:2])
-			default:
-				return fmt.Errorf("%s: tensor %q: float32 values cannot be written as %s", path, t.Name, t.DType)
+		if t.Load != nil {
+			full, err := t.Load()
+			if err != nil {
+				return fmt.Errorf("%s: tensor %q: %w", path, t.Name, err)
 			}
+			full.Name, full.DType, full.Shape = t.Name, t.DType, t.Shape
+			if t = full; !t.fits() {
+				return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
+			}
+		}
+		if err := t.write(w); err != nil {
+			return fmt.Errorf("%s: tensor %q: %w", path, t.Name, err)
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return f.Commit()
+}
+
+// write writes the tensor's values.
+func (t *Tensor) write(w *bufio.Writer) error {
+	if t.Raw != nil {
+		_, err := w.Write(t.Raw)
+		return err
+	}
+	var n [4]byte
+	for _, v := range t.Data {
+		switch t.DType {
+		case "F32":
+			binary.LittleEndian.PutUint32(n[:], math.Float32bits(v))
+			w.Write(n[:4])
+		case "BF16":
+			binary.LittleEndian.PutUint16(n[:], ToBF16(v))
+			w.Write(n[:2])
+		case "F16":
+			binary.LittleEndian.PutUint16(n[:], ToF16(v))
+			w.Write(n[:2])
+		default:
+			return fmt.Errorf("float32 values cannot be written as %s", t.DType)
+		}
+	}
+	return nil // what failed, Flush returns
 }
 
 // ToBF16 rounds to the nearest bfloat16, ties to even.
