@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -34,7 +35,7 @@ type PsoftConfig struct {
 // of its r largest singular values, over alpha/r, and stays; R = diag(b)·Q·diag(a) is trained, Q a rotation by Cayley's map (psoft_orth) or any matrix, and
 // b, a vectors that start at 1 (psoft_mag_b, psoft_mag_a).
 //
-// A and B are not in the folder: who opens it decomposes W again. Singular vectors have a free sign, which LAPACK leaves to its
+// A and B are not in the folder: who opens it decomposes W again, exactly or (psoft_svd: lowrank) by random_seed and psoft_svd_lowrank_niter subspace iterations. Singular vectors have a free sign, which LAPACK leaves to its
 // implementation, so that HF PEFT itself does not repeat its numbers on another one; here the largest entry of a row of A is positive.
 type psoft struct {
 	mergeTuner
@@ -122,7 +123,11 @@ func (m *psoft) Attach(sites []nn.Site, env Env) error {
 		p.decompose = func() {
 			w := make([]float32, t.out*t.in)
 			t.weight(w)
-			p.set(topSVD(w, t.out, t.in, r))
+			iterations := -1 // exact
+			if c.SVD == "lowrank" {
+				iterations = max(c.SVDIterations, 0)
+			}
+			p.set(svdOf(t.out, t.in, w, r, iterations, philox.NewKey(uint64(c.RandomSeed), "psoft", "svd_lowrank")))
 		}
 		t.form = &factors{r: r, scale: float32(p.scale), dropout: c.Dropout, make: p.make, grad: p.grad}
 		return nil
@@ -142,18 +147,25 @@ type principal struct {
 }
 
 // set makes A and B of the singular values and vectors.
-func (p *principal) set(u, s, v []float32) {
-	p.a, p.b = v, u
-	for k, x := range s {
-		x := float64(x) / p.scale
-		if p.symmetric {
-			x = math.Sqrt(x)
-			for j := range p.in {
-				p.a[k*p.in+j] *= float32(x)
+func (p *principal) set(d *svd) {
+	p.a, p.b = make([]float32, p.r*p.in), make([]float32, p.out*p.r)
+	for k, s := range d.s {
+		largest := 0.0
+		for j := range p.in { // of equal ones the first, whatever the last places are
+			if x := d.v.At(j, k); math.Abs(x) > math.Abs(largest)*(1+1e-6) {
+				largest = x
 			}
 		}
+		left, right := math.Copysign(1, largest), math.Copysign(s/p.scale, largest)
+		if p.symmetric {
+			root := math.Sqrt(s / p.scale)
+			left, right = math.Copysign(root, largest), math.Copysign(root, largest)
+		}
+		for j := range p.in {
+			p.a[k*p.in+j] = float32(left * d.v.At(j, k))
+		}
 		for i := range p.out {
-			p.b[i*p.r+k] *= float32(x)
+			p.b[i*p.r+k] = float32(right * d.u.At(i, k))
 		}
 	}
 }
