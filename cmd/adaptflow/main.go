@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	_ "github.com/adaptflow/adaptflow/datasets/langid" // the rule "language"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
