@@ -22,6 +22,7 @@ type decoder struct {
 	cap        float32 // soft cap of the attention scores (Gemma 2)
 	headCap    float32 // soft cap of the logits (Gemma 2)
 	embedScale float32 // of the embeddings (Gemma)
+	embedOwn   bool    // the embedding module itself scales (Gemma 3)
 	addOne     bool    // norms multiply by 1+w (Gemma)
 
 	embed  quant.Weight
@@ -175,7 +176,7 @@ func (d *decoder) load(l *loader, p parts) {
 
 // Wire implements nn.Wiring.
 func (d *decoder) Wire(b *nn.Builder) {
-	x := b.Site(nn.KindEmbedding, "model.embed_tokens", -1, &nn.Embedding{W: d.embed, V: d.c.Vocab, D: d.c.Hidden, Scale: d.embedScale})
+	x := b.Site(nn.KindEmbedding, "model.embed_tokens", -1, &nn.Embedding{W: d.embed, V: d.c.Vocab, D: d.c.Hidden, Scale: d.embedScale, Own: d.embedOwn})
 	for i, from := range b.Layers(len(d.layers)) {
 		l := &d.layers[from]
 		n := fmt.Sprintf("model.layers.%d", i)

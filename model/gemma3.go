@@ -25,6 +25,7 @@ func openGemma3(c *Config, l *loader) (nn.Wiring, error) {
 	if err := d.gemmaAttention(0, 0, rule); err != nil {
 		return nil, err
 	}
+	d.embedOwn = true
 	if d.cap != 0 {
 		return nil, fmt.Errorf("config.json: attn_logit_softcapping: %g is not supported: Gemma 3 has none", d.cap)
 	}

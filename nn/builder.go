@@ -40,6 +40,7 @@ type Builder struct {
 	block    int
 	blocks   int
 	refs     map[string]Ref
+	once     map[string]Ref
 	sites    *[]Site
 	out      Ref
 	done     bool
@@ -47,7 +48,7 @@ type Builder struct {
 }
 
 func newBuilder(params *Params, adapters []Adapter, mode Mode, cache bool) *Builder {
-	return &Builder{params: params, adapters: adapters, mode: mode, cache: cache, block: -1, refs: map[string]Ref{}, out: NoRef}
+	return &Builder{params: params, adapters: adapters, mode: mode, cache: cache, block: -1, refs: map[string]Ref{}, once: map[string]Ref{}, out: NoRef}
 }
 
 // Mode is what the program is for.
@@ -55,6 +56,25 @@ func (b *Builder) Mode() Mode { return b.mode }
 
 // Cache says whether attention keeps a KV cache.
 func (b *Builder) Cache() bool { return b.cache }
+
+// Slots is the number of adapter slots of each parameter.
+func (b *Builder) Slots() int {
+	if b.params == nil {
+		return 1
+	}
+	return b.params.slots
+}
+
+// Once returns the value that f makes on the first call with that name in this program, and the same value afterwards: what several sites
+// share, such as an encoder's output.
+func (b *Builder) Once(name string, f func() Ref) Ref {
+	r, ok := b.once[name]
+	if !ok {
+		r = f()
+		b.once[name] = r
+	}
+	return r
+}
 
 // Shape is the shape of a value.
 func (b *Builder) Shape(r Ref) Shape { return b.values[r].shape }

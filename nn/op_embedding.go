@@ -12,6 +12,7 @@ type Embedding struct {
 	W      quant.Weight // [V, D]
 	V, D   int
 	Scale  float32
+	Own    bool // the scale is the module's own, so that embeddings that are given in its place are not scaled (Gemma 3)
 	TrainW bool
 }
 

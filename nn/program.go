@@ -39,12 +39,23 @@ type Program struct {
 	step    *Step
 	ext     Caps
 	train   bool
+
+	text     Caps // what callers may hand over; o.Caps is what the program sees, with virtual rows
+	prompt   Prompt
+	expanded Step
+	moved    []int32 // of each text row, its row in expanded
+	virtual  []int32 // virtual rows of expanded
+	rows     int     // wanted text rows of the step
+	logp     []float32
+	coef     []float32
 }
 
 // Compile wires w with the adapters, finds or makes their parameters in params, and plans the memory.
 // It fails when the program cannot hold o.MemoryLimit.
 func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program, error) {
 	b := newBuilder(params, adapters, o.Mode, o.Cache)
+	text, prompt := o.Caps, PromptOf(adapters)
+	o.Caps = prompt.grow(text, o.Mode, o.Cache)
 	w.Wire(b)
 	if !b.done {
 		panic("nn: the wiring did not call Finish")
@@ -55,7 +66,11 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 	}
 	var fixed Memory
 	scratch, state := 0, 0
-	for _, st := range b.steps {
+	live := b.live()
+	for i, st := range b.steps {
+		if !live[i] { // such as the attention that a prefix takes the place of
+			continue
+		}
 		if st.plan.Scratch != nil {
 			scratch = max(scratch, st.plan.Scratch(o.Caps, o.Pool.Threads()))
 		}
@@ -84,7 +99,7 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 			q.wantGrad()
 		}
 	}
-	p := &Program{b: b, o: o, l: l, memory: m, arena: mem.AllocFloat32(l.size), scratch: mem.AllocFloat32(scratch), state: mem.AllocFloat32(state)}
+	p := &Program{b: b, o: o, l: l, memory: m, text: text, prompt: prompt, arena: mem.AllocFloat32(l.size), scratch: mem.AllocFloat32(scratch), state: mem.AllocFloat32(state)}
 	p.buf = p.arena.Float32()
 	p.prepare()
 	return p, nil
@@ -94,7 +109,11 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 func (p *Program) prepare() {
 	st := p.state.Float32()
 	state := make([][][]float32, len(p.b.steps))
+	live := p.b.live()
 	for i, s := range p.b.steps {
+		if !live[i] {
+			continue
+		}
 		for _, sh := range s.plan.State {
 			n := sh.Len(p.o.Caps)
 			state[i] = append(state[i], st[:n:n])
@@ -112,8 +131,8 @@ func (p *Program) prepare() {
 // Memory is what the program occupies.
 func (p *Program) Memory() Memory { return p.memory }
 
-// Caps are the capacities the program was planned for.
-func (p *Program) Caps() Caps { return p.o.Caps }
+// Caps are the capacities the program was planned for, without virtual rows.
+func (p *Program) Caps() Caps { return p.text }
 
 // Close frees the program's memory, not that of the parameters.
 func (p *Program) Close() {
@@ -167,9 +186,14 @@ func (p *Program) bind(at int) *Work {
 }
 
 // Forward runs the program on s and returns its output: log p of each label [S], or logits [S, V] in ModeLogits.
-// The result is valid until the next call. training turns dropout on.
+// The result is valid until the next call. training turns dropout on. In a training program whose adapter has labels of its own
+// (Prompt.Labels), their weighted log p, in the order of the documents, follow those of the step.
 func (p *Program) Forward(s *Step, training bool) []float32 {
 	p.check(s)
+	p.rows = len(s.Rows)
+	if p.prompt.Positions() > 0 {
+		s = p.expand(s)
+	}
 	p.step, p.train, p.ext = s, training, s.extents(p.o.Caps.C)
 	if p.o.Poison {
 		for i := range p.buf {
@@ -182,7 +206,11 @@ func (p *Program) Forward(s *Step, training bool) []float32 {
 		p.b.steps[a.step].op.Forward(w)
 		p.made(a, w.Out)
 	}
-	return p.at(p.l.inst[instance{ref: p.b.out, saved: -1}], p.b.values[p.b.out].shape)
+	out := p.at(p.l.inst[instance{ref: p.b.out, saved: -1}], p.b.values[p.b.out].shape)
+	if p.ext.S > p.rows {
+		return p.weighted(out, p.rows)
+	}
+	return out
 }
 
 // Backward adds the gradient of Σ coef[i]·log p[i] over the S labels of the last Forward into every parameter's Grad.
@@ -193,6 +221,11 @@ func (p *Program) Backward(coef []float32) {
 	}
 	if len(coef) != p.ext.S {
 		panic(fmt.Sprintf("nn: %d coefficients for %d labels", len(coef), p.ext.S))
+	}
+	if p.ext.S > p.rows {
+		p.coef = append(p.coef[:0], coef...)
+		p.weigh(p.coef, p.rows)
+		coef = p.coef
 	}
 	for at := p.l.nForward; at < len(p.l.actions); at++ {
 		a := &p.l.actions[at]
@@ -220,7 +253,7 @@ func (p *Program) Backward(coef []float32) {
 }
 
 func (p *Program) check(s *Step) {
-	e, c := s.extents(p.o.Caps.C), p.o.Caps
+	e, c := s.extents(p.o.Caps.C), p.text
 	if e.T > c.T || e.S > c.S || e.N > c.N || e.T == 0 {
 		panic(fmt.Sprintf("nn: a step of %d tokens, %d labels, %d documents in a program for %d, %d, %d", e.T, e.S, e.N, c.T, c.S, c.N))
 	}

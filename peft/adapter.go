@@ -138,7 +138,7 @@ func taskOf(sites []nn.Site) string {
 func checkParams(m Method) error {
 	names, keys := map[string]bool{}, map[string]bool{}
 	for _, p := range m.Params() {
-		if names[p.Name] || keys[p.Key] {
+		if names[p.Name] || p.Key != "" && keys[p.Key] {
 			return fmt.Errorf("peft: %s: two settings of the configuration train %s; name the module in only one of target_modules, "+
 				"modules_to_save, trainable_token_indices and bias", m.Type(), p.Key)
 		}
@@ -167,6 +167,14 @@ func (a *Adapter) Trainable() int {
 	return n
 }
 
+// Prompt implements nn.Prompter: the zero Prompt where the method has no virtual tokens.
+func (a *Adapter) Prompt() nn.Prompt {
+	if p, ok := a.Method.(Prompter); ok {
+		return p.Prompt()
+	}
+	return nn.Prompt{}
+}
+
 // TargetedModules lists the full names of the adapted modules.
 func (a *Adapter) TargetedModules() []string { return a.Targets() }
 
@@ -174,7 +182,9 @@ func (a *Adapter) TargetedModules() []string { return a.Targets() }
 func (a *Adapter) StateNames() map[string]string {
 	m := make(map[string]string, len(a.Params()))
 	for _, p := range a.Params() {
-		m[p.Name] = p.Key
+		if p.Key != "" {
+			m[p.Name] = p.Key
+		}
 	}
 	return m
 }

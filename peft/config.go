@@ -81,13 +81,27 @@ func empty(v any) bool {
 	return false
 }
 
+// inputs are the fields with the option "input" in their tag: they are read but never written, since they are no fields of HF's.
+func inputs(t reflect.Type) (out []string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			out = append(out, inputs(f.Type)...)
+		} else if name, option, _ := strings.Cut(f.Tag.Get("json"), ","); option == "input" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 func collect(v reflect.Value, out map[string]reflect.Value) {
 	t := v.Type()
 	for i := range t.NumField() {
 		if t.Field(i).Anonymous {
 			collect(v.Field(i), out)
 		} else if tag := t.Field(i).Tag.Get("json"); tag != "" {
-			out[tag] = v.Field(i)
+			name, _, _ := strings.Cut(tag, ",")
+			out[name] = v.Field(i)
 		}
 	}
 }
@@ -99,6 +113,9 @@ func encodeConfig(cfg any, unused map[string]any) []byte {
 	collect(reflect.ValueOf(cfg).Elem(), targets)
 	for k, v := range targets {
 		all[k] = v.Interface()
+	}
+	for _, k := range inputs(reflect.TypeOf(cfg).Elem()) {
+		delete(all, k)
 	}
 	for _, m := range []map[string]any{commonUnused, unused} {
 		for k, v := range m {

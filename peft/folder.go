@@ -114,8 +114,22 @@ func (a *Adapter) read(path string) error {
 	defer f.Close()
 	a.loaded = map[string][]float32{}
 	known := map[string]bool{}
+	if e, ok := a.Method.(Encoder); ok {
+		if err := e.Reopen(func(key string, shape ...int) ([]float32, error) {
+			known[key] = true
+			return tensor(f, path, key, shape)
+		}); err != nil {
+			return err
+		}
+	}
 	store, _ := a.Method.(storer)
 	for _, p := range a.Params() {
+		if p.Key == "" {
+			v := make([]float32, p.Size())
+			p.Init(v)
+			a.loaded[p.Name] = v
+			continue
+		}
 		var v []float32
 		if store != nil {
 			var keys []string
@@ -275,8 +289,15 @@ func (a *Adapter) tensors(params *nn.Params, slot int) ([]safetensors.Tensor, er
 				return nil, fmt.Errorf("peft: parameter %s has the value %g at %d; the training has diverged", p.Name, x, i)
 			}
 		}
-		for _, key := range append([]string{p.Key}, p.Also...) {
-			ts = append(ts, safetensors.F32(key, v, p.Shape...))
+		if p.Key != "" {
+			for _, key := range append([]string{p.Key}, p.Also...) {
+				ts = append(ts, safetensors.F32(key, v, p.Shape...))
+			}
+		}
+	}
+	if e, ok := a.Method.(Encoder); ok {
+		for _, z := range e.Encode(func(name string) []float32 { return params.Get(name).Slot(slot) }) {
+			ts = append(ts, safetensors.F32(z.Key, z.Values(), z.Shape...))
 		}
 	}
 	for _, z := range a.Frozen() {

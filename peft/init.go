@@ -34,3 +34,14 @@ func ones(d []float32) {
 
 // zeros starts a parameter with zeros.
 func zeros([]float32) {}
+
+// sampleTokens draws n tokens of a vocabulary, each as likely as the others.
+func sampleTokens(seed uint64, name string, n, vocab int) []int32 {
+	key := philox.NewKey(seed, "init", name)
+	ids := make([]int32, n)
+	for i := range ids {
+		r := key.At(0, uint64(i))
+		ids[i] = int32(min(int(philox.Uniform64(r[0], r[1])*float64(vocab)), vocab-1))
+	}
+	return ids
+}

@@ -77,16 +77,22 @@ type Regulariser interface {
 	Regularise(params *nn.Params, slot int) float64
 }
 
-// Prompter is a method that puts virtual tokens before each document.
-type Prompter interface {
-	// VirtualTokens is how many rows each document grows by.
-	VirtualTokens() int
+// Prompter is a method that puts virtual tokens before each document, as rows or as a prefix of attention.
+type Prompter interface{ Prompt() nn.Prompt }
+
+// Encoder is a method whose folder holds what its parameters compute rather than the parameters (P-tuning's prompts): a Param without a
+// Key is not saved.
+type Encoder interface {
+	// Encode returns the tensors that the folder holds beside the parameters with a key. value returns a parameter's values by its name.
+	Encode(value func(name string) []float32) []Frozen
+	// Reopen turns the attached method into that of an opened folder. read returns a tensor of the folder.
+	Reopen(read func(key string, shape ...int) ([]float32, error)) error
 }
 
 // Param is one trainable parameter of an adapter: an nn parameter and its tensor in the adapter folder.
 type Param struct {
 	Name       string              // of the nn parameter: torch's name without the adapter's
-	Key        string              // in adapter_model.safetensors
+	Key        string              // in adapter_model.safetensors; empty for one that only an Encoder's tensors are made of
 	Also       []string            // more keys under which the folder holds it: other modules that share it
 	Rows, Cols int                 // of the nn parameter
 	Shape      []int               // of the tensor in the file

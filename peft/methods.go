@@ -30,6 +30,7 @@ var Methods = []Row{
 	{Type: "RANDLORA", New: newRandLora, Doc: "full rank from weighted frozen random products (Albert et al. 2025, arXiv:2502.00987)"},
 	{Type: "FOURIERFT", New: newFourierFT, Doc: "sparse coefficients of the weight's Fourier spectrum (Gao et al. 2024, arXiv:2405.03003)"},
 	{Type: "WAVEFT", New: newWaveFT, Doc: "sparse coefficients of the weight's wavelet transform (Bilican et al. 2025, arXiv:2505.12532)"},
+	{Type: "PROMPT_TUNING", New: newPromptTuning, Doc: "trained embeddings before each text (Lester et al. 2021, arXiv:2104.08691)"},
 	{Type: "TRAINABLE_TOKENS", New: newTrainableTokens, Doc: "chosen rows of the embedding are trained, the others stay"},
 	{Type: "FULL", New: newFull, Doc: "full fine-tuning: every weight of the base is trained"},
 }
