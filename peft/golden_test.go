@@ -336,6 +336,9 @@ func roundTrip(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params
 	for _, f := range []string{peft.ConfigFile, peft.TensorFile, peft.CardFile} {
 		p, _ := os.ReadFile(filepath.Join(to, f))
 		q, _ := os.ReadFile(filepath.Join(again, f))
+		if _, ok := a.Method.(peft.Encoder); ok && f == peft.CardFile {
+			continue // an opened one has other parameters
+		}
 		if len(p) == 0 || !bytes.Equal(p, q) {
 			t.Errorf("%s is not the same after opening and saving", f)
 		}

@@ -31,6 +31,8 @@ var Methods = []Row{
 	{Type: "FOURIERFT", New: newFourierFT, Doc: "sparse coefficients of the weight's Fourier spectrum (Gao et al. 2024, arXiv:2405.03003)"},
 	{Type: "WAVEFT", New: newWaveFT, Doc: "sparse coefficients of the weight's wavelet transform (Bilican et al. 2025, arXiv:2505.12532)"},
 	{Type: "PROMPT_TUNING", New: newPromptTuning, Doc: "trained embeddings before each text (Lester et al. 2021, arXiv:2104.08691)"},
+	{Type: "MULTITASK_PROMPT_TUNING", New: newMultitaskPromptTuning, Doc: "a shared prompt times a low-rank matrix of each task (Wang et al. 2023, arXiv:2303.02861)"},
+	{Type: "P_TUNING", New: newPTuning, Doc: "virtual tokens made by an MLP or LSTM (Liu et al. 2021, arXiv:2103.10385)"},
 	{Type: "TRAINABLE_TOKENS", New: newTrainableTokens, Doc: "chosen rows of the embedding are trained, the others stay"},
 	{Type: "FULL", New: newFull, Doc: "full fine-tuning: every weight of the base is trained"},
 }
