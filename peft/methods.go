@@ -33,6 +33,8 @@ var Methods = []Row{
 	{Type: "PROMPT_TUNING", New: newPromptTuning, Doc: "trained embeddings before each text (Lester et al. 2021, arXiv:2104.08691)"},
 	{Type: "MULTITASK_PROMPT_TUNING", New: newMultitaskPromptTuning, Doc: "a shared prompt times a low-rank matrix of each task (Wang et al. 2023, arXiv:2303.02861)"},
 	{Type: "P_TUNING", New: newPTuning, Doc: "virtual tokens made by an MLP or LSTM (Liu et al. 2021, arXiv:2103.10385)"},
+	{Type: "PREFIX_TUNING", New: newPrefixTuning, Doc: "trained keys and values before each text (Li and Liang 2021, arXiv:2101.00190)"},
+	{Type: "CPT", New: newCPT, Doc: "a context whose embeddings may move a little (Blau et al. 2024, arXiv:2410.17222)"},
 	{Type: "TRAINABLE_TOKENS", New: newTrainableTokens, Doc: "chosen rows of the embedding are trained, the others stay"},
 	{Type: "FULL", New: newFull, Doc: "full fine-tuning: every weight of the base is trained"},
 }
