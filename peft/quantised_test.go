@@ -41,7 +41,7 @@ func TestMethodsQuantised(t *testing.T) {
 			p := compileFor(t, m, a, params, nn.ModeTrain, s)
 			shake(params)
 			peft.HoldNorms(a, params)
-			coef := make([]float32, len(s.Rows))
+			coef := make([]float32, p.Supervised(s))
 			for i := range coef {
 				coef[i] = float32(i%3) - 1.2
 			}
