@@ -53,7 +53,8 @@ type worker struct {
 	cache map[string]cached
 	arena []int32
 
-	track bool // places wanted
+	visit func(word string) // called instead of encoding, when words are counted
+	track bool              // places wanted
 	ids   []int32
 	spans []span // of ids, in bytes of the original
 	// leading and trailing spaces of the token at ids[i], when the
@@ -253,6 +254,10 @@ func (w *worker) words(g seg) {
 
 // word encodes one word.
 func (w *worker) word(g seg) {
+	if w.visit != nil {
+		w.visit(g.s)
+		return
+	}
 	if w.track {
 		w.wordPlaces(g)
 		return

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -39,16 +41,17 @@ func readUnigram(o *obj, _ bool) (model, error) {
 	for i, e := range list {
 		var pair []json.RawMessage
 		var tok string
-		var score float64
+		var score json.Number
 		if err := e.decode(&pair); err != nil {
 			return nil, err
 		}
 		if len(pair) != 2 || json.Unmarshal(pair[0], &tok) != nil || json.Unmarshal(pair[1], &score) != nil {
 			return nil, fmt.Errorf("%s is not a token and its score", e.path)
 		}
-		m.toks, m.scores = append(m.toks, tok), append(m.scores, score)
+		x := serdeFloat(score.String())
+		m.toks, m.scores = append(m.toks, tok), append(m.scores, x)
 		m.vocab[tok] = int32(i)
-		low = min(low, score)
+		low = min(low, x)
 	}
 	for tok, id := range m.vocab {
 		if tok != "" {
@@ -69,6 +72,48 @@ func readUnigram(o *obj, _ bool) (model, error) {
 		}
 	}
 	return m, nil
+}
+
+// serdeFloat reads a JSON number as the library that Hugging Face tokenizers uses does by default: its digits as one whole number, divided by a power of ten, which
+// may be off in the last bit. Sums of scores that differ in that bit decide between cuts that are alike otherwise.
+func serdeFloat(s string) float64 {
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(s, "-")
+	digits, exp, _ := strings.Cut(strings.ToLower(s), "e")
+	e, _ := strconv.Atoi(exp)
+	var sig uint64
+	full, point := false, false
+	for i := range len(digits) {
+		if digits[i] == '.' {
+			point = true
+			continue
+		}
+		d := uint64(digits[i] - '0')
+		if full = full || sig > (math.MaxUint64-d)/10; full {
+			if !point {
+				e++
+			}
+			continue
+		}
+		sig = sig*10 + d
+		if point {
+			e--
+		}
+	}
+	f := float64(sig)
+	for ; e < -308 && f != 0; e += 308 {
+		f /= 1e308
+	}
+	switch {
+	case e < 0 && f != 0:
+		f /= math.Pow10(-e)
+	case e > 0:
+		f *= math.Pow10(e)
+	}
+	if neg {
+		return -f
+	}
+	return f
 }
 
 func (m *unigram) ids() map[string]int32 { return m.vocab }

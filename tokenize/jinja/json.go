@@ -208,3 +208,13 @@ func (s jsonStyle) quote(sb *strings.Builder, x string) {
 	}
 	sb.WriteByte('"')
 }
+
+// ToJSON writes a value as Python's json.dumps does with ensure_ascii off and that indent.
+func ToJSON(v any, indent int) ([]byte, error) {
+	var sb strings.Builder
+	s := jsonStyle{item: ",", key: ": ", pretty: true, indent: strings.Repeat(" ", indent)}
+	if err := s.dumps(&sb, v, 0); err != nil {
+		return nil, err
+	}
+	return []byte(sb.String() + "\n"), nil
+}
