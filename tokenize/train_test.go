@@ -126,8 +126,9 @@ func TestExtend(t *testing.T) {
 
 // TestSerdeFloat: the digits as one number, divided: two roundings, where strconv has one.
 func TestSerdeFloat(t *testing.T) {
+	sig, pow, long := float64(20122928619384766), 1e16, float64(uint64(12345678901234567890))
 	for s, want := range map[string]float64{
-		"-2.0122928619384766": -(20122928619384766.0 / 1e16), "0": 0, "-0.5": -0.5, "12": 12, "1.5e3": 1500, "2E-2": 2.0 / 100, "123456789012345678901234": 12345678901234567890.0 * 1e4,
+		"-2.0122928619384766": -sig / pow, "0": 0, "-0.5": -0.5, "12": 12, "1.5e3": 1500, "2E-2": 0.02, "123456789012345678901234": long * 1e4,
 	} {
 		if got := serdeFloat(s); got != want {
 			t.Errorf("%s: %v, want %v", s, got, want)

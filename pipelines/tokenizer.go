@@ -1,0 +1,279 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/tokenize"
+)
+
+// TrainTokenizerConfig says what `adaptflow tokenizer train` does: a byte-level BPE vocabulary from a corpus.
+type TrainTokenizerConfig struct {
+	Input         []string // text, JSONL or Parquet, plain or compressed
+	TextMode      string   // what is a document of a text file
+	VocabSize     int
+	MinFrequency  int
+	SpecialTokens []string // the first ids; the last one is the end of a text
+	Output        string   // folder
+}
+
+// TokenizerResult is what a vocabulary came to.
+type TokenizerResult struct {
+	Documents int    `json:"documents"`
+	Words     int    `json:"words"` // different ones
+	VocabSize int    `json:"vocab_size"`
+	Added     int    `json:"added"`    // tokens that are new
+	FirstID   int    `json:"first_id"` // of the new tokens
+	Rows      int    `json:"rows,omitempty"`
+	Output    string `json:"output"`
+}
+
+// TrainTokenizer writes tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer opens.
+func TrainTokenizer(c TrainTokenizerConfig) (*TokenizerResult, error) {
+	counts := tokenize.CountWords(tokenize.ByteLevel())
+	n, err := countDocuments(c.Input, c.TextMode, counts)
+	if err != nil {
+		return nil, err
+	}
+	file, err := tokenize.BPETraining{VocabSize: c.VocabSize, MinFrequency: c.MinFrequency, SpecialTokens: c.SpecialTokens}.Train(counts)
+	if err != nil {
+		return nil, err
+	}
+	f, err := tokenize.Parse(file)
+	if err != nil {
+		return nil, err
+	}
+	if ok, err := storage.Exists(filepath.Join(c.Output, "tokenizer.json")); err != nil {
+		return nil, err
+	} else if ok {
+		return nil, fmt.Errorf("%w: %s already holds a tokenizer", ErrInUse, c.Output)
+	}
+	if err := storage.MkdirAll(c.Output); err != nil {
+		return nil, err
+	}
+	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false}
+	if k := len(c.SpecialTokens); k > 0 {
+		config["eos_token"] = c.SpecialTokens[k-1]
+	}
+	raw, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.WriteFile(filepath.Join(c.Output, "tokenizer_config.json"), append(raw, '\n')); err != nil {
+		return nil, err
+	}
+	r := &TokenizerResult{Documents: n, Words: counts.Len(), VocabSize: f.VocabSize(), Added: f.VocabSize(), Output: c.Output}
+	return r, storage.WriteFile(filepath.Join(c.Output, "tokenizer.json"), file)
+}
+
+func countDocuments(input []string, mode string, counts *tokenize.WordCounts) (n int, err error) {
+	files, err := resolveAll(input)
+	if err != nil {
+		return 0, err
+	}
+	return n, eachDocument(files, mode, func(text string) error {
+		n++
+		return counts.Add(text)
+	})
+}
+
+// eachDocument calls f for the texts of files, one at a time; a record that cannot be read is an error.
+func eachDocument(files []string, mode string, f func(text string) error) error {
+	sources, err := datasets.FindSources(files)
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		r, err := datasets.Open(s.Path, s.Source, datasets.Options{TextMode: mode})
+		if err != nil {
+			return err
+		}
+		for {
+			rec, bad, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil && bad != nil {
+				err = fmt.Errorf("%s: record %d: %s", s.Path, bad.Index, bad.Reason)
+			}
+			if err == nil {
+				err = f(rec.Text)
+			}
+			if err != nil {
+				return errors.Join(err, r.Close())
+			}
+		}
+		if err := r.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ExtendTokenizerConfig says what `adaptflow tokenizer extend` does: tokens that a corpus has often and the model's vocabulary lacks.
+type ExtendTokenizerConfig struct {
+	Model        string
+	Input        []string
+	TextMode     string
+	Add          int // tokens, at most
+	MinFrequency int
+	Output       string // folder
+}
+
+// ExtendTokenizer writes the model with the new tokens in tokenizer.json and a row for each in the embedding and the head: the mean of the rows of the pieces that the
+// old vocabulary makes of it. All else is as it was, and transformers opens the folder. The rows are trained by trainable_token_indices or modules_to_save.
+func ExtendTokenizer(c ExtendTokenizerConfig, say func(format string, a ...any)) (*TokenizerResult, error) {
+	dir, err := ResolveModel(c.Model, say)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(c.Output, "config.json")); err == nil {
+		return nil, fmt.Errorf("%w: %s already holds a model", ErrInUse, c.Output)
+	}
+	file, err := os.ReadFile(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return nil, err
+	}
+	f, err := tokenize.Parse(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: tokenizer.json: %w", dir, err)
+	}
+	counts := tokenize.CountWords(f)
+	n, err := countDocuments(c.Input, c.TextMode, counts)
+	if err != nil {
+		return nil, err
+	}
+	e, err := tokenize.Extend(file, counts, c.Add, c.MinFrequency)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := resizeEmbeddings(dir, c.Output, e.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.WriteFile(filepath.Join(c.Output, "tokenizer.json"), e.File); err != nil {
+		return nil, err
+	}
+	first := int(e.Tokens[0].ID)
+	r := &TokenizerResult{Documents: n, Words: counts.Len(), VocabSize: first + len(e.Tokens), Added: len(e.Tokens), FirstID: first, Rows: rows, Output: c.Output}
+	return r, writeConfig(dir, c.Output, rows)
+}
+
+// vocabTensors are the ends of the names of tensors with a row a token.
+var vocabTensors = []string{"embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "lm_head.weight", "embed_out.weight", "lm_head.bias"}
+
+// resizeEmbeddings copies the weights with rows for the new tokens and returns how many rows there are.
+func resizeEmbeddings(dir, to string, tokens []tokenize.NewToken) (int, error) {
+	config, err := readConfig(dir)
+	if err != nil {
+		return 0, err
+	}
+	if _, ok := config["quantization_config"]; ok {
+		return 0, fmt.Errorf("%s is quantised: extend the model it was made from, and quantise after", dir)
+	}
+	var vocab int
+	if err := json.Unmarshal(config["vocab_size"], &vocab); err != nil {
+		return 0, fmt.Errorf("%s: config.json: vocab_size: %w", dir, err)
+	}
+	src, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer src.Close()
+	rows := max(vocab, int(tokens[len(tokens)-1].ID)+1)
+	resized := 0
+	var ts []safetensors.Tensor
+	for _, name := range src.Names() {
+		info, _ := src.Info(name)
+		if !hasRows(name) || len(info.Shape) == 0 || info.Shape[0] != vocab {
+			raw, err := src.Bytes(name)
+			if err != nil {
+				return 0, err
+			}
+			ts = append(ts, safetensors.Tensor{Name: name, DType: info.DType, Shape: info.Shape, Raw: raw})
+			continue
+		}
+		v, err := src.Float32(name)
+		if err != nil {
+			return 0, err
+		}
+		width := len(v) / vocab
+		v = append(v, make([]float32, (rows-vocab)*width)...)
+		for _, t := range tokens {
+			row := v[int(t.ID)*width:][:width]
+			for k := range row {
+				sum := 0.0
+				for _, p := range t.Pieces {
+					sum += float64(v[int(p)*width+k])
+				}
+				row[k] = float32(sum / float64(len(t.Pieces)))
+			}
+		}
+		shape := append([]int{rows}, info.Shape[1:]...)
+		ts = append(ts, safetensors.Tensor{Name: name, DType: info.DType, Shape: shape, Data: v})
+		resized++
+	}
+	if resized == 0 {
+		return 0, fmt.Errorf("%s: no tensor named like %s has %d rows, one a token", dir, strings.Join(vocabTensors, ", "), vocab)
+	}
+	if err := storage.MkdirAll(to); err != nil {
+		return 0, err
+	}
+	return rows, safetensors.Write(filepath.Join(to, "model.safetensors"), ts, map[string]string{"format": "pt"})
+}
+
+func hasRows(name string) bool {
+	for _, s := range vocabTensors {
+		if name == s || strings.HasSuffix(name, "."+s) {
+			return true
+		}
+	}
+	return false
+}
+
+func readConfig(dir string) (map[string]json.RawMessage, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("%s: config.json: %w", dir, err)
+	}
+	return m, nil
+}
+
+// writeConfig copies the folder's small files and, last, config.json with the new number of rows. Vocabularies in other formats, which know nothing of the new
+// tokens, stay behind.
+func writeConfig(dir, to string, rows int) error {
+	for _, f := range []string{"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"} {
+		raw, err := os.ReadFile(filepath.Join(dir, f))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err == nil {
+			err = storage.WriteFile(filepath.Join(to, f), raw)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	config, err := readConfig(dir)
+	if err != nil {
+		return err
+	}
+	config["vocab_size"], _ = json.Marshal(rows)
+	raw, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(to, "config.json"), append(raw, '\n'))
+}
