@@ -89,7 +89,7 @@ func (l *loader) readCodes(module string, out, in int) (*quant.Bits4, error) {
 		if err != nil {
 			return nil, err
 		}
-		return x, finite(name, x)
+		return x, finite(name, 0, x)
 	}
 	codes, err := part("", (n+1)/2)
 	if err != nil {

@@ -56,7 +56,7 @@ func (l *loader) readInt8(module string, out, in int) (*quant.Int8, error) {
 	if q.Absmax, err = l.src.Float32(name + scbSuffix); err != nil {
 		return nil, err
 	}
-	if err := finite(name+scbSuffix, q.Absmax); err != nil {
+	if err := finite(name+scbSuffix, 0, q.Absmax); err != nil {
 		return nil, err
 	}
 	if l.has(name + formatSuffix) {

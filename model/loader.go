@@ -67,18 +67,8 @@ func (l *loader) tensor(module string, shape ...int) []float32 {
 		l.stored[module] = Stored{Name: module, Shape: shape, DType: "F32"}
 		return x
 	}
-	name := module
-	info, ok := l.src.Info(name)
-	if !ok && l.prefix != "" {
-		name = strings.TrimPrefix(module, l.prefix)
-		info, ok = l.src.Info(name)
-	}
+	name, ok := l.locate(module, shape)
 	if !ok {
-		l.fail("the weights have no tensor %q, which config.json calls for", module)
-		return nil
-	}
-	if !slices.Equal(info.Shape, shape) {
-		l.fail("tensor %q has shape %v, but config.json calls for %v", name, info.Shape, shape)
 		return nil
 	}
 	x, err := l.src.Float32(name)
@@ -86,20 +76,80 @@ func (l *loader) tensor(module string, shape ...int) []float32 {
 		l.fail("%w", err)
 		return nil
 	}
-	if err := finite(name, x); err != nil {
+	if err := finite(name, 0, x); err != nil {
 		l.fail("%w", err)
 		return nil
 	}
-	l.used[name] = true
-	l.stored[module] = Stored{Name: name, Shape: shape, DType: info.DType}
 	return x
 }
 
-// finite refuses values that are no numbers.
-func finite(name string, x []float32) error {
+// locate finds a tensor of the given shape in the file and notes that it is used.
+func (l *loader) locate(module string, shape []int) (name string, ok bool) {
+	name = module
+	info, ok := l.src.Info(name)
+	if !ok && l.prefix != "" {
+		name = strings.TrimPrefix(module, l.prefix)
+		info, ok = l.src.Info(name)
+	}
+	if !ok {
+		l.fail("the weights have no tensor %q, which config.json calls for", module)
+		return "", false
+	}
+	if !slices.Equal(info.Shape, shape) {
+		l.fail("tensor %q has shape %v, but config.json calls for %v", name, info.Shape, shape)
+		return "", false
+	}
+	l.used[name] = true
+	l.stored[module] = Stored{Name: name, Shape: shape, DType: info.DType}
+	return name, true
+}
+
+// stream stores the matrix module.weight [out, in] without ever having all of it in memory as it lies in the file.
+func (l *loader) stream(module string, out, in int, store *quant.Storage) quant.Weight {
+	param := module + ".weight"
+	l.params += int64(out * in)
+	if l.err != nil {
+		return nil
+	}
+	var rows quant.Rows
+	if l.src == nil {
+		l.stored[param] = Stored{Name: param, Shape: []int{out, in}, DType: "F32"}
+		rows = func(dst []float32, lo, _ int) error {
+			philox.NewKey(l.seed, "weights", fmt.Sprintf("%s from row %d", param, lo)).FillNormal(dst, 0, 0.02)
+			return nil
+		}
+	} else {
+		name, ok := l.locate(param, []int{out, in})
+		if !ok {
+			return nil
+		}
+		rows = func(dst []float32, lo, _ int) error {
+			if err := l.src.ReadFloat32(name, dst, lo*in); err != nil {
+				return err
+			}
+			return finite(name, lo*in, dst)
+		}
+	}
+	w, err := store.Build(out, in, rows, l.store.Half())
+	if err != nil {
+		l.fail("%w", err)
+		return nil
+	}
+	return l.keep(w)
+}
+
+// keep notes a weight that was made.
+func (l *loader) keep(w quant.Weight) quant.Weight {
+	l.weights = append(l.weights, w)
+	l.bytes += w.Bytes()
+	return w
+}
+
+// finite refuses values that are no numbers. x are the values of the tensor from value at on.
+func finite(name string, at int, x []float32) error {
 	for i, v := range x {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("tensor %q holds %v at value %d: the weights are damaged", name, v, i)
+			return fmt.Errorf("tensor %q holds %v at value %d: the weights are damaged", name, v, at+i)
 		}
 	}
 	return nil
@@ -114,11 +164,15 @@ func (l *loader) vector(module string, n int) []float32 {
 
 // matrix reads module.weight as a packed weight [out, in]; transposed says that the file stores [in, out].
 func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weight {
-	rs, cs, shape := in, 1, []int{out, in}
-	if transposed {
-		rs, cs, shape = 1, out, []int{in, out}
+	return l.readMatrix(module, out, in, transposed, l.store.Dense)
+}
+
+// readMatrix reads module.weight and stores it; transposed says that the file has [in, out].
+func (l *loader) readMatrix(module string, out, in int, transposed bool, store *quant.Storage) quant.Weight {
+	if !transposed {
+		return l.stream(module, out, in, store)
 	}
-	return l.stow(module, out, in, rs, cs, transposed, l.tensor(module+".weight", shape...), l.store.Dense)
+	return l.stow(module, out, in, 1, out, true, l.tensor(module+".weight", in, out), store)
 }
 
 // stow stores a matrix that was read.
@@ -131,10 +185,7 @@ func (l *loader) stow(module string, out, in, rs, cs int, transposed bool, x []f
 		s.Transposed = true
 		l.stored[module+".weight"] = s
 	}
-	w := store.New(out, in, x, rs, cs, l.store.Half())
-	l.weights = append(l.weights, w)
-	l.bytes += w.Bytes()
-	return w
+	return l.keep(store.New(out, in, x, rs, cs, l.store.Half()))
 }
 
 // linear is a frozen projection of a family.
@@ -153,10 +204,8 @@ func codes[Q any](l *loader, module string, out, in int, read func(module string
 		return nil
 	}
 	w := weight(q)
-	l.weights = append(l.weights, w)
 	l.params += int64(out * in)
-	l.bytes += w.Bytes()
-	return w
+	return l.keep(w)
 }
 
 // linear reads a projection.
@@ -168,11 +217,7 @@ func (l *loader) linear(module string, out, in int, bias, conv bool) linear {
 	case l.err == nil && l.int8Name(module) != "":
 		p.w = codes(l, module, out, in, l.readInt8, func(q *quant.Int8) quant.Weight { return quant.NewInt8(q, l.threshold, l.store.Half()) })
 	default:
-		rs, cs, shape := in, 1, []int{out, in}
-		if conv {
-			rs, cs, shape = 1, out, []int{in, out}
-		}
-		p.w = l.stow(module, out, in, rs, cs, conv, l.tensor(module+".weight", shape...), l.store.Linear)
+		p.w = l.readMatrix(module, out, in, conv, l.store.Linear)
 	}
 	if bias {
 		p.bias = l.vector(module+".bias", out)

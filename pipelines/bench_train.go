@@ -44,7 +44,7 @@ type BenchTrainResult struct {
 	Threads         int       `json:"threads"`
 	Trainable       int       `json:"trainable_parameters"`
 	Total           int64     `json:"total_parameters"`
-	Planned         int64     `json:"planned_bytes"` // weights, arena, adapters and optimiser state
+	Planned         int64     `json:"planned_bytes"` // of the whole process, as adaptflow plan has it, to hold against peak_rss_bytes
 }
 
 // benchDTypes are the short names that measurements use.
@@ -104,7 +104,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		data[i] = s
 	}
 	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
-		Planned: m.Bytes() + t.Memory().Total() + t.OptimizerBytes()}
+		Planned: m.Bytes() + t.Memory().Total() + t.OptimizerBytes() + runtimeBytes}
 	for i := range c.Warmup + c.Steps {
 		start := time.Now()
 		info, err := t.Step(data, 0)

@@ -144,6 +144,15 @@ func (d *Folder) Float32(name string) ([]float32, error) {
 	return f.Float32(name)
 }
 
+// ReadFloat32 implements Source.
+func (d *Folder) ReadFloat32(name string, dst []float32, at int) error {
+	f, err := d.file(name)
+	if err != nil {
+		return err
+	}
+	return f.ReadFloat32(name, dst, at)
+}
+
 // Int64 implements Source.
 func (d *Folder) Int64(name string) ([]int64, error) {
 	f, err := d.file(name)

@@ -45,6 +45,8 @@ type Source interface {
 	Info(name string) (Info, bool)
 	// Float32 reads a floating-point tensor, converted from its dtype.
 	Float32(name string) ([]float32, error)
+	// ReadFloat32 reads len(dst) values of a floating-point tensor from value at on, converted from its dtype.
+	ReadFloat32(name string, dst []float32, at int) error
 	// Int64 reads an integer or boolean tensor.
 	Int64(name string) ([]int64, error)
 	// Bytes reads a tensor as it is stored.
@@ -204,34 +206,59 @@ func (s *File) Bytes(name string) ([]byte, error) {
 
 // Float32 implements Source.
 func (s *File) Float32(name string) ([]float32, error) {
-	b, err := s.Bytes(name)
-	if err != nil {
-		return nil, err
+	i, ok := s.infos[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: no tensor %q", s.path, name)
 	}
-	i := s.infos[name]
 	out := make([]float32, i.Len())
-	switch i.DType {
-	case "F32":
-		for k := range out {
-			out[k] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*k:]))
-		}
-	case "F64":
-		for k := range out {
-			out[k] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b[8*k:])))
-		}
-	case "F16", "BF16":
-		for k := range out {
-			h := binary.LittleEndian.Uint16(b[2*k:])
-			if i.DType == "F16" {
-				out[k] = FromF16(h)
-			} else {
-				out[k] = math.Float32frombits(uint32(h) << 16)
-			}
-		}
-	default:
-		return nil, fmt.Errorf("%s: tensor %q is %s, not a floating-point tensor", s.path, name, i.DType)
+	return out, s.ReadFloat32(name, out, 0)
+}
+
+// readValues is how many values ReadFloat32 converts at a time.
+const readValues = 1 << 15
+
+// ReadFloat32 implements Source.
+func (s *File) ReadFloat32(name string, dst []float32, at int) error {
+	i, ok := s.infos[name]
+	switch {
+	case !ok:
+		return fmt.Errorf("%s: no tensor %q", s.path, name)
+	case !floating[i.DType]:
+		return fmt.Errorf("%s: tensor %q is %s, not a floating-point tensor", s.path, name, i.DType)
+	case at < 0 || at+len(dst) > i.Len():
+		return fmt.Errorf("%s: tensor %q has %d values; %d from %d on are asked for", s.path, name, i.Len(), len(dst), at)
 	}
-	return out, nil
+	width := dtypeSize[i.DType]
+	buf := make([]byte, min(len(dst), readValues)*width)
+	for len(dst) > 0 {
+		n := min(len(dst), readValues)
+		b := buf[:n*width]
+		if k, err := s.f.ReadAt(b, s.data+i.Range[0]+int64(at*width)); err != nil && (err != io.EOF || k < len(b)) {
+			return fmt.Errorf("%s: tensor %q: %w", s.path, name, err)
+		}
+		decode(dst[:n], b, i.DType)
+		dst, at = dst[n:], at+n
+	}
+	return nil
+}
+
+// floating are the dtypes that can be read as float32.
+var floating = map[string]bool{"F64": true, "F32": true, "F16": true, "BF16": true}
+
+// decode converts the values of a floating-point dtype.
+func decode(out []float32, b []byte, dtype string) {
+	for k := range out {
+		switch dtype {
+		case "F32":
+			out[k] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*k:]))
+		case "F64":
+			out[k] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b[8*k:])))
+		case "F16":
+			out[k] = FromF16(binary.LittleEndian.Uint16(b[2*k:]))
+		default:
+			out[k] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*k:])) << 16)
+		}
+	}
 }
 
 // Int64 implements Source.
