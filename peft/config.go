@@ -330,3 +330,13 @@ func (t *Tokens) UnmarshalJSON(b []byte) error {
 	}
 	return nil
 }
+
+// strict decodes an object of a configuration into v over what it holds; an unknown key is an error.
+func strict(field string, b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	return nil
+}

@@ -1,12 +1,11 @@
 package peft
 
 import (
-	"fmt"
-
 	"gonum.org/v1/gonum/lapack/lapack64"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/internal/torchrand"
 )
 
 // svd is a truncated singular value decomposition U·S·Vᵀ, singular values falling.
@@ -49,24 +48,7 @@ func svdOf(out, in int, w []float32, r, niter int, key philox.Key) *svd {
 	for i, v := range g {
 		x.Set(i/r, i%r, float64(v))
 	}
-	var y mat.Dense
-	y.Mul(m, x)
-	q := orthogonalColumns(&y)
-	for range niter {
-		var z mat.Dense
-		z.Mul(m.T(), q)
-		qz := orthogonalColumns(&z)
-		var t mat.Dense
-		t.Mul(m, qz)
-		q = orthogonalColumns(&t)
-	}
-	var b mat.Dense
-	b.Mul(q.T(), m) // [r, in]
-	d := thinSVD(&b, r)
-	var u mat.Dense
-	u.Mul(q, d.u)
-	d.u = &u
-	return d
+	return subspaceSVD(m, x, niter)
 }
 
 // thinSVD is the first r terms of m's decomposition.
@@ -83,11 +65,11 @@ func thinSVD(m *mat.Dense, r int) *svd {
 	return &svd{u: mat.DenseCopyOf(u.Slice(0, rows, 0, r)), v: mat.DenseCopyOf(v.Slice(0, cols, 0, r)), s: f.Values(nil)[:r]}
 }
 
-// orthogonalColumns is Q [rows, cols] of m = Q·R by Householder reflections, rows ≥ cols.
+// orthogonalColumns is Q [rows, cols] of m = Q·R by Householder reflections, of the first rows columns where there are more.
 func orthogonalColumns(m *mat.Dense) *mat.Dense {
 	rows, cols := m.Dims()
-	if rows < cols {
-		panic(fmt.Sprintf("peft: a QR decomposition of [%d, %d]", rows, cols))
+	if rows < cols { // Q is that of the first rows columns
+		m, cols = mat.DenseCopyOf(m.Slice(0, rows, 0, rows)), rows
 	}
 	q := mat.DenseCopyOf(m)
 	raw := q.RawMatrix()
@@ -100,4 +82,45 @@ func orthogonalColumns(m *mat.Dense) *mat.Dense {
 	work = make([]float64, max(int(work[0]), cols))
 	lapack64.Orgqr(raw, tau, work, len(work))
 	return q
+}
+
+// svdLowRank is torch.svd_lowrank(m, q, niter) after torch.manual_seed(seed); double says that torch has m in float64, for which it draws other numbers.
+func svdLowRank(m *mat.Dense, q, niter int, seed uint64, double bool) *svd {
+	rows, cols := m.Dims()
+	if rows < cols {
+		d := svdLowRank(mat.DenseCopyOf(m.T()), q, niter, seed, double)
+		d.u, d.v = d.v, d.u
+		return d
+	}
+	g := make([]float64, cols*q)
+	if double {
+		torchrand.New(seed).Normal64(g, 0, 1)
+	} else {
+		single := make([]float32, len(g))
+		torchrand.New(seed).Normal(single, 0, 1)
+		for i, v := range single {
+			g[i] = float64(v)
+		}
+	}
+	return subspaceSVD(m, mat.NewDense(cols, q, g), niter)
+}
+
+// subspaceSVD decomposes m on the subspace that m·x spans after niter iterations (Halko et al. 2011).
+func subspaceSVD(m, x *mat.Dense, niter int) *svd {
+	var y mat.Dense
+	y.Mul(m, x)
+	q := orthogonalColumns(&y)
+	for range niter {
+		var z, t mat.Dense
+		z.Mul(m.T(), q)
+		t.Mul(m, orthogonalColumns(&z))
+		q = orthogonalColumns(&t)
+	}
+	var b, u mat.Dense
+	b.Mul(q.T(), m)
+	r, c := b.Dims()
+	d := thinSVD(&b, min(r, c))
+	u.Mul(q, d.u)
+	d.u = &u
+	return d
 }

@@ -13,32 +13,33 @@ import (
 // LoraConfig is HF's LoraConfig.
 type LoraConfig struct {
 	Common
-	R                     int         `json:"r"`
-	TargetModules         Names       `json:"target_modules"`
-	ExcludeModules        Names       `json:"exclude_modules"`
-	LoraAlpha             float64     `json:"lora_alpha"`
-	LoraDropout           Float       `json:"lora_dropout"`
-	FanInFanOut           bool        `json:"fan_in_fan_out"`
-	Bias                  string      `json:"bias"`
-	UseRslora             bool        `json:"use_rslora"`
-	ModulesToSave         []string    `json:"modules_to_save"`
-	InitLoraWeights       InitWeights `json:"init_lora_weights"`
-	LayersToTransform     Ints        `json:"layers_to_transform"`
-	LayersPattern         Names       `json:"layers_pattern"`
-	RankPattern           Patterns    `json:"rank_pattern"`
-	AlphaPattern          Patterns    `json:"alpha_pattern"`
-	TrainableTokenIndices Tokens      `json:"trainable_token_indices"`
-	UseDora               bool        `json:"use_dora"`
-	LoraBias              bool        `json:"lora_bias"`
-	AloraInvocationTokens []int32     `json:"alora_invocation_tokens"`
-	LayerReplication      [][2]int    `json:"layer_replication"`
-	TargetParameters      []string    `json:"target_parameters"`
+	R                     int            `json:"r"`
+	TargetModules         Names          `json:"target_modules"`
+	ExcludeModules        Names          `json:"exclude_modules"`
+	LoraAlpha             float64        `json:"lora_alpha"`
+	LoraDropout           Float          `json:"lora_dropout"`
+	FanInFanOut           bool           `json:"fan_in_fan_out"`
+	Bias                  string         `json:"bias"`
+	UseRslora             bool           `json:"use_rslora"`
+	ModulesToSave         []string       `json:"modules_to_save"`
+	InitLoraWeights       InitWeights    `json:"init_lora_weights"`
+	LayersToTransform     Ints           `json:"layers_to_transform"`
+	LayersPattern         Names          `json:"layers_pattern"`
+	RankPattern           Patterns       `json:"rank_pattern"`
+	AlphaPattern          Patterns       `json:"alpha_pattern"`
+	TrainableTokenIndices Tokens         `json:"trainable_token_indices"`
+	UseDora               bool           `json:"use_dora"`
+	LoraBias              bool           `json:"lora_bias"`
+	AloraInvocationTokens []int32        `json:"alora_invocation_tokens"`
+	LayerReplication      [][2]int       `json:"layer_replication"`
+	TargetParameters      []string       `json:"target_parameters"`
+	LoftqConfig           map[string]int `json:"loftq_config"`
+	EvaConfig             *EvaConfig     `json:"eva_config"`
 }
 
 // loraUnused are the fields of HF's LoraConfig that only their defaults are accepted for.
 var loraUnused = map[string]any{
-	"arrow_config": nil, "corda_config": nil, "ensure_weight_tying": false, "eva_config": nil, "kasa_config": nil,
-	"loftq_config": map[string]any{}, "lora_ga_config": nil, "megatron_config": nil, "megatron_core": "megatron.core",
+	"arrow_config": nil, "corda_config": nil, "ensure_weight_tying": false, "kasa_config": nil, "lora_ga_config": nil, "megatron_config": nil, "megatron_core": "megatron.core",
 	"monteclora_config": nil, "qalora_group_size": 16.0, "use_bdlora": nil, "use_qalora": false, "velora_config": nil,
 	"-runtime_config": map[string]any{"ephemeral_gpu_offload": false},
 }
@@ -49,6 +50,7 @@ type pair struct {
 	kind  nn.Kind
 	vocab bool // the embedding or the head
 	r     int
+	alpha float64
 	scale float64 // lora_alpha / r, or lora_alpha / √r with use_rslora
 	a, b  *Param
 	bias  *Param  // of B, with lora_bias
@@ -72,11 +74,13 @@ type lora struct {
 	conv   map[string]bool // targets stored as [in, out]
 	init   *loraInit
 	seed   uint64
+	ready  bool // initialised from data
 }
 
 func newLora() Method {
 	return &lora{cfg: LoraConfig{Common: Common{PeftType: "LORA", PeftVersion: peftVersion}, R: 8, LoraAlpha: 8, Bias: "none",
-		InitLoraWeights: InitWeights{On: true}, RankPattern: Patterns{}, AlphaPattern: Patterns{}}}
+		InitLoraWeights: InitWeights{On: true}, RankPattern: Patterns{}, AlphaPattern: Patterns{},
+		LoftqConfig: map[string]int{}}}
 }
 
 func (l *lora) Type() string              { return "LORA" }
@@ -243,7 +247,7 @@ func (l *lora) attach(s nn.Site, env Env) error {
 		return err
 	}
 	lay, _ := layoutOf(s.Op)
-	p := &pair{name: s.Name, kind: s.Kind, vocab: lay.vocab, r: int(r), scale: alpha / r, biasOf: lay.bias}
+	p := &pair{name: s.Name, kind: s.Kind, vocab: lay.vocab, r: int(r), alpha: alpha, scale: alpha / r, biasOf: lay.bias}
 	if c.UseRslora {
 		p.scale = alpha / math.Sqrt(r)
 	}

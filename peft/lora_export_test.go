@@ -15,3 +15,12 @@ func HoldNorms(a *Adapter, params *nn.Params) {
 		}
 	}
 }
+
+// ChangedBase is the weight [out, in] that the starting values make of a module's.
+func ChangedBase(a *Adapter, name string) []float32 {
+	to := a.Method.(*lora).pairs[name].base.to
+	out, in := to.Dims()
+	w := make([]float32, out*in)
+	to.Dense(w)
+	return w
+}

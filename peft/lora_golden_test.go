@@ -50,19 +50,27 @@ func initCase(t *testing.T, dir, weights string, m *model.Model, env peft.Env) (
 		t.Fatal(err)
 	}
 	init := config["init_lora_weights"].(string)
+	if init == "eva" {
+		a = evaCase(t, weights, config, m, env)
+	}
 	values := map[string][]float32{}
 	for _, p := range a.Params() {
 		values[p.Key] = make([]float32, p.Size())
 		p.Init(values[p.Key])
 	}
-	if init == "pissa" || init == "olora" {
+	switch init {
+	case "pissa", "olora", "loftq", "eva":
 		for key, x := range values {
+			if !want.Has("init_state." + key) {
+				t.Errorf("%s is not HF's", key)
+				continue
+			}
 			y := want.F32("init_state." + key)
-			if init == "pissa" { // a singular vector's sign is free, the same in A and B
+			if init == "pissa" || init == "loftq" { // a singular vector's sign is free, the same in A and B
 				x, y = magnitudes(x), magnitudes(y)
 			}
-			if d := golden.MaxDiff(x, y); d > 1e-4 {
-				t.Errorf("%s starts at values that differ by %.2e", key, d)
+			if d := golden.MaxDiff(x, y); len(x) != len(y) || d > 1e-4 {
+				t.Errorf("%s starts at %d values that differ by %.2e from HF's %d", key, len(x), d, len(y))
 			}
 		}
 	}
@@ -76,21 +84,7 @@ func initCase(t *testing.T, dir, weights string, m *model.Model, env peft.Env) (
 		if strings.HasPrefix(init, "pissa_niter_") {
 			continue // other random numbers
 		}
-		w, err := m.Tensor(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := "base_model.model." + strings.TrimSuffix(name, ".weight")
-		p, q := values[key+".lora_A.weight"], values[key+".lora_B.weight"]
-		r := int(config["r"].(float64))
-		scale := config["lora_alpha"].(float64) / float64(r)
-		in := len(p) / r
-		for i := range w {
-			for k := range r {
-				w[i] -= float32(scale * float64(q[i/in*r+k]) * float64(p[k*in+i%in]))
-			}
-		}
-		if d := golden.MaxDiff(w, want.F32(n)); d > 1e-5 {
+		if d := golden.MaxDiff(peft.ChangedBase(a, strings.TrimSuffix(name, ".weight")), want.F32(n)); d > 1e-5 {
 			t.Errorf("%s is changed to values that differ by %.2e", name, d)
 		}
 	}
@@ -152,4 +146,55 @@ func steps(meta goldenMeta, ids, mask, labels []int64, rows, length int) (*nn.St
 		}
 	}
 	return nn.FromClasses(ids, mask, classes, rows, length, 0), at
+}
+
+// evaCase initialises an adapter from the training batches, as the case's generator does, and compares ranks and scales.
+func evaCase(t *testing.T, weights string, config map[string]any, m *model.Model, env peft.Env) *peft.Adapter {
+	t.Helper()
+	fresh := map[string]any{}
+	for k, v := range config {
+		fresh[k] = v
+	}
+	fresh["rank_pattern"], fresh["alpha_pattern"], fresh["target_modules"] = nil, nil, "all-linear"
+	if config["eva_config"].(map[string]any)["whiten"] == true {
+		fresh["target_modules"] = []string{"q_proj", "v_proj", "down_proj"}
+	}
+	a, err := peft.New("LORA", fresh, nn.Sites(m), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := golden.Open(t, filepath.Join(weights, "inputs.safetensors"))
+	shape := in.Shape("train_input_ids")
+	rows, length := shape[1], shape[2]
+	var batches []peft.EvaBatch
+	for i := range shape[0] {
+		cut := func(name string) []int64 { return in.I64("train_" + name)[i*rows*length : (i+1)*rows*length] }
+		s, at := nn.FromBatch(cut("input_ids"), cut("attention_mask"), nil, rows, length)
+		b := peft.EvaBatch{Step: s, Keep: make([]bool, len(s.Tokens))}
+		for t, k := range at {
+			b.Keep[t] = cut("labels")[k] != -100
+		}
+		batches = append(batches, b)
+	}
+	if !a.NeedsData() {
+		t.Error("a fresh adapter with eva needs no data")
+	}
+	if err := a.InitializeEVA(m, nil, batches); err != nil {
+		t.Fatal(err)
+	}
+	if a.NeedsData() {
+		t.Error("an initialised adapter still needs data")
+	}
+	var got map[string]any
+	if err := json.Unmarshal(a.ConfigJSON(), &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []string{"rank_pattern", "alpha_pattern"} {
+		x, _ := json.Marshal(got[k])
+		y, _ := json.Marshal(config[k])
+		if string(x) != string(y) {
+			t.Errorf("%s is\n%s\nwant\n%s", k, x, y)
+		}
+	}
+	return a
 }

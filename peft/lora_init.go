@@ -58,6 +58,8 @@ var loraInits = []loraInit{
 	{"pissa", "the principal singular values and vectors, which the base loses (Meng et al. 2024, arXiv:2404.02948)", startPissa},
 	{"pissa_niter_", "the same by a randomised SVD with so many subspace iterations (Halko et al. 2011)", startPissa},
 	{"olora", "the first columns of the base's QR decomposition, which the base loses (Büyükakyüz 2024, arXiv:2406.01775)", startOlora},
+	{"loftq", "the base quantised to NF4, the pair what that misses (Li et al. 2023, arXiv:2310.08659)", startLoftq},
+	{"eva", "A the principal directions of the activations (Paischer et al. 2024, arXiv:2410.07170); see InitializeEVA", startEva},
 }
 
 func loraInitNames() []string {
@@ -96,6 +98,9 @@ func loraInitOf(w InitWeights) (*loraInit, error) {
 func (l *lora) start(p *pair, s nn.Site, env Env) error {
 	c := &l.cfg
 	if s.Kind == nn.KindEmbedding {
+		if l.init != nil && l.init.name == "loftq" {
+			return fmt.Errorf("peft: LORA: init_lora_weights \"loftq\" is for linear layers, but the target %s is an embedding", s.Name)
+		}
 		p.a.Init, p.b.Init = zeros, normal(env.Seed, p.b.Name, 1)
 		if !c.InitLoraWeights.On && c.InitLoraWeights.Name == "" {
 			p.a.Init = normal(env.Seed, p.a.Name, 1)

@@ -2,6 +2,7 @@ package peft
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -18,6 +19,13 @@ func (c *LoraConfig) validateVariants() error {
 		return fmt.Errorf("peft: LORA: lora_bias goes with init_lora_weights true or false, not %q", c.InitLoraWeights.Name)
 	case c.AloraInvocationTokens != nil && len(c.AloraInvocationTokens) == 0:
 		return fmt.Errorf("peft: LORA: alora_invocation_tokens is empty; give the ids of the tokens that invoke the adapter")
+	}
+	name := strings.ToLower(c.InitLoraWeights.Name)
+	switch {
+	case len(c.LoftqConfig) > 0 && name != "loftq":
+		return fmt.Errorf("peft: LORA: loftq_config goes with init_lora_weights \"loftq\"")
+	case c.EvaConfig != nil && name != "eva":
+		return fmt.Errorf("peft: LORA: eva_config goes with init_lora_weights \"eva\"")
 	}
 	for _, id := range c.AloraInvocationTokens {
 		if id < 0 {

@@ -150,7 +150,12 @@ func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base
 	if dir != "" {
 		return peft.Open(dir, nn.Sites(m), env)
 	}
-	return peft.New(method, config, nn.Sites(m), env)
+	a, err := peft.New(method, config, nn.Sites(m), env)
+	if err == nil && a.NeedsData() {
+		return nil, fmt.Errorf("init_lora_weights \"eva\" starts from the activations of data, which this command does not gather: initialise the adapter with " +
+			"peft.Adapter.InitializeEVA (or HF PEFT's initialize_lora_eva_weights), save it, and give its folder as init_adapter")
+	}
+	return a, err
 }
 
 // Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.

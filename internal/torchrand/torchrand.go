@@ -81,6 +81,35 @@ func (g *Generator) Normal(x []float32, mean, std float64) {
 	}
 }
 
+// Normal64 fills x as tensor.normal_(mean, std) fills a contiguous float64 tensor.
+func (g *Generator) Normal64(x []float64, mean, std float64) {
+	if len(x) < 16 {
+		for i := range x {
+			x[i] = g.normal()*std + mean
+		}
+		return
+	}
+	for i := range x {
+		x[i] = g.uniform53()
+	}
+	fill := func(x []float64) {
+		for j := range 8 {
+			r, theta := math.Sqrt(-2*math.Log(1-x[j])), 2*math.Pi*x[j+8]
+			x[j], x[j+8] = r*math.Cos(theta)*std+mean, r*math.Sin(theta)*std+mean
+		}
+	}
+	for i := 0; i+16 <= len(x); i += 16 {
+		fill(x[i : i+16])
+	}
+	if len(x)%16 != 0 { // the last sixteen are drawn again
+		last := x[len(x)-16:]
+		for i := range last {
+			last[i] = g.uniform53()
+		}
+		fill(last)
+	}
+}
+
 // normal16 makes sixteen normal numbers of as many uniform ones (Box-Muller).
 func normal16(x []float32, mean, std float64) {
 	for j := range 8 {
