@@ -34,6 +34,8 @@ type referenceRun struct {
 	TrainBlocks int                `json:"train_blocks"`
 	Model       string             `json:"model"`
 	Format      string             `json:"format"`
+	MaxLen      int                `json:"max_len"` // of an example, with Format
+	EvalLines   map[string]int     `json:"eval_lines"`
 	Before      map[string]float64 `json:"eval_nll_before"`
 	After       map[string]float64 `json:"eval_nll_after"`
 	Curve       [][2]float64       `json:"loss_and_grad_norm"`
@@ -68,6 +70,47 @@ func blocks(t *testing.T, tk tokenize.Tokenizer, bos int32, path string, length 
 	return out
 }
 
+// examples makes a sequence of each line of a JSONL file of questions and answers, with a loss on the answer and the end alone; an example whose answer lies
+// beyond length is left out. limit is the most lines, 0 for all.
+func examples(t *testing.T, tk tokenize.Tokenizer, bos, eos int32, path string, length, limit int) train.Sequences {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out train.Sequences
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 64<<20)
+	for n := 0; s.Scan() && (limit == 0 || n < limit); n++ {
+		var row struct{ Question, Answer string }
+		if err := json.Unmarshal(s.Bytes(), &row); err != nil {
+			t.Fatal(err)
+		}
+		ids, err := tk.AppendIDs([]int32{bos}, "Question: "+row.Question+"\nAnswer: ", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prompt := len(ids)
+		if ids, err = tk.AppendIDs(ids, row.Answer, false); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, eos)
+		if prompt >= length {
+			continue
+		}
+		q := datasets.Sequence{InputIDs: ids[:min(len(ids), length)], DocStarts: []int32{0}}
+		for i, id := range q.InputIDs {
+			if i < prompt {
+				id = datasets.NoLoss
+			}
+			q.Labels = append(q.Labels, id)
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
 // TestReferenceRuns repeats the LoRA, full and IA3 runs of the folder that ADAPTFLOW_REFERENCE names, from their stored first values: each of the first
 // 20 losses within 1e-4 of HF PEFT's, the final evaluations within 0.005 nats.
 func TestReferenceRuns(t *testing.T) {
@@ -92,7 +135,7 @@ func TestReferenceRuns(t *testing.T) {
 			t.Run(name, func(t *testing.T) { repeat(t, dir, name, r, "float32+nf4") })
 			continue
 		}
-		if !slices.Contains([]string{"lora", "full", "ia3"}, r.Method) || r.Format != "" {
+		if !slices.Contains([]string{"lora", "full", "ia3"}, r.Method) {
 			out = append(out, name)
 			continue
 		}
@@ -135,12 +178,22 @@ func repeat(t *testing.T, dir, name string, r referenceRun, dtype string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := blocks(t, tk, m.Config.BOS, filepath.Join(dir, r.TrainFile), r.Seq)
+	var data train.Sequences
+	if r.Format != "" {
+		r.Seq = r.MaxLen
+		data = examples(t, tk, m.Config.BOS, m.Config.EOS[0], filepath.Join(dir, r.TrainFile), r.MaxLen, 0)
+	} else {
+		data = blocks(t, tk, m.Config.BOS, filepath.Join(dir, r.TrainFile), r.Seq)
+	}
 	if r.TrainBlocks > 0 && len(data) != r.TrainBlocks {
 		t.Fatalf("%d training blocks, the reference has %d", len(data), r.TrainBlocks)
 	}
 	evals := map[string]train.Sequences{}
 	for what, file := range r.EvalFiles {
+		if n := r.EvalLines[what]; n > 0 {
+			evals[what] = examples(t, tk, m.Config.BOS, m.Config.EOS[0], filepath.Join(dir, file), r.MaxLen, n)
+			continue
+		}
 		b := blocks(t, tk, m.Config.BOS, filepath.Join(dir, file), r.Seq)
 		evals[what] = b[:min(r.EvalBlocks, len(b))]
 	}
