@@ -255,8 +255,8 @@ func TestDetect(t *testing.T) {
 		"a":        {"{\"text\": \"x\"}\n", "x", ""},
 		"b":        {"hello\n", "hello", ""},
 		"c.md":     {"{brace\n", "{brace", ""},
-		"d.json":   {"[{\"text\": \"x\"}]", "", "JSON array"},
-		"e.csv":    {"a,b\n", "", "CSV"},
+		"d.json":   {"[{\"text\": \"x\"}]", "x", ""},
+		"e.csv":    {"a,text\n1,x\n", "x", ""},
 		"f.txt":    {"\xef\xbb\xbfbom\r\n", "bom", ""},
 		"g.ndjson": {"\xef\xbb\xbf{\"text\":\"\\ud83d\\ude00 \\\\ud800\"}\n", "😀 \\ud800", ""},
 	} {

@@ -21,6 +21,9 @@ func isSystem(err error) bool {
 // jsonlReader reads one JSON object a line. Names match exactly, the last of equal names wins, blank lines are no records.
 type jsonlReader struct{ fileReader }
 
+// Layout implements Reader.
+func (t *jsonlReader) Layout() (string, string) { return FormatJSONL, t.kind }
+
 func (t *jsonlReader) Next() (Record, *Reject, error) {
 	for ; ; t.index++ {
 		line, size, err := t.lines.next()
@@ -54,6 +57,23 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 	if err := json.Unmarshal(line, &obj); err != nil {
 		return Record{}, t.malformed(line)
 	}
+	return t.row(obj, line)
+}
+
+// row makes a record of an object.
+func (t *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *Reject) {
+	if t.kind == "" {
+		t.kind = t.o.kindOf(obj)
+	}
+	if t.kind != RowPlain {
+		rec, what := t.o.rowOf(t.kind, obj)
+		if what != "" {
+			return Record{}, t.reject(ReasonWrongRow, what, t.kind, line)
+		}
+		rec.Source, rec.Index = t.source, t.index
+		t.extra(obj, &rec)
+		return rec, nil
+	}
 	raw, ok := obj[t.o.TextColumn]
 	if !ok {
 		return Record{}, t.reject(ReasonMissingText, "", t.o.TextColumn, line)
@@ -66,6 +86,12 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 		return Record{}, t.reject(ReasonEmptyText, "", "", line)
 	}
 	rec := Record{Source: t.source, Index: t.index, Text: text}
+	t.extra(obj, &rec)
+	return rec, nil
+}
+
+// extra adds the address and the key.
+func (t *fileReader) extra(obj map[string]json.RawMessage, rec *Record) {
 	if u, reason := jsonString(obj["url"]); reason == "" {
 		rec.URL = u
 	}
@@ -76,7 +102,6 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 			rec.Key = string(raw)
 		}
 	}
-	return rec, nil
 }
 
 // malformed rejects a line that is no JSON, saying what is wrong.

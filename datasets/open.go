@@ -53,6 +53,10 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 	switch {
 	case format == FormatJSONL:
 		return &jsonlReader{base}, nil
+	case format == FormatJSON:
+		return newJSONReader(base), nil
+	case format == FormatCSV:
+		return newCSVReader(base, path)
 	case o.TextMode == TextLine:
 		return &textLines{base}, nil
 	case o.TextMode == TextParagraph:
@@ -75,7 +79,7 @@ func detectFormat(path string, b *bufio.Reader) (string, error) {
 	switch filepath.Ext(name) {
 	case ".json":
 		if bytes.HasPrefix(text, []byte("[")) {
-			return "", fmt.Errorf("%s: is one JSON array; one object a line is wanted (JSONL). Convert it, for example with: jq -c '.[]'", path)
+			return FormatJSON, nil
 		}
 		return FormatJSONL, nil
 	case ".jsonl", ".ndjson":
@@ -83,7 +87,7 @@ func detectFormat(path string, b *bufio.Reader) (string, error) {
 	case ".parquet":
 		return "", &FileError{path, ReasonCorruptFile, errors.New("the name says Parquet, the content does not begin with PAR1")}
 	case ".csv", ".tsv":
-		return "", fmt.Errorf("%s: CSV is not read; convert it to JSONL or Parquet, or set format: text to take its lines as they are", path)
+		return FormatCSV, nil
 	case ".txt", ".text", ".md":
 		return FormatText, nil
 	}
@@ -104,6 +108,7 @@ type fileReader struct {
 	o      Options
 	index  int64
 	ended  bool
+	kind   string // of the rows, once known
 }
 
 // Close closes the file.

@@ -8,8 +8,10 @@ import (
 
 // The packing strategies, named as TRL's.
 const (
-	// PackBFD is best-fit decreasing. A document longer than the sequence length is cut into pieces, none is dropped (TRL's "bfd_split").
+	// PackBFD is best-fit decreasing. Of a document longer than the sequence length the rest is dropped, as TRL's "bfd".
 	PackBFD = "bfd"
+	// PackBFDSplit is best-fit decreasing. A longer document is cut into pieces, none is dropped, as TRL's "bfd_split".
+	PackBFDSplit = "bfd_split"
 	// PackWrapped joins all documents and cuts the stream into blocks.
 	PackWrapped = "wrapped"
 	// PackNone makes a row of each document, cutting long ones.
@@ -18,7 +20,7 @@ const (
 
 // PackOptions says how documents become sequences.
 type PackOptions struct {
-	Strategy       string // PackBFD, PackWrapped or PackNone
+	Strategy       string // PackBFD, PackBFDSplit, PackWrapped or PackNone
 	SequenceLength int    // tokens a sequence, at most
 	// IsolateDocuments keeps attention inside each document and restarts positions; false makes each row one document.
 	IsolateDocuments bool
@@ -28,7 +30,7 @@ type PackOptions struct {
 
 // Validate checks the options.
 func (o PackOptions) Validate() error {
-	strategies := []string{PackBFD, PackWrapped, PackNone}
+	strategies := []string{PackBFD, PackBFDSplit, PackWrapped, PackNone}
 	switch {
 	case !slices.Contains(strategies, o.Strategy):
 		return fmt.Errorf("packing.strategy %q is unknown; it is one of %s", o.Strategy, strings.Join(strategies, ", "))
@@ -81,6 +83,18 @@ func Pack(docs []Doc, o PackOptions, emit func(Sequence) error) (PackStats, erro
 		var rows [][]piece
 		switch o.Strategy {
 		case PackBFD:
+			pieces := splitDocs(docs, byKey[k], o.SequenceLength)
+			n := 0
+			for _, p := range pieces {
+				if p.from > 0 {
+					st.Dropped += int64(p.len())
+					continue
+				}
+				pieces[n] = p
+				n++
+			}
+			rows = packBFD(pieces[:n], o.SequenceLength)
+		case PackBFDSplit:
 			rows = packBFD(splitDocs(docs, byKey[k], o.SequenceLength), o.SequenceLength)
 		case PackWrapped:
 			rows = packWrapped(docs, byKey[k], o.SequenceLength)

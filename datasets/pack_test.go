@@ -119,7 +119,7 @@ func TestPackKeepsEverything(t *testing.T) {
 			at[tok] = [2]int{i, k}
 		}
 	}
-	for _, strategy := range []string{PackBFD, PackWrapped, PackNone} {
+	for _, strategy := range []string{PackBFDSplit, PackWrapped, PackNone} {
 		for _, isolate := range []bool{true, false} {
 			seqs, st := packAll(t, docs, PackOptions{Strategy: strategy, SequenceLength: 32, IsolateDocuments: isolate})
 			seen := map[int32]bool{}

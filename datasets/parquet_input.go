@@ -103,6 +103,9 @@ func (r *parquetReader) Close() error {
 	return r.file.Close()
 }
 
+// Layout implements Reader.
+func (r *parquetReader) Layout() (string, string) { return FormatParquet, RowPlain }
+
 func (r *parquetReader) advance() (err error) {
 	defer guard(&err)
 	for r.left == 0 {

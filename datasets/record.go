@@ -12,7 +12,9 @@ type Record struct {
 	Index  int64  // position in the file, from 0: line of text and JSONL, paragraph, Parquet row; 0 for a whole file
 	Text   string
 	Key    string // key of training by key, "" for none
-	URL    string // where the document comes from, of a field or column "url"; "" when unknown
+	// Row is what a row of several fields has, JSON of a [Row]; "" for a plain text. Text is then all its texts, one after another.
+	Row string
+	URL string // where the document comes from, of a field or column "url"; "" when unknown
 }
 
 // DocID is the record's identity, [DocID] of its source and index.
@@ -33,6 +35,7 @@ const (
 	ReasonBadChecksum        = "bad_checksum"        // what was read before may be damaged
 	ReasonCorruptFile        = "corrupt_file"        // the compressed stream or Parquet file is damaged
 	ReasonDecompressionLimit = "decompression_limit" // a decompression bomb
+	ReasonWrongRow           = "wrong_row"           // fields of the row kind are missing or of another form
 	ReasonTrailingGarbage    = "trailing_garbage"    // bytes after the end of a compressed stream
 )
 
@@ -68,6 +71,8 @@ const (
 	FormatText    = "text"
 	FormatJSONL   = "jsonl"
 	FormatParquet = "parquet"
+	FormatJSON    = "json" // one array of objects
+	FormatCSV     = "csv"  // with a header; also tab-separated
 )
 
 // How a text file becomes documents.
@@ -79,7 +84,11 @@ const (
 
 // Options says how input files are read. The zero value reads "auto" formats with the column "text", a document a line.
 type Options struct {
-	Format         string // FormatAuto, FormatText, FormatJSONL or FormatParquet
+	Format string // FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV or FormatParquet
+	// RowKind is what a row of JSONL, JSON or CSV holds: one of RowKinds, RowAuto (or "") to see from the fields of each file's first row.
+	RowKind string
+	// Columns maps the field names of a row kind to the names that the files have, such as {"prompt": "question", "completion": "answer"}.
+	Columns        map[string]string
 	TextColumn     string // field of JSONL, column of Parquet; "text" when empty
 	KeyColumn      string // field or column of the training key, "" for none
 	TextMode       string // TextLine, TextParagraph or TextFile
@@ -102,14 +111,18 @@ func (o Options) withDefaults() (Options, error) {
 		o.MaxRecordBytes = 16 << 20
 	}
 	switch o.Format {
-	case FormatAuto, FormatText, FormatJSONL, FormatParquet:
+	case FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatParquet:
 	default:
-		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, parquet", o.Format)
+		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, json, csv, parquet", o.Format)
 	}
 	switch o.TextMode {
 	case TextLine, TextParagraph, TextFile:
 	default:
 		return o, fmt.Errorf("text_mode %q is unknown; it is one of line, paragraph, file", o.TextMode)
+	}
+	set(&o.RowKind, RowAuto)
+	if err := o.validateRows(); err != nil {
+		return o, err
 	}
 	if o.MaxRecordBytes < 0 || o.MaxDecompressed < 0 {
 		return o, errors.New("max_record_bytes and max_decompressed must not be negative")
@@ -127,6 +140,8 @@ func (o Options) Validate() error {
 // the settings', and ends the reading. Damage to the file is a rejection.
 type Reader interface {
 	Next() (Record, *Reject, error)
+	// Layout says what was detected: the format and the kind of the rows, "" where the first row has not been read.
+	Layout() (format, rows string)
 	io.Closer
 }
 

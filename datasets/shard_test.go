@@ -33,7 +33,7 @@ func writeShard(t testing.TB, path string, seqs []Sequence, groupTokens int64) S
 func TestShardRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	var seqs []Sequence
-	st, err := Pack(randomDocs(300, 90, 3), PackOptions{Strategy: PackBFD, SequenceLength: 32, IsolateDocuments: true}, func(s Sequence) error {
+	st, err := Pack(randomDocs(300, 90, 3), PackOptions{Strategy: PackBFDSplit, SequenceLength: 32, IsolateDocuments: true}, func(s Sequence) error {
 		if len(seqs)%3 == 0 {
 			s.Key = "k" + s.DocIDs[0]
 		}
@@ -126,7 +126,7 @@ func TestShardErrors(t *testing.T) {
 func TestShardDamage(t *testing.T) {
 	dir := t.TempDir()
 	var seqs []Sequence
-	Pack(randomDocs(20, 40, 3), PackOptions{Strategy: PackBFD, SequenceLength: 32, IsolateDocuments: true}, func(s Sequence) error { seqs = append(seqs, s); return nil })
+	Pack(randomDocs(20, 40, 3), PackOptions{Strategy: PackBFDSplit, SequenceLength: 32, IsolateDocuments: true}, func(s Sequence) error { seqs = append(seqs, s); return nil })
 	p := filepath.Join(dir, "a.parquet")
 	writeShard(t, p, seqs, 200)
 	good, _ := os.ReadFile(p)
@@ -154,7 +154,7 @@ func BenchmarkShardRead(b *testing.B) {
 		}
 	}
 	var seqs []Sequence
-	Pack(docs, PackOptions{Strategy: PackBFD, SequenceLength: 512, IsolateDocuments: true}, func(s Sequence) error { seqs = append(seqs, s); return nil })
+	Pack(docs, PackOptions{Strategy: PackBFDSplit, SequenceLength: 512, IsolateDocuments: true}, func(s Sequence) error { seqs = append(seqs, s); return nil })
 	p := filepath.Join(b.TempDir(), "a.parquet")
 	info := writeShard(b, p, seqs, DefaultRowGroupTokens)
 	b.ResetTimer()

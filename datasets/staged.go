@@ -120,6 +120,7 @@ type stagedRecord struct {
 	Text  string `parquet:"text"`
 	Key   string `parquet:"key,dict"`
 	URL   string `parquet:"url"`
+	Row   string `parquet:"row"`
 }
 
 // RecordWriter stages the records of one source.
@@ -152,7 +153,7 @@ func (w *RecordWriter) Write(r *Record) error {
 		w.spans = append(w.spans, [2]int64{r.Index, r.Index})
 	}
 	w.spans[len(w.spans)-1][1] = r.Index
-	return w.t.add(stagedRecord{r.Index, r.Text, r.Key, r.URL}, int64(len(r.Text))+64)
+	return w.t.add(stagedRecord{r.Index, r.Text, r.Key, r.URL, r.Row}, int64(len(r.Text)+len(r.Row))+64)
 }
 
 // Close finishes the file and returns the first and last record index of each row group.
@@ -187,9 +188,13 @@ func ReadRecords(path, source string, group int) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	row, err := columnOf(t, group, "row", asString)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Record, len(index))
 	for i := range out {
-		out[i] = Record{Source: source, Index: index[i], Text: text[i], Key: key[i], URL: url[i]}
+		out[i] = Record{Source: source, Index: index[i], Text: text[i], Key: key[i], URL: url[i], Row: row[i]}
 	}
 	return out, nil
 }
@@ -214,6 +219,7 @@ type stagedDoc struct {
 	IDs    []int32 `parquet:"ids,list"`
 	Starts []int32 `parquet:"starts,list"`
 	Ends   []int32 `parquet:"ends,list"`
+	Labels []int32 `parquet:"labels,list"` // empty: the ids
 }
 
 // DocWriter stages tokenized documents of one source.
@@ -231,10 +237,10 @@ func CreateDocs(path string) (*DocWriter, error) {
 // Write adds a document, which has a span for each token. Its source and id are not stored.
 func (w *DocWriter) Write(d *StagedDoc) error {
 	n := len(d.Tokens)
-	if len(d.Spans) != n || n > math.MaxInt32 {
+	if len(d.Spans) != n || n > math.MaxInt32 || d.Labels != nil && len(d.Labels) != n {
 		return fmt.Errorf("document %s: %d spans for %d tokens", d.ID, len(d.Spans), n)
 	}
-	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens, Starts: make([]int32, n), Ends: make([]int32, n)}
+	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens, Starts: make([]int32, n), Ends: make([]int32, n), Labels: d.Labels}
 	for i, s := range d.Spans {
 		row.Starts[i], row.Ends[i] = s[0], s[1]
 	}
@@ -293,8 +299,8 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 	if err != nil {
 		return nil, err
 	}
-	var ls [3]lists[int32]
-	for i, name := range []string{"ids", "starts", "ends"} {
+	var ls [4]lists[int32]
+	for i, name := range []string{"ids", "starts", "ends", "labels"} {
 		if ls[i], err = t.ints(group, name); err != nil {
 			return nil, err
 		}
@@ -312,6 +318,12 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 		d.Index, d.Hash, d.Split = cols[0][r], uint64(cols[1][r]), uint64(cols[2][r])
 		d.ID, d.Source, d.Key = DocID(source, d.Index), source, key[r]
 		d.Tokens = append([]int32(nil), ids...)
+		if labels := ls[3].row(int(r)); len(labels) > 0 {
+			if len(labels) != len(ids) {
+				return nil, fmt.Errorf("staged file %s, row %d: %d labels for %d tokens", path, r, len(labels), len(ids))
+			}
+			d.Labels = append([]int32(nil), labels...)
+		}
 		d.Spans = make([][2]int32, len(ids))
 		for i := range ids {
 			d.Spans[i] = [2]int32{starts[i], ends[i]}

@@ -31,6 +31,9 @@ func (r *fileReader) text(b []byte) (Record, *Reject, error) {
 	return Record{Source: r.source, Index: r.index, Text: string(b)}, nil, nil
 }
 
+// Layout implements Reader.
+func (r *fileReader) Layout() (string, string) { return FormatText, RowPlain }
+
 // textLines makes a document of each line that is not blank.
 type textLines struct{ fileReader }
 

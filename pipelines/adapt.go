@@ -223,11 +223,17 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 				return nil, err
 			}
 		}
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, TokenizerDir: r.modelDir,
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns,
+			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.modelDir,
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
 			PrependBOS: bos >= 0, AppendEOS: bos < 0 && eos >= 0, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
 			func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
+		if res != nil {
+			for _, l := range res.Layouts {
+				r.say("%s", l)
+			}
+		}
 		if errors.Is(err, prepare.ErrTooManyBad) {
 			return res, nil // the run goes on and ends with exit code 3: see Bad
 		}

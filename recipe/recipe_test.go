@@ -74,7 +74,7 @@ func TestSet(t *testing.T) {
 		{"train.seeed", "5", `nearest known one is "train.seed"`},
 		{"batch_size", "x", "integer"},
 		{"train.max_steps", "0", "at least 1"},
-		{"packing", "worst", "one of best_fit, wrapped"},
+		{"packing", "worst", "one of best_fit, bfd_split, bfd, wrapped, none"},
 		{"memory_limit", "2 apples", "must be a size"},
 		{"learning_rate", "-1", "not negative"},
 		{"clean", "gopher_repetition,gopher_quality", ""},

@@ -25,25 +25,30 @@ type Model struct {
 
 // Data names the input.
 type Data struct {
-	Input              []string `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
-	EvalInput          []string `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
-	GeneralInput       []string `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
-	Format             string   `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,parquet"`
-	TextColumn         string   `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
-	TextMode           string   `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
-	ValidationFraction float64  `yaml:"validation_fraction" json:"validation_fraction" help:"share of the documents held out when eval_input is empty"`
-	MaxBadFraction     float64  `yaml:"max_bad_fraction" json:"max_bad_fraction" help:"share of rejected records above which the command ends with exit code 3"`
+	Input              []string          `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
+	EvalInput          []string          `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
+	GeneralInput       []string          `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
+	Format             string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,parquet"`
+	TextColumn         string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
+	RowKind            string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt"`
+	Columns            map[string]string `yaml:"columns" json:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`
+	TextMode           string            `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
+	ValidationFraction float64           `yaml:"validation_fraction" json:"validation_fraction" help:"share of the documents held out when eval_input is empty"`
+	MaxBadFraction     float64           `yaml:"max_bad_fraction" json:"max_bad_fraction" help:"share of rejected records above which the command ends with exit code 3"`
 }
 
 // Prepare says how documents become training sequences.
 type Prepare struct {
-	SequenceLength   int    `yaml:"sequence_length" json:"sequence_length" help:"tokens of a packed sequence"`
-	Packing          string `yaml:"packing" json:"packing" help:"how documents are packed" enum:"best_fit,wrapped"`
-	IsolateDocuments bool   `yaml:"isolate_documents" json:"isolate_documents" help:"attention never crosses from one document to another"`
-	TokensPerShard   int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" help:"tokens of a Parquet shard"`
-	Clean            []any  `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
-	Dedupe           []any  `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
-	Language         string `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
+	SequenceLength     int    `yaml:"sequence_length" json:"sequence_length" help:"tokens of a packed sequence"`
+	Packing            string `yaml:"packing" json:"packing" help:"how documents are packed" enum:"best_fit,bfd_split,bfd,wrapped,none"`
+	IsolateDocuments   bool   `yaml:"isolate_documents" json:"isolate_documents" help:"attention never crosses from one document to another"`
+	TokensPerShard     int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" help:"tokens of a Parquet shard"`
+	CompletionOnlyLoss bool   `yaml:"completion_only_loss" json:"completion_only_loss" help:"of prompts and completions take a loss on the completion alone"`
+	AssistantOnlyLoss  bool   `yaml:"assistant_only_loss" json:"assistant_only_loss" help:"of conversations take a loss on what the chat template's {% generation %} marks alone"`
+	ChatTemplate       string `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
+	Clean              []any  `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
+	Dedupe             []any  `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
+	Language           string `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
 }
 
 // Train has the names of Hugging Face's TrainingArguments, and the settings of rounds.
@@ -118,8 +123,8 @@ func (m *Model) Storage() string {
 func Default() Recipe {
 	return Recipe{
 		Model:   Model{DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact"},
-		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
-		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en"},
+		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", Columns: map[string]string{}, TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
+		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true},
 		Method:  map[string]any{"peft_type": "LORA"},
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,

@@ -52,7 +52,9 @@ func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(
 	return nil
 }
 
-func (f *RulesFn) judge(r *datasets.Record) (string, rules.Verdict) {
+// judge applies the rules. A row of several fields is judged by all its texts together; a rule that rewrites is applied to each of them.
+func (f *RulesFn) judge(r *datasets.Record) (string, stage.Verdict) {
+	row := ""
 	d := &rules.Doc{Text: r.Text, URL: r.URL, Splitter: f.splitter}
 	v := rules.Verdict{Keep: true, Text: r.Text}
 	var counters []rules.Counter
@@ -63,12 +65,27 @@ func (f *RulesFn) judge(r *datasets.Record) (string, rules.Verdict) {
 		}
 		if !v.Keep {
 			v.Counters = counters
-			return rule.Name(), v
+			return rule.Name(), stage.Verdict{Verdict: v}
+		}
+		if r.Row != "" && v.Text != d.Text {
+			if row == "" {
+				row = r.Row
+			}
+			next, text, err := datasets.RewriteRow(row, func(s string) string {
+				if x := rule.Apply(&rules.Doc{Text: s, URL: r.URL, Splitter: f.splitter}); x.Keep {
+					return x.Text
+				}
+				return ""
+			})
+			if err != nil || text == "" {
+				return rule.Name(), stage.Verdict{Verdict: rules.Verdict{Reason: "empty", Value: "0", Threshold: "1", Counters: counters}}
+			}
+			row, v.Text = next, text
 		}
 		d.SetText(v.Text)
 	}
 	v.Counters = counters
-	return "", v
+	return "", stage.Verdict{Verdict: v, Row: row}
 }
 
 // Rules cleans the records that groups (PCollection<ingest.Group>) refers to and returns references to what is kept (PCollection<ingest.Group>).

@@ -192,16 +192,19 @@ func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, emit func
 	if err != nil {
 		return err
 	}
-	s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, f.Stage, func(r *datasets.Record) (string, rules.Verdict) {
+	s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, f.Stage, func(r *datasets.Record) (string, stage.Verdict) {
 		m := removals[uint32(r.Index)]
 		if m == nil {
-			return f.step.Name(), rules.Verdict{Keep: true, Text: r.Text}
+			return f.step.Name(), stage.Verdict{Verdict: rules.Verdict{Keep: true, Text: r.Text}}
 		}
 		v := f.step.Remove(r.Text, m.Parts, f.splitter)
 		if !v.Keep && v.Value == "" {
 			v.Value, v.Threshold = f.name(m.Kept), "the first of its kind"
 		}
-		return f.step.Name(), v
+		if v.Keep && r.Row != "" { // parts of a row's texts belong to its fields: such a row stays whole
+			v.Text, v.Counters = r.Text, []rules.Counter{{Name: "rows_left_whole", N: 1}}
+		}
+		return f.step.Name(), stage.Verdict{Verdict: v}
 	})
 	if err != nil {
 		return fmt.Errorf("deduplicating %s: %w", g.Source, err)

@@ -52,6 +52,8 @@ type Summary struct {
 	Rejected map[string]int64 `json:"rejected"`
 	Groups   [][2]int64       `json:"groups"`            // first and last record of each row group
 	Rejects  string           `json:"rejects,omitempty"` // the file of dead letters
+	Format   string           `json:"format"`            // as named or detected
+	Rows     string           `json:"rows"`              // the kind of its rows
 }
 
 // List are the references to the row groups of a file.
@@ -156,6 +158,9 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 				return nil, err
 			}
 		}
+	}
+	if r != nil {
+		s.Format, s.Rows = r.Layout()
 	}
 	groups, err := out.Close()
 	if err != nil {

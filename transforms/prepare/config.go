@@ -28,6 +28,11 @@ type Config struct {
 	// Reading: see datasets.Options.
 	Format, TextColumn, KeyColumn, TextMode string
 	MaxRecordBytes                          int
+	RowKind                                 string
+	Columns                                 map[string]string
+	// CompletionOnlyLoss takes a loss on completions alone, AssistantOnlyLoss on what the template's {% generation %} marks alone: TRL's names.
+	CompletionOnlyLoss, AssistantOnlyLoss bool
+	ChatTemplate                          string // a file with a template in place of the model's; "" for the model's
 	// Clean are the cleaning rules in order, Dedupe the steps of deduplication in order, each with its settings: see rules.Decode and
 	// dedupe.Decode. Language is that of the words and sentences they look at, "en" when empty.
 	Clean, Dedupe []map[string]any
@@ -35,7 +40,7 @@ type Config struct {
 	// TokenizerDir is the Hugging Face folder with tokenizer.json; Engine is tokenize's.
 	TokenizerDir, Engine  string
 	AppendEOS, PrependBOS bool
-	// Packing: see datasets.PackOptions. "best_fit" is another name of "bfd".
+	// Packing: see datasets.PackOptions. "best_fit" is another name of "bfd_split".
 	SequenceLength             int
 	Packing                    string
 	IsolateDocuments, DropLast bool
@@ -57,14 +62,14 @@ func (c *Config) pack() datasets.PackOptions {
 }
 
 func (c *Config) reading() datasets.Options {
-	return datasets.Options{Format: c.Format, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes}
+	return datasets.Options{Format: c.Format, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes, RowKind: c.RowKind, Columns: c.Columns}
 }
 
 // complete fills in defaults and checks.
 func (c *Config) complete() error {
 	switch c.Packing {
 	case "", "best_fit":
-		c.Packing = datasets.PackBFD
+		c.Packing = datasets.PackBFDSplit
 	}
 	if c.TokensPerShard == 0 {
 		c.TokensPerShard = DefaultTokensPerShard
@@ -143,6 +148,8 @@ type Result struct {
 	RejectFiles       []string
 	// Funnel is what each stage took out, in order; the first is reading.
 	Funnel []Stage
+	// Layouts say for each format and kind of rows how many files have it.
+	Layouts []string
 }
 
 // Stage is one stage of the funnel. In = Kept + all of Rejected.

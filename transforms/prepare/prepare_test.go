@@ -90,7 +90,7 @@ func corpus(t *testing.T, dir string) map[string]string {
 
 func config(t *testing.T, tokenizer, in string) Config {
 	out := t.TempDir()
-	return Config{Inputs: []string{filepath.Join(in, "*")}, TokenizerDir: tokenizer, SequenceLength: 64, Packing: datasets.PackBFD, IsolateDocuments: true,
+	return Config{Inputs: []string{filepath.Join(in, "*")}, TokenizerDir: tokenizer, SequenceLength: 64, Packing: datasets.PackBFDSplit, IsolateDocuments: true,
 		AppendEOS: true, TokensPerShard: 2000, Seed: 11, ValidationFraction: 0.1, MaxBadFraction: 0.5, Version: "test",
 		OutDir: filepath.Join(out, "shards"), RejectsDir: filepath.Join(out, "rejects"), StagedDir: filepath.Join(out, "staged")}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -48,7 +49,8 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 		return
 	}
 	tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
-		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens}, groups)
+		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens,
+		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ChatTemplate: d.cfg.ChatTemplate}, groups)
 }
 
 // stages runs the pipelines from files to staged documents.
@@ -93,6 +95,7 @@ func (d *driver) stages(ctx context.Context) error {
 // countRead adds up what reading gave and lists the row groups.
 func (d *driver) countRead() error {
 	st := Stage{Name: "read", Rejected: map[string]int64{}}
+	layouts := map[string]int{}
 	for _, f := range d.files {
 		sum, err := ingest.ReadSummary(d.records, f.Source)
 		if err != nil {
@@ -106,7 +109,13 @@ func (d *driver) countRead() error {
 		if sum.Rejects != "" {
 			d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects)
 		}
+		if sum.Format != "" && sum.Rows != "" {
+			layouts[fmt.Sprintf("%s, rows: %s", sum.Format, sum.Rows)]++
+		}
 		d.groups = append(d.groups, sum.List(d.records, f)...)
+	}
+	for _, l := range slices.Sorted(maps.Keys(layouts)) {
+		d.res.Layouts = append(d.res.Layouts, fmt.Sprintf("%d files of %s", layouts[l], l))
 	}
 	d.res.Read, d.res.Kept, d.res.Rejected = st.In, st.Kept, map[string]int64{}
 	return d.funnel(st)

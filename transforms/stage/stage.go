@@ -54,7 +54,13 @@ func ReadSummary(dir, name string) (*Summary, error) {
 }
 
 // Judge says what becomes of a record: the rule (its name) and its verdict, whose text replaces the record's.
-type Judge func(r *datasets.Record) (rule string, v rules.Verdict)
+type Judge func(r *datasets.Record) (rule string, v Verdict)
+
+// Verdict is a rule's, and of a row of several fields what the row becomes ("": it stays).
+type Verdict struct {
+	rules.Verdict
+	Row string
+}
 
 // Apply judges the records of a group, in order, and writes the group's summary last.
 func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, judge Judge) (*Summary, error) {
@@ -89,6 +95,9 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 		if v.Text != r.Text {
 			s.Changed++
 			r.Text = v.Text
+			if v.Row != "" {
+				r.Row = v.Row
+			}
 		}
 		kept = append(kept, *r)
 	}

@@ -48,14 +48,21 @@ type EncodeFn struct {
 	Seed         uint64
 	FileOrder    bool
 	OutDir       string
+	// Of rows: see prepare.Config.
+	CompletionOnly, AssistantOnly bool
+	ChatTemplate                  string
 
 	t        tok.Tokenizer
+	rows     *rowEncoder
 	bos, eos int32
 }
 
 // Setup loads the tokenizer, once a process.
 func (f *EncodeFn) Setup() (err error) {
-	f.t, f.bos, f.eos, err = LoadTokenizer(f.TokenizerDir, f.Engine, f.PrependBOS, f.AppendEOS)
+	if f.t, f.bos, f.eos, err = LoadTokenizer(f.TokenizerDir, f.Engine, f.PrependBOS, f.AppendEOS); err != nil {
+		return err
+	}
+	f.rows, err = newRowEncoder(f)
 	return err
 }
 
@@ -144,6 +151,14 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 	id := r.DocID()
 	d := datasets.StagedDoc{Index: r.Index, Hash: datasets.Hash(id, f.Seed, datasets.PurposeShard), Split: datasets.Hash(id, f.Seed, datasets.PurposeValidation)}
 	d.ID, d.Source, d.Key = id, r.Source, r.Key
+	if r.Row != "" {
+		t, err := f.rows.encode(r)
+		if err != nil {
+			return d, err
+		}
+		d.Tokens, d.Labels, d.Spans = t.IDs, t.Labels, make([][2]int32, len(t.IDs))
+		return d, nil
+	}
 	e, err := f.t.Encode(r.Text, false)
 	if err != nil {
 		return d, err

@@ -1,0 +1,49 @@
+package prepare
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/datasets"
+)
+
+// TestRows: prompts have no loss, completions have; a rule that rewrites reaches every field; a conversation goes through the chat template.
+func TestRows(t *testing.T) {
+	tokenizer, in := byteTokenizer(t), t.TempDir()
+	write(t, filepath.Join(in, "p.jsonl"), `{"prompt": "ab", "completion": "me@x.org"}`+"\n")
+	cfg := config(t, tokenizer, in)
+	cfg.CompletionOnlyLoss, cfg.ValidationFraction = true, 0
+	cfg.Clean = []map[string]any{step("pii", "action", "remove"), step("length", "min_chars", 1)}
+	write(t, filepath.Join(in, "q.jsonl"), `{"prompt": "cd", "completion": "xyz"}`+"\n")
+	res := execute(t, cfg)
+	if !slices.Equal(res.Layouts, []string{"2 files of jsonl, rows: prompt_completion"}) || res.Kept != 1 && res.Kept != 2 {
+		t.Errorf("%v %+v", res.Layouts, res.Funnel)
+	}
+	found := false
+	for _, s := range sequences(t, res.Train) {
+		for i := range s.InputIDs {
+			if s.InputIDs[i] == 'c' {
+				want := []int32{datasets.NoLoss, datasets.NoLoss, 'x', 'y', 'z', eos}
+				found = slices.Equal(s.Labels[i:i+6], want) && slices.Equal(s.InputIDs[i:i+6], []int32{'c', 'd', 'x', 'y', 'z', eos})
+			}
+			if s.InputIDs[i] == '@' {
+				t.Error("an address is left")
+			}
+		}
+	}
+	if !found {
+		t.Error("the labels of a prompt and its completion are wrong")
+	}
+	write(t, filepath.Join(tokenizer, "chat_template.jinja"), "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}")
+	chats := t.TempDir()
+	write(t, filepath.Join(chats, "c.jsonl"), `{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}`+"\n")
+	cfg = config(t, tokenizer, chats)
+	cfg.AssistantOnlyLoss, cfg.ValidationFraction = true, 0
+	seqs := sequences(t, execute(t, cfg).Train)
+	n := int32(datasets.NoLoss)
+	if len(seqs) != 1 || !slices.Equal(seqs[0].InputIDs, []int32{'<', 'u', '>', 'h', 'i', '<', 'a', '>', 'h', 'o'}) ||
+		!slices.Equal(seqs[0].Labels, []int32{n, n, n, n, n, n, n, n, 'h', 'o'}) {
+		t.Errorf("%+v", seqs)
+	}
+}
