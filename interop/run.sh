@@ -43,3 +43,8 @@ with open(sys.argv[1], "w", encoding="utf-8") as f:
 PY
 "$bin" prepare domain-adaptation --set "input=$work/corpus.jsonl" --set "model=$base" --output "$work/prepared"
 "$python" "$here/shards_check.py" "$work/prepared/shards" "$base/tokenizer.json" "$work/corpus.jsonl"
+
+echo "-- transformers opens a model whose vocabulary was extended; new rows are the mean of their pieces"
+rm -rf "$work/extended"
+"$bin" tokenizer extend --model "$base" --input "$work/corpus.jsonl" --add 20 --min-frequency 3 --output "$work/extended"
+"$python" "$here/tokenizer_check.py" --base "$base" --extended "$work/extended" --input "$work/corpus.jsonl"
