@@ -22,11 +22,14 @@ type BenchPrepareConfig struct {
 	SequenceLength int
 	Packing        string
 	Runner         string
+	Clean, Dedupe  []string // names of rules and steps
+	Until          string   // "clean", "dedupe", or "" for all
 }
 
 // BenchPrepareResult is what was measured, from the first byte read to the manifest.
 type BenchPrepareResult struct {
 	Documents          int64   `json:"documents"`
+	Kept               int64   `json:"kept"`
 	Rejected           int64   `json:"rejected"`
 	Bytes              int64   `json:"bytes"` // of the input files as they are
 	Tokens             int64   `json:"tokens"`
@@ -55,7 +58,17 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 	defer os.RemoveAll(tmp)
 	r := &BenchPrepareResult{}
 	start := time.Now()
-	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TextMode: c.TextMode, TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing,
+	var steps [2][]map[string]any
+	for i, names := range [][]string{c.Clean, c.Dedupe} {
+		for _, n := range names {
+			m := map[string]any{"rule": n}
+			if n == "c4_fineweb" { // FineWeb's variant of C4
+				m = map[string]any{"rule": "c4", "filter_no_terminal_punct": false}
+			}
+			steps[i] = append(steps[i], m)
+		}
+	}
+	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: steps[0], Dedupe: steps[1], Until: c.Until, TextMode: c.TextMode, TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing,
 		IsolateDocuments: true, AppendEOS: true, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
 		StagedDir: filepath.Join(tmp, "staged"), Version: Version}, func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, c.Runner, p, job) })
 	if err != nil {
@@ -73,6 +86,7 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 		}
 		r.Bytes += st.Size()
 	}
+	r.Kept = res.Kept
 	r.Documents, r.Rejected, r.Tokens, r.FillRate = res.Read, res.Bad(), res.Tokens, res.FillRate
 	r.DocumentsPerSecond, r.MBPerSecond, r.TokensPerSecond = float64(r.Documents)/r.Seconds, float64(r.Bytes)/1e6/r.Seconds, float64(r.Tokens)/r.Seconds
 	r.PeakRSS, err = mem.Peak()

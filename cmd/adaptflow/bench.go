@@ -100,7 +100,10 @@ func benchPrepare() *cobra.Command {
 	c.Flags().StringSliceVar(&b.Input, "input", []string{"embedded:linux_man_en/train.jsonl"}, "text, JSONL or Parquet files, or globs")
 	c.Flags().StringVar(&b.TextMode, "text-mode", "line", "what is a document of a text file: line, paragraph, file")
 	c.Flags().IntVar(&b.SequenceLength, "sequence-length", 512, "tokens of a packed sequence")
-	c.Flags().StringVar(&b.Packing, "packing", "best_fit", "best_fit or wrapped")
+	c.Flags().StringVar(&b.Packing, "packing", "best_fit", "best_fit, bfd_split, bfd, wrapped or none")
+	c.Flags().StringSliceVar(&b.Clean, "clean", nil, "cleaning rules in order; c4_fineweb is c4 without its test of terminal marks")
+	c.Flags().StringSliceVar(&b.Dedupe, "dedupe", nil, "steps of deduplication in order")
+	c.Flags().StringVar(&b.Until, "until", "", "end after clean or dedupe, without shards")
 	c.Flags().StringVar(&b.Runner, "runner", "prism", "Beam runner")
 	return c
 }

@@ -19,6 +19,12 @@ const (
 	OrderFile = "file" // as in the input, in one shard; for repeating reference runs
 )
 
+// Where Config.Until may end.
+const (
+	UntilClean  = "clean"
+	UntilDedupe = "dedupe"
+)
+
 // DefaultTokensPerShard is the tokens of a shard when the setting is 0. Packing a shard takes some 32 bytes of memory a token.
 const DefaultTokensPerShard = 4 << 20
 
@@ -37,6 +43,8 @@ type Config struct {
 	// dedupe.Decode. Language is that of the words and sentences they look at, "en" when empty.
 	Clean, Dedupe []map[string]any
 	Language      string
+	// Until ends after reading and cleaning (UntilClean) or after deduplication (UntilDedupe); there are no shards then. "" goes to the end.
+	Until string
 	// TokenizerDir is the Hugging Face folder with tokenizer.json; Engine is tokenize's.
 	TokenizerDir, Engine  string
 	AppendEOS, PrependBOS bool
@@ -85,12 +93,17 @@ func (c *Config) complete() error {
 	switch {
 	case c.Order != OrderHash && c.Order != OrderFile:
 		return fmt.Errorf("order %q is unknown; it is one of %s, %s", c.Order, OrderHash, OrderFile)
+	case c.Until != "" && c.Until != UntilClean && c.Until != UntilDedupe:
+		return fmt.Errorf("prepare: Until %q is unknown", c.Until)
 	case c.TokensPerShard < 1:
 		return fmt.Errorf("tokens_per_shard is %d; at least 1 is needed", c.TokensPerShard)
 	case !(c.ValidationFraction >= 0 && c.ValidationFraction < 1):
 		return fmt.Errorf("validation_fraction is %g; it is at least 0 and below 1", c.ValidationFraction)
 	case !(c.MaxBadFraction >= 0 && c.MaxBadFraction <= 1):
 		return fmt.Errorf("max_bad_fraction is %g; it is from 0 to 1", c.MaxBadFraction)
+	}
+	if c.Until == UntilClean {
+		c.Dedupe = nil
 	}
 	if c.Language == "" {
 		c.Language = "en"

@@ -88,6 +88,12 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 	if err := d.stages(ctx); err != nil {
 		return nil, err
 	}
+	if d.cfg.Until != "" {
+		if !d.cfg.KeepStaged {
+			return &d.res, d.clearStaged()
+		}
+		return &d.res, nil
+	}
 	if err := d.count(); err != nil {
 		return nil, err
 	}

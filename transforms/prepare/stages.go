@@ -48,6 +48,9 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 		dedupe.Sign(s, &dedupe.SignFn{Settings: settings(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
 		return
 	}
+	if d.cfg.Until != "" {
+		return
+	}
 	tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
 		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens,
 		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ChatTemplate: d.cfg.ChatTemplate}, groups)
