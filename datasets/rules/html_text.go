@@ -1,25 +1,25 @@
 package rules
 
 import (
+	"net/url"
 	"regexp"
 	"strings"
 
-	"github.com/markusmobius/go-trafilatura"
+	"codeberg.org/readeck/go-readability/v2"
 	"golang.org/x/net/html"
 )
 
-// HTMLText takes the main text out of web pages with Trafilatura (Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool for
-// Text Discovery and Extraction"). A document that is no HTML stays as it is; one without text is dropped.
+// HTMLText takes the main text out of web pages by Mozilla's Readability. A document that is no HTML stays as it is; of a page without an article
+// all text but scripts and styles is taken, and one without any is dropped.
 type HTMLText struct {
-	FavourPrecision bool `yaml:"favour_precision" json:"favour_precision"` // less text, more surely of the page itself
-	FavourRecall    bool `yaml:"favour_recall" json:"favour_recall"`
-	IncludeTables   bool `yaml:"include_tables" json:"include_tables"`
-	MaxBytes        int  `yaml:"max_bytes" json:"max_bytes"` // larger pages are dropped
+	MaxBytes      int `yaml:"max_bytes" json:"max_bytes"`           // larger pages are dropped
+	MaxElements   int `yaml:"max_elements" json:"max_elements"`     // of a page of more elements all text is taken
+	CharThreshold int `yaml:"char_threshold" json:"char_threshold"` // characters that an article has at least, Readability's default
 }
 
-// NewHTMLText returns FineWeb's choice, precision.
+// NewHTMLText returns Readability's threshold, and bounds for pages that no one wrote.
 func NewHTMLText() *HTMLText {
-	return &HTMLText{FavourPrecision: true, IncludeTables: true, MaxBytes: 4 << 20}
+	return &HTMLText{MaxBytes: 4 << 20, MaxElements: 100000, CharThreshold: 500}
 }
 
 // Name is "html_text".
@@ -47,17 +47,14 @@ func (h *HTMLText) Apply(d *Doc) Verdict {
 	if h.MaxBytes > 0 && len(d.Text) > h.MaxBytes {
 		return drop("page_too_large", float64(len(d.Text)), float64(h.MaxBytes))
 	}
-	focus := trafilatura.Balanced
-	switch {
-	case h.FavourPrecision:
-		focus = trafilatura.FavorPrecision
-	case h.FavourRecall:
-		focus = trafilatura.FavorRecall
-	}
 	text := ""
-	res, err := trafilatura.Extract(strings.NewReader(d.Text), trafilatura.Options{Focus: focus, ExcludeComments: true, ExcludeTables: !h.IncludeTables, EnableFallback: true})
-	if err == nil && res != nil {
-		text = strip(res.ContentText)
+	p := readability.NewParser()
+	p.MaxElemsToParse, p.CharThresholds = h.MaxElements, h.CharThreshold
+	if a, err := p.Parse(strings.NewReader(d.Text), &url.URL{}); err == nil && a.Node != nil {
+		var b strings.Builder
+		if a.RenderText(&b) == nil {
+			text = strip(b.String())
+		}
 	}
 	if text == "" {
 		text = plainText(d.Text)

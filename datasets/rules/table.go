@@ -16,6 +16,6 @@ var Table = []Entry{
 	{"symbol_lines", func() Rule { return NewSymbolLines() }, "datatrove"},
 	{"ftfy", func() Rule { return NewFTFY() }, "Speer 2019 (ftfy)"},
 	{"unicode_normalization", func() Rule { return NewUnicodeNormalization() }, "Unicode Standard Annex 15"},
-	{"html_text", func() Rule { return NewHTMLText() }, "Barbaresi 2021 (Trafilatura)"},
+	{"html_text", func() Rule { return NewHTMLText() }, "Mozilla Readability"},
 	{"markdown_text", func() Rule { return NewMarkdownText() }, "CommonMark 0.31"},
 }
