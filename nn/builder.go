@@ -27,6 +27,7 @@ type step struct {
 	plan  Plan
 	want  []bool
 	block int // checkpoint block, -1 outside
+	scope *Scope
 }
 
 // Builder records the forward wiring of a program.
@@ -45,6 +46,7 @@ type Builder struct {
 	out      Ref
 	done     bool
 	half     []bool // values rounded to bfloat16
+	scope    *Scope // of the adapter that is wired now
 }
 
 func newBuilder(params *Params, adapters []Adapter, mode Mode, cache bool) *Builder {
@@ -101,7 +103,7 @@ func (b *Builder) Apply(op Op, in ...Ref) Ref {
 	}
 	out := Ref(len(b.values))
 	b.values = append(b.values, value{shape: p.Out, from: len(b.steps), grad: any})
-	b.steps = append(b.steps, step{op: op, in: append([]Ref(nil), in...), out: out, plan: p, want: want, block: b.block})
+	b.steps = append(b.steps, step{op: op, in: append([]Ref(nil), in...), out: out, plan: p, want: want, block: b.block, scope: b.scope})
 	return out
 }
 
@@ -127,6 +129,7 @@ func (b *Builder) Site(kind Kind, name string, layer int, op Op, in ...Ref) Ref 
 // Param returns the trainable parameter of that name, [rows, cols] a slot. The same name is the same parameter.
 // init fills one slot when the parameter is new; nil leaves zeros.
 func (b *Builder) Param(name string, rows, cols int, init func(dst []float32)) Ref {
+	name = b.paramName(name)
 	if r, ok := b.refs[name]; ok {
 		if s := b.values[r].shape; s.Count != rows || s.Cols != cols {
 			panic(fmt.Sprintf("nn: parameter %s is [%d, %d] and [%d, %d]", name, s.Count, s.Cols, rows, cols))

@@ -48,6 +48,7 @@ type Program struct {
 	rows     int     // wanted text rows of the step
 	logp     []float32
 	coef     []float32
+	scoped   map[*Scope]*scopedStep
 }
 
 // Compile wires w with the adapters, finds or makes their parameters in params, and plans the memory.
@@ -151,7 +152,7 @@ func (p *Program) bind(at int) *Work {
 	a := &p.l.actions[at]
 	st := &p.b.steps[a.step]
 	w := &p.works[at]
-	w.Step, w.Training = p.step, p.train
+	w.Step, w.Training = p.stepFor(st.scope), p.train
 	back := a.kind == actBackward
 	for j, r := range st.in {
 		v := &p.b.values[r]
@@ -195,6 +196,10 @@ func (p *Program) Forward(s *Step, training bool) []float32 {
 		s = p.expand(s)
 	}
 	p.step, p.train, p.ext = s, training, s.extents(p.o.Caps.C)
+	for _, v := range p.scoped {
+		v.step.Tokens = nil
+	}
+	p.scopes(s)
 	if p.o.Poison {
 		for i := range p.buf {
 			p.buf[i] = float32(math.NaN())

@@ -16,6 +16,7 @@ type Adapter struct {
 	sites  []nn.Site
 	loaded map[string][]float32 // by parameter name, of an opened folder
 	dir    string
+	scope  string // name in a Set, which begins the parameters' names
 }
 
 // settled is what the package's methods have beside Method: the common fields and the fields they do not implement.
@@ -192,7 +193,11 @@ func (a *Adapter) StateNames() map[string]string {
 // Values reads one slot of the adapter's parameter out of params. It fails when no program with this adapter has made
 // the parameter yet, or when it has another shape.
 func (a *Adapter) values(params *nn.Params, p *Param, slot int) ([]float32, error) {
-	q := params.Get(p.Name)
+	name := p.Name
+	if a.scope != "" {
+		name = a.scope + ":" + name
+	}
+	q := params.Get(name)
 	switch {
 	case q == nil:
 		return nil, fmt.Errorf("peft: parameter %s does not exist; compile a program with the adapter first", p.Name)
@@ -252,7 +257,7 @@ func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([
 		return nil, fmt.Errorf("peft: a %s adapter cannot be merged into the base model", a.Type())
 	}
 	if base == nil {
-		base = a.baseTensor
+		base = a.Base
 	}
 	values := map[string][]float32{}
 	for _, p := range a.Params() {
@@ -271,11 +276,14 @@ func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([
 	}, base)
 }
 
-// baseTensor reads a weight from the sites' ops.
-func (a *Adapter) baseTensor(tensor string) ([]float32, error) {
+// Base reads a weight of the base model from the sites, by its HF tensor name and in the layout in which the base stores it.
+func (a *Adapter) Base(tensor string) ([]float32, error) {
 	for _, s := range weighted(a.sites) {
-		if l, _ := layoutOf(s.Op); s.Name+".weight" == tensor {
+		switch l, _ := layoutOf(s.Op); {
+		case s.Name+".weight" == tensor:
 			return l.weight(), nil
+		case s.Name+".bias" == tensor && l.bias != nil:
+			return slices.Clone(l.bias), nil
 		}
 	}
 	return nil, fmt.Errorf("peft: the base model has no tensor %s", tensor)

@@ -380,3 +380,11 @@ func scatter(da, du []float32, ids []int32, start, end, r, n int) {
 		}
 	}
 }
+
+// unmergeable says why a merge cannot be undone: DoRA normalises the weights, and their lengths are gone.
+func (l *lora) unmergeable() error {
+	if l.cfg.UseDora {
+		return fmt.Errorf("peft: DoRA normalises the weights, so the merged model does not hold the lengths of the base's any more; use the base model itself")
+	}
+	return nil
+}

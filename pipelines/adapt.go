@@ -253,7 +253,7 @@ type Data struct {
 func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 	d := r.Recipe.Data
 	fraction := d.ValidationFraction
-	if len(d.EvalInput) > 0 {
+	if len(d.EvalInput) > 0 && !Comparing(r.Recipe) {
 		fraction = 0
 	}
 	if len(d.Input) == 0 {

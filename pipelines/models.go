@@ -30,6 +30,7 @@ type Loaded struct {
 	Adapters []nn.Adapter
 	Params   *nn.Params
 	Pool     *pool.Pool
+	rows     []int // slot of each row of a batch, see LoadAdapters
 }
 
 // ResolveModel returns the folder of the model that ref names: a folder, embedded:NAME, or org/name (org/name@revision) of the hub, which is
@@ -189,6 +190,9 @@ func (l *Loaded) Logits(input, output string) error {
 		s, at := nn.FromBatch(ids[r*t:(r+1)*t], m, nil, 1, t)
 		if len(at) == 0 {
 			continue
+		}
+		if err := l.segments(s, r, b); err != nil {
+			return err
 		}
 		row := p.Forward(s, false)
 		for i, k := range at {

@@ -52,7 +52,10 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 
 // normalise gives lists a value that prints as a list.
 func (r *Recipe) normalise() {
-	for _, l := range []*[]string{&r.Data.Input, &r.Data.EvalInput, &r.Data.GeneralInput, &r.Evaluate.Prompts} {
+	if r.Compare.LearningRates == nil {
+		r.Compare.LearningRates = []float64{}
+	}
+	for _, l := range []*[]string{&r.Data.Input, &r.Data.EvalInput, &r.Data.GeneralInput, &r.Evaluate.Prompts, &r.Compare.Methods} {
 		if *l == nil {
 			*l = []string{}
 		}

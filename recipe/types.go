@@ -9,6 +9,7 @@ type Recipe struct {
 	Train    Train          `yaml:"train" json:"train"`
 	Evaluate Evaluate       `yaml:"evaluate" json:"evaluate"`
 	Export   Export         `yaml:"export" json:"export"`
+	Compare  Compare        `yaml:"compare" json:"compare"`
 }
 
 // Model names the base model.
@@ -96,6 +97,13 @@ type Evaluate struct {
 	TopK              int      `yaml:"top_k" json:"top_k" help:"draw from the k likeliest tokens; 0 from all"`
 	TopP              float64  `yaml:"top_p" json:"top_p" help:"draw from the likeliest tokens of this probability in all"`
 	RepetitionPenalty float64  `yaml:"repetition_penalty" json:"repetition_penalty" help:"penalty on tokens that have occurred; 1 for none"`
+}
+
+// Compare makes a recipe a comparison of methods.
+type Compare struct {
+	Methods         []string  `yaml:"methods" json:"methods" help:"methods to compare, by peft_type; none for a single training"`
+	LearningRates   []float64 `yaml:"learning_rates" json:"learning_rates" help:"learning rates tried with each method; empty for train.learning_rate"`
+	ParameterBudget int       `yaml:"parameter_budget" json:"parameter_budget" help:"trained parameters that every method is sized to; 0 for those of the recipe's own method"`
 }
 
 // Export says what is written at the end.

@@ -3,6 +3,7 @@ package recipe
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -57,6 +58,9 @@ func (r *Recipe) Validate() error {
 		{"train.load_best_model_at_end", t.LoadBestModelAtEnd && t.EvalSteps == 0, "needs eval_steps above 0"},
 		{"train.replicas", t.Replicas < 1, "must be at least 1"},
 		{"train.local_steps", t.LocalSteps < 1, "must be at least 1"},
+		{"compare.learning_rates", slices.ContainsFunc(r.Compare.LearningRates, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) }), "must be finite numbers above 0"},
+		{"compare.parameter_budget", r.Compare.ParameterBudget < 0, "must not be negative"},
+		{"data.validation_fraction", len(r.Compare.Methods) > 0 && r.Data.ValidationFraction == 0, "must be above 0 in a comparison: learning rates are chosen on text held out of the input"},
 		{"evaluate.max_sequences", e.MaxSequences < 0, "must not be negative"},
 		{"evaluate.batch_size", e.BatchSize < 1, "must be at least 1"},
 		{"evaluate.max_new_tokens", e.MaxNewTokens < 0, "must not be negative"},

@@ -66,7 +66,7 @@ func command() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(runCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(), templatesCommand(), generateCommand(),
-		logitsCommand(), mergeCommand(), quantizeCommand(), planCommand(), inspectCommand(), benchCommand(), tokenizerCommand(), licensesCommand())
+		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), inspectCommand(), benchCommand(), tokenizerCommand(), licensesCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

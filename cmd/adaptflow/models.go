@@ -9,11 +9,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines"
 )
 
+const (
+	modelDefault = "embedded:lm-en-5m"
+	modelHelp    = "base model: a Hugging Face folder, embedded:NAME, or org/name of the hub"
+)
+
 func modelFlags(c *cobra.Command, model, adapter *string) {
-	c.Flags().StringVar(model, "model", "embedded:lm-en-5m", "base model: a Hugging Face folder, embedded:NAME, or org/name of the hub")
+	c.Flags().StringVar(model, "model", modelDefault, modelHelp)
 	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
 }
 
@@ -50,21 +56,33 @@ func generateCommand() *cobra.Command {
 }
 
 func logitsCommand() *cobra.Command {
-	var model, adapter, input, output string
+	var model, input, output string
+	var adapters, names []string
 	c := &cobra.Command{Use: "logits", Short: "Write the logits of given token ids, to compare with other tools",
-		Long: "Logits reads input_ids I64 [B, T] (and attention_mask) from a safetensors file and writes logits F32 [B, T, V].",
+		Long: "Logits reads input_ids I64 [B, T] (and attention_mask) from a safetensors file and writes logits F32 [B, T, V].\nWith several adapters, --adapter-names says which of them each row uses: a,b,__base__,a+b.",
 		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			if input == "" || output == "" {
 				return usage("logits needs --input and --output")
 			}
-			l, err := pipelines.LoadModel(model, adapter)
+			var l *pipelines.Loaded
+			var err error
+			switch {
+			case len(names) == 0 && len(adapters) > 1:
+				return usage("logits has %d adapters: --adapter-names says which of them each row uses", len(adapters))
+			case len(names) > 0:
+				l, err = pipelines.LoadAdapters(model, adapters, names)
+			default:
+				l, err = pipelines.LoadModel(model, strings.Join(adapters, ""))
+			}
 			if err != nil {
 				return err
 			}
 			defer l.Close()
 			return l.Logits(input, output)
 		}}
-	modelFlags(c, &model, &adapter)
+	c.Flags().StringVar(&model, "model", modelDefault, modelHelp)
+	c.Flags().StringArrayVar(&adapters, "adapter", nil, "adapter folder, or NAME=FOLDER; repeat for more")
+	c.Flags().StringSliceVar(&names, "adapter-names", nil, "the adapter of each row of the batch, __base__ for none, a+b for a sum; one name is for all rows")
 	c.Flags().StringVar(&input, "input", "", "safetensors file with input_ids")
 	c.Flags().StringVar(&output, "output", "", "safetensors file to write")
 	return c
@@ -72,15 +90,57 @@ func logitsCommand() *cobra.Command {
 
 func mergeCommand() *cobra.Command {
 	var model, adapter, output, dtype string
-	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+	var undo bool
+	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model, or take it out again", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		if adapter == "" || output == "" {
 			return usage("merge needs --adapter and --output")
+		}
+		if undo {
+			return pipelines.Unmerge(model, adapter, output, dtype)
 		}
 		return pipelines.Merge(model, adapter, output, dtype)
 	}}
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&output, "output", "", "folder to write")
 	c.Flags().StringVar(&dtype, "dtype", "", "storage of the merged weights: float32, float16, bfloat16; the base's own when empty")
+	c.Flags().BoolVar(&undo, "unmerge", false, "--model is a merged model: write the base that it was made of")
+	return c
+}
+
+func combineCommand() *cobra.Command {
+	var model, output string
+	var adapters []string
+	var comb peft.Combination
+	c := &cobra.Command{Use: "combine", Short: "Make one LoRA adapter of several, as HF PEFT's add_weighted_adapter", Args: cobra.NoArgs,
+		Long: "Combine adds LoRA adapters of one base with weights. linear adds A and B by themselves; cat and svd add the products B·A, exactly (the rank\nis the sum) or to a chosen rank; ties, dare_ties, dare_linear and magnitude_prune first leave out values, by --density; their _svd forms do so on the products.",
+		RunE: func(*cobra.Command, []string) error {
+			if len(adapters) == 0 || output == "" {
+				return usage("combine needs --adapter, once for each adapter, and --output")
+			}
+			if len(comb.Weights) == 0 {
+				for range adapters {
+					comb.Weights = append(comb.Weights, 1)
+				}
+			}
+			if len(comb.Weights) != len(adapters) {
+				return usage("%d adapters and %d weights: give one weight an adapter", len(adapters), len(comb.Weights))
+			}
+			if err := pipelines.Combine(model, adapters, comb, output); err != nil {
+				return err
+			}
+			say("wrote %s", output)
+			return nil
+		}}
+	c.Flags().StringVar(&model, "model", modelDefault, modelHelp)
+	c.Flags().StringArrayVar(&adapters, "adapter", nil, "adapter folder; repeat for each")
+	c.Flags().Float64SliceVar(&comb.Weights, "weights", nil, "weight of each adapter, in their order; may be negative (default 1 each)")
+	c.Flags().StringVar(&comb.Type, "combination-type", "svd", strings.Join(peft.CombinationTypes(), ", "))
+	c.Flags().IntVar(&comb.SVDRank, "svd-rank", 0, "rank of the result of the svd types; 0 for the largest of the adapters")
+	c.Flags().Float64Var(&comb.SVDClamp, "svd-clamp", 0, "quantile to which the values of the svd types are cut; 0 for none")
+	c.Flags().Float64Var(&comb.Density, "density", 0, "share of values that ties, dare and magnitude_prune keep")
+	c.Flags().StringVar(&comb.MajoritySignMethod, "majority-sign-method", "total", "how ties elects a sign: total or frequency")
+	c.Flags().Uint64Var(&comb.Seed, "seed", 42, "seed of dare's choice")
+	c.Flags().StringVar(&output, "output", "", "adapter folder to write")
 	return c
 }
 

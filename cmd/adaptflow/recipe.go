@@ -149,6 +149,17 @@ func runCommand() *cobra.Command {
 	return recipeCommand("run", "Run a template from raw text to a measured adapter",
 		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.",
 		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+			if pipelines.Comparing(r.Recipe) {
+				cmp, err := r.Compare(c.Context())
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return printJSON(cmp)
+				}
+				cmp.Table(os.Stderr, f.output)
+				return nil
+			}
 			m, err := r.All(c.Context())
 			if err != nil {
 				return err

@@ -1,0 +1,418 @@
+package peft
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/kernels"
+)
+
+// Combination says how LoRA adapters become one, with the names and defaults of HF PEFT's add_weighted_adapter.
+type Combination struct {
+	Type               string    // a name of [CombinationTypes]
+	Weights            []float64 // one an adapter; may be negative
+	SVDRank            int       // of the types that end in svd; 0 for the largest rank of the adapters
+	SVDClamp           float64   // quantile to which the values of both matrices are cut, 0 for none
+	Density            float64   // share of values that is kept, of all types but linear, cat and svd
+	MajoritySignMethod string    // "total" (default) or "frequency", of ties
+	Seed               uint64    // of dare's random choice
+}
+
+// sparsify is a row of the table of combinations: what is cut away of each task tensor before they are added, and whether signs are elected.
+type sparsify struct {
+	name      string
+	magnitude bool // the smallest values
+	random    bool // random ones, and what is left is scaled by 1/density
+	elect     bool // values against the elected sign
+	cat       bool
+}
+
+// combinations is the table of types. Each but cat also has a form "…_svd" (svd for linear), which works on the products B·A and factors
+// the result again; the others work on A and B by themselves.
+var combinations = []sparsify{
+	{name: "linear"}, {name: "cat", cat: true},
+	{name: "ties", magnitude: true, elect: true},   // Yadav et al. 2023, arXiv:2306.01708
+	{name: "dare_linear", random: true},            // Yu et al. 2023, arXiv:2311.03099
+	{name: "dare_ties", random: true, elect: true}, // both
+	{name: "magnitude_prune", magnitude: true},     // the k largest values alone
+}
+
+// CombinationTypes are the names that Combination.Type may have.
+func CombinationTypes() []string {
+	var out []string
+	for _, c := range combinations {
+		out = append(out, c.name)
+		switch {
+		case c.cat:
+		case c.name == "linear":
+			out = append(out, "svd")
+		default:
+			out = append(out, c.name+"_svd")
+		}
+	}
+	return out
+}
+
+// typeOf finds the row of a type and says whether it factors products.
+func typeOf(name string) (row sparsify, svd bool, err error) {
+	want := name
+	if name == "svd" {
+		want, svd = "linear", true
+	} else if strings.HasSuffix(name, "_svd") {
+		want, svd = strings.TrimSuffix(name, "_svd"), true
+	}
+	for _, c := range combinations {
+		if c.name == want && slices.Contains(CombinationTypes(), name) {
+			return c, svd, nil
+		}
+	}
+	return row, false, fmt.Errorf("peft: combination_type %q; it must be one of %s", name, strings.Join(CombinationTypes(), ", "))
+}
+
+// fields is the adapter's configuration by HF's names.
+func (a *Adapter) fields() map[string]any {
+	var c map[string]any
+	if err := json.Unmarshal(a.ConfigJSON(), &c); err != nil {
+		panic(fmt.Sprintf("peft: a configuration that cannot be decoded: %v", err))
+	}
+	return c
+}
+
+// Combine makes one LoRA adapter of several that were opened from folders, as HF PEFT's add_weighted_adapter does: its rank is theirs (or their
+// sum for cat, or svd_rank), lora_alpha equals the rank, its targets are all of theirs. The result has the values as an opened adapter has.
+func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
+	row, svd, err := typeOf(c.Type)
+	if err != nil {
+		return nil, err
+	}
+	if len(adapters) == 0 || len(adapters) != len(c.Weights) {
+		return nil, fmt.Errorf("peft: %d adapters and %d weights; give one weight an adapter", len(adapters), len(c.Weights))
+	}
+	if len(adapters) == 1 {
+		row, svd = combinations[0], false
+	}
+	if c.MajoritySignMethod == "" {
+		c.MajoritySignMethod = "total"
+	}
+	if c.MajoritySignMethod != "total" && c.MajoritySignMethod != "frequency" {
+		return nil, fmt.Errorf("peft: majority_sign_method %q; it must be total or frequency", c.MajoritySignMethod)
+	}
+	if (row.magnitude || row.random) && !(c.Density > 0 && c.Density <= 1) {
+		return nil, fmt.Errorf("peft: density %g; %s needs one above 0 and at most 1, the share of values that is kept", c.Density, c.Type)
+	}
+	if !(c.SVDClamp >= 0 && c.SVDClamp <= 1) {
+		return nil, fmt.Errorf("peft: svd_clamp %g; it is a quantile between 0 and 1", c.SVDClamp)
+	}
+	ls := make([]*lora, len(adapters))
+	for i, a := range adapters {
+		l, ok := a.Method.(*lora)
+		if !ok {
+			return nil, fmt.Errorf("peft: a %s adapter cannot be combined; only LORA adapters can", a.Type())
+		}
+		if a.loaded == nil {
+			return nil, fmt.Errorf("peft: Combine needs adapters that were opened from folders")
+		}
+		ls[i] = l
+	}
+	config, rank, err := combinedConfig(adapters, row, svd, c)
+	if err != nil {
+		return nil, err
+	}
+	out, err := build("LORA", encode(config, ""), adapters[0].sites, adapters[0].env, nil)
+	if err != nil {
+		return nil, err
+	}
+	out.loaded = map[string][]float32{}
+	n := out.Method.(*lora)
+	for _, name := range n.names {
+		p := n.pairs[name]
+		var ts []term
+		for i, l := range ls {
+			if q := l.pairs[name]; q != nil {
+				ts = append(ts, term{index: i, rows: q.b.Rows, cols: q.a.Cols, r: q.r, a: adapters[i].loaded[q.a.Name], b: adapters[i].loaded[q.b.Name],
+					weight: c.Weights[i], scale: q.scale})
+			}
+		}
+		a, b, err := c.combine(row, svd, ts, rank, name)
+		if err != nil {
+			return nil, err
+		}
+		out.loaded[p.a.Name], out.loaded[p.b.Name] = a, b
+	}
+	for _, p := range out.Params() {
+		v, ok := out.loaded[p.Name]
+		if !ok { // modules_to_save of the one adapter that has it
+			for _, a := range adapters {
+				if w := a.loaded[p.Name]; w != nil {
+					v = w
+				}
+			}
+			if v == nil {
+				return nil, fmt.Errorf("peft: nothing to combine for %s", p.Key)
+			}
+			out.loaded[p.Name] = v
+		}
+		p.Init = func(d []float32) { copy(d, v) }
+	}
+	return out, nil
+}
+
+// combinedConfig is the first adapter's configuration with the new rank and targets.
+func combinedConfig(adapters []*Adapter, row sparsify, svd bool, c Combination) (map[string]any, int, error) {
+	config := adapters[0].fields()
+	rank, sum, same := 0, 0, true
+	var patterns []string
+	targets := map[string]bool{}
+	saved := map[string]int{}
+	for i, a := range adapters {
+		f := a.fields()
+		for _, k := range []string{"use_dora", "lora_bias", "target_parameters", "alora_invocation_tokens", "layer_replication", "trainable_token_indices"} {
+			if v, ok := f[k]; ok && !empty(v) {
+				return nil, 0, fmt.Errorf("peft: adapter %d has %s, which a combination would lose; merge it into a copy of the base instead", i+1, k)
+			}
+		}
+		if b, _ := f["bias"].(string); b != "none" && len(adapters) > 1 {
+			return nil, 0, fmt.Errorf("peft: adapter %d trains biases (bias: %q), which cannot be combined", i+1, b)
+		}
+		r := 0
+		for _, p := range a.Method.(*lora).pairs {
+			r = max(r, p.r)
+		}
+		l := a.Method.(*lora)
+		if len(l.cfg.RankPattern) == 0 || l.cfg.R > r {
+			r = l.cfg.R
+		}
+		same = same && (i == 0 || r == rank)
+		rank, sum = max(rank, r), sum+r
+		switch t := f["target_modules"].(type) {
+		case string:
+			patterns = append(patterns, "("+t+")")
+		case []any:
+			for _, n := range t {
+				targets[fmt.Sprint(n)] = true
+			}
+		}
+		for _, m := range l.cfg.ModulesToSave {
+			if saved[m]++; saved[m] > 1 {
+				return nil, 0, fmt.Errorf("peft: several of the adapters have %s in modules_to_save; trained modules cannot be combined", m)
+			}
+		}
+	}
+	if len(patterns) > 0 && len(targets) > 0 {
+		return nil, 0, fmt.Errorf("peft: some adapters have a list in target_modules and others a pattern; give all the same form")
+	}
+	switch {
+	case svd:
+		if c.SVDRank > 0 {
+			rank = c.SVDRank
+		}
+	case row.cat:
+		rank = sum
+	case !same:
+		return nil, 0, fmt.Errorf("peft: %s needs adapters of the same rank r; use cat, svd or another type that ends in svd", c.Type)
+	}
+	config["r"], config["lora_alpha"] = rank, rank
+	config["rank_pattern"], config["alpha_pattern"], config["use_rslora"] = map[string]any{}, map[string]any{}, false
+	config["init_lora_weights"] = true
+	if len(patterns) > 0 {
+		config["target_modules"] = strings.Join(patterns, "|")
+	} else {
+		config["target_modules"] = sortedKeys(targets)
+	}
+	config["modules_to_save"] = nil
+	if len(saved) > 0 {
+		config["modules_to_save"] = sortedKeys(saved)
+	}
+	return config, rank, nil
+}
+
+// term is one adapter's pair at a module: A [r, cols], B [rows, r].
+type term struct {
+	index         int
+	rows, cols, r int
+	a, b          []float32
+	weight, scale float64
+}
+
+// combine makes the new pair A [rank, cols] and B [rows, rank] of one module.
+func (c *Combination) combine(row sparsify, svd bool, ts []term, rank int, name string) (a, b []float32, err error) {
+	rows, cols := ts[0].rows, ts[0].cols
+	switch {
+	case row.cat:
+		a, b = make([]float32, rank*cols), make([]float32, rows*rank)
+		at := 0
+		for _, t := range ts {
+			f := float32(t.weight * t.scale)
+			for i, v := range t.a {
+				a[at*cols+i] = f * v
+			}
+			for i := range rows {
+				copy(b[i*rank+at:], t.b[i*t.r:(i+1)*t.r])
+			}
+			at += t.r
+		}
+		return a, b, nil
+	case svd:
+		var deltas [][]float32
+		var weights []float32
+		for _, t := range ts {
+			d := make([]float32, rows*cols)
+			kernels.Gemm(nil, rows, cols, t.r, float32(t.scale), t.b, t.r, 1, t.a, cols, 1, 0, d, cols)
+			deltas, weights = append(deltas, d), append(weights, float32(t.weight))
+		}
+		return c.factor(c.mix(row, deltas, weights, name+".delta", ts), rows, cols, rank, name)
+	}
+	for _, t := range ts {
+		if t.r != rank {
+			return nil, nil, fmt.Errorf("peft: %s has the rank %d in one adapter and %d in another; use a type that ends in svd", name, t.r, rank)
+		}
+	}
+	var as, bs [][]float32
+	var wa, wb []float32
+	for _, t := range ts {
+		w := t.weight * t.scale
+		s := math.Sqrt(math.Abs(w))
+		wb = append(wb, float32(s))
+		if w < 0 { // the sign on one side only
+			s = -s
+		}
+		wa = append(wa, float32(s))
+		as, bs = append(as, t.a), append(bs, t.b)
+	}
+	return c.mix(row, as, wa, name+".A", ts), c.mix(row, bs, wb, name+".B", ts), nil
+}
+
+// mix sparsifies task tensors of one shape and adds them with their weights.
+func (c *Combination) mix(row sparsify, xs [][]float32, weights []float32, name string, ts []term) []float32 {
+	for i, x := range xs {
+		switch {
+		case c.Density >= 1:
+		case row.magnitude:
+			xs[i] = keepLargest(x, int(c.Density*float64(len(x))))
+		case row.random:
+			xs[i] = keepRandom(x, c.Density, philox.NewKey(c.Seed, "dare", fmt.Sprintf("%s/%d", name, ts[i].index)))
+		}
+	}
+	out := make([]float32, len(xs[0]))
+	for i := range out {
+		if !row.elect {
+			for k, x := range xs {
+				out[i] += float32(x[i] * weights[k])
+			}
+			continue
+		}
+		total, n := float32(0), float32(0)
+		for _, x := range xs {
+			if c.MajoritySignMethod == "frequency" {
+				total += sign(x[i])
+			} else {
+				total += x[i]
+			}
+		}
+		elected := float32(1)
+		if total < 0 {
+			elected = -1
+		}
+		for k, x := range xs {
+			if sign(x[i]) == elected {
+				out[i] += float32(x[i] * weights[k])
+				n++
+			}
+		}
+		out[i] /= max(n, 1)
+	}
+	return out
+}
+
+func sign(x float32) float32 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
+}
+
+// keepLargest keeps the k values of largest magnitude, of equals the first.
+func keepLargest(x []float32, k int) []float32 {
+	order := make([]int, len(x))
+	for i := range order {
+		order[i] = i
+	}
+	abs := func(i int) float64 { return math.Abs(float64(x[i])) }
+	sort.SliceStable(order, func(i, j int) bool { return abs(order[i]) > abs(order[j]) })
+	out := make([]float32, len(x))
+	for _, i := range order[:k] {
+		out[i] = x[i]
+	}
+	return out
+}
+
+// keepRandom keeps each value with the probability density and scales it by 1/density.
+func keepRandom(x []float32, density float64, key philox.Key) []float32 {
+	out := make([]float32, len(x))
+	key.FillUniform(out, 0, 1)
+	for i, u := range out {
+		out[i] = 0
+		if float64(u) < density {
+			out[i] = x[i] / float32(density)
+		}
+	}
+	return out
+}
+
+// factor makes A [rank, cols] and B [rows, rank] of the singular value decomposition of d [rows, cols]: B = U·S, A = Vᵀ.
+func (c *Combination) factor(d []float32, rows, cols, rank int, name string) (a, b []float32, err error) {
+	if rank > min(rows, cols) {
+		return nil, nil, fmt.Errorf("peft: the rank %d is above the dimensions [%d, %d] of %s", rank, rows, cols, name)
+	}
+	m := mat.NewDense(rows, cols, nil)
+	for i, v := range d {
+		m.Set(i/cols, i%cols, float64(v))
+	}
+	var svd mat.SVD
+	if !svd.Factorize(m, mat.SVDThin) {
+		return nil, nil, fmt.Errorf("peft: the singular value decomposition of %s failed", name)
+	}
+	var u, v mat.Dense
+	svd.UTo(&u)
+	svd.VTo(&v)
+	s := svd.Values(nil)
+	a, b = make([]float32, rank*cols), make([]float32, rows*rank)
+	for k := range rank {
+		for j := range cols {
+			a[k*cols+j] = float32(v.At(j, k))
+		}
+		for i := range rows {
+			b[i*rank+k] = float32(u.At(i, k) * s[k])
+		}
+	}
+	if c.SVDClamp > 0 {
+		hi := quantile(append(slices.Clone(b), a...), c.SVDClamp)
+		for _, x := range [][]float32{a, b} {
+			for i, v := range x {
+				x[i] = min(max(v, -hi), hi)
+			}
+		}
+	}
+	return a, b, nil
+}
+
+// quantile is torch.quantile's, with linear interpolation. x is sorted.
+func quantile(x []float32, q float64) float32 {
+	slices.Sort(x)
+	at := q * float64(len(x)-1)
+	i := int(at)
+	if i+1 == len(x) {
+		return x[i]
+	}
+	return x[i] + float32(float64(x[i+1]-x[i])*(at-float64(i)))
+}

@@ -1,0 +1,116 @@
+package pipelines
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// LoadAdapters loads the model at ref with several adapter folders at once, each "NAME=DIR" or DIR, whose name is then the folder's. names says, for each
+// row of a batch, which adapter it uses ("__base__" for none); a single name is for all rows. Adapters that a name joins by "+" are added up.
+func LoadAdapters(ref string, adapters, names []string) (*Loaded, error) {
+	l, err := LoadModel(ref, "")
+	if err != nil {
+		return nil, err
+	}
+	set := &peft.Set{}
+	for _, a := range adapters {
+		name, dir, ok := strings.Cut(a, "=")
+		if !ok {
+			name, dir = filepath.Base(filepath.Clean(a)), a
+		}
+		ad, err := core.OpenAdapter(l.Model, dir, "", nil, l.Dir, 0)
+		if err != nil {
+			return nil, err
+		}
+		if err := set.Add(name, ad); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range names {
+		slot, err := set.Select(strings.Split(n, "+")...)
+		if err != nil {
+			return nil, err
+		}
+		l.rows = append(l.rows, slot)
+	}
+	l.Adapters = set.Adapters()
+	return l, nil
+}
+
+// segments gives a row of a batch its adapter.
+func (l *Loaded) segments(s *nn.Step, row, rows int) error {
+	if l.rows == nil {
+		return nil
+	}
+	if len(l.rows) != 1 && len(l.rows) != rows {
+		return fmt.Errorf("adapter-names has %d names for %d rows: give one for all, or one a row", len(l.rows), rows)
+	}
+	s.Segments = []nn.Segment{{End: len(s.Tokens), Slot: l.rows[min(row, len(l.rows)-1)]}}
+	return nil
+}
+
+// Combine makes one LoRA adapter of several adapter folders over the model at ref and writes it to the folder to.
+func Combine(ref string, adapters []string, c peft.Combination, to string) error {
+	dir, err := ResolveModel(ref, nil)
+	if err != nil {
+		return err
+	}
+	m, err := core.Base(dir, "float32")
+	if err != nil {
+		return err
+	}
+	var as []*peft.Adapter
+	for _, a := range adapters {
+		ad, err := core.OpenAdapter(m, a, "", nil, dir, 0)
+		if err != nil {
+			return err
+		}
+		as = append(as, ad)
+	}
+	out, err := peft.Combine(as, c)
+	if err != nil {
+		return err
+	}
+	params := nn.NewParams(1)
+	defer params.Free()
+	// A program makes the parameters; this one is never run.
+	p, err := nn.Compile(m, []nn.Adapter{out}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+	if err != nil {
+		return err
+	}
+	p.Close()
+	card := peft.Card{Version: Version, Training: [][2]string{{"combination_type", c.Type}}}
+	for i, a := range adapters {
+		card.Training = append(card.Training, [2]string{fmt.Sprintf("adapter %d", i+1), fmt.Sprintf("%s, weight %g", filepath.Base(filepath.Clean(a)), c.Weights[i])})
+	}
+	return out.Save(to, params, 0, card)
+}
+
+// Unmerge writes the base model that a merged model was made of: the model at ref with the adapter taken out of its weights.
+func Unmerge(ref, adapter, to, dtype string) error {
+	if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
+		return fmt.Errorf("%w: %s already holds a model", ErrInUse, to)
+	}
+	l, err := LoadModel(ref, adapter)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	p, err := nn.Compile(l.Model, l.Adapters, l.Params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}, Pool: pool.New(1)})
+	if err != nil {
+		return err
+	}
+	p.Close()
+	changed, err := l.Adapter.Unmerge(l.Params, 0, l.Model.Tensor)
+	if err != nil {
+		return err
+	}
+	return l.Model.Save(to, dtype, changed)
+}
