@@ -65,15 +65,30 @@ func skew[F float32 | float64](q []float64, theta []F, n int) {
 
 // mul is c = a·b, or c += a·b, of matrices [n, n]; ta and tb transpose.
 func mul64(c, a, b []float64, n int, ta, tb, add bool) {
-	ar, ac, br, bc := n, 1, n, 1
-	if ta {
-		ar, ac = 1, n
-	}
-	if tb {
-		br, bc = 1, n
-	}
 	if !add {
 		clear(c[:n*n])
+	}
+	if tb { // rows by rows; no caller transposes both
+		for i := range n {
+			x, row := a[i*n:(i+1)*n], c[i*n:(i+1)*n]
+			for j := range row {
+				y := b[j*n : (j+1)*n][:len(x)]
+				s0, s1, k := 0.0, 0.0, 0
+				for ; k+1 < len(x); k += 2 {
+					s0 += float64(x[k] * y[k])
+					s1 += float64(x[k+1] * y[k+1])
+				}
+				if k < len(x) {
+					s0 += float64(x[k] * y[k])
+				}
+				row[j] += s0 + s1
+			}
+		}
+		return
+	}
+	ar, ac := n, 1
+	if ta {
+		ar, ac = 1, n
 	}
 	for i := range n {
 		row := c[i*n : (i+1)*n]
@@ -82,8 +97,9 @@ func mul64(c, a, b []float64, n int, ta, tb, add bool) {
 			if v == 0 {
 				continue
 			}
+			y := b[k*n : (k+1)*n][:len(row)]
 			for j := range row {
-				row[j] += float64(v * b[k*br+j*bc])
+				row[j] += float64(v * y[j])
 			}
 		}
 	}

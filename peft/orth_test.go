@@ -127,3 +127,51 @@ func TestGoldenShiraMask(t *testing.T) {
 		}
 	}
 }
+
+// TestOrthogonalWrong asks for configurations that cannot be: the errors say what is wrong and what would be right.
+func TestOrthogonalWrong(t *testing.T) {
+	for _, c := range []struct {
+		base   string
+		method string
+		config map[string]any
+		want   string
+	}{
+		{"llama_gqa", "IA3", map[string]any{"target_modules": []string{"k_proj"}, "feedforward_modules": []string{"down_proj"}}, "not in target_modules"},
+		{"llama_gqa", "ROAD", map[string]any{"group_size": 48}, "which group_size = 48 does not divide"},
+		{"llama_gqa", "ROAD", map[string]any{"variant": "road_3"}, "must be road_1, road_2 or road_4"},
+		{"llama_gqa", "OFT", map[string]any{"r": 4}, "give one of them and set the other to 0"},
+		{"gpt2", "OFT", map[string]any{"target_modules": []string{"c_attn"}}, "is a Conv1D"},
+		{"gpt2", "ROAD", nil, "is a Conv1D"},
+		{"llama_gqa", "BOFT", map[string]any{"boft_block_size": 5}, "blocks of 5"},
+		{"llama_gqa", "BOFT", map[string]any{"boft_block_size": 4, "boft_n_butterfly_factor": 9}, "9 butterfly factors"},
+		{"llama_gqa", "C3A", nil, "the largest that does is"},
+		{"llama_gqa", "SHIRA", map[string]any{"r": 60}, "choose a smaller r"},
+		{"llama_gqa", "PSOFT", map[string]any{"r": 500}, "r must be at most"},
+		{"llama_gqa", "PSOFT", map[string]any{"psoft_svd": "fast"}, `must be "full" or "lowrank"`},
+		{"llama_gqa", "HRA", map[string]any{"r": 0}, "must be at least 1"},
+		{"llama_gqa", "BITFIT", nil, "have no biases"},
+		{"llama_gqa", "LN_TUNING", map[string]any{"target_modules": []string{"ln_1"}}, "matches no module"},
+		{"llama_gqa", "HRA", map[string]any{"apply_gs": true}, `the nearest known one is "apply_GS"`},
+	} {
+		m := base(t, c.base)
+		_, err := peft.New(c.method, c.config, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %v on %s: error %v, want %q", c.method, c.config, c.base, err, c.want)
+		}
+	}
+}
+
+// TestBeftWithoutBias merges BEFT into layers that have no bias, which HF refuses too.
+func TestBeftWithoutBias(t *testing.T) {
+	m := base(t, "llama_gqa")
+	a, err := peft.New("BEFT", nil, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType})
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := nn.NewParams(1)
+	defer params.Free()
+	compileFor(t, m, a, params, nn.ModeScore, packed(5))
+	if _, err := a.Merge(params, 0, nil); err == nil || !strings.Contains(err.Error(), "no bias that could hold") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -22,6 +22,7 @@ import (
 type BenchTrainConfig struct {
 	ConfigPath  string // config.json of the shape
 	Method      string
+	Options     map[string]any // of the method; nil means the rank on all linears
 	Rank        int
 	DType       string // fp32, bf16 or auto, also with +nf4 and the like
 	Batch       int
@@ -31,6 +32,9 @@ type BenchTrainConfig struct {
 	Threads     int // 0: all
 	Checkpoint  nn.CheckpointMode
 	MemoryLimit int64 // bytes of the whole process; 0 for none
+
+	LearningRate float64 // 0 means 1e-4
+	OneBatch     bool    // every step trains on the same sequences, so that the loss shows what the method learns
 }
 
 // BenchTrainResult is what was measured. PeakRSS is the high-water mark of the whole process from its start.
@@ -77,7 +81,11 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	}
 	params := nn.NewParams(1)
 	defer params.Free()
-	a, err := peft.New(c.Method, map[string]any{"r": c.Rank, "lora_alpha": 2 * c.Rank, "target_modules": "all-linear"}, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType})
+	options := c.Options
+	if options == nil {
+		options = map[string]any{"r": c.Rank, "lora_alpha": 2 * c.Rank, "target_modules": "all-linear"}
+	}
+	a, err := peft.New(c.Method, options, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +93,13 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	defer p.Close()
 	args := train.DefaultArgs()
 	args.PerDeviceTrainBatchSize, args.MaxSteps, args.LearningRate, args.LRSchedulerType, args.Stride = c.Batch, c.Warmup+c.Steps, 1e-4, "constant", 1
+	if c.LearningRate > 0 {
+		args.LearningRate = c.LearningRate
+	}
 	n := c.Batch * (c.Warmup + c.Steps)
+	if c.OneBatch {
+		n = c.Batch
+	}
 	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq, Sequences: n,
 		Checkpoint: c.Checkpoint, MemoryLimit: limit, DType: train.Values(dtype)})
 	if err != nil {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +16,7 @@ import (
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
-	c.AddCommand(benchTrain(), benchTokenize(), benchPrepare(),
+	c.AddCommand(benchTrain(), benchMethods(), benchTokenize(), benchPrepare(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
 		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", pipelines.BenchHead),
 		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),
@@ -42,11 +44,17 @@ func measured[R any](use, short string, measure func(ctx context.Context) (R, er
 
 func benchTrain() *cobra.Command {
 	b := pipelines.BenchTrainConfig{Warmup: 2}
+	var options string
 	var limit int64
 	var checkpoint bool
 	c := measured("train", "Training speed and memory of a model of random weights", func(context.Context) (*pipelines.BenchTrainResult, error) {
 		if b.ConfigPath == "" {
 			return nil, usage("bench train needs --config config.json")
+		}
+		if options != "" {
+			if err := json.Unmarshal([]byte(options), &b.Options); err != nil {
+				return nil, usage("--method-options is no JSON object: %v", err)
+			}
 		}
 		b.MemoryLimit = limit << 20
 		if checkpoint {
@@ -58,7 +66,10 @@ func benchTrain() *cobra.Command {
 	})
 	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape")
 	c.Flags().StringVar(&b.Method, "method", "lora", "adapter method")
+	c.Flags().StringVar(&options, "method-options", "", "JSON with the method's fields by HF PEFT's names; default: the rank on all linears")
 	c.Flags().IntVar(&b.Rank, "rank", 16, "rank of the adapter, on all linears")
+	c.Flags().Float64Var(&b.LearningRate, "learning-rate", 1e-4, "learning rate")
+	c.Flags().BoolVar(&b.OneBatch, "one-batch", false, "train on the same sequences in every step")
 	c.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights and of what the backward pass reads: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections")
 	c.Flags().IntVar(&b.Batch, "batch", 4, "sequences of a step")
 	c.Flags().IntVar(&b.Seq, "seq", 512, "tokens of a sequence")
@@ -67,6 +78,42 @@ func benchTrain() *cobra.Command {
 	c.Flags().IntVar(&b.Threads, "threads", 0, "threads; 0 for all")
 	c.Flags().Int64Var(&limit, "memory-limit", 0, "MiB for the whole process; blocks are computed again to hold it; 0 for none")
 	c.Flags().BoolVar(&checkpoint, "gradient-checkpointing", false, "compute every block again in the backward pass")
+	return c
+}
+
+func benchMethods() *cobra.Command {
+	b := pipelines.BenchMethodsConfig{Train: pipelines.BenchTrainConfig{Warmup: 2}}
+	line := func(r pipelines.BenchMethodsRow) string {
+		if r.Error != "" {
+			return fmt.Sprintf("%-18s %s", r.Method, r.Error)
+		}
+		return fmt.Sprintf("%-18s %12d %12.1f %10d %10.4f", r.Method, r.Trainable, r.TokensPerSecond, r.PeakRSS>>20, r.Loss)
+	}
+	head := fmt.Sprintf("%-18s %12s %12s %10s %10s", "method", "parameters", "tokens/s", "peak MiB", "loss")
+	c := measured("methods", "Training speed and memory of every adapter method on one shape", func(ctx context.Context) (*pipelines.BenchMethodsResult, error) {
+		if b.Train.ConfigPath == "" {
+			return nil, usage("bench methods needs --config config.json")
+		}
+		fmt.Fprintln(os.Stderr, head)
+		return pipelines.BenchMethods(ctx, b, func(r pipelines.BenchMethodsRow) { fmt.Fprintln(os.Stderr, line(r)) })
+	}, func(r *pipelines.BenchMethodsResult) {
+		fmt.Println(head)
+		for _, row := range r.Rows {
+			fmt.Println(line(row))
+		}
+	})
+	c.Long = "Methods trains every method of the table on random weights of one shape, each in a process of its own: the rank where the method has one, all linear\n" +
+		"layers where it adapts those, HF PEFT's defaults elsewhere, and the same batch in every step. A method that cannot train the shape says why."
+	c.Flags().StringVar(&b.Train.ConfigPath, "config", "", "config.json of the shape")
+	c.Flags().StringSliceVar(&b.Methods, "methods", nil, "methods by peft_type; default: all")
+	c.Flags().IntVar(&b.Train.Rank, "rank", 16, "rank, where the method has one")
+	c.Flags().StringVar(&b.Train.DType, "dtype", "fp32", "storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections")
+	c.Flags().IntVar(&b.Train.Batch, "batch", 4, "sequences of a step")
+	c.Flags().IntVar(&b.Train.Seq, "seq", 512, "tokens of a sequence")
+	c.Flags().IntVar(&b.Train.Steps, "steps", 5, "measured steps")
+	c.Flags().IntVar(&b.Train.Warmup, "warmup", 2, "steps before")
+	c.Flags().IntVar(&b.Train.Threads, "threads", 0, "threads; 0 for all")
+	c.Flags().Float64Var(&b.Train.LearningRate, "learning-rate", 1e-3, "learning rate")
 	return c
 }
 
