@@ -324,10 +324,20 @@ func maskTriplets(e []float32, keep []bool) {
 	}
 }
 
+// adaState is what a checkpoint keeps.
+type adaState struct {
+	Total int // total_step, 0 where no step was made
+	Slots []*adaSlot
+}
+
 // State implements Stepper.
 func (a *adalora) State() ([]byte, error) {
+	st := adaState{Slots: a.slots}
+	if a.cfg.TotalStep != nil {
+		st.Total = *a.cfg.TotalStep
+	}
 	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(a.slots); err != nil {
+	if err := gob.NewEncoder(&b).Encode(st); err != nil {
 		return nil, fmt.Errorf("peft: ADALORA: %w", err)
 	}
 	return b.Bytes(), nil
@@ -335,16 +345,19 @@ func (a *adalora) State() ([]byte, error) {
 
 // SetState implements Stepper.
 func (a *adalora) SetState(raw []byte) error {
-	var slots []*adaSlot
-	if err := gob.NewDecoder(bytes.NewReader(raw)).Decode(&slots); err != nil {
+	var st adaState
+	if err := gob.NewDecoder(bytes.NewReader(raw)).Decode(&st); err != nil {
 		return fmt.Errorf("peft: ADALORA: the state of the rank allocation: %w", err)
 	}
-	for _, s := range slots {
+	for _, s := range st.Slots {
 		if s.Keep != nil && len(s.Keep) != len(a.live()) {
 			return fmt.Errorf("peft: ADALORA: the state of the rank allocation is for %d layers, the adapter has %d", len(s.Keep), len(a.live()))
 		}
 	}
-	a.slots = slots
+	a.slots = st.Slots
+	if st.Total > 0 {
+		a.cfg.TotalStep = &st.Total
+	}
 	return nil
 }
 

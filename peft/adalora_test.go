@@ -12,6 +12,7 @@ import (
 // TestAdaloraResumes runs ten steps at once, and five, a saved state and five more in another adapter: the same values and ranks.
 func TestAdaloraResumes(t *testing.T) {
 	c := methodCases(t)["adalora"]
+	delete(c.Config, "total_step") // the run's
 	s := packed(5, 7)
 	coef := make([]float32, len(s.Rows))
 	for i := range coef {
@@ -65,6 +66,9 @@ func TestAdaloraResumes(t *testing.T) {
 	m, _, d := c.build(t, nil)
 	if err := d.Method.(peft.Stepper).SetState(state); err != nil {
 		t.Fatal(err)
+	}
+	if total := d.Config().(*peft.AdaloraConfig).TotalStep; total == nil || *total != 10 {
+		t.Errorf("total_step %v of the state, want the run's 10", total)
 	}
 	run(d, m, half, 5, 10)
 	for i, q := range whole.List() {
