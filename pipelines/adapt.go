@@ -38,6 +38,7 @@ var ErrInUse = errors.New("the output folder is in use")
 type Run struct {
 	Recipe *recipe.Recipe
 	Output string
+	// Runner is NAME or NAME@HOST:PORT, as [ResolveRunner] returns it; empty for Prism.
 	Runner string
 	// Say is told what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)

@@ -5,20 +5,50 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism" // the default runner, in this process
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal"
 
+	"github.com/adaptflow/adaptflow/internal/jobserver"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
-// Runners are the names that --runner may have.
-var Runners = []string{"prism", "universal"}
+// Runners are the names that --runner may have: prism, in this process; flink and spark, job servers that adaptflow brings up or that
+// are named by their endpoint; universal, any other job server, by its endpoint.
+var Runners = []string{"prism", "flink", "spark", "universal"}
+
+// ResolveRunner checks a runner's name, and finds its endpoint where none is given: that of the job server which adaptflow brought up on this
+// machine. It returns NAME for Prism and NAME@HOST:PORT for others, as [Run] and [Train] take them.
+func ResolveRunner(name, endpoint string) (string, error) {
+	switch {
+	case !slices.Contains(Runners, name):
+		return "", fmt.Errorf("unknown runner %q; the runners are %s", name, strings.Join(Runners, ", "))
+	case name == "prism" && endpoint != "":
+		return "", errors.New("--endpoint names a job server: it goes with --runner flink, spark or universal")
+	case name == "prism":
+		return name, nil
+	case endpoint != "":
+		if _, _, err := net.SplitHostPort(endpoint); err != nil {
+			return "", fmt.Errorf("--endpoint %q: want HOST:PORT: %w", endpoint, err)
+		}
+		return name + "@" + endpoint, nil
+	}
+	e, ok := jobserver.Find(name)
+	if !ok {
+		return "", fmt.Errorf("--runner %s needs the job server's --endpoint HOST:PORT", name)
+	}
+	st, err := jobserver.Status(e, "")
+	if err != nil {
+		return "", fmt.Errorf("%w, or name one with --endpoint HOST:PORT", err)
+	}
+	return name + "@" + st.Endpoint, nil
+}
 
 // begin initialises Beam once, and quietens the runner, whose every job would be several lines in the log.
 var begin = sync.OnceFunc(func() {
@@ -37,11 +67,11 @@ func newPipeline() (*beam.Pipeline, beam.Scope) {
 func run(ctx context.Context, runner string, p *beam.Pipeline, name string) error {
 	begin()
 	var err error
-	switch runner {
+	switch kind, endpoint := splitRunner(runner); kind {
 	case "", "prism":
 		err = inProcess(ctx, p)
 	default:
-		_, err = beam.Run(ctx, runner, p)
+		err = remote(ctx, endpoint, p, name)
 	}
 	if err == nil {
 		return nil

@@ -87,17 +87,31 @@ func latest(dir string) (int, error) {
 	return steps[len(steps)-1], nil
 }
 
-// segment runs one pipeline from step up to the step to.
+// unrolled is how many checkpoints' work one job does on a job server, where starting a job costs seconds. On Prism it costs milliseconds.
+const unrolled = 10
+
+// segment runs one pipeline from step up to the step to, or on a job server up to some checkpoints more.
 func segment(ctx context.Context, job core.Job, js, runner string, step, to, total int) error {
 	p, s := newPipeline()
 	at := beam.Create(s, step)
-	if job.Args.Replicas == 1 {
-		train.Segment(s, js, at, to)
-	} else {
-		for n := step; n < to; n += job.RoundSteps(n, total) {
-			at = train.Round(s, js, job.Args.Replicas, at)
+	parts := 1
+	if kind, _ := splitRunner(runner); kind != "" && kind != "prism" && job.Args.EarlyStoppingPatience == 0 { // whether to stop is the driver's to see
+		parts = unrolled
+	}
+	from := step
+	for range parts {
+		if job.Args.Replicas == 1 {
+			at = train.Segment(s, js, at, to)
+		} else {
+			for n := from; n < to; n += job.RoundSteps(n, total) {
+				at = train.Round(s, js, job.Args.Replicas, at)
+			}
+			at = train.Checkpoint(s, js, at)
 		}
-		train.Checkpoint(s, js, at)
+		if to >= total {
+			break
+		}
+		from, to = to, job.Boundary(to, total)
 	}
 	return run(ctx, runner, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
 }

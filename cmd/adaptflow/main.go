@@ -64,6 +64,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.AddCommand(serverCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(runCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(), templatesCommand(), generateCommand(),
 		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), inspectCommand(), benchCommand(), tokenizerCommand(), licensesCommand())

@@ -20,9 +20,9 @@ import (
 
 // recipeFlags are the flags of the commands that work on a recipe.
 type recipeFlags struct {
-	file, output, runner, init string
-	set                        []string
-	json                       bool
+	file, output, runner, endpoint, init string
+	set                                  []string
+	json                                 bool
 }
 
 func (f *recipeFlags) add(c *cobra.Command) {
@@ -30,6 +30,7 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.set, "set", nil, "setting key=value, over the recipe; repeat for more")
 	c.Flags().StringVar(&f.output, "output", "", "output folder (default adaptflow-out/TEMPLATE-HASH)")
 	c.Flags().StringVar(&f.runner, "runner", "prism", "Beam runner: "+strings.Join(pipelines.Runners, ", "))
+	c.Flags().StringVar(&f.endpoint, "endpoint", "", "job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
 	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from")
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as JSON on stdout")
 }
@@ -67,17 +68,14 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok := false
-	for _, r := range pipelines.Runners {
-		ok = ok || r == f.runner
-	}
-	if !ok {
-		return nil, usage("unknown runner %q; the runners are %s", f.runner, strings.Join(pipelines.Runners, ", "))
+	runner, err := pipelines.ResolveRunner(f.runner, f.endpoint)
+	if err != nil {
+		return nil, usageError{err}
 	}
 	if f.output == "" {
 		f.output = filepath.Join("adaptflow-out", name+"-"+rec.Hash()[:8])
 	}
-	r := &pipelines.Run{Recipe: rec, Output: f.output, Runner: f.runner, Say: say}
+	r := &pipelines.Run{Recipe: rec, Output: f.output, Runner: runner, Say: say}
 	r.Step = progress(rec.Train.LoggingSteps)
 	return r, r.Open()
 }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adaptflow/adaptflow/internal/jobserver"
+)
+
+// serverCommands are the commands of the job servers: adaptflow flink up, down, status.
+func serverCommands() (out []*cobra.Command) {
+	for _, e := range jobserver.Engines {
+		c := &cobra.Command{Use: e.Name, Short: "Bring a local " + e.Title + " job server up or down",
+			Long: fmt.Sprintf("%[2]s runs on this machine inside Beam's job server, from Maven and without Docker: Java and, the first time, Maven are needed.\n"+
+				"adaptflow %[1]s up, then adaptflow run TEMPLATE --runner %[1]s, then adaptflow %[1]s down.", e.Name, e.Title)}
+		c.AddCommand(serverUp(e), serverDown(e), serverStatus(e))
+		out = append(out, c)
+	}
+	return out
+}
+
+// serverFlags adds the flags that all three commands have.
+func serverFlags(c *cobra.Command, dir *string, json *bool) {
+	c.Flags().StringVar(dir, "dir", "", "folder of the server's state, log and temporary files (default in the cache folder; with another, runs need --endpoint)")
+	c.Flags().BoolVar(json, "json", false, "print the server as JSON on stdout")
+}
+
+func serverUp(e jobserver.Engine) *cobra.Command {
+	o := jobserver.Options{Say: say}
+	var json bool
+	c := &cobra.Command{Use: "up", Short: "Bring the " + e.Title + " job server up and print its endpoint", Args: cobra.NoArgs,
+		Long: "Up fetches the job server's jars with Maven where the cache does not have them, checks each against its pinned SHA-256, starts the server, and\n" +
+			"waits until it answers. Where one is up already, its endpoint is printed.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			st, err := jobserver.Up(c.Context(), e, o)
+			if err != nil {
+				return err
+			}
+			return printServer(st, json)
+		}}
+	serverFlags(c, &o.Dir, &json)
+	c.Flags().IntVar(&o.Port, "port", 0, "port of the job service (default a free one)")
+	c.Flags().StringVar(&o.Memory, "memory", "1g", "bound of the Java heap, as in java -Xmx")
+	return c
+}
+
+func printServer(st *jobserver.State, json bool) error {
+	if json {
+		return printJSON(st)
+	}
+	say("the %s job server is up: process %d, log %s", st.Engine, st.PID, st.Log)
+	_, err := fmt.Println(st.Endpoint)
+	return err
+}
+
+func serverDown(e jobserver.Engine) *cobra.Command {
+	var dir string
+	var json bool
+	c := &cobra.Command{Use: "down", Short: "End the " + e.Title + " job server that up brought up", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			st, err := jobserver.Down(e, dir)
+			if errors.Is(err, jobserver.ErrDown) { // the state that was asked for
+				say("%v", err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if json {
+				return printJSON(st)
+			}
+			say("the %s job server, process %d, has ended", st.Engine, st.PID)
+			return nil
+		}}
+	serverFlags(c, &dir, &json)
+	return c
+}
+
+func serverStatus(e jobserver.Engine) *cobra.Command {
+	var dir string
+	var json bool
+	c := &cobra.Command{Use: "status", Short: "Say whether the " + e.Title + " job server is up, and print its endpoint", Args: cobra.NoArgs,
+		Long: "Status prints the endpoint and exits with 0 where the server is up, and with 1 where it is not.",
+		RunE: func(*cobra.Command, []string) error {
+			st, err := jobserver.Status(e, dir)
+			if err != nil {
+				return err
+			}
+			return printServer(st, json)
+		}}
+	serverFlags(c, &dir, &json)
+	return c
+}

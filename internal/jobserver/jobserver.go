@@ -1,0 +1,292 @@
+// Package jobserver brings up Beam job servers with an engine inside (Flink, Spark) on this machine, from Maven and without Docker, and
+// ends them. What they are made of is pinned: the pom and the SHA-256 of every jar are part of the program.
+package jobserver
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/templates/assets"
+)
+
+//go:embed flink/* spark/*
+var pinned embed.FS
+
+// Engine is a kind of job server.
+type Engine struct {
+	Name  string // flink
+	Title string // Flink
+	main  string // Java class
+	args  []string
+}
+
+// Engines are the job servers that can be brought up.
+var Engines = []Engine{
+	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver", args: []string{"--flink-master=[local]"}},
+	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"}},
+}
+
+// Find returns the engine of a name.
+func Find(name string) (Engine, bool) {
+	for _, e := range Engines {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return Engine{}, false
+}
+
+// Options say how a server is brought up.
+type Options struct {
+	// Dir holds the server's state, log and temporary files; by default a folder of the engine's in the cache.
+	Dir string
+	// Port of the job service; 0 for a free one.
+	Port int
+	// Memory is the Java heap's bound in Java's notation, 1g by default.
+	Memory string
+	// Say is told what happens, in whole lines; nil for nobody.
+	Say func(format string, a ...any)
+}
+
+// State is a server that was brought up.
+type State struct {
+	Engine   string    `json:"engine"`
+	PID      int       `json:"pid"`
+	Endpoint string    `json:"endpoint"` // of the job service, host:port
+	Log      string    `json:"log"`
+	Started  time.Time `json:"started"`
+}
+
+// ErrDown is wrapped by the error of [Status] and [Down] where no server is up.
+var ErrDown = errors.New("no job server is up")
+
+const (
+	stateFile = "state.json"
+	logFile   = "server.log"
+	readyTime = 2 * time.Minute  // a loaded machine takes longer than the usual five seconds
+	endTime   = 15 * time.Second // after which a server that was asked to end is killed
+)
+
+// dir is the folder of the engine's server.
+func (e Engine) dir(given string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	cache, err := assets.CacheDir()
+	return filepath.Join(cache, "jobserver", e.Name), err
+}
+
+// Status returns the server that is up. dir is as in Options.
+func Status(e Engine, dir string) (*State, error) {
+	dir, err := e.dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: bring one up with adaptflow %s up", e.Title, ErrDown, e.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st State
+	if err := json.Unmarshal(raw, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w: delete it", filepath.Join(dir, stateFile), err)
+	}
+	if !e.owns(&st, dir) {
+		return nil, fmt.Errorf("%s: %w: the one with process %d has ended, see %s; bring one up with adaptflow %s up", e.Title, ErrDown, st.PID, st.Log, e.Name)
+	}
+	return &st, nil
+}
+
+// owns says whether the process of a state runs and is the server: process numbers are used again.
+func (e Engine) owns(st *State, dir string) bool {
+	line, ok := commandLine(st.PID)
+	return ok && strings.Contains(line, e.mark(dir)+" ")
+}
+
+// mark is the Java property by which a server's process is known.
+func (e Engine) mark(dir string) string { return "-Dadaptflow.jobserver=" + dir }
+
+// Up brings a server up and waits until it answers. Where one is up already, it is returned.
+func Up(ctx context.Context, e Engine, o Options) (*State, error) {
+	say := o.Say
+	if say == nil {
+		say = func(string, ...any) {}
+	}
+	dir, err := e.dir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := storage.LockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	if st, err := Status(e, dir); err == nil {
+		return st, nil
+	} else if !errors.Is(err, ErrDown) {
+		return nil, err
+	}
+	java, err := findJava(ctx)
+	if err != nil {
+		return nil, err
+	}
+	jars, err := e.jars(ctx, say)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.clear(dir); err != nil {
+		return nil, err
+	}
+	tmp := filepath.Join(dir, "tmp")
+	if err := storage.MkdirAll(tmp); err != nil {
+		return nil, err
+	}
+	memory := o.Memory
+	if memory == "" {
+		memory = "1g"
+	}
+	args := append([]string{"-Xmx" + memory, "-Djava.io.tmpdir=" + tmp, e.mark(dir),
+		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"}, opens...)
+	args = append(args, "-cp", filepath.Join(jars, "*"), e.main, "--job-port="+strconv.Itoa(o.Port), "--artifact-port=0", "--expansion-port=0",
+		"--artifacts-dir="+filepath.Join(dir, "artifacts"))
+	args = append(args, e.args...)
+	st := &State{Engine: e.Name, Log: filepath.Join(dir, logFile), Started: time.Now().UTC().Truncate(time.Second)}
+	log, err := os.Create(st.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(java, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = tmp, log, log
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", java, err)
+	}
+	st.PID = cmd.Process.Pid
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	if st.Endpoint, err = ready(ctx, st.Log, ended); err == nil {
+		var raw []byte
+		if raw, err = json.MarshalIndent(st, "", " "); err == nil {
+			err = storage.WriteFile(filepath.Join(dir, stateFile), append(raw, '\n'))
+		}
+	}
+	if err != nil {
+		_ = cmd.Process.Kill() // it may have ended: the error to tell is the other
+		return nil, fmt.Errorf("the %s job server did not come up: %w; its log is %s", e.Title, err, st.Log)
+	}
+	return st, nil
+}
+
+// opens are the packages that the engines reach into, which Java 17 closes.
+var opens = func() (out []string) {
+	for _, p := range []string{"java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util", "java.util.concurrent",
+		"java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.security.action", "sun.util.calendar"} {
+		out = append(out, "--add-opens=java.base/"+p+"=ALL-UNNAMED")
+	}
+	return out
+}()
+
+var serving = regexp.MustCompile(`JobService started on (\S+:\d+)`)
+
+// ready waits until the log says where the job service listens, and a connection to it is taken.
+func ready(ctx context.Context, log string, ended <-chan error) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	for {
+		raw, err := os.ReadFile(log)
+		if err != nil {
+			return "", err
+		}
+		if m := serving.FindSubmatch(raw); m != nil {
+			if c, err := net.DialTimeout("tcp", string(m[1]), time.Second); err == nil {
+				c.Close()
+				return string(m[1]), nil
+			}
+		}
+		select {
+		case err := <-ended:
+			return "", fmt.Errorf("it ended (%v): %s", err, lastLines(log, 5))
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// lastLines is the end of a log without stack frames, on one line.
+func lastLines(path string, n int) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for _, l := range strings.Split(strings.TrimSpace(string(raw)), "\n") {
+		if l = strings.TrimSpace(l); l != "" && !strings.HasPrefix(l, "at ") {
+			lines = append(lines, l)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+}
+
+// Down ends the server that is up and removes its temporary files; the log stays. Without one the error wraps ErrDown.
+func Down(e Engine, dir string) (*State, error) {
+	st, err := Status(e, dir)
+	at, derr := e.dir(dir)
+	if derr != nil {
+		return nil, derr
+	}
+	if err != nil {
+		if errors.Is(err, ErrDown) {
+			if cerr := e.clear(at); cerr != nil {
+				return nil, cerr
+			}
+		}
+		return nil, err
+	}
+	p, err := os.FindProcess(st.PID)
+	if err != nil {
+		return nil, err
+	}
+	if err := terminate(p); err != nil {
+		return nil, fmt.Errorf("ending process %d: %w", st.PID, err)
+	}
+	for until := time.Now().Add(endTime); e.owns(st, at); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(until) {
+			if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return nil, fmt.Errorf("killing process %d: %w", st.PID, err)
+			}
+			until = until.Add(endTime)
+		}
+	}
+	return st, e.clear(at)
+}
+
+// clear removes what a server keeps beside its log.
+func (e Engine) clear(dir string) error {
+	for _, name := range []string{"tmp", "artifacts"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	err := os.Remove(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,22 @@
+//go:build !unix
+
+package jobserver
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// detach does nothing: a process outlives the one that started it.
+func detach(*exec.Cmd) {}
+
+// terminate ends a process at once: there is no gentler way.
+func terminate(p *os.Process) error { return p.Kill() }
+
+// commandLine is the command line of a running process; false where there is none.
+func commandLine(pid int) (string, bool) {
+	raw, err := exec.Command("powershell", "-NoProfile", "-Command", fmt.Sprintf("(Get-CimInstance Win32_Process -Filter 'ProcessId=%d').CommandLine", pid)).Output()
+	return string(raw), err == nil && strings.TrimSpace(string(raw)) != ""
+}

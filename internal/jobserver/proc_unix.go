@@ -1,0 +1,32 @@
+//go:build unix
+
+package jobserver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// detach makes a command outlive this process and its terminal.
+func detach(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
+
+func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+
+// commandLine is the command line of a running process; false where there is none. A zombie has an empty one.
+func commandLine(pid int) (string, bool) {
+	if pid <= 0 {
+		return "", false
+	}
+	if _, err := os.Stat("/proc/self/cmdline"); !errors.Is(err, fs.ErrNotExist) {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return strings.ReplaceAll(string(raw), "\x00", " "), err == nil
+	}
+	raw, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
+	return string(raw), err == nil
+}
