@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Runs a recipe on Prism and on a job server with an engine inside (Flink unless ENGINES names others), brought up from Maven without
+# Docker. The adapter and the shards must have the same bytes; a job that fails must say why; an interrupted run must continue; and
+# neither a process nor a temporary file may be left.
+#   flink.sh ADAPTFLOW WORKDIR
+set -euo pipefail
+bin=$1 work=$2
+for tool in java mvn; do
+  command -v "$tool" > /dev/null || { echo "skipped: $tool is not in the path"; exit 0; }
+done
+mkdir -p "$work/tmp" "$work/prism-tmp"
+export TMPDIR=$work/tmp # what a run leaves in the folder of temporary files is seen
+engine=flink
+trap '"$bin" $engine down --dir "$work/$engine" > /dev/null 2>&1 || true' EXIT
+same() { cmp "$1" "$2" || { echo "other bytes on $engine than on Prism"; exit 1; }; }
+equal() { # equal FOLDER FOLDER: adapters, shards and evaluation sets
+  local f
+  same "$1/adapter/adapter_model.safetensors" "$2/adapter/adapter_model.safetensors"
+  for f in $(cd "$1" && find shards eval -name '*.parquet' 2> /dev/null | sort); do same "$1/$f" "$2/$f"; done
+}
+# Three files of made-up manual pages: enough for several bundles, little enough for an engine to be what takes the time.
+for part in 1 2 3; do
+  awk -v part=$part 'BEGIN { for (i = 1; i <= 40; i++) {
+    printf "{\"text\": \"Page %d of part %d.", i, part
+    for (j = 1; j <= 6 + i % 5; j++) printf " The call number %d opens file %d and returns descriptor %d, or an error.", j * part, i * j, (i + j) % 7
+    print "\"}" } }' > "$work/part-$part.jsonl"
+done
+small=(--set "input=$work/part-*.jsonl" --set text_column=text --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1
+  --set sequence_length=64 --set steps=6 --set save_steps=2)
+for engine in ${ENGINES:-flink}; do
+  start=$SECONDS
+  endpoint=$("$bin" "$engine" up --dir "$work/$engine" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
+  [ "$("$bin" "$engine" status --dir "$work/$engine" 2> /dev/null)" = "$endpoint" ]
+  pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$work/$engine/state.json")
+  echo "$engine is up after $((SECONDS - start)) s"
+  run() { "$bin" run domain-adaptation "${settings[@]}" --output "$@"; }
+  for replicas in 1 2; do
+    settings=("${small[@]}" --set train.replicas=$replicas)
+    [ -e "$work/prism-$replicas/adapter" ] || # Beam's Prism leaves an empty file a job, which is not what this is about
+      TMPDIR=$work/prism-tmp run "$work/prism-$replicas" 2> "$work/prism.log" > /dev/null || { tail "$work/prism.log"; exit 1; }
+    start=$SECONDS
+    run "$work/$engine-$replicas" --runner "$engine" --endpoint "$endpoint" 2> "$work/run.log" > /dev/null || { tail "$work/run.log"; exit 1; }
+    grep -q '^step 6 of 6: loss' "$work/run.log" || { echo "no progress was told on $engine"; cat "$work/run.log"; exit 1; }
+    equal "$work/prism-$replicas" "$work/$engine-$replicas"
+    echo "$engine, $replicas replicas: $((SECONDS - start)) s; adapter and $(find "$work/$engine-$replicas"/shards -name '*.parquet' | wc -l) shards equal Prism's in bytes"
+  done
+
+  # The driver is killed after its first checkpoint; the same command ends with the same bytes.
+  settings=("${small[@]}")
+  (exec "$bin" run domain-adaptation "${settings[@]}" --output "$work/$engine-killed" --runner "$engine" --endpoint "$endpoint" > "$work/killed.log" 2>&1) &
+  driver=$!
+  for _ in $(seq 1200); do
+    [ -z "$(find "$work/$engine-killed/checkpoints" -name 'checkpoint-*' 2> /dev/null | head -n 1)" ] || break
+    kill -0 "$driver" 2> /dev/null || break
+    sleep 0.05
+  done
+  kill -9 "$driver" 2> /dev/null || true
+  wait "$driver" 2> /dev/null || true
+  run "$work/$engine-killed" --runner "$engine" --endpoint "$endpoint" > "$work/killed.log" 2>&1 || { tail "$work/killed.log"; exit 1; }
+  equal "$work/prism-1" "$work/$engine-killed"
+  echo "$engine: the driver was killed, the same command gave the same bytes"
+
+  # A job that fails in a DoFn: the cause is told as on Prism. A file stands where the checkpoint's folder has to.
+  cp -r "$work/prism-1" "$work/$engine-fails"
+  (cd "$work/$engine-fails" && rm -rf adapter metrics.json stages/after.json checkpoints/* && touch checkpoints/checkpoint-000004)
+  sed -i "s#$work/prism-1#$work/$engine-fails#g" "$work/$engine-fails"/stages/*.json
+  code=0
+  run "$work/$engine-fails" --runner "$engine" --endpoint "$endpoint" > /dev/null 2> "$work/fails.log" || code=$?
+  [ "$code" = 1 ] && tail -n 1 "$work/fails.log" | grep -q 'checkpoint-000004: not a directory' || { echo "exit code $code of a job that fails:"; cat "$work/fails.log"; exit 1; }
+  grep -q 'is tried again (3 of 3)' "$work/fails.log" || { echo "the driver did not try again:"; cat "$work/fails.log"; exit 1; }
+  rm "$work/$engine-fails/checkpoints/checkpoint-000004"
+  run "$work/$engine-fails" --runner "$engine" --endpoint "$endpoint" > "$work/fails.log" 2>&1 || { tail "$work/fails.log"; exit 1; }
+  equal "$work/prism-1" "$work/$engine-fails"
+  echo "$engine: a failed job told its cause; without the cause, the same command gave the same bytes"
+
+  # The job server goes away: a clear error, and the run continues on another.
+  "$bin" "$engine" down --dir "$work/$engine" 2> /dev/null
+  # A zombie, which the machine's first process has not reaped yet, is no process left: its command line is empty.
+  ! tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -q java || { echo "process $pid of the $engine job server is left"; exit 1; }
+  code=0
+  run "$work/$engine-lost" --runner "$engine" --endpoint "$endpoint" > /dev/null 2> "$work/lost.log" || code=$?
+  [ "$code" = 1 ] && grep -q "no job server answers at $endpoint" "$work/lost.log" || { echo "exit code $code of a run without a job server:"; cat "$work/lost.log"; exit 1; }
+  code=0
+  "$bin" "$engine" status --dir "$work/$engine" > /dev/null 2>&1 || code=$?
+  [ "$code" = 1 ] || { echo "status says $code of a server that is down"; exit 1; }
+  left=$(find "$work/$engine" -type f ! -name server.log ! -name .adaptflow.lock; find "$TMPDIR" -type f; find "$work/$engine"-*/ -name '*.tmp*')
+  [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
+done
