@@ -71,7 +71,7 @@ func (q Prompt) grow(c Caps, mode Mode, cache bool) Caps {
 // too long is a part that Forward panics on.
 func (p *Program) Parts(s *Step) []*Step {
 	c := p.text
-	if len(s.Tokens) <= c.T && len(s.Docs) <= c.N && len(s.Rows) <= c.S {
+	if len(s.Tokens) <= c.T && len(s.Docs) <= c.N {
 		return []*Step{s}
 	}
 	var out []*Step
@@ -117,7 +117,7 @@ func (s *Step) documents(from, to int) *Step {
 // Supervised is the number of labels that a training step of s has, those of virtual tokens among them: what a mean loss is over.
 func (p *Program) Supervised(s *Step) int {
 	n := len(s.Rows)
-	if p.o.Mode == ModeTrain && len(p.prompt.Labels) > 0 && n > 0 {
+	if p.o.Mode == ModeTrain && len(p.prompt.Labels) > 0 {
 		for i := range s.Docs {
 			if s.slot(i) >= 0 && s.Docs[i].Past == 0 {
 				n += len(p.prompt.Labels)
@@ -199,7 +199,7 @@ func (p *Program) expand(s *Step) *Step {
 			e.Labels = append(e.Labels, s.Labels[i])
 		}
 	}
-	if p.o.Mode == ModeTrain && len(q.Labels) > 0 && len(s.Rows) > 0 {
+	if p.o.Mode == ModeTrain && len(q.Labels) > 0 {
 		for i, d := range e.Docs {
 			if e.Virtual[i] > 0 {
 				for _, l := range q.Labels {

@@ -36,6 +36,9 @@ func newMultitaskPromptTuning() Method {
 func (p *multitaskPromptTuning) Config() any     { return &p.cfg }
 func (p *multitaskPromptTuning) common() *Common { return &p.cfg.Common }
 
+// Tasks is the number of tasks that have prompts of their own.
+func (p *multitaskPromptTuning) Tasks() int { return p.cfg.NumTasks }
+
 // Attach implements Method.
 func (p *multitaskPromptTuning) Attach(sites []nn.Site, env Env) error {
 	c := &p.cfg

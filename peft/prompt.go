@@ -18,8 +18,8 @@ type PromptFields struct {
 	NumLayers                *int `json:"num_layers"`
 }
 
-// promptUnused are the fields that HF does not use for causal language models.
-var promptUnused = map[string]any{"modules_to_save": nil}
+// promptUnused are the fields that HF does not use for causal language models. target_modules is no field of theirs, but folders have it as null.
+var promptUnused = map[string]any{"modules_to_save": nil, "-target_modules": nil}
 
 // prompts is what the methods of prompt learning share: the shape of the base, and the virtual rows at its embedding. A method embeds it,
 // and its Attach calls shape first.

@@ -86,7 +86,14 @@ func (r *Run) Open() (err error) {
 		return fmt.Errorf("sequence_length is %d but the model has %d positions: choose at most that", n, r.model.Config.MaxPositions)
 	}
 	// What is wrong with the method shows before anything is written.
-	if _, err = r.adapter(r.Recipe.Train.InitAdapter); err != nil {
+	a, err := r.adapter(r.Recipe.Train.InitAdapter)
+	if err != nil {
+		return err
+	}
+	if err := core.Trainable(a); err != nil {
+		return err
+	}
+	if err := fits(a, r.Recipe.Prepare.SequenceLength, r.model.Config.MaxPositions); err != nil {
 		return err
 	}
 	job, err := r.Job(&Data{Train: &prepare.Result{}})
@@ -118,6 +125,19 @@ func (r *Run) Open() (err error) {
 	return storage.WriteFile(path, text)
 }
 
+// fits checks that a sequence and the adapter's virtual tokens have positions in the model.
+func fits(a *peft.Adapter, sequence, positions int) error {
+	v := a.Prompt().Positions()
+	switch {
+	case v >= positions:
+		return fmt.Errorf("num_virtual_tokens is %d but the model has %d positions: no text fits", v, positions)
+	case sequence+v > positions:
+		return fmt.Errorf("sequence_length is %d and the method puts %d virtual tokens before a text, but the model has %d positions: choose a sequence_length of at most %d",
+			sequence, v, positions, positions-v)
+	}
+	return nil
+}
+
 func ours(es []fs.DirEntry) bool {
 	for _, e := range es {
 		if !strings.HasPrefix(e.Name(), ".") {
@@ -144,14 +164,46 @@ func (r *Run) Close() {
 }
 
 func (r *Run) adapter(dir string) (*peft.Adapter, error) {
+	config, err := r.methodConfig()
+	if err != nil {
+		return nil, err
+	}
+	name, _ := r.Recipe.Method["peft_type"].(string)
+	return core.OpenAdapter(r.model, dir, name, config, r.baseName(), r.Recipe.Train.Seed)
+}
+
+// methodConfig is the method's fields. prompt_tuning_init_text is tokenized here, by the tokenizer that the recipe names or the model's, as
+// transformers does it: with the tokens that the tokenizer adds.
+func (r *Run) methodConfig() (map[string]any, error) {
 	config := map[string]any{}
 	for k, v := range r.Recipe.Method {
 		if k != "peft_type" {
 			config[k] = v
 		}
 	}
-	name, _ := r.Recipe.Method["peft_type"].(string)
-	return core.OpenAdapter(r.model, dir, name, config, r.baseName(), r.Recipe.Train.Seed)
+	text, _ := config["prompt_tuning_init_text"].(string)
+	if init, _ := config["prompt_tuning_init"].(string); init != "TEXT" || text == "" {
+		return config, nil
+	}
+	ref, _ := config["tokenizer_name_or_path"].(string)
+	if ref == "" {
+		ref = r.modelDir
+		config["tokenizer_name_or_path"] = r.baseName()
+	}
+	dir, err := ResolveModel(ref, r.say)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer_name_or_path: %w", err)
+	}
+	tk, err := tokenize.LoadEngine(dir, engine(r.Recipe.Model.TokenizerEngine))
+	if err != nil {
+		return nil, err
+	}
+	ids, err := tk.AppendIDs(nil, text, true)
+	if err != nil {
+		return nil, fmt.Errorf("prompt_tuning_init_text: %w", err)
+	}
+	config["prompt_tuning_init_token_ids"] = ids
+	return config, nil
 }
 
 func (r *Run) baseName() string {
@@ -298,11 +350,9 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 		return core.Job{}, err
 	}
 	name, _ := r.Recipe.Method["peft_type"].(string)
-	config := map[string]any{}
-	for k, v := range r.Recipe.Method {
-		if k != "peft_type" {
-			config[k] = v
-		}
+	config, err := r.methodConfig()
+	if err != nil {
+		return core.Job{}, err
 	}
 	return core.Job{Args: core.Args{LearningRate: t.LearningRate, WeightDecay: t.WeightDecay, AdamBeta1: t.AdamBeta1, AdamBeta2: t.AdamBeta2,
 		AdamEpsilon: t.AdamEpsilon, MaxGradNorm: t.MaxGradNorm, Optim: t.Optim, OptimArgs: t.OptimArgs, LoraPlusLRRatio: t.LoraPlusLRRatio, LRSchedulerKwargs: t.LRSchedulerKwargs, LRSchedulerType: t.LRSchedulerType, WarmupSteps: t.WarmupSteps,

@@ -115,7 +115,8 @@ func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn
 	if b := m.Config.BOS; b >= 0 && len(ids) == 0 {
 		ids = append(ids, b)
 	}
-	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, min(m.Config.MaxPositions, len(ids)+s.MaxNewTokens))
+	context := min(m.Config.MaxPositions-nn.PromptOf(adapters).Positions(), len(ids)+s.MaxNewTokens)
+	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, context)
 	if err != nil {
 		return "", err
 	}
@@ -164,8 +165,8 @@ func (l *Loaded) Logits(input, output string) error {
 			return fmt.Errorf("%s: input_ids holds %d at row %d, column %d, but the vocabulary is %d", input, id, i/t, i%t, v)
 		}
 	}
-	if t > l.Model.Config.MaxPositions {
-		return fmt.Errorf("%s: rows of %d tokens, but the model has %d positions", input, t, l.Model.Config.MaxPositions)
+	if n := l.Model.Config.MaxPositions - nn.PromptOf(l.Adapters).Positions(); t > n {
+		return fmt.Errorf("%s: rows of %d tokens, but the model has %d positions for text", input, t, n)
 	}
 	var mask []int64
 	if m, ok := f.Info("attention_mask"); ok {

@@ -43,6 +43,12 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := core.Trainable(a); err != nil {
+		return nil, err
+	}
+	if err := fits(a, rec.Prepare.SequenceLength, m.Config.MaxPositions); err != nil {
+		return nil, err
+	}
 	limit, err := rec.Model.Limit()
 	if err != nil {
 		return nil, err
@@ -60,7 +66,8 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, MemoryLimit: limit,
+	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit,
+		Caps:   nn.Caps{T: t, S: t, N: a.Prompt().Documents(t, rec.Train.PerDeviceTrainBatchSize)},
 		Beside: func() int64 { return core.OptimizerBytes(&args, params) }, DType: core.Values(dtype)})
 	if err != nil {
 		return nil, err

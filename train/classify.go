@@ -51,7 +51,8 @@ type Classifier struct {
 
 // NewClassifier compiles a program for up to tokens tokens at once.
 func NewClassifier(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, tokens, classes int) (*Classifier, error) {
-	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: tokens, S: tokens, N: tokens}, Pool: p})
+	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Pool: p,
+		Caps: nn.Caps{T: tokens, S: tokens, N: nn.PromptOf(adapters).Documents(tokens, 1)}})
 	if err != nil {
 		return nil, err
 	}
@@ -113,32 +114,42 @@ func (c *Classifier) Classify(seqs []datasets.Sequence) (*Classified, error) {
 			return nil, err
 		}
 		seqs = seqs[n:]
-		if len(step.Rows) == 0 {
-			continue
-		}
-		logits := c.prog.Forward(step, false)
-		for i, class := range step.Labels {
-			if class < 0 || int(class) >= c.classes {
-				return nil, fmt.Errorf("a document of class %d, but the model has %d classes", class, c.classes)
-			}
-			row := logits[i*c.classes : (i+1)*c.classes]
-			best := 0
-			for k, v := range row {
-				if v > row[best] {
-					best = k
-				}
-			}
-			sum := 0.0
-			for _, v := range row {
-				sum += math.Exp(float64(v) - float64(row[best]))
-			}
-			out.Loss += math.Log(sum) + float64(row[best]) - float64(row[class])
-			out.Documents++
-			out.Confusion[class][best]++
-			if best == int(class) {
-				out.Right++
+		for _, part := range c.prog.Parts(step) {
+			if err := c.add(out, part); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return out, nil
+}
+
+// add runs a step of labelled documents and counts them in out.
+func (c *Classifier) add(out *Classified, step *nn.Step) error {
+	if len(step.Rows) == 0 {
+		return nil
+	}
+	logits := c.prog.Forward(step, false)
+	for i, class := range step.Labels {
+		if class < 0 || int(class) >= c.classes {
+			return fmt.Errorf("a document of class %d, but the model has %d classes", class, c.classes)
+		}
+		row := logits[i*c.classes : (i+1)*c.classes]
+		best := 0
+		for k, v := range row {
+			if v > row[best] {
+				best = k
+			}
+		}
+		sum := 0.0
+		for _, v := range row {
+			sum += math.Exp(float64(v) - float64(row[best]))
+		}
+		out.Loss += math.Log(sum) + float64(row[best]) - float64(row[class])
+		out.Documents++
+		out.Confusion[class][best]++
+		if best == int(class) {
+			out.Right++
+		}
+	}
+	return nil
 }

@@ -7,12 +7,23 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
+// Trainable says why an adapter cannot be trained on shards, nil where it can.
+func Trainable(a *peft.Adapter) error {
+	if m, ok := a.Method.(interface{ Tasks() int }); ok && m.Tasks() > 1 {
+		return fmt.Errorf("train: %s has num_tasks = %d, but prepared sequences do not say the task of a document: use num_tasks = 1", a.Type(), m.Tasks())
+	}
+	return nil
+}
+
 // useMethods finds what the adapters' methods do beside their gradients: a term of the loss, a step after the optimiser's.
 func (t *Trainer) useMethods(adapters []nn.Adapter) error {
 	for _, a := range adapters {
 		adapter, ok := a.(*peft.Adapter)
 		if !ok {
 			continue
+		}
+		if err := Trainable(adapter); err != nil {
+			return err
 		}
 		if m, ok := adapter.Method.(peft.Regulariser); ok {
 			t.terms = append(t.terms, m)

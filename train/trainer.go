@@ -66,13 +66,15 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 		return nil, fmt.Errorf("train: no training sequences")
 	}
 	t := args.PerDeviceTrainBatchSize * s.SequenceLength
-	prog, err := nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: t}, Pool: s.Pool,
+	prompt := nn.PromptOf(s.Adapters)
+	n := prompt.Documents(t, args.PerDeviceTrainBatchSize)
+	prog, err := nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: n}, Pool: s.Pool,
 		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return OptimizerBytes(&args, s.Params) }, DType: s.DType, Seed: args.Seed})
 	if err != nil {
 		return nil, err
 	}
-	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool, coef: make([]float32, t), loss: losses["sft"],
-		order: NewOrder(s.Sequences, args.Stride, args.Seed)}
+	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool,
+		coef: make([]float32, t+n*len(prompt.Labels)), loss: losses["sft"], order: NewOrder(s.Sequences, args.Stride, args.Seed)}
 	r.pack = StepFrom
 	if s.Classes > 0 {
 		r.pack = ClassStepFrom
@@ -143,7 +145,7 @@ func (t *Trainer) Gradients(data Data, replica int) (lossSum float64, items, tok
 			if err != nil {
 				return 0, 0, 0, err
 			}
-			items += len(s.Rows)
+			items += t.prog.Supervised(s)
 			if r == replica {
 				s.Index = uint64(step)
 				own, ownSeqs = append(own, s), append(ownSeqs, m)
@@ -156,17 +158,19 @@ func (t *Trainer) Gradients(data Data, replica int) (lossSum float64, items, tok
 	}
 	for i, s := range own {
 		tokens += len(s.Tokens)
-		if len(s.Rows) == 0 {
-			continue
+		for _, part := range t.prog.Parts(s) {
+			if t.prog.Supervised(part) == 0 {
+				continue
+			}
+			logp := t.prog.Forward(part, true)
+			sum := t.loss(logp, items, t.coef[:len(logp)])
+			if math.IsNaN(sum) || math.IsInf(sum, 0) {
+				return 0, 0, 0, fmt.Errorf("the loss is %g at step %d, in a batch of documents %v: lower learning_rate, or look at these documents",
+					sum, step+1, docs(ownSeqs[i]))
+			}
+			lossSum += sum
+			t.prog.Backward(t.coef[:len(logp)])
 		}
-		logp := t.prog.Forward(s, true)
-		sum := t.loss(logp, items, t.coef[:len(logp)])
-		if math.IsNaN(sum) || math.IsInf(sum, 0) {
-			return 0, 0, 0, fmt.Errorf("the loss is %g at step %d, in a batch of documents %v: lower learning_rate, or look at these documents",
-				sum, step+1, docs(ownSeqs[i]))
-		}
-		lossSum += sum
-		t.prog.Backward(t.coef[:len(logp)])
 	}
 	return lossSum, items, tokens, nil
 }
@@ -227,7 +231,8 @@ type Scorer struct {
 
 // NewScorer compiles a program that scores up to tokens tokens at once.
 func NewScorer(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, tokens int) (*Scorer, error) {
-	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: tokens, S: tokens, N: tokens}, Pool: p})
+	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeScore, Pool: p,
+		Caps: nn.Caps{T: tokens, S: tokens, N: nn.PromptOf(adapters).Documents(tokens, 1)}})
 	if err != nil {
 		return nil, err
 	}
@@ -249,11 +254,14 @@ func (s *Scorer) NLL(seqs []datasets.Sequence) (sum float64, tokens int, err err
 		if err != nil {
 			return 0, 0, err
 		}
-		if len(step.Rows) > 0 {
-			for _, l := range s.prog.Forward(step, false) {
+		for _, part := range s.prog.Parts(step) {
+			if len(part.Rows) == 0 {
+				continue
+			}
+			for _, l := range s.prog.Forward(part, false) {
 				sum -= float64(l)
 			}
-			tokens += len(step.Rows)
+			tokens += len(part.Rows)
 		}
 		seqs = seqs[n:]
 	}
