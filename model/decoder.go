@@ -185,12 +185,12 @@ func (d *decoder) Wire(b *nn.Builder) {
 			second = n + ".pre_feedforward_layernorm"
 		}
 		b.Block(i, func() {
-			o := d.attend(b, l, n+".self_attn", i, from, d.site(b, n+".input_layernorm", i, l.norm1, x))
+			o := d.attend(b, l, n+".self_attn", i, from, x, d.site(b, n+".input_layernorm", i, l.norm1, x))
 			if l.postAttn != nil {
 				o = d.site(b, n+".post_attention_layernorm", i, l.postAttn, o)
 			}
 			x = b.Apply(nn.Add{}, x, o)
-			y := d.mlp(b, l, n+".mlp", i, d.site(b, second, i, l.norm2, x))
+			y := d.mlp(b, l, n+".mlp", i, x, d.site(b, second, i, l.norm2, x))
 			if l.postMLP != nil {
 				y = d.site(b, n+".post_feedforward_layernorm", i, l.postMLP, y)
 			}
@@ -206,8 +206,8 @@ func (d *decoder) site(b *nn.Builder, name string, layer int, w []float32, x nn.
 	return b.Site(nn.KindNorm, name, layer, &nn.RMSNorm{W: w, D: d.c.Hidden, Eps: d.eps, AddOne: d.addOne}, x)
 }
 
-// attend is the attention sublayer a of layer i, which has the weights of the layer from.
-func (d *decoder) attend(b *nn.Builder, l *decoderLayer, a string, i, from int, h nn.Ref) nn.Ref {
+// attend is the attention sublayer a of layer i, which has the weights of the layer from, on h, the norm of x.
+func (d *decoder) attend(b *nn.Builder, l *decoderLayer, a string, i, from int, x, h nn.Ref) nn.Ref {
 	c := d.c
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	var in [3]nn.Ref
@@ -228,11 +228,11 @@ func (d *decoder) attend(b *nn.Builder, l *decoderLayer, a string, i, from int, 
 	in[0], in[1] = d.ropes[from].apply(b, c.Heads, c.HeadDim, in[0]), d.ropes[from].apply(b, c.KVHeads, c.HeadDim, in[1])
 	o := b.Site(nn.KindAttention, a, i, &nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
 		Scale: d.scale, Window: d.windows[from], SoftCap: d.cap}}, in[:]...)
-	return b.Site(nn.KindSublayer, a, i, nil, l.o.site(b, a+".o_proj", i, o))
+	return b.Site(nn.KindSublayer, a, i, nil, l.o.site(b, a+".o_proj", i, o), x)
 }
 
-// mlp is the MLP m of layer i.
-func (d *decoder) mlp(b *nn.Builder, l *decoderLayer, m string, i int, h nn.Ref) nn.Ref {
+// mlp is the MLP m of layer i on h, the norm of x.
+func (d *decoder) mlp(b *nn.Builder, l *decoderLayer, m string, i int, x, h nn.Ref) nn.Ref {
 	n := d.c.Intermediate
 	var gate, up nn.Ref
 	if l.fused {
@@ -242,5 +242,5 @@ func (d *decoder) mlp(b *nn.Builder, l *decoderLayer, m string, i int, h nn.Ref)
 		gate, up = l.gate.site(b, m+".gate_proj", i, h), l.up.site(b, m+".up_proj", i, h)
 	}
 	y := b.Apply(&nn.GatedAct{Act: d.act}, gate, up)
-	return b.Site(nn.KindSublayer, m, i, nil, l.down.site(b, m+".down_proj", i, y))
+	return b.Site(nn.KindSublayer, m, i, nil, l.down.site(b, m+".down_proj", i, y), x)
 }

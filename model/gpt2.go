@@ -108,11 +108,11 @@ func (g *gpt2) Wire(b *nn.Builder) {
 				part[k] = b.Apply(&nn.Columns{From: k * c.Hidden, To: (k + 1) * c.Hidden}, qkv)
 			}
 			o := b.Site(nn.KindAttention, n+".attn", i, &nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim, Scale: g.scale}}, part[:]...)
-			o = b.Site(nn.KindSublayer, n+".attn", i, nil, l.proj.site(b, n+".attn.c_proj", i, o))
+			o = b.Site(nn.KindSublayer, n+".attn", i, nil, l.proj.site(b, n+".attn.c_proj", i, o), x)
 			x = b.Apply(nn.Add{}, x, o)
 			h = norm(n+".ln_2", i, l.ln2W, l.ln2B, x)
 			y := b.Apply(&nn.Activation{Act: g.act}, l.fc.site(b, n+".mlp.c_fc", i, h))
-			y = b.Site(nn.KindSublayer, n+".mlp", i, nil, l.mlpProj.site(b, n+".mlp.c_proj", i, y))
+			y = b.Site(nn.KindSublayer, n+".mlp", i, nil, l.mlpProj.site(b, n+".mlp.c_proj", i, y), x)
 			x = b.Site(nn.KindBlock, n, i, nil, b.Apply(nn.Add{}, x, y))
 		})
 	}

@@ -105,7 +105,7 @@ func (g *neox) Wire(b *nn.Builder) {
 			}
 			o := b.Site(nn.KindAttention, a, i, &nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim,
 				Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}}, part[:]...)
-			o = b.Site(nn.KindSublayer, a, i, nil, l.dense.site(b, a+".dense", i, o))
+			o = b.Site(nn.KindSublayer, a, i, nil, l.dense.site(b, a+".dense", i, o), x)
 			in := x
 			if !g.parallel {
 				x = b.Apply(nn.Add{}, x, o)
@@ -113,7 +113,11 @@ func (g *neox) Wire(b *nn.Builder) {
 			}
 			h := norm(n+".post_attention_layernorm", i, l.ln2W, l.ln2B, in)
 			y := b.Apply(&nn.Activation{Act: g.act}, l.up.site(b, m+".dense_h_to_4h", i, h))
-			y = b.Site(nn.KindSublayer, m, i, nil, l.down.site(b, m+".dense_4h_to_h", i, y))
+			sub := []nn.Ref{l.down.site(b, m+".dense_4h_to_h", i, y)}
+			if !g.parallel {
+				sub = append(sub, x)
+			}
+			y = b.Site(nn.KindSublayer, m, i, nil, sub...)
 			if g.parallel {
 				y = b.Apply(nn.Add{}, y, o)
 			}

@@ -120,7 +120,7 @@ func (g *opt) Wire(b *nn.Builder) {
 			o := b.Site(nn.KindAttention, a, i, &nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim,
 				Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}},
 				l.q.site(b, a+".q_proj", i, h), l.k.site(b, a+".k_proj", i, h), l.v.site(b, a+".v_proj", i, h))
-			x = b.Apply(nn.Add{}, x, b.Site(nn.KindSublayer, a, i, nil, l.o.site(b, a+".out_proj", i, o)))
+			x = b.Apply(nn.Add{}, x, b.Site(nn.KindSublayer, a, i, nil, l.o.site(b, a+".out_proj", i, o), x))
 			if !g.before {
 				x = norm(n+".self_attn_layer_norm", i, l.ln1W, l.ln1B, x)
 			}
@@ -129,7 +129,7 @@ func (g *opt) Wire(b *nn.Builder) {
 				h = norm(n+".final_layer_norm", i, l.ln2W, l.ln2B, x)
 			}
 			y := b.Apply(&nn.Activation{Act: g.act}, l.fc1.site(b, n+".fc1", i, h))
-			y = b.Site(nn.KindSublayer, n+".fc2", i, nil, l.fc2.site(b, n+".fc2", i, y))
+			y = b.Site(nn.KindSublayer, n+".fc2", i, nil, l.fc2.site(b, n+".fc2", i, y), x)
 			x = b.Apply(nn.Add{}, x, y)
 			if !g.before {
 				x = norm(n+".final_layer_norm", i, l.ln2W, l.ln2B, x)

@@ -72,7 +72,8 @@ func (k Kind) String() string { return kindNames[k] }
 
 // Site is a named place where an adapter may attach. Name is the Hugging Face module path, such as
 // "model.layers.0.self_attn.q_proj"; Layer is the block's index, -1 outside the blocks. Op has been applied to In and
-// gave Out. Op is nil for sublayers and blocks, which are names for a value.
+// gave Out. Op is nil for sublayers and blocks, which are names for the value In[0]; In[1] of a sublayer is the residual stream that the
+// sublayer read and is added to. It is absent where a block adds two sublayers to its input at once and this is not the first of them.
 type Site struct {
 	Kind  Kind
 	Name  string

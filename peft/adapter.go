@@ -42,6 +42,11 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(ke
 		return nil, err
 	}
 	m := row.New()
+	if d, ok := m.(interface{ defaults(raw []byte) error }); ok {
+		if err := d.defaults(raw); err != nil {
+			return nil, err
+		}
+	}
 	if err := decodeConfig(row.Type, raw, m.Config(), unusedOf(m)); err != nil {
 		return nil, err
 	}

@@ -60,7 +60,12 @@ func (c Card) render(a *Adapter) string {
 	}
 	list("datasets", c.Datasets)
 	list("language", c.Language)
-	b.WriteString("library_name: peft\n")
+	library, use, version := "peft", "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"+
+		"base = AutoModelForCausalLM.from_pretrained(%s)\nmodel = PeftModel.from_pretrained(base, \"path/to/this/folder\")", "PEFT "+peftVersion
+	if f := formatOf(a.Method); f != nil {
+		library, use, version = f.library, f.use, f.library+" "+f.version
+	}
+	fmt.Fprintf(&b, "library_name: %s\n", library)
 	if c.License != "" {
 		fmt.Fprintf(&b, "license: %s\n", yaml(c.License))
 	}
@@ -102,13 +107,12 @@ func (c Card) render(a *Adapter) string {
 	table("Results", "measure", c.Results)
 	table("Training", "setting", c.Training)
 	if base != "" {
-		fmt.Fprintf(&b, "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"+
-			"base = AutoModelForCausalLM.from_pretrained(%s)\nmodel = PeftModel.from_pretrained(base, \"path/to/this/folder\")\n```\n\n", encode(base, ""))
+		fmt.Fprintf(&b, "## Use\n\n```python\n"+use+"\n```\n\n", encode(base, ""))
 	}
 	b.WriteString("### Framework versions\n\n")
 	if c.Version != "" {
 		fmt.Fprintf(&b, "- adaptflow %s\n", c.Version)
 	}
-	fmt.Fprintf(&b, "- PEFT %s (format)\n", peftVersion)
+	fmt.Fprintf(&b, "- %s (format)\n", version)
 	return b.String()
 }

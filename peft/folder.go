@@ -38,13 +38,18 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 		PeftType string  `json:"peft_type"`
 		Base     *string `json:"base_model_name_or_path"`
 	}
+	if flat, ok, err := hubConfig(raw); err != nil {
+		return nil, fmt.Errorf("peft: %s: %w", storage.Join(dir, ConfigFile), err)
+	} else if ok {
+		raw = flat
+	}
 	if err := json.Unmarshal(raw, &head); err != nil {
 		return nil, fmt.Errorf("peft: %s: %w", storage.Join(dir, ConfigFile), err)
 	}
 	if head.PeftType == "" {
 		return nil, fmt.Errorf("peft: %s names no peft_type", storage.Join(dir, ConfigFile))
 	}
-	a, err := build(head.PeftType, raw, sites, env, shapesOf(storage.Join(dir, TensorFile)))
+	a, err := build(head.PeftType, raw, sites, env, shapesOf(TensorPath(dir)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w%s", dir, err, madeFor(head.Base, env))
 	}
@@ -54,7 +59,7 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
 	}
-	if err := a.read(storage.Join(dir, TensorFile)); err != nil {
+	if err := a.read(storage.Join(dir, tensorFile(a.Method))); err != nil {
 		return nil, fmt.Errorf("%w%s", err, madeFor(head.Base, env))
 	}
 	return a, nil
@@ -99,11 +104,15 @@ func (a *Adapter) read(path string) error {
 	if ok, err := storage.Exists(path); err != nil {
 		return fmt.Errorf("peft: %w", err)
 	} else if !ok {
-		pickle := storage.Join(filepath.Dir(path), pickleFile)
+		name := pickleFile
+		if f := formatOf(a.Method); f != nil {
+			name = f.pickle
+		}
+		pickle := storage.Join(filepath.Dir(path), name)
 		if ok, _ := storage.Exists(pickle); ok {
 			return fmt.Errorf("peft: %s is a pickle, which can run code when it is read; convert it: "+
 				"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('%s', weights_only=True), '%s', metadata={'format': 'pt'})\"",
-				pickle, pickleFile, TensorFile)
+				pickle, name, filepath.Base(path))
 		}
 		return fmt.Errorf("peft: %s does not exist", path)
 	}
@@ -246,6 +255,9 @@ func (a *Adapter) configJSON(config any, c *Common) []byte {
 		t := "CAUSAL_LM"
 		c.TaskType = &t
 	}
+	if f, ok := a.Method.(formatted); ok {
+		return f.encoded()
+	}
 	return encodeConfig(config, unusedOf(a.Method))
 }
 
@@ -312,7 +324,7 @@ func (a *Adapter) save(dir string, ts []safetensors.Tensor, config []byte, card 
 		if err := storage.MkdirAll(to); err != nil {
 			return err
 		}
-		if err := safetensors.Write(storage.Join(to, TensorFile), ts, map[string]string{"format": "pt"}); err != nil {
+		if err := safetensors.Write(storage.Join(to, tensorFile(a.Method)), ts, map[string]string{"format": "pt"}); err != nil {
 			return err
 		}
 		if err := storage.WriteFile(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
@@ -338,7 +350,7 @@ func replaceDir(dir string, write func(string) error) error {
 	if entries, err := os.ReadDir(dir); err == nil {
 		old = true
 		for _, e := range entries {
-			if n := e.Name(); n != ConfigFile && n != TensorFile && n != CardFile && !strings.HasPrefix(n, ".") {
+			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && !strings.HasPrefix(n, ".") {
 				return fmt.Errorf("%s holds %s, which is no file of an adapter; choose another folder or remove it", dir, n)
 			}
 		}

@@ -36,5 +36,6 @@ var Methods = []Row{
 	{Type: "PREFIX_TUNING", New: newPrefixTuning, Doc: "trained keys and values before each text (Li and Liang 2021, arXiv:2101.00190)"},
 	{Type: "CPT", New: newCPT, Doc: "a context whose embeddings may move a little (Blau et al. 2024, arXiv:2410.17222)"},
 	{Type: "TRAINABLE_TOKENS", New: newTrainableTokens, Doc: "chosen rows of the embedding are trained, the others stay"},
+	{Type: "BOTTLENECK", New: newBottleneck, Doc: "small networks after attention and MLP: Houlsby, Pfeiffer, parallel, Compacter (arXiv:1902.00751, 2005.00247, 2110.04366, 2106.04647)"},
 	{Type: "FULL", New: newFull, Doc: "full fine-tuning: every weight of the base is trained"},
 }

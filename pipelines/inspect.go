@@ -50,7 +50,7 @@ func Inspect(path string) ([]Fact, error) {
 	case filepath.Base(filepath.Clean(path)) == RejectsDir:
 		return rejectSamples(path, 3)
 	case has(peft.ConfigFile):
-		facts, err := inspectTensors(filepath.Join(path, peft.TensorFile))
+		facts, err := inspectTensors(peft.TensorPath(path))
 		return append([]Fact{{"adapter", path}}, facts...), err
 	case has("trainer_state.json"):
 		s, err := core.ReadState(path)

@@ -60,7 +60,7 @@ func (j *Job) Binding() (string, error) {
 		}
 	}
 	if j.InitAdapter != "" {
-		sum, err := storage.SHA256File(storage.Join(j.InitAdapter, peft.TensorFile))
+		sum, err := storage.SHA256File(peft.TensorPath(j.InitAdapter))
 		if err != nil {
 			return "", err
 		}

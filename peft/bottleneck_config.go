@@ -1,0 +1,154 @@
+package peft
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// BottleneckConfig configures a bottleneck adapter: AdapterHub's BnConfig. Config names the settings that the other fields start from:
+// seq_bn (also pfeiffer), double_seq_bn (houlsby), par_bn (parallel), scaled_par_bn (scaled_parallel), compacter, compacter++.
+type BottleneckConfig struct {
+	Common
+	Config     string `json:"config,input"`
+	Name       string `json:"name"` // of the adapter, a part of the tensors' names
+	ModelClass string `json:"model_class"`
+	ModelType  string `json:"model_type"`
+	HiddenSize int    `json:"hidden_size"`
+	BnFields
+}
+
+// BnFields are the fields of AdapterHub's BnConfig, with its names.
+type BnFields struct {
+	MHAdapter               bool            `json:"mh_adapter"`     // after attention
+	OutputAdapter           bool            `json:"output_adapter"` // after the MLP
+	ReductionFactor         ReductionFactor `json:"reduction_factor"`
+	NonLinearity            string          `json:"non_linearity"`
+	OriginalLNBefore        bool            `json:"original_ln_before"` // the residual stream is added before the bottleneck reads
+	OriginalLNAfter         bool            `json:"original_ln_after"`  // and after it
+	LNBefore                bool            `json:"ln_before"`
+	LNAfter                 bool            `json:"ln_after"`
+	InitWeights             string          `json:"init_weights"`
+	InitWeightsSeed         *uint64         `json:"init_weights_seed"`
+	IsParallel              bool            `json:"is_parallel"`
+	Scaling                 BnScaling       `json:"scaling"`
+	UseGating               bool            `json:"use_gating"`
+	ResidualBeforeLN        InitNamed       `json:"residual_before_ln"`
+	AdapterResidualBeforeLN bool            `json:"adapter_residual_before_ln"` // without ln_after it changes nothing
+	InvAdapter              *string         `json:"inv_adapter"`
+	InvReductionFactor      *Float          `json:"inv_adapter_reduction_factor"`
+	CrossAdapter            bool            `json:"cross_adapter"` // decoders alone have no cross attention
+	LeaveOut                []int           `json:"leave_out"`
+	Dropout                 Float           `json:"dropout"`
+	PHMLayer                bool            `json:"phm_layer"`
+	PHMDim                  int             `json:"phm_dim"`
+	FactorizedPHMW          bool            `json:"factorized_phm_W"`
+	SharedWPHM              bool            `json:"shared_W_phm"`
+	SharedPHMRule           bool            `json:"shared_phm_rule"`
+	FactorizedPHMRule       bool            `json:"factorized_phm_rule"`
+	PHMCInit                string          `json:"phm_c_init"`
+	PHMInitRange            Float           `json:"phm_init_range"`
+	LearnPHM                bool            `json:"learn_phm"`
+	HypercomplexNonlin      string          `json:"hypercomplex_nonlinearity"`
+	PHMRank                 int             `json:"phm_rank"`
+	PHMBias                 bool            `json:"phm_bias"`
+	StochasticDepth         Float           `json:"stochastic_depth"`
+}
+
+// bnPresets are AdapterHub's named configurations, as changes of BnConfig's defaults ("bn").
+var bnPresets = map[string]func(c *BnFields){
+	"bn":            func(*BnFields) {},
+	"seq_bn":        seqBn,
+	"double_seq_bn": doubleSeqBn,
+	"par_bn":        parBn,
+	"scaled_par_bn": func(c *BnFields) { parBn(c); c.Scaling = BnScaling{Name: "learned"} },
+	"compacter":     func(c *BnFields) { doubleSeqBn(c); compacter(c) },
+	"compacter++":   func(c *BnFields) { seqBn(c); compacter(c) },
+}
+
+// bnOldNames are the deprecated names that AdapterHub still takes.
+var bnOldNames = map[string]string{"pfeiffer": "seq_bn", "houlsby": "double_seq_bn", "parallel": "par_bn", "scaled_parallel": "scaled_par_bn"}
+
+func seqBn(c *BnFields) {
+	c.OutputAdapter, c.OriginalLNBefore, c.NonLinearity, c.ReductionFactor.All = true, true, "relu", 16
+}
+
+func doubleSeqBn(c *BnFields) {
+	c.MHAdapter, c.OutputAdapter, c.NonLinearity, c.ReductionFactor.All = true, true, "swish", 16
+}
+
+func parBn(c *BnFields) {
+	c.OutputAdapter, c.IsParallel, c.NonLinearity, c.ReductionFactor.All = true, true, "relu", 2
+	c.InitWeights, c.Scaling = "mam_adapter", BnScaling{Value: 4}
+}
+
+func compacter(c *BnFields) { c.PHMLayer, c.NonLinearity, c.ReductionFactor.All = true, "gelu", 32 }
+
+// ReductionFactor is one number, or a number for each block: {"1": 8, "default": 16}.
+type ReductionFactor struct {
+	All     Float
+	ByLayer map[string]Float
+}
+
+// MarshalJSON writes a number or an object.
+func (r ReductionFactor) MarshalJSON() ([]byte, error) {
+	if r.ByLayer != nil {
+		return json.Marshal(r.ByLayer)
+	}
+	return json.Marshal(r.All)
+}
+
+// UnmarshalJSON reads a number or an object.
+func (r *ReductionFactor) UnmarshalJSON(raw []byte) error {
+	*r = ReductionFactor{}
+	if json.Unmarshal(raw, &r.All) == nil && string(raw) != "null" {
+		return nil
+	}
+	if err := json.Unmarshal(raw, &r.ByLayer); err != nil || r.ByLayer == nil {
+		return fmt.Errorf("want a number or an object such as {\"1\": 8, \"default\": 16}")
+	}
+	return nil
+}
+
+// of is the factor of a block.
+func (r ReductionFactor) of(layer int) (float64, error) {
+	v := r.All
+	if r.ByLayer != nil {
+		var ok bool
+		if v, ok = r.ByLayer[strconv.Itoa(layer)]; !ok {
+			if v, ok = r.ByLayer["default"]; !ok {
+				return 0, fmt.Errorf("peft: BOTTLENECK: reduction_factor has no entry for block %d and no \"default\"; add one", layer)
+			}
+		}
+	}
+	if !(v > 0) {
+		return 0, fmt.Errorf("peft: BOTTLENECK: reduction_factor = %g; it must be above 0", float64(v))
+	}
+	return float64(v), nil
+}
+
+// BnScaling is a number, "learned" (one trained number a bottleneck) or "channel" (one for each of its outputs).
+type BnScaling struct {
+	Value Float
+	Name  string
+}
+
+// MarshalJSON writes a number or a string.
+func (s BnScaling) MarshalJSON() ([]byte, error) {
+	if s.Name != "" {
+		return json.Marshal(s.Name)
+	}
+	return json.Marshal(s.Value)
+}
+
+// UnmarshalJSON reads a number or a string.
+func (s *BnScaling) UnmarshalJSON(raw []byte) error {
+	*s = BnScaling{}
+	if json.Unmarshal(raw, &s.Name) == nil && string(raw) != "null" {
+		return nil
+	}
+	if err := json.Unmarshal(raw, &s.Value); err != nil || string(raw) == "null" {
+		return fmt.Errorf("want a number, \"learned\" or \"channel\"")
+	}
+	return nil
+}
