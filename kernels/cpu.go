@@ -1,7 +1,9 @@
 package kernels
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 )
 
@@ -28,24 +30,46 @@ var (
 	active atomic.Uint32
 )
 
-func init() { active.Store(uint32(chooseSet(best, os.Getenv(EnvSet)))) }
+// envErr says that EnvSet names no set; active is then unset.
+var envErr error
 
-// chooseSet is the set named by env where it is lower than best, else best. An unknown name panics, because a silent
-// choice would give other bits than the ones asked for.
-func chooseSet(best Set, env string) Set {
+const unset = ^uint32(0)
+
+func init() {
+	s, err := chooseSet(best, os.Getenv(EnvSet))
+	if envErr = err; err != nil {
+		active.Store(unset)
+		return
+	}
+	active.Store(uint32(s))
+}
+
+// chooseSet is the set named by env where it is lower than best, else best. An unknown name is an error, because a silent choice would give other
+// bits than the ones asked for.
+func chooseSet(best Set, env string) (Set, error) {
 	if env == "" {
-		return best
+		return best, nil
 	}
 	for s, name := range setNames {
 		if name == env {
-			return min(best, Set(s))
+			return min(best, Set(s)), nil
 		}
 	}
-	panic("kernels: " + EnvSet + "=" + env + ": want plain, avx2, avx512 or avx512_bf16")
+	last := len(setNames) - 1
+	return 0, fmt.Errorf("%s=%q names no kernel set: choose %s or %s, or unset it for the processor's best", EnvSet, env, strings.Join(setNames[:last], ", "), setNames[last])
 }
 
+// CheckEnv is an error when the environment variable EnvSet names no set. A program calls it at its start; without, the first kernel panics.
+func CheckEnv() error { return envErr }
+
 // Active is the set in use.
-func Active() Set { return Set(active.Load()) }
+func Active() Set {
+	s := active.Load()
+	if s == unset {
+		panic(envErr)
+	}
+	return Set(s)
+}
 
 // Supported says whether s can run here.
 func Supported(s Set) bool { return s <= best }

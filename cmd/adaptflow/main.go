@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	_ "github.com/adaptflow/adaptflow/datasets/langid" // the rule "language"
+	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -29,9 +30,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := command()
-	err := root.ExecuteContext(ctx)
-	os.Exit(exitCode(ctx, err))
+	os.Exit(exitCode(ctx, execute(ctx)))
+}
+
+func execute(ctx context.Context) error {
+	if err := kernels.CheckEnv(); err != nil {
+		return usageError{err}
+	}
+	return command().ExecuteContext(ctx)
 }
 
 // exitCode prints the error as one line and chooses the code: 0 done, 1 failed, 2 wrong usage or output in use, 3 finished with too many

@@ -77,6 +77,17 @@ func (b *bench) model(change func(dir string)) string {
 	return dir
 }
 
+// quantised is the embedded model as adaptflow quantize writes it, with changed weights.
+func (b *bench) quantised(quantType string, change func([]byte) []byte) string {
+	b.t.Helper()
+	dir := b.path("quantised")
+	if out, err := adaptflow("quantize", "--quant-type", quantType, "--output", dir).CombinedOutput(); err != nil {
+		b.t.Fatalf("%v: %s", err, out)
+	}
+	b.rewrite(filepath.Join(dir, "model.safetensors"), change)
+	return dir
+}
+
 // rewrite changes a file's bytes.
 func (b *bench) rewrite(path string, f func([]byte) []byte) {
 	b.t.Helper()
@@ -168,6 +179,19 @@ var wrongInputs = []wrong{
 		})
 	}), 1, []string{"4097", "4096", "vocabulary"}},
 	{"no tokenizer", withModel(func(b *bench, dir string) { os.Remove(filepath.Join(dir, "tokenizer.json")) }), 1, []string{"tokenizer.json"}},
+	{"NaN in the weights", withModel(func(b *bench, dir string) {
+		b.rewrite(filepath.Join(dir, "model.safetensors"), func(x []byte) []byte { copy(x[len(x)-4:], "\xff\xff\xff\xff"); return x })
+	}), 1, []string{"tensor", "NaN", "damaged"}},
+	{"a quantised checkpoint of another block size", func(b *bench) []string {
+		return set("input="+b.corpus(20), "model="+b.quantised("nf4", replace(`"blocksize":64`, `"blocksize":48`)))
+	}, 1, []string{"blocksize 48", "quant_state", "32 to 4096"}},
+	{"a quantised checkpoint of half the block size", func(b *bench) []string {
+		return set("input="+b.corpus(20), "model="+b.quantised("nf4", replace(`"blocksize":64`, `"blocksize":32`)))
+	}, 1, []string{"absmax", "blocks of 32"}},
+	{"a quantised checkpoint of the other code", func(b *bench) []string {
+		return set("input="+b.corpus(20), "model="+b.quantised("fp4", replace(`"quant_type":"fp4"`, `"quant_type":"nf4"`)))
+	}, 1, []string{"quant_map", "code book of nf4"}},
+	{"4-bit and 8-bit at once", withText("model.load_in_4bit=true", "model.load_in_8bit=true"), 2, []string{"load_in_8bit", "load_in_4bit"}},
 	{"no model folder", func(b *bench) []string { return set("input="+b.corpus(20), "model="+b.path("nowhere")) }, 1, []string{"nowhere"}},
 	{"unknown parameter", withText("batchsize=3"), 2, []string{"batchsize", "batch_size"}},
 	{"unknown recipe key", func(b *bench) []string {
@@ -277,6 +301,81 @@ func TestWrongInput(t *testing.T) {
 			}
 			nothingHalf(t, b.path("out"))
 		})
+	}
+}
+
+// A loss that overflows stops training, with the step, the documents of its batch and the last good checkpoint, from which a sound run may go on.
+func TestOverflow(t *testing.T) {
+	b := &bench{t, t.TempDir()}
+	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(200), "learning_rate=1e18", "train.max_grad_norm=0",
+		"train.save_steps=1", "sequence_length=64", "batch_size=1", "train.lr_scheduler_type=constant", "train.warmup_ratio=0")...)
+	code, _, stderr := run(t, adaptflow(append(args, "--set", "steps=12")...))
+	line := errorLine(t, stderr)
+	if code != 1 || !strings.Contains(line, "step ") || !strings.Contains(line, "corpus.jsonl") || !strings.Contains(line, "last good checkpoint") || !strings.Contains(line, "learning_rate") {
+		t.Errorf("exit code %d: %s", code, line)
+	}
+	nothingHalf(t, b.path("out"))
+}
+
+// TestLowerKernels forces lower instruction sets on the real command: training gives the same losses within rounding, and says which set it used. A
+// set that the processor lacks falls back to the best that it has.
+func TestLowerKernels(t *testing.T) {
+	b := &bench{t, t.TempDir()}
+	in := b.corpus(60)
+	losses, used := map[string][]float64{}, map[string]string{}
+	for _, kernels := range []string{"", "plain", "avx2", "avx512_bf16"} {
+		out := b.path("out" + kernels)
+		c := adaptflow(append([]string{"run", "domain-adaptation", "--json", "--output", out}, set("input="+in, "sequence_length=64", "batch_size=2")...)...)
+		c.Env = append(c.Env, "ADAPTFLOW_KERNELS="+kernels)
+		code, stdout, stderr := run(t, c)
+		if code != 0 {
+			t.Fatalf("%s: exit code %d: %s", kernels, code, stderr)
+		}
+		var m struct {
+			Train     struct{ Loss []float64 }
+			Adaptflow struct {
+				KernelSet string `json:"kernel_set"`
+			}
+		}
+		if err := json.Unmarshal([]byte(stdout), &m); err != nil {
+			t.Fatal(err)
+		}
+		losses[kernels], used[kernels] = m.Train.Loss, m.Adaptflow.KernelSet
+	}
+	avx2 := "avx2" // and better processors have it
+	if used[""] == "plain" {
+		avx2 = "plain"
+	}
+	if used["plain"] != "plain" || used["avx2"] != avx2 || used["avx512_bf16"] != used[""] {
+		t.Errorf("the runs used the sets %v", used)
+	}
+	for kernels, got := range losses {
+		if len(got) != len(losses[""]) || len(got) == 0 {
+			t.Fatalf("%s: losses %v", kernels, got)
+		}
+		for i, v := range got {
+			if d := v - losses[""][i]; d > 1e-4 || d < -1e-4 {
+				t.Errorf("%s: loss %g at step %d, the best set gives %g", kernels, v, i+1, losses[""][i])
+			}
+		}
+	}
+}
+
+// An unknown kernel set is wrong usage, told in one line with the sets that there are, whatever the command.
+func TestUnknownKernels(t *testing.T) {
+	for _, args := range [][]string{{"templates"}, {"run", "domain-adaptation", "--output", filepath.Join(t.TempDir(), "out")}} {
+		c := adaptflow(args...)
+		c.Env = append(c.Env, "ADAPTFLOW_KERNELS=sse9")
+		code, stdout, stderr := run(t, c)
+		line := errorLine(t, stderr)
+		if code != 2 || stdout != "" || line != strings.TrimSpace(stderr) {
+			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
+		}
+		for _, word := range []string{"ADAPTFLOW_KERNELS", "sse9", "plain, avx2, avx512 or avx512_bf16"} {
+			if !strings.Contains(line, word) {
+				t.Errorf("the line does not name %q: %s", word, line)
+			}
+		}
 	}
 }
 
