@@ -61,44 +61,44 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 }
 
 // row makes a record of an object.
-func (t *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *Reject) {
-	if t.kind == "" {
-		t.kind = t.o.kindOf(obj)
+func (r *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *Reject) {
+	if r.kind == "" {
+		r.kind = r.o.kindOf(obj)
 	}
-	if t.kind != RowPlain {
-		rec, what := t.o.rowOf(t.kind, obj)
+	if r.kind != RowPlain {
+		rec, what := r.o.rowOf(r.kind, obj)
 		if what != "" {
-			return Record{}, t.reject(ReasonWrongRow, what, t.kind, line)
+			return Record{}, r.reject(ReasonWrongRow, what, r.kind, line)
 		}
-		rec.Source, rec.Index = t.source, t.index
-		t.extra(obj, &rec)
+		rec.Source, rec.Index = r.source, r.index
+		r.extra(obj, &rec)
 		return rec, nil
 	}
-	raw, ok := obj[t.o.TextColumn]
+	raw, ok := obj[r.o.TextColumn]
 	if !ok {
-		return Record{}, t.reject(ReasonMissingText, "", t.o.TextColumn, line)
+		return Record{}, r.reject(ReasonMissingText, "", r.o.TextColumn, line)
 	}
 	text, reason := jsonString(raw)
 	switch {
 	case reason != "":
-		return Record{}, t.reject(reason, string(raw[:min(len(raw), 40)]), "a string", line)
+		return Record{}, r.reject(reason, string(raw[:min(len(raw), 40)]), "a string", line)
 	case text == "":
-		return Record{}, t.reject(ReasonEmptyText, "", "", line)
+		return Record{}, r.reject(ReasonEmptyText, "", "", line)
 	}
-	rec := Record{Source: t.source, Index: t.index, Text: text}
-	t.extra(obj, &rec)
+	rec := Record{Source: r.source, Index: r.index, Text: text}
+	r.extra(obj, &rec)
 	return rec, nil
 }
 
 // extra adds the address and the key.
-func (t *fileReader) extra(obj map[string]json.RawMessage, rec *Record) {
+func (r *fileReader) extra(obj map[string]json.RawMessage, rec *Record) {
 	if u, reason := jsonString(obj["url"]); reason == "" {
 		rec.URL = u
 	}
-	if t.o.KeyColumn != "" {
-		if s, reason := jsonString(obj[t.o.KeyColumn]); reason == "" {
+	if r.o.KeyColumn != "" {
+		if s, reason := jsonString(obj[r.o.KeyColumn]); reason == "" {
 			rec.Key = s
-		} else if raw := obj[t.o.KeyColumn]; string(raw) != "null" {
+		} else if raw := obj[r.o.KeyColumn]; string(raw) != "null" {
 			rec.Key = string(raw)
 		}
 	}

@@ -81,14 +81,14 @@ func empty(v any) bool {
 	return false
 }
 
-// inputs are the fields with the option "input" in their tag: they are read but never written, since they are no fields of HF's.
+// inputs are the fields with the tag option:"input": they are read but never written, since they are no fields of HF's.
 func inputs(t reflect.Type) (out []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if f.Anonymous {
 			out = append(out, inputs(f.Type)...)
-		} else if name, option, _ := strings.Cut(f.Tag.Get("json"), ","); option == "input" {
-			out = append(out, name)
+		} else if f.Tag.Get("option") == "input" {
+			out = append(out, f.Tag.Get("json"))
 		}
 	}
 	return out
@@ -100,8 +100,7 @@ func collect(v reflect.Value, out map[string]reflect.Value) {
 		if t.Field(i).Anonymous {
 			collect(v.Field(i), out)
 		} else if tag := t.Field(i).Tag.Get("json"); tag != "" {
-			name, _, _ := strings.Cut(tag, ",")
-			out[name] = v.Field(i)
+			out[tag] = v.Field(i)
 		}
 	}
 }

@@ -67,8 +67,6 @@ type evaLayer struct {
 type evaProbe struct {
 	layers map[string]*evaLayer
 	keep   []bool // rows to take, of the step that runs
-	inputs map[string]nn.Ref
-	same   map[string]string // module to the first that has the same input
 }
 
 // Adapt implements nn.Adapter.

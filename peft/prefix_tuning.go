@@ -17,7 +17,7 @@ type PrefixTuningConfig struct {
 	HiddenSize       *int    `json:"encoder_hidden_size"`
 	PrefixProjection bool    `json:"prefix_projection"`
 	// InitPrefix is a safetensors file with prompt_embeddings [num_virtual_tokens, layers·2·token_dim], the keys and values to start from.
-	InitPrefix string `json:"prefix_init_path,input"`
+	InitPrefix string `json:"prefix_init_path" option:"input"`
 }
 
 // prefixTuning is prefix tuning (Li and Liang 2021, arXiv:2101.00190): in every layer trained keys and values stand before those of the

@@ -181,7 +181,7 @@ type PromptInit struct {
 	TokenizerNameOrPath  *string        `json:"tokenizer_name_or_path"`
 	TokenizerKwargs      map[string]any `json:"tokenizer_kwargs"`
 	// InitTokenIDs are the token ids of prompt_tuning_init_text, which this package cannot tokenize.
-	InitTokenIDs []int32 `json:"prompt_tuning_init_token_ids,input"`
+	InitTokenIDs []int32 `json:"prompt_tuning_init_token_ids" option:"input"`
 }
 
 // start is the first value of the prompts by prompt_tuning_init. An opened folder has its values, whatever the field says.

@@ -70,11 +70,10 @@ type porter struct {
 	p     string
 	i     int
 	out   strings.Builder
-	atom  int      // where the last atom begins in out, -1 none
-	open  []int    // where the open groups begin in out
-	fold  bool     // (?i) holds
-	folds []bool   // what held outside the open groups
-	class []string // bodies of classes, by name
+	atom  int    // where the last atom begins in out, -1 none
+	open  []int  // where the open groups begin in out
+	fold  bool   // (?i) holds
+	folds []bool // what held outside the open groups
 }
 
 func (t *porter) run() error {

@@ -67,7 +67,7 @@ func Mask(offsets [][2]int32, spans []jinja.Span) []uint8 {
 	return mask
 }
 
-// Conversation makes the tokens of a conversation (rows with `messages`).
+// Tokens makes the tokens of a conversation (rows with `messages`).
 func (t *Template) Tokens(tk tokenize.Tokenizer, c Conversation, loss Loss) (*Tokens, error) {
 	r, err := t.Render(c, Options{})
 	if err != nil {

@@ -1168,6 +1168,7 @@ func (e *call) with(r *run, sc *scope, caller *function) (any, error) {
 		return v, at(e.line, err)
 	case *loop:
 		if x.again == nil {
+			//lint:ignore ST1005 Jinja's own words, which templates' users know
 			return nil, at(e.line, errors.New("The loop must have the 'recursive' marker to be called recursively."))
 		}
 		if len(args) != 1 {

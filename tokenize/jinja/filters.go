@@ -77,6 +77,7 @@ func chosen(want, attr bool) builtin {
 		args, get := p.pos, getter(nil, nil)
 		if attr {
 			if len(args) == 0 {
+				//lint:ignore ST1005 Jinja's own words, which templates' users know
 				return nil, errors.New("Missing parameter for attribute name")
 			}
 			get, args = getter(args[0], nil), args[1:]
@@ -355,6 +356,7 @@ func init() {
 			case *Dict:
 				return dictMethods["items"](r, x, p)
 			}
+			//lint:ignore ST1005 Jinja's own words, which templates' users know
 			return nil, errors.New("Can only get item pairs from a mapping.")
 		},
 		"join": func(r *run, v any, p *params) (any, error) {
@@ -396,7 +398,7 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
-			f := func(x any) (any, error) { return x, nil }
+			var f func(any) (any, error)
 			if a, ok := p.kw.Get("attribute"); ok && len(p.pos) == 0 {
 				def, _ := p.kw.Get("default")
 				f = getter(a, def)

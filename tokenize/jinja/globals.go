@@ -12,7 +12,6 @@ type params struct {
 	name string
 	pos  []any
 	kw   *Dict
-	used int
 }
 
 // get is the i-th argument, or the one of that name, or def.

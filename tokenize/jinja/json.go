@@ -169,8 +169,10 @@ func (s jsonStyle) dumps(sb *strings.Builder, v any, depth int) error {
 		line(depth)
 		sb.WriteByte('}')
 	case undefined:
+		//lint:ignore ST1005 Jinja's own words, which templates' users know
 		return fmt.Errorf("Object of type Undefined is not JSON serializable (%s)", x.why)
 	default:
+		//lint:ignore ST1005 Jinja's own words, which templates' users know
 		return fmt.Errorf("Object of type %s is not JSON serializable", typeName(v))
 	}
 	return nil
