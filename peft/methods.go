@@ -34,6 +34,7 @@ var Methods = []Row{
 	{Type: "MULTITASK_PROMPT_TUNING", New: newMultitaskPromptTuning, Doc: "a shared prompt times a low-rank matrix of each task (Wang et al. 2023, arXiv:2303.02861)"},
 	{Type: "P_TUNING", New: newPTuning, Doc: "virtual tokens made by an MLP or LSTM (Liu et al. 2021, arXiv:2103.10385)"},
 	{Type: "PREFIX_TUNING", New: newPrefixTuning, Doc: "trained keys and values before each text (Li and Liang 2021, arXiv:2101.00190)"},
+	{Type: "ADAPTION_PROMPT", New: newAdaptionPrompt, Doc: "gated attention to trained vectors in the last layers (LLaMA-Adapter, Zhang et al. 2023, arXiv:2303.16199)"},
 	{Type: "CPT", New: newCPT, Doc: "a context whose embeddings may move a little (Blau et al. 2024, arXiv:2410.17222)"},
 	{Type: "TRAINABLE_TOKENS", New: newTrainableTokens, Doc: "chosen rows of the embedding are trained, the others stay"},
 	{Type: "BOTTLENECK", New: newBottleneck, Doc: "small networks after attention and MLP: Houlsby, Pfeiffer, parallel, Compacter (arXiv:1902.00751, 2005.00247, 2110.04366, 2106.04647)"},
