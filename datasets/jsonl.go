@@ -65,6 +65,15 @@ func (r *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *
 	if r.kind == "" {
 		r.kind = r.o.kindOf(obj)
 	}
+	if r.kind == RowClassification {
+		rec, reason, what := r.o.classRow(obj)
+		if reason != "" {
+			return Record{}, r.reject(reason, what, r.kind, line)
+		}
+		rec.Source, rec.Index = r.source, r.index
+		r.extra(obj, &rec)
+		return rec, nil
+	}
 	if r.kind != RowPlain {
 		rec, what := r.o.rowOf(r.kind, obj)
 		if what != "" {

@@ -17,6 +17,7 @@ type Manifest struct {
 	SchemaVersion  int              `json:"schema_version"`
 	Version        string           `json:"version"`
 	Kind           string           `json:"kind"`
+	Labels         []string         `json:"label_names,omitempty"` // the classes' names by number, of kind classification
 	TokenizerHash  string           `json:"tokenizer_hash"`
 	SequenceLength int              `json:"sequence_length"`
 	Packing        string           `json:"packing"`

@@ -33,6 +33,9 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	head = head[:n]
+	if o.RowKind == RowClassification && (o.Format == FormatParquet || o.Format == FormatText || bytes.HasPrefix(head, []byte("PAR1"))) {
+		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; convert the file to one of them", path)
+	}
 	if o.Format == FormatParquet || (o.Format == FormatAuto && bytes.HasPrefix(head, []byte("PAR1"))) {
 		return openParquetInput(path, source, f, o)
 	}
@@ -49,6 +52,10 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 		}
 	}
 	lr := &lineReader{b: b, max: o.MaxRecordBytes}
+	if o.RowKind == RowClassification && format == FormatText {
+		d.Close()
+		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; this is neither by its name nor by its content: set format where it is one of them", path)
+	}
 	base := fileReader{file: f, d: d, lines: lr, source: source, o: o}
 	switch {
 	case format == FormatJSONL:

@@ -26,6 +26,8 @@ type PackOptions struct {
 	IsolateDocuments bool
 	// DropLast drops the last block of the wrapped strategy when it is not full.
 	DropLast bool
+	// Classes says that labels are classes of documents and not tokens to predict: that of a document's first token, if it is its last too, is kept.
+	Classes bool
 }
 
 // Validate checks the options.
@@ -36,6 +38,8 @@ func (o PackOptions) Validate() error {
 		return fmt.Errorf("packing.strategy %q is unknown; it is one of %s", o.Strategy, strings.Join(strategies, ", "))
 	case o.SequenceLength < 2:
 		return fmt.Errorf("sequence_length is %d; at least 2 is needed, so that one token can predict the next", o.SequenceLength)
+	case o.Classes && (o.Strategy == PackWrapped || !o.IsolateDocuments):
+		return fmt.Errorf("documents that have classes stay whole and apart: packing.strategy is bfd, bfd_split or none, and isolate_documents true")
 	case o.DropLast && o.Strategy != PackWrapped:
 		return fmt.Errorf("packing.drop_last goes with packing.strategy wrapped, not %s", o.Strategy)
 	}
@@ -109,7 +113,7 @@ func Pack(docs []Doc, o PackOptions, emit func(Sequence) error) (PackStats, erro
 		}
 		for _, r := range rows {
 			st.Sequences++
-			if err := emit(assemble(docs, r, k, o.IsolateDocuments)); err != nil {
+			if err := emit(assemble(docs, r, k, o)); err != nil {
 				return st, err
 			}
 		}
@@ -159,7 +163,7 @@ func packWrapped(docs []Doc, ids []int, length int) [][]piece {
 }
 
 // assemble builds a row of its pieces.
-func assemble(docs []Doc, row []piece, key string, isolate bool) Sequence {
+func assemble(docs []Doc, row []piece, key string, o PackOptions) Sequence {
 	n := rowLen(row)
 	s := Sequence{
 		InputIDs: make([]int32, 0, n), Labels: make([]int32, 0, n), Key: key,
@@ -174,9 +178,11 @@ func assemble(docs []Doc, row []piece, key string, isolate bool) Sequence {
 			labels = d.Tokens
 		}
 		s.Labels = append(s.Labels, labels[p.from:p.to]...)
-		if isolate || i == 0 {
+		if o.IsolateDocuments || i == 0 {
 			s.DocStarts = append(s.DocStarts, int32(at))
-			s.Labels[at] = NoLoss
+			if !o.Classes {
+				s.Labels[at] = NoLoss
+			}
 		}
 		s.DocIDs = append(s.DocIDs, d.ID)
 		s.Sources = append(s.Sources, d.Source)

@@ -14,7 +14,9 @@ type Record struct {
 	Key    string // key of training by key, "" for none
 	// Row is what a row of several fields has, JSON of a [Row]; "" for a plain text. Text is then all its texts, one after another.
 	Row string
-	URL string // where the document comes from, of a field or column "url"; "" when unknown
+	// Label is the name of the text's class, of a row of kind [RowClassification]; it is not staged, the row has it too.
+	Label string
+	URL   string // where the document comes from, of a field or column "url"; "" when unknown
 }
 
 // DocID is the record's identity, [DocID] of its source and index.
@@ -35,6 +37,7 @@ const (
 	ReasonBadChecksum        = "bad_checksum"        // what was read before may be damaged
 	ReasonCorruptFile        = "corrupt_file"        // the compressed stream or Parquet file is damaged
 	ReasonDecompressionLimit = "decompression_limit" // a decompression bomb
+	ReasonUnknownLabel       = "unknown_label"       // a class that the training data does not have
 	ReasonWrongRow           = "wrong_row"           // fields of the row kind are missing or of another form
 	ReasonTrailingGarbage    = "trailing_garbage"    // bytes after the end of a compressed stream
 )
@@ -88,7 +91,10 @@ type Options struct {
 	// RowKind is what a row of JSONL, JSON or CSV holds: one of RowKinds, RowAuto (or "") to see from the fields of each file's first row.
 	RowKind string
 	// Columns maps the field names of a row kind to the names that the files have, such as {"prompt": "question", "completion": "answer"}.
-	Columns        map[string]string
+	Columns map[string]string
+	// LabelColumn is the field that has the class of a row of kind classification; "label" when empty. Labels are the classes that may occur, nil for any.
+	LabelColumn    string
+	Labels         []string
 	TextColumn     string // field of JSONL, column of Parquet; "text" when empty
 	KeyColumn      string // field or column of the training key, "" for none
 	TextMode       string // TextLine, TextParagraph or TextFile
@@ -106,6 +112,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	set(&o.Format, FormatAuto)
 	set(&o.TextColumn, "text")
+	set(&o.LabelColumn, "label")
 	set(&o.TextMode, TextLine)
 	if o.MaxRecordBytes == 0 {
 		o.MaxRecordBytes = 16 << 20

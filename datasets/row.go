@@ -39,7 +39,7 @@ var rowFields = []struct {
 var fieldNames = []string{"prompt", "completion", "messages", "tools", "conversations", "instruction", "input", "output", "system", "chosen", "rejected", "label"}
 
 func (o *Options) validateRows() error {
-	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT}
+	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowClassification}
 	switch {
 	case o.RowKind == RowPreference || o.RowKind == RowUnpaired:
 		return fmt.Errorf("row_kind %s: rows of preferences are known, but these shards are for language modelling; name the completion to learn from as columns: {completion: chosen} with row_kind: prompt_completion",
@@ -88,7 +88,7 @@ func (o *Options) kindOf(obj map[string]json.RawMessage) string {
 
 // Row is the content of a row of several fields.
 type Row struct {
-	Kind       string          `json:"kind"` // RowPromptCompletion or RowMessages; the others become one of them
+	Kind       string          `json:"kind"` // RowPromptCompletion, RowMessages or RowClassification; the others become one of them
 	Prompt     json.RawMessage `json:"prompt,omitempty"`
 	Completion json.RawMessage `json:"completion,omitempty"`
 	Messages   json.RawMessage `json:"messages,omitempty"`
@@ -96,6 +96,8 @@ type Row struct {
 	// Instruction and Input are those of an Alpaca row, whose prompt is made when it is known whether the model has a chat template.
 	Instruction string `json:"instruction,omitempty"`
 	Input       string `json:"input,omitempty"`
+	// Label is the class of the text Prompt, of kind RowClassification.
+	Label string `json:"label,omitempty"`
 }
 
 // rowOf reads the fields of a kind; what says what is wrong with them.

@@ -1,6 +1,7 @@
 package datasets
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -83,10 +84,15 @@ func (s *Shard) readMeta() error {
 	if s.meta.Kind == "" {
 		s.meta.Kind = KindLM
 	}
-	if s.meta.Kind != KindLM {
-		return fmt.Errorf("kind is %q, %q is wanted", s.meta.Kind, KindLM)
+	if s.meta.Kind != KindLM && s.meta.Kind != KindClassification {
+		return fmt.Errorf("kind is %q, %q or %q is wanted", s.meta.Kind, KindLM, KindClassification)
 	}
 	var err error
+	if v := get("label_names"); v != "" {
+		if err = json.Unmarshal([]byte(v), &s.meta.Labels); err != nil {
+			return fmt.Errorf("metadata label_names: %w", err)
+		}
+	}
 	if v := get("sequence_length"); v != "" {
 		if s.meta.SequenceLength, err = strconv.Atoi(v); err != nil {
 			return fmt.Errorf("metadata sequence_length: %w", err)

@@ -22,7 +22,8 @@ const DefaultRowGroupTokens = 1 << 18
 
 // ShardMeta is the key-value metadata of a shard file.
 type ShardMeta struct {
-	Kind          string // KindLM
+	Kind          string   // KindLM or KindClassification
+	Labels        []string // the classes' names by number, of KindClassification
 	TokenizerHash string
 	TemplateHash  string // "" when no chat template was applied
 	// SequenceLength is the packing length in tokens.
@@ -34,11 +35,15 @@ type ShardMeta struct {
 }
 
 func (m ShardMeta) pairs() [][2]string {
-	return [][2]string{
+	pairs := [][2]string{
 		{"schema_version", strconv.Itoa(SchemaVersion)}, {"kind", m.Kind}, {"tokenizer_hash", m.TokenizerHash}, {"template_hash", m.TemplateHash},
 		{"sequence_length", strconv.Itoa(m.SequenceLength)}, {"packing", m.Packing}, {"isolate_documents", strconv.FormatBool(m.IsolateDocuments)},
 		{"seed", strconv.FormatUint(m.Seed, 10)}, {"version", m.Version},
 	}
+	if m.Labels != nil {
+		pairs = append(pairs, [2]string{"label_names", string(encode(m.Labels))})
+	}
+	return pairs
 }
 
 type shardSpan struct {

@@ -32,6 +32,14 @@ for type in nf4 fp4 int8; do
     $([ $type = int8 ] && echo --limit 0.5)
 done
 
+echo "-- transformers and PEFT open a classifier and classify as adaptflow does"
+"$bin" run classification --set steps=40 --output "$work/classifier"
+"$python" - "$here/../templates/assets/files/banking77/valid.csv.zst" "$work/banking77.csv" <<'PY'
+import pyarrow, sys
+open(sys.argv[2], "wb").write(pyarrow.CompressedInputStream(sys.argv[1], "zstd").read())
+PY
+"$python" "$here/class_check.py" "$work/classifier" "$work/banking77.csv"
+
 echo "-- pyarrow and datasets read the shards and see the tokens of HF tokenizers"
 "$python" - "$work/corpus.jsonl" <<'PY'
 import json, random, sys

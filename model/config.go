@@ -31,6 +31,7 @@ type Config struct {
 	DType        string // of the weights' file, as config.json says: "float16"; empty when it does not
 
 	seed          uint64               // of a fresh head
+	labels        []string             // names of the classes, nil for those of config.json
 	fresh         map[string][]float32 // weights that the folder does not have
 	raw           map[string]json.RawMessage
 	int8Threshold float32 // of a checkpoint of LLM.int8

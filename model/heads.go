@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,6 +190,12 @@ func (c *Config) classification(fam *family, config map[string]json.RawMessage) 
 	if _, err := c.read("id2label", &had); err != nil {
 		return err
 	}
+	for i, name := range c.labels {
+		if i == 0 {
+			had = map[string]string{}
+		}
+		had[strconv.Itoa(i)] = name
+	}
 	for i := range c.NumLabels {
 		name := "LABEL_" + strconv.Itoa(i)
 		if len(had) == c.NumLabels && had[strconv.Itoa(i)] != "" {
@@ -204,6 +211,25 @@ func (c *Config) classification(fam *family, config map[string]json.RawMessage) 
 		config[k] = raw
 	}
 	return nil
+}
+
+// NameClasses gives the classes their names, by number, which config.json has as id2label.
+func (m *Model) NameClasses(names []string) error {
+	if len(names) != m.Config.NumLabels {
+		return fmt.Errorf("%d names for %d classes", len(names), m.Config.NumLabels)
+	}
+	m.Config.labels = slices.Clone(names)
+	return nil
+}
+
+// ClassifierConfig is config.json of the model with its classification head: transformers opens the base model by it, with the classes' names and number.
+func (m *Model) ClassifierConfig() ([]byte, error) {
+	config := maps.Clone(m.Config.raw)
+	if err := m.Config.classification(m.family, config); err != nil {
+		return nil, err
+	}
+	raw, err := json.MarshalIndent(config, "", "  ")
+	return append(raw, '\n'), err
 }
 
 // lmHeadTensors are names of a language model's head, which a classifier's folder does not have.

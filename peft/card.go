@@ -16,6 +16,8 @@ type Card struct {
 	Training [][2]string // settings of the training: name and value, in order
 	Results  [][2]string // measured results: name and value, in order
 	Version  string      // of adaptflow
+	// ModelConfig is config.json of the base model with the head that the adapter trains, of a classifier; nil for none.
+	ModelConfig []byte
 }
 
 // yaml quotes a scalar where a YAML reader might take it for something else.
@@ -69,7 +71,11 @@ func (c Card) render(a *Adapter) string {
 	if c.License != "" {
 		fmt.Fprintf(&b, "license: %s\n", yaml(c.License))
 	}
-	b.WriteString("pipeline_tag: text-generation\n")
+	if taskOf(a.sites) == seqCls {
+		b.WriteString("pipeline_tag: text-classification\n")
+	} else {
+		b.WriteString("pipeline_tag: text-generation\n")
+	}
 	tags := map[string]bool{"adaptflow": true, strings.ToLower(a.Type()): true, "transformers": true}
 	if base != "" {
 		tags["base_model:adapter:"+base] = true
@@ -106,7 +112,12 @@ func (c Card) render(a *Adapter) string {
 	}
 	table("Results", "measure", c.Results)
 	table("Training", "setting", c.Training)
-	if base != "" {
+	switch {
+	case base != "" && c.ModelConfig != nil:
+		fmt.Fprintf(&b, "## Use\n\n`config.json` here has the names of the classes.\n\n```python\nfrom peft import PeftModel\nfrom transformers import AutoConfig, AutoModelForSequenceClassification\n\n"+
+			"folder = \"path/to/this/folder\"\nbase = AutoModelForSequenceClassification.from_pretrained(%s, config=AutoConfig.from_pretrained(folder))\n"+
+			"model = PeftModel.from_pretrained(base, folder)\n```\n\n", encode(base, ""))
+	case base != "":
 		fmt.Fprintf(&b, "## Use\n\n```python\n"+use+"\n```\n\n", encode(base, ""))
 	}
 	b.WriteString("### Framework versions\n\n")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
@@ -22,6 +23,7 @@ const (
 	TensorFile = "adapter_model.safetensors"
 	CardFile   = "README.md"
 	pickleFile = "adapter_model.bin"
+	modelFile  = "config.json"
 )
 
 // Open reads an adapter folder in HF's format and attaches it to the sites. A missing, extra or mis-shaped tensor, a value
@@ -262,7 +264,7 @@ func (a *Adapter) configJSON(config any, c *Common) []byte {
 }
 
 // Save writes one slot of params as an adapter folder that HF PEFT loads: adapter_config.json, adapter_model.safetensors
-// and the model card README.md. On a local disk the folder appears whole: it is written beside dir and renamed, and a folder that
+// the model card README.md, and of a classifier the base's config.json with the classes (see [Card]). On a local disk the folder appears whole: it is written beside dir and renamed, and a folder that
 // was there is replaced when it is an adapter folder, refused otherwise. On an object store the configuration is
 // written last. The bytes depend on the configuration, the values and the card alone.
 //
@@ -330,6 +332,11 @@ func (a *Adapter) save(dir string, ts []safetensors.Tensor, config []byte, card 
 		if err := storage.WriteFile(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
 			return err
 		}
+		if card.ModelConfig != nil {
+			if err := storage.WriteFile(storage.Join(to, modelFile), card.ModelConfig); err != nil {
+				return err
+			}
+		}
 		return storage.WriteFile(storage.Join(to, ConfigFile), config)
 	}
 	if !storage.IsLocal(dir) {
@@ -350,7 +357,7 @@ func replaceDir(dir string, write func(string) error) error {
 	if entries, err := os.ReadDir(dir); err == nil {
 		old = true
 		for _, e := range entries {
-			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && !strings.HasPrefix(n, ".") {
+			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && n != modelFile && !strings.HasPrefix(n, ".") {
 				return fmt.Errorf("%s holds %s, which is no file of an adapter; choose another folder or remove it", dir, n)
 			}
 		}
@@ -424,4 +431,31 @@ func TaskOf(dir string) (task string, classes int, err error) {
 		return "", 0, fmt.Errorf("peft: %s: the adapter is a classifier's, but it has no tensor %q", path, prefix+"score.weight")
 	}
 	return seqCls, info.Shape[0], nil
+}
+
+// ClassNames reads the names of the classes, by number, from the config.json that a classifier's folder holds; nil where it holds none.
+func ClassNames(dir string) ([]string, error) {
+	path := storage.Join(dir, modelFile)
+	raw, err := storage.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("peft: %w", err)
+	}
+	var c struct {
+		Names map[string]string `json:"id2label"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, fmt.Errorf("peft: %s: %w", path, err)
+	}
+	out := make([]string, len(c.Names))
+	for i := range out {
+		name, ok := c.Names[strconv.Itoa(i)]
+		if !ok {
+			return nil, fmt.Errorf("peft: %s: id2label has %d names, but none of the class %d", path, len(out), i)
+		}
+		out[i] = name
+	}
+	return out, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -48,7 +49,8 @@ type Run struct {
 	lock      *storage.Lock
 	modelDir  string
 	model     *model.Model
-	dtype     string // resolved
+	dtype     string   // resolved
+	classes   []string // of a classifier, by number; nil before the data is prepared
 	tokenizer tokenize.Tokenizer
 	pool      *pool.Pool
 }
@@ -76,8 +78,16 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	r.dtype = core.ResolveDType(r.Recipe.Model.Storage())
-	if r.model, err = core.Base(r.modelDir, r.dtype); err != nil {
+	if r.Recipe.Classifies() {
+		if err := r.tryClassifier(); err != nil {
+			return err
+		}
+		defer func() { r.model = nil }() // opened when the classes are known
+	} else if r.model, err = core.Base(r.modelDir, r.dtype); err != nil {
 		return err
+	}
+	if r.model.Config.Task != r.Recipe.Model.Task {
+		return fmt.Errorf("%s is a model for the task %s: set model.task", r.modelDir, r.model.Config.Task)
 	}
 	if n := r.tokenizer.VocabSize(); n > r.model.Config.Vocab {
 		return fmt.Errorf("%s: the tokenizer has %d tokens but the model's vocabulary is %d: the two do not belong together", r.modelDir, n, r.model.Config.Vocab)
@@ -254,6 +264,10 @@ func resolveAll(refs []string) ([]string, error) {
 
 // prepareSet prepares one set of input files.
 func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, validation float64) (*prepare.Result, error) {
+	kind := r.Recipe.Data.RowKind
+	if r.Recipe.Classifies() {
+		kind = datasets.RowClassification
+	}
 	return record(r, "prepare-"+name, func() (*prepare.Result, error) {
 		files, err := resolveAll(inputs)
 		if err != nil {
@@ -276,7 +290,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 				return nil, err
 			}
 		}
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns,
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: d.Columns,
 			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.modelDir,
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
@@ -316,6 +330,9 @@ func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 	out := &Data{}
 	var err error
 	if out.Train, err = r.prepareSet(ctx, "train", d.Input, fraction); err != nil {
+		return nil, err
+	}
+	if err := r.openClassifier(out.Train); err != nil {
 		return nil, err
 	}
 	out.Domain = out.Train.Validation
@@ -360,7 +377,7 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
 		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
 		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum},
-		Model: r.modelDir, DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
+		Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
 }
 
@@ -374,6 +391,17 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 	}{{"domain perplexity", before.Domain, after.Domain}, {"general perplexity", before.General, after.General}} {
 		if s.old != nil && s.new != nil {
 			card.Results = append(card.Results, [2]string{s.name, fmt.Sprintf("%.2f before, %.2f after", s.old.Perplexity, s.new.Perplexity)})
+		}
+	}
+	if before.Classes != nil && after.Classes != nil {
+		for _, row := range classRows(before.Classes, after.Classes) {
+			card.Results = append(card.Results, [2]string{row.name, row.before + " before, " + row.after + " after"})
+		}
+	}
+	if r.classes != nil {
+		var err error
+		if card.ModelConfig, err = r.model.ClassifierConfig(); err != nil {
+			return err
 		}
 	}
 	dir := filepath.Join(r.Output, AdapterDir)

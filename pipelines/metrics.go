@@ -19,8 +19,9 @@ import (
 // Metrics is metrics.json: the summary of a finished run, with stable keys.
 type Metrics struct {
 	Eval struct {
-		Domain  *BeforeAfter `json:"domain,omitempty"`
-		General *BeforeAfter `json:"general,omitempty"`
+		Domain  *BeforeAfter        `json:"domain,omitempty"`
+		General *BeforeAfter        `json:"general,omitempty"`
+		Classes *BeforeAfterClasses `json:"classification,omitempty"`
 	} `json:"eval"`
 	Train struct {
 		Steps           int         `json:"steps"`
@@ -78,6 +79,9 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if before.General != nil {
 		m.Eval.General = &BeforeAfter{before.General, after.General}
 	}
+	if before.Classes != nil {
+		m.Eval.Classes = &BeforeAfterClasses{before.Classes, after.Classes}
+	}
 	t := &m.Train
 	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, peak(), st.Evals, st.BestStep, st.Stopped
 	for _, s := range st.History {
@@ -125,7 +129,11 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 func (m *Metrics) Table(w io.Writer, output string) {
 	row := func(name, value string) { fmt.Fprintf(w, "  %-24s %s\n", name, value) }
 	fmt.Fprintln(w)
-	fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", "perplexity", "before", "after", "change")
+	what := "perplexity"
+	if m.Eval.Classes != nil {
+		what = fmt.Sprintf("%d classes", len(m.Eval.Classes.After.Labels))
+	}
+	fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", what, "before", "after", "change")
 	fmt.Fprintln(w, "  "+strings.Repeat("-", 63))
 	for _, s := range []struct {
 		name string
@@ -134,6 +142,11 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		if s.s != nil {
 			b, a := s.s.Before, s.s.After
 			fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+11.1f %%\n", s.name, b.Perplexity, a.Perplexity, 100*(a.Perplexity/b.Perplexity-1))
+		}
+	}
+	if c := m.Eval.Classes; c != nil {
+		for _, s := range c.Rows() {
+			fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", s.name, s.before, s.after, s.change)
 		}
 	}
 	fmt.Fprintln(w)

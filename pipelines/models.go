@@ -141,7 +141,7 @@ func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn
 }
 
 // Logits computes the logits of every token of a batch: input holds input_ids [B, T] and perhaps attention_mask, the output file gets
-// logits F32 [B, T, V], zero at masked positions.
+// logits F32 [B, T, V], zero at masked positions; of a classifier V is the number of classes.
 func (l *Loaded) Logits(input, output string) error {
 	f, err := safetensors.Open(input)
 	if err != nil {
@@ -156,13 +156,13 @@ func (l *Loaded) Logits(input, output string) error {
 	if err != nil {
 		return err
 	}
-	b, t, v := info.Shape[0], info.Shape[1], l.Model.Config.Vocab
+	b, t, vocab, v := info.Shape[0], info.Shape[1], l.Model.Config.Vocab, l.Model.Config.Outputs()
 	if b == 0 || t == 0 {
 		return fmt.Errorf("%s: input_ids is empty", input)
 	}
 	for i, id := range ids {
-		if id < 0 || id >= int64(v) {
-			return fmt.Errorf("%s: input_ids holds %d at row %d, column %d, but the vocabulary is %d", input, id, i/t, i%t, v)
+		if id < 0 || id >= int64(vocab) {
+			return fmt.Errorf("%s: input_ids holds %d at row %d, column %d, but the vocabulary is %d", input, id, i/t, i%t, vocab)
 		}
 	}
 	if n := l.Model.Config.MaxPositions - nn.PromptOf(l.Adapters).Positions(); t > n {
@@ -216,6 +216,13 @@ func Merge(base, adapter, to, dtype string) error {
 	defer l.Close()
 	if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
 		return fmt.Errorf("%w: %s already holds a model", ErrInUse, to)
+	}
+	if names, err := peft.ClassNames(adapter); err != nil {
+		return err
+	} else if len(names) > 0 && l.Model.Config.Task == "SEQ_CLS" {
+		if err := l.Model.NameClasses(names); err != nil {
+			return fmt.Errorf("%s: %w", adapter, err)
+		}
 	}
 	before, err := probe(l.Model, l.Adapters, l.Params, l.Pool)
 	if err != nil {

@@ -34,11 +34,19 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 		return nil, err
 	}
 	dtype := core.ResolveDType(rec.Model.Storage())
-	m, err := core.Base(dir, dtype)
+	r := &Run{Recipe: rec, modelDir: dir}
+	if rec.Classifies() {
+		n, err := countClasses(rec)
+		if err != nil {
+			return nil, err
+		}
+		r.classes = make([]string, n)
+	}
+	m, err := core.BaseFor(dir, dtype, r.task())
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{Recipe: rec, modelDir: dir, model: m}
+	r.model = m
 	a, err := r.adapter(rec.Train.InitAdapter)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 type Eval struct {
 	Domain  *evaluate.Score `json:"domain,omitempty"`
 	General *evaluate.Score `json:"general,omitempty"`
+	Classes *ClassScore     `json:"classification,omitempty"`
 	Samples []Sample        `json:"samples,omitempty"`
 }
 
@@ -26,6 +27,10 @@ type Sample struct {
 
 // Evaluate scores the base with the adapters (none: the base alone) on the evaluation sets and lets it continue the prompts.
 func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, params *nn.Params) (*Eval, error) {
+	if r.Recipe.Classifies() {
+		c, err := r.classify(ctx, d.Domain, adapters, params)
+		return &Eval{Classes: c}, err
+	}
 	e := r.Recipe.Evaluate
 	batch := max(e.BatchSize, 1)
 	s, err := core.NewScorer(r.model, adapters, params, r.pool, batch*r.Recipe.Prepare.SequenceLength)

@@ -69,6 +69,11 @@ func (r *Run) ExportTrained() error {
 	if err != nil {
 		return err
 	}
+	if r.Recipe.Classifies() { // the data tells the classes; it has been prepared
+		if _, err := r.Prepare(context.Background()); err != nil {
+			return err
+		}
+	}
 	a, params, err := r.Trained(st)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ type Recipe struct {
 // Model names the base model.
 type Model struct {
 	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, or org/name of the hub"`
+	Task            string `yaml:"task" json:"task" help:"what the model is opened for, HF PEFT's task_type: SEQ_CLS classifies texts" enum:"CAUSAL_LM,SEQ_CLS"`
 	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it" enum:"float32,bfloat16,auto"`
 	LoadIn4Bit      bool   `yaml:"load_in_4bit" json:"load_in_4bit" help:"store the projections of the blocks as bitsandbytes' 4-bit codes (QLoRA)"`
 	LoadIn8Bit      bool   `yaml:"load_in_8bit" json:"load_in_8bit" help:"store the projections of the blocks as 8-bit codes and quantise their inputs (LLM.int8)"`
@@ -31,7 +32,8 @@ type Data struct {
 	GeneralInput       []string          `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
 	Format             string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,parquet"`
 	TextColumn         string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
-	RowKind            string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt"`
+	RowKind            string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,classification"`
+	LabelColumn        string            `yaml:"label_column" json:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
 	Columns            map[string]string `yaml:"columns" json:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`
 	TextMode           string            `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
 	ValidationFraction float64           `yaml:"validation_fraction" json:"validation_fraction" help:"share of the documents held out when eval_input is empty"`
@@ -112,6 +114,9 @@ type Export struct {
 	MergedDType string `yaml:"merged_dtype" json:"merged_dtype" help:"storage of the merged model; empty for the base model's" enum:",float32,float16,bfloat16"`
 }
 
+// Classifies says whether the recipe trains a classifier of texts.
+func (r *Recipe) Classifies() bool { return r.Model.Task == "SEQ_CLS" }
+
 // Storage is how the weights are stored: a dtype, with "+nf4" and the like where the projections are quantised.
 func (m *Model) Storage() string {
 	s := m.DType
@@ -130,8 +135,8 @@ func (m *Model) Storage() string {
 // Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
 func Default() Recipe {
 	return Recipe{
-		Model:   Model{DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact"},
-		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", Columns: map[string]string{}, TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
+		Model:   Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact"},
+		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
 		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true},
 		Method:  map[string]any{"peft_type": "LORA"},
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",

@@ -31,6 +31,11 @@ func (r *Recipe) Validate() error {
 	for _, c := range []check{
 		{"model.load_in_8bit", r.Model.LoadIn8Bit && r.Model.LoadIn4Bit, "excludes load_in_4bit"},
 		{"model.path", r.Model.Path == "", "must name the base model's folder"},
+		{"data.row_kind", r.Classifies() && r.Data.RowKind != "classification" && r.Data.RowKind != "auto", "does not go with the task SEQ_CLS, whose rows are of kind classification"},
+		{"data.row_kind", !r.Classifies() && r.Data.RowKind == "classification", "goes with model.task SEQ_CLS"},
+		{"data.general_input", r.Classifies() && len(r.Data.GeneralInput) > 0, "must be empty for the task SEQ_CLS: forgetting is measured of language models"},
+		{"prepare.packing", r.Classifies() && r.Prepare.Packing == "wrapped", "would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not"},
+		{"prepare.isolate_documents", r.Classifies() && !r.Prepare.IsolateDocuments, "must be true for the task SEQ_CLS: each text has its class"},
 		{"data.input", len(r.Data.Input) == 0, "must name at least one file"},
 		{"data.validation_fraction", !(r.Data.ValidationFraction >= 0 && r.Data.ValidationFraction < 1), "must be at least 0 and below 1"},
 		{"data.validation_fraction", len(r.Data.EvalInput) == 0 && r.Data.ValidationFraction == 0, "must be above 0 when eval_input is empty: something must be held out"},

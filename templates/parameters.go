@@ -28,6 +28,7 @@ var parameters = []struct{ Name, Path, Help string }{
 	{"general_input", "data.general_input", "general text on which forgetting is measured"},
 	{"format", "data.format", "format of the input"},
 	{"text_column", "data.text_column", "field of JSONL or column of Parquet that holds the text"},
+	{"label_column", "data.label_column", "field or column that holds the class of a text, of classifiers"},
 	{"sequence_length", "prepare.sequence_length", "tokens of a packed sequence"},
 	{"steps", "train.max_steps", "optimiser steps"},
 	{"epochs", "train.num_train_epochs", "passes over the data, in place of steps"},

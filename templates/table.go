@@ -20,6 +20,7 @@ type Template struct {
 
 // table is the list of templates. Adding one is a file and a row.
 var table = []Template{
+	{Name: "classification", Summary: "train a classifier of texts on rows of a text and a label, and measure accuracy and macro F1", File: "classification.yaml"},
 	{Name: "domain-adaptation", Summary: "adapt a language model to the text of a domain, and measure what it gained and forgot", File: "domain-adaptation.yaml"},
 	{Name: "compare-methods", Summary: "compare adapter methods on one recipe: equal budgets, a sweep of learning rates, gain against forgetting", File: "compare-methods.yaml"},
 }

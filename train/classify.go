@@ -75,6 +75,30 @@ type Classified struct {
 // Accuracy is the share of documents whose class is predicted.
 func (c *Classified) Accuracy() float64 { return float64(c.Right) / float64(max(c.Documents, 1)) }
 
+// Add adds the counts of other documents, of the same classes.
+func (c *Classified) Add(o *Classified) {
+	c.Documents, c.Right, c.Loss = c.Documents+o.Documents, c.Right+o.Right, c.Loss+o.Loss
+	for k := range c.Confusion {
+		for j := range c.Confusion[k] {
+			c.Confusion[k][j] += o.Confusion[k][j]
+		}
+	}
+}
+
+// F1 is each class's harmonic mean of precision and recall, 0 for a class that neither occurs nor is predicted.
+func (c *Classified) F1() []float64 {
+	out := make([]float64, len(c.Confusion))
+	for k := range out {
+		own, said := 0, 0
+		for j := range c.Confusion {
+			own += c.Confusion[k][j]
+			said += c.Confusion[j][k]
+		}
+		out[k] = 2 * float64(c.Confusion[k][k]) / float64(max(own+said, 1))
+	}
+	return out
+}
+
 // MacroF1 is the mean over the classes of the harmonic mean of precision and recall, as scikit-learn's f1_score(average="macro") with the classes that occur
 // among classes or predictions.
 func (c *Classified) MacroF1() float64 {

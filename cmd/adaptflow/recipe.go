@@ -222,6 +222,9 @@ func evaluateCommand() *cobra.Command {
 				if s.e == nil {
 					continue
 				}
+				if c := s.e.Classes; c != nil {
+					say("%-8s accuracy %.2f %%, macro F1 %.2f %%, loss %.4f, %d texts of %d classes", s.name, 100*c.Accuracy, 100*c.MacroF1, c.Loss, c.Documents, len(c.Labels))
+				}
 				for _, set := range s.e.Sets() {
 					say("%-8s %-8s nll %.4f, perplexity %.2f a token, %.2f a word, %.3f bits a byte, %d tokens", s.name, set.Name, set.Score.NLL, set.Score.Perplexity,
 						set.Score.WordPerplexity, set.Score.BitsPerByte, set.Score.Tokens)

@@ -53,6 +53,7 @@ type Summary struct {
 	Groups   [][2]int64       `json:"groups"`            // first and last record of each row group
 	Rejects  string           `json:"rejects,omitempty"` // the file of dead letters
 	Format   string           `json:"format"`            // as named or detected
+	Labels   map[string]int64 `json:"labels,omitempty"`  // records by class, of rows that have one
 	Rows     string           `json:"rows"`              // the kind of its rows
 }
 
@@ -114,7 +115,7 @@ func (f *ReadFn) ProcessElement(ctx context.Context, in File, emit func(Group)) 
 }
 
 func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
-	s := &Summary{Source: in.Source, Rejected: map[string]int64{}}
+	s := &Summary{Source: in.Source, Rejected: map[string]int64{}, Labels: map[string]int64{}}
 	rejects := datasets.NewRejectWriter(storage.Join(f.RejectsDir, Name(in.Source)+".jsonl.zst"))
 	defer rejects.Abort()
 	reject := func(r *datasets.Reject) error {
@@ -152,6 +153,9 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 			} else if err == nil {
 				s.Read++
 				s.Kept++
+				if rec.Label != "" {
+					s.Labels[rec.Label]++
+				}
 				err = out.Write(&rec)
 			}
 			if err != nil {

@@ -35,7 +35,10 @@ type Config struct {
 	Format, TextColumn, KeyColumn, TextMode string
 	MaxRecordBytes                          int
 	RowKind                                 string
-	Columns                                 map[string]string
+	// LabelColumn and Labels are of RowKind classification: the field of the class, and the classes by number; nil for those of the input.
+	LabelColumn string
+	Labels      []string
+	Columns     map[string]string
 	// CompletionOnlyLoss takes a loss on completions alone, AssistantOnlyLoss on what the template's {% generation %} marks alone: TRL's names.
 	CompletionOnlyLoss, AssistantOnlyLoss bool
 	ChatTemplate                          string // a file with a template in place of the model's; "" for the model's
@@ -66,12 +69,15 @@ type Config struct {
 }
 
 func (c *Config) pack() datasets.PackOptions {
-	return datasets.PackOptions{Strategy: c.Packing, SequenceLength: c.SequenceLength, IsolateDocuments: c.IsolateDocuments, DropLast: c.DropLast}
+	return datasets.PackOptions{Strategy: c.Packing, SequenceLength: c.SequenceLength, IsolateDocuments: c.IsolateDocuments, DropLast: c.DropLast, Classes: c.classes()}
 }
 
 func (c *Config) reading() datasets.Options {
-	return datasets.Options{Format: c.Format, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes, RowKind: c.RowKind, Columns: c.Columns}
+	return datasets.Options{Format: c.Format, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes, RowKind: c.RowKind, Columns: c.Columns,
+		LabelColumn: c.LabelColumn, Labels: c.Labels}
 }
+
+func (c *Config) classes() bool { return c.RowKind == datasets.RowClassification }
 
 // complete fills in defaults and checks.
 func (c *Config) complete() error {
@@ -161,6 +167,7 @@ type Result struct {
 	RejectFiles       []string
 	// Funnel is what each stage took out, in order; the first is reading.
 	Funnel []Stage
+	Labels []string // the classes by number, of rows of kind classification
 	// Layouts say for each format and kind of rows how many files have it.
 	Layouts []string
 }

@@ -56,6 +56,9 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"), storage.Join(cfg.StagedDir, "packed")
 	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: t.Hash(), SequenceLength: cfg.SequenceLength, Packing: cfg.Packing,
 		IsolateDocuments: cfg.IsolateDocuments, Seed: cfg.Seed, Version: cfg.Version}
+	if cfg.classes() {
+		d.meta.Kind = datasets.KindClassification
+	}
 	if !beam.Initialized() {
 		beamlog.LogLevel = "error" // else the runner logs every step of a job
 		beam.Init()
@@ -220,7 +223,7 @@ func (d *driver) pack(ctx context.Context) error {
 
 // finish collects the shards, checks that no document was lost, and writes the manifest.
 func (d *driver) finish() error {
-	m := &datasets.Manifest{SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
+	m := &datasets.Manifest{Labels: d.res.Labels, SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
 		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Packing, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
 		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
 	var docs int64

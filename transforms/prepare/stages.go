@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	core "github.com/adaptflow/adaptflow/datasets/dedupe"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/clean"
@@ -53,7 +54,7 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 	}
 	tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
 		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens,
-		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ChatTemplate: d.cfg.ChatTemplate}, groups)
+		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate}, groups)
 }
 
 // stages runs the pipelines from files to staged documents.
@@ -72,7 +73,11 @@ func (d *driver) stages(ctx context.Context) error {
 	if len(d.cfg.Clean) > 0 {
 		groups = clean.Rules(s, &clean.RulesFn{Rules: settings(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name), RejectsDir: d.cfg.RejectsDir}, groups)
 	}
-	d.next(s, -1, groups)
+	// The numbers of classes are known when all has been read: tokenizing waits for them.
+	apart := d.cfg.classes() && len(d.cfg.Dedupe) == 0
+	if !apart {
+		d.next(s, -1, groups)
+	}
 	if err := d.run(ctx, p, "adaptflow-ingest"); err != nil {
 		return err
 	}
@@ -81,6 +86,13 @@ func (d *driver) stages(ctx context.Context) error {
 	}
 	if len(d.cfg.Clean) > 0 {
 		if err := d.countStage(clean.Name, clean.Name); err != nil {
+			return err
+		}
+	}
+	if apart {
+		p, s := beam.NewPipelineWithRoot()
+		d.next(s, -1, beam.Reshuffle(s, beam.CreateList(s, d.groups)))
+		if err := d.run(ctx, p, "adaptflow-tokenize"); err != nil {
 			return err
 		}
 	}
@@ -98,7 +110,7 @@ func (d *driver) stages(ctx context.Context) error {
 // countRead adds up what reading gave and lists the row groups.
 func (d *driver) countRead() error {
 	st := Stage{Name: "read", Rejected: map[string]int64{}}
-	layouts := map[string]int{}
+	layouts, labels := map[string]int{}, map[string]bool{}
 	for _, f := range d.files {
 		sum, err := ingest.ReadSummary(d.records, f.Source)
 		if err != nil {
@@ -115,7 +127,20 @@ func (d *driver) countRead() error {
 		if sum.Format != "" && sum.Rows != "" {
 			layouts[fmt.Sprintf("%s, rows: %s", sum.Format, sum.Rows)]++
 		}
+		for l := range sum.Labels {
+			labels[l] = true
+		}
 		d.groups = append(d.groups, sum.List(d.records, f)...)
+	}
+	if d.cfg.classes() {
+		if d.res.Labels = d.cfg.Labels; d.res.Labels == nil {
+			d.res.Labels = slices.Collect(maps.Keys(labels))
+			datasets.SortLabels(d.res.Labels)
+		}
+		d.meta.Labels = d.res.Labels
+		if n := len(d.res.Labels); n < 2 {
+			return fmt.Errorf("the input has %d classes (column %s): a classifier needs two; see %s for what could not be read", n, d.cfg.LabelColumn, d.cfg.RejectsDir)
+		}
 	}
 	for _, l := range slices.Sorted(maps.Keys(layouts)) {
 		d.res.Layouts = append(d.res.Layouts, fmt.Sprintf("%d files of %s", layouts[l], l))

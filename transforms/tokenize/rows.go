@@ -16,10 +16,15 @@ type rowEncoder struct {
 	t         tok.Tokenizer
 	templates chat.Set
 	loss      chat.Loss
+	classes   map[string]int32
+	max       int
 }
 
 func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
-	e := &rowEncoder{t: f.t, loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}}
+	e := &rowEncoder{t: f.t, loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}, classes: map[string]int32{}, max: f.MaxTokens}
+	for i, l := range f.Labels {
+		e.classes[l] = int32(i)
+	}
 	if !storage.IsLocal(f.TokenizerDir) {
 		return e, nil
 	}
@@ -62,6 +67,9 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 	var row datasets.Row
 	if err := json.Unmarshal([]byte(r.Row), &row); err != nil {
 		return nil, fmt.Errorf("row: %w", err)
+	}
+	if row.Kind == datasets.RowClassification {
+		return e.class(&row)
 	}
 	c := chat.Conversation{Messages: row.Messages, Tools: row.Tools}
 	if row.Kind == datasets.RowMessages {

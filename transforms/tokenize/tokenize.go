@@ -51,6 +51,8 @@ type EncodeFn struct {
 	// Of rows: see prepare.Config.
 	CompletionOnly, AssistantOnly bool
 	ChatTemplate                  string
+	Labels                        []string // classes by number, of rows that have one
+	MaxTokens                     int      // of a row that has a class; more are cut off
 
 	t        tok.Tokenizer
 	rows     *rowEncoder

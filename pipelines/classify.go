@@ -1,0 +1,171 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/recipe"
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// ClassScore is a classifier's score on labelled texts. MacroF1 is scikit-learn's f1_score(average="macro"); Loss is the mean cross-entropy of a text.
+type ClassScore struct {
+	Documents int     `json:"documents"`
+	Accuracy  float64 `json:"accuracy"`
+	MacroF1   float64 `json:"macro_f1"`
+	Loss      float64 `json:"loss"`
+	// Labels are the classes' names and F1 their F1, by number: 0 for a class that neither occurs nor is predicted.
+	Labels []string  `json:"labels"`
+	F1     []float64 `json:"f1"`
+}
+
+// BeforeAfterClasses is a classifier's score before and after training.
+type BeforeAfterClasses struct {
+	Before *ClassScore `json:"before"`
+	After  *ClassScore `json:"after"`
+}
+
+// Rows are the measures as text, before and after.
+func (b *BeforeAfterClasses) Rows() []ClassRow { return classRows(b.Before, b.After) }
+
+// ClassRow is one measure of a classifier.
+type ClassRow struct{ name, before, after, change string }
+
+// Name, Before, After and Change are the row's cells.
+func (r ClassRow) Name() string   { return r.name }
+func (r ClassRow) Before() string { return r.before }
+func (r ClassRow) After() string  { return r.after }
+func (r ClassRow) Change() string { return r.change }
+
+func classRows(b, a *ClassScore) []ClassRow {
+	percent := func(name string, b, a float64) ClassRow {
+		return ClassRow{name, fmt.Sprintf("%.1f %%", 100*b), fmt.Sprintf("%.1f %%", 100*a), fmt.Sprintf("%+.1f", 100*(a-b))}
+	}
+	return []ClassRow{percent("accuracy", b.Accuracy, a.Accuracy), percent("macro F1", b.MacroF1, a.MacroF1),
+		{"loss", fmt.Sprintf("%.3f", b.Loss), fmt.Sprintf("%.3f", a.Loss), fmt.Sprintf("%+.3f", a.Loss-b.Loss)}}
+}
+
+// task is what the model is opened for; the zero Task for a language model.
+func (r *Run) task() model.Task {
+	if !r.Recipe.Classifies() {
+		return model.Task{}
+	}
+	return model.Task{Type: r.Recipe.Model.Task, NumLabels: max(len(r.classes), 2), Seed: r.Recipe.Train.Seed}
+}
+
+// tryClassifier opens the model with a head of two classes, so that what is wrong with it and with the method shows before the data, which tells the classes,
+// is read.
+func (r *Run) tryClassifier() (err error) {
+	r.model, err = model.LoadTask(r.modelDir, r.dtype, r.task())
+	return err
+}
+
+// openClassifier opens the model with a head of the classes that the training data has. Nothing is done for a language model.
+func (r *Run) openClassifier(data *prepare.Result) (err error) {
+	if !r.Recipe.Classifies() {
+		return nil
+	}
+	r.classes = data.Labels
+	if r.model, err = core.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
+		return err
+	}
+	return r.model.NameClasses(r.classes)
+}
+
+// classify scores the base with the adapters on the labelled texts of the shards.
+func (r *Run) classify(ctx context.Context, shards []prepare.ShardRef, adapters []nn.Adapter, params *nn.Params) (*ClassScore, error) {
+	if len(shards) == 0 {
+		return nil, errors.New("no labelled text is held out: name eval_input, or raise validation_fraction")
+	}
+	e := r.Recipe.Evaluate
+	c, err := core.NewClassifier(r.model, adapters, params, r.pool, e.BatchSize*r.Recipe.Prepare.SequenceLength, len(r.classes))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var paths []string
+	for _, s := range shards {
+		paths = append(paths, s.Path)
+	}
+	data, err := core.OpenShards(paths)
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	n := data.Len()
+	if e.MaxSequences > 0 {
+		n = min(n, e.MaxSequences)
+	}
+	sum := &core.Classified{Confusion: make([][]int, len(r.classes))}
+	for i := range sum.Confusion {
+		sum.Confusion[i] = make([]int, len(r.classes))
+	}
+	for at := 0; at < n; at += e.BatchSize {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var seqs []datasets.Sequence
+		for i := at; i < min(at+e.BatchSize, n); i++ {
+			q, err := data.Sequence(i)
+			if err != nil {
+				return nil, err
+			}
+			seqs = append(seqs, q)
+		}
+		part, err := c.Classify(seqs)
+		if err != nil {
+			return nil, err
+		}
+		sum.Add(part)
+	}
+	if sum.Documents == 0 {
+		return nil, errors.New("the held-out texts have no class")
+	}
+	return &ClassScore{Documents: sum.Documents, Accuracy: sum.Accuracy(), MacroF1: sum.MacroF1(), Loss: sum.Loss / float64(sum.Documents), Labels: r.classes, F1: sum.F1()}, nil
+}
+
+// countClasses reads the input of a recipe for its classes, where no data has been prepared.
+func countClasses(rec *recipe.Recipe) (int, error) {
+	files, err := resolveAll(rec.Data.Input)
+	if err != nil {
+		return 0, err
+	}
+	sources, err := datasets.FindSources(files)
+	if err != nil {
+		return 0, err
+	}
+	names := map[string]bool{}
+	for _, f := range sources {
+		d := rec.Data
+		in, err := datasets.Open(f.Path, f.Source, datasets.Options{Format: d.Format, RowKind: datasets.RowClassification, TextColumn: d.TextColumn, LabelColumn: d.LabelColumn})
+		if err != nil {
+			return 0, err
+		}
+		for {
+			rec, rej, err := in.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				in.Close()
+				return 0, err
+			}
+			if rej == nil {
+				names[rec.Label] = true
+			}
+		}
+		if err := in.Close(); err != nil {
+			return 0, err
+		}
+	}
+	if len(names) < 2 {
+		return 0, fmt.Errorf("the input has %d classes in the column %s: a classifier needs two", len(names), rec.Data.LabelColumn)
+	}
+	return len(names), nil
+}
