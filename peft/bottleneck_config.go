@@ -10,7 +10,7 @@ import (
 // seq_bn (also pfeiffer), double_seq_bn (houlsby), par_bn (parallel), scaled_par_bn (scaled_parallel), compacter, compacter++.
 type BottleneckConfig struct {
 	Common
-	Config     string `json:"config,input"`
+	Config     string `json:"config" option:"input"`
 	Name       string `json:"name"` // of the adapter, a part of the tensors' names
 	ModelClass string `json:"model_class"`
 	ModelType  string `json:"model_type"`

@@ -27,7 +27,8 @@ var matrixRefusals = []string{
 	"divi",    // a block size or rank that does not divide a dimension of this model
 	"no bias", // BitFit of a model without biases
 	"trains nothing",
-	"matches no", // the method's only targets are modules that this family does not have
+	"the base model is of type", // LLaMA-Adapter is for llama and mistral
+	"matches no",                // the method's only targets are modules that this family does not have
 	"target_modules must be given",
 }
 
