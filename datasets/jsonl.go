@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -85,7 +87,7 @@ func (r *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *
 	}
 	raw, ok := obj[r.o.TextColumn]
 	if !ok {
-		return Record{}, r.reject(ReasonMissingText, "", r.o.TextColumn, line)
+		return Record{}, r.reject(ReasonMissingText, "fields: "+strings.Join(slices.Sorted(maps.Keys(obj)), ", "), r.o.TextColumn, line)
 	}
 	text, reason := jsonString(raw)
 	switch {

@@ -290,7 +290,12 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 				return nil, err
 			}
 		}
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: d.Columns,
+		// General text is plain, whatever the rows to learn from are.
+		columns, apply := d.Columns, p.ApplyChatTemplate
+		if name == "general" {
+			kind, columns, apply = datasets.RowAuto, nil, false
+		}
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
 			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.modelDir,
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
@@ -388,7 +393,7 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 	for _, s := range []struct {
 		name     string
 		old, new *evaluate.Score
-	}{{"domain perplexity", before.Domain, after.Domain}, {"general perplexity", before.General, after.General}} {
+	}{{map[bool]string{false: "domain perplexity", true: "perplexity of answers"}[before.OnAnswers], before.Domain, after.Domain}, {"general perplexity", before.General, after.General}} {
 		if s.old != nil && s.new != nil {
 			card.Results = append(card.Results, [2]string{s.name, fmt.Sprintf("%.2f before, %.2f after", s.old.Perplexity, s.new.Perplexity)})
 		}
@@ -403,6 +408,9 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 		if card.ModelConfig, err = r.model.ClassifierConfig(); err != nil {
 			return err
 		}
+	}
+	if b, c := before.Answers, after.Answers; b != nil && c != nil {
+		card.Results = append(card.Results, [2]string{"exact match", fmt.Sprintf("%.1f %% before, %.1f %% after, of %d questions", 100*b.ExactMatch, 100*c.ExactMatch, c.Questions)})
 	}
 	dir := filepath.Join(r.Output, AdapterDir)
 	if err := a.Save(dir, params, 0, card); err != nil {

@@ -22,6 +22,9 @@ type Metrics struct {
 		Domain  *BeforeAfter        `json:"domain,omitempty"`
 		General *BeforeAfter        `json:"general,omitempty"`
 		Classes *BeforeAfterClasses `json:"classification,omitempty"`
+		// OnAnswers: the score of Domain is on held-out answers alone. Answers is how often held-out questions were answered rightly.
+		OnAnswers bool         `json:"on_answers,omitempty"`
+		Answers   *MatchChange `json:"answers,omitempty"`
 	} `json:"eval"`
 	Train struct {
 		Steps           int         `json:"steps"`
@@ -63,6 +66,12 @@ type BeforeAfter struct {
 	After  *evaluate.Score `json:"after"`
 }
 
+// MatchChange is how generated answers agreed with the right ones before and after training.
+type MatchChange struct {
+	Before *evaluate.Match `json:"before"`
+	After  *evaluate.Match `json:"after"`
+}
+
 // SamplePair is a prompt and its continuations.
 type SamplePair struct {
 	Prompt string `json:"prompt"`
@@ -81,6 +90,10 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	}
 	if before.Classes != nil {
 		m.Eval.Classes = &BeforeAfterClasses{before.Classes, after.Classes}
+	}
+	m.Eval.OnAnswers = before.OnAnswers
+	if before.Answers != nil && after.Answers != nil {
+		m.Eval.Answers = &MatchChange{before.Answers, after.Answers}
 	}
 	t := &m.Train
 	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, peak(), st.Evals, st.BestStep, st.Stopped
@@ -125,6 +138,14 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	return m, storage.WriteFile(filepath.Join(r.Output, MetricsFile), append(raw, '\n'))
 }
 
+// DomainName is what the evaluation set Domain is called: the text of the domain, or the answers of held-out rows.
+func (m *Metrics) DomainName() string {
+	if m.Eval.OnAnswers {
+		return "answers (held-out)"
+	}
+	return "domain"
+}
+
 // Table prints the summary for a person.
 func (m *Metrics) Table(w io.Writer, output string) {
 	row := func(name, value string) { fmt.Fprintf(w, "  %-24s %s\n", name, value) }
@@ -138,7 +159,7 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	for _, s := range []struct {
 		name string
 		s    *BeforeAfter
-	}{{"domain", m.Eval.Domain}, {"general (forgetting)", m.Eval.General}} {
+	}{{m.DomainName(), m.Eval.Domain}, {"general (forgetting)", m.Eval.General}} {
 		if s.s != nil {
 			b, a := s.s.Before, s.s.After
 			fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+11.1f %%\n", s.name, b.Perplexity, a.Perplexity, 100*(a.Perplexity/b.Perplexity-1))
@@ -147,6 +168,17 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	if c := m.Eval.Classes; c != nil {
 		for _, s := range c.Rows() {
 			fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", s.name, s.before, s.after, s.change)
+		}
+	}
+	if s := m.Eval.Domain; s != nil && m.Eval.OnAnswers {
+		fmt.Fprintf(w, "  %-24s %12.4f %12.4f %+11.1f %%\n", "loss on answers", s.Before.NLL, s.After.NLL, 100*(s.After.NLL/s.Before.NLL-1))
+	}
+	if s := m.Eval.Answers; s != nil {
+		for _, v := range []struct {
+			name string
+			b, a float64
+		}{{fmt.Sprintf("exact match (of %d)", s.After.Questions), s.Before.ExactMatch, s.After.ExactMatch}, {"F1 of the answer", s.Before.F1, s.After.F1}} {
+			fmt.Fprintf(w, "  %-24s %10.1f %% %10.1f %% %+8.1f points\n", v.name, 100*v.b, 100*v.a, 100*(v.a-v.b))
 		}
 	}
 	fmt.Fprintln(w)

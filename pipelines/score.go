@@ -16,7 +16,10 @@ type Eval struct {
 	Domain  *evaluate.Score `json:"domain,omitempty"`
 	General *evaluate.Score `json:"general,omitempty"`
 	Classes *ClassScore     `json:"classification,omitempty"`
-	Samples []Sample        `json:"samples,omitempty"`
+	// OnAnswers: the score of Domain is on answers alone, as the labels of its rows say.
+	OnAnswers bool            `json:"on_answers,omitempty"`
+	Answers   *evaluate.Match `json:"answers,omitempty"` // of held-out questions
+	Samples   []Sample        `json:"samples,omitempty"`
 }
 
 // Sample is a continuation of a prompt.
@@ -60,7 +63,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		if e.MaxSequences > 0 {
 			n = min(n, e.MaxSequences)
 		}
-		sum, tokens := 0.0, 0
+		sum, tokens, silent, docs := 0.0, 0, 0, 0
 		var text evaluate.Text
 		for at := 0; at < n; at += batch {
 			if err := ctx.Err(); err != nil {
@@ -73,6 +76,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 					return nil, err
 				}
 				seqs = append(seqs, q)
+				silent, docs = silent+len(q.Labels)-q.Supervised(), docs+len(q.DocStarts)
 				body := r.tokenizer.Decode(q.InputIDs, true)
 				c := evaluate.CountText(body)
 				text.Words, text.Bytes = text.Words+c.Words, text.Bytes+c.Bytes
@@ -86,10 +90,27 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 			}
 			sum, tokens = sum+a, tokens+b
 		}
+		if silent > docs { // part of the text has no loss: its size says nothing
+			text = evaluate.Text{}
+			out.OnAnswers = out.OnAnswers || set.to == &out.Domain
+		}
 		score := evaluate.NewScore(sum, tokens, text)
 		*set.to = &score
 	}
 	prompts := e.Prompts
+	if e.ExactMatch > 0 && len(d.Domain) > 0 {
+		var paths []string
+		for _, x := range d.Domain {
+			paths = append(paths, x.Path)
+		}
+		m, sample, err := r.answer(ctx, paths, adapters, params)
+		if err != nil {
+			return nil, err
+		}
+		if out.Answers = m; sample != nil && len(prompts) == 0 {
+			out.Samples, prompt = append(out.Samples, *sample), ""
+		}
+	}
 	if len(prompts) == 0 && prompt != "" {
 		prompts = []string{prompt}
 	}

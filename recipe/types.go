@@ -48,6 +48,7 @@ type Prepare struct {
 	TokensPerShard     int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" help:"tokens of a Parquet shard"`
 	CompletionOnlyLoss bool   `yaml:"completion_only_loss" json:"completion_only_loss" help:"of prompts and completions take a loss on the completion alone"`
 	AssistantOnlyLoss  bool   `yaml:"assistant_only_loss" json:"assistant_only_loss" help:"of conversations take a loss on what the chat template's {% generation %} marks alone"`
+	ApplyChatTemplate  bool   `yaml:"apply_chat_template" json:"apply_chat_template" help:"plain prompts and completions become turns in the model's chat template, or in Alpaca's prompt where it has none"`
 	ChatTemplate       string `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
 	Clean              []any  `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
 	Dedupe             []any  `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
@@ -91,6 +92,8 @@ type Train struct {
 // Evaluate says what is measured before and after training.
 type Evaluate struct {
 	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" help:"packed sequences scored of each evaluation set; 0 for all"`
+	ExactMatch        int      `yaml:"exact_match" json:"exact_match" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
+	AnswerDelimiter   string   `yaml:"answer_delimiter" json:"answer_delimiter" help:"what stands before the final answer, such as ####; empty compares whole answers"`
 	BatchSize         int      `yaml:"batch_size" json:"batch_size" help:"packed sequences of one pass"`
 	Prompts           []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
 	MaxNewTokens      int      `yaml:"max_new_tokens" json:"max_new_tokens" help:"tokens of a sample; 0 for no samples"`

@@ -67,6 +67,8 @@ func (r *Recipe) Validate() error {
 		{"compare.parameter_budget", r.Compare.ParameterBudget < 0, "must not be negative"},
 		{"data.validation_fraction", len(r.Compare.Methods) > 0 && r.Data.ValidationFraction == 0, "must be above 0 in a comparison: learning rates are chosen on text held out of the input"},
 		{"evaluate.max_sequences", e.MaxSequences < 0, "must not be negative"},
+		{"evaluate.exact_match", e.ExactMatch < 0, "must not be negative"},
+		{"evaluate.exact_match", e.ExactMatch > 0 && e.MaxNewTokens == 0, "needs max_new_tokens above 0"},
 		{"evaluate.batch_size", e.BatchSize < 1, "must be at least 1"},
 		{"evaluate.max_new_tokens", e.MaxNewTokens < 0, "must not be negative"},
 		{"evaluate.temperature", !(e.Temperature > 0), "must be above 0"},

@@ -23,6 +23,7 @@ var table = []Template{
 	{Name: "classification", Summary: "train a classifier of texts on rows of a text and a label, and measure accuracy and macro F1", File: "classification.yaml"},
 	{Name: "domain-adaptation", Summary: "adapt a language model to the text of a domain, and measure what it gained and forgot", File: "domain-adaptation.yaml"},
 	{Name: "compare-methods", Summary: "compare adapter methods on one recipe: equal budgets, a sweep of learning rates, gain against forgetting", File: "compare-methods.yaml"},
+	{Name: "instruction-tuning", Summary: "teach a language model to answer, with a loss on answers alone, and measure answers before and after", File: "instruction-tuning.yaml"},
 }
 
 // List returns the templates in the order of the table.
@@ -56,7 +57,7 @@ func (t *Template) Defaults() (*recipe.Recipe, error) { return t.Resolve("", nil
 // Resolve makes the recipe of the template, a recipe file (name and text; none when text is nil) and settings "key=value" in their
 // order. A key is a parameter of the template, a dotted path of the recipe, or a last part that only one path has.
 //
-// Input of the user's own leaves the template's held-out text and prompts behind: a part of that input is held out instead, unless the
+// Input of the user's own leaves the template's held-out text, column names and prompts behind: a part of that input is held out instead, unless the
 // file or the settings name eval_input.
 func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe.Recipe, error) {
 	base, err := recipe.Parse("template "+t.Name, t.Text())
@@ -100,6 +101,9 @@ func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe
 	if own["data.input"] {
 		if !own["data.eval_input"] {
 			base["data"]["eval_input"] = []string{}
+		}
+		if _, ok := base["data"]["columns"]; ok && !own["data.columns"] {
+			base["data"]["columns"] = map[string]string{}
 		}
 		if !own["evaluate.prompts"] {
 			base["evaluate"]["prompts"] = []string{}

@@ -229,6 +229,9 @@ func evaluateCommand() *cobra.Command {
 					say("%-8s %-8s nll %.4f, perplexity %.2f a token, %.2f a word, %.3f bits a byte, %d tokens", s.name, set.Name, set.Score.NLL, set.Score.Perplexity,
 						set.Score.WordPerplexity, set.Score.BitsPerByte, set.Score.Tokens)
 				}
+				if a := s.e.Answers; a != nil {
+					say("%-8s %-8s exact match %.1f %%, F1 %.1f %%, %d questions", s.name, "answers", 100*a.ExactMatch, 100*a.F1, a.Questions)
+				}
 			}
 			return nil
 		})

@@ -26,5 +26,10 @@ func Licenses() ([]byte, error) {
 		return nil, fmt.Errorf("the embedded licence text is damaged: %w", err)
 	}
 	out = append(out, "\n# Copyright of the manual pages\n\n"...)
-	return append(out, text...), nil
+	mit, err := files.ReadFile("files/gsm8k/LICENSE")
+	if err != nil {
+		return nil, err
+	}
+	out = append(append(out, text...), "\n# Licence of GSM8K\n\n"...)
+	return append(out, mit...), nil
 }

@@ -100,6 +100,55 @@ func assistant(tk tokenize.Tokenizer, r *Rendered) (*Tokens, error) {
 	return out, nil
 }
 
+// AssistantTurns makes the tokens of a conversation with a loss on what the assistant says, for templates without {% generation %} (where TRL gives up): an assistant
+// message is what the conversation up to it has beyond the conversation before it with the generation prompt. A template that does not write conversations from left to right
+// is refused.
+func (t *Template) AssistantTurns(tk tokenize.Tokenizer, c Conversation) (*Tokens, error) {
+	whole, err := t.Render(c, Options{})
+	if err != nil {
+		return nil, err
+	}
+	var messages []json.RawMessage
+	if err := json.Unmarshal(c.Messages, &messages); err != nil {
+		return nil, fmt.Errorf("messages: %w", err)
+	}
+	part := func(n int, prompt bool) (int, error) { // code points of the first n messages
+		p := c
+		if p.Messages, err = json.Marshal(messages[:n]); err != nil {
+			return 0, err
+		}
+		r, err := t.Render(p, Options{AddGenerationPrompt: prompt})
+		if err != nil {
+			return 0, err
+		}
+		if !strings.HasPrefix(whole.Text, r.Text) {
+			return 0, errors.New("assistant_only_loss: the chat template writes the beginning of a conversation otherwise when more follows, so what the assistant says cannot be told apart; " +
+				"give one with {% generation %} (chat_template)")
+		}
+		return utf8.RuneCountInString(r.Text), nil
+	}
+	for i, raw := range messages {
+		var m struct{ Role string }
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return nil, fmt.Errorf("messages[%d]: %w", i, err)
+		}
+		if m.Role != "assistant" {
+			continue
+		}
+		s := jinja.Span{}
+		if s.Start, err = part(i, true); err != nil {
+			return nil, err
+		}
+		if s.End, err = part(i+1, false); err != nil {
+			return nil, err
+		}
+		if s.End > s.Start {
+			whole.Assistant = append(whole.Assistant, s)
+		}
+	}
+	return assistant(tk, whole)
+}
+
 // PromptCompletion makes the tokens of an example whose prompt and completion are lists of messages: the prompt is rendered with the generation prompt, the whole without.
 func (t *Template) PromptCompletion(tk tokenize.Tokenizer, prompt, completion json.RawMessage, c Conversation, loss Loss) (*Tokens, error) {
 	c.Messages = prompt

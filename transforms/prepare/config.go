@@ -41,7 +41,9 @@ type Config struct {
 	Columns     map[string]string
 	// CompletionOnlyLoss takes a loss on completions alone, AssistantOnlyLoss on what the template's {% generation %} marks alone: TRL's names.
 	CompletionOnlyLoss, AssistantOnlyLoss bool
-	ChatTemplate                          string // a file with a template in place of the model's; "" for the model's
+	// ApplyChatTemplate makes turns of plain prompts and completions, for the model's chat template or, where it has none, Alpaca's prompt; it refuses plain texts.
+	ApplyChatTemplate bool
+	ChatTemplate      string // a file with a template in place of the model's; "" for the model's
 	// Clean are the cleaning rules in order, Dedupe the steps of deduplication in order, each with its settings: see rules.Decode and
 	// dedupe.Decode. Language is that of the words and sentences they look at, "en" when empty.
 	Clean, Dedupe []map[string]any

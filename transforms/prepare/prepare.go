@@ -188,7 +188,12 @@ func (d *driver) count() error {
 			what = fmt.Sprintf("input %s: there is no text in it", d.sources[0].Path)
 		}
 		if d.res.Read > 0 {
-			return fmt.Errorf("%s: %d records read, all rejected or empty: %s; see %s", what, d.res.Read, reasons(d.res.Rejected), d.cfg.RejectsDir)
+			advice := ""
+			if d.res.Rejected[datasets.ReasonMissingText] > 0 {
+				advice = "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, instruction and output): " +
+					"name theirs with text_column, or columns as {prompt: question, completion: answer}"
+			}
+			return fmt.Errorf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, reasons(d.res.Rejected), d.cfg.RejectsDir, advice)
 		}
 		return errors.New(what)
 	}

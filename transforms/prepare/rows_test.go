@@ -46,4 +46,16 @@ func TestRows(t *testing.T) {
 		!slices.Equal(seqs[0].Labels, []int32{n, n, n, n, n, n, n, n, 'h', 'o'}) {
 		t.Errorf("%+v", seqs)
 	}
+	// A template without {% generation %} gives the same labels; plain prompts go through it when asked; plain texts are refused then.
+	write(t, filepath.Join(tokenizer, "chat_template.jinja"), "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}")
+	pairs := t.TempDir()
+	write(t, filepath.Join(pairs, "p.jsonl"), `{"prompt": "hi", "completion": "ho"}`+"\n")
+	for _, dir := range []string{chats, pairs} {
+		cfg = config(t, tokenizer, dir)
+		cfg.AssistantOnlyLoss, cfg.CompletionOnlyLoss, cfg.ApplyChatTemplate, cfg.ValidationFraction = true, true, true, 0
+		again := sequences(t, execute(t, cfg).Train)
+		if len(again) != 1 || !slices.Equal(again[0].InputIDs, seqs[0].InputIDs) || !slices.Equal(again[0].Labels, seqs[0].Labels) {
+			t.Errorf("%s: %+v", dir, again)
+		}
+	}
 }

@@ -18,10 +18,11 @@ type rowEncoder struct {
 	loss      chat.Loss
 	classes   map[string]int32
 	max       int
+	apply     bool // the chat template to plain prompts
 }
 
 func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
-	e := &rowEncoder{t: f.t, loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}, classes: map[string]int32{}, max: f.MaxTokens}
+	e := &rowEncoder{t: f.t, loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}, classes: map[string]int32{}, max: f.MaxTokens, apply: f.ApplyChatTemplate}
 	for i, l := range f.Labels {
 		e.classes[l] = int32(i)
 	}
@@ -77,7 +78,15 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 		if err != nil {
 			return nil, err
 		}
+		if e.loss.AssistantOnly && !t.Marks() {
+			return t.AssistantTurns(e.t, c)
+		}
 		return t.Tokens(e.t, c, e.loss)
+	}
+	if e.apply && strings.HasPrefix(strings.TrimSpace(string(row.Prompt)), `"`) {
+		if err := json.Unmarshal(row.Prompt, &row.Instruction); err != nil {
+			return nil, fmt.Errorf("prompt: %w", err)
+		}
 	}
 	if row.Instruction != "" {
 		if len(e.templates) > 0 {
@@ -115,7 +124,11 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.PromptCompletion(e.t, row.Prompt, row.Completion, c, e.loss)
+		loss := e.loss
+		if loss.AssistantOnly && !t.Marks() { // the completion is what the assistant says
+			loss = chat.Loss{CompletionOnly: true}
+		}
+		return t.PromptCompletion(e.t, row.Prompt, row.Completion, c, loss)
 	}
 	var prompt, completion string
 	if err := json.Unmarshal(row.Prompt, &prompt); err != nil {

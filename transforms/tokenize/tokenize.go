@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -49,10 +50,10 @@ type EncodeFn struct {
 	FileOrder    bool
 	OutDir       string
 	// Of rows: see prepare.Config.
-	CompletionOnly, AssistantOnly bool
-	ChatTemplate                  string
-	Labels                        []string // classes by number, of rows that have one
-	MaxTokens                     int      // of a row that has a class; more are cut off
+	CompletionOnly, AssistantOnly, ApplyChatTemplate bool
+	ChatTemplate                                     string
+	Labels                                           []string // classes by number, of rows that have one
+	MaxTokens                                        int      // of a row that has a class; more are cut off
 
 	t        tok.Tokenizer
 	rows     *rowEncoder
@@ -160,6 +161,10 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 		}
 		d.Tokens, d.Labels, d.Spans = t.IDs, t.Labels, make([][2]int32, len(t.IDs))
 		return d, nil
+	}
+	if f.ApplyChatTemplate {
+		return d, errors.New("apply_chat_template: this is a plain text; rows of prompt and completion, messages, conversations, or instruction and output are wanted: " +
+			"name them with columns, as {prompt: question, completion: answer}, or adapt to plain text with domain-adaptation")
 	}
 	e, err := f.t.Encode(r.Text, false)
 	if err != nil {

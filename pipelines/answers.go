@@ -1,0 +1,109 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/nn"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// question is a held-out example: what stands before its last answer, and that answer with its end token.
+type question struct {
+	prompt, answer []int32
+}
+
+// questions takes the first limit examples that packed sequences hold whole, in their order; 0 takes all. length is the sequences' length: a document that fills one
+// may have been cut. An answer is the last run of tokens that have a loss.
+func questions(data core.Data, limit, length int) ([]question, error) {
+	pieces := map[string]int{}
+	each := func(do func(q *datasets.Sequence, i, from, to int)) error {
+		for n := range data.Len() {
+			q, err := data.Sequence(n)
+			if err != nil {
+				return err
+			}
+			if len(q.DocIDs) != len(q.DocStarts) { // documents that are not isolated have no border
+				continue
+			}
+			for i, from := range q.DocStarts {
+				to := len(q.InputIDs)
+				if i+1 < len(q.DocStarts) {
+					to = int(q.DocStarts[i+1])
+				}
+				do(&q, i, int(from), to)
+			}
+		}
+		return nil
+	}
+	if err := each(func(q *datasets.Sequence, i, _, _ int) { pieces[q.DocIDs[i]]++ }); err != nil {
+		return nil, err
+	}
+	var out []question
+	err := each(func(q *datasets.Sequence, i, from, to int) {
+		if pieces[q.DocIDs[i]] > 1 || to-from >= length || limit > 0 && len(out) == limit {
+			return
+		}
+		end := to
+		for end > from && q.Labels[end-1] == datasets.NoLoss {
+			end--
+		}
+		begin := end
+		for begin > from && q.Labels[begin-1] != datasets.NoLoss {
+			begin--
+		}
+		if begin > from+1 && end > begin { // a plain text has a loss from its second token on
+			out = append(out, question{slices.Clone(q.InputIDs[from:begin]), slices.Clone(q.InputIDs[begin:end])})
+		}
+	})
+	return out, err
+}
+
+// answer lets the model answer held-out questions greedily, with a KV cache, and compares what it says with the right answers. It returns the first answer as a sample.
+// An answer ends where the right ones do: at an end token of the model or a special token that is in them.
+func (r *Run) answer(ctx context.Context, shards []string, adapters []nn.Adapter, params *nn.Params) (*evaluate.Match, *Sample, error) {
+	e := r.Recipe.Evaluate
+	data, err := core.OpenShards(shards)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer data.Close()
+	qs, err := questions(data, e.ExactMatch, r.Recipe.Prepare.SequenceLength)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(qs) == 0 {
+		r.say("exact match is not measured: no held-out row has a prompt and an answer within sequence_length (%d)", r.Recipe.Prepare.SequenceLength)
+		return nil, nil, nil
+	}
+	stop, longest := slices.Clone(r.model.Config.EOS), 0
+	for _, q := range qs {
+		longest = max(longest, len(q.prompt))
+		for _, id := range q.answer {
+			if !slices.Contains(stop, id) && r.tokenizer.Decode([]int32{id}, true) == "" && r.tokenizer.Decode([]int32{id}, false) != "" {
+				stop = append(stop, id)
+			}
+		}
+	}
+	g, err := evaluate.NewGenerator(r.model, adapters, params, r.pool, r.model.Config.Vocab, min(r.model.Config.MaxPositions, longest+e.MaxNewTokens))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer g.Close()
+	var got, want []string
+	for i, q := range qs {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		ids, err := g.Generate(q.prompt, evaluate.Sampling{MaxNewTokens: e.MaxNewTokens}, stop, nil)
+		if err != nil {
+			return nil, nil, fmt.Errorf("held-out question %d: %w", i, err)
+		}
+		got, want = append(got, r.tokenizer.Decode(ids, true)), append(want, r.tokenizer.Decode(q.answer, true))
+	}
+	m := evaluate.NewMatch(got, want, e.AnswerDelimiter)
+	return &m, &Sample{r.tokenizer.Decode(qs[0].prompt, true), got[0]}, nil
+}
