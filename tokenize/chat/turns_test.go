@@ -36,7 +36,7 @@ func TestAssistantTurns(t *testing.T) {
 	if err != nil || !slices.Equal(got.IDs, want.IDs) || !slices.Equal(got.Labels, want.Labels) {
 		t.Errorf("%v %v\nwant %v", got, err, want)
 	}
-	if _, err := open("{{ messages | length }}" + plain).AssistantTurns(tk, c); err == nil || !strings.Contains(err.Error(), "{% generation %}") {
+	if _, err := open("{{ messages | length }}"+plain).AssistantTurns(tk, c); err == nil || !strings.Contains(err.Error(), "{% generation %}") {
 		t.Errorf("a template that begins with the number of messages: %v", err)
 	}
 	c.Messages = json.RawMessage(`[{"role":"user","content":"one"}]`)
