@@ -19,7 +19,6 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/templates/assets"
 )
 
 // resolver is the Maven plugin, pinned as the jars are, that gathers the dependencies of a pom.
@@ -52,7 +51,7 @@ func (e Engine) jars(ctx context.Context, say func(string, ...any)) (string, err
 	if err != nil {
 		return "", err
 	}
-	cache, err := assets.CacheDir()
+	cache, err := storage.CacheDir()
 	if err != nil {
 		return "", err
 	}

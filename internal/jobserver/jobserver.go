@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/templates/assets"
 )
 
 //go:embed flink/* spark/*
@@ -85,7 +84,7 @@ func (e Engine) dir(given string) (string, error) {
 	if given != "" {
 		return filepath.Abs(given)
 	}
-	cache, err := assets.CacheDir()
+	cache, err := storage.CacheDir()
 	return filepath.Join(cache, "jobserver", e.Name), err
 }
 

@@ -19,6 +19,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 //go:embed files
@@ -44,18 +46,6 @@ func Names() []string {
 	}
 	sort.Strings(out)
 	return out
-}
-
-// CacheDir is the folder that embedded files are unpacked into: $ADAPTFLOW_CACHE, or adaptflow in the user's cache folder.
-func CacheDir() (string, error) {
-	if d := os.Getenv("ADAPTFLOW_CACHE"); d != "" {
-		return filepath.Abs(d)
-	}
-	d, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("no cache folder for the embedded model: %w; set ADAPTFLOW_CACHE to one", err)
-	}
-	return filepath.Join(d, "adaptflow"), nil
 }
 
 // Resolve returns the local path of a reference, unpacking its folder when the cache does not have it. A path that is no
@@ -90,7 +80,7 @@ func listing(folder string) (out []string) {
 
 // unpack puts a folder into the cache and returns its path there.
 func unpack(folder string) (string, error) {
-	root, err := CacheDir()
+	root, err := storage.CacheDir()
 	if err != nil {
 		return "", err
 	}
