@@ -37,10 +37,16 @@ func (b *BeforeAfterClasses) Rows() []ClassRow { return classRows(b.Before, b.Af
 // ClassRow is one measure of a classifier.
 type ClassRow struct{ name, before, after, change string }
 
-// Name, Before, After and Change are the row's cells.
-func (r ClassRow) Name() string   { return r.name }
+// Name is what is measured.
+func (r ClassRow) Name() string { return r.name }
+
+// Before is the base model's measure.
 func (r ClassRow) Before() string { return r.before }
-func (r ClassRow) After() string  { return r.after }
+
+// After is that of the adapted model.
+func (r ClassRow) After() string { return r.after }
+
+// Change is the difference.
 func (r ClassRow) Change() string { return r.change }
 
 func classRows(b, a *ClassScore) []ClassRow {
