@@ -56,7 +56,8 @@ def check(folder):
     model = PeftModel.from_pretrained(base, os.path.join(folder, "adapter")).eval()
     if about["peft_type"] == "PSOFT":
         principal(model, peer)
-    got = model(input_ids=peer["input_ids"]).logits[:, -plain.shape[1]:]
+    task = {"task_ids": torch.zeros(len(peer["input_ids"]), dtype=torch.long)} if about["peft_type"] == "MULTITASK_PROMPT_TUNING" else {}
+    got = model(input_ids=peer["input_ids"], **task).logits[:, -plain.shape[1]:]  # without the virtual tokens' rows
     moved = float((got - plain).abs().max())
     return float((got - peer["logits"]).abs().max()), moved
 

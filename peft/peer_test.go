@@ -87,7 +87,7 @@ func trainSome(t *testing.T, m nn.Wiring, a *peft.Adapter, params *nn.Params, id
 	const steps = 5
 	s, _ := nn.FromBatch(ids, nil, ids, rows, length)
 	p := compileFor(t, m, a, params, nn.ModeTrain, s)
-	coef := make([]float32, len(s.Rows))
+	coef := make([]float32, p.Supervised(s)) // CPT supervises its context too
 	for i := range coef {
 		coef[i] = -1 / float32(len(coef))
 	}
