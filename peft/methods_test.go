@@ -22,6 +22,8 @@ type methodCase struct {
 	Base   string         `json:"base"`   // a model of model/testdata
 	Config map[string]any `json:"config"` // with peft_type
 	Own    bool           `json:"own"`    // HF PEFT does not have the method
+	// Refuses says what the method refuses, "merge", "unmerge" or several "segments" in a step, with a part of the error's text.
+	Refuses map[string]string `json:"refuses"`
 }
 
 // methodCases reads testdata/methods. Every method of the table has at least one file.
@@ -43,6 +45,19 @@ func methodCases(t *testing.T) map[string]methodCase {
 		}
 	}
 	return out
+}
+
+// refused compares the error of something with what the case says of it; true where it is refused, as it should be.
+func (c methodCase) refused(t *testing.T, what string, err error) bool {
+	t.Helper()
+	want, ok := c.Refuses[what]
+	switch {
+	case !ok && err != nil:
+		t.Fatal(err)
+	case ok && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Fatalf("%s: error %v, want one with %q", what, err, want)
+	}
+	return ok
 }
 
 // build attaches the case's method, with changed fields.
@@ -151,8 +166,10 @@ func TestMethodSlots(t *testing.T) {
 	for name, c := range methodCases(t) {
 		t.Run(name, func(t *testing.T) {
 			m, _, a := c.build(t, nil)
-			if !a.Segmentable() {
-				t.Skip("one slot a step")
+			if _, one := c.Refuses["segments"]; a.Segmentable() == one {
+				t.Fatalf("Segmentable is %v, which the case denies", a.Segmentable())
+			} else if one {
+				return
 			}
 			s := packed(6, 4, 5, 3)
 			slots := []int{1, -1, 0, 1}
@@ -275,17 +292,8 @@ func TestMethodMerges(t *testing.T) {
 			shake(params)
 			want := slices.Clone(p.Forward(s, false))
 			merged, err := a.Merge(params, 0, nil)
-			if _, ok := a.Method.(peft.Merger); !ok {
-				if err == nil {
-					t.Error("merged by a method that is no Merger")
-				}
-				t.Skip("not mergeable: ", err)
-			}
-			if err != nil && strings.Contains(err.Error(), "cannot be merged") {
-				t.Skip("not mergeable: ", err)
-			}
-			if err != nil {
-				t.Fatal(err)
+			if c.refused(t, "merge", err) {
+				return
 			}
 			got := nn.NewParams(1)
 			defer got.Free()
