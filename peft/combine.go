@@ -1,6 +1,7 @@
 package peft
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -331,15 +332,8 @@ func (c *Combination) mix(row sparsify, xs [][]float32, weights []float32, name 
 	return out
 }
 
-func sign(x float32) float32 {
-	switch {
-	case x > 0:
-		return 1
-	case x < 0:
-		return -1
-	}
-	return 0
-}
+// sign is -1, 0 or 1.
+func sign(x float32) float32 { return float32(cmp.Compare(x, 0)) }
 
 // keepLargest keeps the k values of largest magnitude, of equals the first.
 func keepLargest(x []float32, k int) []float32 {

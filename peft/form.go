@@ -79,3 +79,12 @@ func same(n int, v bool) []bool {
 	}
 	return out
 }
+
+// besidePlan is the plan of an op that adds to the layer's output: the inputs are that output, which passes, the layer's input, and parameters.
+func besidePlan(in []nn.Shape, want []bool) nn.Plan {
+	reads := same(len(in), want[1] || wantAny(want, 2))
+	reads[0], reads[1] = false, wantAny(want, 2)
+	pass, place := same(len(in), false), same(len(in), false)
+	pass[0], place[0] = true, true
+	return nn.Plan{Out: in[0], ReadsIn: reads, Pass: pass, InPlace: place}
+}

@@ -54,12 +54,10 @@ type deltaOp struct {
 
 // Plan implements nn.Op.
 func (o *deltaOp) Plan(in []nn.Shape, want []bool) nn.Plan {
-	reads := same(len(in), want[1] || wantAny(want, 2))
-	reads[0], reads[1] = false, wantAny(want, 2)
-	pass, place := same(len(in), false), same(len(in), false)
-	pass[0], place[0] = true, true
+	p := besidePlan(in, want)
 	n := 2*o.in*o.out + o.tmp
-	return nn.Plan{Out: in[0], ReadsIn: reads, Pass: pass, InPlace: place, Scratch: func(nn.Caps, int) int { return n }}
+	p.Scratch = func(nn.Caps, int) int { return n }
+	return p
 }
 
 func (o *deltaOp) scratch(w *nn.Work) (dw, g, tmp []float32) {

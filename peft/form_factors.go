@@ -41,14 +41,11 @@ type factorsOp struct {
 
 // Plan implements nn.Op.
 func (o *factorsOp) Plan(in []nn.Shape, want []bool) nn.Plan {
-	reads := same(len(in), want[1] || wantAny(want, 2))
-	reads[0], reads[1] = false, wantAny(want, 2)
-	pass, place := same(len(in), false), same(len(in), false)
-	pass[0], place[0] = true, true
+	p := besidePlan(in, want)
 	rows := in[1]
-	return nn.Plan{Out: in[0], ReadsIn: reads, Pass: pass, InPlace: place,
-		Saved:   []nn.Shape{{Rows: rows.Rows, Count: rows.Count, Cols: o.r}},
-		Scratch: func(c nn.Caps, _ int) int { return 2*o.r*(o.in+o.out) + rows.At(c)*o.r }}
+	p.Saved = []nn.Shape{{Rows: rows.Rows, Count: rows.Count, Cols: o.r}}
+	p.Scratch = func(c nn.Caps, _ int) int { return 2*o.r*(o.in+o.out) + rows.At(c)*o.r }
+	return p
 }
 
 func (o *factorsOp) scratch(w *nn.Work) (a, b, da, db, du []float32) {

@@ -95,40 +95,18 @@ func (r *Run) classify(ctx context.Context, shards []prepare.ShardRef, adapters 
 		return nil, err
 	}
 	defer c.Close()
-	var paths []string
-	for _, s := range shards {
-		paths = append(paths, s.Path)
-	}
-	data, err := core.OpenShards(paths)
-	if err != nil {
-		return nil, err
-	}
-	defer data.Close()
-	n := data.Len()
-	if e.MaxSequences > 0 {
-		n = min(n, e.MaxSequences)
-	}
 	sum := &core.Classified{Confusion: make([][]int, len(r.classes))}
 	for i := range sum.Confusion {
 		sum.Confusion[i] = make([]int, len(r.classes))
 	}
-	for at := 0; at < n; at += e.BatchSize {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		var seqs []datasets.Sequence
-		for i := at; i < min(at+e.BatchSize, n); i++ {
-			q, err := data.Sequence(i)
-			if err != nil {
-				return nil, err
-			}
-			seqs = append(seqs, q)
-		}
+	if err := eachBatch(ctx, shards, e.MaxSequences, e.BatchSize, func(seqs []datasets.Sequence) error {
 		part, err := c.Classify(seqs)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			sum.Add(part)
 		}
-		sum.Add(part)
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	if sum.Documents == 0 {
 		return nil, errors.New("the held-out texts have no class")

@@ -50,32 +50,10 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		if len(set.shards) == 0 {
 			continue
 		}
-		var paths []string
-		for _, x := range set.shards {
-			paths = append(paths, x.Path)
-		}
-		data, err := core.OpenShards(paths)
-		if err != nil {
-			return nil, err
-		}
-		defer data.Close()
-		n := data.Len()
-		if e.MaxSequences > 0 {
-			n = min(n, e.MaxSequences)
-		}
 		sum, tokens, silent, docs := 0.0, 0, 0, 0
 		var text evaluate.Text
-		for at := 0; at < n; at += batch {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			var seqs []datasets.Sequence
-			for i := at; i < min(at+batch, n); i++ {
-				q, err := data.Sequence(i)
-				if err != nil {
-					return nil, err
-				}
-				seqs = append(seqs, q)
+		if err := eachBatch(ctx, set.shards, e.MaxSequences, batch, func(seqs []datasets.Sequence) error {
+			for _, q := range seqs {
 				silent, docs = silent+len(q.Labels)-q.Supervised(), docs+len(q.DocStarts)
 				body := r.tokenizer.Decode(q.InputIDs, true)
 				c := evaluate.CountText(body)
@@ -85,10 +63,10 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 				}
 			}
 			a, b, err := s.NLL(seqs)
-			if err != nil {
-				return nil, err
-			}
 			sum, tokens = sum+a, tokens+b
+			return err
+		}); err != nil {
+			return nil, err
 		}
 		if silent > docs { // part of the text has no loss: its size says nothing
 			text = evaluate.Text{}
@@ -126,6 +104,40 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		out.Samples = append(out.Samples, Sample{p, text})
 	}
 	return out, nil
+}
+
+// eachBatch calls f with the sequences of the shards, batch at a time, and no more than limit where it is above 0.
+func eachBatch(ctx context.Context, shards []prepare.ShardRef, limit, batch int, f func([]datasets.Sequence) error) error {
+	var paths []string
+	for _, s := range shards {
+		paths = append(paths, s.Path)
+	}
+	data, err := core.OpenShards(paths)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	n := data.Len()
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	for at := 0; at < n; at += batch {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var seqs []datasets.Sequence
+		for i := at; i < min(at+batch, n); i++ {
+			q, err := data.Sequence(i)
+			if err != nil {
+				return err
+			}
+			seqs = append(seqs, q)
+		}
+		if err := f(seqs); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func firstWords(s string, n int) string {

@@ -2,10 +2,11 @@ package tokenize
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // specialIDs are bos, eos, pad and unk, -1 where absent.
@@ -20,7 +21,7 @@ var specialKeys = [4]string{"bos_token", "eos_token", "pad_token", "unk_token"}
 func readSpecial(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) {
 	out := noSpecial
 	for _, name := range []string{"tokenizer_config.json", "special_tokens_map.json"} {
-		m, err := readObject(fsys, path.Join(dir, name))
+		m, err := storage.ReadObject(fsys, path.Join(dir, name))
 		if err != nil {
 			return out, err
 		}
@@ -46,7 +47,7 @@ func readSpecial(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) {
 			out[i] = id
 		}
 	}
-	m, err := readObject(fsys, path.Join(dir, "config.json"))
+	m, err := storage.ReadObject(fsys, path.Join(dir, "config.json"))
 	if err != nil {
 		return out, err
 	}
@@ -68,20 +69,4 @@ func readSpecial(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) {
 		}
 	}
 	return out, nil
-}
-
-// readObject reads a JSON object; a file that does not exist is an empty one.
-func readObject(fsys fs.FS, name string) (map[string]json.RawMessage, error) {
-	b, err := fs.ReadFile(fsys, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%s: %w", path.Base(name), err)
-	}
-	return m, nil
 }

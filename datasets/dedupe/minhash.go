@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/internal/mt19937"
 )
 
 // MinHashConfig are the settings of MinHash with locality-sensitive hashing, under datatrove's names. Two documents whose sets of n-grams have
@@ -41,27 +42,17 @@ func NewMinHash(c MinHashConfig) (*MinHash, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	m := newMT19937(c.Seed)
+	m := mt19937.New(c.Seed)
 	n := c.NumBuckets * c.HashesPerBucket
-	return &MinHash{c, m.uint64s(n, 1, mersenne), m.uint64s(n, 0, mersenne)}, nil
+	return &MinHash{c, uint64s(m, n, 1, mersenne), uint64s(m, n, 0, mersenne)}, nil
 }
 
 // Shingles appends the hashes of the n-grams of words to dst, joined by a space. Words are those of the simplified text ([rules.Simplify]).
 func (m *MinHash) Shingles(dst []uint64, words []string) []uint64 {
-	n := m.Config.NGrams
-	if len(words) < n {
-		return dst
-	}
-	buf := make([]byte, 0, 8*len(words))
-	start := make([]int, 0, len(words)+1)
-	for _, w := range words {
-		start = append(start, len(buf))
-		buf = append(append(buf, w...), ' ')
-	}
-	start = append(start, len(buf))
-	for i := 0; i+n <= len(words); i++ {
-		dst = append(dst, m.Config.HashConfig.Sum(buf[start[i]:start[i+n]-1]))
-	}
+	rules.EachGram(words, m.Config.NGrams, func(gram []byte) bool {
+		dst = append(dst, m.Config.HashConfig.Sum(gram))
+		return true
+	})
 	return dst
 }
 

@@ -58,7 +58,7 @@ func fieldsOf(line string, limit int) (n int, long bool) {
 		start = -1
 	}
 	for i, r := range line {
-		if isSpace(r) {
+		if IsSpace(r) {
 			if start >= 0 {
 				end(i)
 			}

@@ -155,22 +155,13 @@ func (c *Decontamination) Apply(d *Doc) Verdict {
 		}
 	})
 	words := d.Splitter.Words(Simplify(d.Text))
-	n := c.NGrams
-	if len(words) < n {
-		return keep(d)
-	}
-	var buf []byte
-	start := make([]int, 0, len(words)+1)
-	for _, w := range words {
-		start = append(start, len(buf))
-		buf = append(append(buf, w...), ' ')
-	}
-	start = append(start, len(buf))
-	for i := 0; i+n <= len(words); i++ {
-		gram := buf[start[i] : start[i+n]-1]
-		if t, ok := c.index[xxhash.Sum64(gram)]; ok {
-			return Verdict{Reason: "contaminated", Value: string(gram), Threshold: "no n-gram of " + c.Tasks[t].Name}
+	v := keep(d)
+	EachGram(words, c.NGrams, func(gram []byte) bool {
+		t, ok := c.index[xxhash.Sum64(gram)]
+		if ok {
+			v = Verdict{Reason: "contaminated", Value: string(gram), Threshold: "no n-gram of " + c.Tasks[t].Name}
 		}
-	}
-	return keep(d)
+		return !ok
+	})
+	return v
 }

@@ -132,3 +132,22 @@ func (t *ngramTable) repeated(words, n int) int {
 	}
 	return chars
 }
+
+// EachGram calls f for each n words in a row, joined by spaces, until it returns false. f must not keep the slice.
+func EachGram(words []string, n int, f func(gram []byte) bool) {
+	if len(words) < n {
+		return
+	}
+	buf := make([]byte, 0, 8*len(words))
+	start := make([]int, 0, len(words)+1)
+	for _, w := range words {
+		start = append(start, len(buf))
+		buf = append(append(buf, w...), ' ')
+	}
+	start = append(start, len(buf))
+	for i := 0; i+n <= len(words); i++ {
+		if !f(buf[start[i] : start[i+n]-1]) {
+			return
+		}
+	}
+}

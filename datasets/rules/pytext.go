@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// isSpace is Python's str.isspace of a character, which \s of its re module agrees with.
-func isSpace(r rune) bool {
+// IsSpace is Python's str.isspace of a character, which \s of its re module agrees with.
+func IsSpace(r rune) bool {
 	switch {
 	case r <= ' ':
 		return r == ' ' || r >= 9 && r <= 13 || r >= 28 && r <= 31
@@ -17,9 +17,9 @@ func isSpace(r rune) bool {
 	return r == 0x1680 || r >= 0x2000 && r <= 0x200a || r == 0x2028 || r == 0x2029 || r == 0x202f || r == 0x205f || r == 0x3000
 }
 
-func strip(s string) string  { return strings.TrimFunc(s, isSpace) }
-func lstrip(s string) string { return strings.TrimLeftFunc(s, isSpace) }
-func rstrip(s string) string { return strings.TrimRightFunc(s, isSpace) }
+func strip(s string) string  { return strings.TrimFunc(s, IsSpace) }
+func lstrip(s string) string { return strings.TrimLeftFunc(s, IsSpace) }
+func rstrip(s string) string { return strings.TrimRightFunc(s, IsSpace) }
 
 // Lines splits a text as Python's str.splitlines.
 func Lines(s string) []string { return splitLines(s) }

@@ -25,7 +25,7 @@ func Simplify(text string) string {
 			case c >= '0' && c <= '9':
 				i = endOfNumber(text, i)
 				c = '0'
-			case c == ' ' || isSpace(rune(c)) || removed.has(rune(c)):
+			case c == ' ' || IsSpace(rune(c)) || removed.has(rune(c)):
 				space = true
 				continue
 			}
@@ -38,7 +38,7 @@ func Simplify(text string) string {
 		}
 		r, w := utf8.DecodeRuneInString(text[i:])
 		i += w
-		if isSpace(r) || removed.has(r) {
+		if IsSpace(r) || removed.has(r) {
 			space = true
 			continue
 		}

@@ -210,12 +210,12 @@ func FuzzWords(f *testing.F) {
 			at := 0
 			for _, w := range s.Words(text) {
 				i := strings.Index(text[at:], w)
-				if w == "" || i < 0 || strings.TrimFunc(text[at:at+i], isSpace) != "" {
+				if w == "" || i < 0 || strings.TrimFunc(text[at:at+i], rules.IsSpace) != "" {
 					t.Fatalf("%q after %d of %q", w, at, text)
 				}
 				at += i + len(w)
 			}
-			if strings.TrimFunc(text[at:], isSpace) != "" {
+			if strings.TrimFunc(text[at:], rules.IsSpace) != "" {
 				t.Fatalf("%q is left of %q", text[at:], text)
 			}
 			end := 0

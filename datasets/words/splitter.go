@@ -55,14 +55,14 @@ func (s *Splitter) Words(text string) []string {
 		for j < len(text) {
 			c := text[j]
 			if c < utf8.RuneSelf {
-				if c <= ' ' && isSpace(rune(c)) {
+				if c <= ' ' && rules.IsSpace(rune(c)) {
 					break
 				}
 				j++
 				continue
 			}
 			r, w := utf8.DecodeRuneInString(text[j:])
-			if isSpace(r) {
+			if rules.IsSpace(r) {
 				break
 			}
 			j += w
@@ -316,11 +316,11 @@ func (s *Splitter) Sentences(text string) []rules.Span {
 	var buf []string
 	for i := 0; i < len(text); {
 		r, w := utf8.DecodeRuneInString(text[i:])
-		if isSpace(r) {
+		if rules.IsSpace(r) {
 			j := i
 			for j < len(text) {
 				r, w := utf8.DecodeRuneInString(text[j:])
-				if !isSpace(r) {
+				if !rules.IsSpace(r) {
 					break
 				}
 				j += w
@@ -338,7 +338,7 @@ func (s *Splitter) Sentences(text string) []rules.Span {
 		j := i + w
 		for j < len(text) {
 			r, w := utf8.DecodeRuneInString(text[j:])
-			if isSpace(r) {
+			if rules.IsSpace(r) {
 				break
 			}
 			j += w

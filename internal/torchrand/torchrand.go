@@ -4,53 +4,21 @@
 // not store them needs the same numbers.
 package torchrand
 
-import "math"
+import (
+	"math"
+
+	"github.com/adaptflow/adaptflow/internal/mt19937"
+)
 
 // Generator is a stream of numbers.
 type Generator struct {
-	mt     [624]uint32
-	at     int
+	*mt19937.Source
 	spare  float64 // second number of a pair of normal numbers
 	spared bool
 }
 
 // New starts a generator as manual_seed does, which takes the low 32 bits of the seed.
-func New(seed uint64) *Generator {
-	g := &Generator{at: 624}
-	g.mt[0] = uint32(seed)
-	for i := 1; i < 624; i++ {
-		p := g.mt[i-1]
-		g.mt[i] = 1812433253*(p^p>>30) + uint32(i)
-	}
-	return g
-}
-
-// Uint32 is the next word.
-func (g *Generator) Uint32() uint32 {
-	if g.at == 624 {
-		for i := range 624 {
-			y := g.mt[i]&0x80000000 | g.mt[(i+1)%624]&0x7fffffff
-			v := g.mt[(i+397)%624] ^ y>>1
-			if y&1 != 0 {
-				v ^= 0x9908b0df
-			}
-			g.mt[i] = v
-		}
-		g.at = 0
-	}
-	y := g.mt[g.at]
-	g.at++
-	y ^= y >> 11
-	y ^= y << 7 & 0x9d2c5680
-	y ^= y << 15 & 0xefc60000
-	return y ^ y>>18
-}
-
-// Uint64 is the next two words, the first one high.
-func (g *Generator) Uint64() uint64 {
-	hi := g.Uint32()
-	return uint64(hi)<<32 | uint64(g.Uint32())
-}
+func New(seed uint64) *Generator { return &Generator{Source: mt19937.New(uint32(seed))} }
 
 // Uniform fills x as tensor.uniform_(lo, hi) fills a float32 tensor: 24 bits a number.
 func (g *Generator) Uniform(x []float32, lo, hi float64) {

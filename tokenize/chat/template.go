@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/tokenize/jinja"
 )
 
@@ -141,24 +142,9 @@ func LoadFS(fsys fs.FS, dir string) (Set, error) {
 	return set, nil
 }
 
-func object(fsys fs.FS, name string) (map[string]json.RawMessage, error) {
-	b, err := fs.ReadFile(fsys, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%s: %w", path.Base(name), err)
-	}
-	return m, nil
-}
-
 func configTemplates(fsys fs.FS, dir string) (map[string]string, error) {
 	out := map[string]string{}
-	m, err := object(fsys, path.Join(dir, "tokenizer_config.json"))
+	m, err := storage.ReadObject(fsys, path.Join(dir, "tokenizer_config.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +190,7 @@ var tokenNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "p
 func specialTokens(fsys fs.FS, dir string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, file := range []string{"tokenizer_config.json", "special_tokens_map.json"} {
-		m, err := object(fsys, path.Join(dir, file))
+		m, err := storage.ReadObject(fsys, path.Join(dir, file))
 		if err != nil {
 			return nil, err
 		}
