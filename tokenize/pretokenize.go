@@ -3,6 +3,7 @@ package tokenize
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -61,12 +62,13 @@ type metaspace struct {
 }
 
 // mappedNumber tells of each byte whether its byte-level spelling is a number.
-var mappedNumber = func() (t [256]bool) {
+var mappedNumber = sync.OnceValue(func() *[256]bool {
+	t := new([256]bool)
 	for b, r := range byteRune {
 		t[b] = classTable()[r]&classNum != 0
 	}
-	return
-}()
+	return t
+})
 
 // pre runs the pre-tokenizers from k on over g and gives the words to the model.
 func (w *worker) pre(k int, g seg) error {
@@ -166,10 +168,14 @@ func digit(c byte) bool { return c >= '0' && c <= '9' }
 // digits splits off numbers.
 func (w *worker) digits(k int, g seg, p *preStep) error {
 	from, was := 0, false
+	var mapped *[256]bool
+	if p.mapped {
+		mapped = mappedNumber()
+	}
 	for i := 0; i < len(g.s); {
 		n, num := 1, false
-		if p.mapped {
-			num = mappedNumber[g.s[i]]
+		if mapped != nil {
+			num = mapped[g.s[i]]
 		} else {
 			var c uint8
 			c, n = next(w.t, g.s, i)
