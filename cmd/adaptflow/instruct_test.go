@@ -95,6 +95,17 @@ func TestInstructionTuning(t *testing.T) {
 	if m, out = b.instruct("right", "input="+one, "eval_input="+right); m == nil || m.Eval.Answers.Before.ExactMatch != 1 || m.Eval.Answers.Before.F1 != 1 {
 		t.Errorf("the model's own answer %q is no match:\n%s", said, out)
 	}
+	// A conversation that nobody answers is rejected with its reason; the others are trained on.
+	lines, err := os.ReadFile(chats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := b.file("silent.jsonl", string(lines)+`{"messages": [{"role": "user", "content": "Is anybody there?"}]}`+"\n")
+	if m, out = b.instruct("silent", "input="+silent, "eval_input="+chats); m == nil {
+		t.Fatal(out)
+	} else if m.Data.Read != 7 || m.Data.Kept != 6 || m.Data.Rejected["tokenize.chat_template"] != 1 || m.Data.Sequences != c.Data.Sequences {
+		t.Errorf("%+v", m.Data)
+	}
 	for name, c := range map[string]struct{ text, want string }{
 		"no prompt": {`{"q": "What?", "a": "That."}`, "columns"},
 		"plain":     {`{"text": "What? That."}`, "apply_chat_template"},

@@ -173,14 +173,31 @@ func removeAll(pattern string) error {
 func (d *driver) count() error {
 	var tokens int64
 	lo, hi := uint64(math.MaxUint64), uint64(0)
+	st := Stage{Name: tokenize.Name, Rejected: map[string]int64{}}
 	for _, g := range d.groups {
 		var t tokenize.Summary
 		if err := readJSON(tokenize.SummaryPath(d.tokens, g.Name), &t); err != nil {
 			return fmt.Errorf("input %s was not tokenized to its end: %w", g.Source, err)
 		}
 		tokens += t.Tokens
+		st.In, st.Kept = st.In+t.Docs, st.Kept+t.Docs
+		for r, n := range t.Rejected {
+			st.In += n
+			st.Rejected[r] += n
+		}
+		if t.Rejects != "" {
+			d.res.RejectFiles = append(d.res.RejectFiles, t.Rejects)
+		}
+		if t.Docs == 0 {
+			continue
+		}
 		lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
 		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Groups: t.Groups, Order: t.Order})
+	}
+	if len(st.Rejected) > 0 {
+		if err := d.funnel(st); err != nil {
+			return err
+		}
 	}
 	if tokens == 0 {
 		what := fmt.Sprintf("there is no text in the %d input files (%s)", len(d.sources), d.sources[0].Path)

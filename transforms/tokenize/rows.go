@@ -79,9 +79,9 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 			return nil, err
 		}
 		if e.loss.AssistantOnly && !t.Marks() {
-			return t.AssistantTurns(e.t, c)
+			return refused(t.AssistantTurns(e.t, c))
 		}
-		return t.Tokens(e.t, c, e.loss)
+		return refused(t.Tokens(e.t, c, e.loss))
 	}
 	if e.apply && strings.HasPrefix(strings.TrimSpace(string(row.Prompt)), `"`) {
 		if err := json.Unmarshal(row.Prompt, &row.Instruction); err != nil {
@@ -128,7 +128,7 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 		if loss.AssistantOnly && !t.Marks() { // the completion is what the assistant says
 			loss = chat.Loss{CompletionOnly: true}
 		}
-		return t.PromptCompletion(e.t, row.Prompt, row.Completion, c, loss)
+		return refused(t.PromptCompletion(e.t, row.Prompt, row.Completion, c, loss))
 	}
 	var prompt, completion string
 	if err := json.Unmarshal(row.Prompt, &prompt); err != nil {
@@ -138,4 +138,12 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 		return nil, fmt.Errorf("completion: %w", err)
 	}
 	return chat.PlainPromptCompletion(e.t, prompt, completion, e.loss)
+}
+
+// refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like.
+func refused(t *chat.Tokens, err error) (*chat.Tokens, error) {
+	if err != nil {
+		return nil, &rowError{"chat_template", err}
+	}
+	return t, nil
 }

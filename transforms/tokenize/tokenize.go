@@ -38,7 +38,22 @@ type Summary struct {
 	MinSplit uint64 `json:"min_split"`
 	MaxSplit uint64 `json:"max_split"`
 	Order    int64  `json:"order"` // position in the corpus
+	// Rejected are the rows that the chat template refuses, by "tokenize.reason"; Rejects is the file of their dead letters.
+	Rejected map[string]int64 `json:"rejected,omitempty"`
+	Rejects  string           `json:"rejects,omitempty"`
 }
+
+// Name is the stage's name, of its dead letters.
+const Name = "tokenize"
+
+// rowError is an error of a row's own, which is rejected for it; any other ends the work.
+type rowError struct {
+	reason string
+	err    error
+}
+
+func (e *rowError) Error() string { return e.err.Error() }
+func (e *rowError) Unwrap() error { return e.err }
 
 // EncodeFn tokenizes a row group of staged records into a file of staged documents, in the order of their shard hash, or in file order.
 type EncodeFn struct {
@@ -49,6 +64,7 @@ type EncodeFn struct {
 	Seed         uint64
 	FileOrder    bool
 	OutDir       string
+	RejectsDir   string
 	// Of rows: see prepare.Config.
 	CompletionOnly, AssistantOnly, ApplyChatTemplate bool
 	ChatTemplate                                     string
@@ -105,6 +121,9 @@ func (f *EncodeFn) ProcessElement(ctx context.Context, g ingest.Group) (string, 
 		return "", fmt.Errorf("tokenizing %s: %w", g.Source, err)
 	}
 	beam.NewCounter("adaptflow", "tokens").Inc(ctx, sum.Tokens)
+	for reason, n := range sum.Rejected {
+		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
+	}
 	b, err := json.Marshal(sum)
 	if err != nil {
 		return "", err
@@ -120,8 +139,22 @@ func (f *EncodeFn) encode(g ingest.Group) (*Summary, error) {
 	}
 	sum := &Summary{Source: g.Source, Path: storage.Join(f.OutDir, g.Name+".parquet"), MinSplit: math.MaxUint64, Order: g.Order}
 	docs := make([]datasets.StagedDoc, 0, len(recs))
+	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, Name+"-"+g.Name+".jsonl.zst"))
+	defer dead.Abort()
 	for i := range recs {
 		d, err := f.doc(&recs[i])
+		if bad := (*rowError)(nil); errors.As(err, &bad) {
+			if sum.Rejected == nil {
+				sum.Rejected = map[string]int64{}
+			}
+			sum.Rejected[Name+"."+bad.reason]++
+			rec := []byte(recs[i].Row)
+			if err := dead.Write(&datasets.Reject{Source: recs[i].Source, Index: recs[i].Index, Rule: Name, Reason: bad.reason, Value: bad.Error(),
+				Record: rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("record %d: %w", recs[i].Index, err)
 		}
@@ -134,6 +167,9 @@ func (f *EncodeFn) encode(g ingest.Group) (*Summary, error) {
 		slices.SortFunc(docs, func(a, b datasets.StagedDoc) int {
 			return cmp.Or(cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.Index, b.Index))
 		})
+	}
+	if sum.Rejects, err = dead.Close(); err != nil {
+		return nil, err
 	}
 	w, err := datasets.CreateDocs(sum.Path)
 	if err != nil {
