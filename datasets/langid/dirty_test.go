@@ -78,7 +78,7 @@ func TestIdentify(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, text := range map[string]string{"en": "The weather is fine today and we go to the lake.", "de": "Das Wetter ist heute schön und wir gehen an den See.",
-		"fr": "Il fait beau aujourd'hui et nous allons au bord du lac."} {
+		"fr": "Il fait beau aujourd'hui et nous allons au bord du lac. host_name=server contact_groups=admins /etc/the/of/and.conf the@of.and"} {
 		if s := id.Identify(text); len(s) == 0 || s[0].Code != want {
 			t.Errorf("%q: %v", text, s)
 		}

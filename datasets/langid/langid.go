@@ -5,6 +5,7 @@ package langid
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/pemistahl/lingua-go"
 
@@ -41,8 +42,12 @@ func New(candidates []string, lowAccuracy bool) (rules.Identifier, error) {
 	return &detector{b.Build()}, nil
 }
 
-// Identify implements rules.Identifier.
+// Identify implements rules.Identifier. Words of no language (addresses, paths, options, names of variables) are left out when others
+// remain: configuration and logs are full of them, and a few lines of either would outvote the prose around them.
 func (d *detector) Identify(text string) []rules.LanguageScore {
+	if prose := words(text); prose != "" {
+		text = prose
+	}
 	var out []rules.LanguageScore
 	for _, c := range d.d.ComputeLanguageConfidenceValues(text) {
 		if c.Value() > 0 {
@@ -50,4 +55,20 @@ func (d *detector) Identify(text string) []rules.LanguageScore {
 		}
 	}
 	return out
+}
+
+// words are the words of text, joined by spaces, without those of ASCII that have a digit or one of _@=/\<>{}|$#~ in them. Others stay whole:
+// scripts without spaces have a sentence in one word.
+func words(text string) string {
+	var b strings.Builder
+	for w := range strings.FieldsSeq(text) {
+		if strings.ContainsAny(w, "0123456789_@=/\\<>{}|$#~") && !strings.ContainsFunc(w, func(c rune) bool { return c > unicode.MaxASCII }) {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(w)
+	}
+	return b.String()
 }
