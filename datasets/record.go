@@ -92,6 +92,9 @@ type Options struct {
 	RowKind string
 	// Columns maps the field names of a row kind to the names that the files have, such as {"prompt": "question", "completion": "answer"}.
 	Columns map[string]string
+	// Translation are the fields of a text and of its translation, named by the languages as ["en", "de"], in a row or in its field "translation", as Hugging Face's
+	// feature of that name has it. Such rows are a prompt "en: TEXT\nde:" and the completion " TEXT". nil for other rows.
+	Translation []string
 	// LabelColumn is the field that has the class of a row of kind classification; "label" when empty. Labels are the classes that may occur, nil for any.
 	LabelColumn    string
 	Labels         []string

@@ -19,6 +19,7 @@ const (
 	RowShareGPT         = "sharegpt"            // conversations: from, value
 	RowPreference       = "preference"          // prompt, chosen, rejected
 	RowUnpaired         = "unpaired_preference" // prompt, completion, label
+	RowTranslation      = "translation"         // a text in each of two languages, which Options.Translation names
 )
 
 // rowFields are the fields by which a kind is known, in the order in which kinds are tried.
@@ -41,6 +42,8 @@ var fieldNames = []string{"prompt", "completion", "messages", "tools", "conversa
 func (o *Options) validateRows() error {
 	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowClassification}
 	switch {
+	case len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" || o.Translation[0] == o.Translation[1]):
+		return fmt.Errorf("translation: %v; write the two languages from and to, as [en, de]", o.Translation)
 	case o.RowKind == RowPreference || o.RowKind == RowUnpaired:
 		return fmt.Errorf("row_kind %s: rows of preferences are known, but these shards are for language modelling; name the completion to learn from as columns: {completion: chosen} with row_kind: prompt_completion",
 			o.RowKind)
@@ -67,6 +70,9 @@ func (o *Options) column(name string) string {
 
 // kindOf sees the kind of a row from its fields. A text column makes it plain.
 func (o *Options) kindOf(obj map[string]json.RawMessage) string {
+	if len(o.Translation) > 0 {
+		return RowTranslation
+	}
 	if o.RowKind != RowAuto {
 		return o.RowKind
 	}
@@ -187,6 +193,26 @@ func (o *Options) rowOf(kind string, obj map[string]json.RawMessage) (rec Record
 		out := text(name, true)
 		row.Completion = encode(out)
 		texts = append(texts, row.Instruction, row.Input, out)
+	case RowTranslation:
+		row.Kind = RowPromptCompletion
+		from, to := o.Translation[0], o.Translation[1]
+		if raw, ok := obj["translation"]; ok && obj[from] == nil {
+			obj = nil
+			if err := json.Unmarshal(raw, &obj); err != nil {
+				return rec, "translation: no object of languages"
+			}
+		}
+		for _, l := range o.Translation {
+			s, reason := jsonString(obj[l])
+			if s = strings.TrimSpace(s); reason == "" && s == "" {
+				reason = ReasonEmptyText
+			}
+			if reason != "" {
+				return rec, l + ": " + reason
+			}
+			texts = append(texts, s)
+		}
+		row.Prompt, row.Completion = encode(from+": "+texts[0]+"\n"+to+":"), encode(" "+texts[1])
 	default:
 		return rec, kind + " rows are not for language modelling"
 	}

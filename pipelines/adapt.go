@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -262,8 +263,8 @@ func resolveAll(refs []string) ([]string, error) {
 	return out, nil
 }
 
-// prepareSet prepares one set of input files.
-func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, validation float64) (*prepare.Result, error) {
+// prepareSet prepares one set of input: files, or named sources.
+func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
 	kind := r.Recipe.Data.RowKind
 	if r.Recipe.Classifies() {
 		kind = datasets.RowClassification
@@ -274,6 +275,10 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 			return nil, err
 		}
 		p, d := r.Recipe.Prepare, r.Recipe.Data
+		temperature := d.SamplingTemperature
+		if name != "train" {
+			temperature = 0
+		}
 		dir := filepath.Join(r.Output, "shards")
 		rejects := filepath.Join(r.Output, RejectsDir)
 		if name != "train" {
@@ -295,7 +300,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 		if name == "general" {
 			kind, columns, apply = datasets.RowAuto, nil, false
 		}
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
 			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.modelDir,
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
@@ -313,11 +318,36 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, vali
 	})
 }
 
+// namedSources are the named sources of a recipe, and their held-out texts, which are neither weighed nor capped.
+func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
+	named, err := d.Named()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range named {
+		p := prepare.Source{Translation: s.Translation}
+		p.MixSource = datasets.MixSource{Name: s.Name}
+		if p.Inputs, err = resolveAll(s.EvalInput); err != nil {
+			return nil, nil, err
+		}
+		if len(p.Inputs) > 0 {
+			held = append(held, p)
+		}
+		p.MixSource = datasets.MixSource{Name: s.Name, Weight: s.Weight, MaxDocuments: s.MaxDocuments, MaxTokens: s.MaxTokens}
+		if p.Inputs, err = resolveAll(s.Input); err != nil {
+			return nil, nil, err
+		}
+		train = append(train, p)
+	}
+	return train, held, nil
+}
+
 // Data is what the data stages gave.
 type Data struct {
 	Train          *prepare.Result
 	Domain         []prepare.ShardRef // held-out text of the same kind
 	General        []prepare.ShardRef
+	Origins        map[string]string // the named source of each file of Domain; nil without named sources
 	domain, genral *prepare.Result
 }
 
@@ -325,30 +355,38 @@ type Data struct {
 func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 	d := r.Recipe.Data
 	fraction := d.ValidationFraction
-	if len(d.EvalInput) > 0 && !Comparing(r.Recipe) {
+	if d.Held() && !Comparing(r.Recipe) {
 		fraction = 0
 	}
-	if len(d.Input) == 0 {
+	train, held, err := namedSources(&d)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Input)+len(train) == 0 {
 		return nil, errors.New("the recipe names no input: --set input=FILE")
 	}
-	r.say("preparing %s", strings.Join(d.Input, ", "))
+	what := slices.Clone(d.Input)
+	for _, s := range train {
+		what = append(what, s.Name)
+	}
+	r.say("preparing %s", strings.Join(what, ", "))
 	out := &Data{}
-	var err error
-	if out.Train, err = r.prepareSet(ctx, "train", d.Input, fraction); err != nil {
+	if out.Train, err = r.prepareSet(ctx, "train", d.Input, train, fraction); err != nil {
 		return nil, err
 	}
 	if err := r.openClassifier(out.Train); err != nil {
 		return nil, err
 	}
 	out.Domain = out.Train.Validation
-	if len(d.EvalInput) > 0 {
-		if out.domain, err = r.prepareSet(ctx, "domain", d.EvalInput, 0); err != nil {
+	out.Origins = out.Train.Origins
+	if d.Held() {
+		if out.domain, err = r.prepareSet(ctx, "domain", d.EvalInput, held, 0); err != nil {
 			return nil, err
 		}
-		out.Domain = out.domain.Train
+		out.Domain, out.Origins = out.domain.Train, out.domain.Origins
 	}
 	if len(d.GeneralInput) > 0 {
-		if out.genral, err = r.prepareSet(ctx, "general", d.GeneralInput, 0); err != nil {
+		if out.genral, err = r.prepareSet(ctx, "general", d.GeneralInput, nil, 0); err != nil {
 			return nil, err
 		}
 		out.General = out.genral.Train

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/model"
@@ -116,7 +117,15 @@ func (r *Run) classify(ctx context.Context, shards []prepare.ShardRef, adapters 
 
 // countClasses reads the input of a recipe for its classes, where no data has been prepared.
 func countClasses(rec *recipe.Recipe) (int, error) {
-	files, err := resolveAll(rec.Data.Input)
+	named, err := rec.Data.Named()
+	if err != nil {
+		return 0, err
+	}
+	inputs := slices.Clone(rec.Data.Input)
+	for _, s := range named {
+		inputs = append(inputs, s.Input...)
+	}
+	files, err := resolveAll(inputs)
 	if err != nil {
 		return 0, err
 	}

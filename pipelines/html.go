@@ -27,6 +27,7 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"bar":     func(a, b float64) string { return fmt.Sprintf("%.1f%%", 100*a/max(a, b)) },
 	"ibar":    func(n, of int64) string { return fmt.Sprintf("%.2f%%", 100*float64(n)/float64(max(of, 1))) },
 	"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
+	"mixed":   mixed,
 	"less":    func(a, b int64) int64 { return a - b },
 }).Parse(page))
 

@@ -196,6 +196,9 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	if len(m.Data.Funnel) > 1 {
 		for _, s := range m.Data.Funnel {
 			row("  "+s.Name, fmt.Sprintf("%d in, %d kept, %d changed", s.In, s.Kept, s.Changed))
+			for _, p := range mixed(s) {
+				row("    "+p.Name, fmt.Sprintf("%d used, %d repetitions, %d tokens (%.1f %%)", p.Documents, p.Repeated, p.Tokens, 100*p.Share))
+			}
 		}
 	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
@@ -206,6 +209,31 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	for _, p := range m.Paths {
 		fmt.Fprintln(w, "    "+filepath.Join(output, p))
 	}
+}
+
+// mixedSource is what mixing made of a named source.
+type mixedSource struct {
+	Name                        string
+	Documents, Repeated, Tokens int64
+	Share                       float64 // of all tokens
+}
+
+// mixed lists the sources of the stage of mixing; nil for other stages.
+func mixed(s prepare.Stage) (out []mixedSource) {
+	if s.Name != "mix" {
+		return nil
+	}
+	all := int64(0)
+	for _, k := range sortedKeys(s.Counters) {
+		if name, ok := strings.CutSuffix(k, ".tokens"); ok {
+			out = append(out, mixedSource{Name: name, Documents: s.Counters[name+".documents"], Repeated: s.Counters[name+".repeated"], Tokens: s.Counters[k]})
+			all += s.Counters[k]
+		}
+	}
+	for i := range out {
+		out[i].Share = float64(out[i].Tokens) / float64(max(all, 1))
+	}
+	return out
 }
 
 func oneLine(s string) string {

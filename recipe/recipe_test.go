@@ -111,3 +111,47 @@ func TestLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestSources: files alone and mappings of settings are one; what a source may not have is refused with its name.
+func TestSources(t *testing.T) {
+	base := layer(t, "model:\n  path: m\n")
+	set, err := Set("data.sources", "{de: german/*.jsonl, fr: {input: [a.txt, b.txt], eval_input: c.txt, max_tokens: 1000000}, en-de: {input: p.jsonl, translation: [en, de], max_documents: 5}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Resolve(base, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, err := r.Data.Named()
+	if err != nil || len(named) != 3 || named[0].Name != "de" || named[0].Input[0] != "german/*.jsonl" || named[1].Name != "en-de" || named[1].Translation[1] != "de" ||
+		named[1].MaxDocuments != 5 || named[2].EvalInput[0] != "c.txt" || named[2].MaxTokens != 1000000 || !r.Data.Held() {
+		t.Errorf("%+v %v", named, err)
+	}
+	if again, err := Resolve(layer(t, string(r.YAML()))); err != nil || again.Hash() != r.Hash() {
+		t.Errorf("the written recipe reads as another: %v\n%s", err, r.YAML())
+	}
+	for _, c := range []struct{ text, want string }{
+		{"{de: {input: a, weigth: 2}}", `data.sources.de: unknown key "weigth"; the nearest known one is "weight"`},
+		{"{de: {weight: 2}}", "data.sources.de: input must name"},
+		{"{de: {input: a, weight: two}}", "data.sources.de"},
+		{"{de: {input: a, weight: 2}, fr: b}", "source fr has no weight"},
+		{"{de: {input: a, translation: [en]}}", "data.sources.de: translation is [en]"},
+		{"{de: {input: a, max_tokens: -1}}", "must not be negative"},
+	} {
+		l, err := Set("data.sources", c.text)
+		if err == nil {
+			_, err = Resolve(base, l)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.text, err, c.want)
+		}
+	}
+	both := layer(t, "data:\n  input: [x]\n  sampling_temperature: 3\n")
+	if _, err := Resolve(base, set, both); err == nil || !strings.Contains(err.Error(), "when sources are named") {
+		t.Errorf("input and sources: %v", err)
+	}
+	if _, err := Resolve(base, both); err == nil || !strings.Contains(err.Error(), "no sources to sample") {
+		t.Errorf("a temperature without sources: %v", err)
+	}
+}

@@ -43,7 +43,9 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 	if err := yaml.UnmarshalWithOptions(text, &r, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("recipe: %w", plain(err))
 	}
-	r.normalise()
+	if err := r.normalise(); err != nil {
+		return nil, err
+	}
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
@@ -51,7 +53,11 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 }
 
 // normalise gives lists a value that prints as a list.
-func (r *Recipe) normalise() {
+func (r *Recipe) normalise() error {
+	var err error
+	if r.Data.Sources, err = plainSources(r.Data.Sources); err != nil {
+		return err
+	}
 	if r.Compare.LearningRates == nil {
 		r.Compare.LearningRates = []float64{}
 	}
@@ -70,6 +76,7 @@ func (r *Recipe) normalise() {
 	if s, ok := r.Method["peft_type"].(string); ok {
 		r.Method["peft_type"] = strings.ToUpper(s)
 	}
+	return nil
 }
 
 // YAML is the canonical text of a resolved recipe: all fields in a fixed order, method fields sorted.

@@ -27,17 +27,21 @@ type Model struct {
 
 // Data names the input.
 type Data struct {
-	Input              []string          `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
-	EvalInput          []string          `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
-	GeneralInput       []string          `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
-	Format             string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,parquet"`
-	TextColumn         string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
-	RowKind            string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,classification"`
-	LabelColumn        string            `yaml:"label_column" json:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
-	Columns            map[string]string `yaml:"columns" json:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`
-	TextMode           string            `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
-	ValidationFraction float64           `yaml:"validation_fraction" json:"validation_fraction" help:"share of the documents held out when eval_input is empty"`
-	MaxBadFraction     float64           `yaml:"max_bad_fraction" json:"max_bad_fraction" help:"share of rejected records above which the command ends with exit code 3"`
+	Input        []string          `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
+	EvalInput    []string          `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
+	GeneralInput []string          `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
+	Format       string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,parquet"`
+	TextColumn   string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
+	RowKind      string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,classification"`
+	LabelColumn  string            `yaml:"label_column" json:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
+	Columns      map[string]string `yaml:"columns" json:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`
+	TextMode     string            `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
+	// Sources are named parts of the input: see [Source].
+	Sources             map[string]any `yaml:"sources" json:"sources" help:"named parts of the input, such as languages, in place of input: {de: german/*.jsonl, fr: {input: [french/*.jsonl], max_tokens: 1000000}}; each may have input, eval_input, weight, max_documents, max_tokens and translation"`
+	SamplingTemperature float64        `yaml:"sampling_temperature" json:"sampling_temperature" help:"share of each source as its tokens to the power 1/temperature: 1 in proportion, 3.33 as XLM-R samples languages; 0 uses every document once"`
+	StoppingStrategy    string         `yaml:"stopping_strategy" json:"stopping_strategy" help:"how weights and sampling_temperature are reached: documents of small sources are repeated (all_exhausted) or of large ones left out (first_exhausted)" enum:"all_exhausted,first_exhausted"`
+	ValidationFraction  float64        `yaml:"validation_fraction" json:"validation_fraction" help:"share of the documents held out when eval_input is empty"`
+	MaxBadFraction      float64        `yaml:"max_bad_fraction" json:"max_bad_fraction" help:"share of rejected records above which the command ends with exit code 3"`
 }
 
 // Prepare says how documents become training sequences.
@@ -139,7 +143,7 @@ func (m *Model) Storage() string {
 func Default() Recipe {
 	return Recipe{
 		Model:   Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact"},
-		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
+		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, Sources: map[string]any{}, StoppingStrategy: "all_exhausted", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
 		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true},
 		Method:  map[string]any{"peft_type": "LORA"},
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",

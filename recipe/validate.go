@@ -22,6 +22,9 @@ func (r *Recipe) Validate() error {
 	if err := r.Prepare.validateSteps(); err != nil {
 		return err
 	}
+	if err := r.Data.validateSources(); err != nil {
+		return err
+	}
 	t, e := &r.Train, &r.Evaluate
 	type check struct {
 		path string
@@ -36,9 +39,11 @@ func (r *Recipe) Validate() error {
 		{"data.general_input", r.Classifies() && len(r.Data.GeneralInput) > 0, "must be empty for the task SEQ_CLS: forgetting is measured of language models"},
 		{"prepare.packing", r.Classifies() && r.Prepare.Packing == "wrapped", "would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not"},
 		{"prepare.isolate_documents", r.Classifies() && !r.Prepare.IsolateDocuments, "must be true for the task SEQ_CLS: each text has its class"},
-		{"data.input", len(r.Data.Input) == 0, "must name at least one file"},
+		{"data.input", len(r.Data.Input)+len(r.Data.Sources) == 0, "must name at least one file"},
+		{"data.input", len(r.Data.Input) > 0 && len(r.Data.Sources) > 0, "must be empty when sources are named: they are the input"},
+		{"data.eval_input", len(r.Data.EvalInput) > 0 && len(r.Data.Sources) > 0, "must be empty when sources are named: each has an eval_input of its own"},
 		{"data.validation_fraction", !(r.Data.ValidationFraction >= 0 && r.Data.ValidationFraction < 1), "must be at least 0 and below 1"},
-		{"data.validation_fraction", len(r.Data.EvalInput) == 0 && r.Data.ValidationFraction == 0, "must be above 0 when eval_input is empty: something must be held out"},
+		{"data.validation_fraction", !r.Data.Held() && r.Data.ValidationFraction == 0, "must be above 0 when eval_input is empty: something must be held out"},
 		{"data.max_bad_fraction", !(r.Data.MaxBadFraction >= 0 && r.Data.MaxBadFraction <= 1), "must be between 0 and 1"},
 		{"prepare.sequence_length", r.Prepare.SequenceLength < 2, "must be at least 2"},
 		{"prepare.tokens_per_shard", r.Prepare.TokensPerShard < 1, "must be at least 1"},

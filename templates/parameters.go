@@ -24,6 +24,7 @@ type Parameter struct {
 var parameters = []struct{ Name, Path, Help string }{
 	{"model", "model.path", "base model: a Hugging Face folder, or embedded:NAME"},
 	{"input", "data.input", "text to adapt to: files or globs, separated by commas"},
+	{"languages", "data.sources", "texts by language, or other named sources, in place of input: {de: german/*.jsonl, fr: {input: [french/*.jsonl], eval_input: french.txt}}"},
 	{"eval_input", "data.eval_input", "held-out text of the same kind; a part of the input when empty"},
 	{"general_input", "data.general_input", "general text on which forgetting is measured"},
 	{"format", "data.format", "format of the input"},
@@ -123,6 +124,15 @@ func (t *Template) Dataflow() ([]byte, error) {
 				parts[i] = fmt.Sprint(v)
 			}
 			def = strings.Join(parts, ",")
+		}
+		if p.Type == "object" {
+			b, err := json.Marshal(p.Default)
+			if err != nil {
+				return nil, err
+			}
+			if def = string(b); def == "{}" {
+				def = ""
+			}
 		}
 		e := entry{Name: p.Name, Label: p.Name, HelpText: p.Help, ParamType: "TEXT", IsOptional: true}
 		if def != "" {

@@ -98,8 +98,15 @@ func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe
 			}
 		}
 	}
-	if own["data.input"] {
-		if !own["data.eval_input"] {
+	if own["data.sources"] { // they are the input
+		delete(base["data"], "input")
+		delete(base["data"], "eval_input")
+	} else if own["data.input"] {
+		delete(base["data"], "sources")
+		delete(base["data"], "sampling_temperature")
+	}
+	if own["data.input"] || own["data.sources"] {
+		if !own["data.eval_input"] && own["data.input"] {
 			base["data"]["eval_input"] = []string{}
 		}
 		if _, ok := base["data"]["columns"]; ok && !own["data.columns"] {

@@ -30,6 +30,8 @@ type File struct {
 	Rank    int // position by source name, which the order of the input does not change
 	Path    string
 	Source  string
+	// Translation are the languages of rows of translations: see datasets.Options.
+	Translation []string
 }
 
 // Group is a reference to a row group of staged records.
@@ -129,7 +131,9 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 		return nil, err
 	}
 	defer out.Abort()
-	r, err := datasets.Open(in.Path, in.Source, f.Options)
+	options := f.Options
+	options.Translation = in.Translation
+	r, err := datasets.Open(in.Path, in.Source, options)
 	var fault *datasets.FileError
 	switch {
 	case errors.As(err, &fault):

@@ -29,8 +29,10 @@ func init() {
 type Staged struct {
 	Source string
 	Path   string
+	Name   string // names what is written for the file
 	Groups int
 	Order  int64 // position in the corpus
+	Part   int   // the named source that it belongs to, by number
 }
 
 // Part is a reference to the documents of one row group that belong to one shard.
@@ -40,12 +42,16 @@ type Part struct {
 	Order  int64
 	Group  int
 	Rows   []int32 // ascending
+	Copy   int     // which copy of these documents: see datasets.CopyID
 }
 
 // Plan is the assignment of documents to shards: shards 0 … Train-1 are for training, the Validation ones after them for validation.
 type Plan struct {
 	Train, Validation int
 	Split             datasets.Split
+	// Quotas say how often the documents of each named source are used; nil uses each once. Seed is that of their hashes.
+	Quotas []datasets.Quota
+	Seed   uint64
 }
 
 // Of returns the shard of a document.
@@ -65,27 +71,91 @@ func (p Plan) FileName(shard int) string {
 }
 
 // RouteFn reads the hashes of staged documents, not their tokens, and emits for each shard the rows that belong to it.
-type RouteFn struct{ Plan Plan }
+// With quotas it writes what they leave out to dead letters, and a summary.
+type RouteFn struct {
+	Plan                Plan
+	RejectsDir, InfoDir string
+}
+
+// Routed is what quotas made of a file of staged documents: Documents = Kept + all of Rejected.
+type Routed struct {
+	Documents int64            `json:"documents"`
+	Kept      int64            `json:"kept"`     // used at least once
+	Repeated  int64            `json:"repeated"` // uses beyond the first
+	Tokens    int64            `json:"tokens"`   // of all uses
+	Rejected  map[string]int64 `json:"rejected"`
+	Rejects   string           `json:"rejects,omitempty"`
+}
+
+// RoutedPath is the summary of a file in the folder dir.
+func RoutedPath(dir, name string) string { return storage.Join(dir, "routed-"+name+".json") }
 
 // ProcessElement routes one file.
 func (f *RouteFn) ProcessElement(_ context.Context, in Staged, emit func(int, Part)) error {
+	sum := Routed{Rejected: map[string]int64{}}
+	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, "mix-"+in.Name+".jsonl.zst"))
+	defer dead.Abort()
 	for g := range in.Groups {
 		refs, _, err := datasets.ReadDocRefs(in.Path, g)
 		if err != nil {
 			return err
 		}
-		rows := make([][]int32, f.Plan.Train+f.Plan.Validation)
-		for i, r := range refs {
-			s := f.Plan.Of(r)
-			rows[s] = append(rows[s], int32(i))
+		var rows [][][]int32 // of each copy and shard
+		add := func(n, shard, row int) {
+			for len(rows) <= n {
+				rows = append(rows, make([][]int32, f.Plan.Train+f.Plan.Validation))
+			}
+			rows[n][shard] = append(rows[n][shard], int32(row))
 		}
-		for s, rs := range rows {
-			if len(rs) > 0 {
-				emit(s, Part{Source: in.Source, Path: in.Path, Order: in.Order, Group: g, Rows: rs})
+		for i, r := range refs {
+			if f.Plan.Quotas == nil || f.Plan.Split.Validation(r.Split) {
+				add(0, f.Plan.Of(r), i)
+				sum.Documents, sum.Kept, sum.Tokens = sum.Documents+1, sum.Kept+1, sum.Tokens+r.Length
+				continue
+			}
+			id := datasets.DocID(in.Source, r.Index)
+			q := &f.Plan.Quotas[in.Part]
+			n, reason := q.Copies(datasets.Hash(id, f.Plan.Seed, datasets.PurposeMix))
+			sum.Documents++
+			if n == 0 {
+				sum.Rejected[reason]++
+				value, limit := fmt.Sprintf("%d documents of %d tokens are before it", q.Cap.Documents, q.Cap.Tokens), fmt.Sprint(q.Limit)
+				if reason == datasets.ReasonShare {
+					value, limit = fmt.Sprintf("%d documents of %d tokens are before it", q.Part.Documents, q.Part.Tokens), "the source's share"
+				}
+				if err := dead.Write(&datasets.Reject{Source: in.Source, Index: r.Index, Rule: "mix", Reason: reason, Value: value, Threshold: limit}); err != nil {
+					return err
+				}
+				continue
+			}
+			sum.Kept, sum.Repeated, sum.Tokens = sum.Kept+1, sum.Repeated+int64(n-1), sum.Tokens+int64(n)*r.Length
+			for c := range n {
+				if c > 0 {
+					r.Hash = datasets.Hash(datasets.CopyID(id, c), f.Plan.Seed, datasets.PurposeShard)
+				}
+				add(c, f.Plan.Of(r), i)
+			}
+		}
+		for c := range rows {
+			for s, rs := range rows[c] {
+				if len(rs) > 0 {
+					emit(s, Part{Source: in.Source, Path: in.Path, Order: in.Order, Group: g, Rows: rs, Copy: c})
+				}
 			}
 		}
 	}
-	return nil
+	if f.Plan.Quotas == nil {
+		return nil
+	}
+	var err error
+	if sum.Rejects, err = dead.Close(); err != nil {
+		return err
+	}
+	b, err := json.Marshal(&sum)
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(RoutedPath(f.InfoDir, in.Name), b)
 }
 
 // ShardFn packs the documents of a shard into a Parquet file.
@@ -96,6 +166,8 @@ type ShardFn struct {
 	FileOrder bool
 	OutDir    string
 	InfoDir   string
+	// RejectsDir takes the dead letters of what the plan's quotas leave out.
+	RejectsDir string
 }
 
 // Info is what packing a shard gave.
@@ -115,15 +187,22 @@ func (f *ShardFn) ProcessElement(_ context.Context, shard int, parts func(*Part)
 	for p := (Part{}); parts(&p); p = (Part{}) {
 		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b Part) int { return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Group, b.Group)) })
+	slices.SortFunc(all, func(a, b Part) int {
+		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Copy, b.Copy))
+	})
 	var staged []datasets.StagedDoc
 	for i, p := range all {
-		if i > 0 && p.Order == all[i-1].Order && p.Group == all[i-1].Group {
+		if i > 0 && p.Order == all[i-1].Order && p.Group == all[i-1].Group && p.Copy == all[i-1].Copy {
 			return "", fmt.Errorf("shard %d: row group %d of %s came twice", shard, p.Group, p.Path)
 		}
 		docs, err := datasets.ReadDocs(p.Path, p.Source, p.Group, p.Rows)
 		if err != nil {
 			return "", err
+		}
+		for k := range docs {
+			if p.Copy > 0 {
+				docs[k].Hash = datasets.Hash(datasets.CopyID(docs[k].ID, p.Copy), f.Plan.Seed, datasets.PurposeShard)
+			}
 		}
 		staged = append(staged, docs...)
 	}
@@ -162,6 +241,6 @@ func (f *ShardFn) ProcessElement(_ context.Context, shard int, parts func(*Part)
 // grouped are references to rows; no document travels.
 func Shards(s beam.Scope, fn *ShardFn, staged beam.PCollection) beam.PCollection {
 	s = s.Scope("pack.Shards")
-	parts := beam.ParDo(s, &RouteFn{Plan: fn.Plan}, beam.Reshuffle(s, staged))
+	parts := beam.ParDo(s, &RouteFn{Plan: fn.Plan, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, beam.Reshuffle(s, staged))
 	return beam.ParDo(s, fn, beam.GroupByKey(s, parts))
 }

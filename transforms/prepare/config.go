@@ -31,6 +31,11 @@ const DefaultTokensPerShard = 4 << 20
 // Config is the settings of preparing data. Names are the recipe's.
 type Config struct {
 	Inputs []string // files or globs
+	// Sources are named parts of the input beside or in place of Inputs, with their shares and caps. SamplingTemperature and StoppingStrategy are those of
+	// datasets.Mix; its documents held out for validation are neither left out nor repeated.
+	Sources             []Source
+	SamplingTemperature float64
+	StoppingStrategy    string // datasets.AllExhausted when empty
 	// Reading: see datasets.Options.
 	Format, TextColumn, KeyColumn, TextMode string
 	MaxRecordBytes                          int
@@ -92,6 +97,33 @@ func (c *Config) complete() error {
 	}
 	if c.Order == "" {
 		c.Order = OrderHash
+	}
+	if c.StoppingStrategy == "" {
+		c.StoppingStrategy = datasets.AllExhausted
+	}
+	c.Sources = slices.Clone(c.Sources)
+	slices.SortFunc(c.Sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) }) // the order in which they are named decides nothing
+	for i := 1; i < len(c.Sources); i++ {
+		if c.Sources[i].Name == c.Sources[i-1].Name {
+			return fmt.Errorf("two sources are called %s", c.Sources[i].Name)
+		}
+	}
+	for _, s := range c.Sources {
+		o := c.reading()
+		o.Translation = s.Translation
+		if err := o.Validate(); err != nil {
+			return fmt.Errorf("source %s: %w", s.Name, err)
+		}
+	}
+	m := c.mixing()
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if m.On() && c.Order == OrderFile {
+		return fmt.Errorf("order %s uses every document once, as in the input: weights, sampling_temperature and caps go with order %s", OrderFile, OrderHash)
+	}
+	if len(c.Inputs) > 0 && len(c.Sources) > 0 {
+		return fmt.Errorf("the input is named twice, by input and by sources: name it by one of them")
 	}
 	for _, f := range [][2]string{{"OutDir", c.OutDir}, {"RejectsDir", c.RejectsDir}, {"StagedDir", c.StagedDir}, {"TokenizerDir", c.TokenizerDir}} {
 		if f[1] == "" {
@@ -170,6 +202,8 @@ type Result struct {
 	// Funnel is what each stage took out, in order; the first is reading.
 	Funnel []Stage
 	Labels []string // the classes by number, of rows of kind classification
+	// Origins is the named source of each input file's name; nil without named sources.
+	Origins map[string]string
 	// Layouts say for each format and kind of rows how many files have it.
 	Layouts []string
 }

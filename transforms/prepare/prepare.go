@@ -48,11 +48,12 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	sources, err := datasets.FindSources(cfg.Inputs)
+	sources, parts, err := cfg.findSources()
 	if err != nil {
 		return nil, err
 	}
-	d := &driver{cfg: cfg, run: run, sources: sources}
+	d := &driver{cfg: cfg, run: run, sources: sources, parts: parts}
+	d.res.Origins = d.origins()
 	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"), storage.Join(cfg.StagedDir, "packed")
 	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: t.Hash(), SequenceLength: cfg.SequenceLength, Packing: cfg.Packing,
 		IsolateDocuments: cfg.IsolateDocuments, Seed: cfg.Seed, Version: cfg.Version}
@@ -70,6 +71,8 @@ type driver struct {
 	cfg                     Config
 	run                     Runner
 	sources                 []datasets.SourceFile
+	parts                   map[string]int // the named source of each file's name, by number
+	repeated                int64          // uses of documents beyond the first
 	records, tokens, packed string
 	files                   []ingest.File
 	groups                  []ingest.Group // as the last stage left them
@@ -100,7 +103,13 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 	if err := d.count(); err != nil {
 		return nil, err
 	}
+	if err := d.mix(ctx); err != nil {
+		return nil, err
+	}
 	if err := d.pack(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.countMixed(); err != nil {
 		return nil, err
 	}
 	if err := d.finish(); err != nil {
@@ -192,7 +201,7 @@ func (d *driver) count() error {
 			continue
 		}
 		lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
-		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Groups: t.Groups, Order: t.Order})
+		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Name: g.Name, Groups: t.Groups, Order: t.Order, Part: d.parts[t.Source]})
 	}
 	if len(st.Rejected) > 0 {
 		if err := d.funnel(st); err != nil {
@@ -238,7 +247,7 @@ func readJSON(path string, v any) error {
 // pack runs the second pipeline: staged documents → shards.
 func (d *driver) pack(ctx context.Context) error {
 	p, s := beam.NewPipelineWithRoot()
-	pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile, OutDir: d.cfg.OutDir, InfoDir: d.packed},
+	pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile, OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
 		beam.CreateList(s, d.staged))
 	return d.run(ctx, p, "adaptflow-pack")
 }
@@ -278,8 +287,9 @@ func (d *driver) finish() error {
 			m.Validation, d.res.Validation = append(m.Validation, info.Shard), append(d.res.Validation, ref)
 		}
 	}
-	if docs != d.res.Kept {
-		return fmt.Errorf("%d documents were kept and %d packed; the files in %s changed while this ran, run it again alone", d.res.Kept, docs, d.cfg.StagedDir)
+	if docs != d.res.Kept+d.repeated {
+		return fmt.Errorf("%d documents were kept, %d more are repetitions, and %d were packed; the files in %s changed while this ran, run it again alone", d.res.Kept, d.repeated, docs,
+			d.cfg.StagedDir)
 	}
 	if m.Sequences == 0 {
 		return fmt.Errorf("no sequence of %d tokens is full, and drop_last drops the rest; lower sequence_length or give more text", d.cfg.SequenceLength)

@@ -66,7 +66,11 @@ func (d *driver) stages(ctx context.Context) error {
 	slices.Sort(names)
 	for i, f := range d.sources {
 		rank, _ := slices.BinarySearch(names, f.Source)
-		d.files = append(d.files, ingest.File{Ordinal: i, Rank: rank, Path: f.Path, Source: f.Source})
+		file := ingest.File{Ordinal: i, Rank: rank, Path: f.Path, Source: f.Source}
+		if d.parts != nil {
+			file.Translation = d.cfg.Sources[d.parts[f.Source]].Translation
+		}
+		d.files = append(d.files, file)
 	}
 	p, s := beam.NewPipelineWithRoot()
 	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir}, beam.CreateList(s, d.files))

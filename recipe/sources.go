@@ -1,0 +1,102 @@
+package recipe
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/adaptflow/adaptflow/datasets"
+)
+
+// Source is a named part of the input: a language, a pair of languages, a corpus. In a recipe it is a mapping of these keys, or its files alone.
+type Source struct {
+	Name      string   `yaml:"-"`
+	Input     []string `yaml:"input"`
+	EvalInput []string `yaml:"eval_input"` // held-out text of the same kind; when no source has any, a part of the input is held out
+	// Weight is the share of the tokens trained on, over the sum of all weights. MaxDocuments and MaxTokens are caps; 0 for none.
+	Weight       float64 `yaml:"weight"`
+	MaxDocuments int64   `yaml:"max_documents"`
+	MaxTokens    int64   `yaml:"max_tokens"`
+	// Translation are the languages of rows of a text and its translation, from and to.
+	Translation []string `yaml:"translation"`
+}
+
+// sourceKeys are the keys of a source, as they are written.
+var sourceKeys = []string{"input", "eval_input", "weight", "max_documents", "max_tokens", "translation"}
+
+// plainSources writes each source as a mapping with lists of files.
+func plainSources(in map[string]any) (map[string]any, error) {
+	out := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		m := map[string]any{}
+		switch v := in[name].(type) {
+		case map[string]any:
+			for _, k := range slices.Sorted(maps.Keys(v)) {
+				if !slices.Contains(sourceKeys, k) {
+					return nil, fmt.Errorf("data.sources.%s: unknown key %q; the nearest known one is %q", name, k, Nearest(k, sourceKeys))
+				}
+				m[k] = v[k]
+			}
+		default:
+			m["input"] = v
+		}
+		for _, k := range []string{"input", "eval_input", "translation"} {
+			switch v := m[k].(type) {
+			case nil:
+				delete(m, k)
+			case string:
+				m[k] = []any{v}
+			}
+		}
+		out[name] = m
+	}
+	return out, nil
+}
+
+// Named lists the sources by name.
+func (d *Data) Named() ([]Source, error) {
+	var out []Source
+	for _, name := range slices.Sorted(maps.Keys(d.Sources)) {
+		b, err := yaml.Marshal(d.Sources[name])
+		if err != nil {
+			return nil, fmt.Errorf("data.sources.%s: %w", name, err)
+		}
+		var s Source
+		if err := yaml.UnmarshalWithOptions(b, &s, yaml.Strict()); err != nil {
+			return nil, fmt.Errorf("data.sources.%s: %w", name, plain(err))
+		}
+		s.Name = name
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// Held says whether held-out text is named.
+func (d *Data) Held() bool {
+	named, _ := d.Named()
+	return len(d.EvalInput) > 0 || slices.ContainsFunc(named, func(s Source) bool { return len(s.EvalInput) > 0 })
+}
+
+func (d *Data) validateSources() error {
+	named, err := d.Named()
+	if err != nil {
+		return err
+	}
+	m := datasets.Mix{Temperature: d.SamplingTemperature, Strategy: d.StoppingStrategy}
+	for _, s := range named {
+		if len(s.Input) == 0 {
+			return fmt.Errorf("data.sources.%s: input must name at least one file", s.Name)
+		}
+		if n := len(s.Translation); n != 0 && (n != 2 || s.Translation[0] == s.Translation[1] || slices.Contains(s.Translation, "")) {
+			return fmt.Errorf("data.sources.%s: translation is [%s]; it must be the two languages from and to, as [en, de]", s.Name, strings.Join(s.Translation, ", "))
+		}
+		m.Sources = append(m.Sources, datasets.MixSource{Name: s.Name, Weight: s.Weight, MaxDocuments: s.MaxDocuments, MaxTokens: s.MaxTokens})
+	}
+	if err := m.Validate(); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	return nil
+}
