@@ -19,10 +19,31 @@ echo "-- Hugging Face PEFT loads the adapter; merging changes no logit"
   --base-logits "$work/base.safetensors" --adapter-logits "$work/adapted.safetensors" --merged-logits "$work/merged.safetensors"
 
 echo "-- Hugging Face PEFT loads a folder of every method that it has, and computes the same logits"
-rm -rf "$work/methods"
-peer=$(cd "$work" && pwd)/methods
-(cd "$here/.." && ADAPTFLOW_PEER="$peer" go test ./peft -count=1 -run '^TestPeerFolders$')
+rm -rf "$work/methods" "$work/bottleneck"
+peer=$(cd "$work" && pwd)
+(cd "$here/.." && ADAPTFLOW_PEER="$peer/methods" ADAPTFLOW_PEER_ADAPTERS="$peer/bottleneck" go test ./peft -count=1 -run '^TestPeerFolders$')
 "$python" "$here/methods_check.py" "$work/methods"
+
+echo "-- AdapterHub's adapters loads bottleneck adapters, and computes the same logits"
+"$python" - "$work/lines.jsonl" <<'PY'
+import json, sys
+with open(sys.argv[1], "w") as f:
+    for i in range(200):
+        f.write(json.dumps({"text": "The open() system call number %d opens the file that path names, and returns a descriptor that read() takes: %d." % (i, 7 * i)}) + "\n")
+PY
+for config in double_seq_bn seq_bn par_bn compacter; do
+  folder=$work/bottleneck/command_$config
+  settings=(--set method=BOTTLENECK --set "method.config=$config" --set steps=8 --set sequence_length=64 --set learning_rate=0.01
+    --set "input=$work/lines.jsonl" --set "eval_input=$work/lines.jsonl" --set "general_input=$work/lines.jsonl" --output "$work/run_$config")
+  "$bin" train domain-adaptation "${settings[@]}"
+  "$bin" export domain-adaptation "${settings[@]}"
+  mkdir -p "$folder"
+  cp -r "$work/run_$config/adapter" "$folder/adapter"
+  "$bin" logits --model "$base" --adapter "$folder/adapter" --input "$work/ids.safetensors" --output "$folder/logits.safetensors"
+  cp "$work/ids.safetensors" "$folder/ids.safetensors"
+  printf '{"base": "%s"}\n' "$base" > "$folder/peer.json"
+done
+"$python" "$here/adapters_check.py" "$work/bottleneck"
 
 echo "-- transformers and bitsandbytes load a quantised checkpoint"
 for type in nf4 fp4 int8; do

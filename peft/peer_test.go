@@ -15,16 +15,20 @@ import (
 )
 
 // TestPeerFolders trains for each case of testdata/methods that HF PEFT has, and writes into the folder that ADAPTFLOW_PEER names the adapter NAME/adapter, what
-// it computes, NAME/peer.safetensors (input_ids [B, T], logits [B, T, V]), and NAME/peer.json. interop/methods_check.py compares HF PEFT with them.
+// it computes, NAME/peer.safetensors (input_ids [B, T], logits [B, T, V]), and NAME/peer.json. interop/methods_check.py compares HF PEFT with them. Methods whose
+// folder is AdapterHub's go to the folder of ADAPTFLOW_PEER_ADAPTERS, for interop/adapters_check.py.
 func TestPeerFolders(t *testing.T) {
-	out := os.Getenv("ADAPTFLOW_PEER")
-	if out == "" {
+	hf, hub := os.Getenv("ADAPTFLOW_PEER"), os.Getenv("ADAPTFLOW_PEER_ADAPTERS")
+	if hf == "" {
 		t.Skip("ADAPTFLOW_PEER names no folder to write to")
 	}
 	const rows, length = 2, 12
 	for name, c := range methodCases(t) {
+		out := hf
 		if c.Own {
-			continue
+			if out = hub; out == "" || c.Config["peft_type"] != "BOTTLENECK" {
+				continue
+			}
 		}
 		t.Run(name, func(t *testing.T) {
 			m, _, a := c.build(t, nil)
