@@ -18,6 +18,13 @@ import (
 // arXiv:2005.00247) x + h + f(x + h) after the MLP, par_bn (He et al. 2021, arXiv:2110.04366) x + h + 4·f(x). Compacter (Mahabadi et al. 2021,
 // arXiv:2106.04647) is double_seq_bn with W = Σ_i A_i ⊗ (s_i·t_iᵀ), the A_i shared by all. original_ln_before and original_ln_after apply norms
 // only in post-norm models, which the families here are not. The adapters cannot be merged.
+//
+// Several of them in a [Set] that are selected together are AdapterHub's Stack, in the order in which they were added: each reads what the one before it gave.
+// Parallel ones add up there; in AdapterHub's Stack the last replaces those before it.
+//
+// AdapterFusion (Pfeiffer et al. 2020) is not here. It trains attention over the outputs of frozen adapters that lie in folders of their own, and its folder
+// (adapter_fusion_config.json, model_adapter_fusion.safetensors) holds the attention alone. A method knows its own configuration and the base's sites, and one
+// folder is one method: it would need other adapters in [Env], their outputs before the residual, and a folder of several in Save and Open.
 type bottleneck struct {
 	cfg    BottleneckConfig
 	at     map[string]*bnPlace // by the name of the sublayer

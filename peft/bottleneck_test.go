@@ -3,6 +3,7 @@ package peft_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,5 +137,63 @@ func TestBottleneckRefuses(t *testing.T) {
 	if _, err := peft.Open(dir, nn.Sites(m), peft.Env{ModelType: "llama"}); err == nil || !strings.Contains(err.Error(), "pickle") ||
 		!strings.Contains(err.Error(), "pytorch_adapter.bin") || !strings.Contains(err.Error(), "adapter.safetensors") {
 		t.Errorf("a pickle: %v", err)
+	}
+}
+
+// TestGoldenStack compares a Set of bottleneck adapters, all selected, with AdapterHub's Stack of them in the same order (interop/golden/stack.py).
+func TestGoldenStack(t *testing.T) {
+	root := filepath.Join("testdata", "stack")
+	cases := golden.Dirs(t, root)
+	for _, name := range cases {
+		t.Run(name, func(t *testing.T) {
+			meta := golden.JSON[struct {
+				Model    string   `json:"model"`
+				Adapters []string `json:"adapters"`
+			}](t, filepath.Join(root, name, "meta.json"))
+			want := golden.Open(t, filepath.Join(root, name, "expected.safetensors"))
+			m := base(t, meta.Model)
+			ids := want.I64("input_ids")
+			s, _ := nn.FromBatch(ids, nil, nil, 1, len(ids))
+			logits := func(names []string, selected ...string) []float32 {
+				set := &peft.Set{}
+				for _, n := range names {
+					a, err := peft.Open(filepath.Join(root, name, n), nn.Sites(m), peft.Env{ModelType: m.Config.ModelType, BaseModel: "models/" + meta.Model})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := set.Add(n, a); err != nil {
+						t.Fatal(err)
+					}
+				}
+				slot, err := set.Select(selected...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				params := nn.NewParams(1)
+				defer params.Free()
+				p, err := nn.Compile(m, set.Adapters(), params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: len(ids), S: len(ids), N: 1}, Poison: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				s.Segments = []nn.Segment{{Start: 0, End: len(ids), Slot: slot}}
+				return slices.Clone(p.Forward(s, false))
+			}
+			back := slices.Clone(meta.Adapters)
+			slices.Reverse(back)
+			for key, got := range map[string][]float32{"logits": logits(meta.Adapters, meta.Adapters...), "reversed": logits(back, meta.Adapters...),
+				"base": logits(meta.Adapters, peft.BaseName)} {
+				if d := golden.MaxDiff(got, want.F32(key)); d > 2e-4 {
+					t.Errorf("%s differs by %.1e", key, d)
+				}
+			}
+			if d := golden.MaxDiff(want.F32("logits"), want.F32("reversed")); d < 1e-2 {
+				t.Errorf("the order changes the logits by %.1e only, so this case shows nothing", d)
+			}
+		})
+	}
+	t.Logf("golden stacks: %d cases ran, none out of scope", len(cases))
+	if len(cases) == 0 {
+		t.Error("no case ran")
 	}
 }

@@ -77,6 +77,7 @@ func (s *Set) Get(name string) *Adapter {
 }
 
 // Select gives the slot of the token ranges in which the named adapters take part, all of them added up; BaseName alone is the base, slot -1.
+// What an adapter changes is seen by those that were added later and read it: bottleneck adapters are stacked so.
 func (s *Set) Select(names ...string) (int, error) {
 	if len(names) == 1 && names[0] == BaseName {
 		return -1, nil
