@@ -127,7 +127,7 @@ func (b *Builder) Site(kind Kind, name string, layer int, op Op, in ...Ref) Ref 
 }
 
 // Param returns the trainable parameter of that name, [rows, cols] a slot. The same name is the same parameter.
-// init fills one slot when the parameter is new; nil leaves zeros.
+// init fills one slot when the parameter is new; nil leaves zeros. One that [Params.Freeze] names is read only.
 func (b *Builder) Param(name string, rows, cols int, init func(dst []float32)) Ref {
 	name = b.paramName(name)
 	if r, ok := b.refs[name]; ok {
@@ -140,6 +140,7 @@ func (b *Builder) Param(name string, rows, cols int, init func(dst []float32)) R
 	v := value{shape: Shape{Count: rows, Cols: cols}, from: -1, grad: true}
 	if b.sites == nil {
 		v.param = b.params.add(name, rows, cols, init)
+		v.grad = !v.param.Frozen
 	}
 	b.values = append(b.values, v)
 	b.refs[name] = r

@@ -11,7 +11,8 @@ type Param struct {
 	Name              string
 	Rows, Cols, Slots int
 	Data              []float32 // [Slots, Rows, Cols]
-	Grad              []float32 // the same shape; nil until a training program asks for it
+	Grad              []float32 // the same shape; nil until a training program asks for it, and where it is frozen
+	Frozen            bool      // not trained: see Params.Freeze
 
 	data, grad *mem.Block
 }
@@ -26,7 +27,7 @@ func (p *Param) Slot(i int) []float32 { return Bank(p.Data, i, p.Size()) }
 func (p *Param) GradSlot(i int) []float32 { return Bank(p.Grad, i, p.Size()) }
 
 func (p *Param) wantGrad() {
-	if p.Grad == nil {
+	if p.Grad == nil && !p.Frozen {
 		p.grad = mem.AllocFloat32(len(p.Data))
 		p.Grad = p.grad.Float32()
 	}
@@ -37,6 +38,7 @@ type Params struct {
 	slots  int
 	list   []*Param
 	byName map[string]*Param
+	frozen map[string]bool
 }
 
 // NewParams returns an empty set whose parameters will have the given number of adapter slots, at least 1.
@@ -44,7 +46,7 @@ func NewParams(slots int) *Params {
 	if slots < 1 {
 		panic(fmt.Sprintf("nn: %d adapter slots", slots))
 	}
-	return &Params{slots: slots, byName: map[string]*Param{}}
+	return &Params{slots: slots, byName: map[string]*Param{}, frozen: map[string]bool{}}
 }
 
 // Slots is the number of adapter slots of each parameter.
@@ -56,11 +58,24 @@ func (p *Params) List() []*Param { return p.list }
 // Get returns the parameter of that name, or nil.
 func (p *Params) Get(name string) *Param { return p.byName[name] }
 
+// Freeze leaves the parameter of that name as it starts or is set: programs compiled afterwards compute no gradient of it, and keep nothing for one.
+func (p *Params) Freeze(name string) {
+	p.frozen[name] = true
+	if q := p.byName[name]; q != nil {
+		if q.Grad != nil {
+			panic("nn: a program trains " + name + " already")
+		}
+		q.Frozen = true
+	}
+}
+
 // Count is the number of trainable values of one slot.
 func (p *Params) Count() int {
 	n := 0
 	for _, q := range p.list {
-		n += q.Size()
+		if !q.Frozen {
+			n += q.Size()
+		}
 	}
 	return n
 }
@@ -90,7 +105,7 @@ func (p *Params) add(name string, rows, cols int, init func(dst []float32)) *Par
 		}
 		return q
 	}
-	q := &Param{Name: name, Rows: rows, Cols: cols, Slots: p.slots}
+	q := &Param{Name: name, Rows: rows, Cols: cols, Slots: p.slots, Frozen: p.frozen[name]}
 	q.data = mem.AllocFloat32(rows * cols * p.slots)
 	q.Data = q.data.Float32()
 	if init != nil {

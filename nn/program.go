@@ -81,7 +81,7 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 	}
 	for _, q := range params.list {
 		fixed.Params += int64(len(q.Data)) * 4
-		if o.Mode == ModeTrain {
+		if o.Mode == ModeTrain && !q.Frozen {
 			fixed.Grads += int64(len(q.Data)) * 4
 		}
 	}

@@ -80,6 +80,18 @@ type Regulariser interface {
 // Prompter is a method that puts virtual tokens before each document, as rows or as a prefix of attention.
 type Prompter interface{ Prompt() nn.Prompt }
 
+// Factor is a low-rank pair of parameters, by their names: a module's weight [out, in] gets Scale·B·A, A [r, in], B [out, r].
+type Factor struct {
+	A, B  string
+	Scale float64
+}
+
+// Factored is a method whose updates are products of two trained parameters, for optimisers that treat these as a pair (LoRA-FA).
+type Factored interface {
+	// Factors lists the pairs, or says why the adapter's updates are more than such products. Valid after Attach.
+	Factors() ([]Factor, error)
+}
+
 // Encoder is a method whose folder holds what its parameters compute rather than the parameters (P-tuning's prompts): a Param without a
 // Key is not saved.
 type Encoder interface {

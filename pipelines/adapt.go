@@ -101,9 +101,6 @@ func (r *Run) Open() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := core.Trainable(a); err != nil {
-		return err
-	}
 	if err := fits(a, r.Recipe.Prepare.SequenceLength, r.model.Config.MaxPositions); err != nil {
 		return err
 	}
@@ -112,6 +109,9 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	if err := job.Args.Validate(); err != nil {
+		return err
+	}
+	if err := core.Trainable(&job.Args, a); err != nil {
 		return err
 	}
 	text := r.Recipe.YAML()

@@ -51,9 +51,6 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := core.Trainable(a); err != nil {
-		return nil, err
-	}
 	if err := fits(a, rec.Prepare.SequenceLength, m.Config.MaxPositions); err != nil {
 		return nil, err
 	}
@@ -72,6 +69,12 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	args := core.DefaultArgs()
 	args.Optim, args.OptimArgs = rec.Train.Optim, rec.Train.OptimArgs
 	if err := args.Validate(); err != nil {
+		return nil, err
+	}
+	if err := core.Trainable(&args, a); err != nil {
+		return nil, err
+	}
+	if _, err := core.Freeze(&args, []nn.Adapter{a}, params); err != nil {
 		return nil, err
 	}
 	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit,

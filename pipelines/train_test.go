@@ -115,7 +115,14 @@ func TestTrainLowersTheLossAndResumesToTheSameBytes(t *testing.T) {
 }
 
 func TestSyncReplicasEqualTheWholeBatch(t *testing.T) {
+	for _, optim := range []string{"adamw_torch", "lorafa"} {
+		t.Run(optim, func(t *testing.T) { syncReplicas(t, optim) })
+	}
+}
+
+func syncReplicas(t *testing.T, optim string) {
 	one := testJob(t)
+	one.Args.Optim = optim
 	one.Args.PerDeviceTrainBatchSize = 4
 	a := trainJob(t, one)
 	two := one
@@ -139,7 +146,14 @@ func TestSyncReplicasEqualTheWholeBatch(t *testing.T) {
 }
 
 func TestLocalReplicas(t *testing.T) {
+	for _, optim := range []string{"adamw_torch", "lorafa"} { // the second freezes a part of the adapter
+		t.Run(optim, func(t *testing.T) { localReplicas(t, optim) })
+	}
+}
+
+func localReplicas(t *testing.T, optim string) {
 	job := testJob(t)
+	job.Args.Optim = optim
 	job.Args.Mode, job.Args.Replicas, job.Args.LocalSteps, job.Args.MaxSteps, job.Args.SaveSteps, job.Args.SaveTotalLimit = "local", 2, 2, 8, 4, 0
 	st := trainJob(t, job)
 	if n := len(st.History); n != 4 || st.History[3].Loss >= st.History[0].Loss {

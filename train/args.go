@@ -96,6 +96,9 @@ func (a *Args) Validate() error {
 	if a.LoraPlusLRRatio < 0 {
 		return fmt.Errorf("train: loraplus_lr_ratio must be at least 0")
 	}
+	if a.LoraPlusLRRatio > 0 && optimizerByName(a.Optim).pair != nil {
+		return fmt.Errorf("train: loraplus_lr_ratio is B's learning rate over A's, and optim %s freezes A: leave one of them out", a.Optim)
+	}
 	if scheduleByName(a.LRSchedulerType) == nil {
 		return fmt.Errorf("train: lr_scheduler_type %q is unknown; known are %s", a.LRSchedulerType, strings.Join(Schedules(), ", "))
 	}

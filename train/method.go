@@ -7,12 +7,16 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// Trainable says why an adapter cannot be trained on shards, nil where it can.
-func Trainable(a *peft.Adapter) error {
+// Trainable says why an adapter cannot be trained on shards with the settings, nil where it can.
+func Trainable(args *Args, a *peft.Adapter) error {
 	if m, ok := a.Method.(interface{ Tasks() int }); ok && m.Tasks() > 1 {
 		return fmt.Errorf("train: %s has num_tasks = %d, but prepared sequences do not say the task of a document: use num_tasks = 1", a.Type(), m.Tasks())
 	}
-	return nil
+	if _, ok := a.Method.(peft.Stepper); ok && args.Mode == "local" {
+		return fmt.Errorf("train: %s allocates its ranks after each optimiser step, which replicas of mode local take apart; use mode: sync", a.Type())
+	}
+	_, err := Freeze(args, []nn.Adapter{a}, nn.NewParams(1))
+	return err
 }
 
 // useMethods finds what the adapters' methods do beside their gradients: a term of the loss, a step after the optimiser's.
@@ -22,16 +26,13 @@ func (t *Trainer) useMethods(adapters []nn.Adapter) error {
 		if !ok {
 			continue
 		}
-		if err := Trainable(adapter); err != nil {
+		if err := Trainable(&t.Args, adapter); err != nil {
 			return err
 		}
 		if m, ok := adapter.Method.(peft.Regulariser); ok {
 			t.terms = append(t.terms, m)
 		}
 		if m, ok := adapter.Method.(peft.Stepper); ok {
-			if t.Args.Mode == "local" {
-				return fmt.Errorf("train: %s allocates its ranks after each optimiser step, which replicas of mode local take apart; use mode: sync", adapter.Type())
-			}
 			state, err := m.State()
 			if err != nil {
 				return err

@@ -87,7 +87,7 @@ func TestGoldenOptim(t *testing.T) {
 					bl.Param("w."+key, sh[0], sh[1], func(d []float32) { copy(d, in.F32(key)) })
 				}
 			}))
-			opt := NewOptimizer(&a, params)
+			opt := NewOptimizer(&a, params, nil)
 			defer func() { opt.Close() }()
 			tol := 1e-5
 			if strings.Contains(name, "8") {
@@ -101,7 +101,7 @@ func TestGoldenOptim(t *testing.T) {
 				if step == spec.Steps/2 {
 					saved := map[string][]float32{}
 					opt.Each(func(n string, x []float32) { saved[n] = slices.Clone(x) })
-					fresh := NewOptimizer(&a, params)
+					fresh := NewOptimizer(&a, params, nil)
 					fresh.Step = opt.Step
 					fresh.Each(func(n string, x []float32) {
 						if len(saved[n]) != len(x) {

@@ -10,6 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
 )
 
 // rule is a row of the table of optimisers: what it keeps for a parameter, and how one parameter's values move. The arithmetic is float32,
@@ -21,6 +22,8 @@ type rule struct {
 	// states lists what is kept for a matrix [rows, cols]; rows is 1 for a vector. Everything is zero at first.
 	states func(o options, name string, rows, cols int) []state
 	update func(u *update)
+	// pair, of an optimiser that trains one factor of each low-rank pair and freezes the other, moves B; update moves what is in no pair.
+	pair func(u *update)
 }
 
 // state is an array that an optimiser keeps for a parameter. Codes of 8 bits lie four to a value.
@@ -39,22 +42,25 @@ type update struct {
 	rows, cols int
 	p, g       []float32
 	state      [][]float32 // as states lists them
+	factor     *peft.Factor
+	other      []float32 // the frozen factor A of a pair
 }
 
 // optimizers is the table of optimisers. A new one is a file and a row here; the table drives its tests.
 var optimizers = []rule{
-	{"adamw_torch", options{"amsgrad": 0}, adamStates, adamW},
-	{"adam", options{"amsgrad": 0}, adamStates, adam},
-	{"adamw_8bit", options{"min_8bit_size": 4096}, blockStates("state1", "state2"), adamW8},
-	{"sgd", options{"momentum": 0, "dampening": 0, "nesterov": 0}, sgdStates, sgd},
-	{"sgd_8bit", options{"momentum": 0.9, "min_8bit_size": 4096}, blockStates("state1"), sgd8},
-	{"lion_32bit", nil, one("state1"), lion},
-	{"lion_8bit", options{"min_8bit_size": 4096}, blockStates("state1"), lion8},
+	{"adamw_torch", options{"amsgrad": 0}, adamStates, adamW, nil},
+	{"adam", options{"amsgrad": 0}, adamStates, adam, nil},
+	{"adamw_8bit", options{"min_8bit_size": 4096}, blockStates("state1", "state2"), adamW8, nil},
+	{"sgd", options{"momentum": 0, "dampening": 0, "nesterov": 0}, sgdStates, sgd, nil},
+	{"sgd_8bit", options{"momentum": 0.9, "min_8bit_size": 4096}, blockStates("state1"), sgd8, nil},
+	{"lion_32bit", nil, one("state1"), lion, nil},
+	{"lion_8bit", options{"min_8bit_size": 4096}, blockStates("state1"), lion8, nil},
 	{"adafactor", options{"scale_parameter": 0, "relative_step": 0, "warmup_init": 0, "beta1": 0, "clip_threshold": 1, "decay_rate": -0.8, "eps1": 1e-30, "eps2": 1e-3},
-		adafactorStates, adafactor},
-	{"rmsprop", options{"alpha": 0.99, "momentum": 0, "centered": 0, "eps": 1e-8}, rmspropStates, rmsprop},
-	{"muon", options{"momentum": 0.95, "ns_steps": 5}, muonStates, muon},
-	{"adagrad", options{"lr_decay": 0, "eps": 1e-10}, one("sum"), adagrad},
+		adafactorStates, adafactor, nil},
+	{"rmsprop", options{"alpha": 0.99, "momentum": 0, "centered": 0, "eps": 1e-8}, rmspropStates, rmsprop, nil},
+	{"muon", options{"momentum": 0.95, "ns_steps": 5}, muonStates, muon, nil},
+	{"adagrad", options{"lr_decay": 0, "eps": 1e-10}, one("sum"), adagrad, nil},
+	{"lorafa", options{"eps": 1e-6, "correct_bias": 1}, loraFAStates, adamHF, loraFA},
 }
 
 // one is a single array of the parameter's size.
@@ -92,22 +98,53 @@ type Optimizer struct {
 	rule   *rule
 	opts   options
 	params *nn.Params
-	names  [][]string    // [parameter·slot][state]
-	state  [][][]float32 // [parameter·slot][state]
+	pairs  map[string]*peft.Factor // by B's name
+	names  [][]string              // [parameter·slot][state]
+	state  [][][]float32           // [parameter·slot][state]
 	blocks []*mem.Block
 	Step   int // optimiser steps done
 }
 
-// NewOptimizer makes the optimiser that args name. The settings have passed Args.Validate.
-func NewOptimizer(args *Args, params *nn.Params) *Optimizer {
-	o := &Optimizer{args: args, rule: optimizerByName(args.Optim), params: params}
+// Freeze prepares params, before programs are compiled with them, for the optimiser of args: where it trains one factor of each low-rank pair it
+// freezes the other. It returns the pairs, for NewOptimizer.
+func Freeze(args *Args, adapters []nn.Adapter, params *nn.Params) ([]peft.Factor, error) {
+	if optimizerByName(args.Optim).pair == nil {
+		return nil, nil
+	}
+	var out []peft.Factor
+	for _, a := range adapters {
+		adapter, ok := a.(*peft.Adapter)
+		if !ok {
+			continue
+		}
+		f, ok := adapter.Method.(peft.Factored)
+		if !ok {
+			return nil, fmt.Errorf("train: optim %s projects the gradients of LoRA's factors; %s has none: use another optim", args.Optim, adapter.Type())
+		}
+		fs, err := f.Factors()
+		if err != nil {
+			return nil, fmt.Errorf("train: optim %s: %w", args.Optim, err)
+		}
+		for _, x := range fs {
+			params.Freeze(x.A)
+		}
+		out = append(out, fs...)
+	}
+	return out, nil
+}
+
+// NewOptimizer makes the optimiser that args name. The settings have passed Args.Validate; pairs are what Freeze returned.
+func NewOptimizer(args *Args, params *nn.Params, pairs []peft.Factor) *Optimizer {
+	o := &Optimizer{args: args, rule: optimizerByName(args.Optim), params: params, pairs: map[string]*peft.Factor{}}
+	for i := range pairs {
+		o.pairs[pairs[i].B] = &pairs[i]
+	}
 	o.opts, _ = o.rule.options.with(args.Optim, args.OptimArgs)
 	for _, q := range params.List() {
 		for range q.Slots {
 			var s [][]float32
 			var names []string
-			rows, cols := dims(q)
-			for _, k := range o.rule.list(o.opts, q.Name, rows, cols) {
+			for _, k := range o.rule.list(o.opts, q) {
 				b := mem.AllocFloat32(k.size)
 				o.blocks = append(o.blocks, b)
 				s, names = append(s, b.Float32()), append(names, k.name)
@@ -124,23 +161,19 @@ func OptimizerBytes(args *Args, params *nn.Params) int64 {
 	o, _ := r.options.with(args.Optim, args.OptimArgs)
 	n := int64(0)
 	for _, q := range params.List() {
-		rows, cols := dims(q)
-		for _, s := range r.list(o, q.Name, rows, cols) {
+		for _, s := range r.list(o, q) {
 			n += 4 * int64(s.size) * int64(q.Slots)
 		}
 	}
 	return n
 }
 
-func (r *rule) list(o options, name string, rows, cols int) []state {
-	if r.states == nil {
+func (r *rule) list(o options, q *nn.Param) []state {
+	if r.states == nil || q.Frozen {
 		return nil
 	}
-	return r.states(o, name, rows, cols)
+	return r.states(o, q.Name, q.Rows, q.Cols)
 }
-
-// dims are a parameter's dimensions, 1 row for what torch has as a vector.
-func dims(q *nn.Param) (rows, cols int) { return q.Rows, q.Cols }
 
 // Apply moves the parameters by their gradients at the learning rate lr.
 func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
@@ -149,6 +182,9 @@ func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
 	slots := o.params.Slots()
 	p.Run(len(list)*slots, func(i int) {
 		q := list[i/slots]
+		if q.Frozen {
+			return
+		}
 		decay := o.args.WeightDecay
 		if !o.args.DecayAll && !Decays(q.Name) {
 			decay = 0
@@ -157,9 +193,14 @@ func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
 		if r := o.args.LoraPlusLRRatio; r > 0 && loraPlusB(q) {
 			rate *= r
 		}
-		rows, cols := dims(q)
-		o.rule.update(&update{Args: o.args, o: o.opts, step: o.Step, lr: rate, decay: decay, name: q.Name, rows: rows, cols: cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
-			state: o.state[i]})
+		u := &update{Args: o.args, o: o.opts, step: o.Step, lr: rate, decay: decay, name: q.Name, rows: q.Rows, cols: q.Cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
+			state: o.state[i]}
+		if u.factor = o.pairs[q.Name]; u.factor == nil {
+			o.rule.update(u)
+			return
+		}
+		u.other = o.params.Get(u.factor.A).Slot(i % slots)
+		o.rule.pair(u)
 	})
 }
 

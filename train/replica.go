@@ -9,6 +9,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/nn"
 )
 
 // A round with several replicas. In sync mode a round is one optimiser step: each replica writes its gradient sums, which are added
@@ -18,6 +19,16 @@ import (
 
 func (s *Session) roundDir(step int) string {
 	return filepath.Join(s.job.Dir, "rounds", fmt.Sprintf("round-%06d", step))
+}
+
+// trained are the parameters that have a gradient.
+func (s *Session) trained() (out []*nn.Param) {
+	for _, q := range s.params.List() {
+		if !q.Frozen {
+			out = append(out, q)
+		}
+	}
+	return out
 }
 
 func replicaFile(dir string, replica int) string {
@@ -50,7 +61,7 @@ func (s *Session) Replica(step, replica int) (string, error) {
 		return "", s.lastGood(step, err)
 	}
 	var ts []safetensors.Tensor
-	for _, q := range s.params.List() {
+	for _, q := range s.trained() {
 		ts = append(ts, safetensors.F32(q.Name, q.Grad, len(q.Grad)))
 	}
 	return path, safetensors.Write(path, ts, map[string]string{"loss": strconv.FormatFloat(sum, 'g', -1, 64), "items": strconv.Itoa(items),
@@ -92,7 +103,7 @@ func (s *Session) local(step, replica int, path string) error {
 		tokens += info.Tokens
 	}
 	var ts []safetensors.Tensor
-	for _, q := range s.params.List() {
+	for _, q := range s.trained() {
 		ts = append(ts, safetensors.F32(q.Name, q.Data, len(q.Data)))
 	}
 	t.opt.Each(func(name string, x []float32) { ts = append(ts, safetensors.F32("optimizer/"+name, x, len(x))) })
@@ -106,7 +117,7 @@ func (s *Session) Combine(step int) (int, error) {
 	if err := s.atRound(step); err != nil {
 		return 0, err
 	}
-	list := s.params.List()
+	list := s.trained()
 	s.params.ZeroGrad()
 	local := s.job.Args.Mode == "local"
 	var loss float64
@@ -176,7 +187,7 @@ func (s *Session) Combine(step int) (int, error) {
 func (s *Session) outerStep(step int, loss float64, tokens int) StepInfo {
 	lr, mu := float32(s.job.Args.OuterLearningRate), float32(s.job.Args.OuterMomentum)
 	norm, _ := ClipGradNorm(s.params, 0)
-	for k, q := range s.params.List() {
+	for k, q := range s.trained() {
 		v := s.outer[k]
 		for i, g := range q.Grad {
 			v[i] = float32(mu*v[i]) + g
@@ -234,7 +245,7 @@ func (s *Session) atRound(step int) error {
 		return err
 	}
 	s.outer = s.outer[:0]
-	for _, q := range s.params.List() {
+	for _, q := range s.trained() {
 		s.outer = append(s.outer, make([]float32, len(q.Data)))
 	}
 	if step > 0 && s.job.Args.Mode == "local" {
@@ -243,7 +254,7 @@ func (s *Session) atRound(step int) error {
 			return err
 		}
 		defer f.Close()
-		for i, q := range s.params.List() {
+		for i, q := range s.trained() {
 			if err := fill(f, q.Name, s.outer[i]); err != nil {
 				return err
 			}

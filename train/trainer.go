@@ -68,6 +68,10 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 	t := args.PerDeviceTrainBatchSize * s.SequenceLength
 	prompt := nn.PromptOf(s.Adapters)
 	n := prompt.Documents(t, args.PerDeviceTrainBatchSize)
+	pairs, err := Freeze(&args, s.Adapters, s.Params)
+	if err != nil {
+		return nil, err
+	}
 	prog, err := nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: n}, Pool: s.Pool,
 		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return OptimizerBytes(&args, s.Params) }, DType: s.DType, Seed: args.Seed})
 	if err != nil {
@@ -83,7 +87,7 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 		prog.Close()
 		return nil, err
 	}
-	r.opt = NewOptimizer(&r.Args, s.Params)
+	r.opt = NewOptimizer(&r.Args, s.Params, pairs)
 	if r.rate = s.Schedule; r.rate == nil {
 		r.rate = r.Args.LearningRateAt
 	}

@@ -1,0 +1,171 @@
+package train
+
+import (
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/golden"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
+
+// TestGoldenLoraFA repeats ten steps of PEFT's LoRA-FA over a whole trainer: losses, gradient norms (which leave out the frozen factors), and where the
+// parameters end. The data has pairs of several ranks and scales, the head among them, and modules_to_save, which are in no pair.
+func TestGoldenLoraFA(t *testing.T) {
+	base := filepath.Join(golden.Root(t, "../model/testdata"), "models", "llama_gqa")
+	m, err := model.Load(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	in := golden.Open(t, filepath.Join(base, "inputs.safetensors"))
+	cases := golden.Dirs(t, filepath.Join("testdata", "lorafa"))
+	for _, c := range cases {
+		t.Run(c, func(t *testing.T) {
+			dir := filepath.Join("testdata", "lorafa", c)
+			meta := golden.JSON[struct {
+				LR          float64 `json:"lr"`
+				WeightDecay float64 `json:"weight_decay"`
+				Warmup      int     `json:"warmup_steps"`
+				Steps       int     `json:"max_steps"`
+				Norm        float64 `json:"max_grad_norm"`
+				Trajectory  struct {
+					Losses []float64 `json:"losses"`
+					LRs    []float64 `json:"lrs"`
+					Norms  []float64 `json:"grad_norms"`
+				} `json:"trajectory"`
+			}](t, filepath.Join(dir, "meta.json"))
+			want := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
+			a, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), peft.Env{ModelType: "llama"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			params := nn.NewParams(1)
+			defer params.Free()
+			args := DefaultArgs()
+			args.Optim, args.LRSchedulerType, args.Stride, args.DecayAll = "lorafa", "cosine", 1, true
+			args.LearningRate, args.WeightDecay, args.WarmupSteps, args.MaxSteps, args.MaxGradNorm = meta.LR, meta.WeightDecay, meta.Warmup, meta.Steps, meta.Norm
+			ids, mask, labels := in.I64("train_input_ids"), in.I64("train_attention_mask"), in.I64("train_labels")
+			shape := in.Shape("train_input_ids")
+			args.PerDeviceTrainBatchSize = shape[1]
+			var data Sequences
+			for row := range shape[0] * shape[1] {
+				q := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{"d"}, DocSpans: [][2]int32{{0, 1}}, Sources: []string{""}}
+				for i := row * shape[2]; i < (row+1)*shape[2]; i++ {
+					if mask[i] == 1 {
+						q.InputIDs, q.Labels = append(q.InputIDs, int32(ids[i])), append(q.Labels, int32(labels[i]))
+					}
+				}
+				data = append(data, q)
+			}
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: shape[2], Sequences: len(data)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			if err := a.Load(params); err != nil {
+				t.Fatal(err)
+			}
+			first := map[string][]float32{}
+			for _, q := range params.List() {
+				if q.Frozen {
+					if !strings.Contains(q.Name, "lora_A") || q.Grad != nil {
+						t.Errorf("%s is frozen, with a gradient of %d values", q.Name, len(q.Grad))
+					}
+					first[q.Name] = append([]float32(nil), q.Data...)
+				}
+			}
+			if got, want := len(first), len(a.Targets()); got != want {
+				t.Errorf("%d frozen factors, want %d", got, want)
+			}
+			for i, loss := range meta.Trajectory.Losses {
+				info, err := tr.Step(data, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if math.Abs(info.Loss-loss) > 1e-4 {
+					t.Errorf("step %d: loss %.6f, want %.6f", i, info.Loss, loss)
+				}
+				if n := meta.Trajectory.Norms[i]; math.Abs(info.GradNorm-n) > 1e-3*n {
+					t.Errorf("step %d: gradient norm %.6f, want %.6f", i, info.GradNorm, n)
+				}
+				if math.Abs(info.LearningRate-meta.Trajectory.LRs[i]) > 1e-9 {
+					t.Errorf("step %d: learning rate %g, want %g", i, info.LearningRate, meta.Trajectory.LRs[i])
+				}
+			}
+			finals, trained := 0, 0
+			for _, n := range want.Names() {
+				name := strings.TrimPrefix(n, "final.")
+				q := params.Get(name)
+				if q == nil {
+					t.Errorf("no parameter %s", name)
+					continue
+				}
+				finals += q.Size()
+				if d := golden.MaxDiff(q.Data, want.F32(n)); !(d <= 5e-5) {
+					t.Errorf("%s ends %.2e away", name, d)
+				}
+			}
+			for _, q := range params.List() {
+				if !q.Frozen {
+					trained += q.Size()
+				} else if golden.MaxDiff(q.Data, first[q.Name]) != 0 {
+					t.Errorf("%s has moved", q.Name)
+				}
+			}
+			if finals != trained || params.Count() != trained {
+				t.Errorf("%d values are trained, counted as %d, and PEFT's are %d", trained, params.Count(), finals)
+			}
+			if b := tr.OptimizerBytes(); b > int64(8*trained+len(params.List())*128) {
+				t.Errorf("the optimiser keeps %d bytes for %d values", b, trained)
+			}
+		})
+	}
+	t.Logf("golden LoRA-FA: %d cases ran, none out of scope", len(cases))
+}
+
+// TestLoraFARefuses: what LoRA-FA cannot train is an error that says what to change.
+func TestLoraFARefuses(t *testing.T) {
+	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	args := DefaultArgs()
+	args.Optim, args.MaxSteps = "lorafa", 1
+	for _, c := range []struct {
+		method string
+		config map[string]any
+		want   string
+	}{
+		{"IA3", nil, "IA3 has none"},
+		{"LORA", map[string]any{"use_dora": true}, "leave use_dora out"},
+		{"LORA", map[string]any{"target_modules": []string{"embed_tokens", "q_proj"}}, "embed_tokens is an embedding"},
+	} {
+		a, err := peft.New(c.method, c.config, nn.Sites(m), peft.Env{ModelType: "llama"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Trainable(&args, a); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %v: %v, want %q", c.method, c.config, err, c.want)
+		}
+	}
+	args.LoraPlusLRRatio = 16
+	if err := args.Validate(); err == nil || !strings.Contains(err.Error(), "loraplus_lr_ratio") {
+		t.Errorf("LoRA+ with LoRA-FA: %v", err)
+	}
+}
+
+// TestGramInverse: of dependent rows it is the pseudo-inverse, as torch.linalg.pinv's.
+func TestGramInverse(t *testing.T) {
+	got := gramInverse([]float32{1, 2, 2, 2, 4, 4}, 2, 3) // A·Aᵀ = 9·[1 2; 2 4], pinv = [1 2; 2 4]/(9·25)
+	for i, w := range []float32{1, 2, 2, 4} {
+		if d := math.Abs(float64(got[i] - w/225)); d > 1e-7 {
+			t.Errorf("element %d is %g, want %g", i, got[i], w/225)
+		}
+	}
+}
