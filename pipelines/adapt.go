@@ -436,6 +436,12 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 			card.Results = append(card.Results, [2]string{s.name, fmt.Sprintf("%.2f before, %.2f after", s.old.Perplexity, s.new.Perplexity)})
 		}
 	}
+	for _, s := range sourceChanges(before, after) {
+		card.Results = append(card.Results, [2]string{"perplexity of " + s.Title(), fmt.Sprintf("%.2f before, %.2f after", s.Before.Perplexity, s.After.Perplexity)})
+		if t := s.Translation; t != nil {
+			card.Results = append(card.Results, [2]string{"chrF of " + s.Name, fmt.Sprintf("%.2f before, %.2f after, of %d completions", t.Before.ChrF, t.After.ChrF, t.After.Pairs)})
+		}
+	}
 	if before.Classes != nil && after.Classes != nil {
 		for _, row := range classRows(before.Classes, after.Classes) {
 			card.Results = append(card.Results, [2]string{row.name, row.before + " before, " + row.after + " after"})

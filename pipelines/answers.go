@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
@@ -18,7 +19,8 @@ type question struct {
 
 // questions takes the first limit examples that packed sequences hold whole, in their order; 0 takes all. length is the sequences' length: a document that fills one
 // may have been cut. An answer is the last run of tokens that have a loss.
-func questions(data core.Data, limit, length int) ([]question, error) {
+// of takes examples of some source files alone; nil takes all.
+func questions(data core.Data, limit, length int, of func(source string) bool) ([]question, error) {
 	pieces := map[string]int{}
 	each := func(do func(q *datasets.Sequence, i, from, to int)) error {
 		for n := range data.Len() {
@@ -44,7 +46,7 @@ func questions(data core.Data, limit, length int) ([]question, error) {
 	}
 	var out []question
 	err := each(func(q *datasets.Sequence, i, from, to int) {
-		if pieces[q.DocIDs[i]] > 1 || to-from >= length || limit > 0 && len(out) == limit {
+		if of != nil && !of(q.Sources[i]) || pieces[q.DocIDs[i]] > 1 || to-from >= length || limit > 0 && len(out) == limit {
 			return
 		}
 		end := to
@@ -62,16 +64,10 @@ func questions(data core.Data, limit, length int) ([]question, error) {
 	return out, err
 }
 
-// answer lets the model answer held-out questions greedily, with a KV cache, and compares what it says with the right answers. It returns the first answer as a sample.
-// An answer ends where the right ones do: at an end token of the model or a special token that is in them.
-func (r *Run) answer(ctx context.Context, shards []string, adapters []nn.Adapter, params *nn.Params) (*evaluate.Match, *Sample, error) {
+// answer lets the model answer held-out questions and compares what it says with the right answers. It returns the first answer as a sample.
+func (r *Run) answer(ctx context.Context, data core.Data, adapters []nn.Adapter, params *nn.Params) (*evaluate.Match, *Sample, error) {
 	e := r.Recipe.Evaluate
-	data, err := core.OpenShards(shards)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer data.Close()
-	qs, err := questions(data, e.ExactMatch, r.Recipe.Prepare.SequenceLength)
+	qs, err := questions(data, e.ExactMatch, r.Recipe.Prepare.SequenceLength, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,6 +75,42 @@ func (r *Run) answer(ctx context.Context, shards []string, adapters []nn.Adapter
 		r.say("exact match is not measured: no held-out row has a prompt and an answer within sequence_length (%d)", r.Recipe.Prepare.SequenceLength)
 		return nil, nil, nil
 	}
+	got, want, err := r.complete(ctx, qs, adapters, params)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := evaluate.NewMatch(got, want, e.AnswerDelimiter)
+	return &m, &Sample{r.tokenizer.Decode(qs[0].prompt, true), got[0]}, nil
+}
+
+// translate lets the model complete held-out prompts of a named source ("" for all) and scores the completions by chrF. It returns the first as a sample; nil where
+// the source has no prompts. A right completion of one line is compared with the first line of a generated one, as few-shot harnesses cut what a base model says.
+func (r *Run) translate(ctx context.Context, data core.Data, origins map[string]string, name string, adapters []nn.Adapter, params *nn.Params) (*Translation, *Sample, error) {
+	of := func(source string) bool { return name == "" || origins[source] == name }
+	qs, err := questions(data, r.Recipe.Evaluate.ChrF, r.Recipe.Prepare.SequenceLength, of)
+	if err != nil || len(qs) == 0 {
+		return nil, nil, err
+	}
+	got, want, err := r.complete(ctx, qs, adapters, params)
+	if err != nil {
+		return nil, nil, err
+	}
+	refs := make([][]string, len(want))
+	for i, w := range want {
+		w = strings.TrimSpace(w)
+		if got[i] = strings.TrimSpace(got[i]); !strings.Contains(w, "\n") {
+			got[i], _, _ = strings.Cut(got[i], "\n")
+		}
+		refs[i] = []string{w}
+	}
+	return &Translation{Pairs: len(qs), ChrF: evaluate.NewChrF().Corpus(got, refs), ChrFP: evaluate.NewChrFPlusPlus().Corpus(got, refs)},
+		&Sample{r.tokenizer.Decode(qs[0].prompt, true), got[0]}, nil
+}
+
+// complete answers questions greedily, with a KV cache, and returns the answers and the right ones. An answer ends where the right ones do: at an end token of the
+// model or a special token that is in them.
+func (r *Run) complete(ctx context.Context, qs []question, adapters []nn.Adapter, params *nn.Params) (got, want []string, err error) {
+	e := r.Recipe.Evaluate
 	stop, longest := slices.Clone(r.model.Config.EOS), 0
 	for _, q := range qs {
 		longest = max(longest, len(q.prompt))
@@ -93,7 +125,6 @@ func (r *Run) answer(ctx context.Context, shards []string, adapters []nn.Adapter
 		return nil, nil, err
 	}
 	defer g.Close()
-	var got, want []string
 	for i, q := range qs {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -104,6 +135,5 @@ func (r *Run) answer(ctx context.Context, shards []string, adapters []nn.Adapter
 		}
 		got, want = append(got, r.tokenizer.Decode(ids, true)), append(want, r.tokenizer.Decode(q.answer, true))
 	}
-	m := evaluate.NewMatch(got, want, e.AnswerDelimiter)
-	return &m, &Sample{r.tokenizer.Decode(qs[0].prompt, true), got[0]}, nil
+	return got, want, nil
 }

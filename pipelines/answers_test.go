@@ -20,11 +20,11 @@ func TestQuestions(t *testing.T) {
 	}
 	// The prompt of b is one token, which a plain text has too.
 	want := []question{{[]int32{1, 2}, []int32{3, 4}}, {[]int32{1, 2, 3, 4, 5}, []int32{6}}}
-	got, err := questions(data, 0, 10)
+	got, err := questions(data, 0, 10, nil)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %v", got, err)
 	}
-	if got, err = questions(data, 1, 10); err != nil || !reflect.DeepEqual(got, want[:1]) {
+	if got, err = questions(data, 1, 10, nil); err != nil || !reflect.DeepEqual(got, want[:1]) {
 		t.Errorf("%v %v", got, err)
 	}
 }

@@ -25,6 +25,9 @@ type Metrics struct {
 		// OnAnswers: the score of Domain is on held-out answers alone. Answers is how often held-out questions were answered rightly.
 		OnAnswers bool         `json:"on_answers,omitempty"`
 		Answers   *MatchChange `json:"answers,omitempty"`
+		// Sources are the named sources apart, such as languages; Domain is all of them together then. Translation is of generated completions without named sources.
+		Sources     []SourceChange     `json:"sources,omitempty"`
+		Translation *TranslationChange `json:"translation,omitempty"`
 	} `json:"eval"`
 	Train struct {
 		Steps           int         `json:"steps"`
@@ -95,6 +98,10 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if before.Answers != nil && after.Answers != nil {
 		m.Eval.Answers = &MatchChange{before.Answers, after.Answers}
 	}
+	m.Eval.Sources = sourceChanges(before, after)
+	if before.Translation != nil && after.Translation != nil {
+		m.Eval.Translation = &TranslationChange{before.Translation, after.Translation}
+	}
 	t := &m.Train
 	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, peak(), st.Evals, st.BestStep, st.Stopped
 	for _, s := range st.History {
@@ -140,10 +147,27 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 
 // DomainName is what the evaluation set Domain is called: the text of the domain, or the answers of held-out rows.
 func (m *Metrics) DomainName() string {
+	if len(m.Eval.Sources) > 0 {
+		return "all of these"
+	}
 	if m.Eval.OnAnswers {
 		return "answers (held-out)"
 	}
 	return "domain"
+}
+
+// Translations are the sources whose completions were scored.
+func (m *Metrics) Translations() (out []SourceChange) {
+	for _, s := range m.Eval.Sources {
+		if s.Translation != nil {
+			s.Name, s.OnAnswers = fmt.Sprintf("%s (of %d)", s.Name, s.Translation.After.Pairs), false
+			out = append(out, s)
+		}
+	}
+	if t := m.Eval.Translation; t != nil {
+		out = append(out, SourceChange{Name: fmt.Sprintf("completions (of %d)", t.After.Pairs), Translation: t})
+	}
+	return out
 }
 
 // Table prints the summary for a person.
@@ -156,6 +180,9 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	}
 	fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", what, "before", "after", "change")
 	fmt.Fprintln(w, "  "+strings.Repeat("-", 63))
+	for _, s := range m.Eval.Sources {
+		fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+11.1f %%\n", s.Title(), s.Before.Perplexity, s.After.Perplexity, 100*(s.After.Perplexity/s.Before.Perplexity-1))
+	}
 	for _, s := range []struct {
 		name string
 		s    *BeforeAfter
@@ -169,6 +196,12 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		for _, s := range c.Rows() {
 			fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", s.name, s.before, s.after, s.change)
 		}
+	}
+	for i, s := range m.Translations() {
+		if i == 0 {
+			fmt.Fprintf(w, "\n  %-24s %12s %12s %12s\n  %s\n", "chrF", "before", "after", "change", strings.Repeat("-", 63))
+		}
+		fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+12.2f\n", s.Title(), s.Translation.Before.ChrF, s.Translation.After.ChrF, s.Translation.After.ChrF-s.Translation.Before.ChrF)
 	}
 	if s := m.Eval.Domain; s != nil && m.Eval.OnAnswers {
 		fmt.Fprintf(w, "  %-24s %12.4f %12.4f %+11.1f %%\n", "loss on answers", s.Before.NLL, s.After.NLL, 100*(s.After.NLL/s.Before.NLL-1))

@@ -20,6 +20,9 @@ type Eval struct {
 	OnAnswers bool            `json:"on_answers,omitempty"`
 	Answers   *evaluate.Match `json:"answers,omitempty"` // of held-out questions
 	Samples   []Sample        `json:"samples,omitempty"`
+	// Translation is of all held-out rows, where there are no named sources.
+	Translation *Translation  `json:"translation,omitempty"`
+	Sources     []SourceScore `json:"sources,omitempty"` // of named sources; Domain is all of them together
 }
 
 // Sample is a continuation of a prompt.
@@ -43,10 +46,25 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 	defer s.Close()
 	out := &Eval{}
 	var prompt string
+	domain := d.Domain
+	if len(d.Origins) > 0 {
+		apart, err := isolated(d.Domain)
+		if err != nil {
+			return nil, err
+		}
+		if apart {
+			if out.Domain, out.Sources, err = r.scoreSources(ctx, d, s); err != nil {
+				return nil, err
+			}
+			domain = nil
+		} else {
+			r.say("the sources are not scored apart: documents are not isolated (prepare.isolate_documents)")
+		}
+	}
 	for _, set := range []struct {
 		shards []prepare.ShardRef
 		to     **evaluate.Score
-	}{{d.Domain, &out.Domain}, {d.General, &out.General}} {
+	}{{domain, &out.Domain}, {d.General, &out.General}} {
 		if len(set.shards) == 0 {
 			continue
 		}
@@ -58,7 +76,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 				body := r.tokenizer.Decode(q.InputIDs, true)
 				c := evaluate.CountText(body)
 				text.Words, text.Bytes = text.Words+c.Words, text.Bytes+c.Bytes
-				if prompt == "" {
+				if prompt == "" && set.to == &out.Domain {
 					prompt = firstWords(body, 8)
 				}
 			}
@@ -76,17 +94,13 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		*set.to = &score
 	}
 	prompts := e.Prompts
-	if e.ExactMatch > 0 && len(d.Domain) > 0 {
-		var paths []string
-		for _, x := range d.Domain {
-			paths = append(paths, x.Path)
-		}
-		m, sample, err := r.answer(ctx, paths, adapters, params)
+	if e.ExactMatch+e.ChrF > 0 && len(d.Domain) > 0 {
+		samples, err := r.generated(ctx, d, out, adapters, params)
 		if err != nil {
 			return nil, err
 		}
-		if out.Answers = m; sample != nil && len(prompts) == 0 {
-			out.Samples, prompt = append(out.Samples, *sample), ""
+		if len(samples) > 0 && len(prompts) == 0 {
+			out.Samples, prompt = append(out.Samples, samples...), ""
 		}
 	}
 	if len(prompts) == 0 && prompt != "" {
@@ -104,6 +118,51 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		out.Samples = append(out.Samples, Sample{p, text})
 	}
 	return out, nil
+}
+
+// generated measures answers and translations of held-out rows, and returns a sample of each kind.
+func (r *Run) generated(ctx context.Context, d *Data, out *Eval, adapters []nn.Adapter, params *nn.Params) (samples []Sample, err error) {
+	var paths []string
+	for _, x := range d.Domain {
+		paths = append(paths, x.Path)
+	}
+	data, err := core.OpenShards(paths)
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	if r.Recipe.Evaluate.ExactMatch > 0 {
+		m, sample, err := r.answer(ctx, data, adapters, params)
+		if err != nil {
+			return nil, err
+		}
+		if out.Answers = m; sample != nil {
+			samples = append(samples, *sample)
+		}
+	}
+	if r.Recipe.Evaluate.ChrF == 0 {
+		return samples, nil
+	}
+	if len(out.Sources) == 0 {
+		out.Sources = []SourceScore{{Name: "", Score: out.Domain, OnAnswers: out.OnAnswers}}
+	}
+	some := false
+	for i := range out.Sources {
+		t, sample, err := r.translate(ctx, data, d.Origins, out.Sources[i].Name, adapters, params)
+		if err != nil {
+			return nil, err
+		}
+		if out.Sources[i].Translation = t; t != nil {
+			samples, some = append(samples, *sample), true
+		}
+	}
+	if !some {
+		r.say("chrF is not measured: no held-out row has a prompt and a completion within sequence_length (%d)", r.Recipe.Prepare.SequenceLength)
+	}
+	if out.Sources[0].Name == "" {
+		out.Translation, out.Sources = out.Sources[0].Translation, nil
+	}
+	return samples, nil
 }
 
 // eachBatch calls f with the sequences of the shards, batch at a time, and no more than limit where it is above 0.

@@ -115,7 +115,12 @@ func TestLimit(t *testing.T) {
 // TestSources: files alone and mappings of settings are one; what a source may not have is refused with its name.
 func TestSources(t *testing.T) {
 	base := layer(t, "model:\n  path: m\n")
-	set, err := Set("data.sources", "{de: german/*.jsonl, fr: {input: [a.txt, b.txt], eval_input: c.txt, max_tokens: 1000000}, en-de: {input: p.jsonl, translation: [en, de], max_documents: 5}}")
+	if l, err := Set("data.sources", "{de: german/*.jsonl}"); err != nil {
+		t.Fatal(err)
+	} else if r, err := Resolve(base, l); err != nil || len(r.Data.Sources) != 1 || r.Data.Held() {
+		t.Errorf("files alone: %v", err)
+	}
+	set, err := Set("data.sources", "{de: {input: german/*.jsonl, eval_input: [d]}, fr: {input: [a.txt, b.txt], eval_input: c.txt, max_tokens: 1000000}, en-de: {input: p.jsonl, eval_input: q.jsonl, translation: [en, de], max_documents: 5}}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +138,7 @@ func TestSources(t *testing.T) {
 	}
 	for _, c := range []struct{ text, want string }{
 		{"{de: {input: a, weigth: 2}}", `data.sources.de: unknown key "weigth"; the nearest known one is "weight"`},
+		{"{de: {input: a, eval_input: b}, fr: c}", "data.sources.fr: it has no eval_input"},
 		{"{de: {weight: 2}}", "data.sources.de: input must name"},
 		{"{de: {input: a, weight: two}}", "data.sources.de"},
 		{"{de: {input: a, weight: 2}, fr: b}", "source fr has no weight"},

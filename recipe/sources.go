@@ -87,6 +87,9 @@ func (d *Data) validateSources() error {
 	}
 	m := datasets.Mix{Temperature: d.SamplingTemperature, Strategy: d.StoppingStrategy}
 	for _, s := range named {
+		if d.Held() && len(s.EvalInput) == 0 {
+			return fmt.Errorf("data.sources.%s: it has no eval_input and another source has: name one in each, or in none, and a part of the input is held out", s.Name)
+		}
 		if len(s.Input) == 0 {
 			return fmt.Errorf("data.sources.%s: input must name at least one file", s.Name)
 		}

@@ -98,6 +98,7 @@ type Evaluate struct {
 	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" help:"packed sequences scored of each evaluation set; 0 for all"`
 	ExactMatch        int      `yaml:"exact_match" json:"exact_match" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
 	AnswerDelimiter   string   `yaml:"answer_delimiter" json:"answer_delimiter" help:"what stands before the final answer, such as ####; empty compares whole answers"`
+	ChrF              int      `yaml:"chrf" json:"chrf" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
 	BatchSize         int      `yaml:"batch_size" json:"batch_size" help:"packed sequences of one pass"`
 	Prompts           []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
 	MaxNewTokens      int      `yaml:"max_new_tokens" json:"max_new_tokens" help:"tokens of a sample; 0 for no samples"`

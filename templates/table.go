@@ -24,6 +24,7 @@ var table = []Template{
 	{Name: "domain-adaptation", Summary: "adapt a language model to the text of a domain, and measure what it gained and forgot", File: "domain-adaptation.yaml"},
 	{Name: "compare-methods", Summary: "compare adapter methods on one recipe: equal budgets, a sweep of learning rates, gain against forgetting", File: "compare-methods.yaml"},
 	{Name: "instruction-tuning", Summary: "teach a language model to answer, with a loss on answers alone, and measure answers before and after", File: "instruction-tuning.yaml"},
+	{Name: "multilingual-adaptation", Summary: "adapt a language model to languages, sampled with a temperature: perplexity by language, chrF of translations, forgetting of English", File: "multilingual-adaptation.yaml"},
 }
 
 // List returns the templates in the order of the table.
