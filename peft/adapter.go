@@ -264,6 +264,15 @@ func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([
 	if base == nil {
 		base = a.Base
 	}
+	value, err := a.slotValues(params, slot)
+	if err != nil {
+		return nil, err
+	}
+	return m.Merge(value, base)
+}
+
+// slotValues gives a slot's values of the parameters by their names.
+func (a *Adapter) slotValues(params *nn.Params, slot int) (func(name string) []float32, error) {
 	values := map[string][]float32{}
 	for _, p := range a.Params() {
 		v, err := a.values(params, p, slot)
@@ -272,13 +281,13 @@ func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([
 		}
 		values[p.Name] = v
 	}
-	return m.Merge(func(name string) []float32 {
+	return func(name string) []float32 {
 		v, ok := values[name]
 		if !ok {
 			panic("peft: " + a.Type() + " has no parameter " + name)
 		}
 		return v
-	}, base)
+	}, nil
 }
 
 // Base reads a weight of the base model from the sites, by its HF tensor name and in the layout in which the base stores it.

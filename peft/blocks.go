@@ -169,8 +169,32 @@ func (k *blockRotation) drop(w *nn.Work, r []float32, back bool) {
 
 // fold replaces each row of w [out, n·b] by w·Mᵀ, where M is the whole map's matrix: the layer that follows the map takes it in.
 func (k *blockRotation) fold(p [][]float32, w []float32, rows int) {
-	r, y := make([]float32, k.blocks()*k.b*k.b), make([]float32, len(w))
+	r := make([]float32, k.blocks()*k.b*k.b)
 	k.make(nil, p[k.at], r)
+	k.mapRows(r, w, rows)
+}
+
+// unfold undoes fold: the matrices of the blocks are inverted.
+func (k *blockRotation) unfold(p [][]float32, w []float32, rows int) {
+	n := k.b * k.b
+	r, a, inv := make([]float32, k.blocks()*n), make([]float64, n), make([]float64, n)
+	k.make(nil, p[k.at], r)
+	for j := range k.blocks() {
+		block := r[j*n : (j+1)*n]
+		for i, v := range block {
+			a[i] = float64(v)
+		}
+		invert(a, inv, k.b)
+		for i, v := range inv {
+			block[i] = float32(v)
+		}
+	}
+	k.mapRows(r, w, rows)
+}
+
+// mapRows replaces each row of w by w·Mᵀ, where M has the blocks r.
+func (k *blockRotation) mapRows(r, w []float32, rows int) {
+	y := make([]float32, len(w))
 	k.apply(nil, rows, w, y, r, make([]float32, 2*blockRows*k.d()), true)
 	copy(w, y)
 }

@@ -2,6 +2,7 @@ package peft
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/nn"
@@ -136,6 +137,19 @@ func (f *butterfly) merge(t *target, p [][]float32, w, _ []float32) error {
 		w[i] *= p[1][i/t.in]
 	}
 	return nil
+}
+
+// unmerge implements unmerger.
+func (f *butterfly) unmerge(t *target, p [][]float32, w, _ []float32) {
+	if w == nil {
+		return
+	}
+	for i := range w {
+		w[i] /= p[1][i/t.in]
+	}
+	for _, k := range slices.Backward(f.factors) {
+		k.unfold(p, w, t.out)
+	}
 }
 
 // butterflyOrder is where the columns of a factor with blocks twice as wide as the last one's go: within each of groups parts of the n columns,

@@ -34,7 +34,14 @@ func (f *transform) apply(b *nn.Builder, t *target, x nn.Ref) nn.Ref {
 // inputTransform applies the frozen layer to a transformed input: y = base(f(dropout(x))).
 type inputTransform struct {
 	transform
-	fold func(t *target, p [][]float32, w, bias []float32) error // merge
+	fold   func(t *target, p [][]float32, w, bias []float32) error // merge
+	unfold func(t *target, p [][]float32, w, bias []float32)       // undoes fold, of a map that is no small change; nil for others
+}
+
+func (f *inputTransform) unmerge(t *target, p [][]float32, w, bias []float32) {
+	if f.unfold != nil && w != nil {
+		f.unfold(t, p, w, nil)
+	}
 }
 
 func (f *inputTransform) wire(b *nn.Builder, s nn.Site, t *target) nn.Ref {
@@ -50,7 +57,14 @@ func (f *inputTransform) merge(t *target, p [][]float32, w, bias []float32) erro
 // outputTransform transforms the frozen layer's output: y = f(base(x)), the base's bias included.
 type outputTransform struct {
 	transform
-	fold func(t *target, p [][]float32, w, bias []float32) error // merge
+	fold   func(t *target, p [][]float32, w, bias []float32) error // merge
+	unfold func(t *target, p [][]float32, w, bias []float32)       // undoes fold of either, where the other is nil; nil where fold is a small change
+}
+
+func (f *outputTransform) unmerge(t *target, p [][]float32, w, bias []float32) {
+	if f.unfold != nil {
+		f.unfold(t, p, w, bias)
+	}
 }
 
 func (f *outputTransform) wire(b *nn.Builder, s nn.Site, t *target) nn.Ref {

@@ -60,7 +60,7 @@ func (m *hra) Attach(sites []nn.Site, env Env) error {
 			}
 		}, t.in, c.R)
 		h := &householder{in: t.in, r: c.R, gs: c.ApplyGS}
-		t.form = &inputTransform{transform: h.transform(), fold: h.fold}
+		t.form = &inputTransform{transform: h.transform(), fold: h.fold, unfold: h.unfold}
 		return nil
 	})
 }
@@ -236,8 +236,15 @@ func (h *householder) finish(_ *pool.Pool, p, dp [][]float32, prep, dprep, _ []f
 
 // fold replaces the rows of W by those of W·H.
 func (h *householder) fold(t *target, p [][]float32, w, _ []float32) error {
+	h.mapRows(t.out, p, w, true)
+	return nil
+}
+
+// unfold undoes fold: H⁻¹ = Hᵀ.
+func (h *householder) unfold(t *target, p [][]float32, w, _ []float32) { h.mapRows(t.out, p, w, false) }
+
+func (h *householder) mapRows(n int, p [][]float32, w []float32, adjoint bool) {
 	prep := make([]float32, h.in*h.r+h.r*h.r+h.r)
 	h.prepare(nil, p, prep, nil)
-	h.add(nil, t.out, append([]float32(nil), w...), w, prep, make([]float32, 2*blockRows*h.r), true)
-	return nil
+	h.add(nil, n, append([]float32(nil), w...), w, prep, make([]float32, 2*blockRows*h.r), adjoint)
 }

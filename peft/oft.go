@@ -106,7 +106,7 @@ func (m *oft) Attach(sites []nn.Site, env Env) error {
 		t.form = &inputTransform{transform: k.transform(), fold: func(t *target, p [][]float32, w, _ []float32) error {
 			k.fold(p, w, t.out)
 			return nil
-		}}
+		}, unfold: func(t *target, p [][]float32, w, _ []float32) { k.unfold(p, w, t.out) }}
 		return nil
 	})
 }

@@ -65,7 +65,7 @@ func (m *road) Attach(sites []nn.Site, env Env) error {
 		t.param("road_theta", theta, t.out*halves/2)
 		t.param("road_alpha", alpha, t.out*halves/2)
 		r := roadMap{d: t.out, half: c.GroupSize / 2, variant: halves}
-		t.form = &outputTransform{transform: r.transform(), fold: r.fold}
+		t.form = &outputTransform{transform: r.transform(), fold: r.fold, unfold: r.unfold}
 		return nil
 	})
 }
@@ -176,4 +176,31 @@ func (r roadMap) fold(t *target, p [][]float32, w, bias []float32) error {
 		r.row(x, bias, c)
 	}
 	return nil
+}
+
+// unfold undoes fold: y_i = c_i·x_i + s_i·c_{d+i}·x_j and y_j likewise are solved for each pair.
+func (r roadMap) unfold(t *target, p [][]float32, w, bias []float32) {
+	c := make([]float32, 2*r.d)
+	r.columns(nil, p, c, nil)
+	solve := func(x []float32, width int) { // x [d, width]
+		for i := range r.d {
+			j, s := r.partner(i)
+			if j < i {
+				continue
+			}
+			_, back := r.partner(j)
+			a, b, d, e := float64(c[i]), float64(s*c[r.d+i]), float64(back*c[r.d+j]), float64(c[j])
+			det := a*e - b*d
+			for k := range width {
+				yi, yj := float64(x[i*width+k]), float64(x[j*width+k])
+				x[i*width+k], x[j*width+k] = float32((float64(e*yi)-float64(b*yj))/det), float32((float64(a*yj)-float64(d*yi))/det)
+			}
+		}
+	}
+	if w != nil {
+		solve(w, t.in)
+	}
+	if bias != nil {
+		solve(bias, 1)
+	}
 }

@@ -44,6 +44,12 @@ type merger interface {
 	merge(t *target, p [][]float32, w, bias []float32) error
 }
 
+// unmerger is a merger whose linear part can be undone, of a weight [out, in] or of a bias, in place; the other is nil. Unmerging needs it where the
+// part is far from the identity, as a rotation is.
+type unmerger interface {
+	unmerge(t *target, p [][]float32, w, bias []float32)
+}
+
 // biasMaker is a form whose merge needs a bias even where the base has none.
 type biasMaker interface{ makesBias() bool }
 
@@ -272,4 +278,28 @@ func (u *mergeTuner) Merge(value func(string) []float32, base func(string) ([]fl
 		out[k] = b
 	}
 	return out, nil
+}
+
+// undo turns what is missing of a merged tensor into what is missing of the base's.
+func (u *mergeTuner) undo(value func(string) []float32, tensor string, d []float32) {
+	for _, t := range u.list {
+		f, ok := t.form.(unmerger)
+		if !ok || tensor != t.name+".weight" && tensor != t.name+".bias" {
+			continue
+		}
+		var p [][]float32
+		for _, q := range t.params {
+			p = append(p, value(q.Name))
+		}
+		switch {
+		case tensor == t.name+".bias":
+			f.unmerge(t, p, nil, d)
+		case t.conv:
+			w := transpose(d, t.in, t.out)
+			f.unmerge(t, p, w, nil)
+			copy(d, transpose(w, t.out, t.in))
+		default:
+			f.unmerge(t, p, d, nil)
+		}
+	}
 }

@@ -14,14 +14,24 @@ const (
 )
 
 // Unmerge takes an adapter out of a model that it was merged into: it returns the changed tensors as they were in the base, up to rounding. merged
-// returns a tensor of the merged model. Whatever the method, the base is the fixed point of W = M - (merge(W) - W): one step where the
-// adapter adds to the weights, a few where it scales or rotates them. Tensors that the adapter replaces (modules_to_save, biases, full
+// returns a tensor of the merged model. Whatever the method, the base is the fixed point of W = W + L⁻¹(M - merge(W)), where L is the identity: one step
+// where the adapter adds to the weights, a few where it scales them. A method that rotates them undoes its L itself. Tensors that the adapter replaces (modules_to_save, biases, full
 // fine-tuning) leave nothing to recover and are an error.
 func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string) ([]float32, error)) (map[string][]float32, error) {
 	if u, ok := a.Method.(interface{ unmergeable() error }); ok {
 		if err := u.unmergeable(); err != nil {
 			return nil, err
 		}
+	}
+	undo := func(string, []float32) {}
+	if u, ok := a.Method.(interface {
+		undo(value func(string) []float32, tensor string, d []float32)
+	}); ok {
+		value, err := a.slotValues(params, slot)
+		if err != nil {
+			return nil, err
+		}
+		undo = func(tensor string, d []float32) { u.undo(value, tensor, d) }
 	}
 	target := map[string][]float32{}
 	now := map[string][]float32{}
@@ -66,10 +76,14 @@ func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string
 			for _, v := range m {
 				largest = max(largest, math.Abs(float64(v)))
 			}
+			d := make([]float32, len(m))
 			for i, g := range got[name] {
-				d := m[i] - g
-				worst = max(worst, math.Abs(float64(d))/largest)
-				w[i] += d
+				d[i] = m[i] - g
+				worst = max(worst, math.Abs(float64(d[i]))/largest)
+			}
+			undo(name, d)
+			for i, v := range d {
+				w[i] += v
 			}
 		}
 		switch {
