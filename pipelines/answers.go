@@ -79,7 +79,10 @@ func (r *Run) answer(ctx context.Context, data core.Data, adapters []nn.Adapter,
 	if err != nil {
 		return nil, nil, err
 	}
-	m := evaluate.NewMatch(got, want, e.AnswerDelimiter)
+	m, err := evaluate.NewMatch(got, want, e.AnswerDelimiter, e.AnswerMatch)
+	if err != nil {
+		return nil, nil, err
+	}
 	return &m, &Sample{r.tokenizer.Decode(qs[0].prompt, true), got[0]}, nil
 }
 

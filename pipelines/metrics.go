@@ -211,6 +211,9 @@ func (m *Metrics) Table(w io.Writer, output string) {
 			name string
 			b, a float64
 		}{{fmt.Sprintf("exact match (of %d)", s.After.Questions), s.Before.ExactMatch, s.After.ExactMatch}, {"F1 of the answer", s.Before.F1, s.After.F1}} {
+			if v.name == "F1 of the answer" && s.After.Rule == evaluate.MatchNumber {
+				continue
+			}
 			fmt.Fprintf(w, "  %-24s %10.1f %% %10.1f %% %+8.1f points\n", v.name, 100*v.b, 100*v.a, 100*(v.a-v.b))
 		}
 	}

@@ -24,6 +24,24 @@ func (e *Eval) Sets() []Set {
 			out = append(out, s)
 		}
 	}
+	for _, s := range e.Sources {
+		if s.Score != nil {
+			out = append(out, Set{s.Name, s.Score})
+		}
+	}
+	return out
+}
+
+// Translations are the sources whose completions were scored; of all held-out rows, where there are no named sources, one called "all".
+func (e *Eval) Translations() (out []SourceScore) {
+	for _, s := range e.Sources {
+		if s.Translation != nil {
+			out = append(out, s)
+		}
+	}
+	if e.Translation != nil {
+		out = append(out, SourceScore{Name: "all", Translation: e.Translation})
+	}
 	return out
 }
 

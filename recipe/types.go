@@ -98,6 +98,7 @@ type Evaluate struct {
 	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" help:"packed sequences scored of each evaluation set; 0 for all"`
 	ExactMatch        int      `yaml:"exact_match" json:"exact_match" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
 	AnswerDelimiter   string   `yaml:"answer_delimiter" json:"answer_delimiter" help:"what stands before the final answer, such as ####; empty compares whole answers"`
+	AnswerMatch       string   `yaml:"answer_match" json:"answer_match" help:"how answers are compared: texts normalised as SQuAD's script does, or the numbers after answer_delimiter by GSM8K's rule" enum:"squad,number"`
 	ChrF              int      `yaml:"chrf" json:"chrf" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
 	BatchSize         int      `yaml:"batch_size" json:"batch_size" help:"packed sequences of one pass"`
 	Prompts           []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
@@ -150,6 +151,6 @@ func Default() Recipe {
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
 			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9},
-		Evaluate: Evaluate{MaxSequences: 64, BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
+		Evaluate: Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 	}
 }

@@ -58,7 +58,7 @@ func (t *Template) Defaults() (*recipe.Recipe, error) { return t.Resolve("", nil
 // Resolve makes the recipe of the template, a recipe file (name and text; none when text is nil) and settings "key=value" in their
 // order. A key is a parameter of the template, a dotted path of the recipe, or a last part that only one path has.
 //
-// Input of the user's own leaves the template's held-out text, column names and prompts behind: a part of that input is held out instead, unless the
+// Input of the user's own leaves the template's held-out text, column names, prompts and rule of answers behind: a part of that input is held out instead, unless the
 // file or the settings name eval_input.
 func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe.Recipe, error) {
 	base, err := recipe.Parse("template "+t.Name, t.Text())
@@ -112,6 +112,9 @@ func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe
 		}
 		if _, ok := base["data"]["columns"]; ok && !own["data.columns"] {
 			base["data"]["columns"] = map[string]string{}
+		}
+		if _, ok := base["evaluate"]["answer_match"]; ok && !own["evaluate.answer_match"] {
+			delete(base["evaluate"], "answer_match")
 		}
 		if !own["evaluate.prompts"] {
 			base["evaluate"]["prompts"] = []string{}

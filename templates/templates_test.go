@@ -73,3 +73,28 @@ func TestResolve(t *testing.T) {
 		t.Error("steps and epochs together")
 	}
 }
+
+// TestOwnSources: named sources of the user's own replace the template's input and held-out text, and the other way round.
+func TestOwnSources(t *testing.T) {
+	many, err := Get("multilingual-adaptation")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := many.Resolve("", nil, []string{"languages={sw: a.txt, en-sw: {input: p.tsv, translation: [en, sw]}}"})
+	if err != nil || len(r.Data.Sources) != 2 || r.Data.SamplingTemperature != 3.33 || r.Data.Held() {
+		t.Errorf("%+v %v", r, err)
+	}
+	if r, err = many.Resolve("", nil, []string{"input=a.txt"}); err != nil || len(r.Data.Sources) != 0 || r.Data.SamplingTemperature != 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+	one, err := Get("instruction-tuning")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = one.Defaults(); err != nil || r.Evaluate.AnswerMatch != "number" {
+		t.Errorf("%+v %v", r, err)
+	}
+	if r, err = one.Resolve("", nil, []string{"languages={sw: a.jsonl}"}); err != nil || len(r.Data.Input)+len(r.Data.EvalInput)+len(r.Data.Columns) != 0 || r.Evaluate.AnswerMatch != "squad" {
+		t.Errorf("%+v %v", r, err)
+	}
+}

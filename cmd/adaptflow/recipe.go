@@ -230,7 +230,10 @@ func evaluateCommand() *cobra.Command {
 						set.Score.WordPerplexity, set.Score.BitsPerByte, set.Score.Tokens)
 				}
 				if a := s.e.Answers; a != nil {
-					say("%-8s %-8s exact match %.1f %%, F1 %.1f %%, %d questions", s.name, "answers", 100*a.ExactMatch, 100*a.F1, a.Questions)
+					say("%-8s %-8s exact match %.1f %% of %d questions, compared by %s", s.name, "answers", 100*a.ExactMatch, a.Questions, a.Rule)
+				}
+				for _, t := range s.e.Translations() {
+					say("%-8s %-8s chrF2 %.2f, chrF2++ %.2f, %d completions", s.name, t.Name, t.Translation.ChrF, t.Translation.ChrFP, t.Translation.Pairs)
 				}
 			}
 			return nil
