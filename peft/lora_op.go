@@ -1,6 +1,7 @@
 package peft
 
 import (
+	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -35,6 +36,25 @@ func (o *loraOp) each(w *nn.Work, f func(start, end, slot int)) {
 		state = w.State[0]
 	}
 	invoked(w, o.invocation, state, acts)
+}
+
+// parallel is each for work whose ranges are independent of each other: where a step has many of them, they run side by side, each on one thread. A
+// product's sums do not depend on its threads, so that the values are the same. Of work that adds to a slot's gradient, slots must ascend.
+func (o *loraOp) parallel(w *nn.Work, f func(p *pool.Pool, start, end, slot int)) {
+	segments := w.Segments()
+	side := o.invocation == nil && len(segments) >= 2*w.Pool.Threads() && w.Pool.Threads() > 1
+	for i := 1; i < len(segments) && side; i++ {
+		side = segments[i].Slot > segments[i-1].Slot
+	}
+	if !side {
+		o.each(w, func(start, end, slot int) { f(w.Pool, start, end, slot) })
+		return
+	}
+	w.Pool.Run(len(segments), func(i int) {
+		if g := segments[i]; g.Slot >= 0 && g.Start < g.End {
+			f(nil, g.Start, g.End, g.Slot)
+		}
+	})
 }
 
 // Plan implements nn.Op.
@@ -79,12 +99,12 @@ func (o *loraOp) Forward(w *nn.Work) {
 	}
 	x := o.input(w, w.In[1], w.Scratch)
 	u := w.Saved[0]
-	o.each(w, func(start, end, slot int) {
+	o.parallel(w, func(p *pool.Pool, start, end, slot int) {
 		n := end - start
 		a, b := nn.Bank(w.In[2], slot, o.r*o.in), nn.Bank(w.In[3], slot, o.out*o.r)
 		us, y := u[start*o.r:end*o.r], w.Out[start*o.out:end*o.out]
-		kernels.Gemm(w.Pool, n, o.r, o.in, 1, x[start*o.in:], o.in, 1, a, 1, o.in, 0, us, o.r)
-		kernels.Gemm(w.Pool, n, o.out, o.r, o.scale, us, o.r, 1, b, 1, o.r, 1, y, o.out)
+		kernels.Gemm(p, n, o.r, o.in, 1, x[start*o.in:], o.in, 1, a, 1, o.in, 0, us, o.r)
+		kernels.Gemm(p, n, o.out, o.r, o.scale, us, o.r, 1, b, 1, o.r, 1, y, o.out)
 		if len(w.In) > 4 {
 			bias := nn.Bank(w.In[4], slot, o.out)
 			for t := range n {
@@ -103,13 +123,13 @@ func (o *loraOp) Backward(w *nn.Work) {
 	du, tmp := w.Scratch[:t*o.r], w.Scratch[t*o.r:]
 	dropped := o.dropout > 0 && w.Training
 	if w.DIn[3] != nil { // dB = scale·dyᵀ·u
-		o.each(w, func(start, end, slot int) {
-			kernels.Gemm(w.Pool, o.out, o.r, end-start, o.scale, w.DOut[start*o.out:], 1, o.out, w.Saved[0][start*o.r:], o.r, 1, 1,
+		o.parallel(w, func(p *pool.Pool, start, end, slot int) {
+			kernels.Gemm(p, o.out, o.r, end-start, o.scale, w.DOut[start*o.out:], 1, o.out, w.Saved[0][start*o.r:], o.r, 1, 1,
 				nn.Bank(w.DIn[3], slot, o.out*o.r), o.r)
 		})
 	}
 	if len(w.In) > 4 && w.DIn[4] != nil {
-		o.each(w, func(start, end, slot int) {
+		o.parallel(w, func(p *pool.Pool, start, end, slot int) {
 			db := nn.Bank(w.DIn[4], slot, o.out)
 			for i := start; i < end; i++ {
 				kernels.Axpy(nil, o.scale, w.DOut[i*o.out:(i+1)*o.out], db)
@@ -119,14 +139,14 @@ func (o *loraOp) Backward(w *nn.Work) {
 	if w.DIn[1] == nil && w.DIn[2] == nil {
 		return
 	}
-	o.each(w, func(start, end, slot int) { // du = scale·dy·B
-		kernels.Gemm(w.Pool, end-start, o.r, o.out, o.scale, w.DOut[start*o.out:], o.out, 1,
+	o.parallel(w, func(p *pool.Pool, start, end, slot int) { // du = scale·dy·B
+		kernels.Gemm(p, end-start, o.r, o.out, o.scale, w.DOut[start*o.out:], o.out, 1,
 			nn.Bank(w.In[3], slot, o.out*o.r), o.r, 1, 0, du[start*o.r:], o.r)
 	})
 	if w.DIn[2] != nil { // dA = duᵀ·dropout(x)
 		x := o.input(w, w.In[1], tmp)
-		o.each(w, func(start, end, slot int) {
-			kernels.Gemm(w.Pool, o.r, o.in, end-start, 1, du[start*o.r:], 1, o.r, x[start*o.in:], o.in, 1, 1,
+		o.parallel(w, func(p *pool.Pool, start, end, slot int) {
+			kernels.Gemm(p, o.r, o.in, end-start, 1, du[start*o.r:], 1, o.r, x[start*o.in:], o.in, 1, 1,
 				nn.Bank(w.DIn[2], slot, o.r*o.in), o.in)
 		})
 	}
@@ -138,8 +158,8 @@ func (o *loraOp) Backward(w *nn.Work) {
 		dx, beta = tmp[:t*o.in], 0
 		clear(dx) // rows that no slot acts on contribute nothing
 	}
-	o.each(w, func(start, end, slot int) { // dx = mask(du·A)
-		kernels.Gemm(w.Pool, end-start, o.in, o.r, 1, du[start*o.r:], o.r, 1, nn.Bank(w.In[2], slot, o.r*o.in), o.in, 1, beta,
+	o.parallel(w, func(p *pool.Pool, start, end, slot int) { // dx = mask(du·A)
+		kernels.Gemm(p, end-start, o.in, o.r, 1, du[start*o.r:], o.r, 1, nn.Bank(w.In[2], slot, o.r*o.in), o.in, 1, beta,
 			dx[start*o.in:], o.in)
 	})
 	if dropped {

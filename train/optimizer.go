@@ -177,11 +177,23 @@ func (r *rule) list(o options, q *nn.Param) []state {
 
 // Apply moves the parameters by their gradients at the learning rate lr.
 func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
+	o.apply(p, func(int) float64 { return lr })
+}
+
+// applySlots is Apply with a learning rate a slot. A slot whose rate is NaN stays as it is.
+func (o *Optimizer) applySlots(p *pool.Pool, lr []float64) {
+	o.apply(p, func(slot int) float64 { return lr[slot] })
+}
+
+func (o *Optimizer) apply(p *pool.Pool, lr func(slot int) float64) {
 	o.Step++
 	list := o.params.List()
 	slots := o.params.Slots()
 	p.Run(len(list)*slots, func(i int) {
-		q := list[i/slots]
+		q, rate := list[i/slots], lr(i%slots)
+		if math.IsNaN(rate) {
+			return
+		}
 		if q.Frozen {
 			return
 		}
@@ -189,7 +201,6 @@ func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
 		if !o.args.DecayAll && !Decays(q.Name) {
 			decay = 0
 		}
-		rate := lr
 		if r := o.args.LoraPlusLRRatio; r > 0 && loraPlusB(q) {
 			rate *= r
 		}
@@ -244,14 +255,18 @@ func (o *Optimizer) Close() {
 // ClipGradNorm scales all gradients so that their joint 2-norm is at most limit, as torch's clip_grad_norm_ does, and returns
 // the norm before. A limit of 0 only measures. The sum runs in a fixed order.
 func ClipGradNorm(params *nn.Params, limit float64) (float64, error) {
+	return clip(params, limit, func(q *nn.Param) []float32 { return q.Grad })
+}
+
+func clip(params *nn.Params, limit float64, grad func(*nn.Param) []float32) (float64, error) {
 	total := 0.0
 	for _, q := range params.List() {
-		total += kernels.SumSquares(q.Grad)
+		total += kernels.SumSquares(grad(q))
 	}
 	norm := math.Sqrt(total)
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
 		for _, q := range params.List() {
-			if s := kernels.SumSquares(q.Grad); math.IsNaN(s) || math.IsInf(s, 0) {
+			if s := kernels.SumSquares(grad(q)); math.IsNaN(s) || math.IsInf(s, 0) {
 				return norm, fmt.Errorf("the gradient of %s is not finite", q.Name)
 			}
 		}
@@ -259,7 +274,7 @@ func ClipGradNorm(params *nn.Params, limit float64) (float64, error) {
 	}
 	if c := float32(limit / (norm + 1e-6)); limit > 0 && c < 1 {
 		for _, q := range params.List() {
-			kernels.Scale(nil, c, q.Grad)
+			kernels.Scale(nil, c, grad(q))
 		}
 	}
 	return norm, nil
