@@ -245,6 +245,11 @@ func NewScorer(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Po
 
 // NLL is the negative log-likelihood of the sequences, summed, and the number of tokens it is over.
 func (s *Scorer) NLL(seqs []datasets.Sequence) (sum float64, tokens int, err error) {
+	return s.SlotNLL(seqs, 0)
+}
+
+// SlotNLL is NLL with the adapter of a slot; -1 is the base alone, of adapters that can be segmented.
+func (s *Scorer) SlotNLL(seqs []datasets.Sequence, slot int) (sum float64, tokens int, err error) {
 	for len(seqs) > 0 {
 		n, used := 0, 0
 		for n < len(seqs) && used+len(seqs[n].InputIDs) <= s.cap {
@@ -257,6 +262,9 @@ func (s *Scorer) NLL(seqs []datasets.Sequence) (sum float64, tokens int, err err
 		step, err := s.pack(seqs[:n])
 		if err != nil {
 			return 0, 0, err
+		}
+		if slot != 0 {
+			step.Segments = []nn.Segment{{End: len(step.Tokens), Slot: slot}}
 		}
 		for _, part := range s.prog.Parts(step) {
 			if len(part.Rows) == 0 {

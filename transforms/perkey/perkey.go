@@ -1,0 +1,589 @@
+package perkey
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+func init() {
+	register.DoFn4x1[context.Context, string, func(*Ref) bool, func(int, string), error](&KeyFn{})
+	register.DoFn5x1[context.Context, int, func(*string) bool, func(string), func(string), error](&PlanFn{})
+	register.DoFn3x1[context.Context, string, func(string), error](&GroupFn{})
+	register.Emitter1[string]()
+	register.Emitter2[int, string]()
+	register.Iter1[string]()
+}
+
+// Config is the settings of training by key.
+type Config struct {
+	// Job names the base model, the method and the training settings; its shards and checkpoints are not used.
+	Job    core.Job
+	OutDir string // adapter folders, one a key: see KeyName
+	// WorkDir holds the keys' sequences while they are trained, RejectsDir the dead letters of keys with too little data.
+	WorkDir, RejectsDir string
+	// InitDir has adapter folders of an earlier run, by KeyName: a key that has one there starts from it. "" for none.
+	InitDir string
+	// MinSequences is the least number of sequences that a key is trained on; a key with fewer is rejected.
+	MinSequences int
+	// GroupKeys and GroupTokens bound a group: keys, and tokens of one pass over the base. 0 for 64 and 8192. They change no result.
+	GroupKeys, GroupTokens int
+	// Forget are ids of documents that are left out.
+	Forget  []string
+	Version string // adaptflow's version, for the model cards
+}
+
+// Result is what became of a key; metrics.json of its folder.
+type Result struct {
+	Key       string    `json:"key"`
+	Dir       string    `json:"adapter,omitempty"` // the folder's name; "" where there is none
+	Skipped   string    `json:"skipped,omitempty"` // why there is none
+	Sequences int       `json:"sequences"`
+	Steps     int       `json:"steps"`
+	Tokens    int64     `json:"tokens"` // trained on
+	Loss      []float64 `json:"loss,omitempty"`
+	Warm      bool      `json:"warm_start,omitempty"`
+	// EvalTokens are the predicted tokens of the key's held-out sequences, Before and After their mean negative log-likelihood.
+	EvalTokens int     `json:"eval_tokens"`
+	Before     float64 `json:"eval_nll_before"`
+	After      float64 `json:"eval_nll_after"`
+	Binding    string  `json:"binding"` // what the adapter's bytes depend on
+}
+
+// The files of a key's folder beside the adapter's own.
+const (
+	MetricsFile = "metrics.json"
+	LineageFile = "documents.jsonl" // a Document a line
+)
+
+// Document is a piece of a document that an adapter was trained on.
+type Document struct {
+	ID     string   `json:"doc_id"`
+	Source string   `json:"source"`
+	Span   [2]int32 `json:"span"` // in the source text, in Unicode code points
+}
+
+// ReasonTooFew is the reason of the dead letters of a key with fewer than MinSequences sequences.
+const ReasonTooFew = "too_few_examples"
+
+// KeyName is the name of a key's folder: its letters and digits, and a hash that tells keys apart.
+func KeyName(key string) string {
+	s := sha256.Sum256([]byte(key))
+	slug := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		}
+		return '-'
+	}, key)
+	return slug[:min(40, len(slug))] + "-" + hex.EncodeToString(s[:5])
+}
+
+// spec is a key on its way: it refers to its sequences on disk.
+type spec struct {
+	Key, Path, Eval   string // Eval "" for none
+	Sequences, Steps  int
+	Tokens            int // of a pass
+	Init, Binding     string
+	Skipped, Finished bool
+}
+
+// Train trains the keys of references (PCollection<KV<string, Ref>>, from Stage or FromShards) and returns a Result of each as JSON
+// (PCollection<string>). A key whose folder is already that of the same settings and sequences is not trained again.
+func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
+	s = s.Scope("perkey.Train")
+	raw, err := json.Marshal(&cfg)
+	if err != nil {
+		panic(fmt.Sprintf("perkey: %v", err))
+	}
+	c := string(raw)
+	specs := beam.ParDo(s, &KeyFn{Config: c}, beam.GroupByKey(s, refs))
+	groups, done := beam.ParDo2(s, &PlanFn{Config: c}, beam.GroupByKey(s, specs))
+	return beam.Flatten(s, beam.ParDo(s, &GroupFn{Config: c}, beam.Reshuffle(s, groups)), done)
+}
+
+// TrainPerKey is Train of tokenized examples (PCollection<KV<string, Example>>).
+func TrainPerKey(s beam.Scope, cfg Config, examples beam.PCollection) beam.PCollection {
+	s = s.Scope("perkey.TrainPerKey")
+	return Train(s, cfg, beam.ParDo(s, &StageFn{Dir: storage.Join(cfg.WorkDir, "examples"), SequenceLength: cfg.Job.SequenceLength}, examples))
+}
+
+// FromShards refers to the rows of packed shards by their keys.
+func FromShards(s beam.Scope, shards []ShardRef) beam.PCollection {
+	s = s.Scope("perkey.FromShards")
+	return beam.ParDo(s, &ShardFn{}, beam.Reshuffle(s, beam.CreateList(s, shards)))
+}
+
+// KeyFn brings the sequences of a key together in a file of its own, in an order of their content.
+type KeyFn struct {
+	Config string
+
+	cfg     Config
+	binding string
+}
+
+// Setup reads the settings.
+func (f *KeyFn) Setup() (err error) {
+	if err := json.Unmarshal([]byte(f.Config), &f.cfg); err != nil {
+		return err
+	}
+	f.cfg.Job.Train, f.cfg.Job.Validation = nil, nil
+	f.binding, err = f.cfg.Job.Binding()
+	return err
+}
+
+// ProcessElement takes the references of one key and emits its spec for planning.
+func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) bool, emit func(int, string)) error {
+	var train, eval []Ref
+	for r := (Ref{}); refs(&r); r = (Ref{}) {
+		if r.Eval {
+			eval = append(eval, r)
+		} else {
+			train = append(train, r)
+		}
+	}
+	name := KeyName(key)
+	sp := spec{Key: key, Path: storage.Join(f.cfg.WorkDir, "keys", name+".parquet")}
+	h := sha256.New()
+	fmt.Fprintln(h, f.binding)
+	n, err := f.spill(sp.Path, train, h)
+	if err != nil {
+		return fmt.Errorf("key %q: %w", key, err)
+	}
+	if sp.Sequences = n; n < max(1, f.cfg.MinSequences) {
+		beam.NewCounter("adaptflow", "keys.rejected").Inc(ctx, 1)
+		sp.Skipped = true
+		if err := f.reject(name, &sp); err != nil {
+			return err
+		}
+		if dir := storage.Join(f.cfg.OutDir, name); storage.IsLocal(dir) { // of a run with more data
+			if err := os.RemoveAll(storage.Local(dir)); err != nil {
+				return err
+			}
+		}
+	}
+	if len(eval) > 0 && !sp.Skipped {
+		sp.Eval = storage.Join(f.cfg.WorkDir, "keys", name+".eval.parquet")
+		n, err := f.spill(sp.Eval, eval, h)
+		if err != nil {
+			return fmt.Errorf("key %q: %w", key, err)
+		}
+		if n == 0 {
+			sp.Eval = ""
+		}
+	}
+	if f.cfg.InitDir != "" && !sp.Skipped {
+		dir := filepath.Join(f.cfg.InitDir, name)
+		sum, err := storage.SHA256File(peft.TensorPath(dir))
+		if err == nil {
+			sp.Init = dir
+			fmt.Fprintln(h, sum)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("key %q: %w", key, err)
+		}
+	}
+	sp.Binding = hex.EncodeToString(h.Sum(nil))
+	if old, err := ReadResult(storage.Join(f.cfg.OutDir, name)); err == nil && old.Binding == sp.Binding {
+		sp.Finished = true
+	}
+	if !sp.Skipped && !sp.Finished {
+		data, err := core.OpenShards([]string{sp.Path})
+		if err != nil {
+			return err
+		}
+		defer data.Close()
+		sp.Steps = f.cfg.Job.Args.StepsFor(n)
+		if sp.Tokens, err = core.KeyTokens(&f.cfg.Job.Args, data); err != nil {
+			return err
+		}
+	}
+	raw, err := json.Marshal(&sp)
+	if err != nil {
+		return err
+	}
+	emit(0, string(raw))
+	return nil
+}
+
+// spill writes rows into one file in their order, adds them to the hash, and counts them. A file of none is not written.
+func (f *KeyFn) spill(path string, refs []Ref, h interface{ Write([]byte) (int, error) }) (n int, err error) {
+	files := map[string]*datasets.Shard{}
+	defer func() {
+		for _, s := range files {
+			s.Close()
+		}
+	}()
+	type place struct {
+		path  string
+		group int
+	}
+	groups := map[place][]datasets.Sequence{}
+	var w *datasets.ShardWriter
+	for _, r := range sorted(refs) {
+		at := place{refs[r.ref].Path, refs[r.ref].Group}
+		rows, ok := groups[at]
+		if !ok {
+			s := files[at.path]
+			if s == nil {
+				if s, err = datasets.OpenShard(at.path); err != nil {
+					return n, err
+				}
+				files[at.path] = s
+			}
+			if rows, err = s.ReadRowGroup(at.group); err != nil {
+				return n, err
+			}
+			if len(groups) == 64 { // as many row groups as are held
+				clear(groups)
+			}
+			groups[at] = rows
+		}
+		q := rows[r.row]
+		if q = Without(q, f.cfg.Forget); len(q.InputIDs) == 0 {
+			continue
+		}
+		o, sum := hashes(&q)
+		fmt.Fprintf(h, "%x %x\n", o, sum)
+		if w == nil {
+			meta := datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: f.cfg.Job.SequenceLength, Packing: datasets.PackNone, IsolateDocuments: true}
+			if w, err = datasets.CreateShard(path, meta); err != nil {
+				return n, err
+			}
+			defer w.Abort()
+		}
+		if err := w.Write(&q); err != nil {
+			return n, err
+		}
+		n++
+	}
+	fmt.Fprintln(h, n)
+	if w != nil {
+		_, err = w.Close()
+	}
+	return n, err
+}
+
+// Without is a sequence without the pieces of the documents named.
+func Without(q datasets.Sequence, ids []string) datasets.Sequence {
+	if !slices.ContainsFunc(q.DocIDs, func(id string) bool { return slices.Contains(ids, id) }) {
+		return q
+	}
+	out := datasets.Sequence{Key: q.Key}
+	if len(q.DocStarts) != len(q.DocIDs) {
+		return out // documents that were not kept apart go together
+	}
+	for i, id := range q.DocIDs {
+		if slices.Contains(ids, id) {
+			continue
+		}
+		from, to := int(q.DocStarts[i]), len(q.InputIDs)
+		if i+1 < len(q.DocStarts) {
+			to = int(q.DocStarts[i+1])
+		}
+		out.DocStarts = append(out.DocStarts, int32(len(out.InputIDs)))
+		out.InputIDs, out.Labels = append(out.InputIDs, q.InputIDs[from:to]...), append(out.Labels, q.Labels[from:to]...)
+		out.DocIDs, out.DocSpans, out.Sources = append(out.DocIDs, id), append(out.DocSpans, q.DocSpans[i]), append(out.Sources, q.Sources[i])
+	}
+	return out
+}
+
+// reject writes a dead letter for each document of a key that has too few.
+func (f *KeyFn) reject(name string, sp *spec) error {
+	w := datasets.NewRejectWriter(storage.Join(f.cfg.RejectsDir, "keys-"+name+".jsonl.zst"))
+	defer w.Abort()
+	err := eachDocument(sp, func(d Document) error {
+		source, index, _ := cutID(d.ID)
+		return w.Write(&datasets.Reject{Source: source, Index: index, Rule: "keys", Reason: ReasonTooFew, Value: fmt.Sprint(sp.Sequences),
+			Threshold: fmt.Sprint(f.cfg.MinSequences), Record: []byte(sp.Key)})
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Close()
+	return err
+}
+
+func cutID(id string) (source string, index int64, err error) {
+	i := strings.LastIndexByte(id, '#')
+	if i < 0 {
+		return id, 0, nil
+	}
+	_, err = fmt.Sscan(id[i+1:], &index)
+	return id[:i], index, err
+}
+
+// eachDocument calls do with the documents of a key's file, in order.
+func eachDocument(sp *spec, do func(Document) error) error {
+	if sp.Sequences == 0 {
+		return nil
+	}
+	data, err := core.OpenShards([]string{sp.Path})
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	for i := range data.Len() {
+		q, err := data.Sequence(i)
+		if err != nil {
+			return err
+		}
+		for k, id := range q.DocIDs {
+			if err := do(Document{id, q.Sources[k], q.DocSpans[k]}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// PlanFn cuts the keys that are to be trained into groups of like numbers of steps.
+type PlanFn struct{ Config string }
+
+// ProcessElement emits the groups, and the results of keys that need no training.
+func (f *PlanFn) ProcessElement(_ context.Context, _ int, specs func(*string) bool, group, done func(string)) error {
+	var cfg Config
+	if err := json.Unmarshal([]byte(f.Config), &cfg); err != nil {
+		return err
+	}
+	var all []spec
+	for raw := ""; specs(&raw); {
+		var sp spec
+		if err := json.Unmarshal([]byte(raw), &sp); err != nil {
+			return err
+		}
+		if !sp.Skipped && !sp.Finished {
+			all = append(all, sp)
+			continue
+		}
+		r := &Result{Key: sp.Key, Sequences: sp.Sequences, Skipped: ReasonTooFew}
+		if sp.Finished {
+			var err error
+			if r, err = ReadResult(storage.Join(cfg.OutDir, KeyName(sp.Key))); err != nil {
+				return err
+			}
+		}
+		raw, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		done(string(raw))
+	}
+	slices.SortFunc(all, func(a, b spec) int { return cmp.Or(cmp.Compare(b.Steps, a.Steps), cmp.Compare(a.Key, b.Key)) })
+	keys, tokens := cmp.Or(cfg.GroupKeys, 64), cmp.Or(cfg.GroupTokens, 8192)
+	for len(all) > 0 {
+		n, sum := 0, 0
+		for n < len(all) && n < keys && (n == 0 || sum+all[n].Tokens <= tokens) {
+			sum += all[n].Tokens
+			n++
+		}
+		raw, err := json.Marshal(all[:n])
+		if err != nil {
+			return err
+		}
+		group(string(raw))
+		all = all[n:]
+	}
+	return nil
+}
+
+// ReadResult reads the result in a key's folder.
+func ReadResult(dir string) (*Result, error) {
+	b, err := storage.ReadFile(storage.Join(dir, MetricsFile))
+	if err != nil {
+		return nil, err
+	}
+	var r Result
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("%s: %w", storage.Join(dir, MetricsFile), err)
+	}
+	return &r, nil
+}
+
+// GroupFn trains a group of keys and writes their folders.
+type GroupFn struct{ Config string }
+
+// training lets one group of the process train at a time: each takes all threads.
+var training sync.Mutex
+
+// Progress is told, when set, of every result of this process.
+var Progress func(*Result)
+
+// ProcessElement trains one group and emits the keys' results.
+func (f *GroupFn) ProcessElement(ctx context.Context, raw string, emit func(string)) error {
+	var cfg Config
+	var specs []spec
+	if err := errors.Join(json.Unmarshal([]byte(f.Config), &cfg), json.Unmarshal([]byte(raw), &specs)); err != nil {
+		return err
+	}
+	results, err := trainGroup(&cfg, specs)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		beam.NewCounter("adaptflow", map[bool]string{true: "keys.trained", false: "keys.failed"}[results[i].Skipped == ""]).Inc(ctx, 1)
+		out, err := json.Marshal(&results[i])
+		if err != nil {
+			return err
+		}
+		emit(string(out))
+	}
+	return nil
+}
+
+func trainGroup(cfg *Config, specs []spec) ([]Result, error) {
+	training.Lock()
+	defer training.Unlock()
+	j := &cfg.Job
+	if got := kernels.Active().String(); j.KernelSet != "" && got != j.KernelSet {
+		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently", j.KernelSet, got)
+	}
+	m, err := core.BaseFor(j.Model, j.DType, j.Task)
+	if err != nil {
+		return nil, err
+	}
+	a, err := core.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
+	if err != nil {
+		return nil, err
+	}
+	if !core.Groupable(a) && len(specs) > 1 { // key by key
+		var out []Result
+		training.Unlock()
+		defer training.Lock()
+		for i := range specs {
+			r, err := trainGroup(cfg, specs[i:i+1])
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, r...)
+		}
+		return out, nil
+	}
+	p := pool.New(j.Threads)
+	defer p.Close()
+	params := nn.NewParams(len(specs))
+	defer params.Free()
+	var jobs []core.KeyJob
+	for _, sp := range specs {
+		data, err := core.OpenShards([]string{sp.Path})
+		if err != nil {
+			return nil, err
+		}
+		defer data.Close()
+		job := core.KeyJob{Key: sp.Key, Data: data}
+		if sp.Init != "" {
+			if job.Init, err = core.OpenAdapter(m, sp.Init, "", nil, j.BaseName, j.Args.Seed); err != nil {
+				return nil, fmt.Errorf("key %q: %w", sp.Key, err)
+			}
+		}
+		jobs = append(jobs, job)
+	}
+	limit := j.MemoryLimit
+	if limit > 0 {
+		if limit -= m.Bytes() + 64<<20; limit <= 0 {
+			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", j.MemoryLimit>>20, m.Bytes()>>20)
+		}
+	}
+	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, MemoryLimit: limit, DType: core.Values(j.DType)}, jobs)
+	if err != nil {
+		return nil, err
+	}
+	score, err := core.NewScorer(m, []nn.Adapter{a}, params, p, max(j.SequenceLength, 1024))
+	if err != nil {
+		return nil, err
+	}
+	defer score.Close()
+	var out []Result
+	for i, sp := range specs {
+		r := Result{Key: sp.Key, Dir: KeyName(sp.Key), Sequences: sp.Sequences, Steps: runs[i].Steps, Tokens: runs[i].Tokens, Loss: runs[i].Loss, Warm: sp.Init != "", Binding: sp.Binding}
+		if runs[i].Err != nil {
+			r.Dir, r.Skipped = "", runs[i].Err.Error()
+		} else if err := finish(cfg, &sp, &r, a, params, i, score); err != nil {
+			return nil, fmt.Errorf("key %q: %w", sp.Key, err)
+		}
+		if Progress != nil {
+			Progress(&r)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// finish scores a key and writes its folder; metrics.json, which makes it finished, last.
+func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params, slot int, score *core.Scorer) error {
+	if sp.Eval != "" {
+		data, err := core.OpenShards([]string{sp.Eval})
+		if err != nil {
+			return err
+		}
+		defer data.Close()
+		var seqs []datasets.Sequence
+		for i := range data.Len() {
+			q, err := data.Sequence(i)
+			if err != nil {
+				return err
+			}
+			seqs = append(seqs, q)
+		}
+		before, n, err := score.SlotNLL(seqs, -1)
+		if err != nil {
+			return err
+		}
+		after, _, err := score.SlotNLL(seqs, slot)
+		if err != nil {
+			return err
+		}
+		r.EvalTokens, r.Before, r.After = n, before/float64(max(n, 1)), after/float64(max(n, 1))
+	}
+	dir := storage.Join(cfg.OutDir, r.Dir)
+	card := peft.Card{Title: sp.Key, Version: cfg.Version, Summary: fmt.Sprintf("The adapter of the key `%s`, one of several that were trained over one base model.", sp.Key),
+		Training: [][2]string{{"steps", fmt.Sprint(r.Steps)}, {"sequences", fmt.Sprint(r.Sequences)}, {"tokens", fmt.Sprint(r.Tokens)},
+			{"learning_rate", fmt.Sprint(cfg.Job.Args.LearningRate)}, {"seed", fmt.Sprint(cfg.Job.Args.Seed)}}}
+	if r.EvalTokens > 0 {
+		card.Results = [][2]string{{"held-out loss", fmt.Sprintf("%.4f before, %.4f after, of %d tokens", r.Before, r.After, r.EvalTokens)}}
+	}
+	for _, name := range []string{MetricsFile, LineageFile} { // a folder without metrics.json is unfinished
+		if err := storage.Remove(storage.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if err := a.Save(dir, params, slot, card); err != nil {
+		return err
+	}
+	var lines []byte
+	if err := eachDocument(sp, func(d Document) error {
+		b, err := json.Marshal(&d)
+		lines = append(append(lines, b...), '\n')
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := storage.WriteFile(storage.Join(dir, LineageFile), lines); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(storage.Join(dir, MetricsFile), append(b, '\n'))
+}
