@@ -54,12 +54,24 @@ for type in nf4 fp4 int8; do
 done
 
 echo "-- transformers and PEFT open a classifier and classify as adaptflow does"
-"$bin" run classification --set steps=40 --output "$work/classifier"
+rm -rf "$work/templates" && mkdir "$work/templates"
+template() { # template NAME SETTING…: runs it and keeps its table
+  local name=$1 settings=() s
+  shift
+  for s in "$@"; do settings+=(--set "$s"); done
+  "$bin" run "$name" "${settings[@]}" --output "$work/templates/$name" > "$work/templates/$name.log" 2>&1 || { cat "$work/templates/$name.log"; return 1; }
+}
+template classification steps=40
 "$python" - "$here/../templates/assets/files/banking77/valid.csv.zst" "$work/banking77.csv" <<'PY'
 import pyarrow, sys
 open(sys.argv[2], "wb").write(pyarrow.CompressedInputStream(sys.argv[1], "zstd").read())
 PY
-"$python" "$here/class_check.py" "$work/classifier" "$work/banking77.csv"
+"$python" "$here/class_check.py" "$work/templates/classification" "$work/banking77.csv"
+
+echo "-- every template measures what it says it does"
+template multilingual-adaptation steps=12 warmup_steps=2 max_sequences=1 chrf=2 max_new_tokens=12 batch_size=2
+template instruction-tuning steps=12 warmup_steps=2 max_sequences=2 exact_match=4 max_new_tokens=12 batch_size=1
+"$python" "$here/templates_check.py" "$work/templates"
 
 echo "-- pyarrow and datasets read the shards and see the tokens of HF tokenizers"
 "$python" - "$work/corpus.jsonl" <<'PY'
