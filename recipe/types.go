@@ -10,6 +10,7 @@ type Recipe struct {
 	Evaluate Evaluate       `yaml:"evaluate" json:"evaluate"`
 	Export   Export         `yaml:"export" json:"export"`
 	Compare  Compare        `yaml:"compare" json:"compare"`
+	Keys     Keys           `yaml:"keys" json:"keys"`
 }
 
 // Model names the base model.
@@ -33,6 +34,7 @@ type Data struct {
 	Format       string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,parquet"`
 	TextColumn   string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
 	RowKind      string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,classification"`
+	KeyColumn    string            `yaml:"key_column" json:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`
 	LabelColumn  string            `yaml:"label_column" json:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
 	Columns      map[string]string `yaml:"columns" json:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`
 	TextMode     string            `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
@@ -117,6 +119,14 @@ type Compare struct {
 	ParameterBudget int       `yaml:"parameter_budget" json:"parameter_budget" help:"trained parameters that every method is sized to; 0 for those of the recipe's own method"`
 }
 
+// Keys are the settings of training by key, which data.key_column turns on.
+type Keys struct {
+	MinSequences int    `yaml:"min_sequences" json:"min_sequences" help:"packed sequences that a key must have to be trained; keys with fewer are rejected"`
+	InitAdapters string `yaml:"init_adapters" json:"init_adapters" help:"folder of the adapters of an earlier run by key: a key that has one there starts from it; empty for new values"`
+	GroupKeys    int    `yaml:"group_keys" json:"group_keys" help:"most keys that share a pass over the base; it changes no result"`
+	GroupTokens  int    `yaml:"group_tokens" json:"group_tokens" help:"most tokens of such a pass; it changes no result"`
+}
+
 // Export says what is written at the end.
 type Export struct {
 	Merged      bool   `yaml:"merged" json:"merged" help:"also write the merged model"`
@@ -151,6 +161,7 @@ func Default() Recipe {
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
 			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9},
+		Keys:     Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 	}
 }

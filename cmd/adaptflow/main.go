@@ -72,7 +72,7 @@ func command() *cobra.Command {
 	}
 	root.AddCommand(serverCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(runCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(), templatesCommand(), generateCommand(),
+	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(), templatesCommand(), generateCommand(),
 		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), inspectCommand(), benchCommand(), tokenizerCommand(), licensesCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)

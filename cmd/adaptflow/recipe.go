@@ -158,6 +158,9 @@ func runCommand() *cobra.Command {
 				cmp.Table(os.Stderr, f.output)
 				return nil
 			}
+			if pipelines.ByKey(r.Recipe) {
+				return runKeys(c, f, r)
+			}
 			m, err := r.All(c.Context())
 			if err != nil {
 				return err

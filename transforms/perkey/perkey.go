@@ -31,6 +31,7 @@ func init() {
 	register.DoFn4x1[context.Context, string, func(*Ref) bool, func(int, string), error](&KeyFn{})
 	register.DoFn5x1[context.Context, int, func(*string) bool, func(string), func(string), error](&PlanFn{})
 	register.DoFn3x1[context.Context, string, func(string), error](&GroupFn{})
+	register.DoFn2x2[context.Context, string, string, error](&ResultFn{})
 	register.Emitter1[string]()
 	register.Emitter2[int, string]()
 	register.Iter1[string]()
@@ -87,6 +88,9 @@ type Document struct {
 // ReasonTooFew is the reason of the dead letters of a key with fewer than MinSequences sequences.
 const ReasonTooFew = "too_few_examples"
 
+// ReasonNoKey is the reason of the dead letters of rows without a key.
+const ReasonNoKey = "missing_key"
+
 // KeyName is the name of a key's folder: its letters and digits, and a hash that tells keys apart.
 func KeyName(key string) string {
 	s := sha256.Sum256([]byte(key))
@@ -102,11 +106,12 @@ func KeyName(key string) string {
 
 // spec is a key on its way: it refers to its sequences on disk.
 type spec struct {
-	Key, Path, Eval   string // Eval "" for none
-	Sequences, Steps  int
-	Tokens            int // of a pass
-	Init, Binding     string
-	Skipped, Finished bool
+	Key, Path, Eval  string // Eval "" for none
+	Sequences, Steps int
+	Tokens           int // of a pass
+	Init, Binding    string
+	Skipped          string // why it is not trained
+	Finished         bool
 }
 
 // Train trains the keys of references (PCollection<KV<string, Ref>>, from Stage or FromShards) and returns a Result of each as JSON
@@ -120,7 +125,23 @@ func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
 	c := string(raw)
 	specs := beam.ParDo(s, &KeyFn{Config: c}, beam.GroupByKey(s, refs))
 	groups, done := beam.ParDo2(s, &PlanFn{Config: c}, beam.GroupByKey(s, specs))
-	return beam.Flatten(s, beam.ParDo(s, &GroupFn{Config: c}, beam.Reshuffle(s, groups)), done)
+	all := beam.Flatten(s, beam.ParDo(s, &GroupFn{Config: c}, beam.Reshuffle(s, groups)), done)
+	return beam.ParDo(s, &ResultFn{Dir: ResultsDir(cfg.WorkDir)}, all)
+}
+
+// ResultsDir is the folder of the results of all keys, trained or not, in a work folder.
+func ResultsDir(work string) string { return storage.Join(work, "results") }
+
+// ResultFn writes each result into a folder, and passes it on.
+type ResultFn struct{ Dir string }
+
+// ProcessElement writes one result.
+func (f *ResultFn) ProcessElement(_ context.Context, raw string) (string, error) {
+	var r Result
+	if err := json.Unmarshal([]byte(raw), &r); err != nil {
+		return "", err
+	}
+	return raw, storage.WriteFile(storage.Join(f.Dir, KeyName(r.Key)+".json"), []byte(raw+"\n"))
 }
 
 // TrainPerKey is Train of tokenized examples (PCollection<KV<string, Example>>).
@@ -171,9 +192,13 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 	if err != nil {
 		return fmt.Errorf("key %q: %w", key, err)
 	}
-	if sp.Sequences = n; n < max(1, f.cfg.MinSequences) {
+	if sp.Sequences = n; key == "" {
+		sp.Skipped = ReasonNoKey
+	} else if n < max(1, f.cfg.MinSequences) {
+		sp.Skipped = ReasonTooFew
+	}
+	if sp.Skipped != "" {
 		beam.NewCounter("adaptflow", "keys.rejected").Inc(ctx, 1)
-		sp.Skipped = true
 		if err := f.reject(name, &sp); err != nil {
 			return err
 		}
@@ -183,7 +208,7 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 			}
 		}
 	}
-	if len(eval) > 0 && !sp.Skipped {
+	if len(eval) > 0 && sp.Skipped == "" {
 		sp.Eval = storage.Join(f.cfg.WorkDir, "keys", name+".eval.parquet")
 		n, err := f.spill(sp.Eval, eval, h)
 		if err != nil {
@@ -193,7 +218,7 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 			sp.Eval = ""
 		}
 	}
-	if f.cfg.InitDir != "" && !sp.Skipped {
+	if f.cfg.InitDir != "" && sp.Skipped == "" {
 		dir := filepath.Join(f.cfg.InitDir, name)
 		sum, err := storage.SHA256File(peft.TensorPath(dir))
 		if err == nil {
@@ -207,7 +232,7 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 	if old, err := ReadResult(storage.Join(f.cfg.OutDir, name)); err == nil && old.Binding == sp.Binding {
 		sp.Finished = true
 	}
-	if !sp.Skipped && !sp.Finished {
+	if sp.Skipped == "" && !sp.Finished {
 		data, err := core.OpenShards([]string{sp.Path})
 		if err != nil {
 			return err
@@ -314,7 +339,7 @@ func (f *KeyFn) reject(name string, sp *spec) error {
 	defer w.Abort()
 	err := eachDocument(sp, func(d Document) error {
 		source, index, _ := cutID(d.ID)
-		return w.Write(&datasets.Reject{Source: source, Index: index, Rule: "keys", Reason: ReasonTooFew, Value: fmt.Sprint(sp.Sequences),
+		return w.Write(&datasets.Reject{Source: source, Index: index, Rule: "keys", Reason: sp.Skipped, Value: fmt.Sprint(sp.Sequences),
 			Threshold: fmt.Sprint(f.cfg.MinSequences), Record: []byte(sp.Key)})
 	})
 	if err != nil {
@@ -372,11 +397,11 @@ func (f *PlanFn) ProcessElement(_ context.Context, _ int, specs func(*string) bo
 		if err := json.Unmarshal([]byte(raw), &sp); err != nil {
 			return err
 		}
-		if !sp.Skipped && !sp.Finished {
+		if sp.Skipped == "" && !sp.Finished {
 			all = append(all, sp)
 			continue
 		}
-		r := &Result{Key: sp.Key, Sequences: sp.Sequences, Skipped: ReasonTooFew}
+		r := &Result{Key: sp.Key, Sequences: sp.Sequences, Skipped: sp.Skipped}
 		if sp.Finished {
 			var err error
 			if r, err = ReadResult(storage.Join(cfg.OutDir, KeyName(sp.Key))); err != nil {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/recipe"
+)
+
+// runKeys is run of a recipe that trains by key.
+func runKeys(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+	k, err := r.TrainKeys(c.Context())
+	return printKeys(f.json, f.output, r, k, err)
+}
+
+func printKeys(json bool, output string, r *pipelines.Run, k *pipelines.KeyRuns, err error) error {
+	if err != nil {
+		return err
+	}
+	if json {
+		err = printJSON(k)
+	} else {
+		k.Table(os.Stderr, output)
+	}
+	return errors.Join(err, r.Bad(k.Funnel))
+}
+
+func forgetCommand() *cobra.Command {
+	var docs []string
+	var output string
+	var asJSON, list bool
+	c := &cobra.Command{Use: "forget", Short: "Leave documents out of a run by key, and train again the adapters that saw them", Args: cobra.NoArgs,
+		Long: "Forget finds the adapters of a run by key (a recipe with data.key_column) that were trained on the documents, leaves the documents out, and trains those\n" +
+			"keys again; the others keep their bytes. A document's id is SOURCE#INDEX, as documents.jsonl of an adapter's folder and inspect of shards show it.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if len(docs) == 0 || output == "" {
+				return usage("forget needs --doc ID and the run's --output")
+			}
+			path := filepath.Join(output, pipelines.RecipeFile)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return usageError{err}
+			}
+			l, err := recipe.Parse(path, text)
+			if err != nil {
+				return err
+			}
+			rec, err := recipe.Resolve(l)
+			if err != nil {
+				return err
+			}
+			if !pipelines.ByKey(rec) {
+				return usage("%s holds a run of one adapter, which saw all its documents: leave them out of the input and run it again", output)
+			}
+			keys, unknown, err := pipelines.Affected(output, docs)
+			if err != nil {
+				return err
+			}
+			if len(unknown) > 0 {
+				return usage("no adapter in %s was trained on %s; an id is SOURCE#INDEX, as in documents.jsonl of an adapter's folder", output, strings.Join(unknown, ", "))
+			}
+			say("affected: %s", strings.Join(keys, ", "))
+			if list {
+				if asJSON {
+					return printJSON(map[string]any{"affected": keys})
+				}
+				return nil
+			}
+			r := &pipelines.Run{Recipe: rec, Output: output, Runner: "prism", Say: say}
+			err = r.Open()
+			defer r.Close()
+			if err != nil {
+				return err
+			}
+			k, err := r.Forget(c.Context(), docs)
+			return printKeys(asJSON, output, r, k, err)
+		}}
+	c.Flags().StringArrayVar(&docs, "doc", nil, "id of a document; repeat for more")
+	c.Flags().StringVar(&output, "output", "", "output folder of the run")
+	c.Flags().BoolVar(&list, "list", false, "only name the keys whose adapters are affected")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}

@@ -1,0 +1,92 @@
+package pipelines
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/templates"
+	"github.com/adaptflow/adaptflow/transforms/perkey"
+)
+
+// TestPersonalAssistants: the template on rows of three keys, of which one has too little and one row has no key; a document forgotten.
+func TestPersonalAssistants(t *testing.T) {
+	dir := t.TempDir()
+	var rows strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&rows, "{\"text\": \"Where is card number %d of mine, which I ordered last week from your office in town?\", \"user\": \"ann\"}\n", i)
+		fmt.Fprintf(&rows, "{\"text\": \"The lighthouse keeper wrote %d letters to his sister about gulls and weather.\", \"user\": \"bob\"}\n", i)
+	}
+	rows.WriteString("{\"text\": \"Hello.\", \"user\": \"cleo\"}\n{\"text\": \"Nobody said this.\"}\n")
+	in := filepath.Join(dir, "rows.jsonl")
+	if err := os.WriteFile(in, []byte(rows.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tp, err := templates.Get("personal-assistants")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := tp.Resolve("", nil, []string{"input=" + in, "key_column=user", "validation_fraction=0.2", "max_steps=6", "min_sequences=2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() *Run {
+		r := &Run{Recipe: rec, Output: filepath.Join(dir, "out"), Runner: "prism"}
+		if err := r.Open(); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := open()
+	k, err := r.TrainKeys(context.Background())
+	r.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.Trained != 2 || k.Skipped[perkey.ReasonTooFew] > 1 || k.Skipped[perkey.ReasonNoKey] > 1 || k.Scored == 0 || k.After >= k.Before {
+		t.Fatalf("%+v", k)
+	}
+	var table bytes.Buffer
+	k.Table(&table, r.Output)
+	if !strings.Contains(table.String(), "keys trained             2 of") || !strings.Contains(table.String(), "all keys") {
+		t.Error(table.String())
+	}
+	page, err := os.ReadFile(filepath.Join(r.Output, ReportFile))
+	if err != nil || !strings.Contains(string(page), "<svg") || !strings.Contains(string(page), "<td>ann</td>") {
+		t.Errorf("%v: %.300s", err, page)
+	}
+	weights := func(key string) []byte {
+		b, err := os.ReadFile(filepath.Join(r.Output, AdapterDir+"s", perkey.KeyName(key), "adapter_model.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	ann, bob := weights("ann"), weights("bob")
+	line, err := os.ReadFile(filepath.Join(r.Output, AdapterDir+"s", perkey.KeyName("ann"), perkey.LineageFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _, _ := strings.Cut(strings.TrimPrefix(string(line), `{"doc_id":"`), `"`)
+	keys, unknown, err := Affected(r.Output, []string{id, "other#1"})
+	if err != nil || !slices.Equal(keys, []string{"ann"}) || !slices.Equal(unknown, []string{"other#1"}) {
+		t.Fatalf("%v: %s affects %v, unknown %v", err, id, keys, unknown)
+	}
+	r = open()
+	k, err = r.Forget(context.Background(), []string{id})
+	r.Close()
+	if err != nil || !slices.Equal(k.Forgotten, []string{id}) {
+		t.Fatalf("%v: %+v", err, k)
+	}
+	if bytes.Equal(weights("ann"), ann) || !bytes.Equal(weights("bob"), bob) {
+		t.Error("forgetting a document of ann changed the wrong adapters")
+	}
+	if keys, _, err := Affected(r.Output, []string{id}); err != nil || len(keys) != 0 {
+		t.Errorf("%v: the forgotten document is still seen by %v", err, keys)
+	}
+}
