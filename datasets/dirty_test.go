@@ -94,6 +94,7 @@ var dirtyCases = []dirtyCase{
 	{file: "docs_empty.parquet"},
 	{file: "docs_missing_text.parquet", open: `no column "text"`},
 	{file: "chat_nested.parquet", o: Options{TextColumn: "messages"}, open: "nested"},
+	{file: "chat_nested.parquet", kept: 2},
 	{file: "tokens_list.parquet", open: `no column "text"`},
 	{file: "docs_truncated.parquet", fault: ReasonTruncatedFile},
 }

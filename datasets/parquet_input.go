@@ -66,6 +66,9 @@ func openParquetInput(path, source string, f storage.ReaderAt, o Options) (Reade
 		}
 		return nil, &FileError{path, reason, err}
 	}
+	if o.rowsOf(pf) {
+		return openParquetRows(pf, f, source, o), nil
+	}
 	column := func(name, setting string) (*parquet.Column, error) {
 		c := pf.Root().Column(name)
 		switch {

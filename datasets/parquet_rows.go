@@ -1,0 +1,133 @@
+package datasets
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// parquetRows reads rows of several columns, nested ones too, such as messages as list<struct<role, content>>, as a row of JSONL of the same fields is read.
+type parquetRows struct {
+	fileReader
+	r *parquet.Reader
+}
+
+// rowsOf says whether the columns of a file are the fields of a row of several fields, by the settings or by their names.
+func (o *Options) rowsOf(f *parquet.File) bool {
+	names := map[string]json.RawMessage{}
+	for _, c := range f.Root().Columns() {
+		names[c.Name()] = nil
+	}
+	return o.kindOf(names) != RowPlain
+}
+
+func openParquetRows(f *parquet.File, file storage.ReaderAt, source string, o Options) Reader {
+	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewReader(f)}
+}
+
+// Layout implements Reader.
+func (r *parquetRows) Layout() (string, string) { return FormatParquet, r.kind }
+
+// Close closes the file.
+func (r *parquetRows) Close() error { return errors.Join(r.r.Close(), r.file.Close()) }
+
+func (r *parquetRows) read() (row map[string]any, err error) {
+	defer guard(&err)
+	var v any
+	if err := r.r.Read(&v); err != nil {
+		return nil, err
+	}
+	row, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("a row of type %T", v)
+	}
+	return row, nil
+}
+
+// Next implements Reader.
+func (r *parquetRows) Next() (Record, *Reject, error) {
+	if r.ended {
+		return Record{}, nil, io.EOF
+	}
+	row, err := r.read()
+	switch {
+	case errors.Is(err, io.EOF):
+		r.ended = true
+		return Record{}, nil, io.EOF
+	case err != nil && isSystem(err):
+		return Record{}, nil, fmt.Errorf("%s: %w", r.source, err)
+	case err != nil:
+		r.ended = true
+		reason := ReasonCorruptFile
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			reason = ReasonTruncatedFile
+		}
+		return Record{}, r.reject(reason, err.Error(), "", nil), nil
+	}
+	defer func() { r.index++ }()
+	obj, bad := map[string]json.RawMessage{}, ""
+	for name, v := range row {
+		plain := plainValue(v, &bad)
+		if bad != "" {
+			return Record{}, r.reject(ReasonInvalidUTF8, "column "+name, "UTF-8", []byte(bad)), nil
+		}
+		b, err := json.Marshal(plain)
+		if err != nil { // a number that JSON has no form of
+			b = encode(fmt.Sprint(plain))
+		}
+		obj[name] = b
+	}
+	line := encode(obj)
+	if len(line) > r.o.MaxRecordBytes {
+		return Record{}, r.tooLarge(int64(len(line)), line), nil
+	}
+	rec, rej := r.row(obj, line)
+	return rec, rej, nil
+}
+
+// plainValue makes what JSON has of a value: bytes are text, the levels of a list that Parquet adds are taken out, and null fields of a struct are left out. bad takes a text
+// that is no UTF-8.
+func plainValue(v any, bad *string) any {
+	switch v := v.(type) {
+	case []byte:
+		return plainValue(string(v), bad)
+	case string:
+		if !utf8.ValidString(v) {
+			*bad = v
+		}
+		return v
+	case []any:
+		for i := range v {
+			v[i] = plainValue(v[i], bad)
+		}
+		return v
+	case map[string]any:
+		if list, ok := v["list"].([]any); ok && len(v) == 1 {
+			out := make([]any, len(list))
+			for i, e := range list {
+				if m, ok := e.(map[string]any); ok && len(m) == 1 {
+					for _, only := range m { // named element, item or array_element by who wrote it
+						e = only
+					}
+				}
+				out[i] = plainValue(e, bad)
+			}
+			return out
+		}
+		for k, x := range v {
+			if x == nil {
+				delete(v, k)
+				continue
+			}
+			v[k] = plainValue(x, bad)
+		}
+		return v
+	}
+	return v
+}
