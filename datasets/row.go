@@ -22,6 +22,10 @@ const (
 	RowTranslation      = "translation"         // a text in each of two languages, which Options.Translation names
 )
 
+// PreferenceAdvice says what to do with rows of preferences, which are known but of which no shards are made.
+const PreferenceAdvice = "rows of preferences need a loss over pairs, and shards are for language modelling; to learn from the preferred completion name it, with row_kind: prompt_completion and " +
+	"columns: {completion: chosen}"
+
 // rowFields are the fields by which a kind is known, in the order in which kinds are tried.
 var rowFields = []struct {
 	kind   string
@@ -45,8 +49,7 @@ func (o *Options) validateRows() error {
 	case len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" || o.Translation[0] == o.Translation[1]):
 		return fmt.Errorf("translation: %v; write the two languages from and to, as [en, de]", o.Translation)
 	case o.RowKind == RowPreference || o.RowKind == RowUnpaired:
-		return fmt.Errorf("row_kind %s: rows of preferences are known, but these shards are for language modelling; name the completion to learn from as columns: {completion: chosen} with row_kind: prompt_completion",
-			o.RowKind)
+		return fmt.Errorf("row_kind %s: %s", o.RowKind, PreferenceAdvice)
 	case !slices.Contains(kinds, o.RowKind):
 		return fmt.Errorf("row_kind %q is unknown; it is one of %s", o.RowKind, strings.Join(kinds, ", "))
 	}
@@ -214,7 +217,7 @@ func (o *Options) rowOf(kind string, obj map[string]json.RawMessage) (rec Record
 		}
 		row.Prompt, row.Completion = encode(from+": "+texts[0]+"\n"+to+":"), encode(" "+texts[1])
 	default:
-		return rec, kind + " rows are not for language modelling"
+		return rec, PreferenceAdvice
 	}
 	if what != "" {
 		return rec, what

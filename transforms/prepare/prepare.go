@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
@@ -218,6 +219,11 @@ func (d *driver) count() error {
 			if d.res.Rejected[datasets.ReasonMissingText] > 0 {
 				advice = "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, instruction and output): " +
 					"name theirs with text_column, or columns as {prompt: question, completion: answer}"
+			}
+			for _, l := range d.res.Layouts {
+				if strings.HasSuffix(l, datasets.RowPreference) {
+					advice = "; " + datasets.PreferenceAdvice
+				}
 			}
 			return fmt.Errorf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, reasons(d.res.Rejected), d.cfg.RejectsDir, advice)
 		}

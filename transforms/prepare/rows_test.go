@@ -3,6 +3,7 @@ package prepare
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -56,6 +57,20 @@ func TestRows(t *testing.T) {
 		again := sequences(t, execute(t, cfg).Train)
 		if len(again) != 1 || !slices.Equal(again[0].InputIDs, seqs[0].InputIDs) || !slices.Equal(again[0].Labels, seqs[0].Labels) {
 			t.Errorf("%s: %+v", dir, again)
+		}
+	}
+}
+
+// TestPreferences: rows of preferences are seen for what they are, and the error says what to do.
+func TestPreferences(t *testing.T) {
+	for kind, row := range map[string]string{
+		datasets.RowPreference: `{"prompt": "a", "chosen": "b", "rejected": "c"}`, datasets.RowUnpaired: `{"prompt": "a", "completion": "b", "label": true}`,
+	} {
+		in := t.TempDir()
+		write(t, filepath.Join(in, "p.jsonl"), row+"\n")
+		cfg := config(t, byteTokenizer(t), in)
+		if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "wrong_row 1") || !strings.Contains(err.Error(), "columns: {completion: chosen}") {
+			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }
