@@ -9,6 +9,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/train"
 )
 
@@ -113,5 +114,6 @@ func segment(ctx context.Context, job core.Job, js, runner string, step, to, tot
 		}
 		from, to = to, job.Boundary(to, total)
 	}
+	end.Steps(s, at)
 	return run(ctx, runner, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
 }

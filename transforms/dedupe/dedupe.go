@@ -18,6 +18,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/datasets/words"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/stage"
 )
@@ -152,6 +153,8 @@ func Tasks(s beam.Scope, fns []*TaskFn, tasks []int) {
 		done := beam.ParDo(s, fn, todo)
 		if i+1 < len(fns) {
 			todo = stage.After(s, done, tasks[i+1])
+		} else {
+			end.Names(s, done)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/clean"
+	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/pack"
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
@@ -253,8 +254,8 @@ func readJSON(path string, v any) error {
 // pack runs the second pipeline: staged documents → shards.
 func (d *driver) pack(ctx context.Context) error {
 	p, s := beam.NewPipelineWithRoot()
-	pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile, OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
-		beam.CreateList(s, d.staged))
+	end.Names(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile, OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
+		beam.CreateList(s, d.staged)))
 	return d.run(ctx, p, "adaptflow-pack")
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/clean"
 	"github.com/adaptflow/adaptflow/transforms/dedupe"
+	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/stage"
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
@@ -46,15 +47,17 @@ func settings(v any) string {
 // next adds the stage after the given step of deduplication (-1: after cleaning): the next step's signing, or tokenizing.
 func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 	if step+1 < len(d.cfg.Dedupe) {
-		dedupe.Sign(s, &dedupe.SignFn{Settings: settings(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
+		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: settings(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
+		end.Names(s, beam.ParDo(s, ingest.NameOf, groups))
 		return
 	}
 	if d.cfg.Until != "" {
+		end.Names(s, beam.ParDo(s, ingest.NameOf, groups))
 		return
 	}
-	tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
+	end.Names(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
 		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
-		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate, Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate}, groups)
+		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate, Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate}, groups))
 }
 
 // stages runs the pipelines from files to staged documents.
