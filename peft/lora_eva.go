@@ -246,13 +246,17 @@ func (a *Adapter) NeedsData() bool {
 	return ok && a.loaded == nil && l.init != nil && l.init.name == "eva" && !l.ready
 }
 
+// EVA is the configuration of an adapter that NeedsData.
+func (a *Adapter) EVA() *EvaConfig { return a.Method.(*lora).cfg.EvaConfig }
+
 // evaPasses bounds how often InitializeEVA goes over the data.
 const evaPasses = 100
 
 // InitializeEVA decomposes the activations of an adapter with init_lora_weights "eva" over the batches, again and again until the directions stand still,
 // as HF's initialize_lora_eva_weights: A starts as the principal directions of each module's input, and the ranks, whose sum stays, go to the modules
 // whose directions explain most (rho); rank_pattern, alpha_pattern and target_modules change accordingly. Call it before the adapter is compiled.
-func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBatch) error {
+// note, if not nil, hears of each batch, counted from 1, and may end the work by an error.
+func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBatch, note func(batches int) error) error {
 	l, ok := a.Method.(*lora)
 	if !ok || l.init == nil || l.init.name != "eva" {
 		return fmt.Errorf("peft: InitializeEVA is for LoRA with init_lora_weights \"eva\"")
@@ -319,6 +323,11 @@ func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBa
 		}
 		if turn == evaPasses*len(batches) {
 			return fmt.Errorf("peft: LORA: eva: the directions still turn after %d passes over the data: lower tau or rho, or give more data", evaPasses)
+		}
+		if note != nil {
+			if err := note(turn + 1); err != nil {
+				return err
+			}
 		}
 		b := batches[turn%len(batches)]
 		step := *b.Step

@@ -179,7 +179,7 @@ func evaCase(t *testing.T, weights string, config map[string]any, m *model.Model
 	if !a.NeedsData() {
 		t.Error("a fresh adapter with eva needs no data")
 	}
-	if err := a.InitializeEVA(m, nil, batches); err != nil {
+	if err := a.InitializeEVA(m, nil, batches, nil); err != nil {
 		t.Fatal(err)
 	}
 	if a.NeedsData() {

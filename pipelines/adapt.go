@@ -522,6 +522,9 @@ func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.initialise(ctx, &job); err != nil {
+		return nil, err
+	}
 	core.Progress = r.Step
 	debug.SetGCPercent(50) // weights and activations lie outside the heap; what is left is small
 	if step, err := latest(job.Dir); err == nil && step > 0 {
@@ -538,7 +541,11 @@ func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
 	if r.Recipe.Train.LoadBestModelAtEnd && st.BestStep > 0 {
 		step = st.BestStep
 	}
-	a, err := r.adapter(r.Recipe.Train.InitAdapter)
+	init, err := r.initDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := r.adapter(init)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -144,18 +144,13 @@ func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
 	return m, nil
 }
 
-// OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method.
+// OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method. A new one may need data: see [InitializeAdapter].
 func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base string, seed uint64) (*peft.Adapter, error) {
 	env := peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: seed, Tied: m.Config.Tied}
 	if dir != "" {
 		return peft.Open(dir, nn.Sites(m), env)
 	}
-	a, err := peft.New(method, config, nn.Sites(m), env)
-	if err == nil && a.NeedsData() {
-		return nil, fmt.Errorf("init_lora_weights \"eva\" starts from the activations of data, which this command does not gather: initialise the adapter with " +
-			"peft.Adapter.InitializeEVA (or HF PEFT's initialize_lora_eva_weights), save it, and give its folder as init_adapter")
-	}
-	return a, err
+	return peft.New(method, config, nn.Sites(m), env)
 }
 
 // Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.
@@ -251,6 +246,9 @@ func openSession(job Job) (_ *Session, err error) {
 		return nil, err
 	}
 	if s.Adapter, err = OpenAdapter(s.Model, job.InitAdapter, job.Method, job.Config, job.BaseName, job.Args.Seed); err != nil {
+		return nil, err
+	}
+	if err = initialised(s.Adapter); err != nil {
 		return nil, err
 	}
 	paths := func(refs []ShardRef) (p []string) {

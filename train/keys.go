@@ -76,6 +76,9 @@ func TrainKeys(args Args, s Setup, jobs []KeyJob) ([]KeyRun, error) {
 	case !Groupable(a) && len(jobs) > 1:
 		return nil, fmt.Errorf("train: %s adapters cannot share a pass over the base: train them key by key", a.Type())
 	}
+	if err := initialised(a); err != nil {
+		return nil, err
+	}
 	if !Groupable(a) {
 		return trainKey(args, s, a, jobs[0])
 	}

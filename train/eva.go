@@ -1,0 +1,67 @@
+package train
+
+import (
+	"context"
+	"errors"
+
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
+
+// evaBatches bounds the training batches that an adapter is initialised from; they are gone over again where the directions still turn.
+const evaBatches = 1024
+
+// initialised refuses an adapter that still needs data to start from, which would train from other values than its configuration says.
+func initialised(a *peft.Adapter) error {
+	if a.NeedsData() {
+		return errors.New("train: the adapter starts from the activations of data (init_lora_weights: eva), which a run of one adapter gathers from its training data; " +
+			"elsewhere initialise it first and give its folder as init_adapter, or use another init_lora_weights")
+	}
+	return nil
+}
+
+// InitializeAdapter gives an adapter that starts from data (peft.Adapter.NeedsData: EVA) its starting values from the first batches of training, in the
+// order in which training takes them, and writes its folder, from which the job then starts (Job.InitAdapter). The result depends on what the training
+// depends on, not on the number of threads.
+func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, args *Args, data Data, threads *pool.Pool, dir string) error {
+	order := NewOrder(data.Len(), args.Stride, args.Seed)
+	size := args.PerDeviceTrainBatchSize
+	total := args.StepsFor(data.Len()) * args.GlobalBatch()
+	var batches []peft.EvaBatch
+	for at := 0; at < total && len(batches) < evaBatches; at += size {
+		seqs := make(Sequences, size)
+		for j := range seqs {
+			var err error
+			if seqs[j], err = data.Sequence(order.At(at + j)); err != nil {
+				return err
+			}
+		}
+		step, err := StepFrom(seqs)
+		if err != nil {
+			return err
+		}
+		b := peft.EvaBatch{Step: step}
+		if a.EVA().UseLabelMask && m.Config.NumLabels == 0 { // a class is no label of a token
+			for _, q := range seqs {
+				for _, l := range q.Labels {
+					b.Keep = append(b.Keep, int(l) != a.EVA().LabelMaskValue)
+				}
+			}
+		}
+		batches = append(batches, b)
+	}
+	if err := a.InitializeEVA(m, threads, batches, func(int) error { return ctx.Err() }); err != nil {
+		return err
+	}
+	params := nn.NewParams(1)
+	defer params.Free()
+	// A program makes the parameters, with their first values; this one is never run.
+	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+	if err != nil {
+		return err
+	}
+	p.Close()
+	return a.Save(dir, params, 0, peft.Card{})
+}
