@@ -4,17 +4,17 @@ package kernels
 
 type asmTile func(k int, a *float32, ars, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 
-// tiles512 and tiles256 are the assembly tiles by rows - 1 and vectors of columns - 1.
+// tiles512 and tiles256 are the assembly tiles by columns/16 - 1 and rows - 1.
 var (
 	tiles512 = [3][8]asmTile{
 		{gemm1x16v512, gemm2x16v512, gemm3x16v512, gemm4x16v512, gemm5x16v512, gemm6x16v512, gemm7x16v512, gemm8x16v512},
 		{gemm1x32v512, gemm2x32v512, gemm3x32v512, gemm4x32v512, gemm5x32v512, gemm6x32v512, gemm7x32v512, gemm8x32v512},
 		{gemm1x48v512, gemm2x48v512, gemm3x48v512, gemm4x48v512, gemm5x48v512, gemm6x48v512, gemm7x48v512, gemm8x48v512},
 	}
-	tiles256 = [3][4]asmTile{
-		{gemm1x8v256, gemm2x8v256, gemm3x8v256, gemm4x8v256},
-		{gemm1x16v256, gemm2x16v256, gemm3x16v256, gemm4x16v256},
-		{gemm1x24v256, gemm2x24v256, gemm3x24v256, gemm4x24v256},
+	tiles256 = [3][6]asmTile{
+		{gemm1x16v256, gemm2x16v256, gemm3x16v256, gemm4x16v256, gemm5x16v256, gemm6x16v256},
+		{gemm1x32v256, gemm2x32v256},
+		{gemm1x48v256, gemm2x48v256},
 	}
 )
 
@@ -33,15 +33,10 @@ func tile512(rows, w, k int, a []float32, ars, acs int, b []float32, ldb int, al
 	tiles512[w/16-1][rows-1](k, &a[0], ars, acs, &b[0], ldb, &c[0], ldc, alpha, flag(add))
 }
 
-// tile256 cuts the tile into tiles of 4 rows and 24 columns.
+// tile256 computes a tile of at most 6 rows: wider than 16 columns with one or two rows, which alone would wait for each other's sums.
 func tile256(rows, w, k int, a []float32, ars, acs int, b []float32, ldb int, alpha float32, add bool, c []float32, ldc int) {
 	checkTile(rows, w, k, a, ars, acs, b, ldb, c, ldc)
-	for j := 0; j < w; j += 24 {
-		t := &tiles256[min(24, w-j)/8-1]
-		for i := 0; i < rows; i += 4 {
-			t[min(4, rows-i)-1](k, &a[i*ars], ars, acs, &b[j], ldb, &c[i*ldc+j], ldc, alpha, flag(add))
-		}
-	}
+	tiles256[w/16-1][rows-1](k, &a[0], ars, acs, &b[0], ldb, &c[0], ldc, alpha, flag(add))
 }
 
 func flag(b bool) int {

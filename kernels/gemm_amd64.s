@@ -2611,231 +2611,6 @@ add:
 	VZEROUPPER
 	RET
 
-// func gemm1x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-// Requires: AVX, FMA3
-TEXT ·gemm1x8v256(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   ars+16(FP), DX
-	MOVQ   acs+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	VXORPS Y0, Y0, Y0
-
-loop:
-	VMOVUPS      (SI), Y1
-	VBROADCASTSS (CX), Y2
-	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	MOVQ         add+72(FP), DX
-	SHLQ         $0x02, CX
-	VBROADCASTSS alpha+64(FP), Y2
-	TESTQ        DX, DX
-	JNZ          add
-	VMULPS       Y2, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VZEROUPPER
-	RET
-
-add:
-	VMOVUPS     (AX), Y1
-	VFMADD231PS Y2, Y0, Y1
-	VMOVUPS     Y1, (AX)
-	VZEROUPPER
-	RET
-
-// func gemm2x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-// Requires: AVX, FMA3
-TEXT ·gemm2x8v256(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   ars+16(FP), DX
-	MOVQ   acs+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-
-loop:
-	VMOVUPS      (SI), Y2
-	VBROADCASTSS (CX), Y3
-	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS (CX)(DX*1), Y3
-	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	MOVQ         add+72(FP), DX
-	SHLQ         $0x02, CX
-	VBROADCASTSS alpha+64(FP), Y3
-	TESTQ        DX, DX
-	JNZ          add
-	VMULPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	ADDQ         CX, AX
-	VMULPS       Y3, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	VZEROUPPER
-	RET
-
-add:
-	VMOVUPS     (AX), Y2
-	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, (AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y2
-	VFMADD231PS Y3, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	VZEROUPPER
-	RET
-
-// func gemm3x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-// Requires: AVX, FMA3
-TEXT ·gemm3x8v256(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   ars+16(FP), DX
-	MOVQ   acs+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-
-loop:
-	VMOVUPS      (SI), Y3
-	VBROADCASTSS (CX), Y4
-	VFMADD231PS  Y3, Y4, Y0
-	VBROADCASTSS (CX)(DX*1), Y4
-	VFMADD231PS  Y3, Y4, Y1
-	VBROADCASTSS (CX)(DX*2), Y4
-	VFMADD231PS  Y3, Y4, Y2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	MOVQ         add+72(FP), DX
-	SHLQ         $0x02, CX
-	VBROADCASTSS alpha+64(FP), Y4
-	TESTQ        DX, DX
-	JNZ          add
-	VMULPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	ADDQ         CX, AX
-	VMULPS       Y4, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	ADDQ         CX, AX
-	VMULPS       Y4, Y2, Y2
-	VMOVUPS      Y2, (AX)
-	VZEROUPPER
-	RET
-
-add:
-	VMOVUPS     (AX), Y3
-	VFMADD231PS Y4, Y0, Y3
-	VMOVUPS     Y3, (AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y3
-	VFMADD231PS Y4, Y1, Y3
-	VMOVUPS     Y3, (AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y3
-	VFMADD231PS Y4, Y2, Y3
-	VMOVUPS     Y3, (AX)
-	VZEROUPPER
-	RET
-
-// func gemm4x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-// Requires: AVX, FMA3
-TEXT ·gemm4x8v256(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   ars+16(FP), DX
-	MOVQ   acs+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-
-loop:
-	VMOVUPS      (SI), Y4
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS (CX)(DX*1), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS (CX)(DX*2), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (CX)(R8*1), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          loop
-	MOVQ         c+48(FP), AX
-	MOVQ         ldc+56(FP), CX
-	MOVQ         add+72(FP), DX
-	SHLQ         $0x02, CX
-	VBROADCASTSS alpha+64(FP), Y5
-	TESTQ        DX, DX
-	JNZ          add
-	VMULPS       Y5, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	ADDQ         CX, AX
-	VMULPS       Y5, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	ADDQ         CX, AX
-	VMULPS       Y5, Y2, Y2
-	VMOVUPS      Y2, (AX)
-	ADDQ         CX, AX
-	VMULPS       Y5, Y3, Y3
-	VMOVUPS      Y3, (AX)
-	VZEROUPPER
-	RET
-
-add:
-	VMOVUPS     (AX), Y4
-	VFMADD231PS Y5, Y0, Y4
-	VMOVUPS     Y4, (AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y4
-	VFMADD231PS Y5, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y4
-	VFMADD231PS Y5, Y2, Y4
-	VMOVUPS     Y4, (AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y4
-	VFMADD231PS Y5, Y3, Y4
-	VMOVUPS     Y4, (AX)
-	VZEROUPPER
-	RET
-
 // func gemm1x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 // Requires: AVX, FMA3
 TEXT ·gemm1x16v256(SB), NOSPLIT, $0-80
@@ -3035,26 +2810,39 @@ add:
 	RET
 
 // func gemm4x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm4x16v256(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   ars+16(FP), DX
-	MOVQ   acs+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       ars+16(FP), DX
+	MOVQ       acs+24(FP), BX
+	MOVQ       b+32(FP), SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DX
+	SHLQ       $0x02, BX
+	SHLQ       $0x02, DI
+	LEAQ       (DX)(DX*2), R8
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       c+48(FP), R9
+	MOVQ       ldc+56(FP), R10
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	LEAQ       (R9)(R10*4), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	LEAQ       (R9)(R10*4), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
+	LEAQ       (R9)(R10*4), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 60(R9)
 
 loop:
 	VMOVUPS      (SI), Y8
@@ -3135,31 +2923,67 @@ add:
 	VZEROUPPER
 	RET
 
-// func gemm1x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-// Requires: AVX, FMA3
-TEXT ·gemm1x24v256(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   ars+16(FP), DX
-	MOVQ   acs+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
+// func gemm5x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·gemm5x16v256(SB), NOSPLIT, $0-80
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       ars+16(FP), DX
+	MOVQ       acs+24(FP), BX
+	MOVQ       b+32(FP), SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DX
+	SHLQ       $0x02, BX
+	SHLQ       $0x02, DI
+	LEAQ       (DX)(DX*2), R8
+	LEAQ       (CX)(DX*4), R9
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       c+48(FP), R10
+	MOVQ       ldc+56(FP), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
 
 loop:
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VBROADCASTSS (CX), Y6
-	VFMADD231PS  Y3, Y6, Y0
-	VFMADD231PS  Y4, Y6, Y1
-	VFMADD231PS  Y5, Y6, Y2
+	VMOVUPS      (SI), Y10
+	VMOVUPS      32(SI), Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (CX)(DX*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (CX)(DX*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (CX)(R8*1), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         BX, CX
+	ADDQ         BX, R9
 	ADDQ         DI, SI
 	DECQ         AX
 	JNZ          loop
@@ -3167,34 +2991,233 @@ loop:
 	MOVQ         ldc+56(FP), CX
 	MOVQ         add+72(FP), DX
 	SHLQ         $0x02, CX
-	VBROADCASTSS alpha+64(FP), Y6
+	VBROADCASTSS alpha+64(FP), Y12
 	TESTQ        DX, DX
 	JNZ          add
-	VMULPS       Y6, Y0, Y0
+	VMULPS       Y12, Y0, Y0
 	VMOVUPS      Y0, (AX)
-	VMULPS       Y6, Y1, Y1
+	VMULPS       Y12, Y1, Y1
 	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y6, Y2, Y2
-	VMOVUPS      Y2, 64(AX)
+	ADDQ         CX, AX
+	VMULPS       Y12, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VMULPS       Y12, Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y12, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VMULPS       Y12, Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y12, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VMULPS       Y12, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y12, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VMULPS       Y12, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
 	VZEROUPPER
 	RET
 
 add:
-	VMOVUPS     (AX), Y3
-	VFMADD231PS Y6, Y0, Y3
-	VMOVUPS     Y3, (AX)
-	VMOVUPS     32(AX), Y4
-	VFMADD231PS Y6, Y1, Y4
-	VMOVUPS     Y4, 32(AX)
-	VMOVUPS     64(AX), Y5
-	VFMADD231PS Y6, Y2, Y5
-	VMOVUPS     Y5, 64(AX)
+	VMOVUPS     (AX), Y10
+	VFMADD231PS Y12, Y0, Y10
+	VMOVUPS     Y10, (AX)
+	VMOVUPS     32(AX), Y11
+	VFMADD231PS Y12, Y1, Y11
+	VMOVUPS     Y11, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y10
+	VFMADD231PS Y12, Y2, Y10
+	VMOVUPS     Y10, (AX)
+	VMOVUPS     32(AX), Y11
+	VFMADD231PS Y12, Y3, Y11
+	VMOVUPS     Y11, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y10
+	VFMADD231PS Y12, Y4, Y10
+	VMOVUPS     Y10, (AX)
+	VMOVUPS     32(AX), Y11
+	VFMADD231PS Y12, Y5, Y11
+	VMOVUPS     Y11, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y10
+	VFMADD231PS Y12, Y6, Y10
+	VMOVUPS     Y10, (AX)
+	VMOVUPS     32(AX), Y11
+	VFMADD231PS Y12, Y7, Y11
+	VMOVUPS     Y11, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y10
+	VFMADD231PS Y12, Y8, Y10
+	VMOVUPS     Y10, (AX)
+	VMOVUPS     32(AX), Y11
+	VFMADD231PS Y12, Y9, Y11
+	VMOVUPS     Y11, 32(AX)
 	VZEROUPPER
 	RET
 
-// func gemm2x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+// func gemm6x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·gemm6x16v256(SB), NOSPLIT, $0-80
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       ars+16(FP), DX
+	MOVQ       acs+24(FP), BX
+	MOVQ       b+32(FP), SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DX
+	SHLQ       $0x02, BX
+	SHLQ       $0x02, DI
+	LEAQ       (DX)(DX*2), R8
+	LEAQ       (CX)(DX*4), R9
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       c+48(FP), R10
+	MOVQ       ldc+56(FP), R11
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+	LEAQ       (R10)(R11*4), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 60(R10)
+
+loop:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (CX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R9)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         BX, CX
+	ADDQ         BX, R9
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	MOVQ         add+72(FP), DX
+	SHLQ         $0x02, CX
+	VBROADCASTSS alpha+64(FP), Y14
+	TESTQ        DX, DX
+	JNZ          add
+	VMULPS       Y14, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y14, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y14, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VMULPS       Y14, Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y14, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VMULPS       Y14, Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y14, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VMULPS       Y14, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y14, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VMULPS       Y14, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         CX, AX
+	VMULPS       Y14, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VMULPS       Y14, Y11, Y11
+	VMOVUPS      Y11, 32(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VMOVUPS     (AX), Y12
+	VFMADD231PS Y14, Y0, Y12
+	VMOVUPS     Y12, (AX)
+	VMOVUPS     32(AX), Y13
+	VFMADD231PS Y14, Y1, Y13
+	VMOVUPS     Y13, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y12
+	VFMADD231PS Y14, Y2, Y12
+	VMOVUPS     Y12, (AX)
+	VMOVUPS     32(AX), Y13
+	VFMADD231PS Y14, Y3, Y13
+	VMOVUPS     Y13, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y12
+	VFMADD231PS Y14, Y4, Y12
+	VMOVUPS     Y12, (AX)
+	VMOVUPS     32(AX), Y13
+	VFMADD231PS Y14, Y5, Y13
+	VMOVUPS     Y13, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y12
+	VFMADD231PS Y14, Y6, Y12
+	VMOVUPS     Y12, (AX)
+	VMOVUPS     32(AX), Y13
+	VFMADD231PS Y14, Y7, Y13
+	VMOVUPS     Y13, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y12
+	VFMADD231PS Y14, Y8, Y12
+	VMOVUPS     Y12, (AX)
+	VMOVUPS     32(AX), Y13
+	VFMADD231PS Y14, Y9, Y13
+	VMOVUPS     Y13, 32(AX)
+	ADDQ        CX, AX
+	VMOVUPS     (AX), Y12
+	VFMADD231PS Y14, Y10, Y12
+	VMOVUPS     Y12, (AX)
+	VMOVUPS     32(AX), Y13
+	VFMADD231PS Y14, Y11, Y13
+	VMOVUPS     Y13, 32(AX)
+	VZEROUPPER
+	RET
+
+// func gemm1x32v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 // Requires: AVX, FMA3
-TEXT ·gemm2x24v256(SB), NOSPLIT, $0-80
+TEXT ·gemm1x32v256(SB), NOSPLIT, $0-80
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
 	MOVQ   ars+16(FP), DX
@@ -3208,21 +3231,98 @@ TEXT ·gemm2x24v256(SB), NOSPLIT, $0-80
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
 
 loop:
-	VMOVUPS      (SI), Y6
-	VMOVUPS      32(SI), Y7
-	VMOVUPS      64(SI), Y8
+	VBROADCASTSS (CX), Y5
+	VMOVUPS      (SI), Y4
+	VFMADD231PS  Y4, Y5, Y0
+	VMOVUPS      32(SI), Y4
+	VFMADD231PS  Y4, Y5, Y1
+	VMOVUPS      64(SI), Y4
+	VFMADD231PS  Y4, Y5, Y2
+	VMOVUPS      96(SI), Y4
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         BX, CX
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop
+	MOVQ         c+48(FP), AX
+	MOVQ         ldc+56(FP), CX
+	MOVQ         add+72(FP), DX
+	SHLQ         $0x02, CX
+	VBROADCASTSS alpha+64(FP), Y5
+	TESTQ        DX, DX
+	JNZ          add
+	VMULPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y5, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y5, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VMOVUPS     (AX), Y4
+	VFMADD231PS Y5, Y0, Y4
+	VMOVUPS     Y4, (AX)
+	VMOVUPS     32(AX), Y4
+	VFMADD231PS Y5, Y1, Y4
+	VMOVUPS     Y4, 32(AX)
+	VMOVUPS     64(AX), Y4
+	VFMADD231PS Y5, Y2, Y4
+	VMOVUPS     Y4, 64(AX)
+	VMOVUPS     96(AX), Y4
+	VFMADD231PS Y5, Y3, Y4
+	VMOVUPS     Y4, 96(AX)
+	VZEROUPPER
+	RET
+
+// func gemm2x32v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·gemm2x32v256(SB), NOSPLIT, $0-80
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       ars+16(FP), DX
+	MOVQ       acs+24(FP), BX
+	MOVQ       b+32(FP), SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DX
+	SHLQ       $0x02, BX
+	SHLQ       $0x02, DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	PREFETCHT0 (R8)
+	PREFETCHT0 124(R8)
+	LEAQ       (R8)(R9*4), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 124(R8)
+
+loop:
 	VBROADCASTSS (CX), Y9
-	VFMADD231PS  Y6, Y9, Y0
-	VFMADD231PS  Y7, Y9, Y1
+	VBROADCASTSS (CX)(DX*1), Y10
+	VMOVUPS      (SI), Y8
+	VFMADD231PS  Y8, Y9, Y0
+	VFMADD231PS  Y8, Y10, Y4
+	VMOVUPS      32(SI), Y8
+	VFMADD231PS  Y8, Y9, Y1
+	VFMADD231PS  Y8, Y10, Y5
+	VMOVUPS      64(SI), Y8
 	VFMADD231PS  Y8, Y9, Y2
-	VBROADCASTSS (CX)(DX*1), Y9
-	VFMADD231PS  Y6, Y9, Y3
-	VFMADD231PS  Y7, Y9, Y4
-	VFMADD231PS  Y8, Y9, Y5
+	VFMADD231PS  Y8, Y10, Y6
+	VMOVUPS      96(SI), Y8
+	VFMADD231PS  Y8, Y9, Y3
+	VFMADD231PS  Y8, Y10, Y7
 	ADDQ         BX, CX
 	ADDQ         DI, SI
 	DECQ         AX
@@ -3240,42 +3340,52 @@ loop:
 	VMOVUPS      Y1, 32(AX)
 	VMULPS       Y9, Y2, Y2
 	VMOVUPS      Y2, 64(AX)
-	ADDQ         CX, AX
 	VMULPS       Y9, Y3, Y3
-	VMOVUPS      Y3, (AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         CX, AX
 	VMULPS       Y9, Y4, Y4
-	VMOVUPS      Y4, 32(AX)
+	VMOVUPS      Y4, (AX)
 	VMULPS       Y9, Y5, Y5
-	VMOVUPS      Y5, 64(AX)
+	VMOVUPS      Y5, 32(AX)
+	VMULPS       Y9, Y6, Y6
+	VMOVUPS      Y6, 64(AX)
+	VMULPS       Y9, Y7, Y7
+	VMOVUPS      Y7, 96(AX)
 	VZEROUPPER
 	RET
 
 add:
-	VMOVUPS     (AX), Y6
-	VFMADD231PS Y9, Y0, Y6
-	VMOVUPS     Y6, (AX)
-	VMOVUPS     32(AX), Y7
-	VFMADD231PS Y9, Y1, Y7
-	VMOVUPS     Y7, 32(AX)
+	VMOVUPS     (AX), Y8
+	VFMADD231PS Y9, Y0, Y8
+	VMOVUPS     Y8, (AX)
+	VMOVUPS     32(AX), Y8
+	VFMADD231PS Y9, Y1, Y8
+	VMOVUPS     Y8, 32(AX)
 	VMOVUPS     64(AX), Y8
 	VFMADD231PS Y9, Y2, Y8
 	VMOVUPS     Y8, 64(AX)
+	VMOVUPS     96(AX), Y8
+	VFMADD231PS Y9, Y3, Y8
+	VMOVUPS     Y8, 96(AX)
 	ADDQ        CX, AX
-	VMOVUPS     (AX), Y6
-	VFMADD231PS Y9, Y3, Y6
-	VMOVUPS     Y6, (AX)
-	VMOVUPS     32(AX), Y7
-	VFMADD231PS Y9, Y4, Y7
-	VMOVUPS     Y7, 32(AX)
-	VMOVUPS     64(AX), Y8
+	VMOVUPS     (AX), Y8
+	VFMADD231PS Y9, Y4, Y8
+	VMOVUPS     Y8, (AX)
+	VMOVUPS     32(AX), Y8
 	VFMADD231PS Y9, Y5, Y8
+	VMOVUPS     Y8, 32(AX)
+	VMOVUPS     64(AX), Y8
+	VFMADD231PS Y9, Y6, Y8
 	VMOVUPS     Y8, 64(AX)
+	VMOVUPS     96(AX), Y8
+	VFMADD231PS Y9, Y7, Y8
+	VMOVUPS     Y8, 96(AX)
 	VZEROUPPER
 	RET
 
-// func gemm3x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+// func gemm1x48v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 // Requires: AVX, FMA3
-TEXT ·gemm3x24v256(SB), NOSPLIT, $0-80
+TEXT ·gemm1x48v256(SB), NOSPLIT, $0-80
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
 	MOVQ   ars+16(FP), DX
@@ -3291,26 +3401,21 @@ TEXT ·gemm3x24v256(SB), NOSPLIT, $0-80
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
 
 loop:
-	VMOVUPS      (SI), Y9
-	VMOVUPS      32(SI), Y10
-	VMOVUPS      64(SI), Y11
-	VBROADCASTSS (CX), Y12
-	VFMADD231PS  Y9, Y12, Y0
-	VFMADD231PS  Y10, Y12, Y1
-	VFMADD231PS  Y11, Y12, Y2
-	VBROADCASTSS (CX)(DX*1), Y12
-	VFMADD231PS  Y9, Y12, Y3
-	VFMADD231PS  Y10, Y12, Y4
-	VFMADD231PS  Y11, Y12, Y5
-	VBROADCASTSS (CX)(DX*2), Y12
-	VFMADD231PS  Y9, Y12, Y6
-	VFMADD231PS  Y10, Y12, Y7
-	VFMADD231PS  Y11, Y12, Y8
+	VBROADCASTSS (CX), Y7
+	VMOVUPS      (SI), Y6
+	VFMADD231PS  Y6, Y7, Y0
+	VMOVUPS      32(SI), Y6
+	VFMADD231PS  Y6, Y7, Y1
+	VMOVUPS      64(SI), Y6
+	VFMADD231PS  Y6, Y7, Y2
+	VMOVUPS      96(SI), Y6
+	VFMADD231PS  Y6, Y7, Y3
+	VMOVUPS      128(SI), Y6
+	VFMADD231PS  Y6, Y7, Y4
+	VMOVUPS      160(SI), Y6
+	VFMADD231PS  Y6, Y7, Y5
 	ADDQ         BX, CX
 	ADDQ         DI, SI
 	DECQ         AX
@@ -3319,111 +3424,99 @@ loop:
 	MOVQ         ldc+56(FP), CX
 	MOVQ         add+72(FP), DX
 	SHLQ         $0x02, CX
-	VBROADCASTSS alpha+64(FP), Y12
+	VBROADCASTSS alpha+64(FP), Y7
 	TESTQ        DX, DX
 	JNZ          add
-	VMULPS       Y12, Y0, Y0
+	VMULPS       Y7, Y0, Y0
 	VMOVUPS      Y0, (AX)
-	VMULPS       Y12, Y1, Y1
+	VMULPS       Y7, Y1, Y1
 	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y12, Y2, Y2
+	VMULPS       Y7, Y2, Y2
 	VMOVUPS      Y2, 64(AX)
-	ADDQ         CX, AX
-	VMULPS       Y12, Y3, Y3
-	VMOVUPS      Y3, (AX)
-	VMULPS       Y12, Y4, Y4
-	VMOVUPS      Y4, 32(AX)
-	VMULPS       Y12, Y5, Y5
-	VMOVUPS      Y5, 64(AX)
-	ADDQ         CX, AX
-	VMULPS       Y12, Y6, Y6
-	VMOVUPS      Y6, (AX)
-	VMULPS       Y12, Y7, Y7
-	VMOVUPS      Y7, 32(AX)
-	VMULPS       Y12, Y8, Y8
-	VMOVUPS      Y8, 64(AX)
+	VMULPS       Y7, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VMULPS       Y7, Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VMULPS       Y7, Y5, Y5
+	VMOVUPS      Y5, 160(AX)
 	VZEROUPPER
 	RET
 
 add:
-	VMOVUPS     (AX), Y9
-	VFMADD231PS Y12, Y0, Y9
-	VMOVUPS     Y9, (AX)
-	VMOVUPS     32(AX), Y10
-	VFMADD231PS Y12, Y1, Y10
-	VMOVUPS     Y10, 32(AX)
-	VMOVUPS     64(AX), Y11
-	VFMADD231PS Y12, Y2, Y11
-	VMOVUPS     Y11, 64(AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y9
-	VFMADD231PS Y12, Y3, Y9
-	VMOVUPS     Y9, (AX)
-	VMOVUPS     32(AX), Y10
-	VFMADD231PS Y12, Y4, Y10
-	VMOVUPS     Y10, 32(AX)
-	VMOVUPS     64(AX), Y11
-	VFMADD231PS Y12, Y5, Y11
-	VMOVUPS     Y11, 64(AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y9
-	VFMADD231PS Y12, Y6, Y9
-	VMOVUPS     Y9, (AX)
-	VMOVUPS     32(AX), Y10
-	VFMADD231PS Y12, Y7, Y10
-	VMOVUPS     Y10, 32(AX)
-	VMOVUPS     64(AX), Y11
-	VFMADD231PS Y12, Y8, Y11
-	VMOVUPS     Y11, 64(AX)
+	VMOVUPS     (AX), Y6
+	VFMADD231PS Y7, Y0, Y6
+	VMOVUPS     Y6, (AX)
+	VMOVUPS     32(AX), Y6
+	VFMADD231PS Y7, Y1, Y6
+	VMOVUPS     Y6, 32(AX)
+	VMOVUPS     64(AX), Y6
+	VFMADD231PS Y7, Y2, Y6
+	VMOVUPS     Y6, 64(AX)
+	VMOVUPS     96(AX), Y6
+	VFMADD231PS Y7, Y3, Y6
+	VMOVUPS     Y6, 96(AX)
+	VMOVUPS     128(AX), Y6
+	VFMADD231PS Y7, Y4, Y6
+	VMOVUPS     Y6, 128(AX)
+	VMOVUPS     160(AX), Y6
+	VFMADD231PS Y7, Y5, Y6
+	VMOVUPS     Y6, 160(AX)
 	VZEROUPPER
 	RET
 
-// func gemm4x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-// Requires: AVX, FMA3
-TEXT ·gemm4x24v256(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   ars+16(FP), DX
-	MOVQ   acs+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
+// func gemm2x48v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·gemm2x48v256(SB), NOSPLIT, $0-80
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       ars+16(FP), DX
+	MOVQ       acs+24(FP), BX
+	MOVQ       b+32(FP), SI
+	MOVQ       ldb+40(FP), DI
+	SHLQ       $0x02, DX
+	SHLQ       $0x02, BX
+	SHLQ       $0x02, DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	PREFETCHT0 (R8)
+	PREFETCHT0 188(R8)
+	LEAQ       (R8)(R9*4), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 188(R8)
 
 loop:
+	VBROADCASTSS (CX), Y13
+	VBROADCASTSS (CX)(DX*1), Y14
 	VMOVUPS      (SI), Y12
-	VMOVUPS      32(SI), Y13
-	VMOVUPS      64(SI), Y14
-	VBROADCASTSS (CX), Y15
-	VFMADD231PS  Y12, Y15, Y0
-	VFMADD231PS  Y13, Y15, Y1
-	VFMADD231PS  Y14, Y15, Y2
-	VBROADCASTSS (CX)(DX*1), Y15
-	VFMADD231PS  Y12, Y15, Y3
-	VFMADD231PS  Y13, Y15, Y4
-	VFMADD231PS  Y14, Y15, Y5
-	VBROADCASTSS (CX)(DX*2), Y15
-	VFMADD231PS  Y12, Y15, Y6
-	VFMADD231PS  Y13, Y15, Y7
-	VFMADD231PS  Y14, Y15, Y8
-	VBROADCASTSS (CX)(R8*1), Y15
-	VFMADD231PS  Y12, Y15, Y9
-	VFMADD231PS  Y13, Y15, Y10
-	VFMADD231PS  Y14, Y15, Y11
+	VFMADD231PS  Y12, Y13, Y0
+	VFMADD231PS  Y12, Y14, Y6
+	VMOVUPS      32(SI), Y12
+	VFMADD231PS  Y12, Y13, Y1
+	VFMADD231PS  Y12, Y14, Y7
+	VMOVUPS      64(SI), Y12
+	VFMADD231PS  Y12, Y13, Y2
+	VFMADD231PS  Y12, Y14, Y8
+	VMOVUPS      96(SI), Y12
+	VFMADD231PS  Y12, Y13, Y3
+	VFMADD231PS  Y12, Y14, Y9
+	VMOVUPS      128(SI), Y12
+	VFMADD231PS  Y12, Y13, Y4
+	VFMADD231PS  Y12, Y14, Y10
+	VMOVUPS      160(SI), Y12
+	VFMADD231PS  Y12, Y13, Y5
+	VFMADD231PS  Y12, Y14, Y11
 	ADDQ         BX, CX
 	ADDQ         DI, SI
 	DECQ         AX
@@ -3432,79 +3525,75 @@ loop:
 	MOVQ         ldc+56(FP), CX
 	MOVQ         add+72(FP), DX
 	SHLQ         $0x02, CX
-	VBROADCASTSS alpha+64(FP), Y15
+	VBROADCASTSS alpha+64(FP), Y13
 	TESTQ        DX, DX
 	JNZ          add
-	VMULPS       Y15, Y0, Y0
+	VMULPS       Y13, Y0, Y0
 	VMOVUPS      Y0, (AX)
-	VMULPS       Y15, Y1, Y1
+	VMULPS       Y13, Y1, Y1
 	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y15, Y2, Y2
+	VMULPS       Y13, Y2, Y2
 	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y13, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VMULPS       Y13, Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VMULPS       Y13, Y5, Y5
+	VMOVUPS      Y5, 160(AX)
 	ADDQ         CX, AX
-	VMULPS       Y15, Y3, Y3
-	VMOVUPS      Y3, (AX)
-	VMULPS       Y15, Y4, Y4
-	VMOVUPS      Y4, 32(AX)
-	VMULPS       Y15, Y5, Y5
-	VMOVUPS      Y5, 64(AX)
-	ADDQ         CX, AX
-	VMULPS       Y15, Y6, Y6
+	VMULPS       Y13, Y6, Y6
 	VMOVUPS      Y6, (AX)
-	VMULPS       Y15, Y7, Y7
+	VMULPS       Y13, Y7, Y7
 	VMOVUPS      Y7, 32(AX)
-	VMULPS       Y15, Y8, Y8
+	VMULPS       Y13, Y8, Y8
 	VMOVUPS      Y8, 64(AX)
-	ADDQ         CX, AX
-	VMULPS       Y15, Y9, Y9
-	VMOVUPS      Y9, (AX)
-	VMULPS       Y15, Y10, Y10
-	VMOVUPS      Y10, 32(AX)
-	VMULPS       Y15, Y11, Y11
-	VMOVUPS      Y11, 64(AX)
+	VMULPS       Y13, Y9, Y9
+	VMOVUPS      Y9, 96(AX)
+	VMULPS       Y13, Y10, Y10
+	VMOVUPS      Y10, 128(AX)
+	VMULPS       Y13, Y11, Y11
+	VMOVUPS      Y11, 160(AX)
 	VZEROUPPER
 	RET
 
 add:
 	VMOVUPS     (AX), Y12
-	VFMADD231PS Y15, Y0, Y12
+	VFMADD231PS Y13, Y0, Y12
 	VMOVUPS     Y12, (AX)
-	VMOVUPS     32(AX), Y13
-	VFMADD231PS Y15, Y1, Y13
-	VMOVUPS     Y13, 32(AX)
-	VMOVUPS     64(AX), Y14
-	VFMADD231PS Y15, Y2, Y14
-	VMOVUPS     Y14, 64(AX)
+	VMOVUPS     32(AX), Y12
+	VFMADD231PS Y13, Y1, Y12
+	VMOVUPS     Y12, 32(AX)
+	VMOVUPS     64(AX), Y12
+	VFMADD231PS Y13, Y2, Y12
+	VMOVUPS     Y12, 64(AX)
+	VMOVUPS     96(AX), Y12
+	VFMADD231PS Y13, Y3, Y12
+	VMOVUPS     Y12, 96(AX)
+	VMOVUPS     128(AX), Y12
+	VFMADD231PS Y13, Y4, Y12
+	VMOVUPS     Y12, 128(AX)
+	VMOVUPS     160(AX), Y12
+	VFMADD231PS Y13, Y5, Y12
+	VMOVUPS     Y12, 160(AX)
 	ADDQ        CX, AX
 	VMOVUPS     (AX), Y12
-	VFMADD231PS Y15, Y3, Y12
+	VFMADD231PS Y13, Y6, Y12
 	VMOVUPS     Y12, (AX)
-	VMOVUPS     32(AX), Y13
-	VFMADD231PS Y15, Y4, Y13
-	VMOVUPS     Y13, 32(AX)
-	VMOVUPS     64(AX), Y14
-	VFMADD231PS Y15, Y5, Y14
-	VMOVUPS     Y14, 64(AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y12
-	VFMADD231PS Y15, Y6, Y12
-	VMOVUPS     Y12, (AX)
-	VMOVUPS     32(AX), Y13
-	VFMADD231PS Y15, Y7, Y13
-	VMOVUPS     Y13, 32(AX)
-	VMOVUPS     64(AX), Y14
-	VFMADD231PS Y15, Y8, Y14
-	VMOVUPS     Y14, 64(AX)
-	ADDQ        CX, AX
-	VMOVUPS     (AX), Y12
-	VFMADD231PS Y15, Y9, Y12
-	VMOVUPS     Y12, (AX)
-	VMOVUPS     32(AX), Y13
-	VFMADD231PS Y15, Y10, Y13
-	VMOVUPS     Y13, 32(AX)
-	VMOVUPS     64(AX), Y14
-	VFMADD231PS Y15, Y11, Y14
-	VMOVUPS     Y14, 64(AX)
+	VMOVUPS     32(AX), Y12
+	VFMADD231PS Y13, Y7, Y12
+	VMOVUPS     Y12, 32(AX)
+	VMOVUPS     64(AX), Y12
+	VFMADD231PS Y13, Y8, Y12
+	VMOVUPS     Y12, 64(AX)
+	VMOVUPS     96(AX), Y12
+	VFMADD231PS Y13, Y9, Y12
+	VMOVUPS     Y12, 96(AX)
+	VMOVUPS     128(AX), Y12
+	VFMADD231PS Y13, Y10, Y12
+	VMOVUPS     Y12, 128(AX)
+	VMOVUPS     160(AX), Y12
+	VFMADD231PS Y13, Y11, Y12
+	VMOVUPS     Y12, 160(AX)
 	VZEROUPPER
 	RET
 

@@ -29,6 +29,7 @@ type job struct {
 	brs, bcs int
 	ldc      int
 	add      bool // beta is 1
+	thin     bool // tiles of the set AVX2
 	source   source
 	kc       int // chunk of the inner dimension
 	rows     int // rows of a unit
@@ -56,7 +57,7 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 		}
 		return
 	}
-	j.kernel, j.half = tileOf(Active()), halfTileOf(Active())
+	j.kernel, j.half, j.thin = tileOf(Active()), halfTileOf(Active()), Active() == AVX2
 	if j.turns() {
 		j.doTurned(p)
 		return
@@ -67,6 +68,9 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 // cut cuts the job into units and runs them.
 func (j *job) cut(p *pool.Pool) {
 	j.rows, j.group = blockRows, groupSize
+	if j.thin {
+		j.rows = thinBlock
+	}
 	if j.h != nil && j.half != nil {
 		j.group = halfGroup
 	}
@@ -124,6 +128,10 @@ func (j *job) unit(u int) {
 	row1, col1 := min(row0+j.rows, j.m), min(col0+j.group*panelCols, j.n)
 	if j.h != nil && j.half != nil {
 		j.unitHalf(s, row0, row1, col0, col1)
+		return
+	}
+	if j.thin {
+		j.unitThin(s, row0, row1, col0, col1)
 		return
 	}
 	packA := j.ars == 1 && j.acs > tileRows && col1-col0 > panelCols
@@ -218,6 +226,7 @@ func (s *scratch) store(rows, w int, c []float32, ldc int) {
 type scratch struct {
 	b [groupSize * chunk * panelCols]float32 // packed B
 	a [chunk * tileRows]float32              // a tile's rows of A, one row of the inner dimension after the other
+	x [thinBlock * thinChunk]float32         // the same of a block of rows
 	c [tileRows * panelCols]float32          // a tile narrower than the kernels write
 	t [panelCols * panelCols]float32         // a widened block of a bfloat16 panel
 }

@@ -124,26 +124,6 @@ func gemm7x48v512(k int, a *float32, ars int, acs int, b *float32, ldb int, c *f
 //go:noescape
 func gemm8x48v512(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 
-// gemm1x8v256 is tileFunc for 1 rows and 8 columns.
-//
-//go:noescape
-func gemm1x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// gemm2x8v256 is tileFunc for 2 rows and 8 columns.
-//
-//go:noescape
-func gemm2x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// gemm3x8v256 is tileFunc for 3 rows and 8 columns.
-//
-//go:noescape
-func gemm3x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// gemm4x8v256 is tileFunc for 4 rows and 8 columns.
-//
-//go:noescape
-func gemm4x8v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-
 // gemm1x16v256 is tileFunc for 1 rows and 16 columns.
 //
 //go:noescape
@@ -164,25 +144,35 @@ func gemm3x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *f
 //go:noescape
 func gemm4x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 
-// gemm1x24v256 is tileFunc for 1 rows and 24 columns.
+// gemm5x16v256 is tileFunc for 5 rows and 16 columns.
 //
 //go:noescape
-func gemm1x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+func gemm5x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 
-// gemm2x24v256 is tileFunc for 2 rows and 24 columns.
+// gemm6x16v256 is tileFunc for 6 rows and 16 columns.
 //
 //go:noescape
-func gemm2x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+func gemm6x16v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 
-// gemm3x24v256 is tileFunc for 3 rows and 24 columns.
+// gemm1x32v256 is tileFunc for 1 rows and 32 columns.
 //
 //go:noescape
-func gemm3x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+func gemm1x32v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 
-// gemm4x24v256 is tileFunc for 4 rows and 24 columns.
+// gemm2x32v256 is tileFunc for 2 rows and 32 columns.
 //
 //go:noescape
-func gemm4x24v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+func gemm2x32v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// gemm1x48v256 is tileFunc for 1 rows and 48 columns.
+//
+//go:noescape
+func gemm1x48v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// gemm2x48v256 is tileFunc for 2 rows and 48 columns.
+//
+//go:noescape
+func gemm2x48v256(k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // transpose8 writes 8 rows of 8n values at src, ss apart, as 8n rows of 8 values at dst, ds apart.
 //

@@ -19,8 +19,11 @@ func main() {
 			tile(512, rows, vecs)
 		}
 	}
-	for _, vecs := range []int{1, 2, 3} {
-		for rows := 1; rows <= 4; rows++ {
+	for rows := 1; rows <= 6; rows++ {
+		tile(256, rows, 2)
+	}
+	for _, vecs := range []int{4, 6} {
+		for rows := 1; rows <= 2; rows++ {
 			tile(256, rows, vecs)
 		}
 	}
@@ -83,6 +86,22 @@ func tile(bits, rows, vecs int) {
 			acc[r] = append(acc[r], z)
 		}
 	}
+	if rows*vecs >= 8 && bits == 256 {
+		// The lines of C are called for before they are needed: going down a column of tiles, nothing else foresees them.
+		c, ldc := arg("c"), arg("ldc")
+		for r := range rows {
+			PREFETCHT0(operand.Mem{Base: c})
+			PREFETCHT0(operand.Mem{Base: c, Disp: vecs*bits/8 - 4})
+			if r < rows-1 {
+				LEAQ(operand.Mem{Base: c, Index: ldc, Scale: 4}, c)
+			}
+		}
+	}
+	if bits == 256 && vecs > 2 {
+		x, y := narrowLoop(k, a, acs, b, ldb, at, acc)
+		tail(bits, rows, vecs, arg, acc, x, y)
+		return
+	}
 	bv := make([]reg.VecVirtual, vecs)
 	for j := range bv {
 		bv[j] = vec(bits)
@@ -109,7 +128,34 @@ func tile(bits, rows, vecs int) {
 	ADDQ(ldb, b)
 	DECQ(k)
 	JNZ(operand.LabelRef("loop"))
+	tail(bits, rows, vecs, arg, acc, x, bv)
+}
 
+// narrowLoop runs k for one or two rows: B passes through one register, the rows' values stay in others.
+func narrowLoop(k, a, acs, b, ldb reg.GPVirtual, at func(int) operand.Mem, acc [][]reg.VecVirtual) (reg.VecVirtual, []reg.VecVirtual) {
+	x, y := make([]reg.VecVirtual, len(acc)), YMM()
+	for r := range x {
+		x[r] = YMM()
+	}
+	Label("loop")
+	for r := range x {
+		VBROADCASTSS(at(r), x[r])
+	}
+	for j := range acc[0] {
+		VMOVUPS(operand.Mem{Base: b, Disp: j * 32}, y)
+		for r := range x {
+			VFMADD231PS(y, x[r], acc[r][j])
+		}
+	}
+	ADDQ(acs, a)
+	ADDQ(ldb, b)
+	DECQ(k)
+	JNZ(operand.LabelRef("loop"))
+	return x[0], []reg.VecVirtual{y}
+}
+
+// tail scales the accumulators and writes them to C, or adds them.
+func tail(bits, rows, vecs int, arg func(string) reg.GPVirtual, acc [][]reg.VecVirtual, x reg.VecVirtual, free []reg.VecVirtual) {
 	c, ldc, add := arg("c"), arg("ldc"), arg("add")
 	SHLQ(operand.Imm(2), ldc)
 	alpha, err := Param("alpha").Resolve()
@@ -121,7 +167,7 @@ func tile(bits, rows, vecs int) {
 	TESTQ(add, add)
 	JNZ(operand.LabelRef("add"))
 	for r := range acc {
-		for j := range bv {
+		for j := range vecs {
 			VMULPS(x, acc[r][j], acc[r][j])
 			VMOVUPS(acc[r][j], to(j))
 		}
@@ -133,10 +179,11 @@ func tile(bits, rows, vecs int) {
 	RET()
 	Label("add")
 	for r := range acc {
-		for j := range bv {
-			VMOVUPS(to(j), bv[j])
-			VFMADD231PS(x, acc[r][j], bv[j])
-			VMOVUPS(bv[j], to(j))
+		for j := range vecs {
+			y := free[j%len(free)]
+			VMOVUPS(to(j), y)
+			VFMADD231PS(x, acc[r][j], y)
+			VMOVUPS(y, to(j))
 		}
 		if r < rows-1 {
 			ADDQ(ldc, c)
