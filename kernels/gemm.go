@@ -18,10 +18,9 @@ const (
 	groupSize  = 4   // panels that stay in the cache while rows pass by: 192 columns
 	chunk      = 640 // inner dimension of a tile, at most
 	gemmChunk  = 512 // the same for Gemm: fixed, since it sums over tokens
-	thinRows   = 6   // rows of a tile of the set AVX2, thinCols its columns, thinChunk its inner dimension: B's part, 20 KiB, stays in the first cache
+	thinRows   = 6   // rows of a tile of the set AVX2, and its columns: B's part mostly stays in the first cache
 	thinCols   = 16
-	thinChunk  = 320
-	thinBlock  = 126  // rows of A that stay in the second cache while B's parts pass by
+	thinBlock  = 96   // rows of A that stay in the second cache while B's parts pass by
 	directRows = 24   // Gemm with no more rows than this reads B where it lies, having no use for packing
 	blockRows  = 128  // rows of a unit of work on panels
 	packRows   = 1024 // rows of a unit of work that packs or widens
@@ -35,7 +34,7 @@ func MatMul(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, c
 	j.m, j.n, j.k = m, b.N, b.K
 	j.a, j.ars, j.acs = a, lda, 1
 	j.b, j.h, j.source = b.Data, b.Half, fromPanels
-	j.kc = even(b.K, longest(), 2)
+	j.kc = even(b.K, chunk, 2)
 	j.do(p, 1, beta, c, ldc)
 }
 
@@ -47,7 +46,7 @@ func MatMulT(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, 
 	j.m, j.n, j.k = m, b.K, b.N
 	j.a, j.ars, j.acs = a, lda, 1
 	j.b, j.h, j.source = b.Data, b.Half, fromTransposed
-	j.kc = even(b.N, longest(), panelCols)
+	j.kc = even(b.N, chunk, panelCols)
 	j.do(p, 1, beta, c, ldc)
 }
 
@@ -59,16 +58,8 @@ func Gemm(p *pool.Pool, m, n, k int, alpha float32, a []float32, ars, acs int, b
 	j.m, j.n, j.k = m, n, k
 	j.a, j.ars, j.acs = a, ars, acs
 	j.b, j.brs, j.bcs, j.source = b, brs, bcs, fromStrided
-	j.kc = min(gemmChunk, longest())
+	j.kc = gemmChunk
 	j.do(p, alpha, beta, c, ldc)
-}
-
-// longest is the set's longest chunk of the inner dimension.
-func longest() int {
-	if Active() == AVX2 {
-		return thinChunk
-	}
-	return chunk
 }
 
 // even is the chunk that splits k evenly into as few chunks of at most most as there can be, rounded up to a multiple of unit.
