@@ -95,6 +95,9 @@ func (a *adalora) Attach(sites []nn.Site, env Env) error {
 	known := 0
 	err := a.attach(c, sites, env, func(t *target) error {
 		r := c.InitR
+		if err := rankFits("ADALORA", "init_r", r, t.in, t.out, t.name); err != nil {
+			return err
+		}
 		if keep, ok := c.RankPattern[t.name+".lora_E"]; ok {
 			known++
 			r = 0

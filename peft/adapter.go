@@ -259,7 +259,7 @@ func (a *Adapter) Initial(params *nn.Params, slot int) error {
 func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error)) (map[string][]float32, error) {
 	m, ok := a.Method.(Merger)
 	if !ok {
-		return nil, fmt.Errorf("peft: a %s adapter cannot be merged into the base model", a.Type())
+		return nil, fmt.Errorf("peft: a %s adapter cannot be merged into the base model; keep its folder beside the base (adaptflow export) and load it there", a.Type())
 	}
 	if base == nil {
 		base = a.Base

@@ -53,6 +53,9 @@ func (d *delora) Attach(sites []nn.Site, env Env) error {
 		if err != nil {
 			return err
 		}
+		if err := rankFits("DELORA", "r", r, t.in, t.out, t.name); err != nil {
+			return err
+		}
 		b := zeros
 		if !c.InitWeights {
 			b = uniform(env.Seed, t.key("delora_B"), r)

@@ -101,6 +101,16 @@ func atLeast(method, field string, v, least int) error {
 	return nil
 }
 
+// rankFits refuses a rank above both dimensions of a target, which buys nothing that a full update would not: HF PEFT trains it, at many
+// times the memory. A rank between the two is taken, as conversions make it.
+func rankFits(method, field string, r, in, out int, name string) error {
+	if r > max(in, out) {
+		return fmt.Errorf("peft: %s: %s = %d is above the dimensions of %s, %d inputs and %d outputs; %d is the most that can help", method, field, r, name, in, out,
+			min(in, out))
+	}
+	return nil
+}
+
 // probability refuses a rate outside [0, 1).
 func probability(method, field string, v Float) error {
 	if !(v >= 0 && v < 1) {

@@ -53,6 +53,9 @@ func (h *hira) Attach(sites []nn.Site, env Env) error {
 		if err != nil {
 			return err
 		}
+		if err := rankFits("HIRA", "r", r, t.in, t.out, t.name); err != nil {
+			return err
+		}
 		ka, kb := t.key("hira_A"), t.key("hira_B")
 		a, b := normal(env.Seed, ka, 1), normal(env.Seed, kb, 1)
 		switch {

@@ -46,6 +46,9 @@ func (m *hra) Attach(sites []nn.Site, env Env) error {
 		return err
 	}
 	return m.attach(c, sites, env, func(t *target) error {
+		if err := rankFits("HRA", "r", c.R, t.in, t.in, t.name); err != nil {
+			return err
+		}
 		// torch's fan-in of a matrix [in, r] is r. Equal columns have no place in an orthogonal system, so with apply_GS none are paired.
 		columns, pair := c.R, 1
 		if c.InitWeights && c.R%2 == 0 && !c.ApplyGS {

@@ -16,6 +16,11 @@ func TestWrongMethodConfigurations(t *testing.T) {
 		config       map[string]any
 		words        []string
 	}{
+		"rank of LORA":           {"llama_gqa", "LORA", map[string]any{"r": 100000}, []string{"100000 is above the dimensions of", "the most that can help"}},
+		"rank of HRA":            {"llama_gqa", "HRA", map[string]any{"r": 100000}, []string{"100000 is above the dimensions of", "the most that can help"}},
+		"rank of DELORA":         {"llama_gqa", "DELORA", map[string]any{"r": 100000}, []string{"100000 is above the dimensions of", "the most that can help"}},
+		"rank of HIRA":           {"llama_gqa", "HIRA", map[string]any{"r": 100000}, []string{"100000 is above the dimensions of", "the most that can help"}},
+		"rank of ADALORA":        {"llama_gqa", "ADALORA", map[string]any{"init_r": 100000, "total_step": 100}, []string{"100000 is above the dimensions of", "the most that can help"}},
 		"matches nothing":        {"llama_gqa", "VERA", map[string]any{"target_modules": []string{"query"}}, []string{"query", "q_proj"}},
 		"the head":               {"llama_gqa", "LOHA", map[string]any{"target_modules": []string{"lm_head"}}, []string{"LOHA", "lm_head", "linear layers"}},
 		"an embedding":           {"llama_gqa", "MISS", map[string]any{"target_modules": []string{"embed_tokens"}}, []string{"MISS", "embed_tokens"}},

@@ -242,6 +242,9 @@ func (l *lora) attach(s nn.Site, env Env) error {
 	if err != nil {
 		return err
 	}
+	if err := rankFits("LORA", "r", int(r), in, out, s.Name); err != nil {
+		return err
+	}
 	alpha, err := pattern("alpha_pattern", c.AlphaPattern, s.Name, c.LoraAlpha)
 	if err != nil {
 		return err

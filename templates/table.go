@@ -118,6 +118,9 @@ func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe
 			delete(base["evaluate"], "answer_match")
 		}
 		if !own["evaluate.prompts"] {
+			if base["evaluate"] == nil {
+				base["evaluate"] = map[string]any{}
+			}
 			base["evaluate"]["prompts"] = []string{}
 		}
 	}
