@@ -15,7 +15,7 @@ import (
 // parquetRows reads rows of several columns, nested ones too, such as messages as list<struct<role, content>>, as a row of JSONL of the same fields is read.
 type parquetRows struct {
 	fileReader
-	r *parquet.Reader
+	r *parquet.GenericReader[any]
 }
 
 // rowsOf says whether the columns of a file are the fields of a row of several fields, by the settings or by their names.
@@ -28,7 +28,7 @@ func (o *Options) rowsOf(f *parquet.File) bool {
 }
 
 func openParquetRows(f *parquet.File, file storage.ReaderAt, source string, o Options) Reader {
-	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewReader(f)}
+	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewGenericReader[any](f)}
 }
 
 // Layout implements Reader.
@@ -39,13 +39,16 @@ func (r *parquetRows) Close() error { return errors.Join(r.r.Close(), r.file.Clo
 
 func (r *parquetRows) read() (row map[string]any, err error) {
 	defer guard(&err)
-	var v any
-	if err := r.r.Read(&v); err != nil {
+	var v [1]any
+	if n, err := r.r.Read(v[:]); n == 0 {
+		if err == nil {
+			err = io.ErrNoProgress
+		}
 		return nil, err
 	}
-	row, ok := v.(map[string]any)
+	row, ok := v[0].(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("a row of type %T", v)
+		return nil, fmt.Errorf("a row of type %T", v[0])
 	}
 	return row, nil
 }

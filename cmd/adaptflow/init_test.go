@@ -76,7 +76,7 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		t.Errorf("init_lora_weights is %v", config["init_lora_weights"])
 	}
 	// The base is its codes' values from the first step on, so LoftQ's first loss is another than that of plain weights.
-	config = train("plain", recipe("plain", "init_lora_weights: true"))
+	train("plain", recipe("plain", "init_lora_weights: true"))
 	first := func(out string) float64 {
 		m, err := pipelines.ReadMetrics(b.path(out))
 		if err != nil {
