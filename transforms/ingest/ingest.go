@@ -31,8 +31,9 @@ type File struct {
 	Rank    int // position by source name, which the order of the input does not change
 	Path    string
 	Source  string
-	// Translation are the languages of rows of translations: see datasets.Options.
-	Translation []string
+	// From and To are the languages of rows of translations, empty for other rows: see datasets.Options.Translation. They are two fields since
+	// Java's coder of rows, which Flink moves elements with, does not read the lists that Go's writes.
+	From, To string
 }
 
 // Group is a reference to a row group of staged records.
@@ -136,7 +137,10 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	}
 	defer out.Abort()
 	options := f.Options
-	options.Translation = in.Translation
+	options.Translation = nil
+	if in.From != "" {
+		options.Translation = []string{in.From, in.To}
+	}
 	r, err := datasets.Open(in.Path, in.Source, options)
 	var fault *datasets.FileError
 	switch {

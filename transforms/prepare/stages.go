@@ -71,7 +71,9 @@ func (d *driver) stages(ctx context.Context) error {
 		rank, _ := slices.BinarySearch(names, f.Source)
 		file := ingest.File{Ordinal: i, Rank: rank, Path: f.Path, Source: f.Source}
 		if d.parts != nil {
-			file.Translation = d.cfg.Sources[d.parts[f.Source]].Translation
+			if t := d.cfg.Sources[d.parts[f.Source]].Translation; len(t) == 2 {
+				file.From, file.To = t[0], t[1]
+			}
 		}
 		d.files = append(d.files, file)
 	}
