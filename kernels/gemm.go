@@ -18,8 +18,8 @@ const (
 	groupSize  = 4   // panels that stay in the cache while rows pass by: 192 columns
 	chunk      = 640 // inner dimension of a tile, at most
 	gemmChunk  = 512 // the same for Gemm: fixed, since it sums over tokens
-	thinRows   = 6   // rows of a tile of the set AVX2, and its columns: B's part mostly stays in the first cache
-	thinCols   = 16
+	thinTall   = 6   // rows of a tile of the set AVX2, and its columns: B's part mostly stays in the first cache
+	thinWide   = 16
 	thinBlock  = 96   // rows of A that stay in the second cache while B's parts pass by
 	directRows = 24   // Gemm with no more rows than this reads B where it lies, having no use for packing
 	blockRows  = 128  // rows of a unit of work on panels

@@ -130,10 +130,6 @@ func (j *job) unit(u int) {
 		j.unitHalf(s, row0, row1, col0, col1)
 		return
 	}
-	if j.thin {
-		j.unitThin(s, row0, row1, col0, col1)
-		return
-	}
 	packA := j.ars == 1 && j.acs > tileRows && col1-col0 > panelCols
 	var bs [groupSize][]float32
 	var ldb [groupSize]int
@@ -142,6 +138,10 @@ func (j *job) unit(u int) {
 		for q := 0; col0+q*panelCols < col1; q++ {
 			col := col0 + q*panelCols
 			bs[q], ldb[q] = j.panel(s, q, k0, k, col, min(panelCols, col1-col))
+		}
+		if j.thin {
+			j.thinRows(s, row0, row1, col0, col1, k0, k, &bs, &ldb)
+			continue
 		}
 		for i := row0; i < row1; i += tileRows {
 			rows := min(tileRows, row1-i)

@@ -26,6 +26,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -116,7 +117,7 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 		}
 	}
 	p, s := newPipeline()
-	perkey.Train(s, cfg, perkey.FromShards(s, shards))
+	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
 	if err := run(ctx, r.Runner, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {
 		return nil, err
 	}

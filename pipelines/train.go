@@ -114,6 +114,6 @@ func segment(ctx context.Context, job core.Job, js, runner string, step, to, tot
 		}
 		from, to = to, job.Boundary(to, total)
 	}
-	end.Steps(s, at)
+	end.Of(s, at)
 	return run(ctx, runner, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
 }

@@ -154,7 +154,7 @@ func Tasks(s beam.Scope, fns []*TaskFn, tasks []int) {
 		if i+1 < len(fns) {
 			todo = stage.After(s, done, tasks[i+1])
 		} else {
-			end.Names(s, done)
+			end.Of(s, done)
 		}
 	}
 }

@@ -7,44 +7,26 @@ import (
 )
 
 func init() {
-	register.Function1x2(keyName)
-	register.Function1x2(keyStep)
-	register.DoFn2x0[int, func(*string) bool](&namesFn{})
-	register.DoFn2x0[int, func(*int) bool](&stepsFn{})
-	register.Iter1[string]()
-	register.Iter1[int]()
+	beam.RegisterFunction(key)
+	register.DoFn2x0[int, func(*bool) bool](&drainFn{})
+	register.Iter1[bool]()
 }
 
-func keyName(name string) (int, string) { return 0, name }
+// key leaves nothing of an element but that there was one.
+func key(_ beam.T) (int, bool) { return 0, true }
 
-func keyStep(step int) (int, int) { return 0, step }
+type drainFn struct{}
 
-type namesFn struct{}
-
-// ProcessElement reads all names and does nothing with them.
-func (*namesFn) ProcessElement(_ int, names func(*string) bool) {
-	for s := ""; names(&s); {
+// ProcessElement reads all values and does nothing with them.
+func (*drainFn) ProcessElement(_ int, values func(*bool) bool) {
+	for v := false; values(&v); {
 	}
 }
 
-type stepsFn struct{}
-
-// ProcessElement reads all steps and does nothing with them.
-func (*stepsFn) ProcessElement(_ int, steps func(*int) bool) {
-	for n := 0; steps(&n); {
-	}
-}
-
-// Names reads the output (PCollection<string>) of the last ParDo of a branch, beyond a GroupByKey. Without a reader in a stage of its own the ParDo's
-// stage has no output, and while a bundle of such a stage runs, Prism 2.77 waits for its end in a loop that never blocks (the channel that says that all
-// data has come is closed from the start) and takes a whole core.
-func Names(s beam.Scope, names beam.PCollection) {
-	s = s.Scope("end.Names")
-	beam.ParDo0(s, &namesFn{}, beam.GroupByKey(s, beam.ParDo(s, keyName, names)))
-}
-
-// Steps does the same for the steps that training reaches (PCollection<int>).
-func Steps(s beam.Scope, steps beam.PCollection) {
-	s = s.Scope("end.Steps")
-	beam.ParDo0(s, &stepsFn{}, beam.GroupByKey(s, beam.ParDo(s, keyStep, steps)))
+// Of reads the output of the last ParDo of a branch (a PCollection of any single value), beyond a GroupByKey. Without a reader in a stage of its own the
+// ParDo's stage has no output, and while a bundle of such a stage runs, Prism 2.77 waits for its end in a loop that never blocks (the channel that says
+// that all data has come is closed from the start) and takes a whole core.
+func Of(s beam.Scope, output beam.PCollection) {
+	s = s.Scope("end.Of")
+	beam.ParDo0(s, &drainFn{}, beam.GroupByKey(s, beam.ParDo(s, key, output)))
 }

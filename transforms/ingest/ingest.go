@@ -22,7 +22,6 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[File]())
 	beam.RegisterType(reflect.TypeFor[Group]())
 	register.Emitter1[Group]()
-	register.Function1x1(NameOf)
 }
 
 // File is a reference to an input file.
@@ -84,9 +83,6 @@ func Name(source string) string {
 
 // StagedPath is the staged file of a source in the folder dir.
 func StagedPath(dir, source string) string { return storage.Join(dir, Name(source)+".parquet") }
-
-// NameOf is the name of a group.
-func NameOf(g Group) string { return g.Name }
 
 // SummaryPath is the summary of a source in the folder dir.
 func SummaryPath(dir, source string) string { return storage.Join(dir, Name(source)+".json") }

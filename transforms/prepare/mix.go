@@ -8,6 +8,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/mix"
 	"github.com/adaptflow/adaptflow/transforms/pack"
 )
@@ -62,7 +63,7 @@ func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 // countMix runs one pass over the staged documents and adds up what it counted, by source.
 func (d *driver) countMix(ctx context.Context, pass int, bins []int) ([]datasets.Histogram, [][]datasets.MixEntry, error) {
 	p, s := beam.NewPipelineWithRoot()
-	mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins, Pass: pass, OutDir: d.packed}, beam.CreateList(s, d.staged))
+	end.Of(s, mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins, Pass: pass, OutDir: d.packed}, beam.CreateList(s, d.staged)))
 	if err := d.run(ctx, p, "adaptflow-mix"); err != nil {
 		return nil, nil, err
 	}

@@ -48,14 +48,14 @@ func settings(v any) string {
 func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 	if step+1 < len(d.cfg.Dedupe) {
 		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: settings(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
-		end.Names(s, beam.ParDo(s, ingest.NameOf, groups))
+		end.Of(s, groups)
 		return
 	}
 	if d.cfg.Until != "" {
-		end.Names(s, beam.ParDo(s, ingest.NameOf, groups))
+		end.Of(s, groups)
 		return
 	}
-	end.Names(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
+	end.Of(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
 		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
 		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate, Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate}, groups))
 }
