@@ -6,10 +6,21 @@ import (
 	"math"
 	"math/bits"
 	"strconv"
+	"strings"
 )
 
 // DocID is the identity of a document: its source path relative to the glob's fixed root, "#", and the index of the record in it.
 func DocID(source string, index int64) string { return source + "#" + strconv.FormatInt(index, 10) }
+
+// CutDocID takes a [DocID] apart; the index of an id without one is 0.
+func CutDocID(id string) (source string, index int64) {
+	i := strings.LastIndexByte(id, '#')
+	if i < 0 {
+		return id, 0
+	}
+	index, _ = strconv.ParseInt(id[i+1:], 10, 64)
+	return id[:i], index
+}
 
 // Purposes of [Hash].
 const (

@@ -67,6 +67,24 @@ func (s *Sequence) Validate() error {
 	return nil
 }
 
+// Pick is the sequence's isolated documents for which keep says so, one after another; i counts the documents.
+func (s *Sequence) Pick(keep func(i int) bool) Sequence {
+	out := Sequence{Key: s.Key}
+	for i, from := range s.DocStarts {
+		if !keep(i) {
+			continue
+		}
+		to := len(s.InputIDs)
+		if i+1 < len(s.DocStarts) {
+			to = int(s.DocStarts[i+1])
+		}
+		out.DocStarts = append(out.DocStarts, int32(len(out.InputIDs)))
+		out.InputIDs, out.Labels = append(out.InputIDs, s.InputIDs[from:to]...), append(out.Labels, s.Labels[from:to]...)
+		out.DocIDs, out.DocSpans, out.Sources = append(out.DocIDs, s.DocIDs[i]), append(out.DocSpans, s.DocSpans[i]), append(out.Sources, s.Sources[i])
+	}
+	return out
+}
+
 // Supervised counts the positions that a loss is taken on.
 func (s *Sequence) Supervised() int {
 	n := 0

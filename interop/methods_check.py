@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 
+import folders
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
@@ -59,26 +60,9 @@ def check(folder):
     task = {"task_ids": torch.zeros(len(peer["input_ids"]), dtype=torch.long)} if about["peft_type"] == "MULTITASK_PROMPT_TUNING" else {}
     got = model(input_ids=peer["input_ids"], **task).logits[:, -plain.shape[1]:]  # without the virtual tokens' rows
     moved = float((got - plain).abs().max())
-    return float((got - peer["logits"]).abs().max()), moved
-
-
-def main():
-    torch.set_num_threads(1)
-    root, bad, n = sys.argv[1], [], 0
-    for name in sorted(os.listdir(root)):
-        n += 1
-        try:
-            diff, moved = check(os.path.join(root, name))
-            ok = diff <= LIMIT and moved > 1e-3
-            print("%-28s max difference %.1e, moves the logits by %.2g%s" % (name, diff, moved, "" if ok else "   WRONG"))
-        except Exception as e:
-            ok = False
-            print("%-28s %s: %s   WRONG" % (name, type(e).__name__, str(e)[:300]))
-        if not ok:
-            bad.append(name)
-    print("%d methods' folders in Hugging Face PEFT: %d passed, failed: %s" % (n, n - len(bad), ", ".join(bad) or "none"))
-    return 1 if bad or not n else 0
+    return float((got - peer["logits"]).abs().max()), moved, ""
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    torch.set_num_threads(1)
+    sys.exit(folders.each(sys.argv[1], "methods' folders in Hugging Face PEFT", LIMIT, check))

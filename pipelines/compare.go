@@ -131,11 +131,7 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
 		return nil, err
 	}
-	raw, err := json.MarshalIndent(out, "", " ")
-	if err != nil {
-		return nil, err
-	}
-	return out, storage.WriteFile(path, append(raw, '\n'))
+	return out, storage.WriteJSON(path, out)
 }
 
 // sized is the configuration of a method of the comparison: the recipe's own for its method, all linear layers for methods that take targets, sized

@@ -10,7 +10,6 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 //go:embed compare.html.tmpl
@@ -55,17 +54,11 @@ func compareHTML(c *Comparison) ([]byte, error) {
 		high := max(p.Y.Max-p.Y.Min, 1)
 		p.Y.Min, p.Y.Max = p.Y.Min-0.08*high, p.Y.Max+0.08*high
 	}
-	canvas := vgsvg.New(8*vg.Inch, 5*vg.Inch)
-	p.Draw(draw.New(canvas))
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
+	svg, err := picture(p, 8*vg.Inch, 5*vg.Inch) // drawn from numbers and method names
+	if err != nil {
 		return nil, err
 	}
-	svg := b.Bytes()
-	if i := bytes.Index(svg, []byte("<svg")); i > 0 {
-		svg = svg[i:]
-	}
 	var page bytes.Buffer
-	err := compareTemplate.Execute(&page, map[string]any{"C": c, "Plot": template.HTML(svg)}) // drawn from numbers and method names
+	err = compareTemplate.Execute(&page, map[string]any{"C": c, "Plot": svg})
 	return page.Bytes(), err
 }

@@ -51,7 +51,12 @@ func curve(title string, values []float64, evals plotter.XYs) (template.HTML, er
 		}
 		p.Add(points)
 	}
-	c := vgsvg.New(5.5*vg.Inch, 3*vg.Inch)
+	return picture(p, 5.5*vg.Inch, 3*vg.Inch)
+}
+
+// picture draws a plot as SVG to stand in a page. What the plot shows must be the program's own: it is not escaped.
+func picture(p *plot.Plot, width, height vg.Length) (template.HTML, error) {
+	c := vgsvg.New(width, height)
 	p.Draw(draw.New(c))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
@@ -61,7 +66,7 @@ func curve(title string, values []float64, evals plotter.XYs) (template.HTML, er
 	if i := bytes.Index(svg, []byte("<svg")); i > 0 {
 		svg = svg[i:] // without the XML declaration, which has no place inside a page
 	}
-	return template.HTML(svg), nil // drawn from numbers alone
+	return template.HTML(svg), nil
 }
 
 // HTML is the self-contained report of a run: curves, before and after, what became of the records, samples.

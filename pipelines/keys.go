@@ -22,7 +22,6 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/recipe"
@@ -123,20 +122,8 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	}
 	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Seconds: time.Since(start).Seconds(), PeakRSS: peak(),
 		Paths: []string{AdapterDir + "s", "shards", KeysFile, ReportFile, RecipeFile}}
-	files, err := filepath.Glob(filepath.Join(perkey.ResultsDir(cfg.WorkDir), "*.json"))
-	if err != nil {
+	if out.Keys, err = perkey.Results(cfg.WorkDir); err != nil {
 		return nil, err
-	}
-	for _, f := range files {
-		raw, err := os.ReadFile(f)
-		if err != nil {
-			return nil, err
-		}
-		var x perkey.Result
-		if err := json.Unmarshal(raw, &x); err != nil {
-			return nil, fmt.Errorf("%s: %w", f, err)
-		}
-		out.Keys = append(out.Keys, x)
 	}
 	out.sum()
 	if len(out.Keys) == 0 || out.Trained == 0 {
@@ -152,16 +139,11 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
 		return nil, err
 	}
-	raw, err := json.MarshalIndent(out, "", " ")
-	if err != nil {
-		return nil, err
-	}
-	return out, errors.Join(storage.WriteFile(path, append(raw, '\n')), os.RemoveAll(cfg.WorkDir))
+	return out, errors.Join(storage.WriteJSON(path, out), os.RemoveAll(cfg.WorkDir))
 }
 
 // sum fills in what follows from the keys' results.
 func (k *KeyRuns) sum() {
-	slices.SortFunc(k.Keys, func(a, b perkey.Result) int { return cmp.Compare(a.Key, b.Key) })
 	for _, x := range k.Keys {
 		if x.Skipped != "" {
 			k.Skipped[x.Skipped]++
@@ -200,7 +182,7 @@ func (k *KeyRuns) Table(w io.Writer, output string) {
 	row := func(name, value string) { fmt.Fprintf(w, "  %-24s %s\n", name, value) }
 	fmt.Fprintln(w)
 	row("keys trained", fmt.Sprintf("%d of %d", k.Trained, len(k.Keys)))
-	for _, why := range slices.Sorted(mapKeys(k.Skipped)) {
+	for _, why := range sortedKeys(k.Skipped) {
 		row("  "+why, fmt.Sprint(k.Skipped[why]))
 	}
 	if len(k.Forgotten) > 0 {
@@ -235,16 +217,6 @@ func (k *KeyRuns) Table(w io.Writer, output string) {
 	}
 }
 
-func mapKeys(m map[string]int) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
-}
-
 //go:embed keys.html.tmpl
 var keysPage string
 
@@ -275,17 +247,12 @@ func (k *KeyRuns) html() ([]byte, error) {
 		}
 		p.Add(same, points)
 	}
-	canvas := vgsvg.New(6*vg.Inch, 5*vg.Inch)
-	p.Draw(draw.New(canvas))
-	var b, page bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
+	svg, err := picture(p, 6*vg.Inch, 5*vg.Inch) // drawn from numbers alone
+	if err != nil {
 		return nil, err
 	}
-	svg := b.Bytes()
-	if i := bytes.Index(svg, []byte("<svg")); i > 0 {
-		svg = svg[i:]
-	}
-	err := keysTemplate.Execute(&page, map[string]any{"K": k, "Ranked": ranked, "Plot": template.HTML(svg)}) // drawn from numbers alone
+	var page bytes.Buffer
+	err = keysTemplate.Execute(&page, map[string]any{"K": k, "Ranked": ranked, "Plot": svg})
 	return page.Bytes(), err
 }
 

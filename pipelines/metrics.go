@@ -1,9 +1,9 @@
 package pipelines
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -138,11 +138,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
 		return nil, err
 	}
-	raw, err := json.MarshalIndent(m, "", " ")
-	if err != nil {
-		return nil, err
-	}
-	return m, storage.WriteFile(filepath.Join(r.Output, MetricsFile), append(raw, '\n'))
+	return m, storage.WriteJSON(filepath.Join(r.Output, MetricsFile), m)
 }
 
 // DomainName is what the evaluation set Domain is called: the text of the domain, or the answers of held-out rows.
@@ -280,11 +276,4 @@ func oneLine(s string) string {
 	return s
 }
 
-func sortedKeys(m map[string]int64) []string {
-	var k []string
-	for n := range m {
-		k = append(k, n)
-	}
-	slices.Sort(k)
-	return k
-}
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -143,24 +143,25 @@ func (r *Run) generated(ctx context.Context, d *Data, out *Eval, adapters []nn.A
 	if r.Recipe.Evaluate.ChrF == 0 {
 		return samples, nil
 	}
-	if len(out.Sources) == 0 {
-		out.Sources = []SourceScore{{Name: "", Score: out.Domain, OnAnswers: out.OnAnswers}}
+	wanted := map[string]**Translation{"": &out.Translation} // by the source's name
+	if len(out.Sources) > 0 {
+		wanted = map[string]**Translation{}
+	}
+	for i := range out.Sources {
+		wanted[out.Sources[i].Name] = &out.Sources[i].Translation
 	}
 	some := false
-	for i := range out.Sources {
-		t, sample, err := r.translate(ctx, data, d.Origins, out.Sources[i].Name, adapters, params)
+	for _, name := range sortedKeys(wanted) {
+		t, sample, err := r.translate(ctx, data, d.Origins, name, adapters, params)
 		if err != nil {
 			return nil, err
 		}
-		if out.Sources[i].Translation = t; t != nil {
+		if *wanted[name] = t; t != nil {
 			samples, some = append(samples, *sample), true
 		}
 	}
 	if !some {
 		r.say("chrF is not measured: no held-out row has a prompt and a completion within sequence_length (%d)", r.Recipe.Prepare.SequenceLength)
-	}
-	if out.Sources[0].Name == "" {
-		out.Translation, out.Sources = out.Sources[0].Translation, nil
 	}
 	return samples, nil
 }

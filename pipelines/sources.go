@@ -37,70 +37,66 @@ func (d *Data) originNames() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// of is the part of a sequence whose documents come from a source: its documents as they stand, one after another.
-func of(q *datasets.Sequence, origins map[string]string, name string) (out datasets.Sequence, ok bool) {
-	for i, from := range q.DocStarts {
-		if origins[q.Sources[i]] != name {
-			continue
-		}
-		to := len(q.InputIDs)
-		if i+1 < len(q.DocStarts) {
-			to = int(q.DocStarts[i+1])
-		}
-		out.DocStarts = append(out.DocStarts, int32(len(out.InputIDs)))
-		out.InputIDs, out.Labels = append(out.InputIDs, q.InputIDs[from:to]...), append(out.Labels, q.Labels[from:to]...)
-		out.DocIDs, out.DocSpans, out.Sources = append(out.DocIDs, q.DocIDs[i]), append(out.DocSpans, q.DocSpans[i]), append(out.Sources, q.Sources[i])
-	}
-	return out, len(out.InputIDs) > 0
+// sourceSum is what has been scored of a named source.
+type sourceSum struct {
+	nll                        float64
+	tokens, seen, silent, docs int // predicted tokens, input tokens, those without a loss, documents
+	text                       evaluate.Text
 }
 
 // scoreSources scores each named source by itself, on at most max_sequences full sequences of its tokens, and all of them together. Documents are isolated,
 // so that what stands beside one changes nothing.
 func (r *Run) scoreSources(ctx context.Context, d *Data, s evaluate.Scorer) (all *evaluate.Score, out []SourceScore, err error) {
 	e := r.Recipe.Evaluate
-	var sumAll float64
-	var tokensAll int
-	for _, name := range d.originNames() {
-		var sum float64
-		var text evaluate.Text
-		tokens, seen, silent, docs := 0, 0, 0, 0
-		limit := e.MaxSequences * r.Recipe.Prepare.SequenceLength
-		if err := eachBatch(ctx, d.Domain, 0, e.BatchSize, func(seqs []datasets.Sequence) error {
+	limit := e.MaxSequences * r.Recipe.Prepare.SequenceLength
+	names, sums := d.originNames(), map[string]*sourceSum{}
+	for _, name := range names {
+		sums[name] = &sourceSum{}
+	}
+	if err := eachBatch(ctx, d.Domain, 0, e.BatchSize, func(seqs []datasets.Sequence) error {
+		for _, name := range names {
+			sum := sums[name]
 			var own []datasets.Sequence
 			for i := range seqs {
-				q, ok := of(&seqs[i], d.Origins, name)
-				if !ok || limit > 0 && seen >= limit {
+				q := seqs[i].Pick(func(k int) bool { return d.Origins[seqs[i].Sources[k]] == name })
+				if len(q.InputIDs) == 0 || limit > 0 && sum.seen >= limit {
 					continue
 				}
-				seen += len(q.InputIDs)
-				silent, docs = silent+len(q.Labels)-q.Supervised(), docs+len(q.DocStarts)
+				sum.seen, sum.silent, sum.docs = sum.seen+len(q.InputIDs), sum.silent+len(q.Labels)-q.Supervised(), sum.docs+len(q.DocStarts)
 				c := evaluate.CountText(r.tokenizer.Decode(q.InputIDs, true))
-				text.Words, text.Bytes = text.Words+c.Words, text.Bytes+c.Bytes
+				sum.text.Words, sum.text.Bytes = sum.text.Words+c.Words, sum.text.Bytes+c.Bytes
 				own = append(own, q)
 			}
 			if len(own) == 0 {
-				return nil
+				continue
 			}
-			a, b, err := s.NLL(own)
-			sum, tokens = sum+a, tokens+b
-			return err
-		}); err != nil {
-			return nil, nil, err
+			nll, tokens, err := s.NLL(own)
+			if err != nil {
+				return err
+			}
+			sum.nll, sum.tokens = sum.nll+nll, sum.tokens+tokens
 		}
-		if tokens == 0 {
+		return nil
+	}); err != nil {
+		return nil, nil, err
+	}
+	var whole sourceSum
+	for _, name := range names {
+		sum := sums[name]
+		if sum.tokens == 0 {
 			continue
 		}
-		x := SourceScore{Name: name, OnAnswers: silent > docs}
+		x := SourceScore{Name: name, OnAnswers: sum.silent > sum.docs}
 		if x.OnAnswers { // the size of prompts says nothing
-			text = evaluate.Text{}
+			sum.text = evaluate.Text{}
 		}
-		score := evaluate.NewScore(sum, tokens, text)
+		score := evaluate.NewScore(sum.nll, sum.tokens, sum.text)
 		x.Score = &score
 		out = append(out, x)
-		sumAll, tokensAll = sumAll+sum, tokensAll+tokens
+		whole.nll, whole.tokens = whole.nll+sum.nll, whole.tokens+sum.tokens
 	}
-	if tokensAll > 0 {
-		score := evaluate.NewScore(sumAll, tokensAll, evaluate.Text{})
+	if whole.tokens > 0 {
+		score := evaluate.NewScore(whole.nll, whole.tokens, evaluate.Text{})
 		all = &score
 	}
 	return all, out, nil

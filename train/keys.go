@@ -16,6 +16,8 @@ type KeyJob struct {
 	Key  string
 	Data Data
 	Init *peft.Adapter // opened from a folder
+	// Tokens is the most tokens of a pass, [KeyTokens]; 0 to count them.
+	Tokens int
 }
 
 // KeyRun is what training a key gave. Err is set where the key's own training failed, such as by a loss that is not finite; the
@@ -88,9 +90,12 @@ func TrainKeys(args Args, s Setup, jobs []KeyJob) ([]KeyRun, error) {
 		if jobs[i].Data.Len() == 0 {
 			return nil, fmt.Errorf("train: key %q has no sequences", jobs[i].Key)
 		}
-		n, err := KeyTokens(&args, jobs[i].Data)
-		if err != nil {
-			return nil, err
+		n := jobs[i].Tokens
+		if n == 0 {
+			var err error
+			if n, err = KeyTokens(&args, jobs[i].Data); err != nil {
+				return nil, err
+			}
 		}
 		tokens += n
 		g.totals = append(g.totals, args.StepsFor(jobs[i].Data.Len()))

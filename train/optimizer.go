@@ -191,10 +191,7 @@ func (o *Optimizer) apply(p *pool.Pool, lr func(slot int) float64) {
 	slots := o.params.Slots()
 	p.Run(len(list)*slots, func(i int) {
 		q, rate := list[i/slots], lr(i%slots)
-		if math.IsNaN(rate) {
-			return
-		}
-		if q.Frozen {
+		if q.Frozen || math.IsNaN(rate) {
 			return
 		}
 		decay := o.args.WeightDecay

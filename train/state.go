@@ -116,11 +116,7 @@ func (t *Trainer) Save(dir string, st *State) error {
 		}
 		s.Files[f] = sum
 	}
-	raw, err := json.MarshalIndent(&s, "", " ")
-	if err != nil {
-		return err
-	}
-	return storage.WriteFile(filepath.Join(to, stateFile), append(raw, '\n'))
+	return storage.WriteJSON(filepath.Join(to, stateFile), &s)
 }
 
 // ReadState reads the state of a checkpoint folder and checks its files.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -114,6 +115,15 @@ func (f *File) Abort() {
 	f.done = true
 	f.f.Close()
 	os.Remove(f.f.Name())
+}
+
+// WriteJSON writes a value as indented JSON, atomically.
+func WriteJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return WriteFile(path, append(b, '\n'))
 }
 
 // WriteFile writes a whole file atomically.

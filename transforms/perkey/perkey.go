@@ -22,6 +22,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
@@ -126,11 +127,10 @@ func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
 	specs := beam.ParDo(s, &KeyFn{Config: c}, beam.GroupByKey(s, refs))
 	groups, done := beam.ParDo2(s, &PlanFn{Config: c}, beam.GroupByKey(s, specs))
 	all := beam.Flatten(s, beam.ParDo(s, &GroupFn{Config: c}, beam.Reshuffle(s, groups)), done)
-	return beam.ParDo(s, &ResultFn{Dir: ResultsDir(cfg.WorkDir)}, all)
+	return beam.ParDo(s, &ResultFn{Dir: resultsDir(cfg.WorkDir)}, all)
 }
 
-// ResultsDir is the folder of the results of all keys, trained or not, in a work folder.
-func ResultsDir(work string) string { return storage.Join(work, "results") }
+func resultsDir(work string) string { return storage.Join(work, "results") }
 
 // ResultFn writes each result into a folder, and passes it on.
 type ResultFn struct{ Dir string }
@@ -314,23 +314,10 @@ func Without(q datasets.Sequence, ids []string) datasets.Sequence {
 	if !slices.ContainsFunc(q.DocIDs, func(id string) bool { return slices.Contains(ids, id) }) {
 		return q
 	}
-	out := datasets.Sequence{Key: q.Key}
 	if len(q.DocStarts) != len(q.DocIDs) {
-		return out // documents that were not kept apart go together
+		return datasets.Sequence{Key: q.Key} // documents that were not kept apart go together
 	}
-	for i, id := range q.DocIDs {
-		if slices.Contains(ids, id) {
-			continue
-		}
-		from, to := int(q.DocStarts[i]), len(q.InputIDs)
-		if i+1 < len(q.DocStarts) {
-			to = int(q.DocStarts[i+1])
-		}
-		out.DocStarts = append(out.DocStarts, int32(len(out.InputIDs)))
-		out.InputIDs, out.Labels = append(out.InputIDs, q.InputIDs[from:to]...), append(out.Labels, q.Labels[from:to]...)
-		out.DocIDs, out.DocSpans, out.Sources = append(out.DocIDs, id), append(out.DocSpans, q.DocSpans[i]), append(out.Sources, q.Sources[i])
-	}
-	return out
+	return q.Pick(func(i int) bool { return !slices.Contains(ids, q.DocIDs[i]) })
 }
 
 // reject writes a dead letter for each document of a key that has too few.
@@ -338,7 +325,7 @@ func (f *KeyFn) reject(name string, sp *spec) error {
 	w := datasets.NewRejectWriter(storage.Join(f.cfg.RejectsDir, "keys-"+name+".jsonl.zst"))
 	defer w.Abort()
 	err := eachDocument(sp, func(d Document) error {
-		source, index, _ := cutID(d.ID)
+		source, index := datasets.CutDocID(d.ID)
 		return w.Write(&datasets.Reject{Source: source, Index: index, Rule: "keys", Reason: sp.Skipped, Value: fmt.Sprint(sp.Sequences),
 			Threshold: fmt.Sprint(f.cfg.MinSequences), Record: []byte(sp.Key)})
 	})
@@ -347,15 +334,6 @@ func (f *KeyFn) reject(name string, sp *spec) error {
 	}
 	_, err = w.Close()
 	return err
-}
-
-func cutID(id string) (source string, index int64, err error) {
-	i := strings.LastIndexByte(id, '#')
-	if i < 0 {
-		return id, 0, nil
-	}
-	_, err = fmt.Sscan(id[i+1:], &index)
-	return id[:i], index, err
 }
 
 // eachDocument calls do with the documents of a key's file, in order.
@@ -433,14 +411,34 @@ func (f *PlanFn) ProcessElement(_ context.Context, _ int, specs func(*string) bo
 }
 
 // ReadResult reads the result in a key's folder.
-func ReadResult(dir string) (*Result, error) {
-	b, err := storage.ReadFile(storage.Join(dir, MetricsFile))
+func ReadResult(dir string) (*Result, error) { return readResult(storage.Join(dir, MetricsFile)) }
+
+// Results are the results of all keys, trained or not, in a work folder, by key.
+func Results(work string) ([]Result, error) {
+	files, err := filepath.Glob(filepath.Join(resultsDir(work), "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var out []Result
+	for _, f := range files {
+		r, err := readResult(f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b Result) int { return cmp.Compare(a.Key, b.Key) })
+	return out, nil
+}
+
+func readResult(path string) (*Result, error) {
+	b, err := storage.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var r Result
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, fmt.Errorf("%s: %w", storage.Join(dir, MetricsFile), err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &r, nil
 }
@@ -476,7 +474,8 @@ func (f *GroupFn) ProcessElement(ctx context.Context, raw string, emit func(stri
 	return nil
 }
 
-func trainGroup(cfg *Config, specs []spec) ([]Result, error) {
+// trainGroup trains the keys together, or one after another where their adapters cannot share a pass.
+func trainGroup(cfg *Config, specs []spec) (out []Result, err error) {
 	training.Lock()
 	defer training.Unlock()
 	j := &cfg.Job
@@ -487,23 +486,26 @@ func trainGroup(cfg *Config, specs []spec) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := core.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
-	if err != nil {
-		return nil, err
-	}
-	if !core.Groupable(a) && len(specs) > 1 { // key by key
-		var out []Result
-		training.Unlock()
-		defer training.Lock()
-		for i := range specs {
-			r, err := trainGroup(cfg, specs[i:i+1])
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, r...)
+	for len(specs) > 0 {
+		a, err := core.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
+		if err != nil {
+			return nil, err
 		}
-		return out, nil
+		n := len(specs)
+		if !core.Groupable(a) {
+			n = 1
+		}
+		rs, err := trainTogether(cfg, m, a, specs[:n])
+		if err != nil {
+			return nil, err
+		}
+		out, specs = append(out, rs...), specs[n:]
 	}
+	return out, nil
+}
+
+func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) ([]Result, error) {
+	j := &cfg.Job
 	p := pool.New(j.Threads)
 	defer p.Close()
 	params := nn.NewParams(len(specs))
@@ -515,7 +517,7 @@ func trainGroup(cfg *Config, specs []spec) ([]Result, error) {
 			return nil, err
 		}
 		defer data.Close()
-		job := core.KeyJob{Key: sp.Key, Data: data}
+		job := core.KeyJob{Key: sp.Key, Data: data, Tokens: sp.Tokens}
 		if sp.Init != "" {
 			if job.Init, err = core.OpenAdapter(m, sp.Init, "", nil, j.BaseName, j.Args.Seed); err != nil {
 				return nil, fmt.Errorf("key %q: %w", sp.Key, err)
@@ -606,9 +608,5 @@ func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params
 	if err := storage.WriteFile(storage.Join(dir, LineageFile), lines); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	return storage.WriteFile(storage.Join(dir, MetricsFile), append(b, '\n'))
+	return storage.WriteJSON(storage.Join(dir, MetricsFile), r)
 }
