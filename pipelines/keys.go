@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"gonum.org/v1/plot"
@@ -127,7 +128,11 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	}
 	out.sum()
 	if len(out.Keys) == 0 || out.Trained == 0 {
-		return nil, fmt.Errorf("no key was trained of %d: %v; see %s, and keys.min_sequences and data.key_column", len(out.Keys), out.Skipped, cfg.RejectsDir)
+		var why []string
+		for _, k := range sortedKeys(out.Skipped) {
+			why = append(why, fmt.Sprintf("%s: %d", k, out.Skipped[k]))
+		}
+		return nil, fmt.Errorf("no key was trained of %d (%s); see %s, and keys.min_sequences and data.key_column", len(out.Keys), strings.Join(why, ", "), cfg.RejectsDir)
 	}
 	if len(out.Skipped) > 0 {
 		out.Paths = append(out.Paths, RejectsDir)
