@@ -110,8 +110,16 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if st.Seconds > 0 {
 		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
 	}
-	t.Trainable = int64(a.Trainable())
-	t.Total = r.model.ParamCount() + t.Trainable
+	job, err := r.Job(d)
+	if err != nil {
+		return nil, err
+	}
+	trained, err := core.TrainedCount(&job.Args, a)
+	if err != nil {
+		return nil, err
+	}
+	t.Trainable = int64(trained)
+	t.Total = r.model.ParamCount() + int64(a.Trainable())
 	p := d.Train
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
 	for i := range before.Samples {

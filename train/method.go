@@ -7,6 +7,25 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
+// TrainedCount is the number of values that training with the settings moves: the adapter's, without the factors that the optimiser freezes.
+func TrainedCount(args *Args, a *peft.Adapter) (int, error) {
+	pairs, err := Freeze(args, []nn.Adapter{a}, nn.NewParams(1))
+	if err != nil {
+		return 0, err
+	}
+	frozen := map[string]bool{}
+	for _, f := range pairs {
+		frozen[f.A] = true
+	}
+	n := 0
+	for _, p := range a.Params() {
+		if !frozen[p.Name] {
+			n += p.Size()
+		}
+	}
+	return n, nil
+}
+
 // Trainable says why an adapter cannot be trained on shards with the settings, nil where it can.
 func Trainable(args *Args, a *peft.Adapter) error {
 	if m, ok := a.Method.(interface{ Tasks() int }); ok && m.Tasks() > 1 {

@@ -120,6 +120,9 @@ func TestGoldenLoraFA(t *testing.T) {
 			if finals != trained || params.Count() != trained {
 				t.Errorf("%d values are trained, counted as %d, and PEFT's are %d", trained, params.Count(), finals)
 			}
+			if n, err := TrainedCount(&args, a); err != nil || n != trained {
+				t.Errorf("TrainedCount is %d (%v), want %d", n, err, trained)
+			}
 			if b := tr.OptimizerBytes(); b > int64(8*trained+len(params.List())*128) {
 				t.Errorf("the optimiser keeps %d bytes for %d values", b, trained)
 			}
