@@ -16,6 +16,7 @@ type Card struct {
 	Training [][2]string // settings of the training: name and value, in order
 	Results  [][2]string // measured results: name and value, in order
 	Version  string      // of adaptflow
+	Trained  int         // values that training moved (train.TrainedCount); 0 for all trainable ones
 	// ModelConfig is config.json of the base model with the head that the adapter trains, of a classifier; nil for none.
 	ModelConfig []byte
 }
@@ -94,7 +95,11 @@ func (c Card) render(a *Adapter) string {
 	if c.Summary != "" {
 		fmt.Fprintf(&b, "%s\n\n", strings.TrimSpace(c.Summary))
 	}
-	fmt.Fprintf(&b, "A %s adapter with %d trainable parameters on %d modules", a.Type(), a.Trainable(), len(a.Targets()))
+	trained := c.Trained
+	if trained == 0 {
+		trained = a.Trainable()
+	}
+	fmt.Fprintf(&b, "A %s adapter with %d trainable parameters on %d modules", a.Type(), trained, len(a.Targets()))
 	if base != "" {
 		fmt.Fprintf(&b, " of `%s`", base)
 	}

@@ -249,14 +249,22 @@ func (a *Adapter) NeedsData() bool {
 // EVA is the configuration of an adapter that NeedsData.
 func (a *Adapter) EVA() *EvaConfig { return a.Method.(*lora).cfg.EvaConfig }
 
+// EvaProgress is how far InitializeEVA is.
+type EvaProgress struct {
+	Batch  int // the one that comes, counted from 1
+	Most   int // batches after which it gives up
+	Still  int // inputs whose directions stand still, over which the end is decided
+	Inputs int // inputs that are decomposed; modules with the same input share one
+}
+
 // evaPasses bounds how often InitializeEVA goes over the data.
 const evaPasses = 100
 
 // InitializeEVA decomposes the activations of an adapter with init_lora_weights "eva" over the batches, again and again until the directions stand still,
 // as HF's initialize_lora_eva_weights: A starts as the principal directions of each module's input, and the ranks, whose sum stays, go to the modules
 // whose directions explain most (rho); rank_pattern, alpha_pattern and target_modules change accordingly. Call it before the adapter is compiled.
-// note, if not nil, hears of each batch, counted from 1, and may end the work by an error.
-func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBatch, note func(batches int) error) error {
+// note, if not nil, hears before each batch how far the work is, and may end it by an error.
+func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBatch, note func(EvaProgress) error) error {
 	l, ok := a.Method.(*lora)
 	if !ok || l.init == nil || l.init.name != "eva" {
 		return fmt.Errorf("peft: InitializeEVA is for LoRA with init_lora_weights \"eva\"")
@@ -305,7 +313,7 @@ func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBa
 	}
 	defer prog.Close()
 	for turn := 0; ; turn++ {
-		all := true
+		at := EvaProgress{Batch: turn + 1, Most: evaPasses * len(batches), Inputs: len(probe.layers)}
 		for _, n := range names {
 			if leader[n] != n {
 				continue
@@ -315,17 +323,18 @@ func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBa
 			for _, c := range y.converged[:rank[n]] {
 				still = still && c
 			}
-			y.done = still
-			all = all && still
+			if y.done = still; still {
+				at.Still++
+			}
 		}
-		if all {
+		if at.Still == at.Inputs {
 			break
 		}
-		if turn == evaPasses*len(batches) {
+		if turn == at.Most {
 			return fmt.Errorf("peft: LORA: eva: the directions still turn after %d passes over the data: lower tau or rho, or give more data", evaPasses)
 		}
 		if note != nil {
-			if err := note(turn + 1); err != nil {
+			if err := note(at); err != nil {
 				return err
 			}
 		}

@@ -402,6 +402,18 @@ func refs(shards []prepare.ShardRef) []core.ShardRef {
 	return out
 }
 
+// args are the recipe's settings of training.
+func (r *Run) args() core.Args {
+	t := r.Recipe.Train
+	return core.Args{LearningRate: t.LearningRate, WeightDecay: t.WeightDecay, AdamBeta1: t.AdamBeta1, AdamBeta2: t.AdamBeta2,
+		AdamEpsilon: t.AdamEpsilon, MaxGradNorm: t.MaxGradNorm, Optim: t.Optim, OptimArgs: t.OptimArgs, LoraPlusLRRatio: t.LoraPlusLRRatio,
+		LRSchedulerKwargs: t.LRSchedulerKwargs, LRSchedulerType: t.LRSchedulerType, WarmupSteps: t.WarmupSteps,
+		WarmupRatio: t.WarmupRatio, MaxSteps: t.MaxSteps, NumTrainEpochs: t.NumTrainEpochs, PerDeviceTrainBatchSize: t.PerDeviceTrainBatchSize,
+		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
+		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
+		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum}
+}
+
 // Job is the training job of the recipe over prepared data.
 func (r *Run) Job(d *Data) (core.Job, error) {
 	t := r.Recipe.Train
@@ -414,19 +426,18 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 	if err != nil {
 		return core.Job{}, err
 	}
-	return core.Job{Args: core.Args{LearningRate: t.LearningRate, WeightDecay: t.WeightDecay, AdamBeta1: t.AdamBeta1, AdamBeta2: t.AdamBeta2,
-		AdamEpsilon: t.AdamEpsilon, MaxGradNorm: t.MaxGradNorm, Optim: t.Optim, OptimArgs: t.OptimArgs, LoraPlusLRRatio: t.LoraPlusLRRatio, LRSchedulerKwargs: t.LRSchedulerKwargs, LRSchedulerType: t.LRSchedulerType, WarmupSteps: t.WarmupSteps,
-		WarmupRatio: t.WarmupRatio, MaxSteps: t.MaxSteps, NumTrainEpochs: t.NumTrainEpochs, PerDeviceTrainBatchSize: t.PerDeviceTrainBatchSize,
-		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
-		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
-		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum},
-		Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
+	return core.Job{Args: r.args(), Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
 }
 
 // Export writes the adapter folder, and the merged model when the recipe asks for it.
 func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *Eval) error {
-	card := peft.Card{Version: Version, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
+	args := r.args()
+	trained, err := core.TrainedCount(&args, a)
+	if err != nil {
+		return err
+	}
+	card := peft.Card{Version: Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
 		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}}
 	for _, s := range []struct {
 		name     string
@@ -448,7 +459,6 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 		}
 	}
 	if r.classes != nil {
-		var err error
 		if card.ModelConfig, err = r.model.ClassifierConfig(); err != nil {
 			return err
 		}

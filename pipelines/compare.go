@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
+	core "github.com/adaptflow/adaptflow/train"
 )
 
 // CompareFile is the summary of a comparison of methods.
@@ -201,7 +202,12 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	if math.IsNaN(t.Domain) || math.IsInf(t.Domain, 0) {
 		t.Diverged = true
 	}
-	card := peft.Card{Version: Version, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
+	args := sub.args()
+	trained, err := core.TrainedCount(&args, a)
+	if err != nil {
+		return nil, err
+	}
+	card := peft.Card{Version: Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
 	if err := a.Save(filepath.Join(r.Output, AdapterDir+"s", filepath.Base(sub.Output)), params, 0, card); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (r *Run) initialise(ctx context.Context, job *core.Job) error {
 			return "", err
 		}
 		defer data.Close()
-		if err := core.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir); err != nil {
+		if err := core.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir, func(s string) { r.say("%s", s) }); err != nil {
 			if ctx.Err() != nil {
 				return "", ctx.Err()
 			}

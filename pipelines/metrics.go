@@ -110,11 +110,8 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if st.Seconds > 0 {
 		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
 	}
-	job, err := r.Job(d)
-	if err != nil {
-		return nil, err
-	}
-	trained, err := core.TrainedCount(&job.Args, a)
+	args := r.args()
+	trained, err := core.TrainedCount(&args, a)
 	if err != nil {
 		return nil, err
 	}

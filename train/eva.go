@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/model"
@@ -24,8 +25,8 @@ func initialised(a *peft.Adapter) error {
 
 // InitializeAdapter gives an adapter that starts from data (peft.Adapter.NeedsData: EVA) its starting values from the first batches of training, in the
 // order in which training takes them, and writes its folder, from which the job then starts (Job.InitAdapter). The result depends on what the training
-// depends on, not on the number of threads.
-func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, args *Args, data Data, threads *pool.Pool, dir string) error {
+// depends on, not on the number of threads. say, if not nil, hears how far it is after 1, 2, 4, … 64 batches and then after each 64.
+func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, args *Args, data Data, threads *pool.Pool, dir string, say func(string)) error {
 	order := NewOrder(data.Len(), args.Stride, args.Seed)
 	size := args.PerDeviceTrainBatchSize
 	total := args.StepsFor(data.Len()) * args.GlobalBatch()
@@ -52,7 +53,13 @@ func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, arg
 		}
 		batches = append(batches, b)
 	}
-	if err := a.InitializeEVA(m, threads, batches, func(int) error { return ctx.Err() }); err != nil {
+	note := func(at peft.EvaProgress) error {
+		if done := at.Batch - 1; say != nil && done > 0 && (done%64 == 0 || done < 64 && done&(done-1) == 0) {
+			say(fmt.Sprintf("initialising: %d batches (at most %d), the directions of %d of %d inputs stand still", done, at.Most, at.Still, at.Inputs))
+		}
+		return ctx.Err()
+	}
+	if err := a.InitializeEVA(m, threads, batches, note); err != nil {
 		return err
 	}
 	params := nn.NewParams(1)

@@ -36,7 +36,7 @@ func TestInitializeAdapter(t *testing.T) {
 		p := pool.New(threads)
 		defer p.Close()
 		dir := filepath.Join(t.TempDir(), "init")
-		if err := InitializeAdapter(ctx, fresh(), m, &args, data, p, dir); err != nil {
+		if err := InitializeAdapter(ctx, fresh(), m, &args, data, p, dir, nil); err != nil {
 			if _, e := os.Stat(dir); e == nil {
 				t.Error("a failed initialisation wrote a folder")
 			}

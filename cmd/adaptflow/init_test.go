@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -31,8 +32,12 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		return raw
 	}
 	train := func(out, recipe string) map[string]any {
-		if code, _, stderr := run(t, adaptflow(args(out, recipe)...)); code != 0 {
+		code, _, stderr := run(t, adaptflow(args(out, recipe)...))
+		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", out, code, stderr)
+		}
+		if strings.Contains(stderr, "initialising: 2 batches") != (out == "eva") && !strings.HasPrefix(out, "killed") {
+			t.Errorf("%s: what it says of the pass over the data is %q", out, stderr)
 		}
 		m, err := pipelines.ReadMetrics(b.path(out))
 		if err != nil {
@@ -86,6 +91,23 @@ func TestStartFromDataAndCodes(t *testing.T) {
 	}
 	if a, p, e := first("loftq"), first("plain"), first("eva"); a == p || e != p {
 		t.Errorf("the first losses are %g (LoftQ), %g (EVA, whose B is zero), %g (plain)", a, e, p)
+	}
+	// LoRA-FA trains B alone, and its card counts no more than its metrics do.
+	if code, _, stderr := run(t, adaptflow(append(args("fa", recipe("fa", "init_lora_weights: true")), "--set", "train.optim=lorafa")...)); code != 0 {
+		t.Fatalf("lorafa: exit code %d: %s", code, stderr)
+	}
+	count := func(out string) int64 {
+		m, err := pipelines.ReadMetrics(b.path(out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := m.Train.Trainable; !bytes.Contains(read(out+"/adapter/README.md"), fmt.Appendf(nil, " with %d trainable parameters ", n)) {
+			t.Errorf("%s: the card does not count %d trainable parameters", out, n)
+		}
+		return m.Train.Trainable
+	}
+	if a, b := count("plain"), count("fa"); b >= a {
+		t.Errorf("LoRA trains %d values, LoRA-FA %d", a, b)
 	}
 	// What LoftQ cannot have says so before anything is written.
 	code, _, stderr := run(t, adaptflow(args("none", recipe("none", "init_lora_weights: loftq"))...))

@@ -583,7 +583,11 @@ func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params
 		r.EvalTokens, r.Before, r.After = n, before/float64(max(n, 1)), after/float64(max(n, 1))
 	}
 	dir := storage.Join(cfg.OutDir, r.Dir)
-	card := peft.Card{Title: sp.Key, Version: cfg.Version, Summary: fmt.Sprintf("The adapter of the key `%s`, one of several that were trained over one base model.", sp.Key),
+	trained, err := core.TrainedCount(&cfg.Job.Args, a)
+	if err != nil {
+		return err
+	}
+	card := peft.Card{Title: sp.Key, Version: cfg.Version, Trained: trained, Summary: fmt.Sprintf("The adapter of the key `%s`, one of several that were trained over one base model.", sp.Key),
 		Training: [][2]string{{"steps", fmt.Sprint(r.Steps)}, {"sequences", fmt.Sprint(r.Sequences)}, {"tokens", fmt.Sprint(r.Tokens)},
 			{"learning_rate", fmt.Sprint(cfg.Job.Args.LearningRate)}, {"seed", fmt.Sprint(cfg.Job.Args.Seed)}}}
 	if r.EvalTokens > 0 {
