@@ -249,7 +249,7 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 	if grads != len(params.List()) {
 		t.Errorf("%d parameters, %d gradients in the golden data", len(params.List()), grads)
 	}
-	trajectory(t, m, a, params, meta, in, want, step)
+	trajectory(t, m, a, params, meta, in, want, noiseOf(t, dir), step)
 	afterTraining(t, dir, m, a, params, env)
 }
 
@@ -379,8 +379,30 @@ func mergeCase(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params,
 	}
 }
 
+// noise is how far a case's trajectory moves in the reference itself when its float32 sums round otherwise, as interop/golden/int8_noise.py measures it.
+// LLM.int8 rounds activations to codes, so that the last bits of a float32 can decide a code, after which two runs, right ones both, part.
+type noise struct {
+	Loss     float64 `json:"loss"`
+	GradNorm float64 `json:"grad_norm"`
+	Final    float64 `json:"final"`
+}
+
+// noiseOf reads the measured noise of a case, zero where none was measured: a trajectory is then well conditioned.
+func noiseOf(t *testing.T, dir string) (n noise) {
+	t.Helper()
+	path := filepath.Join("testdata", filepath.Base(filepath.Dir(dir)), filepath.Base(dir), "noise.json")
+	if _, err := os.Stat(path); err == nil {
+		n = golden.JSON[noise](t, path)
+	}
+	return n
+}
+
+// room is what a value may differ by: the tolerance of well-conditioned cases, or twice what the reference differs from itself by, for the runs that measured
+// that were few.
+func room(tolerance, noise float64) float64 { return max(tolerance, 2*noise) }
+
 // trajectory repeats the reference's AdamW steps.
-func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params, meta goldenMeta, in, want golden.File,
+func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params, meta goldenMeta, in, want golden.File, own noise,
 	step func(*nn.Step, *nn.Program) float64) {
 	t.Helper()
 	shape := in.Shape("train_input_ids")
@@ -391,7 +413,7 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 		cut := func(x []int64) []int64 { return x[i*rows*length : (i+1)*rows*length] }
 		invoke(meta, cut(ids), length)
 		s, _ := meta.batch(cut(ids), cut(mask), cut(labels), rows, length)
-		if l := step(s, program(t, m, a, params, nn.ModeTrain, s)); math.Abs(l-loss) > 1e-4 {
+		if l := step(s, program(t, m, a, params, nn.ModeTrain, s)); math.Abs(l-loss) > room(1e-4, own.Loss) {
 			t.Errorf("step %d: loss %.6f, want %.6f", i, l, loss)
 		}
 		norm := 0.0
@@ -401,7 +423,7 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 			}
 		}
 		norm = math.Sqrt(norm)
-		if w := meta.Trajectory.Norms[i]; math.Abs(norm-w) > 1e-3*w {
+		if w := meta.Trajectory.Norms[i]; math.Abs(norm-w) > room(1e-3*w, own.GradNorm) {
 			t.Errorf("step %d: gradient norm %.6f, want %.6f", i, norm, w)
 		}
 		clip := min(1, 1/(norm+1e-6))
@@ -441,7 +463,7 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 			continue
 		}
 		got, ref := withoutKeys(name, params.Get(name).Data), withoutKeys(name, want.F32(n))
-		if d := golden.MaxDiff(got, ref); d > tol {
+		if d := golden.MaxDiff(got, ref); d > room(tol, own.Final) {
 			t.Errorf("final %s differs by %.2e", name, d)
 		}
 	}
