@@ -1,13 +1,9 @@
 package peft
 
 import (
-	"bytes"
-	"encoding/gob"
 	"fmt"
 	"math"
-	"slices"
 
-	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -45,12 +41,6 @@ type adalora struct {
 	cfg   AdaloraConfig
 	ranks map[string]int
 	slots []*adaSlot
-}
-
-// adaSlot is the state of one adapter slot: for each target's E, A and B the smoothed sensitivity and its uncertainty, and which triplets are left.
-type adaSlot struct {
-	Sensitivity, Uncertainty [][]float32
-	Keep                     [][]bool // by target; nil until triplets are masked
 }
 
 func newAdalora() Method {
@@ -166,14 +156,6 @@ type emptyForm struct{}
 func (emptyForm) wire(_ *nn.Builder, s nn.Site, _ *target) nn.Ref      { return s.Out }
 func (emptyForm) merge(_ *target, _ [][]float32, _, _ []float32) error { return nil }
 
-// schedule refuses a run that is too short.
-func (a *adalora) schedule(total int) error {
-	if c := &a.cfg; c.TInit >= total-c.TFinal {
-		return fmt.Errorf("peft: ADALORA: tinit = %d and tfinal = %d leave no step of total_step = %d to reduce the ranks in; lower them or train longer", c.TInit, c.TFinal, total)
-	}
-	return nil
-}
-
 // Regularise implements Regulariser.
 func (a *adalora) Regularise(params *nn.Params, slot int) float64 {
 	n := 0
@@ -211,213 +193,4 @@ func orthogonality(q *nn.Param, slot, r, n, rs, cs int, weight float64) float64 
 		}
 	}
 	return norm
-}
-
-// slot returns the state of a slot, made when absent.
-func (a *adalora) slot(i int) *adaSlot {
-	for len(a.slots) <= i {
-		a.slots = append(a.slots, &adaSlot{})
-	}
-	return a.slots[i]
-}
-
-// live are the targets that have triplets.
-func (a *adalora) live() []*target {
-	return slices.DeleteFunc(slices.Clone(a.list), func(t *target) bool { return a.ranks[t.name] == 0 })
-}
-
-// Step implements Stepper, as update_and_allocate of the reference: it needs the gradients of the step, clipped.
-func (a *adalora) Step(params *nn.Params, slot, index, total int) error {
-	c := &a.cfg
-	if c.TotalStep == nil {
-		if err := a.schedule(total); err != nil {
-			return err
-		}
-		c.TotalStep = &total
-	}
-	s, end := a.slot(slot), *c.TotalStep-c.TFinal
-	switch {
-	case index < end:
-		a.observe(params, slot, s)
-		if index > c.TInit && index%c.DeltaT == 0 {
-			a.allocate(params, slot, s, index)
-		}
-	case index == end:
-		a.allocate(params, slot, s, index)
-		s.Sensitivity, s.Uncertainty = nil, nil
-	default:
-		for i, t := range a.live() {
-			if s.Keep != nil {
-				maskTriplets(params.Get(t.params[0].Name).Slot(slot), s.Keep[i])
-			}
-		}
-	}
-	return nil
-}
-
-// observe smooths |value·gradient|, and how far it is from its mean.
-func (a *adalora) observe(params *nn.Params, slot int, s *adaSlot) {
-	b1, b2 := float32(a.cfg.Beta1), float32(a.cfg.Beta2)
-	at := 0
-	for _, t := range a.live() {
-		for _, p := range t.params {
-			q := params.Get(p.Name)
-			if at == len(s.Sensitivity) {
-				s.Sensitivity, s.Uncertainty = append(s.Sensitivity, make([]float32, p.Size())), append(s.Uncertainty, make([]float32, p.Size()))
-			}
-			avg, unc, g := s.Sensitivity[at], s.Uncertainty[at], q.GradSlot(slot)
-			at++
-			for i, v := range q.Slot(slot) {
-				x := float32(math.Abs(float64(v * g[i])))
-				avg[i] = float32(b1*avg[i]) + float32((1-b1)*x)
-				unc[i] = float32(b2*unc[i]) + float32((1-b2)*float32(math.Abs(float64(x-avg[i]))))
-			}
-		}
-	}
-}
-
-// allocate masks the triplets of least importance down to the budget of the step, which falls with the third power.
-func (a *adalora) allocate(params *nn.Params, slot int, s *adaSlot, index int) {
-	c, live := &a.cfg, a.live()
-	first := 0
-	for _, t := range live {
-		first += a.ranks[t.name]
-	}
-	last := c.TargetR * len(live)
-	left := 1 - float64(index-c.TInit)/float64(*c.TotalStep-c.TFinal-c.TInit)
-	budget := int(float64(first-last)*left*left*left + float64(last))
-	if budget >= first || len(s.Sensitivity) == 0 {
-		return
-	}
-	var all []float32
-	scores := make([][]float32, len(live))
-	for i, t := range live {
-		r := a.ranks[t.name]
-		score := make([]float32, r)
-		element := func(p, j int) float64 { return float64(s.Sensitivity[3*i+p][j]) * float64(s.Uncertainty[3*i+p][j]) }
-		for k := range r {
-			sa, sb := 0.0, 0.0
-			for j := range t.in {
-				sa += element(1, k*t.in+j)
-			}
-			for o := range t.out {
-				sb += element(2, o*r+k)
-			}
-			score[k] = float32(element(0, k) + sa/float64(t.in) + sb/float64(t.out))
-		}
-		scores[i] = score
-		all = append(all, score...)
-	}
-	slices.Sort(all)
-	threshold := all[first-budget-1]
-	s.Keep = make([][]bool, len(live))
-	for i, t := range live {
-		for _, x := range scores[i] {
-			s.Keep[i] = append(s.Keep[i], x > threshold)
-		}
-		maskTriplets(params.Get(t.params[0].Name).Slot(slot), s.Keep[i])
-	}
-}
-
-func maskTriplets(e []float32, keep []bool) {
-	for k := range e {
-		if !keep[k] {
-			e[k] = 0
-		}
-	}
-}
-
-// adaState is what a checkpoint keeps.
-type adaState struct {
-	Total int // total_step, 0 where no step was made
-	Slots []*adaSlot
-}
-
-// State implements Stepper.
-func (a *adalora) State() ([]byte, error) {
-	st := adaState{Slots: a.slots}
-	if a.cfg.TotalStep != nil {
-		st.Total = *a.cfg.TotalStep
-	}
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(st); err != nil {
-		return nil, fmt.Errorf("peft: ADALORA: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
-// SetState implements Stepper.
-func (a *adalora) SetState(raw []byte) error {
-	var st adaState
-	if err := gob.NewDecoder(bytes.NewReader(raw)).Decode(&st); err != nil {
-		return fmt.Errorf("peft: ADALORA: the state of the rank allocation: %w", err)
-	}
-	for _, s := range st.Slots {
-		if s.Keep != nil && len(s.Keep) != len(a.live()) {
-			return fmt.Errorf("peft: ADALORA: the state of the rank allocation is for %d layers, the adapter has %d", len(s.Keep), len(a.live()))
-		}
-	}
-	a.slots = st.Slots
-	if st.Total > 0 {
-		a.cfg.TotalStep = &st.Total
-	}
-	return nil
-}
-
-// saving implements storer: the slot's ranks go into rank_pattern, and total_step is what a run that reads the folder needs.
-func (a *adalora) saving(slot int) {
-	if a.cfg.TotalStep == nil {
-		n := a.cfg.TInit + a.cfg.TFinal + 1
-		a.cfg.TotalStep = &n
-	}
-	if s := a.slot(slot); s.Keep != nil {
-		pattern := map[string][]bool{}
-		for name, keep := range a.cfg.RankPattern {
-			pattern[name] = keep
-		}
-		for i, t := range a.live() {
-			pattern[t.name+".lora_E"] = s.Keep[i]
-		}
-		a.cfg.RankPattern = pattern
-	}
-}
-
-// stored implements storer: only the triplets that are left.
-func (a *adalora) stored(p *Param, v []float32, slot int) []safetensors.Tensor {
-	s := a.slot(slot)
-	if s.Keep == nil {
-		return nil
-	}
-	for i, t := range a.live() {
-		at := slices.Index(t.params, p)
-		if at < 0 {
-			continue
-		}
-		kept, out := 0, []float32{}
-		for _, k := range s.Keep[i] {
-			if k {
-				kept++
-			}
-		}
-		for j, x := range v {
-			k := j / p.Cols
-			if at == 2 {
-				k = j % p.Cols
-			}
-			if s.Keep[i][k] {
-				out = append(out, x)
-			}
-		}
-		shape := []int{kept, p.Cols}
-		if at == 2 {
-			shape = []int{p.Rows, kept}
-		}
-		return []safetensors.Tensor{safetensors.F32(p.Key, out, shape...)}
-	}
-	return nil
-}
-
-// restored implements storer.
-func (a *adalora) restored(*Param, *safetensors.File, string) ([]float32, []string, error) {
-	return nil, nil, nil
 }

@@ -3,7 +3,11 @@ package peft
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/kernels"
 )
 
 // BottleneckConfig configures a bottleneck adapter: AdapterHub's BnConfig. Config names the settings that the other fields start from:
@@ -151,4 +155,73 @@ func (s *BnScaling) UnmarshalJSON(raw []byte) error {
 		return fmt.Errorf("want a number, \"learned\" or \"channel\"")
 	}
 	return nil
+}
+
+// preset sets the fields to those of a named configuration.
+func (m *bottleneck) preset(name string) bool {
+	if n, ok := bnOldNames[name]; ok {
+		name = n
+	}
+	set, ok := bnPresets[name]
+	if ok {
+		m.cfg.BnFields = BnFields{OriginalLNAfter: true, InitWeights: "bert", Scaling: BnScaling{Value: 1}, ResidualBeforeLN: InitNamed{On: true}, LeaveOut: []int{},
+			PHMDim: 4, FactorizedPHMW: true, SharedPHMRule: true, PHMCInit: "normal", PHMInitRange: 0.0001, LearnPHM: true,
+			HypercomplexNonlin: "glorot-uniform", PHMRank: 1, PHMBias: true}
+		set(&m.cfg.BnFields)
+	}
+	return ok
+}
+
+// defaults is called with the configuration before it is decoded: `config` names what the fields start from.
+func (m *bottleneck) defaults(raw []byte) error {
+	var c struct {
+		Config *string `json:"config"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return fmt.Errorf("peft: BOTTLENECK: field config must be the name of a configuration: %w", err)
+	}
+	if c.Config != nil && !m.preset(*c.Config) {
+		return fmt.Errorf("peft: BOTTLENECK: config = %q; known: %s", *c.Config, strings.Join(append(sortedKeys(bnPresets), sortedKeys(bnOldNames)...), ", "))
+	}
+	return nil
+}
+
+// bnActs are the activations, by their names in transformers.
+var bnActs = map[string]kernels.Act{"relu": kernels.ReLU, "gelu": kernels.GELU, "gelu_new": kernels.GELUTanh, "gelu_pytorch_tanh": kernels.GELUTanh,
+	"swish": kernels.SiLU, "silu": kernels.SiLU, "relu2": kernels.ReLUSquared, "quick_gelu": kernels.QuickGELU, "tanh": kernels.Tanh, "sigmoid": kernels.Sigmoid}
+
+// check refuses what the method does not have, and what makes no sense.
+func (m *bottleneck) check() error {
+	c := &m.cfg
+	for _, f := range []struct {
+		on   bool
+		text string
+	}{
+		{c.Name == "" || strings.Contains(c.Name, "."), "name must be a word without dots; it is a part of the tensors' names"},
+		{!c.MHAdapter && !c.OutputAdapter, "mh_adapter and output_adapter are both false, so there is no adapter; set one of them"},
+		{c.LNBefore || c.LNAfter, "ln_before and ln_after (norms inside the adapter) are not supported; set them to false"},
+		{c.UseGating, "use_gating is not supported: its gate is a mean over the padding too; set it to false"},
+		{c.InvAdapter != nil, "inv_adapter (invertible adapters at the embedding) is not supported; set it to null"},
+		{c.StochasticDepth != 0, "stochastic_depth is not supported; set it to 0, and dropout if you want regularisation"},
+		{c.ResidualBeforeLN.Name != "", "residual_before_ln must be true or false; \"post_add\" needs a norm after the sublayer, which pre-norm models lack"},
+		{!c.IsParallel && !c.OriginalLNAfter && (c.ResidualBeforeLN.On || !c.OriginalLNBefore) || c.IsParallel && !c.OriginalLNAfter,
+			"original_ln_after is false, which would drop the residual stream; it may be false only with original_ln_before true and residual_before_ln false"},
+		{c.Scaling.Name != "" && c.Scaling.Name != "learned" && c.Scaling.Name != "channel", "scaling must be a number, \"learned\" or \"channel\""},
+		{!slices.Contains([]string{"bert", "mam_adapter", "houlsby"}, c.InitWeights), "init_weights must be \"bert\", \"mam_adapter\" or \"houlsby\""},
+		{c.PHMLayer && c.InitWeights != "bert", "init_weights must be \"bert\" with phm_layer, whose layers start by hypercomplex_nonlinearity"},
+		{c.PHMLayer && c.SharedWPHM, "shared_W_phm is not supported; set it to false"},
+		{c.PHMLayer && !c.LearnPHM, "learn_phm is false, but the reference trains the rule all the same (train_adapter); set it to true"},
+		{c.PHMLayer && (c.PHMDim < 1 || c.PHMRank < 1), "phm_dim and phm_rank must be at least 1"},
+		{c.PHMLayer && c.PHMCInit != "normal" && c.PHMCInit != "uniform", "phm_c_init must be \"normal\" or \"uniform\""},
+		{c.PHMLayer && !slices.Contains([]string{"phm", "glorot-normal", "glorot-uniform", "normal"}, c.HypercomplexNonlin),
+			"hypercomplex_nonlinearity must be \"phm\", \"glorot-normal\", \"glorot-uniform\" or \"normal\""},
+	} {
+		if f.on {
+			return fmt.Errorf("peft: BOTTLENECK: %s", f.text)
+		}
+	}
+	if _, ok := bnActs[strings.ToLower(c.NonLinearity)]; !ok {
+		return fmt.Errorf("peft: BOTTLENECK: non_linearity = %q; known: %s", c.NonLinearity, strings.Join(sortedKeys(bnActs), ", "))
+	}
+	return probability("BOTTLENECK", "dropout", c.Dropout)
 }

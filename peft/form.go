@@ -1,6 +1,9 @@
 package peft
 
 import (
+	"iter"
+	"slices"
+
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -31,17 +34,36 @@ func (b *banks) grads(din [][]float32, slot int) [][]float32 {
 	return b.dp
 }
 
-// fresh says whether segs[i] is not empty and the first of its slot, so that what depends on the slot alone is computed once.
-func fresh(segs []nn.Segment, i int) bool {
-	if segs[i].Slot < 0 || segs[i].Start == segs[i].End {
-		return false
-	}
-	for _, s := range segs[:i] {
-		if s.Slot == segs[i].Slot && s.Start < s.End {
-			return false
+// slots are the adapter slots that segments use, in the order in which they begin, each once with the rows that are its own: what depends on the
+// slot alone is computed once. Empty segments, and those of the base alone (slot -1), are passed over.
+func slots(segs []nn.Segment) iter.Seq2[int, slotRows] {
+	return func(yield func(int, slotRows) bool) {
+		for i, s := range segs {
+			used := func(q nn.Segment) bool { return q.Slot == s.Slot && q.Start < q.End }
+			if s.Slot >= 0 && used(s) && !slices.ContainsFunc(segs[:i], used) && !yield(s.Slot, segs[i:]) {
+				return
+			}
 		}
 	}
-	return true
+}
+
+// slotRows are segments from the first of a slot on.
+type slotRows []nn.Segment
+
+// each yields the pieces [start, end) of the slot's rows.
+func (r slotRows) each(yield func(start, end int) bool) {
+	for _, s := range r {
+		if s.Slot == r[0].Slot && s.Start < s.End && !yield(s.Start, s.End) {
+			return
+		}
+	}
+}
+
+// carve cuts n values off the front of scratch.
+func carve(scratch *[]float32, n int) []float32 {
+	s := *scratch
+	*scratch = s[n:]
+	return s[:n:n]
 }
 
 // dropped applies HF's dropout on a layer's input; 0 gives x itself.
@@ -65,6 +87,16 @@ func moduleDropped(w *nn.Work, name string, p Float) bool {
 func wantAny(want []bool, first int) bool {
 	for _, x := range want[first:] {
 		if x {
+			return true
+		}
+	}
+	return false
+}
+
+// wantParams says whether a gradient is wanted of any parameter.
+func wantParams(din [][]float32) bool {
+	for _, d := range din {
+		if d != nil {
 			return true
 		}
 	}

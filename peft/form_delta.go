@@ -84,26 +84,18 @@ func (o *deltaOp) Forward(w *nn.Work) {
 		return
 	}
 	dw, _, tmp := o.scratch(w)
-	segs := w.Segments()
-	for i := range segs {
-		if !fresh(segs, i) {
-			continue
-		}
-		o.weight(w, o.banks.values(w.In[2:], segs[i].Slot), dw, tmp)
-		for _, s := range segs[i:] {
-			if s.Slot == segs[i].Slot && s.Start < s.End {
-				kernels.Gemm(w.Pool, s.End-s.Start, o.out, o.in, 1, w.In[1][s.Start*o.in:], o.in, 1, dw, 1, o.in, 1, w.Out[s.Start*o.out:], o.out)
-			}
+	for slot, rows := range slots(w.Segments()) {
+		o.weight(w, o.banks.values(w.In[2:], slot), dw, tmp)
+		for lo, hi := range rows.each {
+			kernels.Gemm(w.Pool, hi-lo, o.out, o.in, 1, w.In[1][lo*o.in:], o.in, 1, dw, 1, o.in, 1, w.Out[lo*o.out:], o.out)
 		}
 		if o.makeBias == nil {
 			continue
 		}
 		db := dw[:o.out]
-		o.makeBias(o.banks.values(w.In[2:], segs[i].Slot), db, tmp)
-		for _, s := range segs[i:] {
-			if s.Slot == segs[i].Slot && s.Start < s.End {
-				kernels.AddBias(w.Pool, w.Out[s.Start*o.out:s.End*o.out], s.End-s.Start, o.out, db)
-			}
+		o.makeBias(o.banks.values(w.In[2:], slot), db, tmp)
+		for lo, hi := range rows.each {
+			kernels.AddBias(w.Pool, w.Out[lo*o.out:hi*o.out], hi-lo, o.out, db)
 		}
 	}
 }
@@ -114,48 +106,36 @@ func (o *deltaOp) Backward(w *nn.Work) {
 		return
 	}
 	dw, g, tmp := o.scratch(w)
-	segs := w.Segments()
-	params := false
-	for _, d := range w.DIn[2:] {
-		params = params || d != nil
-	}
-	for i := range segs {
-		if !fresh(segs, i) {
-			continue
-		}
-		p := o.banks.values(w.In[2:], segs[i].Slot)
+	params := wantParams(w.DIn[2:])
+	for slot, rows := range slots(w.Segments()) {
+		p := o.banks.values(w.In[2:], slot)
 		if w.DIn[1] != nil {
 			o.weight(w, p, dw, tmp)
 		}
 		if params {
 			clear(g)
 		}
-		for _, s := range segs[i:] {
-			if s.Slot != segs[i].Slot || s.Start == s.End {
-				continue
-			}
+		for lo, hi := range rows.each {
 			if w.DIn[1] != nil { // dx = dy·ΔW
-				kernels.Gemm(w.Pool, s.End-s.Start, o.in, o.out, 1, w.DOut[s.Start*o.out:], o.out, 1, dw, o.in, 1, 1, w.DIn[1][s.Start*o.in:], o.in)
+				kernels.Gemm(w.Pool, hi-lo, o.in, o.out, 1, w.DOut[lo*o.out:], o.out, 1, dw, o.in, 1, 1, w.DIn[1][lo*o.in:], o.in)
 			}
 			if params { // dΔW = dyᵀ·x
-				kernels.Gemm(w.Pool, o.out, o.in, s.End-s.Start, 1, w.DOut[s.Start*o.out:], 1, o.out, w.In[1][s.Start*o.in:], o.in, 1, 1, g, o.in)
+				kernels.Gemm(w.Pool, o.out, o.in, hi-lo, 1, w.DOut[lo*o.out:], 1, o.out, w.In[1][lo*o.in:], o.in, 1, 1, g, o.in)
 			}
 		}
 		if params {
 			if o.stepped != nil && w.Training {
 				o.stepped(w, g)
 			}
-			o.grad(w.Pool, p, o.banks.grads(w.DIn[2:], segs[i].Slot), g, tmp)
+			o.grad(w.Pool, p, o.banks.grads(w.DIn[2:], slot), g, tmp)
 		}
 		if params && o.gradBias != nil {
 			gb := g[:o.out]
 			clear(gb)
-			for _, s := range segs[i:] {
-				if s.Slot == segs[i].Slot && s.Start < s.End {
-					kernels.ColSum(w.Pool, gb, w.DOut[s.Start*o.out:s.End*o.out], s.End-s.Start, o.out)
-				}
+			for lo, hi := range rows.each {
+				kernels.ColSum(w.Pool, gb, w.DOut[lo*o.out:hi*o.out], hi-lo, o.out)
 			}
-			o.gradBias(p, o.banks.grads(w.DIn[2:], segs[i].Slot), gb, tmp)
+			o.gradBias(p, o.banks.grads(w.DIn[2:], slot), gb, tmp)
 		}
 	}
 }

@@ -67,19 +67,12 @@ func (o *factorsOp) Forward(w *nn.Work) {
 	}
 	a, b, _, _, _ := o.scratch(w)
 	u := w.Saved[0]
-	segs := w.Segments()
-	for i := range segs {
-		if !fresh(segs, i) {
-			continue
-		}
-		o.make(o.banks.values(w.In[2:], segs[i].Slot), a, b)
-		for _, s := range segs[i:] {
-			if s.Slot != segs[i].Slot || s.Start == s.End {
-				continue
-			}
-			n, us := s.End-s.Start, u[s.Start*o.r:s.End*o.r]
-			kernels.Gemm(w.Pool, n, o.r, o.in, 1, w.In[1][s.Start*o.in:], o.in, 1, a, 1, o.in, 0, us, o.r)
-			kernels.Gemm(w.Pool, n, o.out, o.r, o.scale, us, o.r, 1, b, 1, o.r, 1, w.Out[s.Start*o.out:], o.out)
+	for slot, rows := range slots(w.Segments()) {
+		o.make(o.banks.values(w.In[2:], slot), a, b)
+		for lo, hi := range rows.each {
+			n, us := hi-lo, u[lo*o.r:hi*o.r]
+			kernels.Gemm(w.Pool, n, o.r, o.in, 1, w.In[1][lo*o.in:], o.in, 1, a, 1, o.in, 0, us, o.r)
+			kernels.Gemm(w.Pool, n, o.out, o.r, o.scale, us, o.r, 1, b, 1, o.r, 1, w.Out[lo*o.out:], o.out)
 		}
 	}
 }
@@ -90,35 +83,25 @@ func (o *factorsOp) Backward(w *nn.Work) {
 		return
 	}
 	a, b, da, db, du := o.scratch(w)
-	segs := w.Segments()
-	params := false
-	for _, d := range w.DIn[2:] {
-		params = params || d != nil
-	}
-	for i := range segs {
-		if !fresh(segs, i) {
-			continue
-		}
-		p := o.banks.values(w.In[2:], segs[i].Slot)
+	params := wantParams(w.DIn[2:])
+	for slot, rows := range slots(w.Segments()) {
+		p := o.banks.values(w.In[2:], slot)
 		o.make(p, a, b)
 		clear(da)
 		clear(db)
-		for _, s := range segs[i:] {
-			if s.Slot != segs[i].Slot || s.Start == s.End {
-				continue
-			}
-			n, dy, dus := s.End-s.Start, w.DOut[s.Start*o.out:], du[s.Start*o.r:]
+		for lo, hi := range rows.each {
+			n, dy, dus := hi-lo, w.DOut[lo*o.out:], du[lo*o.r:]
 			kernels.Gemm(w.Pool, n, o.r, o.out, o.scale, dy, o.out, 1, b, o.r, 1, 0, dus, o.r) // du = scale·dy·B
 			if params {
-				kernels.Gemm(w.Pool, o.out, o.r, n, o.scale, dy, 1, o.out, w.Saved[0][s.Start*o.r:], o.r, 1, 1, db, o.r) // dB = scale·dyᵀ·u
-				kernels.Gemm(w.Pool, o.r, o.in, n, 1, dus, 1, o.r, w.In[1][s.Start*o.in:], o.in, 1, 1, da, o.in)         // dA = duᵀ·x
+				kernels.Gemm(w.Pool, o.out, o.r, n, o.scale, dy, 1, o.out, w.Saved[0][lo*o.r:], o.r, 1, 1, db, o.r) // dB = scale·dyᵀ·u
+				kernels.Gemm(w.Pool, o.r, o.in, n, 1, dus, 1, o.r, w.In[1][lo*o.in:], o.in, 1, 1, da, o.in)         // dA = duᵀ·x
 			}
 			if w.DIn[1] != nil { // dx = du·A
-				kernels.Gemm(w.Pool, n, o.in, o.r, 1, dus, o.r, 1, a, o.in, 1, 1, w.DIn[1][s.Start*o.in:], o.in)
+				kernels.Gemm(w.Pool, n, o.in, o.r, 1, dus, o.r, 1, a, o.in, 1, 1, w.DIn[1][lo*o.in:], o.in)
 			}
 		}
 		if params {
-			o.grad(p, o.banks.grads(w.DIn[2:], segs[i].Slot), a, b, da, db)
+			o.grad(p, o.banks.grads(w.DIn[2:], slot), a, b, da, db)
 		}
 	}
 }

@@ -97,26 +97,22 @@ func (o *transformOp) scratch(w *nn.Work) (prep, dprep, tmp []float32) {
 // Forward implements nn.Op.
 func (o *transformOp) Forward(w *nn.Work) {
 	prep, _, tmp := o.scratch(w)
-	segs := w.Segments()
-	for i, s := range segs {
+	for _, s := range w.Segments() {
 		if s.Slot < 0 {
 			copy(w.Out[s.Start*o.cols:s.End*o.cols], w.In[0][s.Start*o.cols:s.End*o.cols])
 		}
-		if !fresh(segs, i) {
-			continue
-		}
-		p := o.banks.values(w.In[1:], s.Slot)
+	}
+	for slot, rows := range slots(w.Segments()) {
+		p := o.banks.values(w.In[1:], slot)
 		if o.prepare != nil {
 			o.prepare(w.Pool, p, prep, tmp)
 		}
 		if o.stepped != nil {
 			o.stepped(w, prep, false)
 		}
-		for _, q := range segs[i:] {
-			if q.Slot == s.Slot && q.Start < q.End {
-				lo, hi := q.Start*o.cols, q.End*o.cols
-				o.forward(w.Pool, q.End-q.Start, w.In[0][lo:hi], w.Out[lo:hi], p, prep, tmp)
-			}
+		for start, end := range rows.each {
+			lo, hi := start*o.cols, end*o.cols
+			o.forward(w.Pool, end-start, w.In[0][lo:hi], w.Out[lo:hi], p, prep, tmp)
 		}
 	}
 }
@@ -124,18 +120,16 @@ func (o *transformOp) Forward(w *nn.Work) {
 // Backward implements nn.Op.
 func (o *transformOp) Backward(w *nn.Work) {
 	prep, dprep, tmp := o.scratch(w)
-	segs := w.Segments()
-	for i, s := range segs {
+	for _, s := range w.Segments() {
 		if s.Slot < 0 && w.DIn[0] != nil {
 			d := w.DIn[0][s.Start*o.cols : s.End*o.cols]
 			for k, g := range w.DOut[s.Start*o.cols : s.End*o.cols] {
 				d[k] += g
 			}
 		}
-		if !fresh(segs, i) {
-			continue
-		}
-		p, dp := o.banks.values(w.In[1:], s.Slot), o.banks.grads(w.DIn[1:], s.Slot)
+	}
+	for slot, rows := range slots(w.Segments()) {
+		p, dp := o.banks.values(w.In[1:], slot), o.banks.grads(w.DIn[1:], slot)
 		if o.prepare != nil {
 			o.prepare(w.Pool, p, prep, tmp)
 		}
@@ -143,11 +137,8 @@ func (o *transformOp) Backward(w *nn.Work) {
 			o.stepped(w, prep, false)
 		}
 		clear(dprep)
-		for _, q := range segs[i:] {
-			if q.Slot != s.Slot || q.Start == q.End {
-				continue
-			}
-			lo, hi := q.Start*o.cols, q.End*o.cols
+		for start, end := range rows.each {
+			lo, hi := start*o.cols, end*o.cols
 			var x, dx []float32
 			if o.reads {
 				x = w.In[0][lo:hi]
@@ -155,7 +146,7 @@ func (o *transformOp) Backward(w *nn.Work) {
 			if w.DIn[0] != nil {
 				dx = w.DIn[0][lo:hi]
 			}
-			o.backward(w.Pool, q.End-q.Start, x, w.DOut[lo:hi], dx, p, dp, prep, dprep, tmp)
+			o.backward(w.Pool, end-start, x, w.DOut[lo:hi], dx, p, dp, prep, dprep, tmp)
 		}
 		if o.stepped != nil {
 			o.stepped(w, dprep, true)

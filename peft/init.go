@@ -45,3 +45,17 @@ func sampleTokens(seed uint64, name string, n, vocab int) []int32 {
 	}
 	return ids
 }
+
+// constant starts a parameter at one value.
+func constant(v float64) func([]float32) {
+	return func(d []float32) {
+		for i := range d {
+			d[i] = float32(v)
+		}
+	}
+}
+
+// kaimingBound is the bound of torch's kaiming_uniform_ with slope a.
+func kaimingBound(fanIn int, a float64) float64 {
+	return math.Sqrt(3) * (math.Sqrt(2/(1+a*a)) / math.Sqrt(float64(fanIn)))
+}

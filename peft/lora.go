@@ -6,43 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
-
-// LoraConfig is HF's LoraConfig.
-type LoraConfig struct {
-	Common
-	R                     int            `json:"r"`
-	TargetModules         Names          `json:"target_modules"`
-	ExcludeModules        Names          `json:"exclude_modules"`
-	LoraAlpha             float64        `json:"lora_alpha"`
-	LoraDropout           Float          `json:"lora_dropout"`
-	FanInFanOut           bool           `json:"fan_in_fan_out"`
-	Bias                  string         `json:"bias"`
-	UseRslora             bool           `json:"use_rslora"`
-	ModulesToSave         []string       `json:"modules_to_save"`
-	InitLoraWeights       InitWeights    `json:"init_lora_weights"`
-	LayersToTransform     Ints           `json:"layers_to_transform"`
-	LayersPattern         Names          `json:"layers_pattern"`
-	RankPattern           Patterns       `json:"rank_pattern"`
-	AlphaPattern          Patterns       `json:"alpha_pattern"`
-	TrainableTokenIndices Tokens         `json:"trainable_token_indices"`
-	UseDora               bool           `json:"use_dora"`
-	LoraBias              bool           `json:"lora_bias"`
-	AloraInvocationTokens []int32        `json:"alora_invocation_tokens"`
-	LayerReplication      [][2]int       `json:"layer_replication"`
-	TargetParameters      []string       `json:"target_parameters"`
-	LoftqConfig           map[string]int `json:"loftq_config"`
-	EvaConfig             *EvaConfig     `json:"eva_config"`
-}
-
-// loraUnused are the fields of HF's LoraConfig that only their defaults are accepted for.
-var loraUnused = map[string]any{
-	"arrow_config": nil, "corda_config": nil, "ensure_weight_tying": false, "kasa_config": nil, "lora_ga_config": nil, "megatron_config": nil, "megatron_core": "megatron.core",
-	"monteclora_config": nil, "qalora_group_size": 16.0, "use_bdlora": nil, "use_qalora": false, "velora_config": nil,
-	"-runtime_config": map[string]any{"ephemeral_gpu_offload": false},
-}
 
 // pair is the pair of matrices at one module.
 type pair struct {
@@ -109,43 +74,6 @@ func (l *lora) Segmentable() bool {
 		}
 	}
 	return true
-}
-
-func (l *lora) validate() error {
-	c := &l.cfg
-	switch {
-	case c.R <= 0:
-		return fmt.Errorf("peft: LORA: r = %d; the rank must be at least 1", c.R)
-	case !(c.LoraDropout >= 0 && c.LoraDropout < 1):
-		return fmt.Errorf("peft: LORA: lora_dropout = %g; it must be in [0, 1)", float64(c.LoraDropout))
-	case c.Bias != "none" && c.Bias != "all" && c.Bias != "lora_only":
-		return fmt.Errorf("peft: LORA: bias = %q; it must be \"none\", \"all\" or \"lora_only\"", c.Bias)
-	}
-	if err := c.validateVariants(); err != nil {
-		return err
-	}
-	for _, p := range c.RankPattern {
-		if p.Value < 1 || p.Value != math.Trunc(p.Value) {
-			return fmt.Errorf("peft: LORA: rank_pattern[%q] = %g; a rank is a whole number of at least 1", p.Key, p.Value)
-		}
-	}
-	return nil
-}
-
-// pattern returns the first value whose key matches the end of name, or def.
-func pattern(field string, ps Patterns, name string, def float64) (float64, error) {
-	for _, p := range ps {
-		re, err := compilePy(field, p.Key, suffixMatch)
-		if err != nil {
-			return 0, err
-		}
-		if ok, err := re.match(name); err != nil {
-			return 0, err
-		} else if ok {
-			return p.Value, nil
-		}
-	}
-	return def, nil
 }
 
 // Attach implements Method.
@@ -275,58 +203,6 @@ func (l *lora) attach(s nn.Site, env Env) error {
 	return nil
 }
 
-// attachTokens adds the rows of trainable_token_indices.
-func (l *lora) attachTokens(sites []nn.Site, env Env) error {
-	t := l.cfg.TrainableTokenIndices
-	if !t.Set() {
-		return nil
-	}
-	params, err := attachRows(l.extra, t, ".token_adapter.trainable_tokens_delta", sites, env.Tied, currentRows)
-	if err != nil {
-		return err
-	}
-	for name, x := range l.extra.at {
-		if x.rows != nil && l.isTarget(name) {
-			return fmt.Errorf("peft: LORA: %s is in target_modules and in trainable_token_indices; use one of them", name)
-		}
-	}
-	l.params = append(l.params, params...)
-	return nil
-}
-
-// attachFrozen lists the base embeddings that HF saves beside adapted ones: when target_modules names embed_tokens or
-// lm_head (or, as a pattern, matches them) and no trainable tokens are used.
-func (l *lora) attachFrozen(sites []nn.Site) {
-	c := &l.cfg
-	if c.TrainableTokenIndices.Set() {
-		return
-	}
-	named := false
-	for _, e := range []string{"embed_tokens", "lm_head"} {
-		named = named || slices.Contains(c.TargetModules.List, e)
-		if c.TargetModules.Pattern != "" {
-			for _, n := range l.names {
-				named = named || n == e || strings.HasSuffix(n, "."+e)
-			}
-		}
-	}
-	if !named {
-		return
-	}
-	for _, s := range weighted(sites) {
-		_, position := s.Op.(*nn.PositionEmbedding)
-		if !l.isTarget(s.Name) || position || s.Kind != nn.KindEmbedding && s.Kind != nn.KindHead {
-			continue
-		}
-		lay, _ := layoutOf(s.Op)
-		l.frozen = append(l.frozen, Frozen{Key: prefix + s.Name + ".base_layer.weight", Shape: lay.shape(), Values: lay.weight})
-		if lay.bias != nil && l.extra.at[s.Name].bias == nil {
-			l.frozen = append(l.frozen, Frozen{Key: prefix + s.Name + ".base_layer.bias", Shape: []int{lay.biasLen},
-				Values: func() []float32 { return slices.Clone(lay.bias) }})
-		}
-	}
-}
-
 // Adapt implements nn.Adapter.
 func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 	p := l.pairs[s.Name]
@@ -359,45 +235,4 @@ func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 		return b.Apply(op, y, p.a.param(b), p.b.param(b))
 	}
 	panic(fmt.Sprintf("peft: site %s has become a %T since Attach", s.Name, s.Op))
-}
-
-// Merge implements Merger: W + scale·B·A in the base's layout, where W is what the starting values have made of the base's weight, and with DoRA its
-// rows at their magnitudes. lora_bias is added to the module's bias.
-func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
-	if err := l.mergeable(); err != nil {
-		return nil, err
-	}
-	out := map[string][]float32{}
-	for _, name := range l.names {
-		p := l.pairs[name]
-		if l.tied && p.vocab {
-			return nil, tiedMerge(name)
-		}
-		w, err := base(name + ".weight")
-		if err != nil {
-			return nil, fmt.Errorf("peft: merging %s: %w", name, err)
-		}
-		a, b := value(p.a.Name), value(p.b.Name)
-		rows, cols := p.b.Rows, p.a.Cols // out, in
-		if len(w) != rows*cols {
-			return nil, fmt.Errorf("peft: merging %s: the base tensor has %d values, the adapter is for [%d, %d]", name, len(w), rows, cols)
-		}
-		m := slices.Clone(w)
-		if p.base != nil {
-			p.base.merge(m, l.conv[name])
-		}
-		if p.kind == nn.KindEmbedding || l.conv[name] { // stored [in, out]: Aᵀ·Bᵀ
-			kernels.Gemm(nil, cols, rows, p.r, float32(p.scale), a, 1, cols, b, 1, p.r, 1, m, rows)
-		} else {
-			kernels.Gemm(nil, rows, cols, p.r, float32(p.scale), b, p.r, 1, a, cols, 1, 1, m, cols)
-		}
-		if p.dora != nil {
-			p.dora.merge(m, value(p.dora.m.Name), p.kind == nn.KindEmbedding || l.conv[name])
-		}
-		out[name+".weight"] = m
-	}
-	if err := l.extra.merge(out, value, base, l.tied); err != nil {
-		return nil, err
-	}
-	return out, l.mergeBias(out, value)
 }

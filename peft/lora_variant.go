@@ -57,36 +57,3 @@ func (l *lora) attachVariant(p *pair, s nn.Site) error {
 	}
 	return nil
 }
-
-// mergeable says why the adapter cannot be merged.
-func (l *lora) mergeable() error {
-	switch {
-	case l.cfg.AloraInvocationTokens != nil:
-		return fmt.Errorf("peft: LORA: an adapter with alora_invocation_tokens cannot be merged: the base alone computes what precedes the invocation")
-	case l.cfg.LayerReplication != nil:
-		return fmt.Errorf("peft: LORA: an adapter with layer_replication cannot be merged: its copies of a layer differ")
-	}
-	return nil
-}
-
-// mergeBias adds lora_bias to the biases of the modules.
-func (l *lora) mergeBias(out map[string][]float32, value func(string) []float32) error {
-	for _, name := range l.names {
-		p := l.pairs[name]
-		if p.bias == nil {
-			continue
-		}
-		bias, ok := out[name+".bias"]
-		if !ok {
-			if p.biasOf == nil {
-				return fmt.Errorf("peft: merging %s: lora_bias cannot be merged into a layer without a bias", name)
-			}
-			bias = append([]float32(nil), p.biasOf...)
-		}
-		for i, v := range value(p.bias.Name) {
-			bias[i] += float32(float32(p.scale) * v)
-		}
-		out[name+".bias"] = bias
-	}
-	return nil
-}

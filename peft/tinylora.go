@@ -71,7 +71,7 @@ func (l *tinyLora) Attach(sites []nn.Site, env Env) error {
 			key := "base_model." + tensor
 			start := zeros
 			if c.InitWeights.Name != "" {
-				start = bounded(env.Seed, key, c.InitVBound)
+				start = uniformWithin(env.Seed, key, c.InitVBound)
 			}
 			v = newParam(prefix+first+"."+tensor, key, start, c.U)
 			vectors[group] = v

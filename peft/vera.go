@@ -1,9 +1,6 @@
 package peft
 
 import (
-	"math"
-
-	"github.com/adaptflow/adaptflow/internal/torchrand"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -59,75 +56,4 @@ func (v *vera) Attach(sites []nn.Site, env Env) error {
 		t.form = scaledProjections(t, c.R, pa, pb, c.VeraDropout)
 		return nil
 	})
-}
-
-// sharedProjections are the frozen matrices A [rowsA, in] and B [out, r] of VeRA's kind, for the largest target: He-uniform numbers of
-// torch's generator.
-func sharedProjections(u *tuner, name string, rowsA, r int, seed uint64, save bool) (a, b *projection) {
-	out, in := u.largest()
-	both := func() (x, y []float32) {
-		g := torchrand.New(seed)
-		x, y = make([]float32, rowsA*in), make([]float32, out*r)
-		bound := kaimingBound(in, 0)
-		g.Uniform(x, -bound, bound)
-		bound = kaimingBound(r, 0)
-		g.Uniform(y, -bound, bound)
-		return x, y
-	}
-	a = newProjection(func() []float32 { x, _ := both(); return x }, rowsA, in)
-	b = newProjection(func() []float32 { _, y := both(); return y }, out, r)
-	if save {
-		u.frozen = append(u.frozen, a.frozen("base_model."+name+"_A", true), b.frozen("base_model."+name+"_B", true))
-	}
-	return a, b
-}
-
-// scaledProjections is the form ΔW = diag(λb)·B·diag(λd)·A, the parameters being λb [out] and λd, of which the first r are used.
-func scaledProjections(t *target, r int, pa, pb *projection, dropout Float) *factors {
-	return &factors{r: r, scale: 1, dropout: dropout,
-		make: func(p [][]float32, a, b []float32) {
-			full := pa.shape[1]
-			for k := range r {
-				row, d := pa.values()[k*full:], p[1][k]
-				for i := range t.in {
-					a[k*t.in+i] = d * row[i]
-				}
-			}
-			for o := range t.out {
-				for k, x := range pb.values()[o*r : (o+1)*r] {
-					b[o*r+k] = p[0][o] * x
-				}
-			}
-		},
-		grad: func(p, dp [][]float32, a, b, da, db []float32) {
-			full := pa.shape[1]
-			for k := 0; dp[1] != nil && k < r; k++ {
-				sum, row := 0.0, pa.values()[k*full:]
-				for i, g := range da[k*t.in : (k+1)*t.in] {
-					sum += float64(g) * float64(row[i])
-				}
-				dp[1][k] += float32(sum)
-			}
-			for o := 0; dp[0] != nil && o < t.out; o++ {
-				sum := 0.0
-				for k, x := range pb.values()[o*r : (o+1)*r] {
-					sum += float64(db[o*r+k]) * float64(x)
-				}
-				dp[0][o] += float32(sum)
-			}
-		}}
-}
-
-// constant starts a parameter at one value.
-func constant(v float64) func([]float32) {
-	return func(d []float32) {
-		for i := range d {
-			d[i] = float32(v)
-		}
-	}
-}
-
-// kaimingBound is the bound of torch's kaiming_uniform_ with slope a.
-func kaimingBound(fanIn int, a float64) float64 {
-	return math.Sqrt(3) * (math.Sqrt(2/(1+a*a)) / math.Sqrt(float64(fanIn)))
 }
