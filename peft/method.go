@@ -2,6 +2,7 @@ package peft
 
 import (
 	"fmt"
+	"reflect"
 	"sort"
 	"strings"
 
@@ -135,6 +136,27 @@ type Row struct {
 	Type string        // HF's peft_type
 	New  func() Method // with HF's defaults
 	Doc  string        // one line: what it is and its paper
+	// Compare has the fields by which the method departs from what a comparison gives every one (see [Row.Comparable]); nil leaves a field at HF's default.
+	Compare map[string]any
+}
+
+// Comparable is a configuration to compare the method with others on one model: the rank where it has one, all linear layers where it adapts linear
+// layers, sixteen virtual tokens where it has those, its row's Compare, and HF's defaults elsewhere.
+func (r Row) Comparable(rank int) map[string]any {
+	known := map[string]reflect.Value{}
+	collect(reflect.ValueOf(r.New().Config()).Elem(), known)
+	out := map[string]any{}
+	for name, v := range map[string]any{"r": rank, "lora_alpha": 2 * rank, "num_virtual_tokens": 16, "target_modules": "all-linear"} {
+		if _, ok := known[name]; ok {
+			out[name] = v
+		}
+	}
+	for name, v := range r.Compare {
+		if out[name] = v; v == nil {
+			delete(out, name)
+		}
+	}
+	return out
 }
 
 // find returns the row of a peft_type, written in any case.

@@ -2,83 +2,45 @@ package pipelines
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
 )
 
 // BenchMethodsConfig says what `adaptflow bench methods` measures: BenchTrain for each method of the table, in a process of its own.
 type BenchMethodsConfig struct {
-	Train   BenchTrainConfig // Method and Options are each row's
+	Train   BenchTrainConfig // Method, Options and DType are each row's
 	Methods []string         // peft_types; none means all
+	DTypes  []string         // of the base, as BenchTrainConfig.DType has them
 }
 
-// BenchMethodsResult has a row for each method, in the table's order.
+// BenchMethodsResult has a row for each method and dtype, in the table's order.
 type BenchMethodsResult struct {
-	Config string            `json:"config"`
+	Config string            `json:"config"` // the shape's config.json
+	Batch  int               `json:"batch"`  // sequences of a step
+	Seq    int               `json:"seq"`    // tokens of a sequence
+	Rank   int               `json:"rank"`   // where a method has one
 	Rows   []BenchMethodsRow `json:"methods"`
 }
 
 // BenchMethodsRow is one method's measurement, or why it cannot train the shape.
 type BenchMethodsRow struct {
 	Method  string         `json:"method"`
+	Base    string         `json:"base"` // the dtype that was asked for: fp32, bf16, …
 	Options map[string]any `json:"options"`
 	*BenchTrainResult
 	Error string `json:"error,omitempty"`
-}
-
-// benchOptions are the fields in which a method departs from what [MethodOptions] makes of its configuration.
-var benchOptions = map[string]map[string]any{
-	"BOFT":             {"boft_block_size": 4},
-	"C3A":              {"block_size": 64},
-	"OFT":              {"r": 0, "oft_block_size": 32},
-	"PSOFT":            {"psoft_svd": "lowrank"},
-	"ROAD":             {"group_size": 32},
-	"VBLORA":           {"num_vectors": 256, "vector_length": 64},
-	"TRAINABLE_TOKENS": {"token_indices": []int{5, 6, 7, 8, 9, 10, 11, 12}},
-}
-
-// ownTargets are the methods whose place in the model is their own: target_modules stays at its default.
-var ownTargets = []string{"BEFT", "BITFIT", "FULL", "IA3", "LN_TUNING", "TRAINABLE_TOKENS"}
-
-// MethodOptions is a configuration of a method to compare it with others on one shape: the rank where it has one, all linear layers where it
-// adapts linear layers, sixteen virtual tokens where it has those, HF's defaults elsewhere.
-func MethodOptions(method string, rank int) (map[string]any, error) {
-	i := slices.IndexFunc(peft.Methods, func(r peft.Row) bool { return strings.EqualFold(r.Type, method) })
-	if i < 0 {
-		return nil, fmt.Errorf("no method %q", method)
-	}
-	row := peft.Methods[i]
-	raw, err := json.Marshal(row.New().Config())
-	if err != nil {
-		return nil, err
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, err
-	}
-	out := map[string]any{}
-	set := func(name string, v any) {
-		if _, ok := fields[name]; ok {
-			out[name] = v
-		}
-	}
-	set("r", rank)
-	set("lora_alpha", 2*rank)
-	set("num_virtual_tokens", 16)
-	if !slices.Contains(ownTargets, row.Type) {
-		set("target_modules", "all-linear")
-	}
-	for k, v := range benchOptions[row.Type] {
-		out[k] = v
-	}
-	return out, nil
 }
 
 // BenchMethods measures each method by starting this program again, so that every peak of memory is one method's. done is called after each.
@@ -87,7 +49,7 @@ func BenchMethods(ctx context.Context, c BenchMethodsConfig, done func(BenchMeth
 	if err != nil {
 		return nil, err
 	}
-	out := &BenchMethodsResult{Config: c.Train.ConfigPath}
+	out := &BenchMethodsResult{Config: filepath.Base(c.Train.ConfigPath), Batch: c.Train.Batch, Seq: c.Train.Seq, Rank: c.Train.Rank}
 	for _, m := range c.Methods {
 		if !slices.ContainsFunc(peft.Methods, func(r peft.Row) bool { return strings.EqualFold(r.Type, m) }) {
 			return nil, fmt.Errorf("no method %q; adaptflow has %s", m, strings.Join(methodTypes(), ", "))
@@ -97,22 +59,54 @@ func BenchMethods(ctx context.Context, c BenchMethodsConfig, done func(BenchMeth
 		if len(c.Methods) > 0 && !slices.ContainsFunc(c.Methods, func(s string) bool { return strings.EqualFold(s, m.Type) }) {
 			continue
 		}
-		row := BenchMethodsRow{Method: m.Type}
-		if row.Options, err = MethodOptions(m.Type, c.Train.Rank); err != nil {
-			return nil, err
-		}
-		if row.BenchTrainResult, err = c.child(ctx, self, row); err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+		for _, dtype := range c.DTypes {
+			row := BenchMethodsRow{Method: m.Type, Base: dtype, Options: m.Comparable(c.Train.Rank)}
+			if row.BenchTrainResult, err = c.child(ctx, self, row); err != nil {
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				row.Error = err.Error()
 			}
-			row.Error = err.Error()
+			if done != nil {
+				done(row)
+			}
+			out.Rows = append(out.Rows, row)
 		}
-		if done != nil {
-			done(row)
-		}
-		out.Rows = append(out.Rows, row)
 	}
 	return out, nil
+}
+
+// Update writes the rows into the file that an earlier call wrote, if there is one, in the place of those of the same method and dtype. Rows of other
+// shapes do not go into one file.
+func (r *BenchMethodsResult) Update(path string) error {
+	all := *r
+	raw, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		var old BenchMethodsResult
+		if err := json.Unmarshal(raw, &old); err != nil {
+			return fmt.Errorf("%s is not what bench methods wrote: %w", path, err)
+		}
+		if old.Config != r.Config || old.Batch != r.Batch || old.Seq != r.Seq || old.Rank != r.Rank {
+			return fmt.Errorf("%s has rows of %s, %d x %d, rank %d: measure the same shape, or write another file", path, old.Config, old.Batch, old.Seq, old.Rank)
+		}
+		for _, o := range old.Rows {
+			if !slices.ContainsFunc(r.Rows, func(n BenchMethodsRow) bool { return n.Method == o.Method && n.Base == o.Base }) {
+				all.Rows = append(all.Rows, o)
+			}
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	order := methodTypes()
+	all.Rows = slices.Clone(all.Rows)
+	slices.SortFunc(all.Rows, func(a, b BenchMethodsRow) int {
+		return cmp.Or(slices.Index(order, a.Method)-slices.Index(order, b.Method), strings.Compare(b.Base, a.Base))
+	})
+	if raw, err = json.MarshalIndent(&all, "", " "); err != nil {
+		return err
+	}
+	return storage.WriteFile(path, append(raw, '\n'))
 }
 
 func methodTypes() []string {
@@ -130,7 +124,7 @@ func (c *BenchMethodsConfig) child(ctx context.Context, self string, row BenchMe
 		return nil, err
 	}
 	t := c.Train
-	args := []string{"bench", "train", "--json", "--config", t.ConfigPath, "--method", row.Method, "--method-options", string(options), "--dtype", t.DType,
+	args := []string{"bench", "train", "--json", "--config", t.ConfigPath, "--method", row.Method, "--method-options", string(options), "--dtype", row.Base,
 		"--batch", fmt.Sprint(t.Batch), "--seq", fmt.Sprint(t.Seq), "--steps", fmt.Sprint(t.Steps), "--warmup", fmt.Sprint(t.Warmup), "--threads", fmt.Sprint(t.Threads),
 		"--learning-rate", fmt.Sprint(t.LearningRate), "--one-batch"}
 	var stdout, stderr bytes.Buffer

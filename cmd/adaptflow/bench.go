@@ -85,17 +85,22 @@ func benchMethods() *cobra.Command {
 	b := pipelines.BenchMethodsConfig{Train: pipelines.BenchTrainConfig{Warmup: 2}}
 	line := func(r pipelines.BenchMethodsRow) string {
 		if r.Error != "" {
-			return fmt.Sprintf("%-18s %s", r.Method, r.Error)
+			return fmt.Sprintf("%-24s %-5s %s", r.Method, r.Base, r.Error)
 		}
-		return fmt.Sprintf("%-18s %12d %12.1f %10d %10.4f", r.Method, r.Trainable, r.TokensPerSecond, r.PeakRSS>>20, r.Loss)
+		return fmt.Sprintf("%-24s %-5s %12d %12.1f %10d %10.4f", r.Method, r.Base, r.Trainable, r.TokensPerSecond, r.PeakRSS>>20, r.Loss)
 	}
-	head := fmt.Sprintf("%-18s %12s %12s %10s %10s", "method", "parameters", "tokens/s", "peak MiB", "loss")
+	head := fmt.Sprintf("%-24s %-5s %12s %12s %10s %10s", "method", "base", "parameters", "tokens/s", "peak MiB", "loss")
+	var file string
 	c := measured("methods", "Training speed and memory of every adapter method on one shape", func(ctx context.Context) (*pipelines.BenchMethodsResult, error) {
 		if b.Train.ConfigPath == "" {
 			return nil, usage("bench methods needs --config config.json")
 		}
 		fmt.Fprintln(os.Stderr, head)
-		return pipelines.BenchMethods(ctx, b, func(r pipelines.BenchMethodsRow) { fmt.Fprintln(os.Stderr, line(r)) })
+		r, err := pipelines.BenchMethods(ctx, b, func(r pipelines.BenchMethodsRow) { fmt.Fprintln(os.Stderr, line(r)) })
+		if err == nil && file != "" {
+			err = r.Update(file)
+		}
+		return r, err
 	}, func(r *pipelines.BenchMethodsResult) {
 		fmt.Println(head)
 		for _, row := range r.Rows {
@@ -107,7 +112,8 @@ func benchMethods() *cobra.Command {
 	c.Flags().StringVar(&b.Train.ConfigPath, "config", "", "config.json of the shape")
 	c.Flags().StringSliceVar(&b.Methods, "methods", nil, "methods by peft_type; default: all")
 	c.Flags().IntVar(&b.Train.Rank, "rank", 16, "rank, where the method has one")
-	c.Flags().StringVar(&b.Train.DType, "dtype", "fp32", "storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections")
+	c.Flags().StringVar(&file, "update", "", "JSON file to put the rows into, beside those of other methods")
+	c.Flags().StringSliceVar(&b.DTypes, "dtype", []string{"fp32"}, "storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections")
 	c.Flags().IntVar(&b.Train.Batch, "batch", 4, "sequences of a step")
 	c.Flags().IntVar(&b.Train.Seq, "seq", 512, "tokens of a sequence")
 	c.Flags().IntVar(&b.Train.Steps, "steps", 5, "measured steps")
