@@ -89,8 +89,14 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(ke
 			return nil, err
 		}
 	}
+	given := fieldOf[Names](m.Config(), "target_modules") // Attach writes the names that it finds
 	if err := m.Attach(sites, env); err != nil {
 		return nil, err
+	}
+	if shapes == nil {
+		if err := unmatched(m, given, sites); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkParams(m); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package peft
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -72,7 +73,7 @@ func (m *boft) Attach(sites []nn.Site, env Env) error {
 				factors = 1
 			}
 		}
-		if t.in%b != 0 || factors > 1 && (b%2 != 0 || t.in%(b<<(factors-1)) != 0) {
+		if t.in%b != 0 || factors > bits.Len(uint(t.in)) || factors > 1 && (b%2 != 0 || t.in%(b<<(factors-1)) != 0) {
 			return fmt.Errorf("peft: BOFT: %s has %d inputs, which blocks of %d with %d butterfly factors do not divide; the block size times 2^(factors-1) "+
 				"must divide it, and with several factors the block size must be even", t.name, t.in, b, factors)
 		}

@@ -178,10 +178,11 @@ func (m *bottleneck) defaults(raw []byte) error {
 		Config *string `json:"config"`
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return fmt.Errorf("peft: BOTTLENECK: field config must be the name of a configuration: %w", err)
+		return fmt.Errorf("peft: BOTTLENECK: field config must be the name of a configuration, such as \"seq_bn\"")
 	}
 	if c.Config != nil && !m.preset(*c.Config) {
-		return fmt.Errorf("peft: BOTTLENECK: config = %q; known: %s", *c.Config, strings.Join(append(sortedKeys(bnPresets), sortedKeys(bnOldNames)...), ", "))
+		known := append(sortedKeys(bnPresets), sortedKeys(bnOldNames)...)
+		return fmt.Errorf("peft: BOTTLENECK: config = %q; the nearest known one is %q, of %s", *c.Config, nearest(*c.Config, slices.Clone(known)), strings.Join(known, ", "))
 	}
 	return nil
 }
@@ -206,6 +207,7 @@ func (m *bottleneck) check() error {
 		{c.ResidualBeforeLN.Name != "", "residual_before_ln must be true or false; \"post_add\" needs a norm after the sublayer, which pre-norm models lack"},
 		{!c.IsParallel && !c.OriginalLNAfter && (c.ResidualBeforeLN.On || !c.OriginalLNBefore) || c.IsParallel && !c.OriginalLNAfter,
 			"original_ln_after is false, which would drop the residual stream; it may be false only with original_ln_before true and residual_before_ln false"},
+		{c.Scaling.Name == "" && c.Scaling.Value == 0, "scaling is 0, which leaves the adapters without effect, so that they learn nothing"},
 		{c.Scaling.Name != "" && c.Scaling.Name != "learned" && c.Scaling.Name != "channel", "scaling must be a number, \"learned\" or \"channel\""},
 		{!slices.Contains([]string{"bert", "mam_adapter", "houlsby"}, c.InitWeights), "init_weights must be \"bert\", \"mam_adapter\" or \"houlsby\""},
 		{c.PHMLayer && c.InitWeights != "bert", "init_weights must be \"bert\" with phm_layer, whose layers start by hypercomplex_nonlinearity"},

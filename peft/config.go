@@ -3,6 +3,7 @@ package peft
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"sort"
@@ -29,41 +30,85 @@ var commonUnused = map[string]any{"auto_mapping": nil}
 // decodeConfig decodes a configuration into cfg, a pointer to a struct that holds HF's defaults. unused are HF's fields
 // that are known but not implemented, with their defaults; a key that begins with "-" is accepted but never written.
 func decodeConfig(what string, raw []byte, cfg any, unused map[string]any) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return fmt.Errorf("peft: %s: the configuration is no JSON object: %w", what, err)
-	}
-	targets := map[string]reflect.Value{}
-	collect(reflect.ValueOf(cfg).Elem(), targets)
 	known := map[string]any{}
 	for _, m := range []map[string]any{commonUnused, unused} {
 		for k, v := range m {
 			known[strings.TrimPrefix(k, "-")] = v
 		}
 	}
+	if err := decodeFields(raw, cfg, known); err != nil {
+		return fmt.Errorf("peft: %s: %w", what, err)
+	}
+	return nil
+}
+
+// decodeFields decodes an object over what the struct cfg points to holds. known are fields that it lacks, with the only values they may have.
+func decodeFields(raw []byte, cfg any, known map[string]any) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return fmt.Errorf("the configuration is no JSON object: %w", err)
+	}
+	targets := map[string]reflect.Value{}
+	collect(reflect.ValueOf(cfg).Elem(), targets)
 	for _, name := range sortedKeys(fields) {
 		if f, ok := targets[name]; ok {
 			d := json.NewDecoder(bytes.NewReader(fields[name]))
 			if err := d.Decode(f.Addr().Interface()); err != nil {
-				return fmt.Errorf("peft: %s: field %s = %s: %w", what, name, fields[name], err)
+				return fmt.Errorf("field %s = %s: %w", name, fields[name], plainly(err, f.Type()))
 			}
 			continue
 		}
 		def, ok := known[name]
 		if !ok {
 			names := append(sortedKeys(targets), sortedKeys(known)...)
-			return fmt.Errorf("peft: %s: unknown field %q; the nearest known one is %q", what, name, nearest(name, names))
+			return fmt.Errorf("unknown field %q; the nearest known one is %q", name, nearest(name, names))
 		}
 		var v any
 		if err := json.Unmarshal(fields[name], &v); err != nil {
-			return fmt.Errorf("peft: %s: field %s: %w", what, name, err)
+			return fmt.Errorf("field %s: %w", name, err)
 		}
 		if !empty(v) && !reflect.DeepEqual(v, def) {
-			return fmt.Errorf("peft: %s: field %s = %s is Hugging Face PEFT's, but adaptflow does not have it; remove it or use its default %s",
-				what, name, fields[name], encode(def, ""))
+			return fmt.Errorf("field %s = %s is Hugging Face PEFT's, but adaptflow does not have it; remove it or use its default %s",
+				name, fields[name], encode(def, ""))
 		}
 	}
 	return nil
+}
+
+// plainly says an error of decoding a field without Go's words for its type.
+func plainly(err error, field reflect.Type) error {
+	var e *json.UnmarshalTypeError
+	if !errors.As(err, &e) {
+		return err
+	}
+	return fmt.Errorf("want %s", typeWords(field, false))
+}
+
+// typeWords are a field's type in words, of one value or of several.
+func typeWords(t reflect.Type, several bool) string {
+	words := [2]string{"a value of another kind", "values of another kind"}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeWords(t.Elem(), several)
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		words = [2]string{"a whole number", "whole numbers"}
+	case reflect.Uint, reflect.Uint64:
+		words = [2]string{"a whole number of at least 0", "whole numbers of at least 0"}
+	case reflect.Float32, reflect.Float64:
+		words = [2]string{"a number", "numbers"}
+	case reflect.Bool:
+		words = [2]string{"true or false", "values true or false"}
+	case reflect.String:
+		words = [2]string{"a string", "strings"}
+	case reflect.Slice, reflect.Array:
+		words = [2]string{"a list of " + typeWords(t.Elem(), true), "lists of " + typeWords(t.Elem(), true)}
+	case reflect.Map:
+		words = [2]string{"an object of " + typeWords(t.Elem(), true), "objects of " + typeWords(t.Elem(), true)}
+	}
+	if several {
+		return words[1]
+	}
+	return words[0]
 }
 
 // empty says whether a value is one that switches a feature off.
@@ -326,16 +371,6 @@ func (t *Tokens) UnmarshalJSON(b []byte) error {
 	}
 	if err := json.Unmarshal(b, &t.List); err != nil {
 		return fmt.Errorf("want a list of token ids, or an object of lists by module name")
-	}
-	return nil
-}
-
-// strict decodes an object of a configuration into v over what it holds; an unknown key is an error.
-func strict(field string, b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("%s: %w", field, err)
 	}
 	return nil
 }

@@ -66,6 +66,10 @@ func (p *cpt) Attach(sites []nn.Site, env Env) error {
 	if c.WeightedLoss != "none" && c.WeightedLoss != "decay" {
 		return fmt.Errorf("peft: CPT: opt_weighted_loss_type = %q; it must be \"none\" or \"decay\"", c.WeightedLoss)
 	}
+	if err := firstError(notNegative("CPT", "opt_loss_decay_factor", float64(c.DecayFactor)), notNegative("CPT", "opt_projection_epsilon", float64(c.Epsilon)),
+		notNegative("CPT", "opt_projection_format_epsilon", float64(c.FormatEpsilon))); err != nil {
+		return err
+	}
 	if err := p.shape(&c.PromptFields, sites, false); err != nil {
 		return err
 	}

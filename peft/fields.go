@@ -65,15 +65,15 @@ func (i *InitNamed) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// fieldOf reads the field of cfg, a pointer to a configuration, with that name in JSON; the zero value where it has none.
+// fieldOf reads the field of cfg, a pointer to a configuration, with that name in JSON; the zero value where it has none of that type.
 func fieldOf[T any](cfg any, name string) T {
 	fields := map[string]reflect.Value{}
 	collect(reflect.ValueOf(cfg).Elem(), fields)
-	var zero T
+	var v T
 	if f, ok := fields[name]; ok {
-		return f.Interface().(T)
+		v, _ = f.Interface().(T)
 	}
-	return zero
+	return v
 }
 
 // hasField says whether cfg has a field with that name in JSON.
@@ -82,6 +82,18 @@ func hasField(cfg any, name string) bool {
 	collect(reflect.ValueOf(cfg).Elem(), fields)
 	_, ok := fields[name]
 	return ok
+}
+
+// patternFields are the names of cfg's fields that map modules to numbers, in the order of the alphabet.
+func patternFields(cfg any) (out []string) {
+	fields := map[string]reflect.Value{}
+	collect(reflect.ValueOf(cfg).Elem(), fields)
+	for _, name := range sortedKeys(fields) {
+		if _, ok := fields[name].Interface().(Patterns); ok {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // setField writes a field of cfg where it has one of that name.
@@ -97,6 +109,22 @@ func setField(cfg any, name string, v any) {
 func atLeast(method, field string, v, least int) error {
 	if v < least {
 		return fmt.Errorf("peft: %s: %s = %d; it must be at least %d", method, field, v, least)
+	}
+	return nil
+}
+
+// notNegative refuses a number below 0.
+func notNegative(method, field string, v float64) error {
+	if !(v >= 0) {
+		return fmt.Errorf("peft: %s: %s = %g; it must not be negative", method, field, v)
+	}
+	return nil
+}
+
+// effective refuses a factor of 0, with which a method changes nothing, so that every gradient is 0 too.
+func effective(method, field string, v float64) error {
+	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
+		return fmt.Errorf("peft: %s: %s = %g leaves the adapter without effect, so that it learns nothing; give another number", method, field, v)
 	}
 	return nil
 }
@@ -137,4 +165,24 @@ func checkBias(method, bias string) error {
 		return fmt.Errorf("peft: %s: bias = %q; it must be \"none\", \"all\" or %q", method, bias, only)
 	}
 	return nil
+}
+
+// firstError returns the first that is not nil.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rankAlpha resolves rank_pattern and alpha_pattern for a module.
+func rankAlpha(r int, rp Patterns, alpha float64, ap Patterns, name string) (int, float64, error) {
+	rank, err := pattern("rank_pattern", rp, name, float64(r))
+	if err != nil {
+		return 0, 0, err
+	}
+	alpha, err = pattern("alpha_pattern", ap, name, alpha)
+	return int(rank), alpha, err
 }

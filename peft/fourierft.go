@@ -46,6 +46,9 @@ func (f *fourierFT) common() *Common { return &f.cfg.Common }
 // Attach implements Method.
 func (f *fourierFT) Attach(sites []nn.Site, env Env) error {
 	c := &f.cfg
+	if err := effective("FOURIERFT", "scaling", float64(c.Scaling)); err != nil {
+		return err
+	}
 	return f.attach(c, sites, env, func(t *target) error {
 		n, err := frequencies("FOURIERFT", c.NFrequency, c.NFrequencyPattern, t)
 		if err != nil {

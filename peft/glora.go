@@ -53,6 +53,9 @@ func (g *glora) Attach(sites []nn.Site, env Env) error {
 		}
 	}
 	return g.attach(c, sites, env, func(t *target) error {
+		if err := rankFits("GLORA", "r", c.R, t.in, t.out, t.name); err != nil {
+			return err
+		}
 		bias := t.site.Op.(*nn.Linear).Bias
 		cc, cd := c.ConfigC, c.ConfigDE
 		if bias == nil {

@@ -41,7 +41,7 @@ func (g *gralora) common() *Common { return &g.cfg.Common }
 func (g *gralora) Attach(sites []nn.Site, env Env) error {
 	c := &g.cfg
 	if err := firstError(atLeast("GRALORA", "r", c.R, 1), atLeast("GRALORA", "hybrid_r", c.HybridR, 0), atLeast("GRALORA", "gralora_k", c.GraloraK, 1),
-		probability("GRALORA", "gralora_dropout", c.GraloraDropout)); err != nil {
+		probability("GRALORA", "gralora_dropout", c.GraloraDropout), effective("GRALORA", "alpha", float64(c.Alpha))); err != nil {
 		return err
 	}
 	if c.R%c.GraloraK != 0 {
@@ -49,6 +49,9 @@ func (g *gralora) Attach(sites []nn.Site, env Env) error {
 	}
 	return g.attach(c, sites, env, func(t *target) error {
 		k, r, h := c.GraloraK, c.R, c.HybridR
+		if err := firstError(rankFits("GRALORA", "r", r, t.in, t.out, t.name), rankFits("GRALORA", "hybrid_r", h, t.in, t.out, t.name)); err != nil {
+			return err
+		}
 		if t.in%k != 0 || t.out%k != 0 {
 			return fmt.Errorf("peft: GRALORA: gralora_k = %d does not divide the %d inputs and %d outputs of %s", k, t.in, t.out, t.name)
 		}

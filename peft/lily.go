@@ -43,7 +43,8 @@ func (l *lily) common() *Common { return &l.cfg.Common }
 // Attach implements Method.
 func (l *lily) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
-	if err := firstError(atLeast("LILY", "r", c.R, 1), atLeast("LILY", "stride_A", c.StrideA, 1), atLeast("LILY", "num_B", c.NumB, 1)); err != nil {
+	if err := firstError(atLeast("LILY", "r", c.R, 1), atLeast("LILY", "stride_A", c.StrideA, 1), atLeast("LILY", "num_B", c.NumB, 1),
+		effective("LILY", "scaling", float64(c.Scaling))); err != nil {
 		return err
 	}
 	type kind struct {
@@ -53,6 +54,9 @@ func (l *lily) Attach(sites []nn.Site, env Env) error {
 	leaders, count := map[kind]*target{}, map[kind]int{}
 	last := map[kind]*Param{} // the A of the current group
 	return l.attach(c, sites, env, func(t *target) error {
+		if err := rankFits("LILY", "r", c.R, t.in, t.out, t.name); err != nil {
+			return err
+		}
 		k := kind{c.TargetModules.Pattern, t.out, t.in}
 		for _, s := range c.TargetModules.List {
 			if strings.HasSuffix(t.name, s) && len(s) > len(k.suffix) {

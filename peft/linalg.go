@@ -5,7 +5,9 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/adaptflow/adaptflow/internal/philox"
+	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/torchrand"
+	"github.com/adaptflow/adaptflow/kernels"
 )
 
 // svd is a truncated singular value decomposition U·S·Vᵀ, singular values falling.
@@ -123,4 +125,26 @@ func subspaceSVD(m, x *mat.Dense, niter int) *svd {
 	u.Mul(q, d.u)
 	d.u = &u
 	return d
+}
+
+// product is c [m, n] = scale·a [m, k]·b [k, n].
+func product(pl *pool.Pool, c, a, b []float32, m, k, n int, scale float32) {
+	kernels.Gemm(pl, m, n, k, scale, a, k, 1, b, n, 1, 0, c, n)
+}
+
+// productGrad adds to da and db, where not nil, the gradients of a and b, given that of their product g [m, n].
+func productGrad(pl *pool.Pool, g, a, b, da, db []float32, m, k, n int) {
+	if da != nil {
+		kernels.Gemm(pl, m, k, n, 1, g, n, 1, b, 1, n, 1, da, k)
+	}
+	if db != nil {
+		kernels.Gemm(pl, k, n, m, 1, a, 1, k, g, n, 1, 1, db, n)
+	}
+}
+
+// multiply is z = x ⊙ y.
+func multiply(z, x, y []float32) {
+	for i, v := range x {
+		z[i] = v * y[i]
+	}
 }

@@ -43,12 +43,15 @@ func (l *loha) unused() map[string]any { return map[string]any{"use_effective_co
 func (l *loha) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
 	if err := firstError(atLeast("LOHA", "r", c.R, 1), probability("LOHA", "rank_dropout", c.RankDropout),
-		probability("LOHA", "module_dropout", c.ModuleDropout), rankPattern("LOHA", "rank_pattern", c.RankPattern)); err != nil {
+		probability("LOHA", "module_dropout", c.ModuleDropout), effective("LOHA", "alpha", float64(c.Alpha)), rankPattern("LOHA", "rank_pattern", c.RankPattern)); err != nil {
 		return err
 	}
 	return l.attach(c, sites, env, func(t *target) error {
 		r, alpha, err := rankAlpha(c.R, c.RankPattern, c.Alpha, c.AlphaPattern, t.name)
 		if err != nil {
+			return err
+		}
+		if err := rankFits("LOHA", "r", r, t.in, t.out, t.name); err != nil {
 			return err
 		}
 		// torch takes the fan-in from the last dimension.
@@ -77,48 +80,6 @@ func (l *loha) Attach(sites []nn.Site, env Env) error {
 			}}
 		return nil
 	})
-}
-
-// firstError returns the first that is not nil.
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rankAlpha resolves rank_pattern and alpha_pattern for a module.
-func rankAlpha(r int, rp Patterns, alpha float64, ap Patterns, name string) (int, float64, error) {
-	rank, err := pattern("rank_pattern", rp, name, float64(r))
-	if err != nil {
-		return 0, 0, err
-	}
-	alpha, err = pattern("alpha_pattern", ap, name, alpha)
-	return int(rank), alpha, err
-}
-
-// product is c [m, n] = scale·a [m, k]·b [k, n].
-func product(pl *pool.Pool, c, a, b []float32, m, k, n int, scale float32) {
-	kernels.Gemm(pl, m, n, k, scale, a, k, 1, b, n, 1, 0, c, n)
-}
-
-// productGrad adds to da and db, where not nil, the gradients of a and b, given that of their product g [m, n].
-func productGrad(pl *pool.Pool, g, a, b, da, db []float32, m, k, n int) {
-	if da != nil {
-		kernels.Gemm(pl, m, k, n, 1, g, n, 1, b, 1, n, 1, da, k)
-	}
-	if db != nil {
-		kernels.Gemm(pl, k, n, m, 1, a, 1, k, g, n, 1, 1, db, n)
-	}
-}
-
-// multiply is z = x ⊙ y.
-func multiply(z, x, y []float32) {
-	for i, v := range x {
-		z[i] = v * y[i]
-	}
 }
 
 // rowDropout is LyCORIS' rank_dropout: in training, rows of ΔW are zero with probability p; with scaled, the others grow by the share that

@@ -47,7 +47,7 @@ func (l *lokr) unused() map[string]any { return map[string]any{"use_effective_co
 func (l *lokr) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
 	if err := firstError(atLeast("LOKR", "r", c.R, 1), probability("LOKR", "rank_dropout", c.RankDropout),
-		probability("LOKR", "module_dropout", c.ModuleDropout), rankPattern("LOKR", "rank_pattern", c.RankPattern)); err != nil {
+		probability("LOKR", "module_dropout", c.ModuleDropout), effective("LOKR", "alpha", float64(c.Alpha)), rankPattern("LOKR", "rank_pattern", c.RankPattern)); err != nil {
 		return err
 	}
 	if n := c.InitWeights.Name; n != "" && n != "lycoris" {

@@ -44,6 +44,8 @@ func (l *lora) validate() error {
 	switch {
 	case c.R <= 0:
 		return fmt.Errorf("peft: LORA: r = %d; the rank must be at least 1", c.R)
+	case c.LoraAlpha == 0:
+		return effective("LORA", "lora_alpha", c.LoraAlpha)
 	case !(c.LoraDropout >= 0 && c.LoraDropout < 1):
 		return fmt.Errorf("peft: LORA: lora_dropout = %g; it must be in [0, 1)", float64(c.LoraDropout))
 	case c.Bias != "none" && c.Bias != "all" && c.Bias != "lora_only":

@@ -27,7 +27,7 @@ func defaultEva() *EvaConfig {
 func (e *EvaConfig) UnmarshalJSON(b []byte) error {
 	type plain EvaConfig
 	*e = *defaultEva()
-	return strict("eva_config", b, (*plain)(e))
+	return decodeFields(b, (*plain)(e), nil)
 }
 
 func (e *EvaConfig) validate() error {

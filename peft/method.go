@@ -169,5 +169,6 @@ func find(peftType string) (Row, error) {
 		known = append(known, r.Type)
 	}
 	sort.Strings(known)
-	return Row{}, fmt.Errorf("peft: unknown method %q; known: %s", peftType, strings.Join(known, ", "))
+	return Row{}, fmt.Errorf("peft: unknown method (peft_type) %q; the nearest known one is %s, of %s", peftType, nearest(strings.ToUpper(peftType), known),
+		strings.Join(known, ", "))
 }

@@ -61,6 +61,9 @@ func (m *oft) Attach(sites []nn.Site, env Env) error {
 	if err := firstError(probability("OFT", "module_dropout", c.ModuleDropout), atLeast("OFT", "num_cayley_neumann_terms", c.NumCayleyNeumannTerms, 1)); err != nil {
 		return err
 	}
+	if c.COFT && !(c.Eps > 0) {
+		return fmt.Errorf("peft: OFT: eps = %g; it must be above 0 with coft, which holds the rotations within it", float64(c.Eps))
+	}
 	return m.attach(c, sites, env, func(t *target) error {
 		if err := onlyLinear(t, "OFT"); err != nil {
 			return err

@@ -49,6 +49,11 @@ func (v *pvera) Attach(sites []nn.Site, env Env) error {
 	if err := firstError(atLeast("PVERA", "r", c.R, 1), probability("PVERA", "pvera_dropout", c.PveraDropout)); err != nil {
 		return err
 	}
+	if c.InitWeights { // the other vector starts at 0
+		if err := effective("PVERA", "d_initial", c.DInitial); err != nil {
+			return err
+		}
+	}
 	var pa, pb *projection
 	return v.attach(c, sites, env, func(t *target) error {
 		if pa == nil {

@@ -44,11 +44,15 @@ func (l *randLora) common() *Common { return &l.cfg.Common }
 // Attach implements Method.
 func (l *randLora) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
-	if err := firstError(atLeast("RANDLORA", "r", c.R, 1), probability("RANDLORA", "randlora_dropout", c.RandloraDropout)); err != nil {
+	if err := firstError(atLeast("RANDLORA", "r", c.R, 1), probability("RANDLORA", "randlora_dropout", c.RandloraDropout),
+		effective("RANDLORA", "randlora_alpha", float64(c.RandloraAlpha))); err != nil {
 		return err
 	}
 	var pa, pb *projection
 	return l.attach(c, sites, env, func(t *target) error {
+		if err := rankFits("RANDLORA", "r", c.R, t.in, t.out, t.name); err != nil {
+			return err
+		}
 		if pa == nil {
 			pa, pb = l.bases()
 		}

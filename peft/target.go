@@ -186,6 +186,18 @@ func noTarget(field string, want []string, sites []nn.Site) error {
 		field, strings.Join(want, ", "), strings.Join(near, ", "), strings.Join(names, ", "))
 }
 
+// noPattern is the error for a string that matches nothing, which is often meant as a name.
+func noPattern(p string, sites []nn.Site) error {
+	if d := editDistance(strings.ToLower(p), allLinear); d > 0 && d <= 3 {
+		return fmt.Errorf("peft: target_modules %q matches no module of the base model; did you mean %q", p, allLinear)
+	}
+	if slices.ContainsFunc(modules(sites), func(n string) bool { return named([]string{p}, n) }) {
+		return fmt.Errorf("peft: target_modules %q is a string, so it is a regular expression that the whole of a module's name must match, and none does; "+
+			"for the modules whose names end so give a list: [%s]", p, p)
+	}
+	return noTarget("target_modules", []string{p}, sites)
+}
+
 // matchSites returns the sites that the configuration targets, in their order. A target that matches nothing, or a module
 // around others, is an error.
 func matchSites(method string, spec targetSpec, sites []nn.Site) ([]nn.Site, error) {
@@ -222,10 +234,6 @@ func matchSites(method string, spec targetSpec, sites []nn.Site) ([]nn.Site, err
 	if len(out) > 0 {
 		return out, nil
 	}
-	want := spec.Target.List
-	if spec.Target.Pattern != "" {
-		want = []string{spec.Target.Pattern}
-	}
 	if len(spec.Target.List) == 0 && spec.Target.Pattern == "" {
 		return nil, fmt.Errorf("peft: %s: target_modules is empty, so there is nothing to adapt", method)
 	}
@@ -237,5 +245,8 @@ func matchSites(method string, spec targetSpec, sites []nn.Site) ([]nn.Site, err
 				"modules_to_save leave none of them", method)
 		}
 	}
-	return nil, noTarget("target_modules", want, sites)
+	if spec.Target.Pattern != "" {
+		return nil, noPattern(spec.Target.Pattern, sites)
+	}
+	return nil, noTarget("target_modules", spec.Target.List, sites)
 }

@@ -48,7 +48,8 @@ func (l *tinyLora) common() *Common { return &l.cfg.Common }
 // Attach implements Method.
 func (l *tinyLora) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
-	if err := firstError(atLeast("TINYLORA", "r", c.R, 1), atLeast("TINYLORA", "u", c.U, 1), probability("TINYLORA", "tinylora_dropout", c.TinyloraDropout)); err != nil {
+	if err := firstError(atLeast("TINYLORA", "r", c.R, 1), atLeast("TINYLORA", "u", c.U, 1), probability("TINYLORA", "tinylora_dropout", c.TinyloraDropout),
+		notNegative("TINYLORA", "init_v_bound", float64(c.InitVBound))); err != nil {
 		return err
 	}
 	if !(c.WeightTying >= 0 && c.WeightTying <= 1) {

@@ -49,7 +49,9 @@ func (v *vblora) common() *Common { return &v.cfg.Common }
 func (v *vblora) Attach(sites []nn.Site, env Env) error {
 	c := &v.cfg
 	if err := firstError(atLeast("VBLORA", "r", c.R, 1), atLeast("VBLORA", "topk", c.TopK, 1), atLeast("VBLORA", "num_vectors", c.NumVectors, 1),
-		atLeast("VBLORA", "vector_length", c.VectorLength, 1), probability("VBLORA", "vblora_dropout", c.VbloraDropout)); err != nil {
+		atLeast("VBLORA", "vector_length", c.VectorLength, 1), probability("VBLORA", "vblora_dropout", c.VbloraDropout),
+		notNegative("VBLORA", "init_logits_std", c.InitLogitsStd), notNegative("VBLORA", "init_vector_bank_bound", c.InitVectorBankBound),
+		effective("VBLORA", "init_vector_bank_bound", c.InitVectorBankBound)); err != nil {
 		return err
 	}
 	if c.TopK > c.NumVectors {

@@ -42,6 +42,11 @@ func (v *vera) Attach(sites []nn.Site, env Env) error {
 	if err := firstError(atLeast("VERA", "r", c.R, 1), probability("VERA", "vera_dropout", c.VeraDropout)); err != nil {
 		return err
 	}
+	if c.InitWeights { // the other vector starts at 0
+		if err := effective("VERA", "d_initial", c.DInitial); err != nil {
+			return err
+		}
+	}
 	var pa, pb *projection
 	return v.attach(c, sites, env, func(t *target) error {
 		if pa == nil {

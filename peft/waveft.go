@@ -56,6 +56,9 @@ func (f *waveFT) Attach(sites []nn.Site, env Env) error {
 	if err != nil {
 		return err
 	}
+	if err := effective("WAVEFT", "scaling", float64(c.Scaling)); err != nil {
+		return err
+	}
 	return f.attach(c, sites, env, func(t *target) error {
 		n, err := frequencies("WAVEFT", c.NFrequency, c.NFrequencyPattern, t)
 		if err != nil {
