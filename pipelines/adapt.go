@@ -132,6 +132,9 @@ func (r *Run) Open() (err error) {
 		}
 		return err
 	}
+	if err := storage.Sweep(r.Output); err != nil { // what a killed run has left
+		return err
+	}
 	r.pool = pool.New(0)
 	return storage.WriteFile(path, text)
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +82,32 @@ func TestConcurrentAttempts(t *testing.T) {
 	}
 	if got := names(t, filepath.Dir(p)); len(got) != 1 {
 		t.Fatalf("left behind: %v", got)
+	}
+}
+
+// TestSweep leaves what is no writer's temporary file.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	for _, n := range []string{"a.json", ".a.json.tmp-123", "b/.c.parquet.tmp-9", "b/.c.parquet", "b/c.tmp-5", ".d.tmp-x", ".e.tmp-"} {
+		if err := WriteFile(filepath.Join(dir, n), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := Create(filepath.Join(dir, "b", "open"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.f.Close() // as a process that was killed
+	for range 2 {
+		if err := Sweep(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := append(names(t, dir), names(t, filepath.Join(dir, "b"))...); !slices.Equal(got, []string{".d.tmp-x", ".e.tmp-", "a.json", "b", ".c.parquet", "c.tmp-5"}) {
+		t.Fatalf("left: %v", got)
+	}
+	if err := Sweep(filepath.Join(dir, "absent")); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // File is a file being written under a temporary name. Nothing is visible under its path before [File.Commit].
@@ -163,4 +165,29 @@ func Remove(path string) error {
 		return explain(path, err)
 	}
 	return nil
+}
+
+// temporary says whether a file's name is one that [Create] gives.
+func temporary(name string) bool {
+	base, digits, ok := strings.Cut(name, ".tmp-")
+	return ok && strings.HasPrefix(base, ".") && digits != "" && strings.Trim(digits, "0123456789") == ""
+}
+
+// Sweep removes from a local folder, and from those in it, the files that writers which were killed have left under their temporary names. The caller holds
+// the folder's lock, so that nobody is writing there.
+func Sweep(dir string) error {
+	if !IsLocal(dir) {
+		return nil
+	}
+	return filepath.WalkDir(Local(dir), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return explain(path, err)
+		case d.Type().IsRegular() && temporary(d.Name()):
+			return Remove(path)
+		}
+		return nil
+	})
 }
