@@ -121,7 +121,9 @@ func openScore(l *loader, c *Config, lm lmHead) head {
 	x := make([]float32, h.out*h.in)
 	philox.NewKey(c.seed, "weights", "score.weight").FillNormal(x, 0, std)
 	l.params += int64(len(x))
-	h.w = l.stow(h.module, h.out, h.in, h.in, 1, false, x, l.store.Dense)
+	if l.err == nil {
+		h.w = l.keep(l.store.Dense.New(h.out, h.in, x, h.in, 1, l.store.Half()))
+	}
 	c.fresh = map[string][]float32{"score.weight": x}
 	return h
 }

@@ -16,6 +16,7 @@ import (
 type loader struct {
 	src    safetensors.Source // nil for random weights
 	store  quant.Spec
+	place  quant.Place // of dense matrices, nil for this process's memory
 	seed   uint64
 	prefix string // names in the file may lack it ("transformer." of GPT-2)
 	// threshold is llm_int8_threshold of a checkpoint whose matrices are LLM.int8's.
@@ -23,6 +24,8 @@ type loader struct {
 	used      map[string]bool
 	params    int64
 	bytes     int64
+	largest   int64 // of the streamed matrices, whose bytes are
+	streamed  int64
 	err       error
 	stored    map[string]Stored
 	// weights are the matrices that have been made.
@@ -45,6 +48,20 @@ func (l *loader) fail(format string, a ...any) {
 
 // tensor reads one tensor of the given shape. module is the name that the rest of the program uses.
 func (l *loader) tensor(module string, shape ...int) []float32 {
+	read := l.lazily(module, shape...)
+	if l.err != nil {
+		return nil
+	}
+	x, err := read()
+	if err != nil {
+		l.fail("%w", err)
+		return nil
+	}
+	return x
+}
+
+// lazily finds a tensor of the given shape, and returns what reads it.
+func (l *loader) lazily(module string, shape ...int) (read func() ([]float32, error)) {
 	n := 1
 	for _, d := range shape {
 		n *= d
@@ -54,33 +71,32 @@ func (l *loader) tensor(module string, shape ...int) []float32 {
 		return nil
 	}
 	if l.src == nil {
-		x := make([]float32, n)
-		switch {
-		case strings.HasSuffix(module, ".bias"):
-		case len(shape) == 1:
-			for i := range x {
-				x[i] = 1
-			}
-		default:
-			philox.NewKey(l.seed, "weights", module).FillNormal(x, 0, 0.02)
-		}
 		l.stored[module] = Stored{Name: module, Shape: shape, DType: "F32"}
-		return x
+		return func() ([]float32, error) {
+			x := make([]float32, n)
+			switch {
+			case strings.HasSuffix(module, ".bias"):
+			case len(shape) == 1:
+				for i := range x {
+					x[i] = 1
+				}
+			default:
+				philox.NewKey(l.seed, "weights", module).FillNormal(x, 0, 0.02)
+			}
+			return x, nil
+		}
 	}
 	name, ok := l.locate(module, shape)
 	if !ok {
 		return nil
 	}
-	x, err := l.src.Float32(name)
-	if err != nil {
-		l.fail("%w", err)
-		return nil
+	return func() ([]float32, error) {
+		x, err := l.src.Float32(name)
+		if err != nil {
+			return nil, err
+		}
+		return x, finite(name, 0, x)
 	}
-	if err := finite(name, 0, x); err != nil {
-		l.fail("%w", err)
-		return nil
-	}
-	return x
 }
 
 // locate finds a tensor of the given shape in the file and notes that it is used.
@@ -130,10 +146,18 @@ func (l *loader) stream(module string, out, in int, store *quant.Storage) quant.
 			return finite(name, lo*in, dst)
 		}
 	}
-	w, err := store.Build(out, in, rows, l.store.Half())
+	return l.build(param, out, in, store, rows)
+}
+
+// build stores a matrix where the loader has its place.
+func (l *loader) build(param string, out, in int, store *quant.Storage, rows quant.Rows) quant.Weight {
+	w, err := store.BuildIn(l.place, param, out, in, rows, l.store.Half())
 	if err != nil {
 		l.fail("%w", err)
 		return nil
+	}
+	if l.store.Place == quant.Streamed && !store.Quantised() {
+		l.largest, l.streamed = max(l.largest, w.Bytes()), l.streamed+w.Bytes()
 	}
 	return l.keep(w)
 }
@@ -167,25 +191,29 @@ func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weigh
 	return l.readMatrix(module, out, in, transposed, l.store.Dense)
 }
 
-// readMatrix reads module.weight and stores it; transposed says that the file has [in, out].
+// readMatrix reads module.weight and stores it; transposed says that the file has [in, out], which is read whole.
 func (l *loader) readMatrix(module string, out, in int, transposed bool, store *quant.Storage) quant.Weight {
 	if !transposed {
 		return l.stream(module, out, in, store)
 	}
-	return l.stow(module, out, in, 1, out, true, l.tensor(module+".weight", in, out), store)
-}
-
-// stow stores a matrix that was read.
-func (l *loader) stow(module string, out, in, rs, cs int, transposed bool, x []float32, store *quant.Storage) quant.Weight {
+	param := module + ".weight"
+	var x []float32
+	read := l.lazily(param, in, out)
 	if l.err != nil {
 		return nil
 	}
-	if transposed {
-		s := l.stored[module+".weight"]
-		s.Transposed = true
-		l.stored[module+".weight"] = s
-	}
-	return l.keep(store.New(out, in, x, rs, cs, l.store.Half()))
+	s := l.stored[param]
+	s.Transposed = true
+	l.stored[param] = s
+	return l.build(param, out, in, store, func(dst []float32, lo, hi int) error {
+		if x == nil {
+			var err error
+			if x, err = read(); err != nil {
+				return err
+			}
+		}
+		return quant.RowsOf(in, x, 1, out)(dst, lo, hi)
+	})
 }
 
 // linear is a frozen projection of a family.

@@ -26,7 +26,9 @@ type Model struct {
 	wiring nn.Wiring
 	params int64
 	bytes  int64
-	stored map[string]Stored
+	// streamed are the bytes of matrices of which one at a time is in memory, and largest those of the largest.
+	streamed, largest int64
+	stored            map[string]Stored
 
 	weights []quant.Weight // until Close
 	closed  bool
@@ -41,7 +43,7 @@ func Load(dir string) (*Model, error) { return LoadAs(dir, "float32") }
 func LoadTask(dir, storage string, task Task) (*Model, error) { return load(dir, storage, task) }
 
 // LoadAs is Load with the matrices stored as a [quant.Spec] says, such as "bfloat16" or "bfloat16+nf4". A folder that is quantised already
-// is read as it is; its projections keep their codes.
+// is read as it is; its projections keep their codes. With "@mapped" or "@streamed" the dense matrices lie, packed, in a file of the cache folder.
 func LoadAs(dir, storage string) (*Model, error) { return load(dir, storage, Task{}) }
 
 func load(dir, storage string, task Task) (*Model, error) {
@@ -65,12 +67,37 @@ func load(dir, storage string, task Task) (*Model, error) {
 		return nil, err
 	}
 	defer src.Close()
-	m, err := open(cfg, fam, &loader{src: src, store: store, prefix: fam.prefix, threshold: cfg.int8Threshold})
+	l := &loader{src: src, store: store, prefix: fam.prefix, threshold: cfg.int8Threshold}
+	hash := ""
+	if store.Place != quant.InMemory {
+		if hash, err = hashOf(dir, src); err != nil {
+			return nil, err
+		}
+	}
+	m, err := place(hash, task, cfg, fam, l)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	m.dir = dir
+	m.dir, m.hash = dir, hash
 	return m, nil
+}
+
+// place is open with the matrices where the storage says. hash names what the weights are made of.
+func place(hash string, task Task, cfg *Config, fam *family, l *loader) (*Model, error) {
+	if l.store.Place == quant.InMemory {
+		return open(cfg, fam, l)
+	}
+	p, err := openPacked(hash, l.store, task)
+	if err != nil {
+		return nil, err
+	}
+	l.place = p
+	m, err := open(cfg, fam, l)
+	if derr := p.done(err == nil); err == nil && derr != nil {
+		m.Close()
+		return nil, derr
+	}
+	return m, err
 }
 
 // FromConfig makes a model of the shape of a config.json with random weights, for measurements. The matrices are stored as LoadAs says.
@@ -83,7 +110,8 @@ func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(cfg, fam, &loader{seed: seed, store: store})
+	made := sha256.Sum256(fmt.Appendf(nil, "random weights of seed %d\n%s", seed, raw))
+	return place(hex.EncodeToString(made[:]), Task{}, cfg, fam, &loader{seed: seed, store: store})
 }
 
 func open(cfg *Config, fam *family, l *loader) (*Model, error) {
@@ -99,6 +127,7 @@ func open(cfg *Config, fam *family, l *loader) (*Model, error) {
 		return nil, err
 	}
 	m.Config, m.wiring, m.params, m.bytes, m.stored = *cfg, w, l.params, l.bytes, l.stored
+	m.streamed, m.largest = l.streamed, l.largest
 	return m, nil
 }
 
@@ -128,8 +157,14 @@ func (m *Model) Dir() string { return m.dir }
 // ParamCount is the number of weights, a tied one counted once.
 func (m *Model) ParamCount() int64 { return m.params }
 
-// Bytes is the memory of the weights.
+// Bytes is what the weights take, in memory or in a file.
 func (m *Model) Bytes() int64 { return m.bytes }
+
+// Resident is the memory that the weights take at most: less than Bytes where they are streamed.
+func (m *Model) Resident() int64 { return m.bytes - m.streamed + m.largest }
+
+// Streamed is what is read of the weights, from the disk or from what the system has kept, in one pass through all layers.
+func (m *Model) Streamed() int64 { return m.streamed }
 
 // Stored says how the parameter name ("model.layers.0.mlp.up_proj.weight") lies in the model's files.
 func (m *Model) Stored(name string) (Stored, bool) {
@@ -166,8 +201,15 @@ func (m *Model) Hash() (string, error) {
 		return "", err
 	}
 	defer src.Close()
+	if m.hash, err = hashOf(m.dir, src); err != nil {
+		return "", err
+	}
+	return m.hash, nil
+}
+
+func hashOf(dir string, src *safetensors.Folder) (string, error) {
 	h := sha256.New()
-	for _, p := range append([]string{filepath.Join(m.dir, "config.json")}, src.Files()...) {
+	for _, p := range append([]string{filepath.Join(dir, "config.json")}, src.Files()...) {
 		f, err := os.Open(p)
 		if err != nil {
 			return "", err
@@ -179,8 +221,7 @@ func (m *Model) Hash() (string, error) {
 			return "", fmt.Errorf("%s: %w", p, err)
 		}
 	}
-	m.hash = hex.EncodeToString(h.Sum(nil))
-	return m.hash, nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // site applies a frozen projection at a module path.

@@ -56,13 +56,17 @@ var benchDTypes = map[string]string{"": "float32", "fp32": "float32", "bf16": "b
 
 // BenchTrain trains a model of random weights for a few steps and measures them.
 func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
-	dense, linear, quantised := strings.Cut(c.DType, "+")
+	values, place, placed := strings.Cut(c.DType, "@")
+	dense, linear, quantised := strings.Cut(values, "+")
 	dtype, ok := benchDTypes[dense]
 	if !ok {
 		return nil, fmt.Errorf("dtype %q: choose fp32, bf16 or auto, or one of them with +nf4, +nf4_dq, +fp4, +fp4_dq or +int8", c.DType)
 	}
 	if quantised {
 		dtype += "+" + linear
+	}
+	if placed {
+		dtype += "@" + place
 	}
 	dtype = train.ResolveDType(dtype)
 	raw, err := os.ReadFile(c.ConfigPath)
@@ -75,8 +79,8 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	}
 	limit := c.MemoryLimit
 	if limit > 0 {
-		if limit -= m.Bytes() + runtimeBytes; limit <= 0 {
-			return nil, fmt.Errorf("the weights alone take %d MiB", m.Bytes()>>20)
+		if limit -= m.Resident() + runtimeBytes; limit <= 0 {
+			return nil, fmt.Errorf("the weights alone take %d MiB", m.Resident()>>20)
 		}
 	}
 	params := nn.NewParams(1)
@@ -118,7 +122,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		data[i] = s
 	}
 	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
-		Planned: m.Bytes() + t.Memory().Total() + t.OptimizerBytes() + runtimeBytes}
+		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + runtimeBytes}
 	for i := range c.Warmup + c.Steps {
 		start := time.Now()
 		info, err := t.Step(data, 0)

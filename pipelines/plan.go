@@ -15,7 +15,8 @@ const runtimeBytes = 64 << 20
 // Plan is the memory that training will take, in bytes.
 type Plan struct {
 	Weights      int64 `json:"weights"`
-	Activations  int64 `json:"activations"` // and their gradients
+	Streamed     int64 `json:"streamed_per_step,omitempty"` // of streamed weights, what a step reads from the file: see [Plan.Table]
+	Activations  int64 `json:"activations"`                 // and their gradients
 	Scratch      int64 `json:"scratch"`
 	Adapter      int64 `json:"adapter"` // values and gradients
 	Optimizer    int64 `json:"optimizer"`
@@ -59,8 +60,8 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 		return nil, err
 	}
 	if limit > 0 {
-		if limit -= m.Bytes() + runtimeBytes; limit <= 0 {
-			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", (limit+m.Bytes()+runtimeBytes)>>20, m.Bytes()>>20)
+		if limit -= m.Resident() + runtimeBytes; limit <= 0 {
+			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", (limit+m.Resident()+runtimeBytes)>>20, m.Resident()>>20)
 		}
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
@@ -85,10 +86,16 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	}
 	defer p.Close()
 	mem := p.Memory()
-	out := &Plan{Weights: m.Bytes(), Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.OptimizerBytes(&args, params), Runtime: runtimeBytes,
+	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(rec.Train.GradientAccumulationSteps),
+		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.OptimizerBytes(&args, params), Runtime: runtimeBytes,
 		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
 	return out, nil
+}
+
+// streamedPerStep is what a forward and a backward pass read of weights that are streamed: each matrix once a pass, and again where a block is computed anew.
+func streamedPerStep(weights int64, checkpointed, blocks int) int64 {
+	return 2*weights + weights*int64(checkpointed)/int64(max(1, blocks))
 }
 
 // Table prints the plan for a person.
@@ -101,4 +108,8 @@ func (p *Plan) Table(w io.Writer) {
 		fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
 	}
 	fmt.Fprintf(w, "  %d of %d parameters are trained; %d of %d blocks are computed again in the backward pass\n", p.Trainable, p.Total, p.Checkpointed, p.Blocks)
+	if p.Streamed > 0 {
+		gib := float64(p.Streamed) / (1 << 30)
+		fmt.Fprintf(w, "  a step reads %.2f GiB of streamed weights: %.1f s from a disk of 1 GiB/s, %.1f s from one of 200 MiB/s, and no time where memory that is free holds the file\n", gib, gib, gib*1024/200)
+	}
 }

@@ -19,9 +19,12 @@ type sink interface {
 
 // Build stores the matrix [out, in] whose rows come from rows, a few at a time. half says that products may round what they expand to bfloat16.
 func (s *Storage) Build(out, in int, rows Rows, half bool) (Weight, error) {
+	return fill(s.begin(out, in, half), out, in, rows)
+}
+
+func fill(k sink, out, in int, rows Rows) (Weight, error) {
 	const width = kernels.PanelWidth
 	n := max(1, buildValues/(in*width)) * width
-	k := s.begin(out, in, half)
 	buf := make([]float32, min(n, out)*in)
 	for lo := 0; lo < out; lo += n {
 		hi := min(lo+n, out)
@@ -39,7 +42,16 @@ func (s *Storage) Build(out, in int, rows Rows, half bool) (Weight, error) {
 // New stores the matrix [out, in] whose element (o, i) is w[o·rs + i·cs].
 func (s *Storage) New(out, in int, w []float32, rs, cs int, half bool) Weight {
 	check(out, in, w, rs, cs)
-	x, err := s.Build(out, in, func(dst []float32, lo, hi int) error {
+	x, err := s.Build(out, in, RowsOf(in, w, rs, cs), half)
+	if err != nil {
+		panic(err) // nothing is read
+	}
+	return x
+}
+
+// RowsOf are the rows of the matrix whose element (o, i) is w[o·rs + i·cs].
+func RowsOf(in int, w []float32, rs, cs int) Rows {
+	return func(dst []float32, lo, hi int) error {
 		for o := lo; o < hi; o++ {
 			d := dst[(o-lo)*in : (o-lo+1)*in]
 			if cs == 1 {
@@ -51,11 +63,7 @@ func (s *Storage) New(out, in int, w []float32, rs, cs int, half bool) Weight {
 			}
 		}
 		return nil
-	}, half)
-	if err != nil {
-		panic(err) // nothing is read
 	}
-	return x
 }
 
 // denseSink makes a dense weight.
@@ -66,15 +74,7 @@ type denseSink struct {
 
 func beginDense(half bool) func(out, in int, _ bool) sink {
 	return func(out, in int, _ bool) sink {
-		w := &dense{panels: kernels.Panels{K: in, N: out}}
-		if half {
-			w.block = mem.AllocFloat32(kernels.HalfLen(in, out) / 2)
-			w.panels.Half = w.block.Uint16()
-		} else {
-			w.block = mem.AllocFloat32(kernels.PanelsLen(in, out))
-			w.panels.Data = w.block.Float32()
-		}
-		return denseSink{in, w}
+		return denseSink{in, newDense(out, in, half, mem.Alloc(denseBytes(out, in, half)))}
 	}
 }
 

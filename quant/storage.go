@@ -59,13 +59,35 @@ func storageOf(name string) (*Storage, error) {
 	return nil, fmt.Errorf("no storage of weights is called %q; there are %s", name, strings.Join(names, ", "))
 }
 
+// Where the dense matrices of a model lie: Spec.Place.
+const (
+	InMemory = ""         // in this process's memory
+	Mapped   = "mapped"   // in a file of the cache, mapped into memory that all processes of the machine share
+	Streamed = "streamed" // in that file, and of it in memory what is being used
+)
+
 // Spec says how a model's weights are stored: embeddings and the head as Dense, the projections of the blocks as Linear. Its text is
-// "float32", "bfloat16", or such a name with a quantised one, "bfloat16+nf4".
-type Spec struct{ Dense, Linear *Storage }
+// "float32", "bfloat16", or such a name with a quantised one, "bfloat16+nf4"; with "@mapped" or "@streamed" after it the dense matrices lie in a file.
+type Spec struct {
+	Dense, Linear *Storage
+	Place         string
+}
+
+// Text is what ParseSpec reads, without the place, which changes no value.
+func (s Spec) Text() string {
+	if s.Linear == s.Dense {
+		return s.Dense.Name
+	}
+	return s.Dense.Name + "+" + s.Linear.Name
+}
 
 // ParseSpec reads the text of a Spec.
 func ParseSpec(text string) (Spec, error) {
-	dense, linear, two := strings.Cut(text, "+")
+	values, place, _ := strings.Cut(text, "@")
+	if strings.Contains(text, "@") && place != Mapped && place != Streamed {
+		return Spec{}, fmt.Errorf("storage %q: after @ comes %s or %s", text, Mapped, Streamed)
+	}
+	dense, linear, two := strings.Cut(values, "+")
 	d, err := storageOf(dense)
 	if err != nil {
 		return Spec{}, err
@@ -73,7 +95,7 @@ func ParseSpec(text string) (Spec, error) {
 	if d.Quantised() {
 		return Spec{}, fmt.Errorf("storage %q: embeddings and the head are not quantised; write bfloat16+%s or float32+%s", text, dense, dense)
 	}
-	s := Spec{d, d}
+	s := Spec{d, d, place}
 	if two {
 		if s.Linear, err = storageOf(linear); err != nil {
 			return Spec{}, err

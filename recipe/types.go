@@ -22,6 +22,7 @@ type Model struct {
 	LoadIn8Bit      bool   `yaml:"load_in_8bit" json:"load_in_8bit" help:"store the projections of the blocks as 8-bit codes and quantise their inputs (LLM.int8)"`
 	QuantType       string `yaml:"bnb_4bit_quant_type" json:"bnb_4bit_quant_type" help:"the 4-bit code" enum:"nf4,fp4"`
 	DoubleQuant     bool   `yaml:"bnb_4bit_use_double_quant" json:"bnb_4bit_use_double_quant" help:"quantise the scales of the 4-bit blocks too"`
+	Weights         string `yaml:"weights" json:"weights" help:"where the frozen weights lie: in memory; mapped: packed in a file of the cache folder that all processes of the machine share; streamed: in that file, with one matrix at a time in memory, for a base that is larger than memory (quantised projections stay in memory)" enum:"memory,mapped,streamed"`
 	TokenizerEngine string `yaml:"tokenizer_engine" json:"tokenizer_engine" help:"tokenizer implementation" enum:"exact,sugarme"`
 	MemoryLimit     string `yaml:"memory_limit" json:"memory_limit" help:"most memory the training program may take, as 800MiB or 2GiB; empty for no limit"`
 }
@@ -139,14 +140,17 @@ func (r *Recipe) Classifies() bool { return r.Model.Task == "SEQ_CLS" }
 // Storage is how the weights are stored: a dtype, with "+nf4" and the like where the projections are quantised.
 func (m *Model) Storage() string {
 	s := m.DType
-	if m.LoadIn8Bit {
-		return s + "+int8"
-	}
-	if m.LoadIn4Bit {
+	switch {
+	case m.LoadIn8Bit:
+		s += "+int8"
+	case m.LoadIn4Bit:
 		s += "+" + m.QuantType
 		if m.DoubleQuant {
 			s += "_dq"
 		}
+	}
+	if m.Weights != "memory" {
+		s += "@" + m.Weights
 	}
 	return s
 }
@@ -154,7 +158,7 @@ func (m *Model) Storage() string {
 // Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
 func Default() Recipe {
 	return Recipe{
-		Model:   Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact"},
+		Model:   Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact", Weights: "memory"},
 		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, Sources: map[string]any{}, StoppingStrategy: "all_exhausted", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
 		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true},
 		Method:  map[string]any{"peft_type": "LORA"},

@@ -47,8 +47,9 @@ type ShardRef struct {
 // Binding is a hash of all that the adapter's bytes depend on: a checkpoint of one binding continues no other.
 func (j *Job) Binding() (string, error) {
 	c := *j
-	// The places of files, the threads and the memory change no result; how often a run saves and logs does not either.
+	// The places of files and weights, the threads and the memory change no result; how often a run saves and logs does not either.
 	c.Model, c.Dir, c.Threads, c.MemoryLimit, c.BaseName = "", "", 0, 0, ""
+	c.DType, _, _ = strings.Cut(c.DType, "@")
 	c.Args.SaveSteps, c.Args.SaveTotalLimit, c.Args.LoggingSteps = 0, 0, 0
 	c.Train, c.Validation = nil, nil
 	for _, list := range []struct {
@@ -84,7 +85,8 @@ func (j *Job) Binding() (string, error) {
 
 // ResolveDType turns "auto" into the dtype that this process trains in fastest: bfloat16 where the kernel set multiplies it, else float32.
 func ResolveDType(dtype string) string {
-	dense, rest, quantised := strings.Cut(dtype, "+")
+	values, place, placed := strings.Cut(dtype, "@")
+	dense, rest, quantised := strings.Cut(values, "+")
 	switch {
 	case dense == "auto" && kernels.WantsHalf():
 		dense = "bfloat16"
@@ -92,13 +94,17 @@ func ResolveDType(dtype string) string {
 		dense = "float32"
 	}
 	if quantised {
-		return dense + "+" + rest
+		dense += "+" + rest
+	}
+	if placed {
+		dense += "@" + place
 	}
 	return dense
 }
 
 // Values is how a program of a dtype keeps its values.
 func Values(dtype string) nn.DType {
+	dtype, _, _ = strings.Cut(dtype, "@")
 	if dtype == "bfloat16" || strings.HasPrefix(dtype, "bfloat16+") {
 		return nn.BFloat16
 	}
@@ -288,8 +294,8 @@ func openSession(job Job) (_ *Session, err error) {
 	limit := job.MemoryLimit
 	if limit > 0 {
 		// What is not the program's: the weights, and the runtime with its buffers.
-		if limit -= s.Model.Bytes() + 64<<20; limit <= 0 {
-			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", job.MemoryLimit>>20, s.Model.Bytes()>>20)
+		if limit -= s.Model.Resident() + 64<<20; limit <= 0 {
+			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", job.MemoryLimit>>20, s.Model.Resident()>>20)
 		}
 	}
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,

@@ -12,6 +12,8 @@ import (
 	"math"
 	"os"
 	"sort"
+
+	"github.com/adaptflow/adaptflow/internal/mem"
 )
 
 // maxHeader bounds the header, as the reference implementation does.
@@ -290,4 +292,20 @@ func (s *File) Int64(name string) ([]int64, error) {
 		}
 	}
 	return out, nil
+}
+
+// Map returns a tensor of n bytes as memory that all processes which map it share. It stays when the file is closed, until it is freed.
+func (s *File) Map(name string, n int) (*mem.Block, error) {
+	i, ok := s.infos[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: no tensor %q", s.path, name)
+	}
+	if got := i.Range[1] - i.Range[0]; got != int64(n) {
+		return nil, fmt.Errorf("%s: tensor %q has %d bytes, not %d", s.path, name, got, n)
+	}
+	b, err := mem.Map(s.f, s.data+i.Range[0], n, false)
+	if err != nil {
+		return nil, fmt.Errorf("%s: tensor %q: %w", s.path, name, err)
+	}
+	return b, nil
 }
