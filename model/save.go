@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -15,7 +16,7 @@ import (
 var dtypeNames = map[string]string{"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 // Save writes the model's folder to dst with some tensors replaced: replaced maps a parameter name or a name in the file to values in the
-// stored layout. dtype is the storage of all floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json,
+// stored layout. A tensor of a head that is tied to the embedding unties them (tie_word_embeddings: false). dtype is the storage of all floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json,
 // without which a folder is no model, is written last.
 func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	if _, ok := dtypeNames[dtype]; !ok && dtype != "" {
@@ -81,6 +82,18 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		ts = append(ts, safetensors.Tensor{Name: name, DType: to, Shape: []int{m.Config.NumLabels, len(byFile[name]) / m.Config.NumLabels}, Data: byFile[name]})
 		delete(byFile, name)
 	}
+	untied := m.Config.Tied && m.Config.Task != "SEQ_CLS" && slices.ContainsFunc(slices.Collect(maps.Keys(replaced)), isLMHead)
+	for name, v := range byFile {
+		if !untied || !isLMHead(name) {
+			continue
+		}
+		to := dtypeNames[cmp.Or(dtype, m.Config.DType)]
+		if to == "" {
+			to = "F32"
+		}
+		ts = append(ts, safetensors.Tensor{Name: name, DType: to, Shape: []int{m.Config.Vocab, len(v) / m.Config.Vocab}, Data: v})
+		delete(byFile, name)
+	}
 	if len(byFile) > 0 {
 		return fmt.Errorf("%s: no tensor %q to replace", m.dir, slices.Sorted(maps.Keys(byFile))[0])
 	}
@@ -101,6 +114,9 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		quoted, _ := json.Marshal(dtype)
 		delete(config, "torch_dtype")
 		config["dtype"] = quoted
+	}
+	if untied {
+		config["tie_word_embeddings"] = json.RawMessage("false")
 	}
 	if m.Config.Task == "SEQ_CLS" {
 		if err := m.Config.classification(m.family, config); err != nil {

@@ -261,20 +261,30 @@ func (a *Adapter) Initial(params *nn.Params, slot int) error {
 
 // Merge returns the tensors of the base that the adapter in a slot of params changes, by HF tensor name, in the layout
 // in which the base stores them. base returns a tensor of the base by that name; nil takes the weights of the sites.
-// Methods that cannot be merged, and adapters that a tied model cannot hold, are errors.
+// A method that cannot be merged is an error. Where the head shares the embedding's weight and the adapter changes one of them, or each in its own way, the
+// tensors of both are there, and the merged model is one whose weights are not tied.
 func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error)) (map[string][]float32, error) {
-	m, ok := a.Method.(Merger)
-	if !ok {
-		return nil, fmt.Errorf("peft: a %s adapter cannot be merged into the base model; keep its folder beside the base (adaptflow export) and load it there", a.Type())
+	m, value, err := a.merger(params, slot)
+	if err != nil {
+		return nil, err
 	}
 	if base == nil {
 		base = a.Base
 	}
-	value, err := a.slotValues(params, slot)
-	if err != nil {
-		return nil, err
+	if a.env.Tied {
+		return a.mergeTied(m, value, base)
 	}
 	return m.Merge(value, base)
+}
+
+// merger is the method, where it can be merged, and a slot's values.
+func (a *Adapter) merger(params *nn.Params, slot int) (Merger, func(name string) []float32, error) {
+	m, ok := a.Method.(Merger)
+	if !ok {
+		return nil, nil, fmt.Errorf("peft: a %s adapter cannot be merged into the base model; keep its folder beside the base (adaptflow export) and load it there", a.Type())
+	}
+	value, err := a.slotValues(params, slot)
+	return m, value, err
 }
 
 // slotValues gives a slot's values of the parameters by their names.

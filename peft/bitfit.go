@@ -26,7 +26,6 @@ type bitFit struct {
 	extra  *extras
 	names  []string
 	params []*Param
-	tied   bool
 }
 
 func newBitFit() Method { return &bitFit{cfg: BitFitConfig{Common: newCommon("BITFIT")}} }
@@ -44,7 +43,7 @@ func (m *bitFit) Segmentable() bool { return false }
 // Attach implements Method.
 func (m *bitFit) Attach(sites []nn.Site, env Env) error {
 	c := &m.cfg
-	m.extra, m.tied, m.names, m.params = newExtras(), env.Tied, nil, nil
+	m.extra, m.names, m.params = newExtras(), nil, nil
 	saved, err := m.extra.save(c.ModulesToSave, sites)
 	if err != nil {
 		return err
@@ -83,6 +82,6 @@ func (m *bitFit) Adapt(b *nn.Builder, s nn.Site) nn.Ref { return m.extra.apply(b
 // Merge implements Merger: the trained biases in the place of the base's.
 func (m *bitFit) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
 	out := map[string][]float32{}
-	err := m.extra.merge(out, value, base, m.tied)
+	err := m.extra.merge(out, value, base)
 	return out, err
 }

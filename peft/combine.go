@@ -134,6 +134,9 @@ func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 	n := out.Method.(*lora)
 	for _, name := range n.names {
 		p := n.pairs[name]
+		if p.tied != nil {
+			return nil, fmt.Errorf("peft: combining adapters whose head shares the embedding's pair (ensure_weight_tying) is not supported: merge them, or keep them side by side")
+		}
 		var ts []term
 		for i, l := range ls {
 			if q := l.pairs[name]; q != nil {

@@ -24,6 +24,7 @@ type trained struct {
 	ids    []int32
 	layout layout // of the module's weight
 	pair   *pair  // LoRA on the head
+	shared bool   // weight or rows are the embedding's, which the head is tied to
 }
 
 // layout tells how the base stores a module's weight.
@@ -215,7 +216,7 @@ func (x *extras) tokens(s nn.Site, ids []int, suffix string, init func(name stri
 // shareRows makes the head use the rows of the embedding that it is tied to.
 func (x *extras) shareRows(head nn.Site, from *trained) {
 	t := x.site(head)
-	t.rows, t.ids = from.rows, from.ids
+	t.rows, t.ids, t.shared = from.rows, from.ids, true
 }
 
 // currentRows starts trainable rows at their values in the base.
@@ -279,8 +280,12 @@ func (x *extras) apply(b *nn.Builder, s nn.Site) nn.Site {
 		c.TrainW, c.TrainBias = add(t.weight), add(t.bias)
 		if t.pair != nil {
 			c.LowRank = &nn.LowRank{R: t.pair.r, Scale: float32(t.pair.scale)}
-			add(t.pair.a)
-			add(t.pair.b)
+			if e := t.pair.tied; e != nil {
+				in = append(in, b.Apply(&transposeOp{e.b.Rows, e.b.Cols}, e.b.param(b)), b.Apply(&transposeOp{e.a.Rows, e.a.Cols}, e.a.param(b)))
+			} else {
+				add(t.pair.a)
+				add(t.pair.b)
+			}
 		}
 		if add(t.rows) {
 			c.ReplaceRows = t.ids
@@ -291,21 +296,21 @@ func (x *extras) apply(b *nn.Builder, s nn.Site) nn.Site {
 	return s
 }
 
-// merge writes what is trained over the base's tensors. tied says that the head has no tensor of its own.
-func (x *extras) merge(out map[string][]float32, value func(string) []float32, base func(string) ([]float32, error), tied bool) error {
+// merge writes what is trained over the base's tensors. A head that shares what is trained of the embedding has no tensor of its own.
+func (x *extras) merge(out map[string][]float32, value func(string) []float32, base func(string) ([]float32, error)) error {
 	for _, name := range sortedKeys(x.at) {
 		t := x.at[name]
 		if t.bias != nil {
 			out[name+".bias"] = slices.Clone(value(t.bias.Name))
 		}
+		if t.shared {
+			continue
+		}
 		if t.weight != nil {
-			if tied && t.layout.vocab {
-				return tiedMerge(name)
-			}
 			out[name+".weight"] = slices.Clone(value(t.weight.Name))
 		}
-		if t.rows == nil || tied && t.kind == nn.KindHead {
-			continue // a tied head's rows are the embedding's
+		if t.rows == nil {
+			continue
 		}
 		w, ok := out[name+".weight"]
 		if !ok {
@@ -322,11 +327,6 @@ func (x *extras) merge(out map[string][]float32, value func(string) []float32, b
 		out[name+".weight"] = w
 	}
 	return nil
-}
-
-func tiedMerge(name string) error {
-	return fmt.Errorf("peft: %s shares its weight with another module of the base model (tie_word_embeddings), and the adapter changes "+
-		"only one of them: the merged model would not compute what base and adapter compute; use the adapter unmerged", name)
 }
 
 func scaleOf(s float32) float32 {

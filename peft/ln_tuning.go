@@ -53,7 +53,6 @@ type lnTuning struct {
 	extra  *extras
 	names  []string
 	params []*Param
-	tied   bool
 }
 
 func newLNTuning() Method { return &lnTuning{cfg: LNTuningConfig{Common: newCommon("LN_TUNING")}} }
@@ -71,7 +70,7 @@ func (m *lnTuning) Segmentable() bool { return false }
 // Attach implements Method.
 func (m *lnTuning) Attach(sites []nn.Site, env Env) error {
 	c := &m.cfg
-	m.extra, m.tied, m.names, m.params = newExtras(), env.Tied, nil, nil
+	m.extra, m.names, m.params = newExtras(), nil, nil
 	if !c.TargetModules.Set() {
 		t, err := targetsFor("LN_TUNING", env.ModelType)
 		if err != nil {
@@ -107,6 +106,9 @@ func (m *lnTuning) Adapt(b *nn.Builder, s nn.Site) nn.Ref { return m.extra.apply
 // Merge implements Merger: the trained norms in the place of the base's.
 func (m *lnTuning) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
 	out := map[string][]float32{}
-	err := m.extra.merge(out, value, base, m.tied)
+	err := m.extra.merge(out, value, base)
 	return out, err
 }
+
+// unties implements untier.
+func (m *lnTuning) unties() bool { return m.extra.unties() }

@@ -22,6 +22,8 @@ type pair struct {
 	base  *rebase // the base's weight, where the starting values change it
 	dora  *dora
 
+	tied *pair // the embedding's pair, of which this of the head is the transpose; a and b are nil
+
 	biasOf []float32 // the module's own bias in the base, nil for none
 }
 
@@ -36,6 +38,7 @@ type lora struct {
 	params []*Param
 	frozen []Frozen
 	tied   bool
+	tying  *tie            // ensure_weight_tying
 	conv   map[string]bool // targets stored as [in, out]
 	init   *loraInit
 	seed   uint64
@@ -94,6 +97,9 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 		}
 		c.TargetModules = t
 	}
+	if l.tying, err = c.weightTying(sites, env.Tied); err != nil {
+		return err
+	}
 	spec := targetSpec{Target: c.TargetModules, Exclude: c.ExcludeModules, Save: c.ModulesToSave, Layers: c.LayersToTransform, LayersPattern: c.LayersPattern}
 	if _, err := newMatcher(spec); err != nil { // before "all-linear" becomes a list, which may have layers_to_transform
 		return err
@@ -111,11 +117,20 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 	}
 	l.conv = map[string]bool{}
 	for _, s := range targets {
+		if l.tying != nil && !l.tying.save && s.Name == l.tying.head {
+			continue // a pattern may name it, too
+		}
 		if err := l.attach(s, env); err != nil {
 			return err
 		}
 		if o, ok := s.Op.(*nn.Linear); ok && o.Transposed {
 			l.conv[s.Name] = true
+		}
+	}
+	if l.tying != nil && !l.tying.save {
+		i := slices.IndexFunc(sites, func(s nn.Site) bool { return s.Kind == nn.KindHead })
+		if err := l.tieTarget(sites[i]); err != nil {
+			return err
 		}
 	}
 	c.FanInFanOut = len(l.conv) > 0 // HF corrects the field to what the module is
@@ -131,6 +146,9 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 		}
 	}
 	l.params = append(l.params, saved...)
+	if l.tying != nil && l.tying.save {
+		l.tieSaved(sites)
+	}
 	if c.Bias != "none" {
 		all := func(string) bool { return true }
 		want := l.isTarget
@@ -146,6 +164,11 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 	return nil
 }
 
+func noHeadDropout(c *LoraConfig, head string) error {
+	return fmt.Errorf("peft: LORA: lora_dropout = %g with the head %s as a target: adaptflow has no dropout on the head's pair; "+
+		"set lora_dropout: 0 or leave the head out of target_modules", float64(c.LoraDropout), head)
+}
+
 // attach makes the pair of one target.
 func (l *lora) attach(s nn.Site, env Env) error {
 	c := &l.cfg
@@ -156,8 +179,7 @@ func (l *lora) attach(s nn.Site, env Env) error {
 	case *nn.Head:
 		in, out = o.D, o.V
 		if c.LoraDropout > 0 {
-			return fmt.Errorf("peft: LORA: lora_dropout = %g with the head %s as a target: adaptflow has no dropout on the head's pair; "+
-				"set lora_dropout: 0 or leave the head out of target_modules", float64(c.LoraDropout), s.Name)
+			return noHeadDropout(c, s.Name)
 		}
 	case *nn.Embedding:
 		in, out = o.V, o.D

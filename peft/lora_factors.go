@@ -12,6 +12,8 @@ func (l *lora) Factors() ([]Factor, error) {
 	for _, n := range l.names {
 		p := l.pairs[n]
 		switch {
+		case p.tied != nil:
+			return nil, fmt.Errorf("peft: LORA: ensure_weight_tying makes %s's pair the embedding's: leave both out of target_modules", n)
 		case p.dora != nil:
 			return nil, fmt.Errorf("peft: LORA: use_dora makes more of a weight than adding B·A to it: leave use_dora out")
 		case p.kind == nn.KindEmbedding:

@@ -17,8 +17,8 @@ func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32,
 	out := map[string][]float32{}
 	for _, name := range l.names {
 		p := l.pairs[name]
-		if l.tied && p.vocab {
-			return nil, tiedMerge(name)
+		if p.tied != nil {
+			continue // its weight is the embedding's
 		}
 		w, err := base(name + ".weight")
 		if err != nil {
@@ -43,10 +43,20 @@ func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32,
 		}
 		out[name+".weight"] = m
 	}
-	if err := l.extra.merge(out, value, base, l.tied); err != nil {
+	if err := l.extra.merge(out, value, base); err != nil {
 		return nil, err
 	}
 	return out, l.mergeBias(out, value)
+}
+
+// unties implements untier.
+func (l *lora) unties() bool {
+	for _, p := range l.pairs {
+		if p.vocab && (l.tying == nil || l.tying.save) {
+			return true
+		}
+	}
+	return l.extra.unties()
 }
 
 // mergeable says why the adapter cannot be merged.

@@ -126,6 +126,9 @@ func (a *Adapter) HotSwap(params *nn.Params, slot int, other *Adapter) error {
 	if ok {
 		theirs := other.Method.(*lora)
 		for name, p := range mine.pairs {
+			if p.tied != nil {
+				continue
+			}
 			if q := theirs.pairs[name]; q != nil {
 				scale[p.b.Name] = float32(q.scale / p.scale)
 			}

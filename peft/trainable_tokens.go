@@ -22,7 +22,6 @@ type trainableTokens struct {
 	extra  *extras
 	names  []string
 	params []*Param
-	tied   bool
 }
 
 func newTrainableTokens() Method {
@@ -49,7 +48,7 @@ func (t *trainableTokens) Segmentable() bool {
 
 // Attach implements Method.
 func (t *trainableTokens) Attach(sites []nn.Site, env Env) error {
-	t.extra, t.tied = newExtras(), env.Tied
+	t.extra = newExtras()
 	target := t.cfg.TargetModules
 	if !target.Set() {
 		for _, s := range sites {
@@ -84,7 +83,7 @@ func (t *trainableTokens) Adapt(b *nn.Builder, s nn.Site) nn.Ref { return t.extr
 // Merge implements Merger.
 func (t *trainableTokens) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
 	out := map[string][]float32{}
-	err := t.extra.merge(out, value, base, t.tied)
+	err := t.extra.merge(out, value, base)
 	return out, err
 }
 
@@ -162,3 +161,6 @@ func attachRows(x *extras, t Tokens, suffix string, sites []nn.Site, tied bool,
 	}
 	return out, nil
 }
+
+// unties implements untier.
+func (t *trainableTokens) unties() bool { return t.extra.unties() }

@@ -18,7 +18,6 @@ type tuner struct {
 	at      map[string]*target
 	params  []*Param
 	frozen  []Frozen
-	tied    bool
 	oneSlot bool // the method itself cannot use several slots in one step
 }
 
@@ -80,7 +79,7 @@ func (u *tuner) Segmentable() bool {
 // attach resolves cfg, a pointer to the method's configuration, against the sites: it fills in target_modules and
 // fan_in_fan_out, checks the shared fields, and calls build for each target, which sets t.form and makes t.params.
 func (u *tuner) attach(cfg any, sites []nn.Site, env Env, build func(t *target) error) error {
-	u.extra, u.at, u.tied, u.list, u.params, u.frozen = newExtras(), map[string]*target{}, env.Tied, nil, nil, nil
+	u.extra, u.at, u.list, u.params, u.frozen = newExtras(), map[string]*target{}, nil, nil, nil
 	targets := fieldOf[Names](cfg, "target_modules")
 	if !targets.Set() {
 		var err error
@@ -271,7 +270,7 @@ func (u *mergeTuner) Merge(value func(string) []float32, base func(string) ([]fl
 			bias[t.name+".bias"] = b
 		}
 	}
-	if err := u.extra.merge(out, value, base, u.tied); err != nil {
+	if err := u.extra.merge(out, value, base); err != nil {
 		return nil, err
 	}
 	for k, b := range bias {
@@ -303,3 +302,6 @@ func (u *mergeTuner) undo(value func(string) []float32, tensor string, d []float
 		}
 	}
 }
+
+// unties implements untier.
+func (u *mergeTuner) unties() bool { return u.extra.unties() }

@@ -23,14 +23,14 @@ func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string
 			return nil, err
 		}
 	}
+	m, value, err := a.merger(params, slot)
+	if err != nil {
+		return nil, err
+	}
 	undo := func(string, []float32) {}
 	if u, ok := a.Method.(interface {
 		undo(value func(string) []float32, tensor string, d []float32)
 	}); ok {
-		value, err := a.slotValues(params, slot)
-		if err != nil {
-			return nil, err
-		}
 		undo = func(tensor string, d []float32) { u.undo(value, tensor, d) }
 	}
 	target := map[string][]float32{}
@@ -47,7 +47,7 @@ func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string
 		return now[name], nil
 	}
 	// What the merge makes of a model whose tensors are all zero does not depend on the base.
-	zero, err := a.Merge(params, slot, func(name string) ([]float32, error) {
+	zero, err := m.Merge(value, func(name string) ([]float32, error) {
 		w, err := current(name)
 		return make([]float32, len(w)), err
 	})
@@ -55,7 +55,7 @@ func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string
 		return nil, err
 	}
 	for step := range unmergeSteps {
-		got, err := a.Merge(params, slot, current)
+		got, err := m.Merge(value, current)
 		if err != nil {
 			return nil, err
 		}
