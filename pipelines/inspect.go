@@ -45,6 +45,8 @@ func Inspect(path string) ([]Fact, error) {
 			facts = append(facts, Fact{"domain perplexity", fmt.Sprintf("%.2f before, %.2f after", s.Before.Perplexity, s.After.Perplexity)})
 		}
 		return facts, nil
+	case has(HistoryFile):
+		return inspectHistory(path)
 	case has(datasets.ManifestName):
 		return inspectShards(path)
 	case filepath.Base(filepath.Clean(path)) == RejectsDir:

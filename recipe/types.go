@@ -11,6 +11,8 @@ type Recipe struct {
 	Export   Export         `yaml:"export" json:"export"`
 	Compare  Compare        `yaml:"compare" json:"compare"`
 	Keys     Keys           `yaml:"keys" json:"keys"`
+	// Continual makes the run continual learning.
+	Continual Continual `yaml:"continual" json:"continual"`
 }
 
 // Model names the base model.
@@ -128,6 +130,15 @@ type Keys struct {
 	GroupTokens  int    `yaml:"group_tokens" json:"group_tokens" help:"most tokens of such a pass; it changes no result"`
 }
 
+// Continual makes a recipe continual learning over the files of a folder, increment by increment.
+type Continual struct {
+	IncrementFiles  int     `yaml:"increment_files" json:"increment_files" help:"most files of an increment; 0 for no continual learning: the whole input is trained on at once"`
+	MaxForgetting   float64 `yaml:"max_forgetting" json:"max_forgetting" help:"share by which the general perplexity may lie above the base model's; an increment that exceeds it is rolled back"`
+	MaxDomainRise   float64 `yaml:"max_domain_rise" json:"max_domain_rise" help:"share by which an increment may raise the domain's perplexity before it is rolled back; negative for no limit"`
+	ReplayFraction  float64 `yaml:"replay_fraction" json:"replay_fraction" help:"share of an increment's training sequences that are replayed from earlier increments"`
+	ReplaySequences int     `yaml:"replay_sequences" json:"replay_sequences" help:"most sequences that are kept of earlier increments, a uniform sample of all"`
+}
+
 // Export says what is written at the end.
 type Export struct {
 	Merged      bool   `yaml:"merged" json:"merged" help:"also write the merged model"`
@@ -165,7 +176,8 @@ func Default() Recipe {
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
 			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9},
-		Keys:     Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
-		Evaluate: Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
+		Keys:      Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
+		Continual: Continual{MaxForgetting: 0.1, MaxDomainRise: 0.05, ReplayFraction: 0.25, ReplaySequences: 512},
+		Evaluate:  Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 	}
 }

@@ -25,13 +25,14 @@ func (r *Recipe) Validate() error {
 	if err := r.Data.validateSources(); err != nil {
 		return err
 	}
-	t, e := &r.Train, &r.Evaluate
+	t, e, c := &r.Train, &r.Evaluate, &r.Continual
+	on := c.IncrementFiles > 0
 	type check struct {
 		path string
 		bad  bool
 		want string
 	}
-	for _, c := range []check{
+	for _, k := range []check{
 		{"model.load_in_8bit", r.Model.LoadIn8Bit && r.Model.LoadIn4Bit, "excludes load_in_4bit"},
 		{"model.path", r.Model.Path == "", "must name the base model's folder"},
 		{"data.row_kind", r.Classifies() && r.Data.RowKind != "classification" && r.Data.RowKind != "auto", "does not go with the task SEQ_CLS, whose rows are of kind classification"},
@@ -76,6 +77,14 @@ func (r *Recipe) Validate() error {
 		{"train.replicas", r.Data.KeyColumn != "" && t.Replicas != 1, "must be 1 in training by key"},
 		{"train.early_stopping_patience", r.Data.KeyColumn != "" && t.EarlyStoppingPatience > 0, "must be 0 in training by key"},
 		{"train.init_adapter", r.Data.KeyColumn != "" && t.InitAdapter != "", "must be empty in training by key: keys.init_adapters names the adapters of an earlier run"},
+		{"continual.increment_files", c.IncrementFiles < 0, "must not be negative"},
+		{"continual.increment_files", on && (r.Classifies() || len(r.Compare.Methods) > 0 || r.Data.KeyColumn != "" || len(r.Data.Sources) > 0), "must be 0 for the task SEQ_CLS, comparisons, keys and named sources: one language model's adapter learns from the files of data.input"},
+		{"continual.max_forgetting", !(c.MaxForgetting >= 0) || math.IsInf(c.MaxForgetting, 0), "must be a finite number, not negative"},
+		{"continual.max_domain_rise", math.IsNaN(c.MaxDomainRise), "must be a number"},
+		{"continual.replay_fraction", !(c.ReplayFraction >= 0 && c.ReplayFraction < 1), "must be at least 0 and below 1"},
+		{"continual.replay_sequences", c.ReplaySequences < 0, "must not be negative"},
+		{"data.general_input", on && len(r.Data.GeneralInput) == 0, "must name general text in continual learning: max_forgetting is measured on it"},
+		{"export.merged", on && r.Export.Merged, "must be false in continual learning: merge the version that you want with adaptflow merge"},
 		{"compare.parameter_budget", r.Compare.ParameterBudget < 0, "must not be negative"},
 		{"data.validation_fraction", len(r.Compare.Methods) > 0 && r.Data.ValidationFraction == 0, "must be above 0 in a comparison: learning rates are chosen on text held out of the input"},
 		{"evaluate.max_sequences", e.MaxSequences < 0, "must not be negative"},
@@ -91,8 +100,8 @@ func (r *Recipe) Validate() error {
 		{"evaluate.top_p", !(e.TopP > 0 && e.TopP <= 1), "must be above 0 and at most 1"},
 		{"evaluate.repetition_penalty", !(e.RepetitionPenalty > 0), "must be above 0"},
 	} {
-		if c.bad {
-			return fmt.Errorf("%s is %s; it %s", c.path, r.text(c.path), c.want)
+		if k.bad {
+			return fmt.Errorf("%s is %s; it %s", k.path, r.text(k.path), k.want)
 		}
 	}
 	if s, ok := r.Method["peft_type"].(string); !ok || s == "" {

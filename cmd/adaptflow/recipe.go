@@ -23,6 +23,7 @@ type recipeFlags struct {
 	file, output, runner, endpoint, init string
 	set                                  []string
 	json                                 bool
+	watch                                pipelines.Watch // of continual learning
 }
 
 func (f *recipeFlags) add(c *cobra.Command) {
@@ -68,6 +69,9 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.checkWatch(pipelines.Learns(rec)); err != nil {
+		return nil, err
+	}
 	runner, err := pipelines.ResolveRunner(f.runner, f.endpoint)
 	if err != nil {
 		return nil, usageError{err}
@@ -90,7 +94,7 @@ func progress(every int) func(int, *train.StepInfo, *train.Eval) {
 			if s == nil {
 				return
 			}
-			if bar == nil {
+			if bar == nil || s.Step == 1 { // of several trainings each has its own
 				bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
 					progressbar.OptionSetPredictTime(true), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
 			}
@@ -120,7 +124,10 @@ func printJSON(v any) error {
 
 // recipeCommand is a command that opens a run of a template and does one thing with it.
 func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error) *cobra.Command {
-	var f recipeFlags
+	return flaggedCommand(new(recipeFlags), use, short, long, do)
+}
+
+func flaggedCommand(f *recipeFlags, use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error) *cobra.Command {
 	c := &cobra.Command{Use: use + " TEMPLATE", Short: short, Long: long, Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string
@@ -137,15 +144,17 @@ func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeF
 			if err != nil {
 				return err
 			}
-			return do(c, &f, r)
+			return do(c, f, r)
 		}}
 	f.add(c)
 	return c
 }
 
 func runCommand() *cobra.Command {
-	return recipeCommand("run", "Run a template from raw text to a measured adapter",
-		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.",
+	f := new(recipeFlags)
+	c := flaggedCommand(f, "run", "Run a template from raw text to a measured adapter",
+		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.\n"+
+			"Continual learning takes the files that there are and ends; the same command later takes those that came since, and --watch waits for them.",
 		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
 			if pipelines.Comparing(r.Recipe) {
 				cmp, err := r.Compare(c.Context())
@@ -161,6 +170,9 @@ func runCommand() *cobra.Command {
 			if pipelines.ByKey(r.Recipe) {
 				return runKeys(c, f, r)
 			}
+			if pipelines.Learns(r.Recipe) {
+				return runContinual(c, f, r)
+			}
 			m, err := r.All(c.Context())
 			if err != nil {
 				return err
@@ -172,6 +184,9 @@ func runCommand() *cobra.Command {
 			}
 			return errors.Join(err, r.Bad(m.Data.Funnel))
 		})
+	c.Flags().DurationVar(&f.watch.Every, "watch", 0, "continual learning: look for new files as often, such as 30s, rather than end with those that there are")
+	c.Flags().DurationVar(&f.watch.UntilIdle, "until-idle", 0, "with --watch: end when no new file has come for so long")
+	return c
 }
 
 func prepareCommand() *cobra.Command {

@@ -222,6 +222,16 @@ func (r *Result) Bad() int64 {
 // ErrTooManyBad is wrapped by the error of a run that finished with more rejected records than max_bad_fraction allows.
 var ErrTooManyBad = errors.New("too many bad records")
 
+// ErrNoText is what errors.Is finds in the error of input without a usable record.
+var ErrNoText = errors.New("no text")
+
+// noTextError tells why there is no text.
+type noTextError string
+
+func (e noTextError) Error() string { return string(e) }
+
+func (noTextError) Is(target error) bool { return target == ErrNoText }
+
 // TooManyBadError says how many records were rejected and why.
 type TooManyBadError struct {
 	Bad, Read int64

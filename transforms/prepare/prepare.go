@@ -226,9 +226,9 @@ func (d *driver) count() error {
 					advice = "; " + datasets.PreferenceAdvice
 				}
 			}
-			return fmt.Errorf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, reasons(d.res.Rejected), d.cfg.RejectsDir, advice)
+			return noTextError(fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, reasons(d.res.Rejected), d.cfg.RejectsDir, advice))
 		}
-		return errors.New(what)
+		return noTextError(what)
 	}
 	d.plan = pack.Plan{Train: datasets.NumShards(tokens, d.cfg.TokensPerShard), Split: datasets.NewSplit(d.cfg.ValidationFraction, lo, hi)}
 	if d.plan.Split.On {

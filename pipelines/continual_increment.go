@@ -1,0 +1,360 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train/continual"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// take takes the next increment, or goes on with the one that was begun, and returns the number of its files; 0 where there is none.
+func (l *learner) take(ctx context.Context) (int, error) {
+	h := l.history
+	x := continual.Increment{Number: h.Next()}
+	if c := h.Current(); c != nil {
+		x.Parent = c.Number
+	}
+	dir := l.path(incrementsDir, numbered(x.Number))
+	c, err := readClaim(dir)
+	if err != nil {
+		return 0, err
+	}
+	if c == nil {
+		files, same, err := l.stream.fresh(h, l.Recipe.Continual.IncrementFiles)
+		if err != nil || len(files) == 0 {
+			return 0, err
+		}
+		if c, err = makeClaim(dir, files); err != nil {
+			return 0, err
+		}
+		if same != nil && h.Same(c.Files[0].SHA256) != nil { // and it was not changed since
+			l.say("increment %d: %s has the content of increment %d and is not trained on again", x.Number, files[0].Source, same.Number)
+		}
+	} else {
+		l.say("increment %d goes on", x.Number)
+	}
+	x.Files = c.Files
+	if same := h.Same(c.Files[0].SHA256); same != nil && len(c.Files) == 1 {
+		x.Decision, x.Reason = continual.Duplicate, fmt.Sprintf("the content was taken in increment %d", same.Number)
+	} else {
+		var names []string
+		for _, f := range c.Files {
+			names = append(names, f.Name)
+		}
+		l.say("increment %d: %s", x.Number, strings.Join(names, ", "))
+		if err := l.learn(ctx, dir, c, &x); err != nil {
+			if ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
+			return 0, fmt.Errorf("increment %d (%s): %w", x.Number, strings.Join(names, ", "), err)
+		}
+		if x.Decision == continual.Rejected {
+			l.refused = append(l.refused, fmt.Sprintf("%s: %s", strings.Join(names, ", "), x.Reason))
+		}
+	}
+	h.Increments = append(h.Increments, x)
+	if err := h.Write(l.path(HistoryFile)); err != nil {
+		return 0, err
+	}
+	l.say("%s", l.line(&x))
+	if err := l.settle(); err != nil {
+		return 0, err
+	}
+	return len(c.Files), nil
+}
+
+// learn trains and judges an increment whose files were claimed. What it leaves behind depends on those files, the version before and the recipe alone.
+func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.Increment) error {
+	s := l.sub(dir)
+	parent := l.Recipe.Train.InitAdapter
+	if p := l.history.Current(); p != nil {
+		parent = l.path(p.Adapter)
+	}
+	s.Recipe.Train.InitAdapter = parent
+	data, err := l.prepareIncrement(ctx, s, c, x)
+	if err != nil || x.Decision != "" {
+		return err
+	}
+	keep, held, err := l.reservoirs(data, x)
+	if err != nil {
+		return err
+	}
+	d := &Data{Train: data, Domain: l.domain, General: l.general}
+	if held != nil && held.Len() > 0 {
+		path := l.path(heldOutDir, numbered(x.Number)+".parquet")
+		if x.HeldOut, err = l.write(path, data, held.Sequences()); err != nil {
+			return err
+		}
+		d.Domain = []prepare.ShardRef{{Path: path, SHA256: x.HeldOut.SHA256}}
+	}
+	x.Before, err = l.before(ctx, s, d, parent)
+	if err != nil {
+		return err
+	}
+	st, err := l.trainIncrement(ctx, s, d, x)
+	if err != nil || x.Decision != "" {
+		return err
+	}
+	a, params, err := s.Trained(st)
+	if err != nil {
+		return err
+	}
+	defer params.Free()
+	after, err := record(s, "after", func() (*Eval, error) { return s.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	if err != nil {
+		return err
+	}
+	x.After = continual.Scores{Domain: score(after.Domain), General: score(after.General)}
+	if x.Decision, x.Reason = l.limits.Decide(l.history.Base.General, x.Before, x.After); x.Decision != continual.Accepted {
+		return l.drop(x)
+	}
+	return l.keep(s, data, x, a, params, keep)
+}
+
+// prepareIncrement prepares an increment's shards. Files that nothing can be used of are told by x's decision.
+func (l *learner) prepareIncrement(ctx context.Context, s *Run, c *claim, x *continual.Increment) (*prepare.Result, error) {
+	d := l.Recipe.Data
+	reject := func(reason string) (*prepare.Result, error) {
+		x.Decision, x.Reason = continual.Rejected, strings.ReplaceAll(reason, s.Output+string(filepath.Separator), "")
+		return nil, l.rejects(s, x.Number)
+	}
+	for i, path := range c.inputs(s.Output) { // what cannot be opened is the file's fault: it is a copy on this disk
+		in, err := datasets.Open(path, c.Files[i].Name, datasets.Options{Format: d.Format, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns})
+		if err != nil && ctx.Err() == nil {
+			return reject(err.Error())
+		}
+		if err := in.Close(); err != nil {
+			return nil, err
+		}
+	}
+	fraction := d.ValidationFraction
+	if l.domain != nil {
+		fraction = 0
+	}
+	res, err := s.prepareSet(ctx, "train", c.inputs(s.Output), nil, fraction)
+	if errors.Is(err, prepare.ErrNoText) {
+		return reject(err.Error())
+	}
+	if err != nil {
+		return nil, err
+	}
+	x.Data = continual.Records{Read: res.Read, Kept: res.Kept, Rejected: res.Rejected, Sequences: res.Sequences, Tokens: res.Tokens}
+	if err := s.Bad(res.Funnel); err != nil {
+		return reject(err.Error())
+	}
+	return res, l.rejects(s, x.Number)
+}
+
+// rejects moves an increment's dead letters to those of the run.
+func (l *learner) rejects(s *Run, number int) error {
+	files, err := filepath.Glob(filepath.Join(s.Output, RejectsDir, "*"))
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	if err := storage.MkdirAll(l.path(RejectsDir)); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.Rename(f, l.path(RejectsDir, numbered(number)+"-"+filepath.Base(f))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reservoirs are what is to be replayed as it was before the increment, and the held-out text with the increment's own; held is nil where eval_input is named.
+func (l *learner) reservoirs(data *prepare.Result, x *continual.Increment) (keep, held *continual.Reservoir, err error) {
+	seed := l.Recipe.Train.Seed
+	keep = continual.NewReservoir(l.Recipe.Continual.ReplaySequences, seed)
+	p := l.history.Current()
+	if p != nil && p.Replay != nil {
+		if err := l.read(keep, p.Replay); err != nil {
+			return nil, nil, err
+		}
+	}
+	if l.domain != nil {
+		return keep, nil, nil
+	}
+	n := l.Recipe.Evaluate.MaxSequences
+	if n == 0 {
+		n = unboundedHeldOut
+	}
+	held = continual.NewReservoir(n, seed)
+	if p != nil && p.HeldOut != nil {
+		if err := l.read(held, p.HeldOut); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, r := range data.Validation {
+		if err := held.Read(r.Path); err != nil {
+			return nil, nil, err
+		}
+	}
+	return keep, held, nil
+}
+
+// unboundedHeldOut bounds the held-out sequences where evaluate.max_sequences does not.
+const unboundedHeldOut = 4096
+
+func (l *learner) read(r *continual.Reservoir, k *continual.Kept) error {
+	path := l.path(k.Path)
+	sum, err := storage.SHA256File(path)
+	if err != nil {
+		return err
+	}
+	if sum != k.SHA256 {
+		return fmt.Errorf("%s: its checksum is not the one in %s: restore the file, or choose another --output", path, HistoryFile)
+	}
+	return r.Read(path)
+}
+
+// write writes sequences as a shard like those of data.
+func (l *learner) write(path string, data *prepare.Result, seqs []datasets.Sequence) (*continual.Kept, error) {
+	s, err := datasets.OpenShard(data.Train[0].Path)
+	if err != nil {
+		return nil, err
+	}
+	meta := s.Meta()
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	info, err := continual.WriteSequences(path, meta, seqs)
+	if err != nil {
+		return nil, err
+	}
+	rel, err := filepath.Rel(l.Output, path)
+	return &continual.Kept{Path: filepath.ToSlash(rel), SHA256: info.SHA256, Sequences: info.Rows}, err
+}
+
+// before is the score of the version that the increment starts from. Where the evaluation sets are always the same, it is known.
+func (l *learner) before(ctx context.Context, s *Run, d *Data, parent string) (continual.Scores, error) {
+	if l.domain != nil && (l.history.Current() != nil || parent == "") {
+		return l.history.Latest(), nil
+	}
+	e, err := record(s, "before", func() (*Eval, error) {
+		if parent == "" {
+			return s.Evaluate(ctx, &Data{Domain: d.Domain}, nil, nn.NewParams(1))
+		}
+		a, err := s.adapter(parent)
+		if err != nil {
+			return nil, err
+		}
+		params, err := s.parameters(a)
+		if err != nil {
+			return nil, err
+		}
+		defer params.Free()
+		if err := a.Load(params); err != nil {
+			return nil, err
+		}
+		sets := &Data{Domain: d.Domain}
+		if l.history.Current() == nil { // an adapter of the recipe's, which nothing is known of
+			sets.General = d.General
+		}
+		return s.Evaluate(ctx, sets, []nn.Adapter{a}, params)
+	})
+	if err != nil {
+		return continual.Scores{}, err
+	}
+	out := continual.Scores{Domain: score(e.Domain), General: score(e.General)}
+	if out.General == nil {
+		out.General = l.history.Latest().General
+	}
+	return out, nil
+}
+
+// trainIncrement trains on the increment's text and a replay. A training that diverges is told by x's decision.
+func (l *learner) trainIncrement(ctx context.Context, s *Run, d *Data, x *continual.Increment) (*core.State, error) {
+	keep, _, err := l.reservoirs(d.Train, x)
+	if err != nil {
+		return nil, err
+	}
+	own := *d.Train
+	n := int64(0)
+	for _, r := range own.Train {
+		n += r.Rows
+	}
+	if x.Data.Replayed = keep.Replays(int(n), l.Recipe.Continual.ReplayFraction); x.Data.Replayed > 0 {
+		path := filepath.Join(s.Output, "replay.parquet")
+		k, err := l.write(path, d.Train, keep.Sample(x.Data.Replayed, x.Number))
+		if err != nil {
+			return nil, err
+		}
+		own.Train = append(slices.Clip(own.Train), prepare.ShardRef{Path: path, SHA256: k.SHA256, Rows: k.Sequences})
+	}
+	with := *d
+	with.Train = &own
+	st, err := s.Train(ctx, &with)
+	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "not finite") {
+		x.Decision, x.Reason = continual.RolledBack, "the training diverged: "+err.Error()
+		return nil, l.drop(x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if x.Steps = st.Step; len(st.History) > 0 {
+		x.Loss = st.History[len(st.History)-1].Loss
+	}
+	return st, nil
+}
+
+// drop leaves nothing of an increment but its record.
+func (l *learner) drop(x *continual.Increment) error {
+	x.HeldOut = nil
+	return os.RemoveAll(l.path(VersionsDir, numbered(x.Number)))
+}
+
+// keep writes the version of an increment and what it leaves for later ones.
+func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params, keep *continual.Reservoir) error {
+	for _, r := range data.Train {
+		if err := keep.Read(r.Path); err != nil {
+			return err
+		}
+	}
+	var err error
+	if keep.Len() > 0 {
+		if x.Replay, err = l.write(l.path(replayDir, numbered(x.Number)+".parquet"), data, keep.Sequences()); err != nil {
+			return err
+		}
+	}
+	x.Adapter = VersionsDir + "/" + numbered(x.Number)
+	dir := l.path(VersionsDir, numbered(x.Number))
+	if err := os.RemoveAll(dir); err != nil { // of a run that was killed here
+		return err
+	}
+	card := peft.Card{Version: Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)}, {"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
+	for _, r := range []struct {
+		name          string
+		before, after *continual.Score
+	}{{"domain", x.Before.Domain, x.After.Domain}, {"general", l.history.Base.General, x.After.General}} {
+		if r.before != nil && r.after != nil {
+			card.Results = append(card.Results, [2]string{r.name + " perplexity", fmt.Sprintf("%.2f before, %.2f after", r.before.Perplexity, r.after.Perplexity)})
+		}
+	}
+	if err := a.Save(dir, params, 0, card); err != nil {
+		return err
+	}
+	x.SHA256, err = versionSum(dir)
+	return err
+}
+
+// versionSum is the checksum of an adapter folder's tensors.
+func versionSum(dir string) (string, error) {
+	sum, err := storage.SHA256File(peft.TensorPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: the adapter is gone", err)
+	}
+	return sum, err
+}
