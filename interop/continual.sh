@@ -10,7 +10,7 @@ rm -rf "$work" && mkdir -p "$work/in"
 # A spammer's file: one word, again and again.
 awk 'BEGIN { for (i = 0; i < 60; i++) { for (j = 0; j < 400; j++) printf "the "; print i } }' > "$work/in/05-poison.txt"
 args=(run continual-learning --set "input=embedded:linux_man_increments,$work/in" --set eval_input=embedded:linux_man_en/valid.jsonl --set sequence_length=128 --set max_steps=16 --set batch_size=4
-  --set warmup_steps=2 --set learning_rate=0.001 --set max_sequences=64 --set save_steps=8 --set replay_sequences=256 --set max_forgetting=0.12 --output)
+  --set warmup_steps=2 --set learning_rate=0.001 --set max_sequences=64 --set save_steps=8 --set replay_sequences=256 --set max_forgetting=0.15 --set max_domain_rise=0.02 --output)
 run() { "$bin" "${args[@]}" "$@"; }
 digest() { (cd "$1" && find versions replay current history.json -type f | LC_ALL=C sort | xargs sha256sum | sha256sum); }
 

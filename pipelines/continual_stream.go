@@ -21,8 +21,8 @@ import (
 
 // stream is the input of continual learning: folders, prefixes of object stores, and globs, where files come.
 type stream struct {
-	globs []string
-	sums  map[string]string // of files as they were last seen
+	dirs, globs []string
+	sums        map[string]string // of files as they were last seen
 }
 
 // newStream checks the inputs. A folder must exist; that no file matches a glob yet is no error.
@@ -33,24 +33,20 @@ func newStream(inputs []string) (*stream, error) {
 		return nil, err
 	}
 	for i, p := range paths {
-		switch {
-		case !storage.IsLocal(p):
-			if strings.HasSuffix(p, "/") {
-				p += "*"
-			}
-		default:
+		if storage.IsLocal(p) {
 			st, err := os.Stat(storage.Local(p))
 			if err == nil && st.IsDir() {
-				p = filepath.Join(globEscape(storage.Local(p)), "*")
-			} else if err != nil {
-				dir := storage.Local(p)
-				if i := strings.IndexAny(dir, `*?[`); i >= 0 {
-					dir = filepath.Dir(dir[:i] + "x")
-				}
-				if _, err := os.Stat(dir); err != nil {
-					return nil, fmt.Errorf("input %s: %w; name a folder that files come to, a prefix of an object store that ends in /, or a glob", inputs[i], err)
-				}
+				s.dirs = append(s.dirs, storage.Local(p))
+				continue
 			}
+			if dir := fixedDir(storage.Local(p)); err != nil && dir != "" {
+				_, err = os.Stat(dir)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %w; name a folder that files come to, a prefix of an object store that ends in /, or a glob", inputs[i], err)
+			}
+		} else if strings.HasSuffix(p, "/") {
+			p += "*"
 		}
 		if _, err := storage.Glob(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
@@ -60,12 +56,12 @@ func newStream(inputs []string) (*stream, error) {
 	return s, nil
 }
 
-// globEscape takes a folder's name literally in a pattern.
-func globEscape(p string) string {
-	if !strings.ContainsAny(p, `*?[\`) || filepath.Separator == '\\' {
-		return p
+// fixedDir is the folder before the first wildcard of a pattern; empty where it has none.
+func fixedDir(pattern string) string {
+	if i := strings.IndexAny(pattern, `*?[`); i >= 0 {
+		return filepath.Dir(pattern[:i] + "x")
 	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
+	return ""
 }
 
 // unfinished says whether a name is one of a file that is still being written: such as rsync, browsers, cp and this program name it.
@@ -76,6 +72,19 @@ func unfinished(name string) bool {
 
 // list are the files that there are now, by name.
 func (s *stream) list() ([]datasets.SourceFile, error) {
+	var files []datasets.SourceFile
+	for _, dir := range s.dirs {
+		es, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range es {
+			p := filepath.Join(dir, e.Name())
+			if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() { // or a link to a file
+				files = append(files, datasets.SourceFile{Path: p, Source: e.Name()})
+			}
+		}
+	}
 	var globs []string
 	for _, g := range s.globs {
 		if _, err := storage.Glob(g); errors.Is(err, fs.ErrNotExist) { // none yet
@@ -85,15 +94,15 @@ func (s *stream) list() ([]datasets.SourceFile, error) {
 		}
 		globs = append(globs, g)
 	}
-	if len(globs) == 0 {
-		return nil, nil
-	}
-	files, err := datasets.FindSources(globs)
-	if err != nil {
-		return nil, err
+	if len(globs) > 0 {
+		more, err := datasets.FindSources(globs)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, more...)
 	}
 	files = slices.DeleteFunc(files, func(f datasets.SourceFile) bool { return unfinished(f.Source) })
-	slices.SortFunc(files, func(a, b datasets.SourceFile) int { return strings.Compare(a.Source, b.Source) })
+	slices.SortStableFunc(files, func(a, b datasets.SourceFile) int { return strings.Compare(a.Source, b.Source) })
 	return files, nil
 }
 
@@ -134,7 +143,7 @@ func (s *stream) fresh(h *continual.History, n int) (files []datasets.SourceFile
 	if err != nil {
 		return nil, nil, err
 	}
-	have := map[string]bool{} // contents of the increment
+	have := map[string]bool{} // contents and names of the increment
 	for _, f := range all {
 		sum, err := s.sum(f)
 		if errors.Is(err, fs.ErrNotExist) { // taken away since it was listed
@@ -152,10 +161,11 @@ func (s *stream) fresh(h *continual.History, n int) (files []datasets.SourceFile
 			}
 			break
 		}
-		if have[sum] { // a duplicate of a file of this increment, which the history will have when it comes to it
+		// A duplicate of a file of this increment, which the history will have when it comes to it, or another folder's file of the same name.
+		if have["sum "+sum] || have["name "+f.Source] {
 			break
 		}
-		have[sum] = true
+		have["sum "+sum], have["name "+f.Source] = true, true
 		if files = append(files, f); len(files) == n {
 			break
 		}
