@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/adaptflow/adaptflow/evaluate"
@@ -59,9 +58,6 @@ func (r *Run) Learn(ctx context.Context, w Watch) (*Learned, error) {
 	l := &learner{Run: r, limits: continual.Limits{MaxForgetting: c.MaxForgetting, MaxDomainRise: c.MaxDomainRise}}
 	var err error
 	if l.stream, err = newStream(r.Recipe.Data.Input); err != nil {
-		return nil, err
-	}
-	if err := l.sweep(); err != nil {
 		return nil, err
 	}
 	if err := l.open(ctx); err != nil {
@@ -171,16 +167,6 @@ func (l *learner) settle() error {
 		}
 	}
 	return nil
-}
-
-// sweep removes the temporary files that a killed run left behind. The folder is locked: no one else writes it.
-func (l *learner) sweep() error {
-	return filepath.WalkDir(l.Output, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), ".tmp-") {
-			err = os.Remove(path)
-		}
-		return err
-	})
 }
 
 func (l *learner) path(elem ...string) string {
