@@ -23,7 +23,6 @@ type recipeFlags struct {
 	file, output, runner, endpoint, init string
 	set                                  []string
 	json                                 bool
-	watch                                pipelines.Watch // of continual learning
 }
 
 func (f *recipeFlags) add(c *cobra.Command) {
@@ -67,9 +66,6 @@ func (f *recipeFlags) resolve(name string) (*recipe.Recipe, error) {
 func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 	rec, err := f.resolve(name)
 	if err != nil {
-		return nil, err
-	}
-	if err := f.checkWatch(pipelines.Learns(rec)); err != nil {
 		return nil, err
 	}
 	runner, err := pipelines.ResolveRunner(f.runner, f.endpoint)
@@ -124,10 +120,7 @@ func printJSON(v any) error {
 
 // recipeCommand is a command that opens a run of a template and does one thing with it.
 func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error) *cobra.Command {
-	return flaggedCommand(new(recipeFlags), use, short, long, do)
-}
-
-func flaggedCommand(f *recipeFlags, use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error) *cobra.Command {
+	var f recipeFlags
 	c := &cobra.Command{Use: use + " TEMPLATE", Short: short, Long: long, Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string
@@ -144,15 +137,15 @@ func flaggedCommand(f *recipeFlags, use, short, long string, do func(c *cobra.Co
 			if err != nil {
 				return err
 			}
-			return do(c, f, r)
+			return do(c, &f, r)
 		}}
 	f.add(c)
 	return c
 }
 
 func runCommand() *cobra.Command {
-	f := new(recipeFlags)
-	c := flaggedCommand(f, "run", "Run a template from raw text to a measured adapter",
+	var watch pipelines.Watch
+	c := recipeCommand("run", "Run a template from raw text to a measured adapter",
 		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.\n"+
 			"Continual learning takes the files that there are and ends; the same command later takes those that came since, and --watch waits for them.",
 		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
@@ -171,7 +164,10 @@ func runCommand() *cobra.Command {
 				return runKeys(c, f, r)
 			}
 			if pipelines.Learns(r.Recipe) {
-				return runContinual(c, f, r)
+				return runContinual(c, f, r, watch)
+			}
+			if watch != (pipelines.Watch{}) {
+				return usage("--watch and --until-idle go with continual learning: adaptflow run continual-learning")
 			}
 			m, err := r.All(c.Context())
 			if err != nil {
@@ -184,8 +180,7 @@ func runCommand() *cobra.Command {
 			}
 			return errors.Join(err, r.Bad(m.Data.Funnel))
 		})
-	c.Flags().DurationVar(&f.watch.Every, "watch", 0, "continual learning: look for new files as often, such as 30s, rather than end with those that there are")
-	c.Flags().DurationVar(&f.watch.UntilIdle, "until-idle", 0, "with --watch: end when no new file has come for so long")
+	addWatch(c, &watch)
 	return c
 }
 
