@@ -52,7 +52,7 @@ func continualRecipe(t *testing.T, in string, more ...string) *recipe.Recipe {
 
 func learnOnce(t *testing.T, ctx context.Context, rec *recipe.Recipe, output string, w Watch) (*Learned, error) {
 	t.Helper()
-	r := &Run{Recipe: rec, Output: output, Runner: "prism", Say: t.Logf}
+	r := &Run{Recipe: rec, Output: output, Say: t.Logf}
 	defer r.Close()
 	if err := r.Open(); err != nil {
 		t.Fatal(err)
