@@ -3,7 +3,9 @@ package datasets
 import (
 	"fmt"
 	"math"
+	"path"
 	"strconv"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -87,6 +89,9 @@ type ShardWriter struct {
 	group RowGroupInfo
 	// RowGroupTokens may be set before the first Write.
 	RowGroupTokens int64
+	// NameByContent puts the beginning of the content's hash into the file's name, "train-00000-of-00004-0123456789ab.parquet": on an object store, where
+	// nothing is renamed into its place, no name is then written twice with different bytes. It may be set before Close.
+	NameByContent bool
 }
 
 // writerOptions are those of every Parquet file written here.
@@ -160,12 +165,16 @@ func (w *ShardWriter) Close() (ShardInfo, error) {
 	if err := w.w.Close(); err != nil {
 		return ShardInfo{}, fmt.Errorf("%s: %w", w.info.Path, err)
 	}
-	if err := w.file.Commit(); err != nil {
+	var err error
+	if w.info.SHA256, err = w.file.SHA256(); err != nil {
 		return ShardInfo{}, err
 	}
-	var err error
-	w.info.SHA256, err = storage.SHA256File(w.info.Path)
-	return w.info, err
+	if w.NameByContent {
+		ext := path.Ext(w.info.Path)
+		w.info.Path = strings.TrimSuffix(w.info.Path, ext) + "-" + w.info.SHA256[:12] + ext
+		w.file.SetPath(w.info.Path)
+	}
+	return w.info, w.file.Commit()
 }
 
 // Abort drops the file. After Close it does nothing.

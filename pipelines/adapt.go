@@ -48,6 +48,7 @@ type Run struct {
 	Step func(total int, info *core.StepInfo, eval *core.Eval)
 
 	lock      *storage.Lock
+	store     string // the output as given, where it is on an object store; Output is a folder of this machine then
 	modelDir  string
 	model     *model.Model
 	dtype     string   // resolved
@@ -114,10 +115,13 @@ func (r *Run) Open() (err error) {
 	if err := core.Trainable(&job.Args, a); err != nil {
 		return err
 	}
+	if err := r.place(); err != nil {
+		return err
+	}
 	text := r.Recipe.YAML()
 	path := filepath.Join(r.Output, RecipeFile)
 	if old, err := os.ReadFile(path); err == nil && string(old) != string(text) {
-		return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", ErrInUse, r.Output, RecipeFile)
+		return otherRecipe(r.Output)
 	} else if errors.Is(err, fs.ErrNotExist) {
 		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) {
 			return fmt.Errorf("%w: %s holds files that are not a run's: choose another --output", ErrInUse, r.Output)
@@ -136,7 +140,10 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	r.pool = pool.New(0)
-	return storage.WriteFile(path, text)
+	if err := storage.WriteFile(path, text); err != nil || r.store == "" {
+		return err
+	}
+	return storage.WriteFile(r.product(RecipeFile), text)
 }
 
 // fits checks that a sequence and the adapter's virtual tokens have positions in the model.
@@ -282,10 +289,9 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		if name != "train" {
 			temperature = 0
 		}
-		dir := filepath.Join(r.Output, "shards")
-		rejects := filepath.Join(r.Output, RejectsDir)
+		dir, rejects := r.product("shards"), r.product(RejectsDir)
 		if name != "train" {
-			dir, rejects = filepath.Join(r.Output, "eval", name), filepath.Join(r.Output, "eval", name, "rejects")
+			dir, rejects = r.product("eval", name), r.product("eval", name, "rejects")
 		}
 		// Documents are separated by the model's beginning-of-text token, or its end-of-text token where it has no other.
 		bos, eos, _, _ := r.tokenizer.Special()
@@ -493,13 +499,13 @@ func (r *Run) Bad(funnel []prepare.Stage) error {
 	if float64(read-kept) <= allowed*float64(read) {
 		return nil
 	}
-	return &prepare.TooManyBadError{Bad: read - kept, Read: read, Max: allowed, Rejected: rejected, Dir: filepath.Join(r.Output, RejectsDir)}
+	return &prepare.TooManyBadError{Bad: read - kept, Read: read, Max: allowed, Rejected: rejected, Dir: r.product(RejectsDir)}
 }
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.
 func (r *Run) All(ctx context.Context) (*Metrics, error) {
 	if m, err := ReadMetrics(r.Output); err == nil {
-		r.say("this run is finished: %s", r.Output)
+		r.say("this run is finished: %s", r.product())
 		return m, nil
 	}
 	d, err := r.Prepare(ctx)
@@ -529,7 +535,11 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 	if err := r.Export(a, params, st, before, after); err != nil {
 		return nil, err
 	}
-	return r.report(d, st, a, before, after)
+	m, err := r.report(d, st, a, before, after)
+	if err != nil {
+		return nil, err
+	}
+	return m, r.publish()
 }
 
 // Train runs or continues the training job.

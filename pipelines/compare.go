@@ -55,7 +55,7 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	path := filepath.Join(r.Output, CompareFile)
 	if raw, err := os.ReadFile(path); err == nil {
 		c := &Comparison{}
-		r.say("this comparison is finished: %s", r.Output)
+		r.say("this comparison is finished: %s", r.product())
 		return c, json.Unmarshal(raw, c)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -132,7 +132,10 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
 		return nil, err
 	}
-	return out, storage.WriteJSON(path, out)
+	if err := storage.WriteJSON(path, out); err != nil {
+		return nil, err
+	}
+	return out, r.publish()
 }
 
 // sized is the configuration of a method of the comparison: the recipe's own for its method, all linear layers for methods that take targets, sized
@@ -232,7 +235,7 @@ func (c *Comparison) Table(w io.Writer, output string) {
 	}
 	fmt.Fprintf(w, "\n  written to %s:\n", output)
 	for _, p := range c.Paths {
-		fmt.Fprintln(w, "    "+filepath.Join(output, p))
+		fmt.Fprintln(w, "    "+storage.Join(output, p))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -22,6 +23,9 @@ type Fact struct {
 // Inspect describes a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a model folder, a
 // checkpoint or the folder of a run.
 func Inspect(path string) ([]Fact, error) {
+	if !storage.IsLocal(path) {
+		return inspectObjects(path)
+	}
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -85,6 +89,22 @@ func Inspect(path string) ([]Fact, error) {
 		return []Fact{{"unfinished run", path}, {"last checkpoint", step}}, err
 	}
 	return nil, fmt.Errorf("%s is no model, adapter, checkpoint or run folder", path)
+}
+
+// inspectObjects describes a shard, a folder of shards or a folder of dead letters on an object store.
+func inspectObjects(path string) ([]Fact, error) {
+	switch base := path[strings.LastIndexByte(strings.TrimRight(path, "/"), '/')+1:]; {
+	case strings.HasSuffix(base, ".parquet"):
+		return inspectShard(path)
+	case strings.TrimRight(base, "/") == RejectsDir:
+		return rejectSamples(path, 3)
+	}
+	if ok, err := storage.Exists(storage.Join(path, datasets.ManifestName)); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, fmt.Errorf("%s: is no shard and no folder of shards or rejects; copy other things here to inspect them", path)
+	}
+	return inspectShards(path)
 }
 
 func inspectShard(path string) ([]Fact, error) {

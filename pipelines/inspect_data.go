@@ -1,8 +1,9 @@
 package pipelines
 
 import (
+	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -84,8 +85,8 @@ func quantiles(v []int) string {
 
 // rejectSamples shows the first dead letters of a folder, at most n of each reason.
 func rejectSamples(dir string, n int) ([]Fact, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl.zst"))
-	if err != nil {
+	files, err := storage.Glob(storage.Join(dir, "*.jsonl.zst"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var out []Fact

@@ -73,7 +73,7 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	path := filepath.Join(r.Output, KeysFile)
 	if raw, err := os.ReadFile(path); err == nil {
 		out := &KeyRuns{}
-		r.say("this run is finished: %s", r.Output)
+		r.say("this run is finished: %s", r.product())
 		return out, json.Unmarshal(raw, out)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -93,7 +93,7 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 		return nil, err
 	}
 	k := r.Recipe.Keys
-	cfg := perkey.Config{Job: job, OutDir: filepath.Join(r.Output, AdapterDir+"s"), WorkDir: filepath.Join(r.Output, ".staged-keys"), RejectsDir: filepath.Join(r.Output, RejectsDir),
+	cfg := perkey.Config{Job: job, OutDir: filepath.Join(r.Output, AdapterDir+"s"), WorkDir: filepath.Join(r.Output, ".staged-keys"), RejectsDir: r.product(RejectsDir),
 		InitDir: k.InitAdapters, MinSequences: k.MinSequences, GroupKeys: k.GroupKeys, GroupTokens: k.GroupTokens, Forget: forgotten, Version: Version}
 	if cfg.InitDir != "" {
 		if _, err := os.Stat(cfg.InitDir); err != nil {
@@ -144,7 +144,10 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
 		return nil, err
 	}
-	return out, errors.Join(storage.WriteJSON(path, out), os.RemoveAll(cfg.WorkDir))
+	if err := errors.Join(storage.WriteJSON(path, out), os.RemoveAll(cfg.WorkDir)); err != nil {
+		return nil, err
+	}
+	return out, r.publish()
 }
 
 // sum fills in what follows from the keys' results.
@@ -218,7 +221,7 @@ func (k *KeyRuns) Table(w io.Writer, output string) {
 	row("peak memory", fmt.Sprintf("%d MiB", k.PeakRSS>>20))
 	fmt.Fprintf(w, "\n  written to %s:\n", output)
 	for _, p := range k.Paths {
-		fmt.Fprintln(w, "    "+filepath.Join(output, p))
+		fmt.Fprintln(w, "    "+storage.Join(output, p))
 	}
 }
 

@@ -127,7 +127,10 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if len(p.RejectFiles) > 0 {
 		m.Paths = append(m.Paths, RejectsDir)
 	}
-	m.Paths = append(m.Paths, "checkpoints", ReportFile, MetricsFile, RecipeFile)
+	if r.store == "" {
+		m.Paths = append(m.Paths, "checkpoints")
+	}
+	m.Paths = append(m.Paths, ReportFile, MetricsFile, RecipeFile)
 	if r.Recipe.Export.Merged {
 		m.Paths = append(m.Paths, "merged")
 	}
@@ -244,7 +247,7 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	}
 	fmt.Fprintf(w, "\n  written to %s:\n", output)
 	for _, p := range m.Paths {
-		fmt.Fprintln(w, "    "+filepath.Join(output, p))
+		fmt.Fprintln(w, "    "+storage.Join(output, p))
 	}
 }
 

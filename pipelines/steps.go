@@ -53,7 +53,7 @@ func (r *Run) state() (*core.State, error) {
 		return nil, err
 	}
 	if step == 0 {
-		return nil, fmt.Errorf("%s holds no checkpoint: train first (adaptflow train, with the same settings and --output)", r.Output)
+		return nil, fmt.Errorf("%s holds no checkpoint: train first (adaptflow train, with the same settings and --output)", r.product())
 	}
 	return core.ReadState(core.CheckpointDir(dir, step))
 }
@@ -97,5 +97,8 @@ func (r *Run) ExportTrained() error {
 		return err
 	}
 	defer params.Free()
-	return r.Export(a, params, st, &Eval{}, &Eval{})
+	if err := r.Export(a, params, st, &Eval{}, &Eval{}); err != nil {
+		return err
+	}
+	return r.publish()
 }

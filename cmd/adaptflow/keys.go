@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/recipe"
 )
@@ -40,6 +41,9 @@ func forgetCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(docs) == 0 || output == "" {
 				return usage("forget needs --doc ID and the run's --output")
+			}
+			if !storage.IsLocal(output) {
+				return usage("forget works on an output folder of this machine, not on %s", output)
 			}
 			path := filepath.Join(output, pipelines.RecipeFile)
 			text, err := os.ReadFile(path)

@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
+	_ "github.com/adaptflow/adaptflow/transforms/remote/objects" // s3:// and gs://
 )
 
 // usageError is wrong use of the command: exit code 2.

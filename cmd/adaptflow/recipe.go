@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
@@ -195,7 +196,7 @@ func prepareCommand() *cobra.Command {
 			return errors.Join(printJSON(d), r.Bad(t.Funnel))
 		}
 		say("%d records read, %d kept; %d tokens in %d sequences, %.1f %% filled; shards in %s", t.Read, t.Kept, t.Tokens, t.Sequences, 100*t.FillRate,
-			filepath.Join(f.output, "shards"))
+			storage.Join(f.output, "shards"))
 		return r.Bad(t.Funnel)
 	})
 }
@@ -213,7 +214,7 @@ func trainCommand() *cobra.Command {
 		if f.json {
 			return printJSON(st)
 		}
-		say("trained %d steps, last loss %.4f; checkpoints in %s", st.Step, st.History[len(st.History)-1].Loss, filepath.Join(f.output, "checkpoints"))
+		say("trained %d steps, last loss %.4f; checkpoints in %s", st.Step, st.History[len(st.History)-1].Loss, filepath.Join(r.Output, "checkpoints"))
 		return nil
 	})
 }
@@ -258,7 +259,7 @@ func exportCommand() *cobra.Command {
 		if err := r.ExportTrained(); err != nil {
 			return err
 		}
-		say("wrote %s", filepath.Join(f.output, pipelines.AdapterDir))
+		say("wrote %s", storage.Join(f.output, pipelines.AdapterDir))
 		return nil
 	})
 }

@@ -121,7 +121,7 @@ func Glob(pattern string) ([]string, error) {
 			return nil, err
 		}
 		if found, err = fs.Glob(pattern); err != nil {
-			return nil, fmt.Errorf("input %s: %w", pattern, err)
+			return nil, fmt.Errorf("input %w", err) // it names the path
 		}
 	}
 	if len(found) == 0 {

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// FS serves the paths of one scheme. All paths it receives and returns are whole, with the scheme.
+// FS serves the paths of one scheme. All paths it receives and returns are whole, with the scheme; its errors begin with them.
 type FS interface {
 	// Glob lists the objects that match the pattern, in any order.
 	Glob(pattern string) ([]string, error)
@@ -19,6 +19,18 @@ type FS interface {
 	Put(path string, r io.Reader) error
 	// Remove deletes an object.
 	Remove(path string) error
+}
+
+// Reach checks that the file system of a path answers for it: that there are credentials, and a bucket. A local path is reached.
+func Reach(path string) error {
+	if IsLocal(path) {
+		return nil
+	}
+	fs, err := lookup(path)
+	if err == nil {
+		_, err = fs.Glob(path)
+	}
+	return err
 }
 
 // ReaderAt is an open file or object of known size.

@@ -1,10 +1,14 @@
 package storage
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +44,18 @@ func Create(path string) (*File, error) {
 
 // Path is the path the file will have after Commit.
 func (f *File) Path() string { return f.path }
+
+// SetPath gives the file another name in its folder, such as one with a hash of the content. It is called before Commit.
+func (f *File) SetPath(path string) { f.path = path }
+
+// SHA256 returns the hexadecimal SHA-256 of what has been written.
+func (f *File) SHA256() (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f.f, 0, math.MaxInt64)); err != nil {
+		return "", explain(f.path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
 
 // Write appends to the file. After an error Commit refuses.
 func (f *File) Write(p []byte) (int, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
 	"reflect"
 	"slices"
 
@@ -221,6 +222,7 @@ func (f *ShardFn) ProcessElement(_ context.Context, shard int, parts func(*Part)
 		return "", err
 	}
 	defer w.Abort()
+	w.NameByContent = !storage.IsLocal(f.OutDir)
 	var info Info
 	if info.Stats, err = datasets.Pack(docs, f.Options, func(s datasets.Sequence) error { return w.Write(&s) }); err != nil {
 		return "", fmt.Errorf("shard %s: %w", name, err)
@@ -228,7 +230,7 @@ func (f *ShardFn) ProcessElement(_ context.Context, shard int, parts func(*Part)
 	if info.Shard, err = w.Close(); err != nil {
 		return "", err
 	}
-	info.Shard.Path = name
+	info.Shard.Path = path.Base(info.Shard.Path)
 	b, err := json.Marshal(&info)
 	if err != nil {
 		return "", err

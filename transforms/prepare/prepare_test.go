@@ -398,7 +398,11 @@ func TestRemote(t *testing.T) {
 	tokenizer, in := byteTokenizer(t), t.TempDir()
 	corpus(t, in)
 	cfg := config(t, tokenizer, in)
-	want := hashes(execute(t, cfg))
+	var want []string
+	for _, h := range hashes(execute(t, cfg)) { // where nothing is renamed, a shard's name has the hash of its content
+		name, sum, _ := strings.Cut(h, " ")
+		want = append(want, strings.TrimSuffix(name, ".parquet")+"-"+sum[:12]+".parquet "+sum)
+	}
 	files, _ := filepath.Glob(filepath.Join(in, "*"))
 	for _, f := range files {
 		b, err := os.ReadFile(f)

@@ -1,0 +1,146 @@
+package pipelines
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// summaries are the files of which each makes a run of its kind finished; on an object store they are written last.
+var summaries = []string{MetricsFile, KeysFile, CompareFile}
+
+// place makes room for an output on an object store. Shards and dead letters are written there as they come; whatever is rewritten, locked or renamed
+// (checkpoints, records of stages, the adapter) lies in a folder of this machine's cache, r.Output from here on, and what users want of it is
+// published when it is whole. So the same command on the same machine continues an interrupted run; another machine starts it anew, and sees a
+// finished one.
+func (r *Run) place() error {
+	if storage.IsLocal(r.Output) {
+		return nil
+	}
+	cache, err := storage.CacheDir()
+	if err != nil {
+		return err
+	}
+	uri := strings.TrimRight(r.Output, "/")
+	dir := filepath.Join(cache, "runs", storage.SHA256([]byte(uri))[:16])
+	if err := storage.Reach(storage.Join(uri, RecipeFile)); err != nil {
+		return fmt.Errorf("output %w", err)
+	}
+	text, err := storage.ReadFile(storage.Join(uri, RecipeFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // what is here is of an output that has been deleted
+		if err := empty(dir); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case !bytes.Equal(text, r.Recipe.YAML()):
+		return otherRecipe(uri)
+	default:
+		for _, name := range append([]string{RecipeFile}, summaries...) {
+			raw, err := storage.ReadFile(storage.Join(uri, name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err == nil {
+				err = storage.WriteFile(filepath.Join(dir, name), raw)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	r.store, r.Output = uri, dir
+	return nil
+}
+
+// empty removes what is in a folder of the cache, unless another process works in it.
+func empty(dir string) error {
+	lock, err := storage.LockDir(dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	defer lock.Unlock()
+	es, err := os.ReadDir(dir)
+	for _, e := range es {
+		if e.Name() != storage.LockName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+func otherRecipe(output string) error {
+	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", ErrInUse, output, RecipeFile)
+}
+
+// product is the path of something that users want of the run: shards, dead letters.
+func (r *Run) product(elem ...string) string {
+	if r.store != "" {
+		return storage.Join(r.store, elem...)
+	}
+	return filepath.Join(append([]string{r.Output}, elem...)...)
+}
+
+// publish copies a finished run to its object store: all but hidden files, checkpoints and records of stages, the summary last.
+func (r *Run) publish() error {
+	if r.store == "" {
+		return nil
+	}
+	var files []string
+	if err := filepath.WalkDir(r.Output, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(r.Output, p)
+		hidden := strings.HasPrefix(d.Name(), ".") && p != r.Output
+		switch {
+		case d.IsDir() && (hidden || rel == "checkpoints" || rel == "stages" || rel == "trials"):
+			return filepath.SkipDir
+		case !d.IsDir() && !hidden:
+			files = append(files, rel)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	last := func(f string) int {
+		if slices.Contains(summaries, f) {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(files, func(a, b string) int { return last(a) - last(b) })
+	for _, f := range files {
+		if err := upload(filepath.Join(r.Output, f), storage.Join(r.store, f)); err != nil {
+			return err
+		}
+	}
+	r.say("published to %s", r.store)
+	return nil
+}
+
+func upload(from, to string) error {
+	src, err := storage.OpenReaderAt(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := storage.Create(to)
+	if err != nil {
+		return err
+	}
+	defer dst.Abort()
+	if _, err := io.Copy(dst, storage.NewReader(src)); err != nil {
+		return err
+	}
+	return dst.Commit()
+}
