@@ -22,9 +22,13 @@ const (
 	RowTranslation      = "translation"         // a text in each of two languages, which Options.Translation names
 )
 
-// PreferenceAdvice says what to do with rows of preferences, which are known but of which no shards are made.
-const PreferenceAdvice = "rows of preferences need a loss over pairs, and shards are for language modelling; to learn from the preferred completion name it, with row_kind: prompt_completion and " +
-	"columns: {completion: chosen}"
+// PreferenceAdvice and UnpairedAdvice say what to do with rows of preferences, which are known but of which no shards are made unless the recipe says what is learned from them.
+const (
+	PreferenceAdvice = "rows of preferences need a loss over pairs, and shards are for language modelling; to learn from the preferred completion alone set row_kind: preference " +
+		"(or name its fields, with row_kind: prompt_completion and columns: {completion: chosen})"
+	UnpairedAdvice = "rows with a label of true or false need a loss over preferences, and shards are for language modelling; to learn from the good completions keep the rows whose " +
+		"label is true and set row_kind: prompt_completion"
+)
 
 // rowFields are the fields by which a kind is known, in the order in which kinds are tried.
 var rowFields = []struct {
@@ -44,12 +48,12 @@ var rowFields = []struct {
 var fieldNames = []string{"prompt", "completion", "messages", "tools", "conversations", "instruction", "input", "output", "system", "chosen", "rejected", "label"}
 
 func (o *Options) validateRows() error {
-	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowClassification}
+	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference, RowClassification}
 	switch {
 	case len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" || o.Translation[0] == o.Translation[1]):
 		return fmt.Errorf("translation: %v; write the two languages from and to, as [en, de]", o.Translation)
-	case o.RowKind == RowPreference || o.RowKind == RowUnpaired:
-		return fmt.Errorf("row_kind %s: %s", o.RowKind, PreferenceAdvice)
+	case o.RowKind == RowUnpaired:
+		return fmt.Errorf("row_kind %s: %s", o.RowKind, UnpairedAdvice)
 	case !slices.Contains(kinds, o.RowKind):
 		return fmt.Errorf("row_kind %q is unknown; it is one of %s", o.RowKind, strings.Join(kinds, ", "))
 	}
@@ -109,8 +113,34 @@ type Row struct {
 	Label string `json:"label,omitempty"`
 }
 
+// chosen makes of a row of preferences the row of its preferred completion, under the fields' own names: prompt and completion, or messages where the prompt is
+// within chosen, which is a conversation then (TRL's implicit prompt).
+func (o *Options) chosen(obj map[string]json.RawMessage) (kind string, row map[string]json.RawMessage) {
+	chosen := obj[o.column("chosen")]
+	row = map[string]json.RawMessage{"tools": obj[o.column("tools")]}
+	prompt, ok := obj[o.column("prompt")]
+	if !ok && bytes.HasPrefix(bytes.TrimSpace(chosen), []byte("[")) {
+		row["messages"] = chosen
+		return RowMessages, row
+	}
+	row["completion"] = chosen
+	if ok {
+		row["prompt"] = prompt
+	}
+	return RowPromptCompletion, row
+}
+
 // rowOf reads the fields of a kind; what says what is wrong with them.
 func (o *Options) rowOf(kind string, obj map[string]json.RawMessage) (rec Record, what string) {
+	switch {
+	case kind == RowUnpaired:
+		return rec, UnpairedAdvice
+	case kind == RowPreference && o.RowKind != RowPreference:
+		return rec, PreferenceAdvice
+	case kind == RowPreference:
+		kind, obj = o.chosen(obj)
+		o = &Options{}
+	}
 	row := Row{Kind: kind}
 	var texts []string
 	text := func(name string, needed bool) string {
@@ -216,8 +246,6 @@ func (o *Options) rowOf(kind string, obj map[string]json.RawMessage) (rec Record
 			texts = append(texts, s)
 		}
 		row.Prompt, row.Completion = encode(from+": "+texts[0]+"\n"+to+":"), encode(" "+texts[1])
-	default:
-		return rec, PreferenceAdvice
 	}
 	if what != "" {
 		return rec, what

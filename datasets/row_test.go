@@ -90,7 +90,7 @@ func TestRowFaults(t *testing.T) {
 			t.Errorf("%.60s: %d kept, %v; want %d, %s", c.content, len(recs), reasons, c.kept, c.reasons)
 		}
 	}
-	for _, o := range []Options{{RowKind: "chat"}, {RowKind: RowPreference}, {Columns: map[string]string{"question": "prompt"}}, {Columns: map[string]string{"prompt": ""}}} {
+	for _, o := range []Options{{RowKind: "chat"}, {RowKind: RowUnpaired}, {Columns: map[string]string{"question": "prompt"}}, {Columns: map[string]string{"prompt": ""}}} {
 		if o.Validate() == nil {
 			t.Errorf("%+v is taken", o)
 		}

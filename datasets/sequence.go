@@ -32,7 +32,7 @@ type Sequence struct {
 	// DocIDs, DocSpans and Sources have one element for each piece of a document in the row, in order; with isolated documents piece i
 	// begins at DocStarts[i].
 	DocIDs []string
-	// DocSpans are the pieces' [start, end) in the source text, in Unicode code points.
+	// DocSpans are the pieces' [start, end) in the source text, in Unicode code points; of a row of several fields, in the text that its template or prompt makes of it.
 	DocSpans [][2]int32
 	Sources  []string
 	// Key is the key of training by key, "" for none.

@@ -115,17 +115,40 @@ func inspectShard(path string) ([]Fact, error) {
 	defer s.Close()
 	m := s.Meta()
 	docs, tokens, supervised := 0, 0, 0
+	seq := 0
+	var pieces []Fact
 	for g := range s.NumRowGroups() {
 		rows, err := s.ReadRowGroup(g)
 		if err != nil {
 			return nil, err
 		}
 		for i := range rows {
+			pieces = append(pieces, lineage(&rows[i], seq, shownPieces-len(pieces))...)
+			seq++
 			docs, tokens, supervised = docs+len(rows[i].DocIDs), tokens+len(rows[i].InputIDs), supervised+rows[i].Supervised()
 		}
 	}
-	return []Fact{{"shard", path}, {"kind", m.Kind}, {"sequences", s.NumRows()}, {"row groups", s.NumRowGroups()}, {"documents and pieces", docs}, {"tokens", tokens},
-		{"supervised", supervised}, {"sequence_length", m.SequenceLength}, {"packing", m.Packing}, {"tokenizer", m.TokenizerHash}, {"written by", m.Version}}, nil
+	return append([]Fact{{"shard", path}, {"kind", m.Kind}, {"sequences", s.NumRows()}, {"row groups", s.NumRowGroups()}, {"documents and pieces", docs}, {"tokens", tokens},
+		{"supervised", supervised}, {"sequence_length", m.SequenceLength}, {"packing", m.Packing}, {"tokenizer", m.TokenizerHash}, {"written by", m.Version}}, pieces...), nil
+}
+
+// shownPieces is of how many pieces a shard's description tells the lineage.
+const shownPieces = 20
+
+// lineage says of the first n pieces of a sequence which document they are of, and which part of it.
+func lineage(q *datasets.Sequence, seq, n int) (out []Fact) {
+	for k := range q.DocIDs[:max(0, min(n, len(q.DocIDs)))] {
+		where := ""
+		if len(q.DocStarts) == len(q.DocIDs) { // documents are isolated
+			end := len(q.InputIDs)
+			if k+1 < len(q.DocStarts) {
+				end = int(q.DocStarts[k+1])
+			}
+			where = fmt.Sprintf(", tokens %d to %d", q.DocStarts[k], end)
+		}
+		out = append(out, Fact{fmt.Sprintf("sequence %d%s", seq, where), fmt.Sprintf("%s, characters %d to %d, of %s", q.DocIDs[k], q.DocSpans[k][0], q.DocSpans[k][1], q.Sources[k])})
+	}
+	return out
 }
 
 func inspectTensors(path string) ([]Fact, error) {

@@ -25,6 +25,8 @@ type Loss struct {
 // Tokens are the ids of an example and its labels (unshifted, Ignored where there is no loss), of one length.
 type Tokens struct {
 	IDs, Labels []int32
+	// Spans are each token's [start, end) in the text that was made of the row, in code points; empty for tokens that the tokenizer adds.
+	Spans [][2]int32
 	// Mismatch: the ids of the prompt alone do not begin those of prompt and completion, so the border of the completion is off by a token or more. TRL warns.
 	Mismatch bool
 }
@@ -74,20 +76,27 @@ func (t *Template) Tokens(tk tokenize.Tokenizer, c Conversation, loss Loss) (*To
 		return nil, err
 	}
 	if !loss.AssistantOnly {
-		ids, err := tk.AppendIDs(nil, r.Text, false)
-		return &Tokens{IDs: ids, Labels: append([]int32(nil), ids...)}, err
+		return encoded(tk, r.Text, false)
 	}
 	return assistant(tk, r)
 }
 
-func assistant(tk tokenize.Tokenizer, r *Rendered) (*Tokens, error) {
-	e, err := tk.Encode(r.Text, false)
+// encoded are the tokens of a text, all with a loss.
+func encoded(tk tokenize.Tokenizer, text string, special bool) (*Tokens, error) {
+	e, err := tk.Encode(text, special)
 	if err != nil {
 		return nil, err
 	}
-	out := &Tokens{IDs: e.IDs, Labels: append([]int32(nil), e.IDs...)}
+	return &Tokens{IDs: e.IDs, Labels: append([]int32(nil), e.IDs...), Spans: e.Offsets}, nil
+}
+
+func assistant(tk tokenize.Tokenizer, r *Rendered) (*Tokens, error) {
+	out, err := encoded(tk, r.Text, false)
+	if err != nil {
+		return nil, err
+	}
 	any := false
-	for i, m := range Mask(e.Offsets, r.Assistant) {
+	for i, m := range Mask(out.Spans, r.Assistant) {
 		if m == 0 {
 			out.Labels[i] = Ignored
 		} else {
@@ -171,15 +180,12 @@ func (t *Template) PromptCompletion(tk tokenize.Tokenizer, prompt, completion js
 	}
 	var out *Tokens
 	if loss.AssistantOnly {
-		if out, err = assistant(tk, whole); err != nil {
-			return nil, err
-		}
+		out, err = assistant(tk, whole)
 	} else {
-		ids, err := tk.AppendIDs(nil, whole.Text, false)
-		if err != nil {
-			return nil, err
-		}
-		out = &Tokens{IDs: ids, Labels: append([]int32(nil), ids...)}
+		out, err = encoded(tk, whole.Text, false)
+	}
+	if err != nil {
+		return nil, err
 	}
 	out.cut(before, loss.CompletionOnly)
 	return out, nil
@@ -217,11 +223,10 @@ func PlainPromptCompletion(tk tokenize.Tokenizer, prompt, completion string, los
 	if err != nil {
 		return nil, err
 	}
-	ids, err := tk.AppendIDs(nil, prompt+completion, true)
+	out, err := encoded(tk, prompt+completion, true)
 	if err != nil {
 		return nil, err
 	}
-	out := &Tokens{IDs: ids, Labels: append([]int32(nil), ids...)}
 	out.cut(before, loss.CompletionOnly)
 	return out, nil
 }

@@ -34,6 +34,9 @@ type Staged struct {
 	Groups int
 	Order  int64 // position in the corpus
 	Part   int   // the named source that it belongs to, by number
+	// Records and Group are the row group of records that the documents were made of, for the dead letters of those left out.
+	Records string
+	Group   int
 }
 
 // Part is a reference to the documents of one row group that belong to one shard.
@@ -96,6 +99,20 @@ func (f *RouteFn) ProcessElement(_ context.Context, in Staged, emit func(int, Pa
 	sum := Routed{Rejected: map[string]int64{}}
 	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, "mix-"+in.Name+".jsonl.zst"))
 	defer dead.Abort()
+	texts := map[int64][]byte{} // of the group's records, by their place in the source; read when the first is left out
+	text := func(index int64) ([]byte, error) {
+		if len(texts) == 0 {
+			recs, err := datasets.ReadRecords(in.Records, in.Source, in.Group)
+			if err != nil {
+				return nil, err
+			}
+			for i := range recs {
+				b := []byte(recs[i].Text)
+				texts[recs[i].Index] = b[:min(len(b), datasets.MaxRejectRecord)]
+			}
+		}
+		return texts[index], nil
+	}
 	for g := range in.Groups {
 		refs, _, err := datasets.ReadDocRefs(in.Path, g)
 		if err != nil {
@@ -124,7 +141,11 @@ func (f *RouteFn) ProcessElement(_ context.Context, in Staged, emit func(int, Pa
 				if reason == datasets.ReasonShare {
 					value, limit = fmt.Sprintf("%d documents of %d tokens are before it", q.Part.Documents, q.Part.Tokens), "the source's share"
 				}
-				if err := dead.Write(&datasets.Reject{Source: in.Source, Index: r.Index, Rule: "mix", Reason: reason, Value: value, Threshold: limit}); err != nil {
+				record, err := text(r.Index)
+				if err != nil {
+					return err
+				}
+				if err := dead.Write(&datasets.Reject{Source: in.Source, Index: r.Index, Rule: "mix", Reason: reason, Value: value, Threshold: limit, Record: record}); err != nil {
 					return err
 				}
 				continue

@@ -118,7 +118,7 @@ func TestMixCaps(t *testing.T) {
 	for _, f := range res.RejectFiles {
 		if err := datasets.ReadRejects(f, func(r *datasets.Reject) bool {
 			seen[r.Rule+"."+r.Reason]++
-			if docs[datasets.DocID(r.Source, r.Index)] != 0 || r.Threshold != map[string]string{"max_documents": "30", "max_tokens": "500"}[r.Reason] {
+			if docs[datasets.DocID(r.Source, r.Index)] != 0 || r.Threshold != map[string]string{"max_documents": "30", "max_tokens": "500"}[r.Reason] || len(r.Record) == 0 {
 				t.Errorf("%+v", r)
 			}
 			return true

@@ -203,7 +203,8 @@ func (d *driver) count() error {
 			continue
 		}
 		lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
-		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Name: g.Name, Groups: t.Groups, Order: t.Order, Part: d.parts[t.Source]})
+		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Name: g.Name, Groups: t.Groups, Order: t.Order, Part: d.parts[t.Source],
+			Records: g.Path, Group: g.Group})
 	}
 	if len(st.Rejected) > 0 {
 		if err := d.funnel(st); err != nil {
@@ -222,7 +223,10 @@ func (d *driver) count() error {
 					"name theirs with text_column, or columns as {prompt: question, completion: answer}"
 			}
 			for _, l := range d.res.Layouts {
-				if strings.HasSuffix(l, datasets.RowPreference) {
+				switch {
+				case strings.HasSuffix(l, datasets.RowUnpaired):
+					advice = "; " + datasets.UnpairedAdvice
+				case strings.HasSuffix(l, datasets.RowPreference):
 					advice = "; " + datasets.PreferenceAdvice
 				}
 			}

@@ -19,10 +19,11 @@ func (e *rowEncoder) class(row *datasets.Row) (*chat.Tokens, error) {
 	if !ok {
 		return nil, fmt.Errorf("the class %q is none of the %d known", row.Label, len(e.classes))
 	}
-	ids, err := e.t.AppendIDs(nil, text, true)
+	enc, err := e.t.Encode(text, true)
 	if err != nil {
 		return nil, err
 	}
+	ids, spans := enc.IDs, enc.Offsets
 	if e.max > 0 && len(ids) > e.max {
 		plain, err := e.t.AppendIDs(nil, text, false)
 		if err != nil {
@@ -36,8 +37,9 @@ func (e *rowEncoder) class(row *datasets.Row) (*chat.Tokens, error) {
 			return nil, fmt.Errorf("%d tokens are too few for a text and the special tokens around it", e.max)
 		}
 		ids = append(ids[:e.max-after:e.max-after], ids[len(ids)-after:]...)
+		spans = append(spans[:e.max-after:e.max-after], spans[len(spans)-after:]...)
 	}
-	out := &chat.Tokens{IDs: ids, Labels: make([]int32, len(ids))}
+	out := &chat.Tokens{IDs: ids, Labels: make([]int32, len(ids)), Spans: spans}
 	for i := range out.Labels {
 		out.Labels[i] = datasets.NoLoss
 	}

@@ -195,7 +195,10 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 		if err != nil {
 			return d, err
 		}
-		d.Tokens, d.Labels, d.Spans = t.IDs, t.Labels, make([][2]int32, len(t.IDs))
+		d.Tokens, d.Labels, d.Spans = t.IDs, t.Labels, t.Spans
+		if len(d.Spans) != len(d.Tokens) {
+			return d, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(d.Spans), len(d.Tokens))
+		}
 		return d, nil
 	}
 	if f.ApplyChatTemplate {
