@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/datasets/rules"
@@ -15,7 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/stage"
 )
 
-func init() { register.DoFn3x1[context.Context, ingest.Group, func(ingest.Group), error](&RulesFn{}) }
+func init() { beam.RegisterDoFn(&RulesFn{}) }
 
 // Name is the stage's name, of its folder and its dead letters.
 const Name = "clean"

@@ -11,7 +11,6 @@ import (
 	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	core "github.com/adaptflow/adaptflow/datasets/dedupe"
@@ -24,9 +23,9 @@ import (
 )
 
 func init() {
-	register.DoFn3x1[context.Context, ingest.Group, func(ingest.Group), error](&SignFn{})
-	register.DoFn3x1[context.Context, ingest.Group, func(ingest.Group), error](&FilterFn{})
-	register.DoFn2x2[context.Context, int, string, error](&TaskFn{})
+	beam.RegisterDoFn(&SignFn{})
+	beam.RegisterDoFn(&FilterFn{})
+	beam.RegisterDoFn(&TaskFn{})
 	beam.RegisterType(reflect.TypeFor[core.Plan]())
 	beam.RegisterType(reflect.TypeFor[core.Range]())
 }

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	beam.RegisterFunction(key)
-	register.DoFn2x0[int, func(*bool) bool](&drainFn{})
+	beam.RegisterDoFn(&drainFn{})
 	register.Iter1[bool]()
 }
 

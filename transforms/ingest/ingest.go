@@ -18,7 +18,7 @@ import (
 )
 
 func init() {
-	register.DoFn3x1[context.Context, File, func(Group), error](&ReadFn{})
+	beam.RegisterDoFn(&ReadFn{})
 	beam.RegisterType(reflect.TypeFor[File]())
 	beam.RegisterType(reflect.TypeFor[Group]())
 	register.Emitter1[Group]()

@@ -8,7 +8,6 @@ import (
 	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -16,7 +15,7 @@ import (
 )
 
 func init() {
-	register.DoFn2x2[context.Context, pack.Staged, string, error](&CountFn{})
+	beam.RegisterDoFn(&CountFn{})
 	beam.RegisterType(reflect.TypeFor[Count]())
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 func init() {
-	register.DoFn3x1[context.Context, Staged, func(int, Part), error](&RouteFn{})
-	register.DoFn3x2[context.Context, int, func(*Part) bool, string, error](&ShardFn{})
+	beam.RegisterDoFn(&RouteFn{})
+	beam.RegisterDoFn(&ShardFn{})
 	beam.RegisterType(reflect.TypeFor[Staged]())
 	beam.RegisterType(reflect.TypeFor[Part]())
 	register.Emitter2[int, Part]()

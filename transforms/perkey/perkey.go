@@ -29,10 +29,10 @@ import (
 )
 
 func init() {
-	register.DoFn4x1[context.Context, string, func(*Ref) bool, func(int, string), error](&KeyFn{})
-	register.DoFn5x1[context.Context, int, func(*string) bool, func(string), func(string), error](&PlanFn{})
-	register.DoFn3x1[context.Context, string, func(string), error](&GroupFn{})
-	register.DoFn2x2[context.Context, string, string, error](&ResultFn{})
+	beam.RegisterDoFn(&KeyFn{})
+	beam.RegisterDoFn(&PlanFn{})
+	beam.RegisterDoFn(&GroupFn{})
+	beam.RegisterDoFn(&ResultFn{})
 	register.Emitter1[string]()
 	register.Emitter2[int, string]()
 	register.Iter1[string]()

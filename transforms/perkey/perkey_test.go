@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -23,8 +22,8 @@ import (
 )
 
 func init() {
-	register.Function1x2(split)
-	register.Function1x0(keep)
+	beam.RegisterFunction(split)
+	beam.RegisterFunction(keep)
 }
 
 type keyExample struct {

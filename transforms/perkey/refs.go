@@ -21,8 +21,8 @@ import (
 )
 
 func init() {
-	register.DoFn4x1[context.Context, string, Example, func(string, Ref), error](&StageFn{})
-	register.DoFn3x1[context.Context, ShardRef, func(string, Ref), error](&ShardFn{})
+	beam.RegisterDoFn(&StageFn{})
+	beam.RegisterDoFn(&ShardFn{})
 	beam.RegisterType(reflect.TypeFor[Example]())
 	beam.RegisterType(reflect.TypeFor[Ref]())
 	beam.RegisterType(reflect.TypeFor[ShardRef]())

@@ -18,9 +18,9 @@ import (
 )
 
 func init() {
-	register.DoFn2x0[[]byte, func(int)](&nextFn{})
-	register.Function1x2(keyed)
-	register.DoFn3x0[int, func(*string) bool, func(int)](&afterFn{})
+	beam.RegisterDoFn(&nextFn{})
+	beam.RegisterFunction(keyed)
+	beam.RegisterDoFn(&afterFn{})
 	register.Emitter1[int]()
 	register.Iter1[string]()
 	beam.RegisterType(reflect.TypeFor[Summary]())

@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -23,7 +22,7 @@ import (
 )
 
 func init() {
-	register.DoFn2x2[context.Context, ingest.Group, string, error](&EncodeFn{})
+	beam.RegisterDoFn(&EncodeFn{})
 	beam.RegisterType(reflect.TypeFor[Summary]())
 }
 

@@ -15,11 +15,11 @@ import (
 )
 
 func init() {
-	register.DoFn2x2[context.Context, int, int, error](&SegmentFn{})
-	register.DoFn3x1[context.Context, int, func(Share), error](&FanOutFn{})
-	register.DoFn3x1[context.Context, Share, func(int, string), error](&ReplicaFn{})
-	register.DoFn4x1[context.Context, int, func(*string) bool, func(int), error](&CombineFn{})
-	register.DoFn2x2[context.Context, int, int, error](&CheckpointFn{})
+	beam.RegisterDoFn(&SegmentFn{})
+	beam.RegisterDoFn(&FanOutFn{})
+	beam.RegisterDoFn(&ReplicaFn{})
+	beam.RegisterDoFn(&CombineFn{})
+	beam.RegisterDoFn(&CheckpointFn{})
 	beam.RegisterType(reflect.TypeFor[Share]())
 	register.Emitter1[int]()
 	register.Emitter1[Share]()
