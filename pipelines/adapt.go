@@ -423,7 +423,8 @@ func (r *Run) args() core.Args {
 		WarmupRatio: t.WarmupRatio, MaxSteps: t.MaxSteps, NumTrainEpochs: t.NumTrainEpochs, PerDeviceTrainBatchSize: t.PerDeviceTrainBatchSize,
 		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
 		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
-		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum}
+		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum,
+		Compression: t.Compression, CompressionArgs: t.CompressionArgs, DropLateAfter: t.DropLateAfter, MinReplicas: t.MinReplicas}
 }
 
 // Job is the training job of the recipe over prepared data.
@@ -438,7 +439,14 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 	if err != nil {
 		return core.Job{}, err
 	}
+	var contributors map[int][]int
+	if t.Contributors != "" {
+		if contributors, err = core.ReadContributors(t.Contributors); err != nil {
+			return core.Job{}, fmt.Errorf("train.contributors: %w", err)
+		}
+	}
 	return core.Job{Args: r.args(), Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
+		Contributors:   contributors,
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
 }
 

@@ -43,6 +43,10 @@ type Metrics struct {
 		PeakRSS         int64       `json:"peak_rss_bytes"`
 		Trainable       int64       `json:"trainable_parameters"`
 		Total           int64       `json:"total_parameters"`
+		// Of rounds with several replicas: what they sent and were sent a round, in the mean, and in how many rounds replicas were dropped.
+		BytesSentARound     int64 `json:"bytes_sent_per_round,omitempty"`
+		BytesReceivedARound int64 `json:"bytes_received_per_round,omitempty"`
+		RoundsWithDropped   int   `json:"rounds_with_dropped_replicas,omitempty"`
 	} `json:"train"`
 	Data struct {
 		Read      int64            `json:"read"`
@@ -106,6 +110,13 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, peak(), st.Evals, st.BestStep, st.Stopped
 	for _, s := range st.History {
 		t.Loss, t.LearningRate, t.GradNorm = append(t.Loss, s.Loss), append(t.LearningRate, s.LearningRate), append(t.GradNorm, s.GradNorm)
+		t.BytesSentARound, t.BytesReceivedARound = t.BytesSentARound+s.BytesSent, t.BytesReceivedARound+s.BytesReceived
+		if s.Contributors != nil && len(s.Contributors) < r.Recipe.Train.Replicas {
+			t.RoundsWithDropped++
+		}
+	}
+	if n := int64(len(st.History)); n > 0 {
+		t.BytesSentARound, t.BytesReceivedARound = t.BytesSentARound/n, t.BytesReceivedARound/n
 	}
 	if st.Seconds > 0 {
 		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
@@ -227,6 +238,12 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	row("steps", fmt.Sprint(t.Steps))
 	row("tokens trained on", fmt.Sprint(t.Tokens))
 	row("tokens a second", fmt.Sprintf("%.0f", t.TokensPerSecond))
+	if t.BytesSentARound > 0 {
+		row("sent a round", fmt.Sprintf("%.1f KiB by replicas, %.1f KiB to them", float64(t.BytesSentARound)/1024, float64(t.BytesReceivedARound)/1024))
+	}
+	if t.RoundsWithDropped > 0 {
+		row("rounds without all", fmt.Sprintf("%d of %d: late replicas were dropped", t.RoundsWithDropped, len(t.Loss)))
+	}
 	row("peak memory", fmt.Sprintf("%d MiB", t.PeakRSS>>20))
 	rejected := ""
 	for _, k := range sortedKeys(m.Data.Rejected) {

@@ -104,10 +104,11 @@ func segment(ctx context.Context, job core.Job, js, runner string, step, to, tot
 		if job.Args.Replicas == 1 {
 			at = train.Segment(s, js, at, to)
 		} else {
-			for n := from; n < to; n += job.RoundSteps(n, total) {
+			n := from
+			for ; n < to; n += job.RoundSteps(n, total) {
 				at = train.Round(s, js, job.Args.Replicas, at)
 			}
-			at = train.Checkpoint(s, js, at)
+			at, to = train.Checkpoint(s, js, at), n // the last round may go past the boundary
 		}
 		if to >= total {
 			break

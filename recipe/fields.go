@@ -28,7 +28,7 @@ var sections = func() []string {
 }()
 
 // tables are the fields whose accepted values are the rows of a table.
-var tables = map[string]func() []string{"train.optim": train.Optimizers, "train.lr_scheduler_type": train.Schedules}
+var tables = map[string]func() []string{"train.optim": train.Optimizers, "train.lr_scheduler_type": train.Schedules, "train.compression": train.Compressions}
 
 // Fields lists every key of a recipe but those of method, which belong to the method.
 func Fields() []Field {

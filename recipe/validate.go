@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // Validate checks every value that can be judged without reading files. The method's own fields are judged by package peft.
@@ -69,6 +71,10 @@ func (r *Recipe) Validate() error {
 		{"train.load_best_model_at_end", t.LoadBestModelAtEnd && t.EvalSteps == 0, "needs eval_steps above 0"},
 		{"train.replicas", t.Replicas < 1, "must be at least 1"},
 		{"train.local_steps", t.LocalSteps < 1, "must be at least 1"},
+		{"train.outer_lr", !(t.OuterLR > 0), "must be above 0"},
+		{"train.outer_momentum", !(t.OuterMomentum >= 0 && t.OuterMomentum < 1), "must be at least 0 and below 1"},
+		{"train.drop_late_after", !(t.DropLateAfter >= 0), "must not be negative"},
+		{"train.min_replicas", t.MinReplicas < 1 || t.MinReplicas > t.Replicas, "must be from 1 to train.replicas"},
 		{"compare.learning_rates", slices.ContainsFunc(r.Compare.LearningRates, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) }), "must be finite numbers above 0"},
 		{"keys.min_sequences", r.Keys.MinSequences < 1, "must be at least 1"},
 		{"keys.group_keys", r.Keys.GroupKeys < 1, "must be at least 1"},
@@ -106,6 +112,9 @@ func (r *Recipe) Validate() error {
 	}
 	if s, ok := r.Method["peft_type"].(string); !ok || s == "" {
 		return fmt.Errorf("method.peft_type must name the method, such as LORA")
+	}
+	if err := train.CheckCompression(t.Compression, t.CompressionArgs); err != nil {
+		return err
 	}
 	if _, err := r.Model.Limit(); err != nil {
 		return err

@@ -40,6 +40,12 @@ type Args struct {
 	LocalSteps        int     `yaml:"local_steps" json:"local_steps"`
 	OuterLearningRate float64 `yaml:"outer_learning_rate" json:"outer_learning_rate"`
 	OuterMomentum     float64 `yaml:"outer_momentum" json:"outer_momentum"`
+	// Compression is how what replicas send is written, a row of the table of compressions (none where empty), with its settings "key=value,key=value".
+	Compression     string `yaml:"compression,omitempty" json:"compression,omitempty"`
+	CompressionArgs string `yaml:"compression_args,omitempty" json:"compression_args,omitempty"`
+	// DropLateAfter, above 0, drops a replica from a round that has not done its share so many seconds after it began, where at least MinReplicas have.
+	DropLateAfter float64 `yaml:"drop_late_after,omitempty" json:"drop_late_after,omitempty"`
+	MinReplicas   int     `yaml:"min_replicas,omitempty" json:"min_replicas,omitempty"`
 	// Stride replaces the seeded permutation: the batch of step s is the sequences ((s·batch + j)·stride) mod n. 0 for the permutation.
 	Stride int `yaml:"stride,omitempty" json:"stride,omitempty"`
 }
@@ -81,6 +87,8 @@ func (a *Args) Validate() error {
 		{a.Mode != "local" || a.LocalSteps >= 1, "local_steps must be at least 1"},
 		{a.OuterMomentum >= 0 && a.OuterMomentum < 1, "outer_momentum must be in [0, 1)"},
 		{a.OuterLearningRate > 0, "outer_learning_rate must be above 0"},
+		{a.DropLateAfter >= 0, "drop_late_after must be at least 0"},
+		{a.MinReplicas >= 0 && a.MinReplicas <= a.Replicas, "min_replicas must be from 0 to replicas"},
 		{a.Stride >= 0, "stride must be at least 0"},
 	} {
 		if !c.ok {
@@ -90,7 +98,10 @@ func (a *Args) Validate() error {
 	if optimizerByName(a.Optim) == nil {
 		return fmt.Errorf("train: optim %q is unknown; known are %s", a.Optim, strings.Join(Optimizers(), ", "))
 	}
-	if _, err := optimizerByName(a.Optim).options.with(a.Optim, a.OptimArgs); err != nil {
+	if _, err := optimizerByName(a.Optim).options.with("optim_args", a.Optim, a.OptimArgs); err != nil {
+		return err
+	}
+	if _, err := a.codec(); err != nil {
 		return err
 	}
 	if a.LoraPlusLRRatio < 0 {

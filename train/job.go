@@ -36,6 +36,8 @@ type Job struct {
 	KernelSet      string         `json:"kernel_set"`   // resolved once by the driver
 	Threads        int            `json:"threads"`      // 0: one a CPU
 	MemoryLimit    int64          `json:"memory_limit"` // bytes, 0 for none
+	// Contributors, where not nil, repeats a run in which late replicas were dropped: who contributed to the round that ended at a step; to others all did.
+	Contributors map[int][]int `json:"contributors,omitempty"`
 }
 
 // ShardRef refers to a Parquet shard.
@@ -51,6 +53,8 @@ func (j *Job) Binding() (string, error) {
 	c.Model, c.Dir, c.Threads, c.MemoryLimit, c.BaseName = "", "", 0, 0, ""
 	c.DType, _, _ = strings.Cut(c.DType, "@")
 	c.Args.SaveSteps, c.Args.SaveTotalLimit, c.Args.LoggingSteps = 0, 0, 0
+	// What late replicas do to a run is who contributed, which its log says.
+	c.Args.DropLateAfter, c.Args.MinReplicas = 0, 0
 	c.Train, c.Validation = nil, nil
 	for _, list := range []struct {
 		from []ShardRef
@@ -174,6 +178,9 @@ type Session struct {
 	state   *State
 	outer   [][]float32 // momentum of the outer optimiser, local mode
 	at      int         // the round at whose start the parameters stand, -1 for none
+	saved   int         // the checkpoint that the state continues
+	codec   codec       // of what replicas send
+	late    func() bool // whether the replica that runs must give up
 }
 
 var sessions struct {
@@ -240,6 +247,12 @@ func openSession(job Job) (_ *Session, err error) {
 			"run every worker with ADAPTFLOW_KERNELS set to a set that all have", job.KernelSet, got)
 	}
 	s := &Session{job: job, at: -1}
+	if err = job.Args.Validate(); err != nil {
+		return nil, err
+	}
+	if s.codec, err = job.Args.codec(); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -301,7 +314,15 @@ func openSession(job Job) (_ *Session, err error) {
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
 		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType),
 		Classes: s.Model.Config.NumLabels})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	if job.Args.Mode == "local" && job.rounds() {
+		for _, q := range s.trained() {
+			s.outer = append(s.outer, make([]float32, len(q.Data)))
+		}
+	}
+	return s, nil
 }
 
 func (s *Session) close() {
@@ -341,7 +362,7 @@ func (s *Session) At(dir string, step int) error {
 		}
 		s.state = &State{Binding: s.binding}
 		s.trainer.opt.Step = 0
-		s.trainer.opt.Each(func(_ string, x []float32) { clear(x) })
+		s.optimizerState(func(_ string, x []float32) { clear(x) })
 		for i, m := range s.trainer.steppers {
 			if err := m.SetState(s.trainer.fresh[i]); err != nil {
 				return err
@@ -349,7 +370,7 @@ func (s *Session) At(dir string, step int) error {
 		}
 		return nil
 	}
-	st, err := s.trainer.Load(CheckpointDir(dir, step))
+	st, err := s.trainer.load(CheckpointDir(dir, step), s.optimizerState)
 	if err != nil {
 		return err
 	}
@@ -437,7 +458,7 @@ func (s *Session) note(info StepInfo) error {
 
 // Save writes the checkpoint of the step at which the session stands and deletes old ones.
 func (s *Session) Save() error {
-	if err := s.trainer.Save(s.job.Dir, s.state); err != nil {
+	if err := s.trainer.save(s.job.Dir, s.state, s.optimizerState); err != nil {
 		return err
 	}
 	keep := 0

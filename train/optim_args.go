@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// options are an optimiser's own settings, by name; a switch is 0 or 1.
+// options are the own settings of an optimiser or a compression, by name; a switch is 0 or 1.
 type options map[string]float64
 
-// with returns the options with those of an optim_args string, "key=value,key=value" as Hugging Face Trainer has it.
-func (o options) with(optim, text string) (options, error) {
+// with returns the options with those of the text that the setting key holds, "key=value,key=value" as Hugging Face Trainer's optim_args.
+func (o options) with(key, row, text string) (options, error) {
 	out := options{}
 	for k, v := range o {
 		out[k] = v
@@ -28,7 +28,10 @@ func (o options) with(optim, text string) (options, error) {
 				names = append(names, n)
 			}
 			slices.Sort(names)
-			return nil, fmt.Errorf("train: optim_args: %q is no setting of %s, which has %s", part, optim, strings.Join(names, ", "))
+			if names == nil {
+				names = []string{"none"}
+			}
+			return nil, fmt.Errorf("train: %s: %q is no setting of %s, which has %s", key, part, row, strings.Join(names, ", "))
 		}
 		switch strings.ToLower(v) {
 		case "true":
@@ -38,7 +41,7 @@ func (o options) with(optim, text string) (options, error) {
 		default:
 			f, err := strconv.ParseFloat(v, 64)
 			if err != nil {
-				return nil, fmt.Errorf("train: optim_args: %s=%q is no number", k, v)
+				return nil, fmt.Errorf("train: %s: %s=%q is no number", key, k, v)
 			}
 			out[k] = f
 		}

@@ -56,7 +56,7 @@ func TestMuonIterations(t *testing.T) {
 
 // TestMuonGroups says which parameters Muon's rule moves, and what is kept for each.
 func TestMuonGroups(t *testing.T) {
-	o, err := optimizerByName("muon").options.with("muon", "")
+	o, err := optimizerByName("muon").options.with("optim_args", "muon", "")
 	if err != nil {
 		t.Fatal(err)
 	}

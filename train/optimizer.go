@@ -139,7 +139,7 @@ func NewOptimizer(args *Args, params *nn.Params, pairs []peft.Factor) *Optimizer
 	for i := range pairs {
 		o.pairs[pairs[i].B] = &pairs[i]
 	}
-	o.opts, _ = o.rule.options.with(args.Optim, args.OptimArgs)
+	o.opts, _ = o.rule.options.with("optim_args", args.Optim, args.OptimArgs)
 	for _, q := range params.List() {
 		for range q.Slots {
 			var s [][]float32
@@ -158,7 +158,7 @@ func NewOptimizer(args *Args, params *nn.Params, pairs []peft.Factor) *Optimizer
 // OptimizerBytes is the memory that the optimiser of args would keep for params.
 func OptimizerBytes(args *Args, params *nn.Params) int64 {
 	r := optimizerByName(args.Optim)
-	o, _ := r.options.with(args.Optim, args.OptimArgs)
+	o, _ := r.options.with("optim_args", args.Optim, args.OptimArgs)
 	n := int64(0)
 	for _, q := range params.List() {
 		for _, s := range r.list(o, q) {

@@ -2,272 +2,205 @@ package train
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
-	"github.com/adaptflow/adaptflow/kernels"
-	"github.com/adaptflow/adaptflow/nn"
 )
 
-// A round with several replicas. In sync mode a round is one optimiser step: each replica writes its gradient sums, which are added
-// in replica order, clipped once, and applied by the one optimiser. In local mode (local SGD; DiLoCo, Douillard et al. 2023) each
-// replica runs local_steps steps of its own optimiser from the round's start, and the outer optimiser, SGD with Nesterov momentum, follows
-// the mean of what they moved. The files of a round lie in rounds/ beside the checkpoints, named by round and replica.
-
-func (s *Session) roundDir(step int) string {
-	return filepath.Join(s.job.Dir, "rounds", fmt.Sprintf("round-%06d", step))
+// tally is what a replica did of a round, beside its tensors.
+type tally struct {
+	loss   float64 // sync: the sum over its tokens; local: the mean of its steps
+	items  int     // sync: supervised tokens of the whole step
+	own    int     // of them this replica's
+	tokens int
 }
 
-// trained are the parameters that have a gradient.
-func (s *Session) trained() (out []*nn.Param) {
-	for _, q := range s.params.List() {
-		if !q.Frozen {
-			out = append(out, q)
-		}
-	}
-	return out
-}
-
-func replicaFile(dir string, replica int) string {
-	return filepath.Join(dir, fmt.Sprintf("replica-%03d.safetensors", replica))
-}
-
-// RoundSteps is the number of optimiser steps of one round that starts at step.
-func (j *Job) RoundSteps(step, total int) int {
-	if j.Args.Mode == "local" {
-		return min(j.Args.LocalSteps, total-step)
-	}
-	return 1
-}
-
-// Replica runs one replica's share of the round that starts at step and returns the file it wrote.
-func (s *Session) Replica(step, replica int) (string, error) {
+// Replica runs one replica's share of the round that starts at step and returns the reference to what it wrote.
+func (s *Session) Replica(step, replica int) (Ref, error) {
+	start := time.Now()
 	if err := s.atRound(step); err != nil {
-		return "", err
+		return Ref{}, err
 	}
-	path := replicaFile(s.roundDir(step), replica)
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return "", err
-	}
-	if s.job.Args.Mode == "local" {
-		return path, s.local(step, replica, path)
-	}
-	start := time.Now()
-	sum, items, tokens, err := s.trainer.Gradients(s.data, replica)
+	decided, ok, err := s.contributors(step)
 	if err != nil {
-		return "", s.lastGood(step, err)
+		return Ref{}, err
 	}
-	var ts []safetensors.Tensor
-	for _, q := range s.trained() {
-		ts = append(ts, safetensors.F32(q.Name, q.Grad, len(q.Grad)))
+	if ok && !slices.Contains(decided, replica) {
+		return Ref{Replica: replica, Late: true}, nil
 	}
-	return path, safetensors.Write(path, ts, map[string]string{"loss": strconv.FormatFloat(sum, 'g', -1, 64), "items": strconv.Itoa(items),
-		"tokens": strconv.Itoa(tokens), "seconds": strconv.FormatFloat(time.Since(start).Seconds(), 'g', -1, 64)})
+	local := s.job.Args.Mode == "local"
+	s.late = func() bool {
+		limit := s.job.Args.DropLateAfter
+		return !ok && limit > 0 && time.Since(start).Seconds() > limit
+	}
+	rest, err := s.keptState(replica)
+	if err != nil {
+		return Ref{}, err
+	}
+	list := s.trained()
+	send := make([][]float32, len(list))
+	var sh tally
+	if local {
+		for i, q := range list {
+			send[i] = slices.Clone(q.Data)
+		}
+		sh, err = s.inner(step, replica)
+		for i, q := range list { // the gradient of the outer optimiser is what the replica moved, against the sign
+			for k, v := range q.Data {
+				send[i][k] -= v
+			}
+		}
+	} else {
+		sh, err = s.gradients(replica)
+		for i, q := range list {
+			send[i] = q.Grad
+		}
+	}
+	if err == errLate {
+		return Ref{Replica: replica, Late: true}, nil
+	}
+	if err != nil {
+		return Ref{}, s.lastGood(step, err)
+	}
+	ref := Ref{Replica: replica}
+	if ref.Update, err = s.writeUpdate(filepath.Join(roundPath(step), fmt.Sprintf("update-%03d.safetensors", replica)), sh, send, rest); err != nil {
+		return Ref{}, s.lastGood(step, err)
+	}
+	if ref.Kept, err = s.writeKept(filepath.Join(roundPath(step), keptName(replica)), rest); err != nil {
+		return Ref{}, err
+	}
+	ref.Seconds = time.Since(start).Seconds()
+	return ref, nil
 }
 
-// local runs the inner steps of a replica. Its optimiser's state continues from its last round's file.
-func (s *Session) local(step, replica int, path string) error {
-	t := s.trainer
+// gradients computes the gradient sums of a replica's share of a sync step.
+func (s *Session) gradients(replica int) (tally, error) {
+	g, err := s.trainer.gradients(s.data, replica, s.late)
+	return tally{g.loss, g.items, g.own, g.tokens}, err
+}
+
+// inner runs the inner steps of a replica.
+func (s *Session) inner(step, replica int) (tally, error) {
 	s.at = -1 // the parameters move away from the round's start
-	t.opt.Each(func(_ string, x []float32) { clear(x) })
-	if step > 0 {
-		f, err := safetensors.Open(replicaFile(s.roundDir(step-s.job.Args.LocalSteps), replica))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		t.opt.Each(func(name string, x []float32) {
-			if err == nil {
-				err = fill(f, "optimizer/"+name, x)
-			}
-		})
-		if err != nil {
-			return err
-		}
-	}
+	t := s.trainer
 	t.opt.Step = step
-	start := time.Now()
-	sum, tokens, n := 0.0, 0, s.job.RoundSteps(step, t.Total)
+	var sh tally
+	n := s.job.RoundSteps(step, t.Total)
 	for range n {
 		if interrupted.Load() {
-			return ErrInterrupted
+			return sh, ErrInterrupted
+		}
+		if s.late() {
+			return sh, errLate
 		}
 		info, err := t.Step(s.data, replica)
 		if err != nil {
-			return s.lastGood(step, err)
+			return sh, err
 		}
-		sum += info.Loss
-		tokens += info.Tokens
+		sh.loss += info.Loss / float64(n)
+		sh.tokens += info.Tokens
 	}
+	return sh, nil
+}
+
+// keptState reads what a replica kept of its last round: its inner optimiser's state, into the trainer, and what compression lost, which it returns;
+// nil where nothing is lost.
+func (s *Session) keptState(replica int) (rest [][]float32, err error) {
+	local, lossy := s.job.Args.Mode == "local", s.codec.lossy()
+	if lossy {
+		for _, q := range s.trained() {
+			rest = append(rest, make([]float32, len(q.Data)))
+		}
+	}
+	if local {
+		s.trainer.opt.Each(func(_ string, x []float32) { clear(x) })
+	}
+	ref := s.state.Kept[replica]
+	if ref.Path == "" {
+		return rest, nil
+	}
+	f, err := s.open(ref)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	get := func(name string, x []float32) {
+		if err == nil {
+			err = fill(f, name, x)
+		}
+	}
+	if local {
+		s.trainer.opt.Each(func(name string, x []float32) { get("optimizer/"+name, x) })
+	}
+	for i := range rest {
+		get("rest/"+s.trained()[i].Name, rest[i])
+	}
+	return rest, err
+}
+
+// writeUpdate writes what a replica sends: of each trained parameter send, with rest, which then holds what compression lost of it.
+func (s *Session) writeUpdate(path string, sh tally, send, rest [][]float32) (FileRef, error) {
 	var ts []safetensors.Tensor
-	for _, q := range s.trained() {
-		ts = append(ts, safetensors.F32(q.Name, q.Data, len(q.Data)))
-	}
-	t.opt.Each(func(name string, x []float32) { ts = append(ts, safetensors.F32("optimizer/"+name, x, len(x))) })
-	return safetensors.Write(path, ts, map[string]string{"loss": strconv.FormatFloat(sum/float64(n), 'g', -1, 64), "items": "1",
-		"tokens": strconv.Itoa(tokens), "seconds": strconv.FormatFloat(time.Since(start).Seconds(), 'g', -1, 64)})
-}
-
-// Combine ends the round that started at step: it adds what the replicas wrote, in replica order, applies the optimiser once, and writes
-// the state that the next round starts from. It returns the step at which that stands.
-func (s *Session) Combine(step int) (int, error) {
-	if err := s.atRound(step); err != nil {
-		return 0, err
-	}
-	list := s.trained()
-	s.params.ZeroGrad()
-	local := s.job.Args.Mode == "local"
-	var loss float64
-	var items, tokens int
-	var seconds float64
-	for r := range s.job.Args.Replicas {
-		f, err := safetensors.Open(replicaFile(s.roundDir(step), r))
+	for i, q := range s.trained() {
+		var r []float32
+		if rest != nil {
+			r = rest[i]
+		}
+		b, err := s.codec.feed(q.Name, send[i], r)
 		if err != nil {
-			return 0, err
+			return FileRef{}, err
 		}
-		m := f.Metadata()
-		l, err1 := strconv.ParseFloat(m["loss"], 64)
-		n, err2 := strconv.Atoi(m["items"])
-		k, err3 := strconv.Atoi(m["tokens"])
-		sec, err4 := strconv.ParseFloat(m["seconds"], 64)
-		if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
-			f.Close()
-			return 0, fmt.Errorf("%s: its metadata is damaged: %v", f.Path(), m)
+		n := len(b)
+		if s.codec.dtype == "F32" {
+			n = len(send[i])
 		}
-		loss, tokens, seconds = loss+l, tokens+k, seconds+sec
-		if items = n; local {
-			items = s.job.Args.Replicas
-		}
-		for _, q := range list {
-			x, err := f.Float32(q.Name)
-			if err != nil || len(x) != len(q.Grad) {
-				f.Close()
-				return 0, fmt.Errorf("%s: %q: %d values, want %d: %v", f.Path(), q.Name, len(x), len(q.Grad), err)
-			}
-			if local { // the gradient of the outer optimiser is what the replica moved, against the sign
-				for i := range x {
-					x[i] = (q.Data[i] - x[i]) / float32(s.job.Args.Replicas)
-				}
-			}
-			kernels.AddTo(nil, q.Grad, x)
-		}
-		f.Close()
+		ts = append(ts, safetensors.Tensor{Name: q.Name, DType: s.codec.dtype, Shape: []int{n}, Raw: b})
 	}
-	var info StepInfo
-	var err error
-	if local {
-		info = s.outerStep(step, loss/float64(items), tokens)
-	} else if info, err = s.trainer.Update(loss, items, tokens); err != nil {
-		return 0, s.lastGood(step, err)
-	}
-	info.Seconds = seconds
-	if err := s.note(info); err != nil {
-		return 0, err
-	}
-	s.at = s.trainer.Done()
-	if err := s.trainer.Save(filepath.Join(s.job.Dir, "rounds"), s.state); err != nil {
-		return 0, err
-	}
-	if local {
-		var ts []safetensors.Tensor
-		for i, q := range list {
-			ts = append(ts, safetensors.F32(q.Name, s.outer[i], len(s.outer[i])))
-		}
-		if err := safetensors.Write(filepath.Join(s.roundDir(s.at), "outer.safetensors"), ts, nil); err != nil {
-			return 0, err
-		}
-	}
-	return s.at, s.forget(step)
-}
-
-// outerStep is SGD with Nesterov momentum on the mean movement, as torch.optim.SGD(nesterov=True).
-func (s *Session) outerStep(step int, loss float64, tokens int) StepInfo {
-	lr, mu := float32(s.job.Args.OuterLearningRate), float32(s.job.Args.OuterMomentum)
-	norm, _ := ClipGradNorm(s.params, 0)
-	for k, q := range s.trained() {
-		v := s.outer[k]
-		for i, g := range q.Grad {
-			v[i] = float32(mu*v[i]) + g
-			q.Data[i] -= float32(lr * (g + float32(mu*v[i])))
-		}
-	}
-	s.trainer.opt.Step = step + s.job.RoundSteps(step, s.trainer.Total)
-	return StepInfo{Step: s.trainer.opt.Step, Loss: loss, LearningRate: s.job.Args.OuterLearningRate, GradNorm: norm, Tokens: tokens}
-}
-
-// forget deletes the files of rounds that no retry and no resume from the last checkpoint can need.
-func (s *Session) forget(step int) error {
-	steps, err := Checkpoints(s.job.Dir)
+	err := safetensors.WriteUnsynced(filepath.Join(s.job.Dir, path), ts, map[string]string{"compression": s.codec.name,
+		"loss": strconv.FormatFloat(sh.loss, 'g', -1, 64), "items": strconv.Itoa(sh.items), "own": strconv.Itoa(sh.own), "tokens": strconv.Itoa(sh.tokens)})
 	if err != nil {
-		return err
+		return FileRef{}, err
 	}
-	oldest := 0
-	if len(steps) > 0 {
-		oldest = steps[len(steps)-1]
-	}
+	return s.refer(path)
+}
+
+// writeKept writes what a replica keeps for its next round; there may be nothing.
+func (s *Session) writeKept(path string, rest [][]float32) (FileRef, error) {
+	var ts []safetensors.Tensor
 	if s.job.Args.Mode == "local" {
-		oldest -= s.job.Args.LocalSteps
+		s.trainer.opt.Each(func(name string, x []float32) { ts = append(ts, safetensors.F32("optimizer/"+name, x, len(x))) })
 	}
-	root := filepath.Join(s.job.Dir, "rounds")
-	es, err := os.ReadDir(root)
+	for i := range rest {
+		ts = append(ts, safetensors.F32("rest/"+s.trained()[i].Name, rest[i], len(rest[i])))
+	}
+	if ts == nil {
+		return FileRef{}, nil
+	}
+	if err := safetensors.WriteUnsynced(filepath.Join(s.job.Dir, path), ts, nil); err != nil {
+		return FileRef{}, err
+	}
+	return s.refer(path)
+}
+
+// readUpdate opens what a replica sent.
+func (s *Session) readUpdate(ref Ref) (*safetensors.File, tally, error) {
+	f, err := s.open(ref.Update)
 	if err != nil {
-		return err
+		return nil, tally{}, err
 	}
-	for _, e := range es {
-		var n int
-		for _, form := range []string{"round-%d", "checkpoint-%d"} {
-			if _, err := fmt.Sscanf(e.Name(), form, &n); err == nil && n < min(oldest, step) {
-				if err := os.RemoveAll(filepath.Join(root, e.Name())); err != nil {
-					return err
-				}
-			}
-		}
+	m := f.Metadata()
+	var sh tally
+	var err1, err2, err3, err4 error
+	sh.loss, err1 = strconv.ParseFloat(m["loss"], 64)
+	sh.items, err2 = strconv.Atoi(m["items"])
+	sh.own, err3 = strconv.Atoi(m["own"])
+	sh.tokens, err4 = strconv.Atoi(m["tokens"])
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || m["compression"] != s.codec.name {
+		f.Close()
+		return nil, tally{}, fmt.Errorf("%s: its metadata is damaged: %v", f.Path(), m)
 	}
-	return nil
-}
-
-// atRound brings the session to the start of a round: where it stands, a checkpoint, or the state that the round before wrote.
-func (s *Session) atRound(step int) error {
-	if s.at == step && s.state != nil && s.trainer.Done() == step {
-		return nil
-	}
-	s.state = nil
-	dir := s.job.Dir
-	if step > 0 {
-		if _, err := os.Stat(filepath.Join(CheckpointDir(dir, step), stateFile)); err != nil {
-			dir = filepath.Join(dir, "rounds")
-		}
-	}
-	if err := s.At(dir, step); err != nil {
-		return err
-	}
-	s.outer = s.outer[:0]
-	for _, q := range s.trained() {
-		s.outer = append(s.outer, make([]float32, len(q.Data)))
-	}
-	if step > 0 && s.job.Args.Mode == "local" {
-		f, err := safetensors.Open(filepath.Join(s.roundDir(step), "outer.safetensors"))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		for i, q := range s.trained() {
-			if err := fill(f, q.Name, s.outer[i]); err != nil {
-				return err
-			}
-		}
-	}
-	s.at = step
-	return nil
-}
-
-// Checkpoint writes the state after a round as a checkpoint of the run.
-func (s *Session) Checkpoint(step int) error {
-	if err := s.atRound(step); err != nil {
-		return err
-	}
-	return s.Save()
+	return f, sh, nil
 }

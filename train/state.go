@@ -32,6 +32,9 @@ type State struct {
 	TokensSeen int64             `json:"num_input_tokens_seen"`
 	Seconds    float64           `json:"train_seconds"`
 	Files      map[string]string `json:"files"` // SHA-256 of each file
+	// Of rounds with several replicas: what each keeps for its next round; and, in the state of a round, the checkpoint whose log the log continues.
+	Kept []FileRef `json:"kept,omitempty"`
+	Base int       `json:"base_checkpoint,omitempty"`
 }
 
 // Eval is one evaluation on the validation split.
@@ -80,6 +83,11 @@ func Checkpoints(dir string) ([]int, error) {
 // Save writes a checkpoint of the trainer into dir: the tensors first, the state that names their checksums last, each by a
 // temporary name, so that a kill at any moment leaves the checkpoint finished or absent.
 func (t *Trainer) Save(dir string, st *State) error {
+	return t.save(dir, st, t.opt.Each)
+}
+
+// save is Save with the arrays of an optimiser's state that each calls its function for.
+func (t *Trainer) save(dir string, st *State, each func(func(name string, x []float32))) error {
 	to := CheckpointDir(dir, t.opt.Step)
 	if err := storage.MkdirAll(to); err != nil {
 		return err
@@ -92,11 +100,16 @@ func (t *Trainer) Save(dir string, st *State) error {
 		return err
 	}
 	ts = nil
-	t.opt.Each(func(name string, x []float32) { ts = append(ts, safetensors.F32(name, x, len(x))) })
+	each(func(name string, x []float32) { ts = append(ts, safetensors.F32(name, x, len(x))) })
 	if err := safetensors.Write(filepath.Join(to, optimizerFile), ts, map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
 		return err
 	}
 	files := []string{trainableFile, optimizerFile}
+	for _, k := range st.Kept {
+		if k.Path != "" {
+			files = append(files, filepath.Base(k.Path))
+		}
+	}
 	for _, m := range t.steppers { // an adapter has one method
 		raw, err := m.State()
 		if err != nil {
@@ -121,16 +134,9 @@ func (t *Trainer) Save(dir string, st *State) error {
 
 // ReadState reads the state of a checkpoint folder and checks its files.
 func ReadState(dir string) (*State, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	s, err := readStateFile(dir)
 	if err != nil {
 		return nil, err
-	}
-	var s State
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
-	}
-	if s.Version != 1 {
-		return nil, fmt.Errorf("%s: checkpoint version %d; this program reads 1", dir, s.Version)
 	}
 	for f, want := range s.Files {
 		got, err := storage.SHA256File(filepath.Join(dir, f))
@@ -141,6 +147,21 @@ func ReadState(dir string) (*State, error) {
 			return nil, fmt.Errorf("%s: its checksum is not the one that the checkpoint was written with: delete the folder to resume from the one before",
 				filepath.Join(dir, f))
 		}
+	}
+	return s, nil
+}
+
+func readStateFile(dir string) (*State, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	var s State
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+	}
+	if s.Version != 1 {
+		return nil, fmt.Errorf("%s: checkpoint version %d; this program reads 1", dir, s.Version)
 	}
 	return &s, nil
 }
@@ -199,7 +220,10 @@ func fill(f *safetensors.File, name string, dst []float32) error {
 }
 
 // Load continues from a checkpoint folder.
-func (t *Trainer) Load(dir string) (*State, error) {
+func (t *Trainer) Load(dir string) (*State, error) { return t.load(dir, t.opt.Each) }
+
+// load is Load with the arrays of an optimiser's state that each calls its function for.
+func (t *Trainer) load(dir string, each func(func(name string, x []float32))) (*State, error) {
 	s, err := ReadState(dir)
 	if err != nil {
 		return nil, err
@@ -217,7 +241,7 @@ func (t *Trainer) Load(dir string) (*State, error) {
 		return nil, err
 	}
 	defer f.Close()
-	t.opt.Each(func(name string, x []float32) {
+	each(func(name string, x []float32) {
 		if err == nil {
 			err = fill(f, name, x)
 		}

@@ -55,6 +55,10 @@ type StepInfo struct {
 	GradNorm     float64 `json:"grad_norm"` // before clipping
 	Tokens       int     `json:"tokens"`    // input tokens
 	Seconds      float64 `json:"seconds"`
+	// Of a round with several replicas: the bytes of what they sent, and of the parameters that they were sent; and who contributed, where late ones are dropped.
+	BytesSent     int64 `json:"bytes_sent,omitempty"`
+	BytesReceived int64 `json:"bytes_received,omitempty"`
+	Contributors  []int `json:"contributors,omitempty"`
 }
 
 // NewTrainer compiles the program and makes the optimiser.
@@ -133,6 +137,13 @@ func (t *Trainer) batch(data Data, step, replica int) ([][]datasets.Sequence, er
 // Gradients computes the gradient sums of one replica's share of the next step into the parameters' Grad. items is the number of
 // supervised tokens of the whole step, over all replicas.
 func (t *Trainer) Gradients(data Data, replica int) (lossSum float64, items, tokens int, err error) {
+	g, err := t.gradients(data, replica, func() bool { return false })
+	return g.loss, g.items, g.tokens, err
+}
+
+// gradients is Gradients; own counts the supervised tokens of the replica alone. It gives up with errLate where late says so.
+func (t *Trainer) gradients(data Data, replica int, late func() bool) (tally, error) {
+	var sh tally
 	step := t.opt.Step
 	var own []*nn.Step
 	var ownSeqs [][]datasets.Sequence
@@ -142,41 +153,45 @@ func (t *Trainer) Gradients(data Data, replica int) (lossSum float64, items, tok
 		}
 		micro, err := t.batch(data, step, r)
 		if err != nil {
-			return 0, 0, 0, err
+			return tally{}, err
 		}
 		for _, m := range micro {
 			s, err := t.pack(m)
 			if err != nil {
-				return 0, 0, 0, err
+				return tally{}, err
 			}
-			items += t.prog.Supervised(s)
+			sh.items += t.prog.Supervised(s)
 			if r == replica {
+				sh.own += t.prog.Supervised(s)
 				s.Index = uint64(step)
 				own, ownSeqs = append(own, s), append(ownSeqs, m)
 			}
 		}
 	}
 	t.params.ZeroGrad()
-	if items == 0 {
-		return 0, 0, 0, nil // every label is masked: a step without a gradient
+	if sh.items == 0 {
+		return tally{}, nil // every label is masked: a step without a gradient
 	}
 	for i, s := range own {
-		tokens += len(s.Tokens)
+		if late() {
+			return tally{}, errLate
+		}
+		sh.tokens += len(s.Tokens)
 		for _, part := range t.prog.Parts(s) {
 			if t.prog.Supervised(part) == 0 {
 				continue
 			}
 			logp := t.prog.Forward(part, true)
-			sum := t.loss(logp, items, t.coef[:len(logp)])
+			sum := t.loss(logp, sh.items, t.coef[:len(logp)])
 			if math.IsNaN(sum) || math.IsInf(sum, 0) {
-				return 0, 0, 0, fmt.Errorf("the loss is %g at step %d, in a batch of documents %v: lower learning_rate, or look at these documents",
+				return tally{}, fmt.Errorf("the loss is %g at step %d, in a batch of documents %v: lower learning_rate, or look at these documents",
 					sum, step+1, docs(ownSeqs[i]))
 			}
-			lossSum += sum
+			sh.loss += sum
 			t.prog.Backward(t.coef[:len(logp)])
 		}
 	}
-	return lossSum, items, tokens, nil
+	return sh, nil
 }
 
 func docs(seqs []datasets.Sequence) []string {

@@ -49,6 +49,15 @@ func F32(name string, data []float32, shape ...int) Tensor {
 // Write writes the tensors to path, by a temporary name, one after another: those with a Load are in memory only meanwhile. The order is that of the reference implementation: wider dtypes
 // first, then by name; so the bytes depend on the tensors and the metadata alone.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
+	return write(path, tensors, metadata, false)
+}
+
+// WriteUnsynced is Write that does not wait for the disk: see [storage.File.Unsynced].
+func WriteUnsynced(path string, tensors []Tensor, metadata map[string]string) error {
+	return write(path, tensors, metadata, true)
+}
+
+func write(path string, tensors []Tensor, metadata map[string]string, unsynced bool) error {
 	ts := append([]Tensor(nil), tensors...)
 	sort.SliceStable(ts, func(i, j int) bool {
 		a, b := dtypeSize[ts[i].DType], dtypeSize[ts[j].DType]
@@ -96,6 +105,9 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 		return err
 	}
 	defer f.Abort()
+	if unsynced {
+		f.Unsynced()
+	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	var n [8]byte
 	binary.LittleEndian.PutUint64(n[:], uint64(len(head)))

@@ -5,7 +5,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -21,10 +20,11 @@ func init() {
 	beam.RegisterDoFn(&CombineFn{})
 	beam.RegisterDoFn(&CheckpointFn{})
 	beam.RegisterType(reflect.TypeFor[Share]())
+	beam.RegisterType(reflect.TypeFor[core.Ref]())
 	register.Emitter1[int]()
 	register.Emitter1[Share]()
-	register.Emitter2[int, string]()
-	register.Iter1[string]()
+	register.Emitter2[int, core.Ref]()
+	register.Iter1[core.Ref]()
 }
 
 // SegmentFn runs plain training, one replica, from the step it is given up to the step To.
@@ -61,36 +61,30 @@ func (f *FanOutFn) ProcessElement(_ context.Context, step int, emit func(Share))
 type ReplicaFn struct{ Job string }
 
 // ProcessElement runs one share.
-func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, string)) error {
-	var path string
+func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, core.Ref)) error {
+	var ref core.Ref
 	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		path, err = s.Replica(sh.Step, sh.Replica)
+		ref, err = s.Replica(sh.Step, sh.Replica)
 		return err
 	})
 	if err == nil { // not inside Use: emitting may run the next DoFn, which uses the session too
-		emit(sh.Step, path)
+		emit(sh.Step, ref)
 	}
 	return err
 }
 
-// CombineFn ends a round when all its replicas have written: it adds their files in replica order, whatever the order of arrival.
-type CombineFn struct {
-	Job      string
-	Replicas int
-}
+// CombineFn ends a round when all its replicas have written or given up: it adds their files in replica order, whatever the order of arrival.
+type CombineFn struct{ Job string }
 
 // ProcessElement combines the round that started at step and emits the step at which the next one starts.
-func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*string) bool, emit func(int)) error {
-	n := 0
-	for ref := ""; refs(&ref); {
-		n++
-	}
-	if n < f.Replicas {
-		return fmt.Errorf("round %d: %d of %d replicas wrote their part", step, n, f.Replicas)
+func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*core.Ref) bool, emit func(int)) error {
+	var all []core.Ref
+	for ref := (core.Ref{}); refs(&ref); ref = (core.Ref{}) {
+		all = append(all, ref)
 	}
 	var next int
 	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		next, err = s.Combine(step)
+		next, err = s.Combine(step, all)
 		return err
 	})
 	if err == nil { // not inside Use, as in ReplicaFn
@@ -118,7 +112,7 @@ func Round(s beam.Scope, job string, replicas int, from beam.PCollection) beam.P
 	s = s.Scope("train.Round")
 	shares := beam.Reshuffle(s, beam.ParDo(s, &FanOutFn{Replicas: replicas}, from))
 	refs := beam.ParDo(s, &ReplicaFn{Job: job}, shares)
-	return beam.ParDo(s, &CombineFn{Job: job, Replicas: replicas}, beam.GroupByKey(s, refs))
+	return beam.ParDo(s, &CombineFn{Job: job}, beam.GroupByKey(s, refs))
 }
 
 // Checkpoint writes the state at the step in at as a checkpoint.

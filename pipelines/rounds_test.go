@@ -1,0 +1,244 @@
+package pipelines
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// roundsJob is a job of three replicas with short rounds.
+func roundsJob(t *testing.T, mode string) core.Job {
+	job := testJob(t)
+	a := &job.Args
+	a.Mode, a.Replicas, a.LocalSteps, a.MaxSteps, a.SaveSteps, a.SaveTotalLimit = mode, 3, 2, 8, 4, 0
+	return job
+}
+
+func elsewhere(t *testing.T, job core.Job) core.Job {
+	job.Dir = filepath.Join(t.TempDir(), "c")
+	return job
+}
+
+// A run of rounds goes on from its checkpoint alone, without the files of rounds, to the same bytes.
+func TestRoundsResumeFromTheCheckpointAlone(t *testing.T) {
+	for _, mode := range []string{"sync", "local"} {
+		whole := trainJob(t, roundsJob(t, mode)) // without compression
+		for _, c := range []struct{ name, args string }{{"none", ""}, {"int8", "block_size=64"}, {"topk", "density=0.25"}} {
+			t.Run(mode+"/"+c.name, func(t *testing.T) {
+				job := roundsJob(t, mode)
+				job.Args.Compression, job.Args.CompressionArgs = c.name, c.args
+				st := trainJob(t, job)
+				last := st.History[len(st.History)-1]
+				if d := math.Abs(last.Loss - whole.History[len(whole.History)-1].Loss); d > map[string]float64{"int8": 2e-3, "topk": 0.1}[c.name] {
+					t.Errorf("the last loss is off by %g of that without compression", d)
+				}
+				if n := map[string]int{"sync": 8, "local": 4}[mode]; len(st.History) != n {
+					t.Errorf("%d rounds, want %d", len(st.History), n)
+				}
+				if full := last.BytesReceived; c.name == "none" && last.BytesSent < full || c.name == "int8" && last.BytesSent > full/2 ||
+					c.name == "topk" && last.BytesSent > full*3/4 {
+					t.Errorf("%d bytes sent, %d received", last.BytesSent, full)
+				}
+				other := elsewhere(t, job)
+				if err := os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(job.Dir, 4))); err != nil {
+					t.Fatal(err)
+				}
+				again := trainJob(t, other)
+				if !bytes.Equal(trained(t, other, 8), trained(t, job, 8)) {
+					t.Error("resumed: other bytes")
+				}
+				for i := range st.History {
+					if st.History[i].Loss != again.History[i].Loss {
+						t.Errorf("round %d: loss %v and %v", i, st.History[i].Loss, again.History[i].Loss)
+					}
+				}
+				// What replicas keep matters where there is something to keep: without it the bytes are others.
+				if c.name != "none" || mode == "local" {
+					if k := st.Kept; len(k) != 3 || k[0].Path == "" {
+						t.Errorf("the checkpoint keeps %v", k)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The checkpoint of a round refers to what replicas keep; a damaged file of it is an error that names it.
+func TestRoundsFindDamage(t *testing.T) {
+	job := roundsJob(t, "local")
+	trainJob(t, job)
+	other := elsewhere(t, job)
+	dir := core.CheckpointDir(other.Dir, 4)
+	if err := os.CopyFS(dir, os.DirFS(core.CheckpointDir(job.Dir, 4))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "kept-001.safetensors")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-1] ^= 1
+	os.WriteFile(path, raw, 0o666)
+	_, err = Train(context.Background(), other, "prism", nil)
+	core.CloseSessions()
+	if err == nil || !strings.Contains(err.Error(), "kept-001") {
+		t.Errorf("damage was not found: %v", err)
+	}
+}
+
+// Replicas that give up are no part of their round; the log says who was, and the same list gives the same bytes without a clock.
+func TestLateReplicas(t *testing.T) {
+	for _, mode := range []string{"sync", "local"} {
+		t.Run(mode, func(t *testing.T) {
+			all := roundsJob(t, mode)
+			all.Args.Compression = "int8" // what is dropped must not have lost its rest
+			whole := trainJob(t, all)
+
+			// Lists that leave one out now and then: what an earlier run's clock decided.
+			job := elsewhere(t, all)
+			job.Contributors = map[int][]int{2: {0, 2}, 4: {1, 2}, 6: {0}, 8: {0, 1}}
+			st := trainJob(t, job)
+			if bytes.Equal(trained(t, job, 8), trained(t, all, 8)) {
+				t.Error("dropping replicas changed nothing")
+			}
+			for i, h := range st.History {
+				want, listed := job.Contributors[h.Step]
+				if !listed {
+					want = []int{0, 1, 2}
+				}
+				if !slices.Equal(h.Contributors, want) {
+					t.Errorf("round %d: %v contributed, want %v", i, h.Contributors, want)
+				}
+				if len(want) < 3 && h.BytesSent >= whole.History[i].BytesSent {
+					t.Errorf("round %d: %d bytes were sent", i, h.BytesSent)
+				}
+				if d := math.Abs(h.Loss - whole.History[i].Loss); d > 0.5 {
+					t.Errorf("round %d: loss %v, with all %v", i, h.Loss, whole.History[i].Loss)
+				}
+			}
+			// The list of the log repeats it, and so does a resume in the middle.
+			list, err := core.ReadContributors(filepath.Join(core.CheckpointDir(job.Dir, 8), "trainer_state.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, from := range []int{0, 4} {
+				again := elsewhere(t, all)
+				again.Contributors = list
+				if from > 0 {
+					// A checkpoint belongs to the list it was made with.
+					again.Contributors = job.Contributors
+					os.CopyFS(core.CheckpointDir(again.Dir, from), os.DirFS(core.CheckpointDir(job.Dir, from)))
+				}
+				trainJob(t, again)
+				if !bytes.Equal(trained(t, again, 8), trained(t, job, 8)) {
+					t.Errorf("from %d: the same list gave other bytes", from)
+				}
+			}
+		})
+	}
+}
+
+func TestLateReplicasByTheClock(t *testing.T) {
+	job := roundsJob(t, "local")
+	// A limit that every replica keeps: the bytes of a run without one.
+	trainJob(t, job)
+	patient := elsewhere(t, job)
+	patient.Args.DropLateAfter, patient.Args.MinReplicas = 1000, 2
+	st := trainJob(t, patient)
+	if !bytes.Equal(trained(t, patient, 8), trained(t, job, 8)) {
+		t.Error("nobody was late, and the bytes are others")
+	}
+	if got := fmt.Sprint(st.History[0].Contributors); got != "[0 1 2]" {
+		t.Errorf("%s contributed", got)
+	}
+	// One that none keeps: too few are left, which says so.
+	hurried := elsewhere(t, job)
+	hurried.Args.DropLateAfter, hurried.Args.MinReplicas = 1e-9, 2
+	_, err := Train(context.Background(), hurried, "prism", nil)
+	core.CloseSessions()
+	if err == nil || !strings.Contains(err.Error(), "0 of 3 replicas wrote their part, and 2 must") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Who contributes is decided once: another attempt at the round, whose clock says otherwise, gives the same state.
+func TestContributorsAreDecidedOnce(t *testing.T) {
+	defer core.CloseSessions()
+	job := roundsJob(t, "local")
+	job.Args.DropLateAfter, job.Args.MinReplicas = 1000, 2
+	raw, err := json.Marshal(&job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(job.Dir, "rounds", "round-000002", "state.safetensors")
+	params := func() [][]float32 {
+		f, err := safetensors.Open(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var out [][]float32
+		for _, n := range f.Names() {
+			x, err := f.Float32(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, x)
+		}
+		return out
+	}
+	err = core.Use(string(raw), func(s *core.Session) error {
+		r0, err0 := s.Replica(0, 0)
+		r1, err1 := s.Replica(0, 1)
+		r2, err2 := s.Replica(0, 2)
+		if _, err := s.Combine(0, []core.Ref{r2, {Replica: 1, Late: true}, r0}); err != nil {
+			return err
+		}
+		first := params()
+		if again, err := s.Replica(0, 1); err != nil || !again.Late {
+			t.Errorf("replica 1 took part after it was decided that it does not: %v, %v", again, err)
+		}
+		if _, err := s.Combine(0, []core.Ref{r0, r1, r2}); err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(first, params()) {
+			t.Error("the second attempt gave another state")
+		}
+		if _, err := s.Combine(0, []core.Ref{r0, r0, r2}); err == nil {
+			t.Error("a replica was counted twice")
+		}
+		return errors.Join(err0, err1, err2)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFourSyncReplicasEqualTheFourfoldBatch(t *testing.T) {
+	one := testJob(t)
+	one.Args.MaxSteps, one.Args.PerDeviceTrainBatchSize = 30, 4
+	a := trainJob(t, one)
+	four := elsewhere(t, one)
+	four.Args.PerDeviceTrainBatchSize, four.Args.Replicas = 1, 4
+	b := trainJob(t, four)
+	if len(a.History) != 30 || len(b.History) != 30 {
+		t.Fatalf("%d and %d steps", len(a.History), len(b.History))
+	}
+	for i := range a.History {
+		if d := math.Abs(a.History[i].Loss - b.History[i].Loss); d > 1e-5 {
+			t.Errorf("step %d: loss %.7f with the whole batch, %.7f with four replicas", i+1, a.History[i].Loss, b.History[i].Loss)
+		}
+	}
+}
