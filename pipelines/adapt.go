@@ -424,7 +424,7 @@ func (r *Run) args() core.Args {
 		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
 		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
 		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum,
-		Compression: t.Compression, CompressionArgs: t.CompressionArgs, DropLateAfter: t.DropLateAfter, MinReplicas: t.MinReplicas}
+		Compression: t.Compression, CompressionArgs: t.CompressionArgs, DropLateAfter: t.DropLateAfter, MinReplicas: t.MinReplicas, OptimizerShards: t.OptimizerShards}
 }
 
 // Job is the training job of the recipe over prepared data.

@@ -68,7 +68,7 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	params := nn.NewParams(1)
 	defer params.Free()
 	args := core.DefaultArgs()
-	args.Optim, args.OptimArgs = rec.Train.Optim, rec.Train.OptimArgs
+	args.Optim, args.OptimArgs, args.Mode, args.Replicas, args.OptimizerShards = rec.Train.Optim, rec.Train.OptimArgs, rec.Train.Mode, rec.Train.Replicas, rec.Train.OptimizerShards
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
@@ -80,14 +80,14 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 	}
 	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit,
 		Caps:   nn.Caps{T: t, S: t, N: a.Prompt().Documents(t, rec.Train.PerDeviceTrainBatchSize)},
-		Beside: func() int64 { return core.OptimizerBytes(&args, params) }, DType: core.Values(dtype)})
+		Beside: func() int64 { return core.HeldOptimizerBytes(&args, params) }, DType: core.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
 	mem := p.Memory()
 	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(rec.Train.GradientAccumulationSteps),
-		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.OptimizerBytes(&args, params), Runtime: runtimeBytes,
+		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&args, params), Runtime: runtimeBytes,
 		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
 	return out, nil

@@ -242,3 +242,107 @@ func TestFourSyncReplicasEqualTheFourfoldBatch(t *testing.T) {
 		}
 	}
 }
+
+// A sharded optimiser gives the bytes of one that is not, in every file of every checkpoint, and goes on from its checkpoints with any number of shards.
+func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
+	for _, c := range []struct {
+		optim, compression string
+		shards             int
+	}{{"adamw_torch", "none", 2}, {"adamw_torch", "int8", 5}, {"lorafa", "none", 3}, {"muon", "none", 3}, {"adamw_8bit", "none", 4}, {"sgd", "none", 2}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			job := roundsJob(t, "sync")
+			job.Args.Optim, job.Args.Compression = c.optim, c.compression
+			whole := trainJob(t, job)
+			if !slices.ContainsFunc(whole.History, func(i core.StepInfo) bool { return i.GradNorm > job.Args.MaxGradNorm }) {
+				job.Args.MaxGradNorm = whole.History[2].GradNorm / 2 // so that some step clips
+				job = elsewhere(t, job)
+				whole = trainJob(t, job)
+			}
+			parts := elsewhere(t, job)
+			parts.Args.OptimizerShards = c.shards
+			st := trainJob(t, parts)
+			for i := range st.History {
+				a, b := st.History[i], whole.History[i]
+				if a.Loss != b.Loss || a.GradNorm != b.GradNorm || a.LearningRate != b.LearningRate || a.Tokens != b.Tokens {
+					t.Errorf("step %d: %v, not sharded %v", i+1, a, b)
+				}
+			}
+			for _, step := range []int{4, 8} {
+				for _, name := range []string{"trainable.safetensors", "optimizer.safetensors"} {
+					a, err1 := os.ReadFile(filepath.Join(core.CheckpointDir(parts.Dir, step), name))
+					b, err2 := os.ReadFile(filepath.Join(core.CheckpointDir(job.Dir, step), name))
+					if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+						t.Errorf("step %d: %s: other bytes: %v, %v", step, name, err1, err2)
+					}
+				}
+			}
+			// With another number of shards, from the middle.
+			other := elsewhere(t, job)
+			other.Args.OptimizerShards = c.shards + 1
+			if err := os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(parts.Dir, 4))); err != nil {
+				t.Fatal(err)
+			}
+			trainJob(t, other)
+			if !bytes.Equal(trained(t, other, 8), trained(t, job, 8)) {
+				t.Error("resumed with other shards: other bytes")
+			}
+		})
+	}
+}
+
+// What a worker holds of a sharded optimiser is what the formula says: the bytes of the arrays in the shards' files, and of the optimiser in memory.
+func TestShardedOptimizerMemory(t *testing.T) {
+	defer core.CloseSessions()
+	for _, optim := range []string{"adamw_torch", "adamw_8bit", "adafactor", "sgd"} {
+		job := roundsJob(t, "sync")
+		job.Args.Optim, job.Args.OptimizerShards, job.Args.MaxSteps, job.Args.SaveSteps = optim, 4, 3, 2
+		trainJob(t, job)
+		raw, _ := json.Marshal(&job)
+		err := core.Use(string(raw), func(s *core.Session) error {
+			if n := s.Trainer().OptimizerBytes(); n != 0 {
+				t.Errorf("%s: the trainer holds %d bytes of state between the steps", optim, n)
+			}
+			names, planned := core.ShardParams(&job.Args, s.Params(), 4)
+			whole, parameters := int64(0), 0
+			for k := range names {
+				f, err := safetensors.Open(filepath.Join(job.Dir, "rounds", "round-000003", fmt.Sprintf("shard-%03d.safetensors", k)))
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				held := int64(0)
+				for _, n := range f.Names() {
+					info, _ := f.Info(n)
+					if strings.HasPrefix(n, "optimizer/") {
+						held += 4 * int64(info.Len())
+					}
+				}
+				if held != planned[k] {
+					t.Errorf("%s: shard %d holds %d bytes, planned %d", optim, k, held, planned[k])
+				}
+				whole += planned[k]
+				parameters += len(names[k])
+			}
+			if whole != core.OptimizerBytes(&job.Args, s.Params()) || parameters != len(s.Params().List()) {
+				t.Errorf("%s: the shards hold %d bytes and %d parameters together", optim, whole, parameters)
+			}
+			// The largest shard is an equal share, up to the largest parameter's state.
+			largest := int64(0)
+			for _, q := range s.Params().List() {
+				largest = max(largest, 2*4*int64(len(q.Data)))
+			}
+			if got := core.HeldOptimizerBytes(&job.Args, s.Params()); got != slices.Max(planned) || got > whole/4+largest {
+				t.Errorf("%s: a worker holds %d bytes of %d", optim, got, whole)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	job := roundsJob(t, "local")
+	job.Args.OptimizerShards = 2
+	if _, err := Train(context.Background(), job, "prism", nil); err == nil {
+		t.Error("shards of an optimiser that every replica has were accepted")
+	}
+}

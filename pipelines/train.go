@@ -106,7 +106,11 @@ func segment(ctx context.Context, job core.Job, js, runner string, step, to, tot
 		} else {
 			n := from
 			for ; n < to; n += job.RoundSteps(n, total) {
-				at = train.Round(s, js, job.Args.Replicas, at)
+				if k := job.Args.OptimizerShards; k > 1 {
+					at = train.ShardedRound(s, js, job.Args.Replicas, k, at)
+				} else {
+					at = train.Round(s, js, job.Args.Replicas, at)
+				}
 			}
 			at, to = train.Checkpoint(s, js, at), n // the last round may go past the boundary
 		}

@@ -99,6 +99,7 @@ type Train struct {
 	CompressionArgs           string         `yaml:"compression_args" json:"compression_args" help:"settings of the compression, as density=0.01 of topk or block_size=256 of int8"`
 	DropLateAfter             float64        `yaml:"drop_late_after" json:"drop_late_after" help:"seconds after which a replica that has not done its share of a round gives it up; 0 never"`
 	MinReplicas               int            `yaml:"min_replicas" json:"min_replicas" help:"replicas that must contribute to a round where late ones are dropped"`
+	OptimizerShards           int            `yaml:"optimizer_shards" json:"optimizer_shards" help:"shards, by parameter, of the optimiser's state in mode sync: a worker holds one at a time; it changes no result"`
 	Contributors              string         `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
 	InitAdapter               string         `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
 }
@@ -181,7 +182,7 @@ func Default() Recipe {
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
 			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9,
-			Compression: "none", MinReplicas: 1},
+			Compression: "none", MinReplicas: 1, OptimizerShards: 1},
 		Keys:     Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 

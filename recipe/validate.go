@@ -74,6 +74,8 @@ func (r *Recipe) Validate() error {
 		{"train.outer_lr", !(t.OuterLR > 0), "must be above 0"},
 		{"train.outer_momentum", !(t.OuterMomentum >= 0 && t.OuterMomentum < 1), "must be at least 0 and below 1"},
 		{"train.drop_late_after", !(t.DropLateAfter >= 0), "must not be negative"},
+		{"train.optimizer_shards", t.OptimizerShards < 1, "must be at least 1"},
+		{"train.optimizer_shards", t.OptimizerShards > 1 && (t.Mode != "sync" || t.Replicas < 2), "must be 1 but in mode sync with several replicas, where there is one optimiser"},
 		{"train.min_replicas", t.MinReplicas < 1 || t.MinReplicas > t.Replicas, "must be from 1 to train.replicas"},
 		{"compare.learning_rates", slices.ContainsFunc(r.Compare.LearningRates, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) }), "must be finite numbers above 0"},
 		{"keys.min_sequences", r.Keys.MinSequences < 1, "must be at least 1"},

@@ -46,6 +46,8 @@ type Args struct {
 	// DropLateAfter, above 0, drops a replica from a round that has not done its share so many seconds after it began, where at least MinReplicas have.
 	DropLateAfter float64 `yaml:"drop_late_after,omitempty" json:"drop_late_after,omitempty"`
 	MinReplicas   int     `yaml:"min_replicas,omitempty" json:"min_replicas,omitempty"`
+	// OptimizerShards, above 1, shards the optimiser's state by parameter: a worker of a sync round holds one shard of it.
+	OptimizerShards int `yaml:"optimizer_shards,omitempty" json:"optimizer_shards,omitempty"`
 	// Stride replaces the seeded permutation: the batch of step s is the sequences ((s·batch + j)·stride) mod n. 0 for the permutation.
 	Stride int `yaml:"stride,omitempty" json:"stride,omitempty"`
 }
@@ -89,6 +91,8 @@ func (a *Args) Validate() error {
 		{a.OuterLearningRate > 0, "outer_learning_rate must be above 0"},
 		{a.DropLateAfter >= 0, "drop_late_after must be at least 0"},
 		{a.MinReplicas >= 0 && a.MinReplicas <= a.Replicas, "min_replicas must be from 0 to replicas"},
+		{a.OptimizerShards >= 0, "optimizer_shards must be at least 1"},
+		{a.OptimizerShards <= 1 || a.Mode == "sync" && a.Replicas > 1, "optimizer_shards needs mode sync and replicas above 1: there is one optimiser then"},
 		{a.Stride >= 0, "stride must be at least 0"},
 	} {
 		if !c.ok {

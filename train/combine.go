@@ -19,7 +19,7 @@ func (s *Session) Combine(step int, refs []Ref) (int, error) {
 		return 0, err
 	}
 	s.params.ZeroGrad()
-	whole, err := s.sum(refs, s.trained())
+	whole, err := s.sum(refs, 0, s.trained())
 	if err != nil {
 		return 0, err
 	}
@@ -36,14 +36,14 @@ func (s *Session) Combine(step int, refs []Ref) (int, error) {
 	return s.at, s.forget(step)
 }
 
-// sum adds what the replicas sent of the parameters of list to their gradients: in mode local a replica's part of the mean, in mode sync the
+// sum adds what the replicas sent of a part, the parameters of list, to their gradients: in mode local a replica's part of the mean, in mode sync the
 // gradient sums, scaled to the whole step's where replicas were dropped. It returns what they did together.
-func (s *Session) sum(refs []Ref, list []*nn.Param) (tally, error) {
+func (s *Session) sum(refs []Ref, part int, list []*nn.Param) (tally, error) {
 	var whole tally
 	local := s.job.Args.Mode == "local"
 	x := make([]float32, 0)
 	for _, ref := range refs {
-		f, sh, err := s.readUpdate(ref)
+		f, sh, err := s.readUpdate(ref, part)
 		if err != nil {
 			return whole, err
 		}
@@ -92,7 +92,9 @@ func (s *Session) decode(f *safetensors.File, q *nn.Param, x []float32) ([]float
 func (s *Session) end(info StepInfo, refs []Ref) error {
 	for _, r := range refs {
 		info.Seconds += r.Seconds
-		info.BytesSent += r.Update.Bytes
+		for _, u := range r.Updates {
+			info.BytesSent += u.Bytes
+		}
 		s.state.Kept[r.Replica] = r.Kept
 		if s.job.Args.DropLateAfter > 0 || s.job.Contributors != nil {
 			info.Contributors = append(info.Contributors, r.Replica)

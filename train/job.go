@@ -55,6 +55,7 @@ func (j *Job) Binding() (string, error) {
 	c.Args.SaveSteps, c.Args.SaveTotalLimit, c.Args.LoggingSteps = 0, 0, 0
 	// What late replicas do to a run is who contributed, which its log says.
 	c.Args.DropLateAfter, c.Args.MinReplicas = 0, 0
+	c.Args.OptimizerShards = 0 // changes no result
 	c.Train, c.Validation = nil, nil
 	for _, list := range []struct {
 		from []ShardRef
@@ -458,7 +459,17 @@ func (s *Session) note(info StepInfo) error {
 
 // Save writes the checkpoint of the step at which the session stands and deletes old ones.
 func (s *Session) Save() error {
-	if err := s.trainer.save(s.job.Dir, s.state, s.optimizerState); err != nil {
+	optimizer := arrays(s.optimizerState)
+	if s.state.Shards != nil {
+		var closeAll func()
+		var err error
+		if optimizer, closeAll, err = s.shardTensors(); err != nil {
+			return err
+		}
+		defer closeAll()
+		s.state.Shards = nil // the checkpoint is as one of an optimiser that is not sharded
+	}
+	if err := s.trainer.save(s.job.Dir, s.state, optimizer); err != nil {
 		return err
 	}
 	keep := 0

@@ -34,6 +34,10 @@ func Trainable(args *Args, a *peft.Adapter) error {
 	if _, ok := a.Method.(peft.Stepper); ok && args.Mode == "local" {
 		return fmt.Errorf("train: %s allocates its ranks after each optimiser step, which replicas of mode local take apart; use mode: sync", a.Type())
 	}
+	_, steps := a.Method.(peft.Stepper)
+	if _, adds := a.Method.(peft.Regulariser); (steps || adds) && args.OptimizerShards > 1 {
+		return fmt.Errorf("train: %s looks at all parameters in each optimiser step, which shards of its state do not have: set optimizer_shards to 1", a.Type())
+	}
 	_, err := Freeze(args, []nn.Adapter{a}, nn.NewParams(1))
 	return err
 }

@@ -102,7 +102,8 @@ type Optimizer struct {
 	names  [][]string              // [parameter·slot][state]
 	state  [][][]float32           // [parameter·slot][state]
 	blocks []*mem.Block
-	Step   int // optimiser steps done
+	owned  map[string]bool // the parameters that it moves; nil for all
+	Step   int             // optimiser steps done
 }
 
 // Freeze prepares params, before programs are compiled with them, for the optimiser of args: where it trains one factor of each low-rank pair it
@@ -135,7 +136,12 @@ func Freeze(args *Args, adapters []nn.Adapter, params *nn.Params) ([]peft.Factor
 
 // NewOptimizer makes the optimiser that args name. The settings have passed Args.Validate; pairs are what Freeze returned.
 func NewOptimizer(args *Args, params *nn.Params, pairs []peft.Factor) *Optimizer {
-	o := &Optimizer{args: args, rule: optimizerByName(args.Optim), params: params, pairs: map[string]*peft.Factor{}}
+	return newOptimizer(args, params, pairs, nil)
+}
+
+// newOptimizer is NewOptimizer that moves the parameters of owned alone, and keeps a state of those alone; of all where it is nil.
+func newOptimizer(args *Args, params *nn.Params, pairs []peft.Factor, owned map[string]bool) *Optimizer {
+	o := &Optimizer{args: args, rule: optimizerByName(args.Optim), params: params, pairs: map[string]*peft.Factor{}, owned: owned}
 	for i := range pairs {
 		o.pairs[pairs[i].B] = &pairs[i]
 	}
@@ -145,6 +151,9 @@ func NewOptimizer(args *Args, params *nn.Params, pairs []peft.Factor) *Optimizer
 			var s [][]float32
 			var names []string
 			for _, k := range o.rule.list(o.opts, q) {
+				if !o.moves(q) {
+					break
+				}
 				b := mem.AllocFloat32(k.size)
 				o.blocks = append(o.blocks, b)
 				s, names = append(s, b.Float32()), append(names, k.name)
@@ -175,6 +184,8 @@ func (r *rule) list(o options, q *nn.Param) []state {
 	return r.states(o, q.Name, q.Rows, q.Cols)
 }
 
+func (o *Optimizer) moves(q *nn.Param) bool { return o.owned == nil || o.owned[q.Name] }
+
 // Apply moves the parameters by their gradients at the learning rate lr.
 func (o *Optimizer) Apply(p *pool.Pool, lr float64) {
 	o.apply(p, func(int) float64 { return lr })
@@ -191,7 +202,7 @@ func (o *Optimizer) apply(p *pool.Pool, lr func(slot int) float64) {
 	slots := o.params.Slots()
 	p.Run(len(list)*slots, func(i int) {
 		q, rate := list[i/slots], lr(i%slots)
-		if q.Frozen || math.IsNaN(rate) {
+		if q.Frozen || math.IsNaN(rate) || !o.moves(q) {
 			return
 		}
 		decay := o.args.WeightDecay
@@ -255,6 +266,12 @@ func ClipGradNorm(params *nn.Params, limit float64) (float64, error) {
 	return clip(params, limit, func(q *nn.Param) []float32 { return q.Grad })
 }
 
+// clipScale is what gradients of a norm are scaled by, and whether they are.
+func clipScale(limit, norm float64) (float32, bool) {
+	c := float32(limit / (norm + 1e-6))
+	return c, limit > 0 && c < 1
+}
+
 func clip(params *nn.Params, limit float64, grad func(*nn.Param) []float32) (float64, error) {
 	total := 0.0
 	for _, q := range params.List() {
@@ -269,7 +286,7 @@ func clip(params *nn.Params, limit float64, grad func(*nn.Param) []float32) (flo
 		}
 		return norm, fmt.Errorf("the gradient norm is %g", norm)
 	}
-	if c := float32(limit / (norm + 1e-6)); limit > 0 && c < 1 {
+	if c, clips := clipScale(limit, norm); clips {
 		for _, q := range params.List() {
 			kernels.Scale(nil, c, grad(q))
 		}

@@ -66,7 +66,7 @@ func (s *Session) Replica(step, replica int) (Ref, error) {
 		return Ref{}, s.lastGood(step, err)
 	}
 	ref := Ref{Replica: replica}
-	if ref.Update, err = s.writeUpdate(filepath.Join(roundPath(step), fmt.Sprintf("update-%03d.safetensors", replica)), sh, send, rest); err != nil {
+	if ref.Updates, err = s.writeUpdates(step, replica, sh, send, rest); err != nil {
 		return Ref{}, s.lastGood(step, err)
 	}
 	if ref.Kept, err = s.writeKept(filepath.Join(roundPath(step), keptName(replica)), rest); err != nil {
@@ -141,9 +141,10 @@ func (s *Session) keptState(replica int) (rest [][]float32, err error) {
 	return rest, err
 }
 
-// writeUpdate writes what a replica sends: of each trained parameter send, with rest, which then holds what compression lost of it.
-func (s *Session) writeUpdate(path string, sh tally, send, rest [][]float32) (FileRef, error) {
-	var ts []safetensors.Tensor
+// writeUpdates writes what a replica sends: of each trained parameter send, with rest, which then holds what compression lost of it. There is a file for
+// each shard of the optimiser's state, or one.
+func (s *Session) writeUpdates(step, replica int, sh tally, send, rest [][]float32) (refs []FileRef, err error) {
+	of := map[string]safetensors.Tensor{}
 	for i, q := range s.trained() {
 		var r []float32
 		if rest != nil {
@@ -151,20 +152,36 @@ func (s *Session) writeUpdate(path string, sh tally, send, rest [][]float32) (Fi
 		}
 		b, err := s.codec.feed(q.Name, send[i], r)
 		if err != nil {
-			return FileRef{}, err
+			return nil, err
 		}
 		n := len(b)
 		if s.codec.dtype == "F32" {
 			n = len(send[i])
 		}
-		ts = append(ts, safetensors.Tensor{Name: q.Name, DType: s.codec.dtype, Shape: []int{n}, Raw: b})
+		of[q.Name] = safetensors.Tensor{Name: q.Name, DType: s.codec.dtype, Shape: []int{n}, Raw: b}
 	}
-	err := safetensors.WriteUnsynced(filepath.Join(s.job.Dir, path), ts, map[string]string{"compression": s.codec.name,
-		"loss": strconv.FormatFloat(sh.loss, 'g', -1, 64), "items": strconv.Itoa(sh.items), "own": strconv.Itoa(sh.own), "tokens": strconv.Itoa(sh.tokens)})
+	parts, err := s.parts()
 	if err != nil {
-		return FileRef{}, err
+		return nil, err
 	}
-	return s.refer(path)
+	for k, list := range parts {
+		var ts []safetensors.Tensor
+		for _, q := range list {
+			ts = append(ts, of[q.Name])
+		}
+		path := filepath.Join(roundPath(step), fmt.Sprintf("update-%03d-%03d.safetensors", replica, k))
+		err := safetensors.WriteUnsynced(filepath.Join(s.job.Dir, path), ts, map[string]string{"compression": s.codec.name,
+			"loss": strconv.FormatFloat(sh.loss, 'g', -1, 64), "items": strconv.Itoa(sh.items), "own": strconv.Itoa(sh.own), "tokens": strconv.Itoa(sh.tokens)})
+		if err != nil {
+			return nil, err
+		}
+		ref, err := s.refer(path)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
 }
 
 // writeKept writes what a replica keeps for its next round; there may be nothing.
@@ -185,9 +202,12 @@ func (s *Session) writeKept(path string, rest [][]float32) (FileRef, error) {
 	return s.refer(path)
 }
 
-// readUpdate opens what a replica sent.
-func (s *Session) readUpdate(ref Ref) (*safetensors.File, tally, error) {
-	f, err := s.open(ref.Update)
+// readUpdate opens what a replica sent of a part of the parameters.
+func (s *Session) readUpdate(ref Ref, part int) (*safetensors.File, tally, error) {
+	if part >= len(ref.Updates) {
+		return nil, tally{}, fmt.Errorf("replica %d wrote %d parts, and part %d is asked for: the number of shards has changed, run the round again", ref.Replica, len(ref.Updates), part)
+	}
+	f, err := s.open(ref.Updates[part])
 	if err != nil {
 		return nil, tally{}, err
 	}

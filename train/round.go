@@ -25,11 +25,12 @@ import (
 
 // Ref refers to what a replica wrote in a round. It travels through the pipeline in place of the tensors.
 type Ref struct {
-	Replica int     `json:"replica"`
-	Update  FileRef `json:"update"`         // what it sends: gradient sums, or what it moved
-	Kept    FileRef `json:"kept"`           // what it keeps: its inner optimiser, what compression lost; no path where there is nothing
-	Late    bool    `json:"late,omitempty"` // it wrote nothing, because it was late
-	Seconds float64 `json:"seconds"`
+	Replica int `json:"replica"`
+	// Updates are what it sends: gradient sums, or what it moved; a file for each shard of the optimiser's state, or one.
+	Updates []FileRef `json:"updates"`
+	Kept    FileRef   `json:"kept"`           // what it keeps: its inner optimiser, what compression lost; no path where there is nothing
+	Late    bool      `json:"late,omitempty"` // it wrote nothing, because it was late
+	Seconds float64   `json:"seconds"`
 }
 
 // FileRef refers to a file of a run. Path is relative to the folder of the checkpoints.
@@ -128,7 +129,11 @@ func (s *Session) atRound(step int) error {
 
 // tensors are the state of a round: the parameters, the optimiser (in mode local the outer one's momentum), and the method's own.
 func (s *Session) tensors() (ts []safetensors.Tensor, err error) {
-	for _, q := range s.params.List() {
+	list := s.params.List()
+	if s.state.Shards != nil {
+		list = frozenOf(s.params) // the others are in the shards' files
+	}
+	for _, q := range list {
 		ts = append(ts, safetensors.F32("param/"+q.Name, q.Data, q.Slots, q.Rows, q.Cols))
 	}
 	s.optimizerState(func(name string, x []float32) { ts = append(ts, safetensors.F32("optimizer/"+name, x, len(x))) })
@@ -226,7 +231,11 @@ func (s *Session) loadRound(step int) error {
 			err = fill(f, name, x)
 		}
 	}
-	for _, q := range s.params.List() {
+	list := s.params.List()
+	if st.Shards != nil {
+		list = frozenOf(s.params)
+	}
+	for _, q := range list {
 		get("param/"+q.Name, q.Data)
 	}
 	s.optimizerState(func(name string, x []float32) { get("optimizer/"+name, x) })
@@ -250,7 +259,7 @@ func (s *Session) loadRound(step int) error {
 		st.History = append(base.History, st.History...)
 	}
 	s.trainer.opt.Step, s.saved, s.state = step, st.Base, &st
-	return nil
+	return s.loadShards()
 }
 
 // Checkpoint writes the state after a round as a checkpoint of the run, with what the replicas keep.

@@ -35,6 +35,8 @@ type State struct {
 	// Of rounds with several replicas: what each keeps for its next round; and, in the state of a round, the checkpoint whose log the log continues.
 	Kept []FileRef `json:"kept,omitempty"`
 	Base int       `json:"base_checkpoint,omitempty"`
+	// Of the state of a round whose optimiser is sharded: the files of the shards.
+	Shards []FileRef `json:"shards,omitempty"`
 }
 
 // Eval is one evaluation on the validation split.
@@ -83,11 +85,17 @@ func Checkpoints(dir string) ([]int, error) {
 // Save writes a checkpoint of the trainer into dir: the tensors first, the state that names their checksums last, each by a
 // temporary name, so that a kill at any moment leaves the checkpoint finished or absent.
 func (t *Trainer) Save(dir string, st *State) error {
-	return t.save(dir, st, t.opt.Each)
+	return t.save(dir, st, arrays(t.opt.Each))
 }
 
-// save is Save with the arrays of an optimiser's state that each calls its function for.
-func (t *Trainer) save(dir string, st *State, each func(func(name string, x []float32))) error {
+// arrays are the tensors of an optimiser's state, which each calls its function for.
+func arrays(each func(func(name string, x []float32))) (ts []safetensors.Tensor) {
+	each(func(name string, x []float32) { ts = append(ts, safetensors.F32(name, x, len(x))) })
+	return ts
+}
+
+// save is Save with the tensors of an optimiser's state.
+func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) error {
 	to := CheckpointDir(dir, t.opt.Step)
 	if err := storage.MkdirAll(to); err != nil {
 		return err
@@ -99,9 +107,7 @@ func (t *Trainer) save(dir string, st *State, each func(func(name string, x []fl
 	if err := safetensors.Write(filepath.Join(to, trainableFile), ts, nil); err != nil {
 		return err
 	}
-	ts = nil
-	each(func(name string, x []float32) { ts = append(ts, safetensors.F32(name, x, len(x))) })
-	if err := safetensors.Write(filepath.Join(to, optimizerFile), ts, map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
+	if err := safetensors.Write(filepath.Join(to, optimizerFile), optimizer, map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
 		return err
 	}
 	files := []string{trainableFile, optimizerFile}

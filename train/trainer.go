@@ -42,6 +42,7 @@ type Trainer struct {
 	pack   func([]datasets.Sequence) (*nn.Step, error)
 	rate   func(step, total int) float64
 	// What methods do beside their gradients: a term of the loss, and a step after the optimiser's.
+	pairs    []peft.Factor
 	terms    []peft.Regulariser
 	steppers []peft.Stepper
 	fresh    [][]byte // the steppers' states before the first step
@@ -77,7 +78,7 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 		return nil, err
 	}
 	prog, err := nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: t, S: t, N: n}, Pool: s.Pool,
-		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return OptimizerBytes(&args, s.Params) }, DType: s.DType, Seed: args.Seed})
+		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return HeldOptimizerBytes(&args, s.Params) }, DType: s.DType, Seed: args.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,12 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 		prog.Close()
 		return nil, err
 	}
-	r.opt = NewOptimizer(&r.Args, s.Params, pairs)
+	r.pairs = pairs
+	var owned map[string]bool
+	if args.OptimizerShards > 1 {
+		owned = map[string]bool{} // a round makes the optimiser of a shard when it needs it
+	}
+	r.opt = newOptimizer(&r.Args, s.Params, pairs, owned)
 	if r.rate = s.Schedule; r.rate == nil {
 		r.rate = r.Args.LearningRateAt
 	}
@@ -205,10 +211,14 @@ func docs(seqs []datasets.Sequence) []string {
 	return ids
 }
 
+// info describes the next step, as far as it is known before the update.
+func (t *Trainer) info(lossSum float64, items, tokens int) StepInfo {
+	return StepInfo{Step: t.opt.Step + 1, Tokens: tokens, Loss: lossSum / float64(max(items, 1)), LearningRate: t.rate(t.opt.Step, t.Total)}
+}
+
 // Update adds the methods' own terms, clips the gradients, applies the optimiser once, and lets the methods step.
 func (t *Trainer) Update(lossSum float64, items, tokens int) (StepInfo, error) {
-	info := StepInfo{Step: t.opt.Step + 1, Tokens: tokens, Loss: lossSum / float64(max(items, 1)),
-		LearningRate: t.rate(t.opt.Step, t.Total)}
+	info := t.info(lossSum, items, tokens)
 	for _, m := range t.terms {
 		for slot := range t.params.Slots() {
 			info.Loss += m.Regularise(t.params, slot)

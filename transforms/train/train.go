@@ -78,10 +78,7 @@ type CombineFn struct{ Job string }
 
 // ProcessElement combines the round that started at step and emits the step at which the next one starts.
 func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*core.Ref) bool, emit func(int)) error {
-	var all []core.Ref
-	for ref := (core.Ref{}); refs(&ref); ref = (core.Ref{}) {
-		all = append(all, ref)
-	}
+	all := collect(refs)
 	var next int
 	err := core.Use(f.Job, func(s *core.Session) (err error) {
 		next, err = s.Combine(step, all)
