@@ -11,11 +11,11 @@ import (
 )
 
 func init() {
-	register.DoFn4x0[context.Context, int, core.Ref, func(int, core.Ref)](&ScatterFn{})
-	register.DoFn4x1[context.Context, int, func(*core.Ref) bool, func(int, core.ShardSum), error](&ReduceFn{})
-	register.DoFn4x1[context.Context, int, func(*core.ShardSum) bool, func(core.ShardStep), error](&NormFn{})
-	register.DoFn3x1[context.Context, core.ShardStep, func(int, core.ShardStep), error](&ApplyFn{})
-	register.DoFn4x1[context.Context, int, func(*core.ShardStep) bool, func(int), error](&GatherFn{})
+	beam.RegisterDoFn(&ScatterFn{})
+	beam.RegisterDoFn(&ReduceFn{})
+	beam.RegisterDoFn(&NormFn{})
+	beam.RegisterDoFn(&ApplyFn{})
+	beam.RegisterDoFn(&GatherFn{})
 	beam.RegisterType(reflect.TypeFor[core.ShardSum]())
 	beam.RegisterType(reflect.TypeFor[core.ShardStep]())
 	register.Emitter2[int, core.ShardSum]()
