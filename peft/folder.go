@@ -29,12 +29,9 @@ const (
 // Open reads an adapter folder in HF's format and attaches it to the sites. A missing, extra or mis-shaped tensor, a value
 // that is not finite, and a base embedding that is not this model's are errors naming the tensor.
 func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
-	raw, err := storage.ReadFile(storage.Join(dir, ConfigFile))
+	raw, err := readConfig(dir)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("peft: %s is no adapter folder: it has no %s: %w", dir, ConfigFile, err)
-		}
-		return nil, fmt.Errorf("peft: %w", err)
+		return nil, err
 	}
 	var head struct {
 		PeftType string  `json:"peft_type"`
@@ -45,11 +42,11 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 	} else if ok {
 		raw = flat
 	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, fmt.Errorf("peft: %s: %w", storage.Join(dir, ConfigFile), err)
+	if err := decodeHead(dir, raw, &head); err != nil {
+		return nil, err
 	}
 	if head.PeftType == "" {
-		return nil, fmt.Errorf("peft: %s names no peft_type", storage.Join(dir, ConfigFile))
+		return nil, fmt.Errorf("peft: %s names no peft_type: it is the method's name, such as \"LORA\"", storage.Join(dir, ConfigFile))
 	}
 	a, err := build(head.PeftType, raw, sites, env, shapesOf(TensorPath(dir)))
 	if err != nil {
@@ -65,6 +62,65 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 		return nil, fmt.Errorf("%w%s", err, madeFor(head.Base, env))
 	}
 	return a, nil
+}
+
+// readConfig reads the configuration of an adapter folder, and says what is wrong with one that has none.
+func readConfig(dir string) ([]byte, error) {
+	raw, err := storage.ReadFile(storage.Join(dir, ConfigFile))
+	if err == nil {
+		return raw, nil
+	}
+	kind := "has no " + ConfigFile
+	if storage.IsLocal(dir) {
+		switch info, err := os.Stat(storage.Local(dir)); {
+		case errors.Is(err, os.ErrNotExist):
+			kind = "does not exist"
+		case err == nil && !info.IsDir():
+			kind = "is a file"
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("peft: %w", err)
+	}
+	return nil, &noFolder{fmt.Sprintf("peft: %s %s; an adapter is a folder with %s and %s, as a run's %s", dir, kind, ConfigFile, TensorFile, "adapter/"), err}
+}
+
+// BaseOf reads the base model that the adapter in dir names; "" where it names none.
+func BaseOf(dir string) (string, error) {
+	raw, err := readConfig(dir)
+	if err != nil {
+		return "", err
+	}
+	var head struct {
+		Base *string `json:"base_model_name_or_path"`
+	}
+	if err := decodeHead(dir, raw, &head); err != nil || head.Base == nil {
+		return "", err
+	}
+	return *head.Base, nil
+}
+
+// noFolder is the error of a folder that is no adapter's. Its words need none of the cause's.
+type noFolder struct {
+	words string
+	cause error
+}
+
+func (e *noFolder) Error() string { return e.words }
+func (e *noFolder) Unwrap() error { return e.cause }
+
+// decodeHead reads the fields of a configuration that v has.
+func decodeHead(dir string, raw []byte, v any) error {
+	err := json.Unmarshal(raw, v)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &kind) && kind.Field != "":
+		return fmt.Errorf("peft: %s: field %s is a %s; want %s", storage.Join(dir, ConfigFile), kind.Field, kind.Value, typeWords(kind.Type, false))
+	case errors.As(err, &kind):
+		return fmt.Errorf("peft: %s is a JSON %s; an adapter's configuration is an object", storage.Join(dir, ConfigFile), kind.Value)
+	}
+	return fmt.Errorf("peft: %s is no JSON, or cut off: %w", storage.Join(dir, ConfigFile), err)
 }
 
 // shapesOf gives the shapes of a file's tensors. A file that cannot be read has none here; read says why.
@@ -116,7 +172,7 @@ func (a *Adapter) read(path string) error {
 				"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('%s', weights_only=True), '%s', metadata={'format': 'pt'})\"",
 				pickle, name, filepath.Base(path))
 		}
-		return fmt.Errorf("peft: %s does not exist", path)
+		return fmt.Errorf("peft: %s does not exist, though the adapter's %s does: copy the whole folder", path, ConfigFile)
 	}
 	f, err := safetensors.Open(path)
 	if err != nil {
@@ -176,7 +232,11 @@ func (a *Adapter) read(path string) error {
 		if !ok && !z.Need {
 			continue // HF writes an embedding only with save_embedding_layers
 		}
-		v, err := tensor(f, path, z.Key, z.Shape)
+		read := tensor
+		if z.Int {
+			read = integers
+		}
+		v, err := read(f, path, z.Key, z.Shape)
 		if err != nil {
 			return err
 		}
@@ -208,24 +268,49 @@ func (a *Adapter) read(path string) error {
 	return nil
 }
 
-func tensor(f *safetensors.File, path, key string, shape []int) ([]float32, error) {
+// located is what the header says of a tensor, which must be there with that shape.
+func located(f *safetensors.File, path, key string, shape []int) (safetensors.Info, error) {
 	info, ok := f.Info(key)
 	if !ok {
-		return nil, fmt.Errorf("peft: %s: tensor %q is missing; the nearest there is %q", path, key, nearest(key, slices.Clone(f.Names())))
+		return info, fmt.Errorf("peft: %s: tensor %q is missing; the nearest there is %q", path, key, nearest(key, slices.Clone(f.Names())))
 	}
 	if !slices.Equal(info.Shape, shape) {
-		return nil, fmt.Errorf("peft: %s: tensor %q has the shape %v, the configuration and the base model want %v", path, key, info.Shape, shape)
+		return info, fmt.Errorf("peft: %s: tensor %q has the shape %v, the configuration and the base model want %v", path, key, info.Shape, shape)
 	}
-	if strings.HasPrefix(info.DType, "I") || strings.HasPrefix(info.DType, "U") {
-		ints, err := f.Int64(key)
-		if err != nil {
-			return nil, fmt.Errorf("peft: %w", err)
-		}
-		v := make([]float32, len(ints))
-		for i, x := range ints {
-			v[i] = float32(x)
-		}
-		return v, nil
+	return info, nil
+}
+
+// whole says whether a dtype of the file is one of whole numbers.
+func whole(dtype string) bool { return strings.HasPrefix(dtype, "I") || strings.HasPrefix(dtype, "U") }
+
+// integers reads a tensor of whole numbers.
+func integers(f *safetensors.File, path, key string, shape []int) ([]float32, error) {
+	info, err := located(f, path, key, shape)
+	if err != nil {
+		return nil, err
+	}
+	if !whole(info.DType) {
+		return nil, fmt.Errorf("peft: %s: tensor %q has the dtype %s; it holds whole numbers, such as I32", path, key, info.DType)
+	}
+	ints, err := f.Int64(key)
+	if err != nil {
+		return nil, fmt.Errorf("peft: %w", err)
+	}
+	v := make([]float32, len(ints))
+	for i, x := range ints {
+		v[i] = float32(x)
+	}
+	return v, nil
+}
+
+// tensor reads a tensor of floating-point values, which must be finite.
+func tensor(f *safetensors.File, path, key string, shape []int) ([]float32, error) {
+	info, err := located(f, path, key, shape)
+	if err != nil {
+		return nil, err
+	}
+	if whole(info.DType) || info.DType == "BOOL" {
+		return nil, fmt.Errorf("peft: %s: tensor %q has the dtype %s; an adapter's values are F32, F16 or BF16", path, key, info.DType)
 	}
 	v, err := f.Float32(key)
 	if err != nil {
@@ -407,15 +492,15 @@ func replaceDir(dir string, write func(string) error) error {
 
 // TaskOf reads what the adapter in dir was trained for: its task_type (CAUSAL_LM where it names none), and of a classifier the number of classes.
 func TaskOf(dir string) (task string, classes int, err error) {
-	raw, err := storage.ReadFile(storage.Join(dir, ConfigFile))
+	raw, err := readConfig(dir)
 	if err != nil {
-		return "", 0, fmt.Errorf("peft: %w", err)
+		return "", 0, err
 	}
 	var c struct {
 		TaskType *string `json:"task_type"`
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return "", 0, fmt.Errorf("peft: %s: %w", storage.Join(dir, ConfigFile), err)
+	if err := decodeHead(dir, raw, &c); err != nil {
+		return "", 0, err
 	}
 	if c.TaskType == nil || *c.TaskType != seqCls {
 		return causalLM, 0, nil

@@ -52,6 +52,8 @@ func TestWrongMethodConfigurations(t *testing.T) {
 		"no bottleneck":          {"llama_gqa", "BOTTLENECK", map[string]any{"config": "pfeifer"}, []string{"nearest known one is \"pfeiffer\""}},
 		"bottleneck of nothing":  {"llama_gqa", "BOTTLENECK", map[string]any{"scaling": 0}, []string{"scaling is 0"}},
 		"nearly a method":        {"llama_gqa", "adalorra", nil, []string{"adalorra", "nearest known one is ADALORA"}},
+		"setting of a tokenizer": {"llama_gqa", "PROMPT_TUNING", map[string]any{"num_virtual_tokens": 3, "prompt_tuning_init": "TEXT", "prompt_tuning_init_text": "a", "tokenizer_name_or_path": "b",
+			"prompt_tuning_init_token_ids": []int{1}, "tokenizer_kwargs": map[string]any{"padding_side": "left", "add_bos_token": false}}, []string{"tokenizer_kwargs", "add_bos_token"}},
 		"virtual tokens":         {"llama_gqa", "PROMPT_TUNING", map[string]any{"num_virtual_tokens": -3}, []string{"num_virtual_tokens = -3", "at least 1"}},
 		"matches nothing":        {"llama_gqa", "VERA", map[string]any{"target_modules": []string{"query"}}, []string{"query", "q_proj"}},
 		"the head":               {"llama_gqa", "LOHA", map[string]any{"target_modules": []string{"lm_head"}}, []string{"LOHA", "lm_head", "linear layers"}},

@@ -468,8 +468,17 @@ func TestWrongFolders(t *testing.T) {
 			ts[0].Data[1] = float32(math.NaN())
 			return ts
 		}), []string{"lora_A", "NaN"}},
-		"no configuration": {func(dir string) { os.Remove(filepath.Join(dir, peft.ConfigFile)) }, []string{peft.ConfigFile}},
-		"no tensors":       {func(dir string) { os.Remove(filepath.Join(dir, peft.TensorFile)) }, []string{peft.TensorFile}},
+		"whole numbers": {change(func(ts []safetensors.Tensor) []safetensors.Tensor {
+			ts[0] = safetensors.Tensor{Name: ts[0].Name, DType: "I32", Shape: ts[0].Shape, Raw: make([]byte, 4*len(ts[0].Data))}
+			return ts
+		}), []string{"lora_A", "dtype I32", "F32, F16 or BF16"}},
+		"no folder":        {func(dir string) { os.RemoveAll(dir) }, []string{"does not exist", "an adapter is a folder with", peft.TensorFile}},
+		"no configuration": {func(dir string) { os.Remove(filepath.Join(dir, peft.ConfigFile)) }, []string{"has no " + peft.ConfigFile}},
+		"no tensors":       {func(dir string) { os.Remove(filepath.Join(dir, peft.TensorFile)) }, []string{peft.TensorFile, "copy the whole folder"}},
+		"a list": {func(dir string) { os.WriteFile(filepath.Join(dir, peft.ConfigFile), []byte("[1]"), 0o644) },
+			[]string{"JSON array", "an object"}},
+		"type that is a number": {func(dir string) { os.WriteFile(filepath.Join(dir, peft.ConfigFile), []byte(`{"peft_type": 3}`), 0o644) },
+			[]string{"peft_type is a number", "want a string"}},
 		"cut configuration": {func(dir string) {
 			os.WriteFile(filepath.Join(dir, peft.ConfigFile), []byte(`{"peft_type": "LO`), 0o644)
 		}, []string{peft.ConfigFile}},

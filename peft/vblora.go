@@ -147,7 +147,7 @@ func (v *vblora) restored(p *Param, f *safetensors.File, path string) ([]float32
 	if err != nil {
 		return nil, nil, err
 	}
-	at, err := tensor(f, path, ki, []int{p.Shape[0], p.Shape[1], k})
+	at, err := integers(f, path, ki, []int{p.Shape[0], p.Shape[1], k})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -48,7 +48,8 @@ type Run struct {
 	Step func(total int, info *core.StepInfo, eval *core.Eval)
 
 	lock      *storage.Lock
-	store     string // the output as given, where it is on an object store; Output is a folder of this machine then
+	store     string   // the output as given, where it is on an object store; Output is a folder of this machine then
+	began     []string // what Open made: the recipe's file, and the output folder
 	modelDir  string
 	model     *model.Model
 	dtype     string   // resolved
@@ -97,6 +98,9 @@ func (r *Run) Open() (err error) {
 	if n := r.Recipe.Prepare.SequenceLength; n > r.model.Config.MaxPositions {
 		return fmt.Errorf("sequence_length is %d but the model has %d positions: choose at most that", n, r.model.Config.MaxPositions)
 	}
+	if s := OtherBase(r.modelDir, r.Recipe.Train.InitAdapter); s != "" {
+		r.say("warning: %s", s)
+	}
 	// What is wrong with the method shows before anything is written.
 	a, err := r.adapter(r.Recipe.Train.InitAdapter)
 	if err != nil {
@@ -127,6 +131,12 @@ func (r *Run) Open() (err error) {
 			return fmt.Errorf("%w: %s holds files that are not a run's: choose another --output", ErrInUse, r.Output)
 		}
 	}
+	var began []string
+	for _, p := range []string{path, r.Output} {
+		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			began = append(began, p)
+		}
+	}
 	if err := storage.MkdirAll(r.Output); err != nil {
 		return err
 	}
@@ -141,6 +151,7 @@ func (r *Run) Open() (err error) {
 	}
 	r.pool = pool.New(0)
 	if err := storage.WriteFile(path, text); err != nil || r.store == "" {
+		r.began = began
 		return err
 	}
 	return storage.WriteFile(r.product(RecipeFile), text)
@@ -179,9 +190,28 @@ func engine(name string) string {
 func (r *Run) Close() {
 	core.CloseSessions()
 	r.pool.Close()
-	if r.lock != nil {
+	if r.lock != nil && !r.undo() {
 		r.lock.Unlock()
 	}
+}
+
+// undo takes back what Open wrote, when the run made nothing more, so that a folder which a wrong input leaves is no run's. It says whether it did.
+func (r *Run) undo() bool {
+	entries, err := os.ReadDir(r.Output)
+	if err != nil || !slices.Contains(r.began, filepath.Join(r.Output, RecipeFile)) {
+		return false
+	}
+	for _, e := range entries {
+		if e.Name() != storage.LockName && e.Name() != RecipeFile {
+			return false
+		}
+	}
+	os.Remove(r.began[0])
+	r.lock.Remove()
+	for _, p := range r.began[1:] {
+		os.Remove(p)
+	}
+	return true
 }
 
 func (r *Run) adapter(dir string) (*peft.Adapter, error) {

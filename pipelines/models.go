@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -59,6 +60,23 @@ func ResolveModel(ref string, say func(format string, a ...any)) (string, error)
 		return "", fmt.Errorf("no folder here is called %s; on the hub: %w", ref, err)
 	}
 	return dir, nil
+}
+
+// OtherBase says that an adapter folder names another base model than the one at base, whose shapes may fit all the same; "" where it does not. A model
+// that was copied keeps the last part of its name.
+func OtherBase(base, adapter string) string {
+	if adapter == "" {
+		return ""
+	}
+	dir, err := ResolveModel(base, nil)
+	if err != nil {
+		return "" // opening it says so
+	}
+	made, err := peft.BaseOf(adapter)
+	if last := path.Base(filepath.ToSlash(made)); err != nil || made == "" || last == filepath.Base(dir) || last == path.Base(filepath.ToSlash(base)) {
+		return ""
+	}
+	return fmt.Sprintf("%s was made for the base model %s, and this is %s: over another model than its own an adapter gives nonsense", adapter, made, base)
 }
 
 // LoadModel loads the model at ref (see [ResolveModel]) and the adapter folder, which may be empty.

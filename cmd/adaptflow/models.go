@@ -23,6 +23,13 @@ func modelFlags(c *cobra.Command, model, adapter *string) {
 	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
 }
 
+// warnBase says on stderr that an adapter names another base model.
+func warnBase(model, adapter string) {
+	if s := pipelines.OtherBase(model, adapter); s != "" {
+		say("warning: %s", s)
+	}
+}
+
 func generateCommand() *cobra.Command {
 	var model, adapter, prompt string
 	s := evaluate.Sampling{}
@@ -34,6 +41,7 @@ func generateCommand() *cobra.Command {
 		if err := s.Validate(); err != nil {
 			return usageError{err}
 		}
+		warnBase(model, adapter)
 		l, err := pipelines.LoadModel(model, adapter)
 		if err != nil {
 			return err
@@ -72,6 +80,7 @@ func logitsCommand() *cobra.Command {
 			case len(names) > 0:
 				l, err = pipelines.LoadAdapters(model, adapters, names)
 			default:
+				warnBase(model, strings.Join(adapters, ""))
 				l, err = pipelines.LoadModel(model, strings.Join(adapters, ""))
 			}
 			if err != nil {
@@ -98,6 +107,7 @@ func mergeCommand() *cobra.Command {
 		if undo {
 			return pipelines.Unmerge(model, adapter, output, dtype)
 		}
+		warnBase(model, adapter)
 		return pipelines.Merge(model, adapter, output, dtype)
 	}}
 	modelFlags(c, &model, &adapter)

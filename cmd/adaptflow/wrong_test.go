@@ -300,6 +300,9 @@ func TestWrongInput(t *testing.T) {
 				}
 			}
 			nothingHalf(t, b.path("out"))
+			if made, _ := filepath.Glob(b.path("out/*")); len(made) == 1 && filepath.Base(made[0]) == "recipe.resolved.yaml" {
+				t.Errorf("the failed run left a folder with nothing but %s", made[0])
+			}
 		})
 	}
 }

@@ -37,6 +37,7 @@ func (e *LockedError) Unwrap() error { return ErrLocked }
 // Lock is a held folder.
 type Lock struct {
 	f       *os.File
+	path    string
 	release func() error
 }
 
@@ -62,10 +63,23 @@ func LockDir(dir string) (*Lock, error) {
 		release()
 		return nil, explain(path, err)
 	}
-	return &Lock{f: f, release: release}, nil
+	return &Lock{f: f, path: path, release: release}, nil
 }
 
-// Unlock releases the folder. The lock file stays, so that a waiting process and a new one lock the same file.
+// Remove releases the folder and removes the lock file, of a folder that is to hold nothing.
+func (l *Lock) Remove() error {
+	if l == nil || l.release == nil {
+		return nil
+	}
+	held := os.Remove(l.path) // not every system removes an open file
+	err := l.Unlock()
+	if held != nil {
+		return errors.Join(err, os.Remove(l.path))
+	}
+	return err
+}
+
+// Unlock releases the folder. The lock file stays.
 func (l *Lock) Unlock() error {
 	if l == nil || l.release == nil {
 		return nil

@@ -14,11 +14,8 @@ func lockFile(path string) (*os.File, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for {
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
 	}
 	if err != nil {
 		f.Close()
@@ -27,5 +24,17 @@ func lockFile(path string) (*os.File, func() error, error) {
 		}
 		return nil, nil, err
 	}
-	return f, f.Close, nil
+	// The holder may have removed the file between the two calls: see Lock.Remove.
+	mine, err := f.Stat()
+	if err == nil {
+		var there os.FileInfo
+		if there, err = os.Stat(path); err == nil && os.SameFile(mine, there) {
+			return f, f.Close, nil
+		}
+	}
+	f.Close()
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		return lockFile(path)
+	}
+	return nil, nil, err
 }
