@@ -54,6 +54,7 @@ func TestWrongMethodConfigurations(t *testing.T) {
 		"nearly a method":        {"llama_gqa", "adalorra", nil, []string{"adalorra", "nearest known one is ADALORA"}},
 		"setting of a tokenizer": {"llama_gqa", "PROMPT_TUNING", map[string]any{"num_virtual_tokens": 3, "prompt_tuning_init": "TEXT", "prompt_tuning_init_text": "a", "tokenizer_name_or_path": "b",
 			"prompt_tuning_init_token_ids": []int{1}, "tokenizer_kwargs": map[string]any{"padding_side": "left", "add_bos_token": false}}, []string{"tokenizer_kwargs", "add_bos_token"}},
+		"prefix and window":      {"gemma2", "PREFIX_TUNING", map[string]any{"num_virtual_tokens": 3}, []string{"sliding window of 6", "PROMPT_TUNING"}},
 		"virtual tokens":         {"llama_gqa", "PROMPT_TUNING", map[string]any{"num_virtual_tokens": -3}, []string{"num_virtual_tokens = -3", "at least 1"}},
 		"matches nothing":        {"llama_gqa", "VERA", map[string]any{"target_modules": []string{"query"}}, []string{"query", "q_proj"}},
 		"the head":               {"llama_gqa", "LOHA", map[string]any{"target_modules": []string{"lm_head"}}, []string{"LOHA", "lm_head", "linear layers"}},

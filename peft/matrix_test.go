@@ -27,6 +27,7 @@ var matrixRefusals = []string{
 	"divi",    // a block size or rank that does not divide a dimension of this model
 	"no bias", // BitFit of a model without biases
 	"trains nothing",
+	"sliding window",            // prefix tuning, whose prefix HF PEFT hides beyond the window
 	"the base model is of type", // LLaMA-Adapter is for llama and mistral
 	"matches no",                // the method's only targets are modules that this family does not have
 	"target_modules must be given",
