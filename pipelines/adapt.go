@@ -2,6 +2,8 @@ package pipelines
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,8 +42,8 @@ var ErrInUse = errors.New("the output folder is in use")
 type Run struct {
 	Recipe *recipe.Recipe
 	Output string
-	// Runner is NAME or NAME@HOST:PORT, as [ResolveRunner] returns it; empty for Prism.
-	Runner string
+	// Runner is where its pipelines run, as [Runner.Resolve] returns it.
+	Runner Runner
 	// Say is told what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 	// Step hears of every optimiser step and evaluation; nil for nobody.
@@ -150,6 +152,12 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	r.pool = pool.New(0)
+	abs, err := filepath.Abs(r.Output)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(abs))
+	r.Runner.Job = "r" + hex.EncodeToString(sum[:6])
 	if err := storage.WriteFile(path, text); err != nil || r.store == "" {
 		r.began = began
 		return err

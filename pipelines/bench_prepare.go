@@ -70,7 +70,9 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 	}
 	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: steps[0], Dedupe: steps[1], Until: c.Until, TextMode: c.TextMode, TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing,
 		IsolateDocuments: true, AppendEOS: true, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
-		StagedDir: filepath.Join(tmp, "staged"), Version: Version}, func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, c.Runner, p, job) })
+		StagedDir: filepath.Join(tmp, "staged"), Version: Version}, func(ctx context.Context, p *beam.Pipeline, job string) error {
+		return run(ctx, Runner{Name: c.Runner}, p, job)
+	})
 	if err != nil {
 		return nil, err
 	}

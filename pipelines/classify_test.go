@@ -49,7 +49,7 @@ func TestClassification(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Run{Recipe: rec, Output: filepath.Join(dir, "out"), Runner: "prism"}
+	r := &Run{Recipe: rec, Output: filepath.Join(dir, "out")}
 	if err := r.Open(); err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func TestPersonalAssistants(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func() *Run {
-		r := &Run{Recipe: rec, Output: filepath.Join(dir, "out"), Runner: "prism"}
+		r := &Run{Recipe: rec, Output: filepath.Join(dir, "out")}
 		if err := r.Open(); err != nil {
 			t.Fatal(err)
 		}

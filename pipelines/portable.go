@@ -11,14 +11,12 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness/init" // the hook of workers
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/hooks"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/extworker"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/runnerlib"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -26,32 +24,27 @@ import (
 // dialTime is how long a job server may take to answer.
 const dialTime = 15 * time.Second
 
-// remote executes a pipeline on the job server at an endpoint. The workers are this process (Beam's LOOPBACK environment): the server
-// sends its bundles back here, where the base model is loaded already, so that nothing is staged and progress is seen.
-func remote(ctx context.Context, endpoint string, p *beam.Pipeline, name string) error {
-	// Workers would send what Beam logs to the server, through a logger that is global to the process.
-	hooks.DisableHook(harness.DefaultRemoteLoggingHook)
+// remote executes a pipeline on a job server.
+func remote(ctx context.Context, runner Runner, p *beam.Pipeline, name string) error {
 	edges, _, err := p.Build()
 	if err != nil {
 		return err
 	}
 	// An interrupt must not cut the workers' connections: what they have done is saved first.
 	lasting := context.WithoutCancel(ctx)
-	pool, err := extworker.StartLoopback(lasting, 0)
-	if err != nil {
-		return fmt.Errorf("opening a port for the workers: %w", err)
-	}
-	defer pool.Stop(lasting)
-	env, err := graphx.CreateEnvironment(lasting, graphx.URNEnvExternal, pool.EnvironmentConfig)
+	env, stop, err := environment(lasting, runner)
 	if err != nil {
 		return err
 	}
-	env.Dependencies = nil // the worker is running: there is no program to stage
+	defer stop()
 	pipeline, err := graphx.Marshal(edges, &graphx.Options{Environment: env})
 	if err != nil {
 		return err
 	}
-	job, err := submit(ctx, endpoint, pipeline, name)
+	if runner.Job != "" {
+		name += "-" + runner.Job
+	}
+	job, err := submit(ctx, runner, pipeline, name)
 	if err != nil {
 		return err
 	}
@@ -87,7 +80,8 @@ type serverJob struct {
 	close        func()
 }
 
-func submit(ctx context.Context, endpoint string, pipeline *pipepb.Pipeline, name string) (_ *serverJob, err error) {
+func submit(ctx context.Context, runner Runner, pipeline *pipepb.Pipeline, name string) (_ *serverJob, err error) {
+	endpoint := runner.Endpoint
 	cc, err := grpcx.Dial(ctx, endpoint, dialTime)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -101,6 +95,9 @@ func submit(ctx context.Context, endpoint string, pipeline *pipepb.Pipeline, nam
 			j.close()
 		}
 	}()
+	if err := j.endOthers(ctx, runner.Job); err != nil {
+		return nil, fmt.Errorf("job server %s: %w", endpoint, err)
+	}
 	prepared, artifacts, token, err := runnerlib.Prepare(ctx, j.client, pipeline, &runnerlib.JobOptions{Name: name, Loopback: true, Parallelism: runtime.GOMAXPROCS(0)})
 	if err != nil {
 		return nil, fmt.Errorf("job server %s: %w", endpoint, err)
@@ -171,8 +168,29 @@ func (j *serverJob) cancel(ctx context.Context) {
 	_, _ = j.client.Cancel(ctx, &jobpb.CancelJobRequest{JobId: j.id})
 }
 
-// splitRunner cuts a runner into its name and its endpoint, if any: "flink@localhost:8099".
-func splitRunner(runner string) (name, endpoint string) {
-	name, endpoint, _ = strings.Cut(runner, "@")
-	return name, endpoint
+// endOthers cancels the jobs of this run that a driver which was killed has left on the server: they would go on beside this one.
+func (j *serverJob) endOthers(ctx context.Context, run string) error {
+	if run == "" {
+		return nil
+	}
+	jobs, err := j.client.GetJobs(ctx, &jobpb.GetJobsRequest{})
+	if status.Code(err) == codes.Unimplemented {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, other := range jobs.GetJobInfo() {
+		switch other.GetState() {
+		case jobpb.JobState_STARTING, jobpb.JobState_RUNNING, jobpb.JobState_STOPPED:
+		default:
+			continue
+		}
+		if strings.HasSuffix(other.GetJobName(), "-"+run) {
+			if _, err := j.client.Cancel(ctx, &jobpb.CancelJobRequest{JobId: other.GetJobId()}); err != nil {
+				return fmt.Errorf("cancelling the job %s, which an earlier driver of this run left: %w", other.GetJobId(), err)
+			}
+		}
+	}
+	return nil
 }

@@ -91,7 +91,7 @@ func TestRoundsFindDamage(t *testing.T) {
 	}
 	raw[len(raw)-1] ^= 1
 	os.WriteFile(path, raw, 0o666)
-	_, err = Train(context.Background(), other, "prism", nil)
+	_, err = Train(context.Background(), other, Runner{}, nil)
 	core.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "kept-001") {
 		t.Errorf("damage was not found: %v", err)
@@ -166,7 +166,7 @@ func TestLateReplicasByTheClock(t *testing.T) {
 	// One that none keeps: too few are left, which says so.
 	hurried := elsewhere(t, job)
 	hurried.Args.DropLateAfter, hurried.Args.MinReplicas = 1e-9, 2
-	_, err := Train(context.Background(), hurried, "prism", nil)
+	_, err := Train(context.Background(), hurried, Runner{}, nil)
 	core.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "0 of 3 replicas wrote their part, and 2 must") {
 		t.Errorf("%v", err)
@@ -342,7 +342,7 @@ func TestShardedOptimizerMemory(t *testing.T) {
 	}
 	job := roundsJob(t, "local")
 	job.Args.OptimizerShards = 2
-	if _, err := Train(context.Background(), job, "prism", nil); err == nil {
+	if _, err := Train(context.Background(), job, Runner{}, nil); err == nil {
 		t.Error("shards of an optimiser that every replica has were accepted")
 	}
 }

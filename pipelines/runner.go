@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,31 +24,70 @@ import (
 // are named by their endpoint; universal, any other job server, by its endpoint.
 var Runners = []string{"prism", "flink", "spark", "universal"}
 
-// ResolveRunner checks a runner's name, and finds its endpoint where none is given: that of the job server which adaptflow brought up on this
-// machine. It returns NAME for Prism and NAME@HOST:PORT for others, as [Run] and [Train] take them.
-func ResolveRunner(name, endpoint string) (string, error) {
+// Environments are the places where a job server's workers may run: loopback, in the driver's process; process, in processes that the
+// engine's task managers start, of a program that lies on their machines.
+var Environments = []string{"loopback", "process"}
+
+// Runner says where pipelines run. The zero value is Prism, in this process.
+type Runner struct {
+	Name        string // one of Runners; empty for prism
+	Endpoint    string // of the job server, HOST:PORT
+	Environment string // one of Environments; empty for loopback
+	Program     string // of the environment process: the path of adaptflow on the task managers' machines; empty for that of this process
+	Job         string // part of the jobs' names by which jobs that a killed driver left on the server are known; see [Run.Open]
+}
+
+// inProcess says whether pipelines run on Prism.
+func (r Runner) inProcess() bool { return r.Name == "" || r.Name == "prism" }
+
+// remote says whether DoFns run in other processes, whose progress the driver sees by the files they write.
+func (r Runner) remote() bool { return !r.inProcess() && r.Environment == "process" }
+
+// Resolve checks a runner, and finds its endpoint where none is given: that of the job server which adaptflow brought up on this machine.
+func (r Runner) Resolve() (Runner, error) {
 	switch {
-	case !slices.Contains(Runners, name):
-		return "", fmt.Errorf("unknown runner %q; the runners are %s", name, strings.Join(Runners, ", "))
-	case name == "prism" && endpoint != "":
-		return "", errors.New("--endpoint names a job server: it goes with --runner flink, spark or universal")
-	case name == "prism":
-		return name, nil
-	case endpoint != "":
-		if _, _, err := net.SplitHostPort(endpoint); err != nil {
-			return "", fmt.Errorf("--endpoint %q: want HOST:PORT: %w", endpoint, err)
-		}
-		return name + "@" + endpoint, nil
+	case r.Name == "":
+		r.Name = "prism"
+	case !slices.Contains(Runners, r.Name):
+		return r, fmt.Errorf("unknown runner %q; the runners are %s", r.Name, strings.Join(Runners, ", "))
 	}
-	e, ok := jobserver.Find(name)
+	if r.Environment != "" && !slices.Contains(Environments, r.Environment) {
+		return r, fmt.Errorf("unknown environment %q; the environments are %s", r.Environment, strings.Join(Environments, ", "))
+	}
+	if r.Program != "" && r.Environment != "process" {
+		return r, errors.New("--worker-program names what task managers start: it goes with --environment process")
+	}
+	switch {
+	case r.inProcess() && r.Endpoint != "":
+		return r, errors.New("--endpoint names a job server: it goes with --runner flink, spark or universal")
+	case r.remote() && r.Program == "":
+		self, err := os.Executable()
+		if err != nil {
+			return r, fmt.Errorf("finding this program for the workers: %w; name it with --worker-program", err)
+		}
+		r.Program = self
+	case r.inProcess() && r.Environment == "process":
+		return r, errors.New("--environment process is a job server's: it goes with --runner flink, spark or universal")
+	}
+	if r.inProcess() {
+		return r, nil
+	}
+	if r.Endpoint != "" {
+		if _, _, err := net.SplitHostPort(r.Endpoint); err != nil {
+			return r, fmt.Errorf("--endpoint %q: want HOST:PORT: %w", r.Endpoint, err)
+		}
+		return r, nil
+	}
+	e, ok := jobserver.Find(r.Name)
 	if !ok {
-		return "", fmt.Errorf("--runner %s needs the job server's --endpoint HOST:PORT", name)
+		return r, fmt.Errorf("--runner %s needs the job server's --endpoint HOST:PORT", r.Name)
 	}
 	st, err := jobserver.Status(e, "")
 	if err != nil {
-		return "", fmt.Errorf("%w, or name one with --endpoint HOST:PORT", err)
+		return r, fmt.Errorf("%w, or name one with --endpoint HOST:PORT", err)
 	}
-	return name + "@" + st.Endpoint, nil
+	r.Endpoint = st.Endpoint
+	return r, nil
 }
 
 // begin initialises Beam once, and quietens the runner, whose every job would be several lines in the log.
@@ -64,14 +104,13 @@ func newPipeline() (*beam.Pipeline, beam.Scope) {
 }
 
 // run executes a pipeline and waits for its end.
-func run(ctx context.Context, runner string, p *beam.Pipeline, name string) error {
+func run(ctx context.Context, runner Runner, p *beam.Pipeline, name string) error {
 	begin()
 	var err error
-	switch kind, endpoint := splitRunner(runner); kind {
-	case "", "prism":
+	if runner.inProcess() {
 		err = inProcess(ctx, p)
-	default:
-		err = remote(ctx, endpoint, p, name)
+	} else {
+		err = remote(ctx, runner, p, name)
 	}
 	if err == nil {
 		return nil

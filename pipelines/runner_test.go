@@ -7,20 +7,35 @@ import (
 
 func TestResolveRunner(t *testing.T) {
 	t.Setenv("ADAPTFLOW_CACHE", t.TempDir())
-	for _, c := range []struct{ name, endpoint, want, err string }{
-		{"prism", "", "prism", ""},
-		{"flink", "localhost:8099", "flink@localhost:8099", ""},
-		{"universal", "[::1]:8099", "universal@[::1]:8099", ""},
-		{"flink", "", "", "adaptflow flink up"},
-		{"spark", "", "", "adaptflow spark up"},
-		{"universal", "", "", "needs the job server's --endpoint"},
-		{"flink", "localhost", "", "want HOST:PORT"},
-		{"prism", "localhost:1", "", "goes with --runner flink"},
-		{"fink", "", "", "the runners are prism, flink, spark, universal"},
+	const other = "/opt/adaptflow"
+	for _, c := range []struct {
+		in, want Runner
+		err      string
+	}{
+		{in: Runner{}, want: Runner{Name: "prism"}},
+		{in: Runner{Name: "prism"}, want: Runner{Name: "prism"}},
+		{in: Runner{Name: "flink", Endpoint: "localhost:8099"}, want: Runner{Name: "flink", Endpoint: "localhost:8099"}},
+		{in: Runner{Name: "universal", Endpoint: "[::1]:8099"}, want: Runner{Name: "universal", Endpoint: "[::1]:8099"}},
+		{in: Runner{Name: "spark", Endpoint: "a:1", Environment: "process", Program: other}, want: Runner{Name: "spark", Endpoint: "a:1", Environment: "process", Program: other}},
+		{in: Runner{Name: "flink"}, err: "adaptflow flink up"},
+		{in: Runner{Name: "spark"}, err: "adaptflow spark up"},
+		{in: Runner{Name: "universal"}, err: "needs the job server's --endpoint"},
+		{in: Runner{Name: "flink", Endpoint: "localhost"}, err: "want HOST:PORT"},
+		{in: Runner{Name: "prism", Endpoint: "localhost:1"}, err: "goes with --runner flink"},
+		{in: Runner{Name: "prism", Environment: "process"}, err: "goes with --runner flink"},
+		{in: Runner{Name: "flink", Endpoint: "a:1", Environment: "docker"}, err: "the environments are loopback, process"},
+		{in: Runner{Name: "flink", Endpoint: "a:1", Program: other}, err: "goes with --environment process"},
+		{in: Runner{Name: "fink"}, err: "the runners are prism, flink, spark, universal"},
 	} {
-		got, err := ResolveRunner(c.name, c.endpoint)
-		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-			t.Errorf("ResolveRunner(%q, %q) = %q, %v", c.name, c.endpoint, got, err)
+		got, err := c.in.Resolve()
+		switch {
+		case (err == nil) != (c.err == ""), err != nil && !strings.Contains(err.Error(), c.err):
+			t.Errorf("%+v: %v", c.in, err)
+		case err == nil && got != c.want:
+			t.Errorf("%+v resolves to %+v", c.in, got)
 		}
+	}
+	if got, err := (Runner{Name: "flink", Endpoint: "a:1", Environment: "process"}).Resolve(); err != nil || got.Program == "" {
+		t.Errorf("without a program: %+v, %v", got, err)
 	}
 }

@@ -18,7 +18,7 @@ const maxAttempts = 3
 
 // Train drives a job to its end, in segments that each end with a checkpoint, and returns the last state. A job whose folder holds checkpoints
 // continues from the newest. note, if not nil, hears of segments that failed and are tried again.
-func Train(ctx context.Context, job core.Job, runner string, note func(string)) (*core.State, error) {
+func Train(ctx context.Context, job core.Job, runner Runner, note func(string)) (*core.State, error) {
 	raw, err := json.Marshal(&job)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,12 @@ func Train(ctx context.Context, job core.Job, runner string, note func(string)) 
 				return st, nil
 			}
 		}
+		stop := func() {}
+		if runner.remote() {
+			stop = follow(job.Dir, step, total)
+		}
 		err := segment(ctx, job, js, runner, step, job.Boundary(step, total), total)
+		stop()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -92,11 +97,11 @@ func latest(dir string) (int, error) {
 const unrolled = 10
 
 // segment runs one pipeline from step up to the step to, or on a job server up to some checkpoints more.
-func segment(ctx context.Context, job core.Job, js, runner string, step, to, total int) error {
+func segment(ctx context.Context, job core.Job, js string, runner Runner, step, to, total int) error {
 	p, s := newPipeline()
 	at := beam.Create(s, step)
 	parts := 1
-	if kind, _ := splitRunner(runner); kind != "" && kind != "prism" && job.Args.EarlyStoppingPatience == 0 { // whether to stop is the driver's to see
+	if !runner.inProcess() && job.Args.EarlyStoppingPatience == 0 { // whether to stop is the driver's to see
 		parts = unrolled
 	}
 	from := step

@@ -395,6 +395,9 @@ func (s *Session) State() *State { return s.state }
 // Advance runs the optimiser steps after from until to, with one replica, and writes the checkpoint; early stopping may end it before. It
 // returns the step it stands at.
 func (s *Session) Advance(from, to int) (int, error) {
+	if done, err := s.finished(to); done || err != nil {
+		return to, err
+	}
 	if err := s.At(s.job.Dir, from); err != nil {
 		return 0, err
 	}
@@ -411,6 +414,17 @@ func (s *Session) Advance(from, to int) (int, error) {
 		}
 	}
 	return s.trainer.Done(), s.Save()
+}
+
+// finished says whether a checkpoint of this job stands at or after a step: an earlier attempt of the same work, which a runner repeats after
+// a worker was lost, wrote it. The one that the attempt started from may have been pruned since.
+func (s *Session) finished(step int) (bool, error) {
+	steps, err := Checkpoints(s.job.Dir)
+	if err != nil || len(steps) == 0 || steps[len(steps)-1] < step {
+		return false, err
+	}
+	st, err := ReadState(CheckpointDir(s.job.Dir, steps[len(steps)-1]))
+	return err == nil && st.Binding == s.binding, nil // a damaged one is written again
 }
 
 func (s *Session) lastGood(step int, err error) error {

@@ -75,7 +75,7 @@ func forgetCommand() *cobra.Command {
 				}
 				return nil
 			}
-			r := &pipelines.Run{Recipe: rec, Output: output, Runner: "prism", Say: say}
+			r := &pipelines.Run{Recipe: rec, Output: output, Say: say}
 			err = r.Open()
 			defer r.Close()
 			if err != nil {

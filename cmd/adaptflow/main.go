@@ -29,6 +29,13 @@ func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(1 << 30) // the heap; weights and activations lie outside it
 	}
+	if pipelines.IsWorker(os.Args[1:]) { // a runner's, not a person's
+		if err := pipelines.Worker(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "adaptflow: "+strings.Join(strings.Fields(err.Error()), " "))
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(exitCode(ctx, execute(ctx)))

@@ -21,17 +21,20 @@ import (
 
 // recipeFlags are the flags of the commands that work on a recipe.
 type recipeFlags struct {
-	file, output, runner, endpoint, init string
-	set                                  []string
-	json                                 bool
+	file, output, init string
+	runner             pipelines.Runner
+	set                []string
+	json               bool
 }
 
 func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.file, "recipe", "", "recipe file (YAML), over the template")
 	c.Flags().StringArrayVar(&f.set, "set", nil, "setting key=value, over the recipe; repeat for more")
 	c.Flags().StringVar(&f.output, "output", "", "output folder (default adaptflow-out/TEMPLATE-HASH)")
-	c.Flags().StringVar(&f.runner, "runner", "prism", "Beam runner: "+strings.Join(pipelines.Runners, ", "))
-	c.Flags().StringVar(&f.endpoint, "endpoint", "", "job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
+	c.Flags().StringVar(&f.runner.Name, "runner", "prism", "Beam runner: "+strings.Join(pipelines.Runners, ", "))
+	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "", "job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
+	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback", "where a job server's workers run: "+strings.Join(pipelines.Environments, ", "))
+	c.Flags().StringVar(&f.runner.Program, "worker-program", "", "adaptflow on the task managers' machines, of --environment process (default this program's path)")
 	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from")
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as JSON on stdout")
 }
@@ -69,7 +72,7 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	runner, err := pipelines.ResolveRunner(f.runner, f.endpoint)
+	runner, err := f.runner.Resolve()
 	if err != nil {
 		return nil, usageError{err}
 	}

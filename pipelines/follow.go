@@ -1,0 +1,57 @@
+package pipelines
+
+import (
+	"sync"
+	"time"
+
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// followEvery is how often the driver looks for a new checkpoint of workers in other processes.
+const followEvery = 500 * time.Millisecond
+
+// follow tells core.Progress the steps after from that workers in other processes make, as their checkpoints show them, until what it
+// returns is called.
+func follow(dir string, from, total int) (stop func()) {
+	told, evals := from, from
+	look := func() {
+		step, err := latest(dir)
+		if err != nil || step <= told || core.Progress == nil {
+			return // what is wrong with the folder the driver finds when the job has ended
+		}
+		st, err := core.ReadState(core.CheckpointDir(dir, step))
+		if err != nil {
+			return // it may have been pruned since
+		}
+		for i := range st.History {
+			if h := &st.History[i]; h.Step > told {
+				told = h.Step
+				core.Progress(total, h, nil)
+			}
+		}
+		for i := range st.Evals {
+			if e := &st.Evals[i]; e.Step > evals {
+				evals = e.Step
+				core.Progress(total, nil, e)
+			}
+		}
+	}
+	end := make(chan struct{})
+	var done sync.WaitGroup
+	done.Add(1)
+	go func() {
+		defer done.Done()
+		tick := time.NewTicker(followEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				look()
+				return
+			case <-tick.C:
+				look()
+			}
+		}
+	}()
+	return func() { close(end); done.Wait() }
+}
