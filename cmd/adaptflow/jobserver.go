@@ -16,6 +16,9 @@ func serverCommands() (out []*cobra.Command) {
 			Long: fmt.Sprintf("%[2]s runs on this machine inside Beam's job server, from Maven and without Docker: Java and, the first time, Maven are needed.\n"+
 				"adaptflow %[1]s up, then adaptflow run TEMPLATE --runner %[1]s, then adaptflow %[1]s down.", e.Name, e.Title)}
 		c.AddCommand(serverUp(e), serverDown(e), serverStatus(e))
+		if e.Cluster {
+			c.AddCommand(serverSupervise(e))
+		}
 		out = append(out, c)
 	}
 	return out
@@ -42,7 +45,29 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 		}}
 	serverFlags(c, &o.Dir, &json)
 	c.Flags().IntVar(&o.Port, "port", 0, "port of the job service (default a free one)")
-	c.Flags().StringVar(&o.Memory, "memory", "1g", "bound of the Java heap, as in java -Xmx")
+	c.Flags().StringVar(&o.Memory, "memory", "1g", "bound of the job server's Java heap, as in java -Xmx")
+	if e.Cluster {
+		c.Long += fmt.Sprintf("\n\nWith --task-managers N %s is a cluster: a job manager, N task managers and the job server are processes of their own, under a supervisor\n"+
+			"that brings task managers back. Run on it with --environment process, and the task managers start the workers.", e.Title)
+		c.Flags().IntVar(&o.TaskManagers, "task-managers", 0, "task managers of a cluster (default none: the engine runs inside the job server)")
+	}
+	return c
+}
+
+// serverSupervise is the process that up --task-managers leaves behind.
+func serverSupervise(e jobserver.Engine) *cobra.Command {
+	o := jobserver.Options{Say: say}
+	c := &cobra.Command{Use: "supervise", Hidden: true, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		err := jobserver.Supervise(c.Context(), e, o)
+		if c.Context().Err() != nil {
+			return nil // it was asked to end
+		}
+		return err
+	}}
+	c.Flags().StringVar(&o.Dir, "dir", "", "")
+	c.Flags().IntVar(&o.Port, "port", 0, "")
+	c.Flags().StringVar(&o.Memory, "memory", "1g", "")
+	c.Flags().IntVar(&o.TaskManagers, "task-managers", 1, "")
 	return c
 }
 
@@ -51,6 +76,9 @@ func printServer(st *jobserver.State, json bool) error {
 		return printJSON(st)
 	}
 	say("the %s job server is up: process %d, log %s", st.Engine, st.PID, st.Log)
+	for _, p := range st.Processes {
+		say("  %-16s process %d, log %s", p.Name, p.PID, p.Log)
+	}
 	_, err := fmt.Println(st.Endpoint)
 	return err
 }

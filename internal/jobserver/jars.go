@@ -41,6 +41,10 @@ func (e Engine) sums() (map[string]string, error) {
 	return out, nil
 }
 
+// unstaged is a part of a path whose jars Beam's job server does not send to a cluster with every job (PipelineResources.isStageable leaves
+// out what Gradle starts itself with). Every process of a cluster has them in its class path, and 152 MB a job would be copied to each.
+const unstaged = "gradle/wrapper"
+
 // jars returns the folder of the engine's jars in the cache, having filled it with Maven where it is not there, and checks every jar.
 func (e Engine) jars(ctx context.Context, say func(string, ...any)) (string, error) {
 	sums, err := e.sums()
@@ -56,7 +60,7 @@ func (e Engine) jars(ctx context.Context, say func(string, ...any)) (string, err
 		return "", err
 	}
 	key := sha256.Sum256(pom)
-	dir := filepath.Join(cache, "jobserver", "jars", e.Name+"-"+hex.EncodeToString(key[:6]))
+	dir := filepath.Join(cache, "jobserver", "jars", unstaged, e.Name+"-"+hex.EncodeToString(key[:6]))
 	if _, err := os.Stat(dir); err == nil {
 		if err := verify(dir, sums); err != nil {
 			return "", fmt.Errorf("%w; delete %s, and it is fetched again", err, dir)

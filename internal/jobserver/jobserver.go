@@ -5,7 +5,6 @@ package jobserver
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,11 +28,13 @@ type Engine struct {
 	Title string // Flink
 	main  string // Java class
 	args  []string
+	// Cluster says that the engine can be brought up as a cluster of processes too.
+	Cluster bool
 }
 
 // Engines are the job servers that can be brought up.
 var Engines = []Engine{
-	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver", args: []string{"--flink-master=[local]"}},
+	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver", args: []string{"--flink-master=[local]"}, Cluster: true},
 	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"}},
 }
 
@@ -56,6 +56,8 @@ type Options struct {
 	Port int
 	// Memory is the Java heap's bound in Java's notation, 1g by default.
 	Memory string
+	// TaskManagers, where not 0, is how many task managers a cluster of processes has; without, the engine runs inside the job server.
+	TaskManagers int
 	// Say is told what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 }
@@ -67,6 +69,8 @@ type State struct {
 	Endpoint string    `json:"endpoint"` // of the job service, host:port
 	Log      string    `json:"log"`
 	Started  time.Time `json:"started"`
+	// Processes are those of a cluster, the supervisor among them; nil where the engine runs inside the job server.
+	Processes []Process `json:"processes,omitempty"`
 }
 
 // ErrDown is wrapped by the error of [Status] and [Down] where no server is up.
@@ -94,28 +98,18 @@ func Status(e Engine, dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: bring one up with adaptflow %s up", e.Title, ErrDown, e.Name)
-	}
+	st, err := e.readState(dir)
 	if err != nil {
 		return nil, err
 	}
-	var st State
-	if err := json.Unmarshal(raw, &st); err != nil {
-		return nil, fmt.Errorf("%s: %w: delete it", filepath.Join(dir, stateFile), err)
-	}
-	if !e.owns(&st, dir) {
+	if !e.owns(st, dir) {
 		return nil, fmt.Errorf("%s: %w: the one with process %d has ended, see %s; bring one up with adaptflow %s up", e.Title, ErrDown, st.PID, st.Log, e.Name)
 	}
-	return &st, nil
+	return st, nil
 }
 
 // owns says whether the process of a state runs and is the server: process numbers are used again.
-func (e Engine) owns(st *State, dir string) bool {
-	line, ok := commandLine(st.PID)
-	return ok && strings.Contains(line, e.mark(dir)+" ")
-}
+func (e Engine) owns(st *State, dir string) bool { return e.marked(st.PID, dir) }
 
 // mark is the Java property by which a server's process is known.
 func (e Engine) mark(dir string) string { return "-Dadaptflow.jobserver=" + dir }
@@ -155,22 +149,23 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	if err := storage.MkdirAll(tmp); err != nil {
 		return nil, err
 	}
-	memory := o.Memory
-	if memory == "" {
-		memory = "1g"
+	if o.Memory == "" {
+		o.Memory = "1g"
 	}
-	args := append([]string{"-Xmx" + memory, "-Djava.io.tmpdir=" + tmp, e.mark(dir),
-		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"}, opens...)
-	args = append(args, "-cp", filepath.Join(jars, "*"), e.main, "--job-port="+strconv.Itoa(o.Port), "--artifact-port=0", "--expansion-port=0",
-		"--artifacts-dir="+filepath.Join(dir, "artifacts"))
-	args = append(args, e.args...)
+	if o.TaskManagers > 0 {
+		if !e.Cluster {
+			return nil, fmt.Errorf("%s is brought up inside its job server only, without task managers", e.Title)
+		}
+		return e.upCluster(ctx, dir, o)
+	}
+	args := append(e.java(java, jars, dir, o.Memory), e.driver(o.Port, dir, e.args[0])...)
 	st := &State{Engine: e.Name, Log: filepath.Join(dir, logFile), Started: time.Now().UTC().Truncate(time.Second)}
 	log, err := os.Create(st.Log)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(java, args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = tmp, log, log
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
@@ -180,10 +175,7 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	if st.Endpoint, err = ready(ctx, st.Log, ended); err == nil {
-		var raw []byte
-		if raw, err = json.MarshalIndent(st, "", " "); err == nil {
-			err = storage.WriteFile(filepath.Join(dir, stateFile), append(raw, '\n'))
-		}
+		err = writeState(dir, st)
 	}
 	if err != nil {
 		_ = cmd.Process.Kill() // it may have ended: the error to tell is the other
@@ -243,12 +235,18 @@ func lastLines(path string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "; ")
 }
 
-// Down ends the server that is up and removes its temporary files; the log stays. Without one the error wraps ErrDown.
+// Down ends the server that is up, a cluster's processes with it, and removes its temporary files; the logs stay. Without one the error
+// wraps ErrDown.
 func Down(e Engine, dir string) (*State, error) {
-	st, err := Status(e, dir)
-	at, derr := e.dir(dir)
-	if derr != nil {
-		return nil, derr
+	at, err := e.dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	st, err := e.readState(at)
+	if err == nil {
+		if _, err = Status(e, at); len(st.Processes) > 0 { // a cluster whose job server was lost is ended too
+			err = e.endProcesses(st, at)
+		}
 	}
 	if err != nil {
 		if errors.Is(err, ErrDown) {
@@ -258,22 +256,32 @@ func Down(e Engine, dir string) (*State, error) {
 		}
 		return nil, err
 	}
+	if len(st.Processes) == 0 {
+		if err := e.endServer(st, at); err != nil {
+			return nil, err
+		}
+	}
+	return st, e.clear(at)
+}
+
+// endServer ends a job server that is one process.
+func (e Engine) endServer(st *State, dir string) error {
 	p, err := os.FindProcess(st.PID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := terminate(p); err != nil {
-		return nil, fmt.Errorf("ending process %d: %w", st.PID, err)
+		return fmt.Errorf("ending process %d: %w", st.PID, err)
 	}
-	for until := time.Now().Add(endTime); e.owns(st, at); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(endTime); e.owns(st, dir); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(until) {
 			if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return nil, fmt.Errorf("killing process %d: %w", st.PID, err)
+				return fmt.Errorf("killing process %d: %w", st.PID, err)
 			}
 			until = until.Add(endTime)
 		}
 	}
-	return st, e.clear(at)
+	return nil
 }
 
 // clear removes what a server keeps beside its log.

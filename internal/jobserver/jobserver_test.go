@@ -130,7 +130,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	if got := up(); !strings.Contains(got, "no route to the repository") {
 		t.Errorf("without a repository: %s", got)
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.Getenv("ADAPTFLOW_CACHE"), "jobserver", "jars", "*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(os.Getenv("ADAPTFLOW_CACHE"), "jobserver", "jars", unstaged, "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -15,6 +15,13 @@ func detach(*exec.Cmd) {}
 // terminate ends a process at once: there is no gentler way.
 func terminate(p *os.Process) error { return p.Kill() }
 
+// killGroup ends a process; what it has started ends by itself when it sees that its parent has.
+func killGroup(pid int) {
+	if p, err := os.FindProcess(pid); err == nil {
+		_ = p.Kill() // it may have ended
+	}
+}
+
 // commandLine is the command line of a running process; false where there is none.
 func commandLine(pid int) (string, bool) {
 	raw, err := exec.Command("powershell", "-NoProfile", "-Command", fmt.Sprintf("(Get-CimInstance Win32_Process -Filter 'ProcessId=%d').CommandLine", pid)).Output()

@@ -18,6 +18,9 @@ func detach(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
 func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
 
+// killGroup ends a process that was detached and all that it has started.
+func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) } // there may be none left
+
 // commandLine is the command line of a running process; false where there is none. A zombie has an empty one.
 func commandLine(pid int) (string, bool) {
 	if pid <= 0 {

@@ -1,0 +1,477 @@
+package jobserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// A cluster is real: a job manager, task managers and a job server, each a process of its own from the job server's class path. A
+// supervisor, which is this program, starts them, brings task managers back that end, and ends all. A task manager leads a process group,
+// so that the workers it starts end with it.
+
+// Process is one process of a cluster.
+type Process struct {
+	Name string `json:"name"` // supervisor, job-manager, task-manager-1, job-server
+	PID  int    `json:"pid"`
+	Log  string `json:"log"`
+}
+
+const (
+	supervisorName = "supervisor"
+	serverName     = "job-server"
+	managerName    = "job-manager"
+	// What a task manager gets, in MiB: Beam's bundles are in the workers, so that little is enough.
+	taskHeap, frameworkHeap, managed, network = 384, 128, 128, 64
+	// restarts is how often Flink starts a job again after a failure, which a lost task manager is, a second apart.
+	restarts, restartDelay = 3, "1 s"
+	// rest is how long a task manager stays away that ended at once, doubled each time up to maxRest.
+	rest, maxRest, soon = 500 * time.Millisecond, 10 * time.Second, 5 * time.Second
+)
+
+// clusterConf is Flink's configuration: https://nightlies.apache.org/flink/flink-docs-release-1.19/docs/deployment/config/.
+func clusterConf(rpc, web int, tmp string) string {
+	return strings.Join([]string{
+		"jobmanager.rpc.address: localhost",
+		"jobmanager.rpc.port: " + strconv.Itoa(rpc),
+		"jobmanager.bind-host: localhost",
+		"rest.address: localhost",
+		"rest.bind-address: localhost",
+		"rest.port: " + strconv.Itoa(web),
+		"web.tmpdir: " + tmp,
+		"io.tmp.dirs: " + tmp,
+		"taskmanager.host: localhost",
+		"taskmanager.bind-host: localhost",
+		"taskmanager.cpu.cores: 1.0",
+		fmt.Sprintf("taskmanager.numberOfTaskSlots: %d", runtime.NumCPU()), // one task manager alone can take a job over
+		fmt.Sprintf("taskmanager.memory.task.heap.size: %dm", taskHeap),
+		"taskmanager.memory.task.off-heap.size: 0m",
+		fmt.Sprintf("taskmanager.memory.framework.heap.size: %dm", frameworkHeap),
+		"taskmanager.memory.framework.off-heap.size: 128m",
+		fmt.Sprintf("taskmanager.memory.managed.size: %dm", managed),
+		fmt.Sprintf("taskmanager.memory.network.min: %dm", network),
+		fmt.Sprintf("taskmanager.memory.network.max: %dm", network),
+		"taskmanager.memory.jvm-metaspace.size: 256m",
+		"taskmanager.memory.jvm-overhead.min: 192m",
+		"taskmanager.memory.jvm-overhead.max: 192m",
+		"cluster.evenly-spread-out-slots: true",
+		// The class path of every process has all that a job needs: what a job brings is not loaded again.
+		"classloader.resolve-order: parent-first",
+		"classloader.check-leaked-classloader: false",
+		"restart-strategy.type: fixed-delay",
+		fmt.Sprintf("restart-strategy.fixed-delay.attempts: %d", restarts),
+		"restart-strategy.fixed-delay.delay: " + restartDelay,
+		"heartbeat.interval: 1000",
+		"heartbeat.timeout: 30000",
+	}, "\n") + "\n"
+}
+
+// java is what every process of the engine starts with: the program and its first arguments.
+func (e Engine) java(program, jars, dir, memory string) []string {
+	return append(append([]string{program, "-Xmx" + memory, "-Djava.io.tmpdir=" + filepath.Join(dir, "tmp"), e.mark(dir),
+		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"}, opens...), "-cp", filepath.Join(jars, "*"))
+}
+
+// driver is the job server's class and arguments.
+func (e Engine) driver(port int, dir, master string) []string {
+	return []string{e.main, "--job-port=" + strconv.Itoa(port), "--artifact-port=0", "--expansion-port=0", "--artifacts-dir=" + filepath.Join(dir, "artifacts"), master}
+}
+
+// upCluster starts the supervisor as a process of its own and waits for the state that it writes.
+func (e Engine) upCluster(ctx context.Context, dir string, o Options) (*State, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, supervisorName+".log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(self, e.Name, "supervise", "--dir", dir, "--task-managers", strconv.Itoa(o.TaskManagers), "--port", strconv.Itoa(o.Port), "--memory", o.Memory)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	for {
+		if st, err := Status(e, dir); err == nil {
+			return st, nil
+		}
+		select {
+		case err := <-ended:
+			return nil, fmt.Errorf("the %s cluster did not come up (%v): %s", e.Title, err, lastLines(log.Name(), 2))
+		case <-ctx.Done():
+			_ = terminate(cmd.Process) // it ends what it has started
+			select {
+			case <-ended:
+			case <-time.After(2 * endTime):
+				_ = cmd.Process.Kill()
+			}
+			return nil, fmt.Errorf("the %s cluster did not come up: %w; its logs are in %s", e.Title, ctx.Err(), dir)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// cluster is what a supervisor knows.
+type cluster struct {
+	e    Engine
+	dir  string
+	say  func(string, ...any)
+	mu   sync.Mutex
+	st   State
+	up   bool // the state may be written
+	over bool // nothing is started any more
+	live map[string]*exec.Cmd
+	wait sync.WaitGroup
+}
+
+// Supervise runs a cluster in this process until ctx ends: [Up] with task managers starts it as a process of its own.
+func Supervise(ctx context.Context, e Engine, o Options) error {
+	dir, err := e.dir(o.Dir)
+	if err != nil {
+		return err
+	}
+	program, err := findJava(ctx)
+	if err != nil {
+		return err
+	}
+	c := &cluster{e: e, dir: dir, say: o.Say, live: map[string]*exec.Cmd{}}
+	jars, err := e.jars(ctx, c.say)
+	if err != nil {
+		return err
+	}
+	defer c.end()
+	c.st = State{Engine: e.Name, Started: time.Now().UTC().Truncate(time.Second), Log: c.log(serverName)}
+	c.st.Processes = []Process{{supervisorName, os.Getpid(), c.log(supervisorName)}}
+	rpc, err := freePort()
+	if err != nil {
+		return err
+	}
+	web, err := freePort()
+	if err != nil {
+		return err
+	}
+	conf := filepath.Join(dir, "tmp", "conf")
+	if err := storage.MkdirAll(conf); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(conf, "flink-conf.yaml"), []byte(clusterConf(rpc, web, filepath.Join(dir, "tmp"))), 0o644); err != nil {
+		return err
+	}
+	master := "localhost:" + strconv.Itoa(web)
+	memory := o.Memory
+	heap := fmt.Sprintf("%dm", taskHeap+frameworkHeap)
+	lost := make(chan string, 8)
+	run := func(name string, again bool, args []string) error {
+		ended, err := c.start(name, args)
+		if err != nil {
+			return err
+		}
+		c.wait.Add(1)
+		go func() {
+			defer c.wait.Done()
+			c.watch(ctx, name, args, again, ended, lost)
+		}()
+		return nil
+	}
+	if err := run(managerName, false, append(e.java(program, jars, dir, "512m"), "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", conf)); err != nil {
+		return err
+	}
+	if err := c.answers(ctx, master, lost); err != nil {
+		return err
+	}
+	for i := range o.TaskManagers {
+		name := fmt.Sprintf("task-manager-%d", i+1)
+		args := append(e.java(program, jars, dir, heap), "-XX:MaxDirectMemorySize=256m", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", conf)
+		if err := run(name, true, args); err != nil {
+			return err
+		}
+	}
+	if err := run(serverName, false, append(e.java(program, jars, dir, memory), e.driver(o.Port, dir, "--flink-master="+master)...)); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() {
+		select {
+		case name := <-lost:
+			ended <- fmt.Errorf("the %s ended: %s", name, lastLines(c.log(name), 3))
+		case <-ctx.Done():
+		}
+	}()
+	endpoint, err := ready(ctx, c.log(serverName), ended)
+	if err != nil {
+		return err
+	}
+	for c.managers(master) < o.TaskManagers {
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	c.mu.Lock()
+	c.st.Endpoint, c.up = endpoint, true
+	err = c.save()
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	c.say("the cluster is up: job service %s, web interface http://%s", endpoint, master)
+	<-ctx.Done()
+	return nil
+}
+
+func (c *cluster) log(name string) string { return filepath.Join(c.dir, name+".log") }
+
+// answers waits until a port takes connections.
+func (c *cluster) answers(ctx context.Context, address string, lost <-chan string) error {
+	for {
+		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+			return conn.Close()
+		}
+		select {
+		case name := <-lost:
+			return fmt.Errorf("the %s ended: %s", name, lastLines(c.log(name), 3))
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// managers is how many task managers have registered, by the job manager's REST interface.
+func (c *cluster) managers(master string) int {
+	client := http.Client{Timeout: 2 * time.Second}
+	resp, err := client.Get("http://" + master + "/overview")
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	var v struct {
+		TaskManagers int `json:"taskmanagers"`
+	}
+	_ = json.NewDecoder(resp.Body).Decode(&v) // none, where it is not JSON
+	return v.TaskManagers
+}
+
+// start starts a process, whose log goes on where an earlier one of its name ended.
+func (c *cluster) start(name string, args []string) (<-chan error, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if c.live[name] == nil {
+		flags |= os.O_TRUNC // of an earlier cluster
+	}
+	log, err := os.OpenFile(c.log(name), flags, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(c.dir, "tmp"), log, log
+	detach(cmd)
+	if c.over {
+		return nil, errors.New("the cluster ends")
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", args[0], err)
+	}
+	c.live[name] = cmd
+	if name == serverName {
+		c.st.PID = cmd.Process.Pid
+	}
+	at := -1
+	for i, p := range c.st.Processes {
+		if p.Name == name {
+			at = i
+		}
+	}
+	p := Process{name, cmd.Process.Pid, c.log(name)}
+	if at >= 0 {
+		c.st.Processes[at] = p
+	} else {
+		c.st.Processes = append(c.st.Processes, p)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	return ended, c.save()
+}
+
+// save writes the state, once the cluster is up.
+func (c *cluster) save() error {
+	if !c.up {
+		return nil
+	}
+	return writeState(c.dir, &c.st)
+}
+
+func writeState(dir string, st *State) error {
+	raw, err := json.MarshalIndent(st, "", " ")
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(dir, stateFile), append(raw, '\n'))
+}
+
+// watch waits for the end of a process, ends what it has started, and starts it again where it is a task manager.
+func (c *cluster) watch(ctx context.Context, name string, args []string, again bool, ended <-chan error, lost chan<- string) {
+	wait := rest
+	for {
+		began := time.Now()
+		err := <-ended
+		c.mu.Lock()
+		group := c.live[name].Process.Pid
+		c.mu.Unlock()
+		killGroup(group) // the workers of a task manager
+		if ctx.Err() != nil {
+			return
+		}
+		c.say("%s, process %d, ended: %v", name, group, err)
+		if !again {
+			select {
+			case lost <- name:
+			default:
+			}
+			return
+		}
+		if wait = min(2*wait, maxRest); time.Since(began) > soon {
+			wait = rest
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if ended, err = c.start(name, args); err != nil {
+			c.say("%s is not brought back: %v", name, err)
+			return
+		}
+		c.mu.Lock()
+		c.say("%s is back as process %d", name, c.live[name].Process.Pid)
+		c.mu.Unlock()
+	}
+}
+
+// end ends every process, the job server first.
+func (c *cluster) end() {
+	c.mu.Lock()
+	c.over = true
+	var all []*exec.Cmd
+	for _, p := range c.st.Processes {
+		if cmd := c.live[p.Name]; cmd != nil {
+			all = append(all, cmd)
+		}
+	}
+	c.mu.Unlock()
+	for i := len(all) - 1; i >= 0; i-- {
+		_ = terminate(all[i].Process) // it may have ended
+	}
+	done := make(chan struct{})
+	go func() { c.wait.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(endTime / 2):
+	}
+	for _, cmd := range all {
+		killGroup(cmd.Process.Pid)
+	}
+}
+
+// endProcesses ends a cluster's processes: the supervisor, which ends the others, and whatever is left.
+func (e Engine) endProcesses(st *State, dir string) error {
+	for _, p := range st.Processes {
+		if p.Name != supervisorName || !e.supervises(p.PID, dir) {
+			continue
+		}
+		proc, err := os.FindProcess(p.PID)
+		if err != nil {
+			return err
+		}
+		if err := terminate(proc); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("ending the supervisor, process %d: %w", p.PID, err)
+		}
+		for until := time.Now().Add(endTime); e.supervises(p.PID, dir); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(until) {
+				_ = proc.Kill()
+				until = until.Add(endTime)
+			}
+		}
+	}
+	for _, p := range st.Processes {
+		if e.marked(p.PID, dir) {
+			killGroup(p.PID)
+		}
+	}
+	for until := time.Now().Add(endTime); ; time.Sleep(50 * time.Millisecond) {
+		left := 0
+		for _, p := range st.Processes {
+			if e.marked(p.PID, dir) {
+				left = p.PID
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("process %d does not end", left)
+		}
+	}
+}
+
+// supervises says whether a process is the supervisor of a folder.
+func (e Engine) supervises(pid int, dir string) bool {
+	line, ok := commandLine(pid)
+	return ok && strings.Contains(line, " "+e.Name+" supervise --dir "+dir+" ")
+}
+
+// marked says whether a process is a Java process of a folder.
+func (e Engine) marked(pid int, dir string) bool {
+	line, ok := commandLine(pid)
+	return ok && strings.Contains(line, e.mark(dir)+" ")
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// readState reads a folder's state; without one the error wraps ErrDown.
+func (e Engine) readState(dir string) (*State, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: bring one up with adaptflow %s up", e.Title, ErrDown, e.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st State
+	if err := json.Unmarshal(raw, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w: delete it", filepath.Join(dir, stateFile), err)
+	}
+	return &st, nil
+}

@@ -1,0 +1,120 @@
+package jobserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// member starts a stand-in for a Java process of a folder: a shell that is known by the mark, with a child, as a task manager has workers.
+func member(t *testing.T, e Engine, dir string) (pid int, child string) {
+	t.Helper()
+	note := filepath.Join(t.TempDir(), "child")
+	cmd := exec.Command("/bin/sh", "-c", "sleep 600 & echo $! > "+note+"; wait; : "+e.mark(dir)+" ")
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go cmd.Wait() //nolint:errcheck // it is killed
+	for range 100 {
+		if raw, err := os.ReadFile(note); err == nil && len(raw) > 1 {
+			return cmd.Process.Pid, strings.TrimSpace(string(raw))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("the stand-in did not start")
+	return 0, ""
+}
+
+func running(pid string) bool {
+	raw, err := os.ReadFile("/proc/" + pid + "/cmdline")
+	return err == nil && len(raw) > 0
+}
+
+func TestDownEndsWhatALostClusterLeft(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("looks into /proc")
+	}
+	e, _ := Find("flink")
+	dir := t.TempDir()
+	pid, child := member(t, e, dir)
+	// The supervisor and the job server are gone; a number that another process has now is left alone.
+	st := State{Engine: e.Name, PID: 1 << 22, Processes: []Process{{supervisorName, os.Getpid(), ""}, {"task-manager-1", pid, ""}, {serverName, 1 << 22, ""}}}
+	if err := writeState(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Status(e, dir); !errors.Is(err, ErrDown) {
+		t.Errorf("status: %v", err)
+	}
+	if _, err := Down(e, dir); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(5 * time.Second); running(child); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the worker of a task manager is left")
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestASupervisorBringsTaskManagersBack(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the stand-ins are shell scripts")
+	}
+	e, _ := Find("flink")
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{e: e, dir: dir, say: t.Logf, live: map[string]*exec.Cmd{}, up: true}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended, err := c.start("task-manager-1", []string{"/bin/sh", "-c", "echo up; sleep 600"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.wait.Add(1)
+	go func() {
+		defer c.wait.Done()
+		c.watch(ctx, "task-manager-1", []string{"/bin/sh", "-c", "echo up; sleep 600"}, true, ended, make(chan string, 1))
+	}()
+	pid := func() int {
+		raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var st State
+		if err := json.Unmarshal(raw, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Processes[0].PID
+	}
+	first := pid()
+	killGroup(first)
+	for until := time.Now().Add(20 * time.Second); pid() == first; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("it is not brought back")
+		}
+	}
+	second := pid()
+	cancel()
+	c.end()
+	if line, ok := commandLine(second); ok && strings.Contains(line, "sleep 600") {
+		t.Errorf("process %d is left: %s", second, line)
+	}
+	if _, err := c.start("task-manager-2", []string{"/bin/sh", "-c", "sleep 600"}); err == nil {
+		t.Error("a process is started after the end")
+	}
+}
