@@ -21,8 +21,8 @@ import (
 )
 
 // Runners are the names that --runner may have: prism, in this process; flink and spark, job servers that adaptflow brings up or that
-// are named by their endpoint; universal, any other job server, by its endpoint.
-var Runners = []string{"prism", "flink", "spark", "universal"}
+// are named by their endpoint; universal, any other job server, by its endpoint; dataflow, Google Cloud Dataflow.
+var Runners = []string{"prism", "flink", "spark", "universal", "dataflow"}
 
 // Environments are the places where a job server's workers may run: loopback, in the driver's process; process, in processes that the
 // engine's task managers start, of a program that lies on their machines.
@@ -30,18 +30,21 @@ var Environments = []string{"loopback", "process"}
 
 // Runner says where pipelines run. The zero value is Prism, in this process.
 type Runner struct {
-	Name        string // one of Runners; empty for prism
-	Endpoint    string // of the job server, HOST:PORT
-	Environment string // one of Environments; empty for loopback
-	Program     string // of the environment process: the path of adaptflow on the task managers' machines; empty for that of this process
-	Job         string // part of the jobs' names by which jobs that a killed driver left on the server are known; see [Run.Open]
+	Name        string    // one of Runners; empty for prism
+	Endpoint    string    // of the job server, HOST:PORT
+	Environment string    // one of Environments; empty for loopback
+	Program     string    // of the environment process: the path of adaptflow on the task managers' machines; empty for that of this process
+	Dataflow    *Dataflow // settings of dataflow
+	Job         string    // part of the jobs' names by which jobs that a killed driver left on the server are known; see [Run.Open]
 }
 
 // inProcess says whether pipelines run on Prism.
 func (r Runner) inProcess() bool { return r.Name == "" || r.Name == "prism" }
 
 // remote says whether DoFns run in other processes, whose progress the driver sees by the files they write.
-func (r Runner) remote() bool { return !r.inProcess() && r.Environment == "process" }
+func (r Runner) remote() bool {
+	return r.Name == "dataflow" || !r.inProcess() && r.Environment == "process"
+}
 
 // Resolve checks a runner, and finds its endpoint where none is given: that of the job server which adaptflow brought up on this machine.
 func (r Runner) Resolve() (Runner, error) {
@@ -56,6 +59,15 @@ func (r Runner) Resolve() (Runner, error) {
 	}
 	if r.Program != "" && r.Environment != "process" {
 		return r, errors.New("--worker-program names what task managers start: it goes with --environment process")
+	}
+	if r.Name == "dataflow" {
+		if r.Endpoint != "" || r.Program != "" || r.Environment == "process" {
+			return r, errors.New("--endpoint, --environment and --worker-program are a job server's: --runner dataflow has --project, --region, --image and others")
+		}
+		if r.Dataflow == nil {
+			r.Dataflow = &Dataflow{}
+		}
+		return r, r.Dataflow.check()
 	}
 	switch {
 	case r.inProcess() && r.Endpoint != "":
@@ -107,9 +119,14 @@ func newPipeline() (*beam.Pipeline, beam.Scope) {
 func run(ctx context.Context, runner Runner, p *beam.Pipeline, name string) error {
 	begin()
 	var err error
-	if runner.inProcess() {
+	switch {
+	case runner.inProcess():
 		err = inProcess(ctx, p)
-	} else {
+	case runner.Name == "dataflow":
+		if err = runner.Dataflow.run(ctx, p, name+"-"+runner.Job); errors.Is(err, ErrDryRun) {
+			return err
+		}
+	default:
 		err = remote(ctx, runner, p, name)
 	}
 	if err == nil {

@@ -25,7 +25,11 @@ func TestResolveRunner(t *testing.T) {
 		{in: Runner{Name: "prism", Environment: "process"}, err: "goes with --runner flink"},
 		{in: Runner{Name: "flink", Endpoint: "a:1", Environment: "docker"}, err: "the environments are loopback, process"},
 		{in: Runner{Name: "flink", Endpoint: "a:1", Program: other}, err: "goes with --environment process"},
-		{in: Runner{Name: "fink"}, err: "the runners are prism, flink, spark, universal"},
+		{in: Runner{Name: "fink"}, err: "the runners are prism, flink, spark, universal, dataflow"},
+		{in: Runner{Name: "dataflow"}, err: "needs --project"},
+		{in: Runner{Name: "dataflow", Endpoint: "a:1"}, err: "are a job server's"},
+		{in: Runner{Name: "dataflow", Dataflow: &Dataflow{Project: "p", Region: "r", StagingLocation: "/tmp", Image: "i"}}, err: "want gs://"},
+		{in: Runner{Name: "dataflow", Dataflow: &Dataflow{Project: "p", Region: "r", StagingLocation: "gs://b", Image: "i", NumWorkers: 3, MaxNumWorkers: 2}}, err: "no more than the maximum"},
 	} {
 		got, err := c.in.Resolve()
 		switch {

@@ -23,6 +23,8 @@ import (
 type recipeFlags struct {
 	file, output, init string
 	runner             pipelines.Runner
+	dataflow           pipelines.Dataflow
+	dryRun             bool
 	set                []string
 	json               bool
 }
@@ -35,6 +37,7 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "", "job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
 	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback", "where a job server's workers run: "+strings.Join(pipelines.Environments, ", "))
 	c.Flags().StringVar(&f.runner.Program, "worker-program", "", "adaptflow on the task managers' machines, of --environment process (default this program's path)")
+	f.addDataflow(c)
 	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from")
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as JSON on stdout")
 }
@@ -72,12 +75,23 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.runner.Name == "dataflow" {
+		f.runner.Dataflow = &f.dataflow
+	}
+	if err := f.checkDataflow(); err != nil {
+		return nil, usageError{err}
+	}
 	runner, err := f.runner.Resolve()
 	if err != nil {
 		return nil, usageError{err}
 	}
 	if f.output == "" {
 		f.output = filepath.Join("adaptflow-out", name+"-"+rec.Hash()[:8])
+	}
+	if f.dryRun {
+		if _, err := os.Stat(f.output); err == nil {
+			return nil, usage("--dry-run works in a folder of its own, and %s exists: choose another --output", f.output)
+		}
 	}
 	r := &pipelines.Run{Recipe: rec, Output: f.output, Runner: runner, Say: say}
 	r.Step = progress(rec.Train.LoggingSteps)
@@ -153,6 +167,9 @@ func runCommand() *cobra.Command {
 		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.\n"+
 			"Continual learning takes the files that there are and ends; the same command later takes those that came since, and --watch waits for them.",
 		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+			if f.dryRun {
+				return errors.Join(r.DryRun(c.Context()), os.RemoveAll(f.output))
+			}
 			if pipelines.Comparing(r.Recipe) {
 				cmp, err := r.Compare(c.Context())
 				if err != nil {
