@@ -224,37 +224,3 @@ func (l *lora) attach(s nn.Site, env Env) error {
 	}
 	return nil
 }
-
-// Adapt implements nn.Adapter.
-func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
-	p := l.pairs[s.Name]
-	if p == nil || p.kind != s.Kind {
-		return l.extra.apply(b, s).Out
-	}
-	if p.base != nil {
-		s = p.base.apply(b, s)
-	}
-	if p.dora != nil {
-		return l.adaptDora(b, s, p)
-	}
-	y := l.extra.apply(b, s).Out
-	switch o := s.Op.(type) {
-	case *nn.Head:
-		return y
-	case *nn.Linear:
-		op := &loraOp{name: s.Name, in: o.In, out: o.Out, r: p.r, scale: float32(p.scale), dropout: float32(l.cfg.LoraDropout),
-			invocation: l.cfg.AloraInvocationTokens, cache: b.Cache()}
-		in := []nn.Ref{y, s.In[0], p.a.param(b), p.b.param(b)}
-		if p.bias != nil {
-			in = append(in, p.bias.param(b))
-		}
-		return b.Apply(op, in...)
-	case *nn.Embedding:
-		op := &loraEmbeddingOp{v: o.V, d: o.D, r: p.r, scale: float32(p.scale) * scaleOf(o.Scale)}
-		return b.Apply(op, y, p.a.param(b), p.b.param(b))
-	case *nn.PositionEmbedding:
-		op := &loraEmbeddingOp{v: o.P, d: o.D, r: p.r, scale: float32(p.scale), positions: true}
-		return b.Apply(op, y, p.a.param(b), p.b.param(b))
-	}
-	panic(fmt.Sprintf("peft: site %s has become a %T since Attach", s.Name, s.Op))
-}
