@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/quant"
 )
 
 // BenchMethodsConfig says what `adaptflow bench methods` measures: BenchTrain for each method of the table, in a process of its own.
@@ -23,6 +25,7 @@ type BenchMethodsConfig struct {
 	Train   BenchTrainConfig // Method, Options and DType are each row's
 	Methods []string         // peft_types; none means all
 	DTypes  []string         // of the base, as BenchTrainConfig.DType has them
+	cache   string           // folder of the base's weights, which are drawn once and then mapped
 }
 
 // BenchMethodsResult has a row for each method and dtype, in the table's order.
@@ -55,6 +58,12 @@ func BenchMethods(ctx context.Context, c BenchMethodsConfig, done func(BenchMeth
 			return nil, fmt.Errorf("no method %q; adaptflow has %s", m, strings.Join(methodTypes(), ", "))
 		}
 	}
+	cache, err := os.MkdirTemp("", "adaptflow-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(cache)
+	c.cache = cache
 	for _, m := range peft.Methods {
 		if len(c.Methods) > 0 && !slices.ContainsFunc(c.Methods, func(s string) bool { return strings.EqualFold(s, m.Type) }) {
 			continue
@@ -124,11 +133,16 @@ func (c *BenchMethodsConfig) child(ctx context.Context, self string, row BenchMe
 		return nil, err
 	}
 	t := c.Train
-	args := []string{"bench", "train", "--json", "--config", t.ConfigPath, "--method", row.Method, "--method-options", string(options), "--dtype", row.Base,
+	dtype := row.Base
+	if runtime.GOOS != "windows" && !strings.Contains(dtype, "@") {
+		dtype += "@" + quant.Mapped
+	}
+	args := []string{"bench", "train", "--json", "--config", t.ConfigPath, "--method", row.Method, "--method-options", string(options), "--dtype", dtype,
 		"--batch", fmt.Sprint(t.Batch), "--seq", fmt.Sprint(t.Seq), "--steps", fmt.Sprint(t.Steps), "--warmup", fmt.Sprint(t.Warmup), "--threads", fmt.Sprint(t.Threads),
 		"--learning-rate", fmt.Sprint(t.LearningRate), "--one-batch"}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = append(os.Environ(), "ADAPTFLOW_CACHE="+c.cache)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
@@ -137,6 +151,9 @@ func (c *BenchMethodsConfig) child(ctx context.Context, self string, row BenchMe
 	var r BenchTrainResult
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 		return nil, fmt.Errorf("what bench train printed: %w", err)
+	}
+	if !strings.Contains(row.Base, "@") {
+		r.DType, _, _ = strings.Cut(r.DType, "@") // where the weights lay is this measurement's own affair
 	}
 	return &r, nil
 }

@@ -108,9 +108,9 @@ func (s *gcsStore) explain(bucket string, err error) error {
 	case errors.As(err, &api) && api.Code == http.StatusNotFound:
 		return fmt.Errorf("there is no bucket %s", bucket)
 	case errors.As(err, &api):
-		return fmt.Errorf("Google Cloud Storage answers %d: %s", api.Code, api.Message)
+		return fmt.Errorf("the answer of Google Cloud Storage is %d: %s", api.Code, api.Message)
 	case errors.As(err, &n):
-		return fmt.Errorf("Google Cloud Storage does not answer: %w", n)
+		return fmt.Errorf("no answer of Google Cloud Storage: %w", n)
 	}
 	return err
 }

@@ -167,11 +167,10 @@ func TestReplaced(t *testing.T) {
 func TestBeamRegistry(t *testing.T) {
 	s3Server(t)
 	ctx := t.Context()
-	f, err := filesystem.New(ctx, "s3://bucket/x")
-	if err != nil {
+	if _, err := filesystem.New(ctx, "s3://bucket/x"); err != nil {
 		t.Fatal(err)
 	}
-	f = beamFiles{s3Files} // the registered one has the process's client
+	f := beamFiles{s3Files} // the registered one has the process's client
 	w, err := f.OpenWrite(ctx, "s3://bucket/x")
 	if err != nil {
 		t.Fatal(err)
