@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -30,14 +29,13 @@ const packedHeader = 1 << 20
 // The first process to open a model writes the file; those that come meanwhile wait for it.
 type packed struct {
 	path   string
-	f      *os.File          // being written, or nil
+	f      *storage.File     // being written, or nil
 	have   *safetensors.File // that was there, or nil
 	names  map[string]bool   // asked for
 	head   map[string]any    // of the file being written
 	end    int64             // of its data
 	stream *quant.Stream     // nil where all that was read stays mapped
 	lock   *storage.Lock
-	blocks []*mem.Block // being written
 }
 
 // openPacked opens or begins the file of a model whose source has a hash.
@@ -70,7 +68,7 @@ func openPacked(hash string, spec quant.Spec, task Task) (*packed, error) {
 	if err := storage.Sweep(dir); err != nil {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
-	if p.f, err = os.CreateTemp(dir, ".packed.tmp-*"); err != nil {
+	if p.f, err = storage.Create(p.path); err != nil {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
 	p.head = map[string]any{"__metadata__": map[string]string{"format": "adaptflow packed weights", "layout": packedLayout, "source": hash, "storage": spec.Text()}}
@@ -102,16 +100,16 @@ func (p *packed) Matrix(name string, n int) (*mem.Block, *quant.Use, bool, error
 		return b, p.use(b), true, nil
 	}
 	at := packedHeader + p.end
-	if err := p.f.Truncate(at + int64(n)); err != nil {
+	file, err := p.f.Extend(at + int64(n))
+	if err != nil {
 		return nil, nil, false, err
 	}
-	b, err := mem.Map(p.f, at, n, true)
+	b, err := mem.Map(file, at, n, true)
 	if err != nil {
-		return nil, nil, false, fmt.Errorf("%s: %w", p.f.Name(), err)
+		return nil, nil, false, fmt.Errorf("%s: %w", p.path, err)
 	}
 	p.head[name] = safetensors.Info{DType: "U8", Shape: []int{n}, Range: [2]int64{p.end, p.end + int64(n)}}
 	p.end += int64(n)
-	p.blocks = append(p.blocks, b)
 	return b, p.use(b), false, nil
 }
 
@@ -127,17 +125,15 @@ func (p *packed) done(ok bool) error {
 	if p.have != nil {
 		return p.have.Close()
 	}
-	err := p.finish(ok)
-	if err != nil || !ok {
-		os.Remove(p.f.Name())
+	var err error
+	if ok {
+		err = p.finish()
 	}
-	return errors.Join(err, p.f.Close(), p.lock.Unlock())
+	p.f.Abort() // nothing after a commit
+	return errors.Join(err, p.lock.Unlock())
 }
 
-func (p *packed) finish(ok bool) error {
-	if !ok {
-		return nil
-	}
+func (p *packed) finish() error {
 	raw, err := json.Marshal(p.head)
 	if err != nil {
 		return err
@@ -153,11 +149,5 @@ func (p *packed) finish(ok bool) error {
 	if _, err := p.f.WriteAt(head, 0); err != nil {
 		return err
 	}
-	if err := p.f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Chmod(p.f.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(p.f.Name(), p.path)
+	return p.f.Commit()
 }

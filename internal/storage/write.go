@@ -90,6 +90,15 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// Extend makes a local file size bytes long and returns it, for who maps it into memory. It stays the File's own, to be committed or aborted.
+func (f *File) Extend(size int64) (*os.File, error) {
+	if err := f.f.Truncate(size); err != nil {
+		f.bad = explain(f.path, err)
+		return nil, f.bad
+	}
+	return f.f, nil
+}
+
 // Commit makes the file visible under its path: sync, rename, sync of the folder; or, on an object store, upload. When it fails nothing
 // is left behind and the earlier file, if any, is untouched.
 func (f *File) Commit() error {

@@ -44,12 +44,8 @@ type ReduceFn struct {
 // ProcessElement reduces the shard of a key of ScatterFn and emits the round and the sum.
 func (f *ReduceFn) ProcessElement(_ context.Context, key int, refs func(*core.Ref) bool, emit func(int, core.ShardSum)) error {
 	step, all := key/f.Shards, collect(refs)
-	var sum core.ShardSum
-	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		sum, err = s.Reduce(step, key%f.Shards, all)
-		return err
-	})
-	if err == nil { // not inside Use, as in ReplicaFn
+	sum, err := inSession(f.Job, func(s *core.Session) (core.ShardSum, error) { return s.Reduce(step, key%f.Shards, all) })
+	if err == nil {
 		emit(step, sum)
 	}
 	return err
@@ -61,11 +57,7 @@ type NormFn struct{ Job string }
 // ProcessElement emits what is to be done with each shard of the round that started at step.
 func (f *NormFn) ProcessElement(_ context.Context, step int, sums func(*core.ShardSum) bool, emit func(core.ShardStep)) error {
 	all := collect(sums)
-	var out []core.ShardStep
-	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		out, err = s.Norm(step, all)
-		return err
-	})
+	out, err := inSession(f.Job, func(s *core.Session) ([]core.ShardStep, error) { return s.Norm(step, all) })
 	for _, d := range out {
 		emit(d)
 	}
@@ -77,11 +69,8 @@ type ApplyFn struct{ Job string }
 
 // ProcessElement steps a shard and emits the round and what was done.
 func (f *ApplyFn) ProcessElement(_ context.Context, d core.ShardStep, emit func(int, core.ShardStep)) error {
-	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		d, err = s.Apply(d)
-		return err
-	})
-	if err == nil { // not inside Use, as in ReplicaFn
+	d, err := inSession(f.Job, func(s *core.Session) (core.ShardStep, error) { return s.Apply(d) })
+	if err == nil {
 		emit(d.Step, d)
 	}
 	return err
@@ -93,12 +82,8 @@ type GatherFn struct{ Job string }
 // ProcessElement writes the state after the round that started at step and emits the step at which the next one starts.
 func (f *GatherFn) ProcessElement(_ context.Context, step int, done func(*core.ShardStep) bool, emit func(int)) error {
 	all := collect(done)
-	var next int
-	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		next, err = s.Gather(step, all)
-		return err
-	})
-	if err == nil { // not inside Use, as in ReplicaFn
+	next, err := inSession(f.Job, func(s *core.Session) (int, error) { return s.Gather(step, all) })
+	if err == nil {
 		emit(next)
 	}
 	return err

@@ -35,11 +35,7 @@ type SegmentFn struct {
 
 // ProcessElement trains from step and returns the step of the checkpoint it wrote.
 func (f *SegmentFn) ProcessElement(_ context.Context, step int) (int, error) {
-	var at int
-	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		at, err = s.Advance(step, f.To)
-		return err
-	})
+	at, err := inSession(f.Job, func(s *core.Session) (int, error) { return s.Advance(step, f.To) })
 	return at, err
 }
 
@@ -62,15 +58,20 @@ type ReplicaFn struct{ Job string }
 
 // ProcessElement runs one share.
 func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, core.Ref)) error {
-	var ref core.Ref
-	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		ref, err = s.Replica(sh.Step, sh.Replica)
-		return err
-	})
-	if err == nil { // not inside Use: emitting may run the next DoFn, which uses the session too
+	ref, err := inSession(f.Job, func(s *core.Session) (core.Ref, error) { return s.Replica(sh.Step, sh.Replica) })
+	if err == nil {
 		emit(sh.Step, ref)
 	}
 	return err
+}
+
+// inSession runs f with the process's session of a job. What f returns is emitted after it: emitting may run the next DoFn, which uses the session too.
+func inSession[T any](job string, f func(*core.Session) (T, error)) (out T, err error) {
+	err = core.Use(job, func(s *core.Session) (err error) {
+		out, err = f(s)
+		return err
+	})
+	return out, err
 }
 
 // CombineFn ends a round when all its replicas have written or given up: it adds their files in replica order, whatever the order of arrival.
@@ -79,12 +80,8 @@ type CombineFn struct{ Job string }
 // ProcessElement combines the round that started at step and emits the step at which the next one starts.
 func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*core.Ref) bool, emit func(int)) error {
 	all := collect(refs)
-	var next int
-	err := core.Use(f.Job, func(s *core.Session) (err error) {
-		next, err = s.Combine(step, all)
-		return err
-	})
-	if err == nil { // not inside Use, as in ReplicaFn
+	next, err := inSession(f.Job, func(s *core.Session) (int, error) { return s.Combine(step, all) })
+	if err == nil {
 		emit(next)
 	}
 	return err
