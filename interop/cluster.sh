@@ -5,11 +5,7 @@
 #   cluster.sh ADAPTFLOW WORKDIR [KILLS]
 set -euo pipefail
 bin=$1 work=$2 kills=${3:-2}
-for tool in java mvn; do
-  command -v "$tool" > /dev/null || { echo "skipped: $tool is not in the path"; exit 0; }
-done
-mkdir -p "$work/tmp" "$work/prism-tmp"
-export TMPDIR=$work/tmp
+source "$(dirname "$0")/engines.sh"
 dir=$work/cluster
 trap '"$bin" flink down --dir "$dir" > /dev/null 2>&1 || true' EXIT
 cp "$bin" "$work/adaptflow-worker" # workers are known by their program
@@ -20,15 +16,7 @@ up() { endpoint=$("$bin" flink up --task-managers 2 --dir "$dir" 2> "$work/up.lo
 pid_of() { # pid_of NAME: of a process of the cluster
   sed -n "/\"name\": \"$1\"/{n;s/.*\"pid\": *\([0-9]*\).*/\1/p}" "$dir/state.json"
 }
-same() { cmp "$1" "$2" || { echo "other bytes on the cluster than on Prism"; exit 1; }; }
-for part in 1 2 3; do
-  awk -v part=$part 'BEGIN { for (i = 1; i <= 40; i++) {
-    printf "{\"text\": \"Page %d of part %d.", i, part
-    for (j = 1; j <= 6 + i % 5; j++) printf " The call number %d opens file %d and returns descriptor %d, or an error.", j * part, i * j, (i + j) % 7
-    print "\"}" } }' > "$work/part-$part.jsonl"
-done
-settings=(--set "input=$work/part-*.jsonl" --set text_column=text --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1
-  --set sequence_length=64 --set steps=${STEPS:-160} --set save_steps=8 --set save_total_limit=2)
+settings=("${corpus[@]}" --set steps=${STEPS:-160} --set save_steps=8 --set save_total_limit=2)
 cluster=(--runner flink --environment process --worker-program "$program")
 train() { "$bin" train domain-adaptation "${settings[@]}" --output "$@"; }
 export_() { "$bin" export domain-adaptation "${settings[@]}" --output "$1" 2> "$work/export.log" || { cat "$work/export.log"; exit 1; }; }

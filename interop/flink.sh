@@ -5,28 +5,15 @@
 #   flink.sh ADAPTFLOW WORKDIR
 set -euo pipefail
 bin=$1 work=$2
-for tool in java mvn; do
-  command -v "$tool" > /dev/null || { echo "skipped: $tool is not in the path"; exit 0; }
-done
-mkdir -p "$work/tmp" "$work/prism-tmp"
-export TMPDIR=$work/tmp # what a run leaves in the folder of temporary files is seen
+source "$(dirname "$0")/engines.sh"
 engine=flink
 trap '"$bin" $engine down --dir "$work/$engine" > /dev/null 2>&1 || true' EXIT
-same() { cmp "$1" "$2" || { echo "other bytes on $engine than on Prism"; exit 1; }; }
 equal() { # equal FOLDER FOLDER: adapters, shards and evaluation sets
   local f
   same "$1/adapter/adapter_model.safetensors" "$2/adapter/adapter_model.safetensors"
   for f in $(cd "$1" && find shards eval -name '*.parquet' 2> /dev/null | sort); do same "$1/$f" "$2/$f"; done
 }
-# Three files of made-up manual pages: enough for several bundles, little enough for an engine to be what takes the time.
-for part in 1 2 3; do
-  awk -v part=$part 'BEGIN { for (i = 1; i <= 40; i++) {
-    printf "{\"text\": \"Page %d of part %d.", i, part
-    for (j = 1; j <= 6 + i % 5; j++) printf " The call number %d opens file %d and returns descriptor %d, or an error.", j * part, i * j, (i + j) % 7
-    print "\"}" } }' > "$work/part-$part.jsonl"
-done
-small=(--set "input=$work/part-*.jsonl" --set text_column=text --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1
-  --set sequence_length=64 --set steps=6 --set save_steps=2)
+small=("${corpus[@]}" --set steps=6 --set save_steps=2)
 for engine in ${ENGINES:-flink}; do
   start=$SECONDS
   endpoint=$("$bin" "$engine" up --dir "$work/$engine" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
