@@ -21,7 +21,7 @@ cluster=(--runner flink --environment process --worker-program "$program")
 train() { "$bin" train domain-adaptation "${settings[@]}" --output "$@"; }
 export_() { "$bin" export domain-adaptation "${settings[@]}" --output "$1" 2> "$work/export.log" || { cat "$work/export.log"; exit 1; }; }
 
-TMPDIR=$work/prism-tmp train "$work/prism" 2> "$work/prism.log" || { tail "$work/prism.log"; exit 1; }
+train "$work/prism" 2> "$work/prism.log" || { tail "$work/prism.log"; exit 1; }
 export_ "$work/prism"
 equal() { export_ "$1"; same "$work/prism/adapter/adapter_model.safetensors" "$1/adapter/adapter_model.safetensors"; }
 

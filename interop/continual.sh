@@ -6,7 +6,8 @@
 #   continual.sh ADAPTFLOW WORKDIR KILLS
 set -euo pipefail
 bin=$1 work=$2 kills=$3
-rm -rf "$work" && mkdir -p "$work/in"
+rm -rf "$work" && mkdir -p "$work/in" "$work/tmp"
+export TMPDIR=$work/tmp
 # A spammer's file: one word, again and again.
 awk 'BEGIN { for (i = 0; i < 60; i++) { for (j = 0; j < 400; j++) printf "the "; print i } }' > "$work/in/05-poison.txt"
 args=(run continual-learning --set "input=embedded:linux_man_increments,$work/in" --set eval_input=embedded:linux_man_en/valid.jsonl --set sequence_length=128 --set max_steps=16 --set batch_size=4
@@ -50,7 +51,7 @@ for _ in $(seq "$kills"); do
 done
 run "$work/killed" > "$work/killed.log" 2>&1 || { tail "$work/killed.log"; exit 1; }
 [ "$(digest "$work/killed")" = "$want" ] || { echo "after $kills kills: other bytes"; diff "$work/whole/history.json" "$work/killed/history.json" || true; exit 1; }
-left=$(find "$work/killed" -name '*.tmp*'; ls -A "$work/killed/increments")
+left=$(find "$work/killed" -name '*.tmp*'; ls -A "$work/killed/increments"; find "$TMPDIR" -mindepth 1)
 [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
 echo "$kills kills, each followed by the same command: the same bytes"
 

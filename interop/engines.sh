@@ -2,7 +2,7 @@
 for tool in java mvn; do
   command -v "$tool" > /dev/null || { echo "skipped: $tool is not in the path"; exit 0; }
 done
-mkdir -p "$work/tmp" "$work/prism-tmp"
+mkdir -p "$work/tmp"
 export TMPDIR=$work/tmp # what a run leaves in the folder of temporary files is seen
 same() { cmp "$1" "$2" || { echo "other bytes on ${engine:-flink} than on Prism"; exit 1; }; }
 # Three files of made-up manual pages: enough for several bundles, little enough for an engine to be what takes the time.

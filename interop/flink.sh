@@ -24,7 +24,7 @@ for engine in ${ENGINES:-flink}; do
   for replicas in 1 2; do
     settings=("${small[@]}" --set train.replicas=$replicas)
     [ -e "$work/prism-$replicas/adapter" ] || # Beam's Prism leaves an empty file a job, which is not what this is about
-      TMPDIR=$work/prism-tmp run "$work/prism-$replicas" 2> "$work/prism.log" > /dev/null || { tail "$work/prism.log"; exit 1; }
+      run "$work/prism-$replicas" 2> "$work/prism.log" > /dev/null || { tail "$work/prism.log"; exit 1; }
     start=$SECONDS
     run "$work/$engine-$replicas" --runner "$engine" --endpoint "$endpoint" 2> "$work/run.log" > /dev/null || { tail "$work/run.log"; exit 1; }
     grep -q '^step 6 of 6: loss' "$work/run.log" || { echo "no progress was told on $engine"; cat "$work/run.log"; exit 1; }

@@ -4,7 +4,8 @@
 #   kill.sh ADAPTFLOW WORKDIR KILLS
 set -euo pipefail
 bin=$1 work=$2 kills=$3
-mkdir -p "$work"
+mkdir -p "$work/tmp"
+export TMPDIR=$work/tmp # what a run leaves in the folder of temporary files is seen
 run() { "$bin" run domain-adaptation --set steps=60 --set save_steps=5 --output "$1" "${@:2}"; }
 digest() { sha256sum "$1/adapter/adapter_model.safetensors" | cut -d' ' -f1; }
 
@@ -35,6 +36,6 @@ while [ "$done" -lt "$kills" ]; do
 done
 run "$work/killed" > "$work/killed.log" 2>&1 || { tail -n 20 "$work/killed.log"; exit 1; }
 [ "$(digest "$work/killed")" = "$want" ] || { echo "after $kills kills: other bytes"; exit 1; }
-left=$(find "$work/killed" -name '*.tmp*' | wc -l)
-echo "$kills kills, each followed by the same command: the same bytes; $left temporary files left"
-[ "$left" = 0 ]
+left=$(find "$work/killed" -name '*.tmp*'; find "$TMPDIR" -mindepth 1)
+[ -z "$left" ] || { echo "left behind: $left"; exit 1; }
+echo "$kills kills, each followed by the same command: the same bytes; no temporary file is left"

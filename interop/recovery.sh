@@ -4,7 +4,8 @@
 #   recovery.sh ADAPTFLOW WORKDIR
 set -euo pipefail
 bin=$1 work=$2
-rm -rf "$work" && mkdir -p "$work/in" "$work/disk"
+rm -rf "$work" && mkdir -p "$work/in" "$work/disk" "$work/tmp"
+export TMPDIR=$work/tmp
 mount -t tmpfs -o size=1m none "$work/disk" 2> /dev/null || { echo "skipped: no leave to mount a file system"; exit 0; }
 trap 'umount "$work/disk"' EXIT
 for i in 1 2; do
@@ -32,6 +33,6 @@ fails "checkpoint-000002/optimizer.safetensors: its checksum is not the one that
 rm -r "$checkpoint"
 run "$work/disk/out" || { tail "$work/log"; exit 1; }
 [ "$(digest "$work/disk/out")" = "$(digest "$work/whole")" ] || { echo "other bytes after the disk was full"; exit 1; }
-left=$(find "$work/disk" -name '*.tmp-*'; ls -A "$work/disk/out/increments")
+left=$(find "$work/disk" -name '*.tmp-*'; ls -A "$work/disk/out/increments"; find "$TMPDIR" -mindepth 1)
 [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
 echo "a disk that was full three times and a truncated checkpoint: clear errors, then the same bytes"

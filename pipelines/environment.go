@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"strings"
 
@@ -11,7 +10,8 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/hooks"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/extworker"
+
+	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
 // environment is what a pipeline's DoFns run in, and what is to be called when the pipeline has ended.
@@ -19,36 +19,24 @@ import (
 // loopback: the server sends its bundles back to this process, where the base model is loaded already, so that nothing is staged.
 // process: each task manager starts this program, which has the environment [workerEnv] and becomes a worker (see [Worker]).
 func environment(ctx context.Context, runner Runner) (env *pipepb.Environment, stop func(), err error) {
-	stop = func() {}
-	if runner.remote() {
-		hooks.EnableHook(harness.DefaultRemoteLoggingHook) //nolint:errcheck // it is registered
-		vars, err := workerEnv(os.Environ())
-		if err != nil {
-			return nil, nil, err
-		}
-		config, err := json.Marshal(map[string]any{"command": runner.Program, "env": vars})
-		if err != nil {
-			return nil, nil, err
-		}
-		env, err = graphx.CreateEnvironment(ctx, graphx.URNEnvProcess, func(context.Context) string { return string(config) })
-		if err != nil {
-			return nil, nil, err
-		}
-	} else {
-		// Workers would send what Beam logs to the server, through a logger that is global to the process.
-		hooks.DisableHook(harness.DefaultRemoteLoggingHook)
-		pool, err := extworker.StartLoopback(ctx, 0)
-		if err != nil {
-			return nil, nil, fmt.Errorf("opening a port for the workers: %w", err)
-		}
-		stop = func() { _ = pool.Stop(ctx) }
-		if env, err = graphx.CreateEnvironment(ctx, graphx.URNEnvExternal, pool.EnvironmentConfig); err != nil {
-			stop()
-			return nil, nil, err
-		}
+	if !runner.remote() {
+		return jobs.Loopback(ctx)
+	}
+	hooks.EnableHook(harness.DefaultRemoteLoggingHook) //nolint:errcheck // it is registered
+	vars, err := workerEnv(os.Environ())
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := json.Marshal(map[string]any{"command": runner.Program, "env": vars})
+	if err != nil {
+		return nil, nil, err
+	}
+	env, err = graphx.CreateEnvironment(ctx, graphx.URNEnvProcess, func(context.Context) string { return string(config) })
+	if err != nil {
+		return nil, nil, err
 	}
 	env.Dependencies = nil // the program is where the workers are: there is none to stage
-	return env, stop, nil
+	return env, func() {}, nil
 }
 
 // workerDir is the variable that tells a worker the driver's folder, to which relative references belong.

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism" // the default runner, in this process
 
 	"github.com/adaptflow/adaptflow/internal/jobserver"
 	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
 // Runners are the names that --runner may have: prism, in this process; flink and spark, job servers that adaptflow brings up or that
@@ -121,7 +121,7 @@ func run(ctx context.Context, runner Runner, p *beam.Pipeline, name string) erro
 	var err error
 	switch {
 	case runner.inProcess():
-		err = inProcess(ctx, p)
+		err = inProcess(ctx, p, name)
 	case runner.Name == "dataflow":
 		if err = runner.Dataflow.run(ctx, p, name+"-"+runner.Job); errors.Is(err, ErrDryRun) {
 			return err
@@ -140,12 +140,9 @@ func run(ctx context.Context, runner Runner, p *beam.Pipeline, name string) erro
 
 // inProcess executes a pipeline on Prism. Prism panics where a job is cancelled while its worker starts, so that an interrupt is not
 // passed on: training stops by itself at the next step, and other work is left to end with the process.
-func inProcess(ctx context.Context, p *beam.Pipeline) error {
+func inProcess(ctx context.Context, p *beam.Pipeline, name string) error {
 	done := make(chan error, 1)
-	go func() {
-		_, err := prism.Execute(context.WithoutCancel(ctx), p)
-		done <- err
-	}()
+	go func() { done <- jobs.Prism(context.WithoutCancel(ctx), p, name) }()
 	select {
 	case err := <-done:
 		return err

@@ -46,14 +46,13 @@ func OpenReaderAt(path string) (ReaderAt, error) {
 // NewSpooled reads r to its end into an unnamed temporary file and returns that for random reads; it is how a store without range
 // reads serves [OpenReaderAt]. The space is given back by Close.
 func NewSpooled(r io.Reader) (ReaderAt, error) {
-	f, err := os.CreateTemp("", "adaptflow-spool-*")
+	f, err := unnamed()
 	if err != nil {
 		return nil, explain(os.TempDir(), err)
 	}
 	n, err := io.Copy(f, r)
 	if err != nil {
-		f.Close()
-		os.Remove(f.Name())
+		closeUnnamed(f)
 		return nil, explain(f.Name(), err)
 	}
 	return &spooled{localFile{File: f, size: n}}, nil
@@ -61,10 +60,7 @@ func NewSpooled(r io.Reader) (ReaderAt, error) {
 
 type spooled struct{ localFile }
 
-func (s *spooled) Close() error {
-	err := s.File.Close()
-	return errors.Join(err, os.Remove(s.Name()))
-}
+func (s *spooled) Close() error { return closeUnnamed(s.File) }
 
 // NewReader returns a sequential reader over an open file.
 func NewReader(r ReaderAt) *io.SectionReader { return io.NewSectionReader(r, 0, r.Size()) }

@@ -39,13 +39,18 @@ func (f *File) Unsynced() { f.unsynced = true }
 // may write the same path at once; the last Commit wins. Every File ends with Commit or Abort; after a Commit, Abort does nothing, so
 // `defer f.Abort()` is right.
 func Create(path string) (*File, error) {
-	dir, base := "", "adaptflow-upload"
-	if IsLocal(path) {
-		dir, base = filepath.Dir(Local(path)), filepath.Base(Local(path))
-		if err := MkdirAll(dir); err != nil {
+	if !IsLocal(path) {
+		if _, err := lookup(path); err != nil {
 			return nil, err
 		}
-	} else if _, err := lookup(path); err != nil {
+		f, err := unnamed()
+		if err != nil {
+			return nil, explain(path, err)
+		}
+		return &File{f: f, path: path}, nil
+	}
+	dir, base := filepath.Dir(Local(path)), filepath.Base(Local(path))
+	if err := MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(dir, "."+base+".tmp-*")
@@ -130,7 +135,7 @@ func (f *File) commit() error {
 		if err := fs.Put(f.path, f.f); err != nil {
 			return err
 		}
-		return errors.Join(f.f.Close(), os.Remove(tmp))
+		return closeUnnamed(f.f)
 	}
 	if err := f.f.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
@@ -162,6 +167,24 @@ func (f *File) Abort() {
 	f.done = true
 	f.f.Close()
 	os.Remove(f.f.Name())
+}
+
+// unnamed makes a temporary file that ends with the process, however it ends: its name is removed at once where the system removes open files,
+// and by [closeUnnamed] where it does not.
+func unnamed() (*os.File, error) {
+	f, err := os.CreateTemp("", "adaptflow-*")
+	if err == nil {
+		os.Remove(f.Name())
+	}
+	return f, err
+}
+
+func closeUnnamed(f *os.File) error {
+	err := f.Close()
+	if gone := os.Remove(f.Name()); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	return err
 }
 
 // WriteJSON writes a value as indented JSON, atomically.

@@ -13,12 +13,12 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
 func init() {
@@ -89,7 +89,7 @@ func train(t *testing.T, cfg Config, list []keyExample, parts int) map[string]Re
 		}
 	}
 	beam.ParDo0(s, keep, TrainPerKey(s, cfg, beam.Flatten(s, cols...)))
-	if _, err := prism.Execute(context.Background(), p); err != nil {
+	if err := jobs.Prism(context.Background(), p, "keys"); err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]Result{}

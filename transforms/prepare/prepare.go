@@ -12,25 +12,19 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/clean"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
+	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/pack"
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
 )
 
-// Runner executes a pipeline and waits for its end.
+// Runner executes a pipeline and waits for its end; without one it is [jobs.Prism].
 type Runner func(ctx context.Context, p *beam.Pipeline, name string) error
-
-// Prism runs a pipeline in this process. It is the runner when none is given.
-func Prism(ctx context.Context, p *beam.Pipeline, _ string) error {
-	_, err := prism.Execute(ctx, p)
-	return err
-}
 
 // Execute prepares data in pipelines: reading, cleaning and tokenizing, which also counts, and packing, whose number of shards needs the count;
 // a step of deduplication comes between with pipelines of its own.
@@ -44,7 +38,7 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 		return nil, err
 	}
 	if run == nil {
-		run = Prism
+		run = jobs.Prism
 	}
 	t, _, _, err := tokenize.LoadTokenizer(cfg.TokenizerDir, cfg.Engine, cfg.PrependBOS, cfg.AppendEOS)
 	if err != nil {

@@ -1,0 +1,153 @@
+// Package jobs runs pipelines on servers of Beam's job API: Prism in this process ([Prism]), and the job servers of other engines ([Dial]).
+// Nothing is staged: workers are this process itself ([Loopback]), or programs that lie where they run. So no file is made for a job; Beam's
+// own client (runners/universal) leaves one in the folder for temporary files for each.
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/runnerlib"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// dialTime is how long a job server may take to answer.
+const dialTime = 15 * time.Second
+
+// Server is a connection to a job server.
+type Server struct {
+	name   string
+	client jobpb.JobServiceClient
+	close  func() error
+}
+
+// Dial connects to the job server at endpoint, HOST:PORT. The error says that none answers.
+func Dial(ctx context.Context, endpoint string) (*Server, error) {
+	cc, err := grpcx.Dial(ctx, endpoint, dialTime)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("no job server answers at %s within %v: see that it is up, or name another with --endpoint", endpoint, dialTime)
+	}
+	return &Server{name: "the job server " + endpoint, client: jobpb.NewJobServiceClient(cc), close: cc.Close}, nil
+}
+
+// Close ends the connection.
+func (s *Server) Close() error { return s.close() }
+
+// Job is a job on a server.
+type Job struct {
+	id     string
+	server *Server
+}
+
+// Submit starts a pipeline as a job of the given name.
+func (s *Server) Submit(ctx context.Context, pipeline *pipepb.Pipeline, name string) (*Job, error) {
+	prepared, artifacts, token, err := runnerlib.Prepare(ctx, s.client, pipeline, &runnerlib.JobOptions{Name: name, Loopback: true, Parallelism: runtime.GOMAXPROCS(0)})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	// There are no artifacts, but a server may wait for their session to end.
+	if token, err = runnerlib.Stage(ctx, prepared, artifacts, "", token); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	id, err := runnerlib.Submit(ctx, s.client, prepared, token)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	return &Job{id: id, server: s}, nil
+}
+
+// Wait follows a job to its end. The error of a failed one is the last that the server told.
+func (j *Job) Wait(ctx context.Context) error {
+	stream, err := j.server.client.GetMessageStream(ctx, &jobpb.JobMessagesRequest{JobId: j.id})
+	if err != nil {
+		return j.lost(err)
+	}
+	var told string
+	failed := false
+	for {
+		m, err := stream.Recv()
+		switch {
+		case err == io.EOF && failed:
+			return j.failure(told)
+		case err == io.EOF:
+			return errors.New("the job server closed the job's messages before the job ended")
+		case err != nil && failed:
+			return j.failure(told)
+		case err != nil:
+			return j.lost(err)
+		}
+		if text := m.GetMessageResponse(); text != nil && text.GetImportance() >= jobpb.JobMessage_JOB_MESSAGE_ERROR {
+			if told = text.GetMessageText(); failed {
+				return j.failure(told)
+			}
+		}
+		if s := m.GetStateResponse(); s != nil {
+			switch s.GetState() {
+			case jobpb.JobState_DONE:
+				return nil
+			case jobpb.JobState_CANCELLED:
+				return fmt.Errorf("the job %s was cancelled on %s", j.id, j.server.name)
+			case jobpb.JobState_FAILED:
+				if failed = true; told != "" {
+					return j.failure(told)
+				}
+			}
+		}
+	}
+}
+
+func (j *Job) failure(told string) error {
+	if told == "" {
+		told = "the job server gave no reason: see its log"
+	}
+	return fmt.Errorf("the job %s failed: %s", j.id, told)
+}
+
+func (j *Job) lost(err error) error {
+	return fmt.Errorf("%s was lost while a job ran: %w", j.server.name, err)
+}
+
+// Cancel asks the server to end the job. That it could not is of no use to anyone: who asks is about to end.
+func (j *Job) Cancel(ctx context.Context) {
+	_, _ = j.server.client.Cancel(ctx, &jobpb.CancelJobRequest{JobId: j.id})
+}
+
+// EndOthers cancels the jobs of the same run, whose names end in "-" and run, that a driver which was killed has left on the server: they
+// would go on beside a new one.
+func (s *Server) EndOthers(ctx context.Context, run string) error {
+	if run == "" {
+		return nil
+	}
+	jobs, err := s.client.GetJobs(ctx, &jobpb.GetJobsRequest{})
+	if status.Code(err) == codes.Unimplemented {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	for _, other := range jobs.GetJobInfo() {
+		switch other.GetState() {
+		case jobpb.JobState_STARTING, jobpb.JobState_RUNNING, jobpb.JobState_STOPPED:
+		default:
+			continue
+		}
+		if strings.HasSuffix(other.GetJobName(), "-"+run) {
+			if _, err := s.client.Cancel(ctx, &jobpb.CancelJobRequest{JobId: other.GetJobId()}); err != nil {
+				return fmt.Errorf("%s: cancelling the job %s, which an earlier driver of this run left: %w", s.name, other.GetJobId(), err)
+			}
+		}
+	}
+	return nil
+}
