@@ -115,6 +115,7 @@ func (s *Session) end(info StepInfo, refs []Ref) error {
 
 // outerStep is SGD with Nesterov momentum on the mean movement, as torch.optim.SGD(nesterov=True).
 func (s *Session) outerStep(step int, whole tally) StepInfo {
+	defer computing()()
 	lr, mu := float32(s.job.Args.OuterLearningRate), float32(s.job.Args.OuterMomentum)
 	norm, _ := ClipGradNorm(s.params, 0)
 	for k, q := range s.trained() {

@@ -151,7 +151,9 @@ func (s *Session) Apply(d ShardStep) (ShardStep, error) {
 		return d, err
 	}
 	opt.Step = d.Step
+	stop := computing()
 	opt.Apply(s.pool, d.Info.LearningRate)
+	stop()
 	var ts []safetensors.Tensor
 	for _, q := range list {
 		ts = append(ts, safetensors.F32("param/"+q.Name, q.Data, q.Slots, q.Rows, q.Cols))

@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -174,6 +175,7 @@ func (t *Trainer) gradients(data Data, replica int, late func() bool) (tally, er
 			}
 		}
 	}
+	defer computing()()
 	t.params.ZeroGrad()
 	if sh.items == 0 {
 		return tally{}, nil // every label is masked: a step without a gradient
@@ -200,6 +202,18 @@ func (t *Trainer) gradients(data Data, replica int, late func() bool) (tally, er
 	return sh, nil
 }
 
+// computed counts the nanoseconds of [Computed].
+var computed atomic.Int64
+
+// Computed is how long this process has computed gradients and optimiser steps: what a round takes beside that is its overhead.
+func Computed() time.Duration { return time.Duration(computed.Load()) }
+
+// computing counts the time until its result is called.
+func computing() func() {
+	start := time.Now()
+	return func() { computed.Add(int64(time.Since(start))) }
+}
+
 func docs(seqs []datasets.Sequence) []string {
 	var ids []string
 	for _, s := range seqs {
@@ -218,6 +232,7 @@ func (t *Trainer) info(lossSum float64, items, tokens int) StepInfo {
 
 // Update adds the methods' own terms, clips the gradients, applies the optimiser once, and lets the methods step.
 func (t *Trainer) Update(lossSum float64, items, tokens int) (StepInfo, error) {
+	defer computing()()
 	info := t.info(lossSum, items, tokens)
 	for _, m := range t.terms {
 		for slot := range t.params.Slots() {

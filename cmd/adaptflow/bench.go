@@ -16,7 +16,7 @@ import (
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
-	c.AddCommand(benchTrain(), benchMethods(), benchTokenize(), benchPrepare(),
+	c.AddCommand(benchTrain(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
 		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", pipelines.BenchHead),
 		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),
@@ -120,6 +120,30 @@ func benchMethods() *cobra.Command {
 	c.Flags().IntVar(&b.Train.Warmup, "warmup", 2, "steps before")
 	c.Flags().IntVar(&b.Train.Threads, "threads", 0, "threads; 0 for all")
 	c.Flags().Float64Var(&b.Train.LearningRate, "learning-rate", 1e-3, "learning rate")
+	return c
+}
+
+func benchRounds() *cobra.Command {
+	b := pipelines.BenchRoundsConfig{}
+	c := measured("rounds", "What a round of several replicas takes beside computing, on Prism", func(ctx context.Context) (*pipelines.BenchRoundsResult, error) {
+		return pipelines.BenchRounds(ctx, b)
+	}, func(r *pipelines.BenchRoundsResult) {
+		fmt.Printf("%d rounds of %d parameters (%.1f MB)\n", r.Rounds, r.Trainable, float64(r.Trainable)*4/1e6)
+		fmt.Printf("a round %.1f ms, of it overhead %.1f ms (nine of ten below %.1f ms); %d waits for the disk, %.2f with those of checkpoints\n", 1e3*r.RoundSeconds, 1e3*r.OverheadSeconds,
+			1e3*r.Overhead90, r.SyncsRound, r.SyncsMean)
+		mib := func(n int64) float64 { return float64(n) / (1 << 20) }
+		fmt.Printf("resident memory after the first round %.1f MiB, after half %.1f, after the last %.1f; Go heap %.1f and %.1f MiB; goroutines %d and %d\n",
+			mib(r.ResidentFirst), mib(r.ResidentMiddle), mib(r.ResidentLast), mib(r.HeapFirst), mib(r.HeapLast), r.GoroutinesFirst, r.GoroutinesLast)
+	})
+	c.Long = "Rounds trains the embedded English model on the Linux manual in rounds, and takes the median of what a round takes beside gradients and optimiser steps."
+	c.Flags().IntVar(&b.Rounds, "rounds", 200, "rounds")
+	c.Flags().IntVar(&b.Replicas, "replicas", 2, "replicas")
+	c.Flags().StringVar(&b.Mode, "mode", "sync", "sync, or local with one step a round")
+	c.Flags().StringVar(&b.Compression, "compression", "", "none, int8 or topk")
+	c.Flags().IntVar(&b.OptimizerShards, "optimizer-shards", 1, "shards of the optimiser's state")
+	c.Flags().IntVar(&b.SaveSteps, "save-steps", 20, "rounds between checkpoints, which are those of a job")
+	c.Flags().IntVar(&b.Rank, "rank", 9, "rank of LoRA, on all linear layers")
+	c.Flags().IntVar(&b.SequenceLength, "seq", 128, "tokens of a sequence, one a replica and round")
 	return c
 }
 

@@ -11,7 +11,12 @@ import (
 
 // Peak is the high-water mark of the process's resident memory from its start, in bytes: VmHWM on Linux; elsewhere what the
 // Go runtime has from the system.
-func Peak() (int64, error) {
+func Peak() (int64, error) { return status("VmHWM:") }
+
+// Resident is the process's resident memory, in bytes: VmRSS on Linux; elsewhere what the Go runtime has from the system.
+func Resident() (int64, error) { return status("VmRSS:") }
+
+func status(field string) (int64, error) {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
 		var m runtime.MemStats
@@ -20,10 +25,10 @@ func Peak() (int64, error) {
 	}
 	defer f.Close()
 	for s := bufio.NewScanner(f); s.Scan(); {
-		if v, ok := strings.CutPrefix(s.Text(), "VmHWM:"); ok {
+		if v, ok := strings.CutPrefix(s.Text(), field); ok {
 			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/self/status has no VmHWM")
+	return 0, fmt.Errorf("/proc/self/status has no %s", strings.TrimSuffix(field, ":"))
 }
