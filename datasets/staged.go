@@ -9,8 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Staged files carry documents from one data stage to the next, so that none travels through a shuffle: Parquet with zstd, whose row groups
-// are what references name.
+// Staged files carry documents from one data stage to the next, so that none travels through a shuffle: Parquet whose row groups
+// are what references name. On a local disk they are not compressed: they are read once or twice and deleted, and compressing took as long as all else that a stage does.
+// What goes to an object store has zstd.
 
 // table writes rows of one type in bounded row groups.
 type table[T any] struct {
@@ -27,7 +28,11 @@ func createTable[T any](path string, limit int64) (*table[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &table[T]{file: f, w: parquet.NewGenericWriter[T](f, writerOptions()...), limit: limit}, nil
+	opts := writerOptions()
+	if storage.IsLocal(path) {
+		opts = append(opts, parquet.Compression(&parquet.Uncompressed))
+	}
+	return &table[T]{file: f, w: parquet.NewGenericWriter[T](f, opts...), limit: limit}, nil
 }
 
 func (t *table[T]) add(row T, size int64) error {
@@ -216,9 +221,9 @@ type stagedDoc struct {
 	Split  int64   `parquet:"split"`
 	Length int64   `parquet:"length"`
 	Key    string  `parquet:"key,dict"`
-	IDs    []int32 `parquet:"ids,list"`
-	Starts []int32 `parquet:"starts,list"`
-	Ends   []int32 `parquet:"ends,list"`
+	IDs    []int32 `parquet:"ids,list" parquet-element:",delta"`
+	Starts []int32 `parquet:"starts,list" parquet-element:",delta"`
+	Ends   []int32 `parquet:"ends,list" parquet-element:",delta"`
 	Labels []int32 `parquet:"labels,list"` // empty: the ids
 }
 

@@ -43,6 +43,9 @@ const (
 	freeWorkers  = 64
 )
 
+// sameText is the size of a token that stands for the same bytes as the one before it.
+const sameText = -1
+
 type cached struct{ off, n int32 }
 
 // worker is the state of one call.
@@ -51,7 +54,8 @@ type worker struct {
 	t     *[unicode.MaxRune + 1]uint8
 	s     scratch
 	cache map[string]cached
-	arena []int32
+	arena []int32 // ids of the cached words
+	sizes []int32 // bytes of the word that each is for; sameText: those of the id before it
 
 	visit func(word string) // called instead of encoding, when words are counted
 	track bool              // places wanted
@@ -258,45 +262,57 @@ func (w *worker) word(g seg) {
 		w.visit(g.s)
 		return
 	}
+	c, ok := w.cache[g.s]
+	if !ok {
+		c = w.encode(g.s)
+	}
+	ids, sizes := w.arena[c.off:c.off+c.n], w.sizes[c.off:c.off+c.n]
+	w.ids = append(w.ids, ids...)
 	if w.track {
-		w.wordPlaces(g)
-		return
+		w.places(g, ids, sizes)
 	}
-	if c, ok := w.cache[g.s]; ok {
-		w.ids = append(w.ids, w.arena[c.off:c.off+c.n]...)
-		return
+	if len(g.s) > cacheWordLen { // it was not cached
+		w.arena, w.sizes = w.arena[:c.off], w.sizes[:c.off]
 	}
-	from := len(w.ids)
-	w.f.model.encode(&w.s, g.s)
-	for i := int32(0); i >= 0 && len(w.s.syms) > 0; i = w.s.syms[i].next {
-		w.ids = append(w.ids, w.s.syms[i].id)
-	}
-	if len(g.s) > cacheWordLen {
-		return
-	}
-	if n := len(w.ids) - from; len(w.cache) >= cacheWords || len(w.arena)+n > cacheIDs {
-		clear(w.cache)
-		w.arena = w.arena[:0]
-	}
-	w.cache[strings.Clone(g.s)] = cached{int32(len(w.arena)), int32(len(w.ids) - from)}
-	w.arena = append(w.arena, w.ids[from:]...)
 }
 
-func (w *worker) wordPlaces(g seg) {
-	w.f.model.encode(&w.s, g.s)
-	pos := 0
+// encode puts what the model makes of a word at the end of the arena, and into the cache where it is not too long.
+func (w *worker) encode(word string) cached {
+	w.f.model.encode(&w.s, word)
+	if len(w.cache) >= cacheWords || len(w.arena)+len(w.s.syms) > cacheIDs {
+		clear(w.cache)
+		w.arena, w.sizes = w.arena[:0], w.sizes[:0]
+	}
+	from := len(w.arena)
 	for i := int32(0); i >= 0 && len(w.s.syms) > 0; i = w.s.syms[i].next {
 		y := &w.s.syms[i]
-		w.ids = append(w.ids, y.id)
+		w.arena = append(w.arena, y.id)
 		if y.same {
+			w.sizes = append(w.sizes, sameText)
+		} else {
+			w.sizes = append(w.sizes, y.n)
+		}
+	}
+	c := cached{int32(from), int32(len(w.arena) - from)}
+	if len(word) <= cacheWordLen {
+		w.cache[strings.Clone(word)] = c
+	}
+	return c
+}
+
+// places adds the spans of a word's tokens.
+func (w *worker) places(g seg, ids, sizes []int32) {
+	pos := 0
+	for i, n := range sizes {
+		if n == sameText {
 			w.spans = append(w.spans, w.spans[len(w.spans)-1])
 		} else {
-			b, e := g.place(pos, pos+int(y.n))
-			pos += int(y.n)
+			b, e := g.place(pos, pos+int(n))
+			pos += int(n)
 			w.spans = append(w.spans, span{int32(b), int32(e)})
 		}
 		if len(w.f.post.trims) > 0 {
-			w.trims = append(w.trims, spaces(w.f.byID[y.id]))
+			w.trims = append(w.trims, spaces(w.f.byID[ids[i]]))
 		}
 	}
 }

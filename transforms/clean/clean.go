@@ -10,6 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/datasets/words"
+	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/stage"
 )
@@ -28,6 +29,7 @@ type RulesFn struct {
 
 	chain    []rules.Rule
 	splitter rules.Splitter
+	work     bundle.Workers[*stage.Summary]
 }
 
 // Setup builds the rules.
@@ -39,16 +41,23 @@ func (f *RulesFn) Setup() (err error) {
 	return err
 }
 
-// ProcessElement cleans one group and emits what is kept of it.
-func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(ingest.Group)) error {
-	s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, Name, f.judge)
-	if err != nil {
-		return fmt.Errorf("cleaning %s: %w", g.Source, err)
-	}
-	if s.Kept > 0 {
-		emit(s.Group)
-	}
-	return nil
+// StartBundle begins with no group.
+func (f *RulesFn) StartBundle(context.Context, func(ingest.Group)) { f.work.Start() }
+
+// ProcessElement begins to clean one group.
+func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ingest.Group)) error {
+	return f.work.Go(ctx, func() (*stage.Summary, error) {
+		s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, Name, f.judge)
+		if err != nil {
+			return nil, fmt.Errorf("cleaning %s: %w", g.Source, err)
+		}
+		return s, nil
+	})
+}
+
+// FinishBundle emits what is kept of the groups.
+func (f *RulesFn) FinishBundle(ctx context.Context, emit func(ingest.Group)) error {
+	return stage.Finish(ctx, &f.work, Name, emit)
 }
 
 // judge applies the rules. A row of several fields is judged by all its texts together; a rule that rewrites is applied to each of them.

@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/datasets/words"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/stage"
@@ -41,6 +42,7 @@ type SignFn struct {
 
 	step     core.Step
 	splitter rules.Splitter
+	work     bundle.Workers[ingest.Group]
 }
 
 // Setup builds the step.
@@ -55,8 +57,24 @@ func (f *SignFn) Setup() (err error) {
 // RunPath is the run of a group in the folder dir.
 func RunPath(dir, name string) string { return storage.Join(dir, name+".run") }
 
-// ProcessElement signs one group.
-func (f *SignFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(ingest.Group)) error {
+// StartBundle begins with no group.
+func (f *SignFn) StartBundle(context.Context, func(ingest.Group)) { f.work.Start() }
+
+// ProcessElement begins to sign one group.
+func (f *SignFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ingest.Group)) error {
+	return f.work.Go(ctx, func() (ingest.Group, error) { return g, f.sign(ctx, g) })
+}
+
+// FinishBundle passes the groups on.
+func (f *SignFn) FinishBundle(_ context.Context, emit func(ingest.Group)) error {
+	groups, err := f.work.Wait()
+	for _, g := range groups {
+		emit(g)
+	}
+	return err
+}
+
+func (f *SignFn) sign(ctx context.Context, g ingest.Group) error {
 	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
 	if err != nil {
 		return err
@@ -72,11 +90,7 @@ func (f *SignFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(i
 		}
 		f.step.Sign(sections, core.ID{File: rank(g), Doc: uint32(recs[i].Index)}, recs[i].Text, f.splitter)
 	}
-	if err := core.WriteRun(RunPath(f.OutDir, g.Name), core.Width(f.step), sections); err != nil {
-		return err
-	}
-	emit(g)
-	return nil
+	return core.WriteRun(RunPath(f.OutDir, g.Name), core.Width(f.step), sections)
 }
 
 // The phases of [TaskFn].
@@ -96,6 +110,7 @@ type TaskFn struct {
 	Round  int
 
 	step core.Step
+	work bundle.Workers[string]
 }
 
 // Setup builds the step.
@@ -115,8 +130,24 @@ func ResultPath(dir, phase string, round, task int) string {
 	return storage.Join(dir, fmt.Sprintf("%s-%04d-%05d.json", phase, round, task))
 }
 
-// ProcessElement does one task and returns the path of its result.
-func (f *TaskFn) ProcessElement(_ context.Context, n int) (string, error) {
+// StartBundle begins with no task.
+func (f *TaskFn) StartBundle(context.Context, func(string)) { f.work.Start() }
+
+// ProcessElement begins one task.
+func (f *TaskFn) ProcessElement(ctx context.Context, n int, _ func(string)) error {
+	return f.work.Go(ctx, func() (string, error) { return f.task(n) })
+}
+
+// FinishBundle emits the paths of the tasks' results.
+func (f *TaskFn) FinishBundle(_ context.Context, emit func(string)) error {
+	paths, err := f.work.Wait()
+	for _, p := range paths {
+		emit(p)
+	}
+	return err
+}
+
+func (f *TaskFn) task(n int) (string, error) {
 	var r Result
 	var err error
 	switch f.Phase {
@@ -171,6 +202,7 @@ type FilterFn struct {
 	step     core.Step
 	splitter rules.Splitter
 	sources  []string
+	work     bundle.Workers[*stage.Summary]
 }
 
 // Setup builds the step and reads the sources' names.
@@ -188,11 +220,23 @@ func (f *FilterFn) Setup() (err error) {
 	return json.Unmarshal(b, &f.sources)
 }
 
-// ProcessElement filters one group and emits what is kept of it.
-func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, emit func(ingest.Group)) error {
+// StartBundle begins with no group.
+func (f *FilterFn) StartBundle(context.Context, func(ingest.Group)) { f.work.Start() }
+
+// ProcessElement begins to filter one group.
+func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ingest.Group)) error {
+	return f.work.Go(ctx, func() (*stage.Summary, error) { return f.filter(ctx, g) })
+}
+
+// FinishBundle emits what is kept of the groups.
+func (f *FilterFn) FinishBundle(ctx context.Context, emit func(ingest.Group)) error {
+	return stage.Finish(ctx, &f.work, f.Stage, emit)
+}
+
+func (f *FilterFn) filter(ctx context.Context, g ingest.Group) (*stage.Summary, error) {
 	removals, err := core.ReadRemovals(f.Removals, rank(g), uint32(g.First), uint32(g.Last))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, f.Stage, func(r *datasets.Record) (string, stage.Verdict) {
 		m := removals[uint32(r.Index)]
@@ -209,12 +253,9 @@ func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, emit func
 		return f.step.Name(), stage.Verdict{Verdict: v}
 	})
 	if err != nil {
-		return fmt.Errorf("deduplicating %s: %w", g.Source, err)
+		return nil, fmt.Errorf("deduplicating %s: %w", g.Source, err)
 	}
-	if s.Kept > 0 {
-		emit(s.Group)
-	}
-	return nil
+	return s, nil
 }
 
 // name is the document's id, or says that it is of the index.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/bundle"
 )
 
 func init() {
@@ -103,18 +104,43 @@ type ReadFn struct {
 	Options    datasets.Options
 	StagedDir  string
 	RejectsDir string
+
+	work bundle.Workers[*readFile]
 }
 
-// ProcessElement reads one file.
-func (f *ReadFn) ProcessElement(ctx context.Context, in File, emit func(Group)) error {
-	s, err := f.read(ctx, in)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", in.Path, err)
+type readFile struct {
+	in  File
+	sum *Summary
+}
+
+// StartBundle begins with no file.
+func (f *ReadFn) StartBundle(context.Context, func(Group)) { f.work.Start() }
+
+// ProcessElement begins to read one file.
+func (f *ReadFn) ProcessElement(ctx context.Context, in File, _ func(Group)) error {
+	return f.work.Go(ctx, func() (*readFile, error) {
+		s, err := f.read(ctx, in)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", in.Path, err)
+		}
+		return &readFile{in, s}, nil
+	})
+}
+
+// FinishBundle emits the row groups of the files.
+func (f *ReadFn) FinishBundle(ctx context.Context, emit func(Group)) error {
+	files, err := f.work.Wait()
+	for _, r := range files {
+		beam.NewCounter("adaptflow", "read").Inc(ctx, r.sum.Read)
+		beam.NewCounter("adaptflow", "kept").Inc(ctx, r.sum.Kept)
+		for reason, n := range r.sum.Rejected {
+			beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
+		}
+		for _, g := range r.sum.List(f.StagedDir, r.in) {
+			emit(g)
+		}
 	}
-	for _, g := range s.List(f.StagedDir, in) {
-		emit(g)
-	}
-	return nil
+	return err
 }
 
 func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
@@ -124,7 +150,6 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	reject := func(r *datasets.Reject) error {
 		s.Read++
 		s.Rejected[r.Reason]++
-		beam.NewCounter("adaptflow", "rejected."+r.Reason).Inc(ctx, 1)
 		return rejects.Write(r)
 	}
 	out, err := datasets.CreateRecords(StagedPath(f.StagedDir, in.Source))
@@ -182,8 +207,6 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	if s.Rejects, err = rejects.Close(); err != nil {
 		return nil, err
 	}
-	beam.NewCounter("adaptflow", "read").Inc(ctx, s.Read)
-	beam.NewCounter("adaptflow", "kept").Inc(ctx, s.Kept)
 	b, err := json.Marshal(s)
 	if err != nil {
 		return nil, err

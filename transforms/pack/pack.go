@@ -15,6 +15,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/bundle"
 )
 
 func init() {
@@ -22,6 +23,7 @@ func init() {
 	beam.RegisterDoFn(&ShardFn{})
 	beam.RegisterType(reflect.TypeFor[Staged]())
 	beam.RegisterType(reflect.TypeFor[Part]())
+	register.Emitter1[string]()
 	register.Emitter2[int, Part]()
 	register.Iter1[Part]()
 }
@@ -79,6 +81,13 @@ func (p Plan) FileName(shard int) string {
 type RouteFn struct {
 	Plan                Plan
 	RejectsDir, InfoDir string
+
+	work bundle.Workers[[]routedPart]
+}
+
+type routedPart struct {
+	shard int
+	part  Part
 }
 
 // Routed is what quotas made of a file of staged documents: Documents = Kept + all of Rejected.
@@ -94,8 +103,30 @@ type Routed struct {
 // RoutedPath is the summary of a file in the folder dir.
 func RoutedPath(dir, name string) string { return storage.Join(dir, "routed-"+name+".json") }
 
-// ProcessElement routes one file.
-func (f *RouteFn) ProcessElement(_ context.Context, in Staged, emit func(int, Part)) error {
+// StartBundle begins with no file.
+func (f *RouteFn) StartBundle(context.Context, func(int, Part)) { f.work.Start() }
+
+// ProcessElement begins to route one file.
+func (f *RouteFn) ProcessElement(ctx context.Context, in Staged, _ func(int, Part)) error {
+	return f.work.Go(ctx, func() ([]routedPart, error) {
+		var parts []routedPart
+		err := f.route(in, func(shard int, p Part) { parts = append(parts, routedPart{shard, p}) })
+		return parts, err
+	})
+}
+
+// FinishBundle emits the parts of the files.
+func (f *RouteFn) FinishBundle(_ context.Context, emit func(int, Part)) error {
+	files, err := f.work.Wait()
+	for _, parts := range files {
+		for _, p := range parts {
+			emit(p.shard, p.part)
+		}
+	}
+	return err
+}
+
+func (f *RouteFn) route(in Staged, emit func(int, Part)) error {
 	sum := Routed{Rejected: map[string]int64{}}
 	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, "mix-"+in.Name+".jsonl.zst"))
 	defer dead.Abort()
@@ -190,6 +221,8 @@ type ShardFn struct {
 	InfoDir   string
 	// RejectsDir takes the dead letters of what the plan's quotas leave out.
 	RejectsDir string
+
+	work bundle.Workers[string]
 }
 
 // Info is what packing a shard gave.
@@ -203,12 +236,29 @@ func InfoPath(dir string, shard int) string {
 	return storage.Join(dir, fmt.Sprintf("shard-%05d.json", shard))
 }
 
-// ProcessElement packs one shard and returns the path of its description. It holds the shard's documents, tokens_per_shard tokens or so.
-func (f *ShardFn) ProcessElement(_ context.Context, shard int, parts func(*Part) bool) (string, error) {
+// StartBundle begins with no shard.
+func (f *ShardFn) StartBundle(context.Context, func(string)) { f.work.Start() }
+
+// ProcessElement begins to pack one shard. The work holds the shard's documents, tokens_per_shard tokens or so.
+func (f *ShardFn) ProcessElement(ctx context.Context, shard int, parts func(*Part) bool, _ func(string)) error {
 	var all []Part
 	for p := (Part{}); parts(&p); p = (Part{}) {
 		all = append(all, p)
 	}
+	return f.work.Go(ctx, func() (string, error) { return f.pack(shard, all) })
+}
+
+// FinishBundle emits the paths of the shards' descriptions.
+func (f *ShardFn) FinishBundle(_ context.Context, emit func(string)) error {
+	paths, err := f.work.Wait()
+	for _, p := range paths {
+		emit(p)
+	}
+	return err
+}
+
+// pack packs a shard and returns the path of its description.
+func (f *ShardFn) pack(shard int, all []Part) (string, error) {
 	slices.SortFunc(all, func(a, b Part) int {
 		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Copy, b.Copy))
 	})

@@ -285,7 +285,10 @@ func TestBundles(t *testing.T) {
 			t.Fatal(err)
 		}
 		route := &pack.RouteFn{Plan: plan}
-		if err := route.ProcessElement(t.Context(), pack.Staged{Source: s.Source, Path: s.Path, Groups: s.Groups, Order: s.Order}, func(_ int, p pack.Part) { parts = append(parts, p) }); err != nil {
+		if err := route.ProcessElement(t.Context(), pack.Staged{Source: s.Source, Path: s.Path, Groups: s.Groups, Order: s.Order}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := route.FinishBundle(t.Context(), func(_ int, p pack.Part) { parts = append(parts, p) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -304,14 +307,21 @@ func TestBundles(t *testing.T) {
 		at++
 		return true
 	}
-	if _, err := fn.ProcessElement(t.Context(), 0, next); err != nil {
+	packed := func() error {
+		fn.StartBundle(t.Context(), nil)
+		if err := fn.ProcessElement(t.Context(), 0, next, nil); err != nil {
+			t.Fatal(err)
+		}
+		return fn.FinishBundle(t.Context(), func(string) {})
+	}
+	if err := packed(); err != nil {
 		t.Fatal(err)
 	}
 	if h, err := storage.SHA256File(filepath.Join(out, plan.FileName(0))); err != nil || h != res.Train[0].SHA256 {
 		t.Fatalf("%s, want %s; %v", h, res.Train[0].SHA256, err)
 	}
 	parts, at = append(parts, parts[0]), 0
-	if _, err := fn.ProcessElement(t.Context(), 0, next); err == nil {
+	if err := packed(); err == nil {
 		t.Fatal("a part that came twice was packed twice")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 )
 
@@ -62,7 +63,7 @@ type Verdict struct {
 	Row string
 }
 
-// Apply judges the records of a group, in order, and writes the group's summary last.
+// Apply judges the records of a group, in order, and writes the group's summary last. It may be called by several goroutines with a judge that may.
 func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, judge Judge) (*Summary, error) {
 	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
 	if err != nil {
@@ -120,15 +121,34 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 			return nil, err
 		}
 	}
-	for reason, n := range s.Rejected {
-		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
-	}
-	beam.NewCounter("adaptflow", "kept."+name).Inc(ctx, s.Kept)
 	b, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
 	return s, storage.WriteFile(SummaryPath(dir, g.Name), b)
+}
+
+// Count adds what the stage of a name made of a group to the bundle's counters.
+func (s *Summary) Count(ctx context.Context, name string) {
+	for reason, n := range s.Rejected {
+		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
+	}
+	beam.NewCounter("adaptflow", "kept."+name).Inc(ctx, s.Kept)
+}
+
+// Finish is FinishBundle of a stage: it waits for the groups of the bundle, counts, and emits references to what is kept of them.
+func Finish(ctx context.Context, w *bundle.Workers[*Summary], name string, emit func(ingest.Group)) error {
+	sums, err := w.Wait()
+	if err != nil {
+		return err
+	}
+	for _, s := range sums {
+		s.Count(ctx, name)
+		if s.Kept > 0 {
+			emit(s.Group)
+		}
+	}
+	return nil
 }
 
 // Numbers are 0 … n-1, spread for work in parallel (PCollection<int>).

@@ -18,6 +18,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	tok "github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 )
 
@@ -73,6 +74,7 @@ type EncodeFn struct {
 	t        tok.Tokenizer
 	rows     *rowEncoder
 	bos, eos int32
+	work     bundle.Workers[*encoded]
 }
 
 // Setup loads the tokenizer, once a process.
@@ -113,25 +115,44 @@ func LoadTokenizer(dir, engine string, bos, eos bool) (t tok.Tokenizer, bosID, e
 // SummaryPath is the summary of a group in the folder dir.
 func SummaryPath(dir, name string) string { return storage.Join(dir, name+".json") }
 
-// ProcessElement tokenizes one group and returns the path of its summary.
-func (f *EncodeFn) ProcessElement(ctx context.Context, g ingest.Group) (string, error) {
-	sum, err := f.encode(g)
-	if err != nil {
-		return "", fmt.Errorf("tokenizing %s: %w", g.Source, err)
-	}
-	beam.NewCounter("adaptflow", "tokens").Inc(ctx, sum.Tokens)
-	for reason, n := range sum.Rejected {
-		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
-	}
-	b, err := json.Marshal(sum)
-	if err != nil {
-		return "", err
-	}
-	p := SummaryPath(f.OutDir, g.Name)
-	return p, storage.WriteFile(p, b)
+type encoded struct {
+	sum  *Summary
+	path string
 }
 
-func (f *EncodeFn) encode(g ingest.Group) (*Summary, error) {
+// StartBundle begins with no group.
+func (f *EncodeFn) StartBundle(context.Context, func(string)) { f.work.Start() }
+
+// ProcessElement begins to tokenize one group.
+func (f *EncodeFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(string)) error {
+	return f.work.Go(ctx, func() (*encoded, error) {
+		sum, err := f.encode(ctx, g)
+		if err != nil {
+			return nil, fmt.Errorf("tokenizing %s: %w", g.Source, err)
+		}
+		b, err := json.Marshal(sum)
+		if err != nil {
+			return nil, err
+		}
+		e := &encoded{sum, SummaryPath(f.OutDir, g.Name)}
+		return e, storage.WriteFile(e.path, b)
+	})
+}
+
+// FinishBundle emits the paths of the groups' summaries.
+func (f *EncodeFn) FinishBundle(ctx context.Context, emit func(string)) error {
+	all, err := f.work.Wait()
+	for _, e := range all {
+		beam.NewCounter("adaptflow", "tokens").Inc(ctx, e.sum.Tokens)
+		for reason, n := range e.sum.Rejected {
+			beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
+		}
+		emit(e.path)
+	}
+	return err
+}
+
+func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error) {
 	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
 	if err != nil {
 		return nil, err
@@ -141,6 +162,9 @@ func (f *EncodeFn) encode(g ingest.Group) (*Summary, error) {
 	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, Name+"-"+g.Name+".jsonl.zst"))
 	defer dead.Abort()
 	for i := range recs {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		d, err := f.doc(&recs[i])
 		if bad := (*rowError)(nil); errors.As(err, &bad) {
 			if sum.Rejected == nil {
