@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -30,12 +31,34 @@ type Plan struct {
 
 // MakePlan computes the memory of a recipe's training without running a step. It fails when the recipe's memory_limit cannot hold it.
 func MakePlan(rec *recipe.Recipe) (*Plan, error) {
+	p, err := planProgram(rec)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	return p.plan(), nil
+}
+
+// planned is the program of a recipe's training, which is compiled and never run.
+type planned struct {
+	rec     *recipe.Recipe
+	run     *Run
+	args    core.Args
+	params  *nn.Params
+	memory  nn.Memory
+	adapter *peft.Adapter
+}
+
+func (p *planned) close() { p.params.Free() }
+
+// planProgram compiles the program that one worker of a recipe's training runs.
+func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 	dir, err := ResolveModel(rec.Model.Path, nil)
 	if err != nil {
 		return nil, err
 	}
 	dtype := core.ResolveDType(rec.Model.Storage())
-	r := &Run{Recipe: rec, modelDir: dir}
+	r := &Run{Recipe: rec, modelDir: dir, dtype: dtype}
 	if rec.Classifies() {
 		n, err := countClasses(rec)
 		if err != nil {
@@ -65,32 +88,40 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 		}
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
-	params := nn.NewParams(1)
-	defer params.Free()
-	args := core.DefaultArgs()
-	args.Optim, args.OptimArgs, args.Mode, args.Replicas, args.OptimizerShards = rec.Train.Optim, rec.Train.OptimArgs, rec.Train.Mode, rec.Train.Replicas, rec.Train.OptimizerShards
+	out := &planned{rec: rec, run: r, args: r.args(), params: nn.NewParams(1), adapter: a}
+	defer func() {
+		if err != nil {
+			out.close()
+		}
+	}()
+	args, params := &out.args, out.params
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	if err := core.Trainable(&args, a); err != nil {
+	if err := core.Trainable(args, a); err != nil {
 		return nil, err
 	}
-	if _, err := core.Freeze(&args, []nn.Adapter{a}, params); err != nil {
+	if _, err := core.Freeze(args, []nn.Adapter{a}, params); err != nil {
 		return nil, err
 	}
 	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit,
 		Caps:   nn.Caps{T: t, S: t, N: a.Prompt().Documents(t, rec.Train.PerDeviceTrainBatchSize)},
-		Beside: func() int64 { return core.HeldOptimizerBytes(&args, params) }, DType: core.Values(dtype)})
+		Beside: func() int64 { return core.HeldOptimizerBytes(args, params) }, DType: core.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
-	mem := p.Memory()
-	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(rec.Train.GradientAccumulationSteps),
-		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&args, params), Runtime: runtimeBytes,
+	out.memory = p.Memory()
+	p.Close()
+	return out, nil
+}
+
+func (p *planned) plan() *Plan {
+	m, mem, params := p.run.model, p.memory, p.params
+	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(p.rec.Train.GradientAccumulationSteps),
+		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: runtimeBytes,
 		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
-	return out, nil
+	return out
 }
 
 // streamedPerStep is what a forward and a backward pass read of weights that are streamed: each matrix once a pass, and again where a block is computed anew.

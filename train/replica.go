@@ -170,8 +170,7 @@ func (s *Session) writeUpdates(step, replica int, sh tally, send, rest [][]float
 			ts = append(ts, of[q.Name])
 		}
 		path := filepath.Join(roundPath(step), fmt.Sprintf("update-%03d-%03d.safetensors", replica, k))
-		err := safetensors.WriteUnsynced(filepath.Join(s.job.Dir, path), ts, map[string]string{"compression": s.codec.name,
-			"loss": strconv.FormatFloat(sh.loss, 'g', -1, 64), "items": strconv.Itoa(sh.items), "own": strconv.Itoa(sh.own), "tokens": strconv.Itoa(sh.tokens)})
+		err := safetensors.WriteUnsynced(filepath.Join(s.job.Dir, path), ts, updateMeta(s.codec.name, sh))
 		if err != nil {
 			return nil, err
 		}
@@ -182,6 +181,12 @@ func (s *Session) writeUpdates(step, replica int, sh tally, send, rest [][]float
 		refs = append(refs, ref)
 	}
 	return refs, nil
+}
+
+// updateMeta is the metadata of an update. Numbers have a fixed width, so that the length of the file is known before: see [FilesOf].
+func updateMeta(compression string, sh tally) map[string]string {
+	return map[string]string{"compression": compression, "loss": fmt.Sprintf("%+.16e", sh.loss), "items": fmt.Sprintf("%012d", sh.items),
+		"own": fmt.Sprintf("%012d", sh.own), "tokens": fmt.Sprintf("%012d", sh.tokens)}
 }
 
 // writeKept writes what a replica keeps for its next round; there may be nothing.

@@ -42,13 +42,14 @@ type FileRef struct {
 
 // The files of a round's folder beside those of replicas.
 const (
-	roundFile = "state.safetensors"
-	roundsDir = "rounds"
+	roundFile  = "state.safetensors"
+	roundsDir  = "rounds"
+	keptPrefix = "kept-"
 )
 
 func roundPath(step int) string { return filepath.Join(roundsDir, fmt.Sprintf("round-%06d", step)) }
 
-func keptName(replica int) string { return fmt.Sprintf("kept-%03d.safetensors", replica) }
+func keptName(replica int) string { return fmt.Sprintf("%s%03d.safetensors", keptPrefix, replica) }
 
 // refer makes the reference to a file that was just written.
 func (s *Session) refer(path string) (FileRef, error) {
@@ -169,6 +170,7 @@ func (s *Session) saveRound() error {
 	}
 	st := *s.state
 	st.Version, st.Step, st.Total, st.Base = 1, s.trainer.Done(), s.trainer.Total, s.saved
+	st.Files = nil // a checkpoint's
 	// The log up to the last checkpoint is there.
 	for len(st.History) > 0 && st.History[0].Step <= s.saved {
 		st.History = st.History[1:]

@@ -159,7 +159,7 @@ func (s *Session) Apply(d ShardStep) (ShardStep, error) {
 		ts = append(ts, safetensors.F32("param/"+q.Name, q.Data, q.Slots, q.Rows, q.Cols))
 	}
 	opt.Each(func(name string, x []float32) { ts = append(ts, safetensors.F32("optimizer/"+name, x, len(x))) })
-	path := filepath.Join(roundPath(d.Step+1), fmt.Sprintf("shard-%03d.safetensors", d.Shard))
+	path := filepath.Join(roundPath(d.Step+1), shardName(d.Shard))
 	if err := safetensors.WriteUnsynced(filepath.Join(s.job.Dir, path), ts, nil); err != nil {
 		return d, err
 	}

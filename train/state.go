@@ -139,12 +139,18 @@ func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) er
 }
 
 // ReadState reads the state of a checkpoint folder and checks its files.
-func ReadState(dir string) (*State, error) {
+func ReadState(dir string) (*State, error) { return readState(dir, "") }
+
+// readState is ReadState that leaves out files whose names begin with except, unless that is empty.
+func readState(dir, except string) (*State, error) {
 	s, err := readStateFile(dir)
 	if err != nil {
 		return nil, err
 	}
 	for f, want := range s.Files {
+		if except != "" && strings.HasPrefix(f, except) {
+			continue
+		}
 		got, err := storage.SHA256File(filepath.Join(dir, f))
 		if err != nil {
 			return nil, err
@@ -230,7 +236,7 @@ func (t *Trainer) Load(dir string) (*State, error) { return t.load(dir, t.opt.Ea
 
 // load is Load with the arrays of an optimiser's state that each calls its function for.
 func (t *Trainer) load(dir string, each func(func(name string, x []float32))) (*State, error) {
-	s, err := ReadState(dir)
+	s, err := readState(dir, keptPrefix) // what another replica keeps is no affair of this one's; its own it checks when it opens it
 	if err != nil {
 		return nil, err
 	}

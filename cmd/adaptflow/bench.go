@@ -16,7 +16,7 @@ import (
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
-	c.AddCommand(benchTrain(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(),
+	c.AddCommand(benchTrain(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchScaling(), scalingWorker(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
 		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", pipelines.BenchHead),
 		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),

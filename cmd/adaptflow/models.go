@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/recipe"
 )
 
 const (
@@ -177,11 +178,19 @@ func quantizeCommand() *cobra.Command {
 
 func planCommand() *cobra.Command {
 	var f recipeFlags
+	var workers []int
+	var constants string
 	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training will take, before anything runs", Args: cobra.ExactArgs(1),
+		Long: "Plan says how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a process of its own: time by its\n" +
+			"parts, bytes of the files that are sent and read, and memory, from constants that adaptflow bench scaling --calibrate measures. Mode, local_steps,\n" +
+			"compression and optimizer_shards are the recipe's.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			rec, err := f.resolve(args[0])
 			if err != nil {
 				return err
+			}
+			if len(workers) > 0 {
+				return planWorkers(rec, constants, workers, f.json)
 			}
 			p, err := pipelines.MakePlan(rec)
 			if err != nil {
@@ -194,7 +203,25 @@ func planCommand() *cobra.Command {
 			return nil
 		}}
 	f.add(c)
+	c.Flags().IntSliceVar(&workers, "workers", nil, "numbers of workers to compute, as 1,8,64,1024")
+	c.Flags().StringVar(&constants, "constants", "", "JSON file of bench scaling --calibrate; default: those of the machine that BENCHMARKS.md names")
 	return c
+}
+
+func planWorkers(rec *recipe.Recipe, constants string, workers []int, asJSON bool) error {
+	c, err := pipelines.ReadConstants(constants)
+	if err != nil {
+		return usageError{err}
+	}
+	p, err := pipelines.MakeScaling(rec, c, workers)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(p)
+	}
+	p.Table(os.Stderr)
+	return nil
 }
 
 func inspectCommand() *cobra.Command {

@@ -57,8 +57,9 @@ func WriteUnsynced(path string, tensors []Tensor, metadata map[string]string) er
 	return write(path, tensors, metadata, true)
 }
 
-func write(path string, tensors []Tensor, metadata map[string]string, unsynced bool) error {
-	ts := append([]Tensor(nil), tensors...)
+// layout gives the file's header, padded, and the tensors in the order in which they are written.
+func layout(path string, tensors []Tensor, metadata map[string]string) (head []byte, ts []Tensor, data int64, err error) {
+	ts = append([]Tensor(nil), tensors...)
 	sort.SliceStable(ts, func(i, j int) bool {
 		a, b := dtypeSize[ts[i].DType], dtypeSize[ts[j].DType]
 		if a != b {
@@ -66,29 +67,28 @@ func write(path string, tensors []Tensor, metadata map[string]string, unsynced b
 		}
 		return ts[i].Name < ts[j].Name
 	})
-	head := []byte{'{'}
+	head = []byte{'{'}
 	if metadata != nil {
 		m, err := json.Marshal(metadata)
 		if err != nil {
-			return err
+			return nil, nil, 0, err
 		}
 		head = append(append(head, `"__metadata__":`...), m...)
 	}
-	at := int64(0)
 	for i, t := range ts {
 		info := Info{DType: t.DType, Shape: t.Shape}
 		if info.Shape == nil {
 			info.Shape = []int{}
 		}
-		size := int64(info.Len()) * int64(dtypeSize[t.DType])
-		if dtypeSize[t.DType] == 0 || t.Load == nil && !t.fits() {
-			return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
+		if dtypeSize[t.DType] == 0 {
+			return nil, nil, 0, fmt.Errorf("%s: tensor %q: unknown dtype %q", path, t.Name, t.DType)
 		}
 		if i > 0 && ts[i-1].Name == t.Name {
-			return fmt.Errorf("%s: tensor %q twice", path, t.Name)
+			return nil, nil, 0, fmt.Errorf("%s: tensor %q twice", path, t.Name)
 		}
-		info.Range = [2]int64{at, at + size}
-		at += size
+		size := int64(info.Len()) * int64(dtypeSize[t.DType])
+		info.Range = [2]int64{data, data + size}
+		data += size
 		name, _ := json.Marshal(t.Name)
 		body, _ := json.Marshal(info)
 		if len(head) > 1 {
@@ -99,6 +99,25 @@ func write(path string, tensors []Tensor, metadata map[string]string, unsynced b
 	head = append(head, '}')
 	for len(head)%8 != 0 {
 		head = append(head, ' ')
+	}
+	return head, ts, data, nil
+}
+
+// Size is the length in bytes of the file that Write would make of the tensors and the metadata. Their values are not looked at.
+func Size(tensors []Tensor, metadata map[string]string) (int64, error) {
+	head, _, data, err := layout("a file to be", tensors, metadata)
+	return 8 + int64(len(head)) + data, err
+}
+
+func write(path string, tensors []Tensor, metadata map[string]string, unsynced bool) error {
+	for i := range tensors {
+		if t := &tensors[i]; t.Load == nil && !t.fits() {
+			return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
+		}
+	}
+	head, ts, _, err := layout(path, tensors, metadata)
+	if err != nil {
+		return err
 	}
 	f, err := storage.Create(path)
 	if err != nil {

@@ -1,0 +1,229 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/usage"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/recipe"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// calibrationSteps are the steps that the rate of training is measured by, and rounds those of the runner's.
+const (
+	calibrationSteps  = 24
+	calibrationRounds = 20
+)
+
+// Calibrate measures the constants of the scaling model on this machine with a recipe's training on random tokens: in a worker's process of so many threads the start, the
+// steps and the memory; in this process what rounds do with files, and what the runner in this process (Prism) adds to a round.
+func Calibrate(ctx context.Context, rec *recipe.Recipe, threads int) (*core.Constants, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as training does
+	dir, err := os.MkdirTemp("", "adaptflow-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	own := *rec
+	own.Train.Mode, own.Train.OptimizerShards, own.Train.Compression, own.Train.MaxSteps = "sync", 1, "none", calibrationSteps
+	p, err := planProgram(&own)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	setup, err := p.scaling()
+	if err != nil {
+		return nil, err
+	}
+	c := &core.Constants{Threads: threads, Machine: fmt.Sprintf("%s, %s", kernels.Active(), filepath.Base(own.Model.Path))}
+	if err := calibrateSteps(ctx, p, setup, c, filepath.Join(dir, "steps")); err != nil {
+		return nil, err
+	}
+	if err := calibrateFiles(p, c, filepath.Join(dir, "files")); err != nil {
+		return nil, err
+	}
+	if err := calibrateRunner(ctx, p, c, filepath.Join(dir, "runner")); err != nil {
+		return nil, err
+	}
+	return c, c.Check()
+}
+
+// calibrateSteps measures a worker's process: its start, its steps after two that warm it up, and its memory.
+func calibrateSteps(ctx context.Context, p *planned, setup *core.ScalingSetup, c *core.Constants, dir string) error {
+	job, _, err := scalingJob(p, dir, c.Threads, 1)
+	if err != nil {
+		return err
+	}
+	job.Args.MaxSteps = calibrationSteps + 2
+	raw, err := json.Marshal(&job)
+	if err != nil {
+		return err
+	}
+	var start, load, steps []float64
+	for range 2 { // the smaller of two
+		w, err := startScalingWorker(ctx, string(raw), c.Threads)
+		if err != nil {
+			return err
+		}
+		start, load = append(start, w.hello+w.first.CPU-w.loaded), append(load, w.loaded-w.hello)
+		if _, err := w.call(scalingCall{Op: "advance", To: 2}); err != nil {
+			w.end() //nolint:errcheck // the error that counts is the other
+			return err
+		}
+		before := w.last.CPU
+		_, err = w.call(scalingCall{Op: "advance", Step: 2, To: calibrationSteps + 2})
+		steps = append(steps, w.last.CPU-before)
+		c.Memory = max(c.Memory, w.last.Peak-setup.Weights-setup.Program-core.HeldOptimizerBytes(&p.args, p.params))
+		if _, end := w.end(); err == nil {
+			err = end
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.RemoveAll(job.Dir); err != nil {
+			return err
+		}
+	}
+	c.Start, c.Load = slices.Min(start), float64(setup.Loaded)/slices.Min(load)
+	tokens := calibrationSteps * p.args.PerDeviceTrainBatchSize * p.args.GradientAccumulationSteps * p.rec.Prepare.SequenceLength
+	if c.Pack, err = packRate(job); err != nil {
+		return err
+	}
+	c.FLOPS = float64(tokens) * setup.FLOPs / (slices.Min(steps) - float64(tokens)/c.Pack)
+	return nil
+}
+
+// packRate is how many tokens a second are read from shards and packed.
+func packRate(job core.Job) (float64, error) {
+	data, err := core.OpenShards([]string{job.Train[0].Path})
+	if err != nil {
+		return 0, err
+	}
+	defer data.Close()
+	tokens := 0
+	pass := func() error {
+		for i := range data.Len() {
+			q, err := data.Sequence(i)
+			if err != nil {
+				return err
+			}
+			tokens += len(q.InputIDs)
+			if _, err := core.StepFrom(append(core.Sequences(nil), q)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := pass(); err != nil { // which decodes the row groups
+		return 0, err
+	}
+	tokens = 0
+	start := usage.CPU()
+	for usage.CPU()-start < 200*time.Millisecond {
+		if err := pass(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(tokens) / (usage.CPU() - start).Seconds(), nil
+}
+
+// calibrateFiles measures what rounds do with files, and how long the disk is waited for.
+func calibrateFiles(p *planned, c *core.Constants, dir string) error {
+	job, _, err := scalingJob(p, dir, c.Threads, 2)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(&job)
+	if err != nil {
+		return err
+	}
+	defer core.CloseSessions()
+	err = core.Use(string(raw), func(s *core.Session) error {
+		r, err := s.MeasureRounds(300 * time.Millisecond)
+		c.Read, c.Write, c.Combine = r.Read, r.Write, r.Combine
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var waits []float64
+	block := make([]byte, 1<<20)
+	for i := range 11 {
+		start, cpu := time.Now(), usage.CPU()
+		if err := storage.WriteFile(filepath.Join(dir, "sync"), block); err != nil {
+			return err
+		}
+		if i > 0 {
+			waits = append(waits, max(0, time.Since(start).Seconds()-(usage.CPU()-cpu).Seconds()))
+		}
+	}
+	slices.Sort(waits)
+	c.Sync = waits[len(waits)/2]
+	return nil
+}
+
+// calibrateRunner measures what Prism adds to rounds of two and of eight replicas: the CPU time of the same rounds with and without it.
+func calibrateRunner(ctx context.Context, p *planned, c *core.Constants, dir string) error {
+	defer core.CloseSessions()
+	added := map[int]float64{}
+	for _, n := range []int{2, 8} {
+		for i, bare := range []bool{true, false, true, false} {
+			where := filepath.Join(dir, fmt.Sprintf("%d-%d", n, i))
+			job, _, err := scalingJob(p, where, c.Threads, n)
+			if err != nil {
+				return err
+			}
+			job.Args.MaxSteps, job.Args.SaveSteps, job.Args.PerDeviceTrainBatchSize = calibrationRounds, calibrationRounds, 1
+			raw, err := json.Marshal(&job)
+			if err != nil {
+				return err
+			}
+			if err := core.Use(string(raw), func(*core.Session) error { return nil }); err != nil {
+				return err
+			}
+			start := usage.CPU()
+			if bare {
+				err = core.Use(string(raw), func(s *core.Session) error { return bareRounds(s, n) })
+			} else {
+				_, err = Train(ctx, job, Runner{}, nil)
+			}
+			if err != nil {
+				return err
+			}
+			t := (usage.CPU() - start).Seconds() / calibrationRounds
+			if bare {
+				t = -t
+			}
+			added[n] += t / 2
+		}
+	}
+	c.Replica = max(0, (added[8]-added[2])/6)
+	c.Round = max(0, added[2]-2*c.Replica)
+	return nil
+}
+
+// bareRounds are rounds without a runner, in one process.
+func bareRounds(s *core.Session, n int) error {
+	for step := range calibrationRounds {
+		var refs []core.Ref
+		for r := range n {
+			ref, err := s.Replica(step, r)
+			if err != nil {
+				return err
+			}
+			refs = append(refs, ref)
+		}
+		if _, err := s.Combine(step, refs); err != nil {
+			return err
+		}
+	}
+	return s.Checkpoint(calibrationRounds)
+}
