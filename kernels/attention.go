@@ -100,9 +100,9 @@ func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, pre
 		src: attnSource{a, prefixLen, prefixK, prefixV, cacheK, cacheV, k, v}, total: total}
 
 	// Keys in transposed panels and values in rows, [KVHeads, total, HeadDim] each.
-	buf := scratchOf(2 * KV * total * hd)
-	defer scratchPool.Put(buf)
-	f.kt, f.vc = buf.x[:KV*total*hd], buf.x[KV*total*hd:]
+	buf := idleKeys.get(8 * KV * total * hd)
+	defer idleKeys.put(buf)
+	f.kt, f.vc = buf.Float32()[:KV*total*hd], buf.Float32()[KV*total*hd:]
 	type task struct{ doc, head, i0 int }
 	var tasks []task
 	for i := range ks {

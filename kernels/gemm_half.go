@@ -3,6 +3,7 @@ package kernels
 import (
 	"unsafe"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
 )
 
@@ -33,25 +34,19 @@ func Words(x []float32) []uint32 {
 
 func half(x []float32) []uint16 { return unsafe.Slice((*uint16)(unsafe.Pointer(&x[0])), 2*len(x)) }
 
-// narrowA rounds A to bfloat16, rows an even number of values apart, once for all the columns that it meets.
-func (j *job) narrowA(p *pool.Pool, buf *halfBuf) {
+// narrowA rounds A to bfloat16, rows an even number of values apart, once for all the columns that it meets, and returns what memory of idleHalves holds it.
+func (j *job) narrowA(p *pool.Pool) *mem.Block {
 	j.lda16 = (j.k + 1) &^ 1
-	if n := j.m * j.lda16; cap(buf.x) < n {
-		buf.x = make([]uint16, n)
-	}
-	j.a16 = buf.x[:j.m*j.lda16]
+	buf := idleHalves.get(2 * j.m * j.lda16)
+	j.a16 = buf.Uint16()[:j.m*j.lda16]
 	const rows = 16
 	p.Run((j.m+rows-1)/rows, func(b int) {
 		for i := b * rows; i < min((b+1)*rows, j.m); i++ {
 			narrowHalf(j.a16[i*j.lda16:][:j.lda16], j.a[i*j.ars:][:j.k])
 		}
 	})
+	return buf
 }
-
-// halfBuf is the memory of a rounded A.
-type halfBuf struct{ x []uint16 }
-
-var freeHalves free[halfBuf]
 
 // unitHalf computes one unit with a tile of pairs.
 func (j *job) unitHalf(s *scratch, row0, row1, col0, col1 int) {

@@ -3,6 +3,7 @@ package kernels
 import (
 	"sync"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
 )
 
@@ -104,12 +105,7 @@ func (j *job) cut(p *pool.Pool) {
 		}
 	}
 	if j.h != nil && j.half != nil {
-		buf := freeHalves.get()
-		if buf == nil {
-			buf = new(halfBuf)
-		}
-		defer freeHalves.put(buf)
-		j.narrowA(p, buf)
+		defer func(b *mem.Block) { idleHalves.put(b) }(j.narrowA(p))
 	}
 	p.Run(j.units(), j.f)
 }

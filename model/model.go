@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -128,6 +129,9 @@ func open(cfg *Config, fam *family, l *loader) (*Model, error) {
 	}
 	m.Config, m.wiring, m.params, m.bytes, m.stored = *cfg, w, l.params, l.bytes, l.stored
 	m.streamed, m.largest = l.streamed, l.largest
+	if m.bytes >= 64<<20 {
+		debug.FreeOSMemory() // the rows that were read are garbage, and would stay resident beside the activations
+	}
 	return m, nil
 }
 

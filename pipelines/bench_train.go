@@ -77,11 +77,9 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.ConfigPath, err)
 	}
-	limit := c.MemoryLimit
-	if limit > 0 {
-		if limit -= m.Resident() + runtimeBytes; limit <= 0 {
-			return nil, fmt.Errorf("the weights alone take %d MiB", m.Resident()>>20)
-		}
+	limit, err := train.ProgramLimit(c.MemoryLimit, m)
+	if err != nil {
+		return nil, err
 	}
 	params := nn.NewParams(1)
 	defer params.Free()
@@ -122,7 +120,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		data[i] = s
 	}
 	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
-		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + runtimeBytes}
+		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + train.ProcessBytes}
 	for i := range c.Warmup + c.Steps {
 		start := time.Now()
 		info, err := t.Step(data, 0)

@@ -10,9 +10,6 @@ import (
 	core "github.com/adaptflow/adaptflow/train"
 )
 
-// runtimeBytes is what the program and the Go runtime take beside what is planned.
-const runtimeBytes = 64 << 20
-
 // Plan is the memory that training will take, in bytes.
 type Plan struct {
 	Weights      int64 `json:"weights"`
@@ -82,10 +79,8 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if limit > 0 {
-		if limit -= m.Resident() + runtimeBytes; limit <= 0 {
-			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", (limit+m.Resident()+runtimeBytes)>>20, m.Resident()>>20)
-		}
+	if limit, err = core.ProgramLimit(limit, m); err != nil {
+		return nil, err
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
 	out := &planned{rec: rec, run: r, args: r.args(), params: nn.NewParams(1), adapter: a}
@@ -118,7 +113,7 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 func (p *planned) plan() *Plan {
 	m, mem, params := p.run.model, p.memory, p.params
 	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(p.rec.Train.GradientAccumulationSteps),
-		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: runtimeBytes,
+		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes,
 		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
 	return out

@@ -305,12 +305,9 @@ func openSession(job Job) (_ *Session, err error) {
 	}
 	s.pool = pool.New(job.Threads)
 	s.params = nn.NewParams(1)
-	limit := job.MemoryLimit
-	if limit > 0 {
-		// What is not the program's: the weights, and the runtime with its buffers.
-		if limit -= s.Model.Resident() + 64<<20; limit <= 0 {
-			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", job.MemoryLimit>>20, s.Model.Resident()>>20)
-		}
+	limit, err := ProgramLimit(job.MemoryLimit, s.Model)
+	if err != nil {
+		return nil, err
 	}
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
 		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType),

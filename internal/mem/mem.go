@@ -31,7 +31,9 @@ func Alloc(n int) *Block {
 	}
 	raw := reserve(n + Align)
 	off := int(-uintptr(unsafe.Pointer(&raw[0])) & (Align - 1))
-	return &Block{raw: raw, data: raw[off : off+n : off+n]}
+	b := &Block{raw: raw, data: raw[off : off+n : off+n]}
+	whole(b.data)
+	return b
 }
 
 // Uint16 returns the block's memory as 16-bit values.

@@ -13,8 +13,10 @@ func reserve(n int) []byte {
 	if err != nil {
 		panic(fmt.Sprintf("mem: no memory for a block of %d MiB: %v", n>>20, err))
 	}
-	advise(b)
 	return b
 }
+
+// whole asks for huge pages where a block fills them, never for one at its end that it fills in part: all of that would be resident.
+func whole(data []byte) { advise(data[:len(data)&^(Align-1)]) }
 
 func release(b []byte) { _ = unix.Munmap(b) }

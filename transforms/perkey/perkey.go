@@ -525,11 +525,9 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		}
 		jobs = append(jobs, job)
 	}
-	limit := j.MemoryLimit
-	if limit > 0 {
-		if limit -= m.Resident() + 64<<20; limit <= 0 {
-			return nil, fmt.Errorf("memory_limit is %d MiB, but the weights of the base alone take %d MiB", j.MemoryLimit>>20, m.Resident()>>20)
-		}
+	limit, err := core.ProgramLimit(j.MemoryLimit, m)
+	if err != nil {
+		return nil, err
 	}
 	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, MemoryLimit: limit, DType: core.Values(j.DType)}, jobs)
 	if err != nil {
