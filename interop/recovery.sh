@@ -1,12 +1,33 @@
 #!/usr/bin/env bash
-# What a disk does to a run, here of continual learning: it is full at several moments, and a checkpoint is truncated. Each ends in one line that says what to do,
-# and, once mended, the same command ends with the bytes of an uninterrupted run. Needs leave to mount a small file system in memory.
+# What a disk and a clock do to a run. Rounds are killed, what replicas sent and kept and the rounds' states are truncated, and all files get times of another
+# century: the same command ends with the bytes of an uninterrupted run. Continual learning finds the disk full at several moments, and a checkpoint truncated: each
+# ends in one line that says what to do, and, once mended, the same command ends with the same bytes; this needs leave to mount a small file system in memory.
 #   recovery.sh ADAPTFLOW WORKDIR
 set -euo pipefail
 bin=$1 work=$2
 rm -rf "$work" && mkdir -p "$work/in" "$work/disk" "$work/tmp"
 export TMPDIR=$work/tmp
-mount -t tmpfs -o size=1m none "$work/disk" 2> /dev/null || { echo "skipped: no leave to mount a file system"; exit 0; }
+settings=(--set replicas=2 --set train.mode=local --set train.local_steps=2 --set train.compression=int8 --set steps=48 --set save_steps=16 --set batch_size=1 --set sequence_length=64
+  --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1 --set input=embedded:linux_man_en/valid.jsonl)
+rounds() { "$bin" run domain-adaptation "${settings[@]}" --output "$1" > "$work/log" 2>&1; }
+rounds "$work/rounds-whole" || { tail "$work/log"; exit 1; }
+for year in 1999 2100; do
+  out=$work/rounds-$year
+  (exec "$bin" run domain-adaptation "${settings[@]}" --output "$out" > "$work/log" 2>&1) &
+  pid=$!
+  until [ -e "$out/checkpoints/rounds/round-000020/state.safetensors" ] || ! kill -0 "$pid" 2> /dev/null; do sleep 0.01; done
+  kill -9 "$pid" 2> /dev/null || { echo "the rounds ended before they were killed"; exit 1; }
+  wait "$pid" 2> /dev/null || true
+  find "$out/checkpoints/rounds" -type f -exec truncate -s 700 {} +
+  find "$out" -exec touch -d "$year-01-01T00:00:00" {} +
+  rounds "$out" || { tail "$work/log"; exit 1; }
+  cmp "$work/rounds-whole/adapter/adapter_model.safetensors" "$out/adapter/adapter_model.safetensors" || { echo "other bytes after a kill, truncated files and a clock of $year"; exit 1; }
+  left=$(find "$out" -name '*.tmp-*'; find "$TMPDIR" -mindepth 1)
+  [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
+done
+echo "rounds killed, their files truncated, the clock in 1999 and 2100: the same bytes"
+
+mount -t tmpfs -o size=1m none "$work/disk" 2> /dev/null || { echo "a full disk is skipped: no leave to mount a file system"; exit 0; }
 trap 'umount "$work/disk"' EXIT
 for i in 1 2; do
   awk -v i=$i 'BEGIN { for (j = 0; j < 60; j++) print "The call number " i * j " opens file " j ", and returns descriptor " (i + j) % 7 ", or an error that says why it is not there." }' > "$work/in/$i.txt"

@@ -35,23 +35,24 @@ func (s *Session) contributors(step int) (who []int, decided bool, err error) {
 	if s.job.Args.DropLateAfter == 0 {
 		return nil, false, nil
 	}
-	raw, err := os.ReadFile(filepath.Join(s.job.Dir, roundPath(step), contributorsFile))
+	path := filepath.Join(s.job.Dir, roundPath(step), contributorsFile)
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	refs, err := parseRefs(raw)
+	refs, err := parseRefs(path, raw)
 	for _, r := range refs {
 		who = append(who, r.Replica)
 	}
 	return who, true, err
 }
 
-func parseRefs(raw []byte) (refs []Ref, err error) {
+func parseRefs(path string, raw []byte) (refs []Ref, err error) {
 	if err = json.Unmarshal(raw, &refs); err != nil {
-		err = fmt.Errorf("%s: %w", contributorsFile, err)
+		err = fmt.Errorf("%s is damaged (%w): delete it, and who contributes to the round is decided again", path, err)
 	}
 	return refs, err
 }
@@ -80,10 +81,11 @@ func (s *Session) decide(step int, refs []Ref) ([]Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	if raw, err = storage.WriteOnce(filepath.Join(s.job.Dir, roundPath(step), contributorsFile), raw); err != nil {
+	path := filepath.Join(s.job.Dir, roundPath(step), contributorsFile)
+	if raw, err = storage.WriteOnce(path, raw); err != nil {
 		return nil, err
 	}
-	return parseRefs(raw)
+	return parseRefs(path, raw)
 }
 
 // ReadContributors reads from a checkpoint's trainer_state.json who contributed to each round, by the step at which the round ended: the list that

@@ -169,13 +169,13 @@ func (s *Session) saveRound() error {
 		return err
 	}
 	st := *s.state
-	st.Version, st.Step, st.Total, st.Base = 1, s.trainer.Done(), s.trainer.Total, s.saved
+	st.Step, st.Total, st.Base = s.trainer.Done(), s.trainer.Total, s.saved
 	st.Files = nil // a checkpoint's
 	// The log up to the last checkpoint is there.
 	for len(st.History) > 0 && st.History[0].Step <= s.saved {
 		st.History = st.History[1:]
 	}
-	raw, err := json.Marshal(&st)
+	raw, err := st.encode(json.Marshal)
 	if err != nil {
 		return err
 	}
@@ -210,9 +210,12 @@ func (s *Session) loadRound(step int) error {
 		return err
 	}
 	defer f.Close()
-	var st State
-	if err := json.Unmarshal([]byte(f.Metadata()["state"]), &st); err != nil {
-		return fmt.Errorf("%s: its state: %w", f.Path(), err)
+	st, err := decodeState([]byte(f.Metadata()["state"]))
+	if err == nil && st.Step != step {
+		err = fmt.Errorf("it is of step %d", st.Step)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: its state: %w: delete the file to go on from the last checkpoint", f.Path(), err)
 	}
 	if st.Binding != s.binding {
 		return fmt.Errorf("%s was written by a run with other settings, data, base model or kernel set: choose another output folder", f.Path())
@@ -260,7 +263,7 @@ func (s *Session) loadRound(step int) error {
 		}
 		st.History = append(base.History, st.History...)
 	}
-	s.trainer.opt.Step, s.saved, s.state = step, st.Base, &st
+	s.trainer.opt.Step, s.saved, s.state = step, st.Base, st
 	return s.loadShards()
 }
 

@@ -1,10 +1,12 @@
 package train
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +39,39 @@ type State struct {
 	Base int       `json:"base_checkpoint,omitempty"`
 	// Of the state of a round whose optimiser is sharded: the files of the shards.
 	Shards []FileRef `json:"shards,omitempty"`
+	Seal   string    `json:"sha256"` // SHA-256 of this as JSON, with noSeal in its place
 }
+
+// noSeal stands for a state's seal where it is not known yet.
+var noSeal = strings.Repeat("0", 64)
+
+// encode is the state as JSON, with its seal.
+func (s State) encode(marshal func(any) ([]byte, error)) ([]byte, error) {
+	s.Version, s.Seal = stateVersion, noSeal
+	raw, err := marshal(&s)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Replace(raw, []byte(noSeal), []byte(storage.SHA256(raw)), 1), nil
+}
+
+// decodeState reads what encode wrote. The error tells of damage, to any of its bytes.
+func decodeState(raw []byte) (*State, error) {
+	var s State
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, err
+	}
+	if s.Version != stateVersion {
+		return nil, fmt.Errorf("version %d, this program reads %d", s.Version, stateVersion)
+	}
+	if s.Seal == "" || storage.SHA256(bytes.Replace(raw, []byte(s.Seal), []byte(noSeal), 1)) != s.Seal {
+		return nil, errors.New("its checksum is not the one that it was written with")
+	}
+	return &s, nil
+}
+
+// stateVersion is the version of the format of states.
+const stateVersion = 2
 
 // Eval is one evaluation on the validation split.
 type Eval struct {
@@ -127,7 +161,7 @@ func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) er
 		files = append(files, methodFile)
 	}
 	s := *st
-	s.Version, s.Step, s.Total, s.Files = 1, t.opt.Step, t.Total, map[string]string{}
+	s.Step, s.Total, s.Files = t.opt.Step, t.Total, map[string]string{}
 	for _, f := range files {
 		sum, err := storage.SHA256File(filepath.Join(to, f))
 		if err != nil {
@@ -135,7 +169,11 @@ func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) er
 		}
 		s.Files[f] = sum
 	}
-	return storage.WriteJSON(filepath.Join(to, stateFile), &s)
+	raw, err := s.encode(func(v any) ([]byte, error) { return json.MarshalIndent(v, "", " ") })
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(to, stateFile), raw)
 }
 
 // ReadState reads the state of a checkpoint folder and checks its files.
@@ -147,20 +185,26 @@ func readState(dir, except string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	for f, want := range s.Files {
+	for _, f := range slices.Sorted(maps.Keys(s.Files)) {
 		if except != "" && strings.HasPrefix(f, except) {
 			continue
 		}
 		got, err := storage.SHA256File(filepath.Join(dir, f))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, damaged(dir, f, "the file is gone")
+		}
 		if err != nil {
 			return nil, err
 		}
-		if got != want {
-			return nil, fmt.Errorf("%s: its checksum is not the one that the checkpoint was written with: delete the folder to resume from the one before",
-				filepath.Join(dir, f))
+		if got != s.Files[f] {
+			return nil, damaged(dir, f, "its checksum is not the one that the checkpoint was written with")
 		}
 	}
 	return s, nil
+}
+
+func damaged(dir, file, how string) error {
+	return fmt.Errorf("%s: %s: delete the folder to resume from the one before", filepath.Join(dir, file), how)
 }
 
 func readStateFile(dir string) (*State, error) {
@@ -168,14 +212,11 @@ func readStateFile(dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	var s State
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+	s, err := decodeState(raw)
+	if err != nil {
+		return nil, damaged(dir, stateFile, err.Error())
 	}
-	if s.Version != 1 {
-		return nil, fmt.Errorf("%s: checkpoint version %d; this program reads 1", dir, s.Version)
-	}
-	return &s, nil
+	return s, nil
 }
 
 // ReadAdapter fills the parameters of an adapter, and its method's state, from a checkpoint folder.
