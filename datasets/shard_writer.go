@@ -97,7 +97,7 @@ type ShardWriter struct {
 // writerOptions are those of every Parquet file written here.
 func writerOptions() []parquet.WriterOption {
 	return []parquet.WriterOption{
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}),
 		parquet.CreatedBy("adaptflow", "", ""), parquet.DataPageVersion(1), parquet.PageBufferSize(256 << 10),
 		parquet.MaxRowsPerRowGroup(math.MaxInt32),
 	}

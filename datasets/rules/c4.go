@@ -205,7 +205,7 @@ func (c *C4) Apply(d *Doc) Verdict {
 			count[c4PolicyLine]++
 			continue
 		}
-		if c.MinNumSentences != -1 {
+		if sentences < c.MinNumSentences { // enough are enough: the count is told of a text that has too few
 			if c.SplitParagraph {
 				sentences += max(1, len(d.Splitter.Sentences(line)))
 			} else {

@@ -91,7 +91,8 @@ func (g *GopherRepetition) Apply(d *Doc) Verdict {
 	words := d.Words()
 	t := ngramTables.Get().(*ngramTable)
 	defer ngramTables.Put(t)
-	t.load(words, true)
+	t.load(words)
+	t.take(true)
 	for _, l := range g.TopNGrams {
 		if top, ok := t.top(len(words), l.N); ok {
 			if x := float64(top) / n; x > l.Fraction {
@@ -99,7 +100,7 @@ func (g *GopherRepetition) Apply(d *Doc) Verdict {
 			}
 		}
 	}
-	t.load(words, false)
+	t.take(false)
 	for _, l := range g.DupNGrams {
 		if x := float64(t.repeated(len(words), l.N)) / n; x > l.Fraction {
 			return drop(fmt.Sprintf("duplicated_%d_n_grams", l.N), x, l.Fraction)

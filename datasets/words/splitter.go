@@ -15,6 +15,7 @@ type Splitter struct {
 	phrases  map[string][][]string // exceptions that edges are cut from, as the words without exceptions, by the first word
 	plainish [256]bool             // bytes of pieces that only an exception could cut
 	maxLen   int                   // of an exception, bytes
+	edges    [256][4]uint64        // by the first byte of an exception, the bits of the last: most pieces are told apart by these
 }
 
 func newSplitter(l *language) *Splitter {
@@ -28,6 +29,8 @@ func newSplitter(l *language) *Splitter {
 		key := strings.Join(parts, "")
 		s.special[key] = parts
 		s.maxLen = max(s.maxLen, len(key))
+		last := key[len(key)-1]
+		s.edges[key[0]][last>>6] |= 1 << (last & 63)
 	}
 	plain := &Splitter{l: l, plainish: s.plainish}
 	for key := range s.special {
@@ -80,10 +83,8 @@ func (s *Splitter) Words(text string) []string {
 
 // plain appends a piece of letters and digits: whole, or cut by an exception or before a unit.
 func (s *Splitter) plain(out []string, p string) []string {
-	if len(p) <= s.maxLen {
-		if parts, ok := s.special[p]; ok {
-			return appendParts(out, p, parts)
-		}
+	if parts, ok := s.exception(p); ok {
+		return appendParts(out, p, parts)
 	}
 	if p[0] <= '9' {
 		return s.cut(out, p)
@@ -106,7 +107,7 @@ func appendParts(out []string, p string, parts []string) []string {
 
 // piece appends the words of a run of characters without white space.
 func (s *Splitter) piece(out []string, p string) []string {
-	if parts, ok := s.special[p]; ok {
+	if parts, ok := s.exception(p); ok {
 		return appendParts(out, p, parts)
 	}
 	n := len(out)
@@ -201,7 +202,7 @@ func (s *Splitter) cut(out []string, p string) []string {
 		}
 	}
 	if p != "" {
-		if parts, ok := s.special[p]; ok {
+		if parts, ok := s.exception(p); ok {
 			out = appendParts(out, p, parts)
 		} else if isURL(p) {
 			out = append(out, p)
@@ -215,11 +216,20 @@ func (s *Splitter) cut(out []string, p string) []string {
 	return out
 }
 
-func (s *Splitter) isSpecial(p string) bool {
-	if len(p) > s.maxLen {
-		return false
+// exception is the parts of a piece that is an exception.
+func (s *Splitter) exception(p string) ([]string, bool) {
+	if p == "" || len(p) > s.maxLen {
+		return nil, false
 	}
-	_, ok := s.special[p]
+	if last := p[len(p)-1]; s.edges[p[0]][last>>6]&(1<<(last&63)) == 0 {
+		return nil, false
+	}
+	parts, ok := s.special[p]
+	return parts, ok
+}
+
+func (s *Splitter) isSpecial(p string) bool {
+	_, ok := s.exception(p)
 	return ok
 }
 
