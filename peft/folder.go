@@ -490,6 +490,22 @@ func replaceDir(dir string, write func(string) error) error {
 	return nil
 }
 
+// CopyFolder makes the adapter folder at to a copy of the one at from, as a whole or not at all. What else to holds is an error that names it.
+func CopyFolder(to, from string) error {
+	return replaceDir(to, func(dir string) error {
+		es, err := os.ReadDir(from)
+		if err != nil {
+			return err
+		}
+		for _, e := range es {
+			if err := storage.CopyFile(filepath.Join(dir, e.Name()), filepath.Join(from, e.Name())); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // TaskOf reads what the adapter in dir was trained for: its task_type (CAUSAL_LM where it names none), and of a classifier the number of classes.
 func TaskOf(dir string) (task string, classes int, err error) {
 	raw, err := readConfig(dir)

@@ -58,7 +58,7 @@ func (r *Run) state() (*core.State, error) {
 	return core.ReadState(core.CheckpointDir(dir, step))
 }
 
-// Scores scores the base model, and the adapter of the newest checkpoint where there is one (after is nil otherwise).
+// Scores scores the base model, and the trained adapter where there is one (after is nil otherwise).
 func (r *Run) Scores(ctx context.Context) (before, after *Eval, err error) {
 	d, err := r.Prepare(ctx)
 	if err != nil {
@@ -68,9 +68,12 @@ func (r *Run) Scores(ctx context.Context) (before, after *Eval, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if step, err := latest(filepath.Join(r.Output, "checkpoints")); step == 0 || err != nil {
+		return before, nil, err
+	}
 	st, err := r.state()
 	if err != nil {
-		return before, nil, nil
+		return nil, nil, err
 	}
 	a, params, err := r.Trained(st)
 	if err != nil {
@@ -79,26 +82,4 @@ func (r *Run) Scores(ctx context.Context) (before, after *Eval, err error) {
 	defer params.Free()
 	after, err = r.Evaluate(ctx, d, []nn.Adapter{a}, params)
 	return before, after, err
-}
-
-// ExportTrained writes the adapter of the newest checkpoint, or of the best where the recipe asks for it.
-func (r *Run) ExportTrained() error {
-	st, err := r.state()
-	if err != nil {
-		return err
-	}
-	if r.Recipe.Classifies() { // the data tells the classes; it has been prepared
-		if _, err := r.Prepare(context.Background()); err != nil {
-			return err
-		}
-	}
-	a, params, err := r.Trained(st)
-	if err != nil {
-		return err
-	}
-	defer params.Free()
-	if err := r.Export(a, params, st, &Eval{}, &Eval{}); err != nil {
-		return err
-	}
-	return r.publish()
 }
