@@ -82,6 +82,9 @@ func (r *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *
 	}
 	if r.kind != RowPlain {
 		rec, what := r.o.rowOf(r.kind, obj)
+		if what == undesirable {
+			return Record{}, r.reject(ReasonUndesirable, what, "label: true", line)
+		}
 		if what != "" {
 			return Record{}, r.reject(ReasonWrongRow, what, r.kind, line)
 		}

@@ -39,6 +39,7 @@ const (
 	ReasonDecompressionLimit = "decompression_limit" // a decompression bomb
 	ReasonUnknownLabel       = "unknown_label"       // a class that the training data does not have
 	ReasonWrongRow           = "wrong_row"           // fields of the row kind are missing or of another form
+	ReasonUndesirable        = "undesirable"         // a completion labelled false, of which nothing is learnt; not a bad record
 	ReasonTrailingGarbage    = "trailing_garbage"    // bytes after the end of a compressed stream
 )
 

@@ -26,8 +26,8 @@ const (
 const (
 	PreferenceAdvice = "rows of preferences need a loss over pairs, and shards are for language modelling; to learn from the preferred completion alone set row_kind: preference " +
 		"(or name its fields, with row_kind: prompt_completion and columns: {completion: chosen})"
-	UnpairedAdvice = "rows with a label of true or false need a loss over preferences, and shards are for language modelling; to learn from the good completions keep the rows whose " +
-		"label is true and set row_kind: prompt_completion"
+	UnpairedAdvice = "rows with a label of true or false need a loss over preferences, and shards are for language modelling; to learn from the completions whose label is true alone " +
+		"set row_kind: unpaired_preference"
 )
 
 // rowFields are the fields by which a kind is known, in the order in which kinds are tried.
@@ -48,12 +48,10 @@ var rowFields = []struct {
 var fieldNames = []string{"prompt", "completion", "messages", "tools", "conversations", "instruction", "input", "output", "system", "chosen", "rejected", "label"}
 
 func (o *Options) validateRows() error {
-	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference, RowClassification}
+	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference, RowUnpaired, RowClassification}
 	switch {
 	case len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" || o.Translation[0] == o.Translation[1]):
 		return fmt.Errorf("translation: %v; write the two languages from and to, as [en, de]", o.Translation)
-	case o.RowKind == RowUnpaired:
-		return fmt.Errorf("row_kind %s: %s", o.RowKind, UnpairedAdvice)
 	case !slices.Contains(kinds, o.RowKind):
 		return fmt.Errorf("row_kind %q is unknown; it is one of %s", o.RowKind, strings.Join(kinds, ", "))
 	}
@@ -130,11 +128,31 @@ func (o *Options) chosen(obj map[string]json.RawMessage) (kind string, row map[s
 	return RowPromptCompletion, row
 }
 
+// desirable reads the label of a row of unpaired preferences: "" for true, undesirable for false, else what is wrong with it.
+func (o *Options) desirable(obj map[string]json.RawMessage) (what string) {
+	name := o.column("label")
+	switch string(obj[name]) {
+	case "true", "1":
+		return ""
+	case "false", "0":
+		return undesirable
+	}
+	return name + ": want true or false"
+}
+
+// undesirable is what rowOf says of a row that is in order and has nothing to learn.
+const undesirable = "label: false"
+
 // rowOf reads the fields of a kind; what says what is wrong with them.
 func (o *Options) rowOf(kind string, obj map[string]json.RawMessage) (rec Record, what string) {
 	switch {
-	case kind == RowUnpaired:
+	case kind == RowUnpaired && o.RowKind != RowUnpaired:
 		return rec, UnpairedAdvice
+	case kind == RowUnpaired:
+		if what = o.desirable(obj); what != "" {
+			return rec, what
+		}
+		kind = RowPromptCompletion
 	case kind == RowPreference && o.RowKind != RowPreference:
 		return rec, PreferenceAdvice
 	case kind == RowPreference:

@@ -90,7 +90,13 @@ func TestRowFaults(t *testing.T) {
 			t.Errorf("%.60s: %d kept, %v; want %d, %s", c.content, len(recs), reasons, c.kept, c.reasons)
 		}
 	}
-	for _, o := range []Options{{RowKind: "chat"}, {RowKind: RowUnpaired}, {Columns: map[string]string{"question": "prompt"}}, {Columns: map[string]string{"prompt": ""}}} {
+	recs, rejects, _ := readContent(t, "a.jsonl", `{"prompt":"p","completion":"good","label":true}
+{"prompt":"p","completion":"bad","label":false}
+{"prompt":"p","completion":"odd","label":"yes"}`, Options{RowKind: RowUnpaired})
+	if len(recs) != 1 || !strings.Contains(recs[0].Row, "good") || len(rejects) != 2 || rejects[0].Reason != ReasonUndesirable || rejects[1].Reason != ReasonWrongRow {
+		t.Errorf("unpaired preferences: %v, %v", recs, rejects)
+	}
+	for _, o := range []Options{{RowKind: "chat"}, {Columns: map[string]string{"question": "prompt"}}, {Columns: map[string]string{"prompt": ""}}} {
 		if o.Validate() == nil {
 			t.Errorf("%+v is taken", o)
 		}

@@ -540,12 +540,12 @@ func (r *Run) Bad(funnel []prepare.Stage) error {
 	if len(funnel) == 0 {
 		return nil
 	}
-	read, kept, rejected := funnel[0].In, funnel[0].Kept, funnel[0].Rejected
+	read, bad := funnel[0].In, prepare.Bad(funnel)
 	allowed := r.Recipe.Data.MaxBadFraction
-	if float64(read-kept) <= allowed*float64(read) {
+	if float64(bad) <= allowed*float64(read) {
 		return nil
 	}
-	return &prepare.TooManyBadError{Bad: read - kept, Read: read, Max: allowed, Rejected: rejected, Dir: r.product(RejectsDir)}
+	return &prepare.TooManyBadError{Bad: bad, Read: read, Max: allowed, Rejected: funnel[0].Rejected, Dir: r.product(RejectsDir)}
 }
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.

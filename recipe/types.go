@@ -36,7 +36,7 @@ type Data struct {
 	GeneralInput []string          `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
 	Format       string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,parquet"`
 	TextColumn   string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
-	RowKind      string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,preference,classification"`
+	RowKind      string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,preference,unpaired_preference,classification"`
 	KeyColumn    string            `yaml:"key_column" json:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`
 	LabelColumn  string            `yaml:"label_column" json:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
 	Columns      map[string]string `yaml:"columns" json:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`

@@ -211,12 +211,17 @@ type Result struct {
 // Stage is one stage of the funnel. In = Kept + all of Rejected.
 type Stage = datasets.FunnelStage
 
-// Bad counts the records that could not be read. What cleaning and deduplication take out is not among them.
+// Bad counts the records that could not be read. What cleaning and deduplication take out is not among them, nor are completions that are labelled false.
 func (r *Result) Bad() int64 {
 	if len(r.Funnel) == 0 {
-		return r.Read - r.Kept
+		return r.Read - r.Kept - r.Rejected[datasets.ReasonUndesirable]
 	}
-	return r.Funnel[0].In - r.Funnel[0].Kept
+	return Bad(r.Funnel)
+}
+
+// Bad counts the records that could not be read by the funnel's first stage.
+func Bad(funnel []Stage) int64 {
+	return funnel[0].In - funnel[0].Kept - funnel[0].Rejected[datasets.ReasonUndesirable]
 }
 
 // ErrTooManyBad is wrapped by the error of a run that finished with more rejected records than max_bad_fraction allows.
