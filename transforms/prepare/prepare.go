@@ -44,6 +44,9 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if os.Getenv("GOGC") == "" {
 		// Texts are garbage as soon as they are judged or encoded, and little else is live: collecting at twice that little would take a tenth of the time.
 		defer debug.SetGCPercent(debug.SetGCPercent(300))
+		if was := debug.SetMemoryLimit(-1); was > heapLimit {
+			defer debug.SetMemoryLimit(debug.SetMemoryLimit(heapLimit))
+		}
 	}
 	hash := ""
 	if cfg.Until == "" { // what ends before tokenizing needs no tokenizer
@@ -71,6 +74,9 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	}
 	return d.execute(ctx)
 }
+
+// heapLimit is the size of the heap, in bytes, beyond which garbage is collected as it comes.
+const heapLimit = 512 << 20
 
 type driver struct {
 	cfg                     Config
