@@ -100,9 +100,7 @@ func randomSequence(key philox.Key, i, length, vocab int) *datasets.Sequence {
 
 // BenchScaling measures each number of workers. done is called after each.
 func BenchScaling(ctx context.Context, c BenchScalingConfig, done func(*BenchScalingRow)) (*BenchScalingResult, error) {
-	own := *c.Recipe
-	own.Train.Replicas = max(2, own.Train.Replicas)
-	p, err := planProgram(&own)
+	p, err := planProgram(c.Recipe)
 	if err != nil {
 		return nil, err
 	}

@@ -50,10 +50,17 @@ func Calibrate(ctx context.Context, rec *recipe.Recipe, threads int) (*core.Cons
 	if err := calibrateFiles(p, c, filepath.Join(dir, "files")); err != nil {
 		return nil, err
 	}
-	if err := calibrateRunner(ctx, p, c, filepath.Join(dir, "runner")); err != nil {
+	own.Prepare.SequenceLength = min(32, own.Prepare.SequenceLength) // what is computed is the same with the runner and without
+	own.Train.PerDeviceTrainBatchSize, own.Train.GradientAccumulationSteps = 1, 1
+	short, err := planProgram(&own)
+	if err != nil {
 		return nil, err
 	}
-	return c, c.Check()
+	defer short.close()
+	if err := calibrateRunner(ctx, short, c, filepath.Join(dir, "runner")); err != nil {
+		return nil, err
+	}
+	return c, c.Validate()
 }
 
 // calibrateSteps measures a worker's process: its start, its steps after two that warm it up, and its memory.
@@ -147,8 +154,8 @@ func calibrateFiles(p *planned, c *core.Constants, dir string) error {
 	}
 	defer core.CloseSessions()
 	err = core.Use(string(raw), func(s *core.Session) error {
-		r, err := s.MeasureRounds(300 * time.Millisecond)
-		c.Read, c.Write, c.Combine = r.Read, r.Write, r.Combine
+		r, err := s.MeasureRounds(time.Second)
+		c.Read, c.Write, c.Check, c.Combine = r.Read, r.Write, r.Check, r.Combine
 		return err
 	})
 	if err != nil {
@@ -166,22 +173,24 @@ func calibrateFiles(p *planned, c *core.Constants, dir string) error {
 		}
 	}
 	slices.Sort(waits)
-	c.Sync = waits[len(waits)/2]
+	c.Sync = waits[len(waits)/4] // when nothing else waits for the disk
 	return nil
 }
 
-// calibrateRunner measures what Prism adds to rounds of two and of eight replicas: the CPU time of the same rounds with and without it.
+// calibrateRunner measures what Prism adds to rounds of two and of eight replicas: the CPU time of the same rounds with and without it, the least of two runs.
 func calibrateRunner(ctx context.Context, p *planned, c *core.Constants, dir string) error {
 	defer core.CloseSessions()
+	counts := []int{2, 8}
 	added := map[int]float64{}
-	for _, n := range []int{2, 8} {
-		for i, bare := range []bool{true, false, true, false} {
-			where := filepath.Join(dir, fmt.Sprintf("%d-%d", n, i))
-			job, _, err := scalingJob(p, where, c.Threads, n)
+	for _, n := range counts {
+		least := map[bool]float64{}
+		for i := range 4 {
+			bare := i%2 == 0
+			job, _, err := scalingJob(p, filepath.Join(dir, fmt.Sprintf("%d-%d", n, i)), c.Threads, n)
 			if err != nil {
 				return err
 			}
-			job.Args.MaxSteps, job.Args.SaveSteps, job.Args.PerDeviceTrainBatchSize = calibrationRounds, calibrationRounds, 1
+			job.Args.MaxSteps, job.Args.SaveSteps = calibrationRounds, calibrationRounds
 			raw, err := json.Marshal(&job)
 			if err != nil {
 				return err
@@ -199,14 +208,14 @@ func calibrateRunner(ctx context.Context, p *planned, c *core.Constants, dir str
 				return err
 			}
 			t := (usage.CPU() - start).Seconds() / calibrationRounds
-			if bare {
-				t = -t
+			if was, ok := least[bare]; !ok || t < was {
+				least[bare] = t
 			}
-			added[n] += t / 2
 		}
+		added[n] = least[false] - least[true]
 	}
-	c.Replica = max(0, (added[8]-added[2])/6)
-	c.Round = max(0, added[2]-2*c.Replica)
+	c.Replica = max(0, (added[counts[1]]-added[counts[0]])/float64(counts[1]-counts[0]))
+	c.Round = max(0, added[counts[0]]-float64(counts[0])*c.Replica)
 	return nil
 }
 

@@ -31,7 +31,7 @@ func ReadConstants(path string) (*core.Constants, error) {
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return nil, fmt.Errorf("%s is not what bench scaling --calibrate wrote: %w", name, err)
 	}
-	if err := c.Check(); err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &c, nil
@@ -45,11 +45,9 @@ type ScalingPlan struct {
 	Plans     []*core.Scaling `json:"workers"`
 }
 
-// MakeScaling computes what a recipe's training takes with each number of workers, without running a step. The recipe's replicas are not looked at.
+// MakeScaling computes what a recipe's training takes with each number of workers, without running a step. The recipe has several replicas, as its mode and its shards ask for; how many does not matter.
 func MakeScaling(rec *recipe.Recipe, c *core.Constants, workers []int) (*ScalingPlan, error) {
-	own := *rec
-	own.Train.Replicas = max(2, own.Train.Replicas) // so that shards and modes of several are no error
-	p, err := planProgram(&own)
+	p, err := planProgram(rec)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func TestScalingKnowsTheFilesOfRounds(t *testing.T) {
 
 // simple constants make the sums of the model easy to see.
 func simple() *core.Constants {
-	return &core.Constants{Threads: 1, FLOPS: 1e9, Pack: 1e6, Read: 1e6, Write: 1e6, Combine: 1e6, Load: 1e6, Start: 1, Sync: 0.25, Round: 0.5, Replica: 0.125, Memory: 1 << 20}
+	return &core.Constants{Threads: 1, FLOPS: 1e9, Pack: 1e6, Read: 1e6, Write: 1e6, Check: 2e6, Combine: 1e6, Load: 1e6, Start: 1, Sync: 0.25, Round: 0.5, Replica: 0.125, Memory: 1 << 20}
 }
 
 // scalingSetup is the setup of a job of the tests.
@@ -151,7 +151,7 @@ func TestScalingFormula(t *testing.T) {
 	near("compute", got.Round.Compute, 5*2*16*1e6/1e9)
 	near("pack", got.Round.Pack, 5*2*16/1e6)
 	near("transfer", got.Round.Transfer, float64(state+2*f.Kept+f.Update())/1e6)
-	near("combine", got.Round.Combine, float64(4*w+state+state+f.Log)/1e6)
+	near("combine", got.Round.Combine, 4*float64(f.Update())/2e6+float64(4*w+state+f.Log)/1e6)
 	near("overhead", got.Round.Overhead, 0.25+0.5+4*0.125)
 	near("a round", got.Round.Seconds, got.Round.Compute+got.Round.Pack+got.Round.Transfer+got.Round.Combine+got.Round.Overhead)
 	// Of the four rounds the first reads nothing, the third a checkpoint.

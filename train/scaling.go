@@ -17,9 +17,9 @@ import (
 //	worker   S + K read, D tokens packed, C computed, U + K written          all workers at once
 //	driver   N·U read and added, S written, waited for                       after them, one process
 //
-// and so Round = (S + K)/read + D/pack + C/flops + (U + K)/write + N·4W/combine + S/write + sync + round + N·replica. D is the tokens whose labels are
-// counted: in mode sync those of all replicas, since the loss is divided by the step's total before the first backward pass, in local its own. In mode local the driver's
-// parameters have moved where it is a worker too, and it reads S once more. Where a storage's rate is given, each part takes at least its bytes
+// and so Round = (S + K)/read + D/pack + C/flops + (U + K)/write + N·(U/check + 4W/combine) + S/write + sync + round + N·replica. D is the tokens whose labels are
+// counted: in mode sync those of all replicas, since the loss is divided by the step's total before the first backward pass, in local its own. The driver is a
+// process of its own, which stands at the state that it wrote; where it is a worker too, it reads S once more in mode local. Where a storage's rate is given, each part takes at least its bytes
 // over that rate: the worker's own, and all workers' together over that of the whole storage. With an optimiser in M shards the driver's part is done
 // by min(M, N) workers at once: N·U/M read and 4W/M written (reduce), the shard's sum and state read and written (apply), then all shards read (gather).
 
@@ -32,7 +32,8 @@ type Constants struct {
 	Pack       float64 `json:"pack_per_second"`    // tokens read and packed
 	Read       float64 `json:"read_per_second"`    // bytes of states read, checked and taken into memory
 	Write      float64 `json:"write_per_second"`   // bytes of updates and states encoded, written and summed
-	Combine    float64 `json:"combine_per_second"` // bytes of float32 values read from updates, checked, decoded and added
+	Check      float64 `json:"check_per_second"`   // bytes of updates read and checked
+	Combine    float64 `json:"combine_per_second"` // bytes of float32 values decoded of updates and added
 	Sync       float64 `json:"sync_seconds"`       // waited for the disk when a state is made durable; no CPU time
 	Round      float64 `json:"round_seconds"`      // of the runner, a round
 	Replica    float64 `json:"replica_seconds"`    // of the runner, a replica and round
@@ -43,12 +44,12 @@ type Constants struct {
 	StorageAll float64 `json:"storage_total_per_second"`
 }
 
-// Check says which constant is missing.
-func (c *Constants) Check() error {
+// Validate says which constant is missing.
+func (c *Constants) Validate() error {
 	for _, x := range []struct {
 		name string
 		v    float64
-	}{{"flops_per_second", c.FLOPS}, {"pack_per_second", c.Pack}, {"read_per_second", c.Read}, {"write_per_second", c.Write}, {"combine_per_second", c.Combine},
+	}{{"flops_per_second", c.FLOPS}, {"pack_per_second", c.Pack}, {"read_per_second", c.Read}, {"write_per_second", c.Write}, {"check_per_second", c.Check}, {"combine_per_second", c.Combine},
 		{"load_per_second", c.Load}} {
 		if !(x.v > 0) {
 			return fmt.Errorf("%s is %g; it must be above 0: measure the machine with adaptflow bench scaling --calibrate", x.name, x.v)
@@ -134,14 +135,14 @@ func (w *work) add(n int, x work) {
 // Scale computes what the setup takes with so many workers.
 func (s *ScalingSetup) Scale(c *Constants, workers int) (*Scaling, error) {
 	a := s.Args
-	a.Replicas = workers
+	a.Replicas, a.MinReplicas = workers, min(a.MinReplicas, workers)
 	if workers == 1 {
 		a.Mode, a.OptimizerShards = "sync", 1 // one replica is plain training
 	}
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	if err := c.Check(); err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	if a.MaxSteps <= 0 {

@@ -24,6 +24,8 @@ type RoundFiles struct {
 	Shards    []int64 // of each shard, the parameters and the optimiser's state
 	Trainable int64   // of a checkpoint, the parameters
 	Optimizer int64   // of a checkpoint, the optimiser
+
+	keptHeader int64 // of Kept, which is read once more when it is copied
 }
 
 // Update is what a replica sends in all.
@@ -125,6 +127,7 @@ func FilesOf(args *Args, params *nn.Params, method int) (*RoundFiles, error) {
 	}
 	if len(kept) > 0 {
 		f.Kept = sum(kept, nil)
+		f.keptHeader = f.Kept - dataBytes(kept)
 	}
 	f.Trainable, f.Optimizer = sum(trainable, nil), sum(optimizer, map[string]string{"step": strconv.Itoa(max(1, args.MaxSteps))})
 
@@ -138,19 +141,25 @@ func FilesOf(args *Args, params *nn.Params, method int) (*RoundFiles, error) {
 	if e != nil {
 		return nil, e
 	}
-	for _, t := range state {
-		n := int64(1)
-		for _, d := range t.Shape {
-			n *= int64(d)
-		}
-		if t.DType == "F32" {
-			n *= 4
-		}
-		f.Values += n
-	}
+	f.Values = dataBytes(state)
 	f.State = sum(state, map[string]string{"state": string(raw), "sha256": strings.Repeat("0", 64)})
 	f.Log = sum(state, map[string]string{"state": string(more), "sha256": strings.Repeat("0", 64)}) - f.State
 	return f, err
+}
+
+// dataBytes is the length of tensors without a header.
+func dataBytes(ts []safetensors.Tensor) (n int64) {
+	for _, t := range ts {
+		size := int64(1)
+		if t.DType == "F32" {
+			size = 4
+		}
+		for _, d := range t.Shape {
+			size *= int64(d)
+		}
+		n += size
+	}
+	return n
 }
 
 func empty(name string, shape ...int) safetensors.Tensor {
@@ -168,7 +177,7 @@ func prefixed(prefix string, ts []safetensors.Tensor) (out []safetensors.Tensor)
 // typicalState is a state with numbers of usual length.
 func typicalState(args *Args, f *RoundFiles) State {
 	hash := strings.Repeat("0", 64)
-	st := State{Version: 1, Step: 100, Total: max(100, args.MaxSteps), Binding: hash, History: []StepInfo{}, TokensSeen: 1 << 20, Seconds: 100.0 / 3, Kept: make([]FileRef, args.Replicas)}
+	st := State{Version: stateVersion, Seal: hash, Step: 100, Total: max(100, args.MaxSteps), Binding: hash, History: []StepInfo{}, TokensSeen: 1 << 20, Seconds: 100.0 / 3, Kept: make([]FileRef, args.Replicas)}
 	if f.Kept > 0 {
 		for i := range st.Kept {
 			st.Kept[i] = FileRef{filepath.Join(roundPath(100), keptName(i)), hash, f.Kept}

@@ -94,14 +94,11 @@ func (m *roundModel) round(steps, step, since, base int) (worker, driver work, r
 
 	next := m.f.State + int64(since+1)*m.f.Log
 	float := 4 * m.values
-	add := work{read: int64(m.n) * m.f.Update(), again: int64(m.n) * m.f.Update(), cpu: float64(m.n) * float64(float) / m.c.Combine}
+	add := work{read: int64(m.n) * m.f.Update(), again: int64(m.n) * m.f.Update(), cpu: float64(m.n) * (float64(m.f.Update())/m.c.Check + float64(float)/m.c.Combine)}
 	if m.shards > 1 {
 		driver, r.Combine = m.sharded(step, base, next, add)
 	} else {
 		driver = add
-		if step == 0 || m.local || step == base {
-			driver.add(1, stand) // it stands elsewhere
-		}
 		driver.add(1, m.save(next))
 		r.Combine = m.wall(driver, 1)
 	}
@@ -149,6 +146,7 @@ func (m *roundModel) checkpoint(rounds, steps int) (work, float64) {
 	if m.n > 1 {
 		w.add(1, m.read(int64(m.n)*m.f.Kept+total(m.f.Shards)))
 		w.add(1, m.write(int64(m.n)*m.f.Kept))
+		w.again += int64(m.n) * m.f.keptHeader
 	}
 	w.add(1, m.save(int64(max(rounds, steps))*m.f.Log))
 	return w, m.wall(w, 1) + m.c.Sync

@@ -11,7 +11,6 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines"
-	"github.com/adaptflow/adaptflow/recipe"
 )
 
 const (
@@ -184,13 +183,13 @@ func planCommand() *cobra.Command {
 		Long: "Plan says how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a process of its own: time by its\n" +
 			"parts, bytes of the files that are sent and read, and memory, from constants that adaptflow bench scaling --calibrate measures. Mode, local_steps,\n" +
 			"compression and optimizer_shards are the recipe's.",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("workers") {
+				return planWorkers(&f, args[0], constants, workers)
+			}
 			rec, err := f.resolve(args[0])
 			if err != nil {
 				return err
-			}
-			if len(workers) > 0 {
-				return planWorkers(rec, constants, workers, f.json)
 			}
 			p, err := pipelines.MakePlan(rec)
 			if err != nil {
@@ -208,7 +207,11 @@ func planCommand() *cobra.Command {
 	return c
 }
 
-func planWorkers(rec *recipe.Recipe, constants string, workers []int, asJSON bool) error {
+func planWorkers(f *recipeFlags, template, constants string, workers []int) error {
+	rec, err := f.workers(template, workers)
+	if err != nil {
+		return err
+	}
 	c, err := pipelines.ReadConstants(constants)
 	if err != nil {
 		return usageError{err}
@@ -217,7 +220,7 @@ func planWorkers(rec *recipe.Recipe, constants string, workers []int, asJSON boo
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if f.json {
 		return printJSON(p)
 	}
 	p.Table(os.Stderr)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -18,6 +20,16 @@ type scalingOutcome struct {
 	*pipelines.BenchScalingResult
 }
 
+// workers makes the recipe of a template for numbers of workers, in place of its replicas.
+func (f *recipeFlags) workers(name string, workers []int) (*recipe.Recipe, error) {
+	if len(workers) == 0 || slices.Min(workers) < 1 {
+		return nil, usage("--workers is %v: give numbers of at least 1", workers)
+	}
+	own := *f
+	own.set = append(slices.Clone(f.set), fmt.Sprintf("train.replicas=%d", max(2, slices.Max(workers))))
+	return own.resolve(name)
+}
+
 func benchScaling() *cobra.Command {
 	var f recipeFlags
 	var workers []int
@@ -25,7 +37,7 @@ func benchScaling() *cobra.Command {
 	var constants, machine string
 	var threads int
 	c := measured("scaling", "Rounds of several worker processes, beside what adaptflow plan --workers predicts", func(ctx context.Context) (*scalingOutcome, error) {
-		rec, err := f.resolve("domain-adaptation")
+		rec, err := f.workers("domain-adaptation", workers)
 		if err != nil {
 			return nil, err
 		}
@@ -54,8 +66,8 @@ func benchScaling() *cobra.Command {
 			return
 		}
 		c := o.Constants
-		fmt.Printf("%s, %d threads a worker: %.1f GFLOP/s; %.0f MB/s read, %.0f MB/s written, %.0f MB/s combined; %.1f ms for the disk; %.2f ms a round and %.2f ms a replica of the runner; a process starts in %.2f s and takes %d MiB\n",
-			c.Machine, c.Threads, c.FLOPS/1e9, c.Read/1e6, c.Write/1e6, c.Combine/1e6, 1e3*c.Sync, 1e3*c.Round, 1e3*c.Replica, c.Start, c.Memory>>20)
+		fmt.Printf("%s, %d threads a worker: %.1f GFLOP/s; %.0f MB/s read, %.0f MB/s written, %.0f MB/s checked, %.0f MB/s added; %.1f ms for the disk; %.2f ms a round and %.2f ms a replica of the runner; a process starts in %.2f s and takes %d MiB\n",
+			c.Machine, c.Threads, c.FLOPS/1e9, c.Read/1e6, c.Write/1e6, c.Check/1e6, c.Combine/1e6, 1e3*c.Sync, 1e3*c.Round, 1e3*c.Replica, c.Start, c.Memory>>20)
 	})
 	c.Long = "Scaling runs the rounds of the template domain-adaptation, with the settings given, on random tokens: each worker a process of its own, and one more that combines.\n" +
 		"It compares CPU time, bytes and peak memory of each with the scaling model. --calibrate measures the model's constants instead."
