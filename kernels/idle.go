@@ -38,3 +38,24 @@ var (
 	idleKeys   idle // the keys and values of an attention, rearranged
 	idleHalves idle // a factor of a product, rounded to bfloat16
 )
+
+// Held is the memory, in bytes, that kernels keep for their own use once the largest calls of a program have run: for attention and for products, one
+// beside the other. Programs that run at once have it each.
+type Held struct{ Keys, Halves int64 }
+
+// Max is what the calls of both keep.
+func (h Held) Max(o Held) Held { return Held{max(h.Keys, o.Keys), max(h.Halves, o.Halves)} }
+
+// Total is the sum in bytes.
+func (h Held) Total() int64 { return h.Keys + h.Halves }
+
+// Held is what [Attn.Forward] keeps for rows rows of documents longer than a few, without what fills up their last panels of keys.
+func (a Attn) Held(rows int) Held { return Held{Keys: 8 * int64(a.KVHeads*a.HeadDim) * int64(rows)} }
+
+// HeldProduct is what a product of a matrix [m, k] with one in bfloat16 keeps.
+func HeldProduct(m, k int) Held {
+	if !WantsHalf() {
+		return Held{}
+	}
+	return Held{Halves: 2 * int64(m) * int64((k+1)&^1)}
+}

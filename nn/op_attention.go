@@ -52,6 +52,7 @@ func (a *Attention) Plan(in []Shape, want []bool) Plan {
 		p.State = []Shape{{Rows: C, Cols: a.kv()}, {Rows: C, Cols: a.kv()}}
 	}
 	p.Scratch = func(c Caps, threads int) int { return a.BackwardScratch(c.T, threads) }
+	p.Held = func(c Caps) kernels.Held { return a.Attn.Held(c.T) }
 	return p
 }
 

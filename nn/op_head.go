@@ -82,6 +82,9 @@ func (h *Head) Plan(in []Shape, want []bool) Plan {
 		}
 	}
 	p.Scratch = func(c Caps, _ int) int { return h.scratch(nil, min(headRows, max(c.S, 1))).total }
+	if !h.TrainW {
+		p.Held = func(c Caps) kernels.Held { return quant.Held(h.W, min(headRows, c.S), headTile) }
+	}
 	return p
 }
 

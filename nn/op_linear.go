@@ -24,6 +24,7 @@ func (l *Linear) Plan(in []Shape, want []bool) Plan {
 		p.ReadsIn[0], p.ReadsIn[1] = want[1], want[0]
 	} else {
 		p.Scratch = func(c Caps, _ int) int { return quant.ForwardScratch(l.W, in[0].At(c)) }
+		p.Held = func(c Caps) kernels.Held { return quant.Held(l.W, in[0].At(c), l.Out) }
 	}
 	return p
 }

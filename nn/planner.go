@@ -19,6 +19,7 @@ const (
 type Memory struct {
 	Arena        int64 // activations, gradients of activations, saved statistics
 	Scratch      int64
+	Kernels      int64 // what kernels keep for their largest calls
 	State        int64 // KV cache
 	Params       int64 // trainable parameters
 	Grads        int64 // and their gradients
@@ -27,7 +28,7 @@ type Memory struct {
 }
 
 // Total is the sum in bytes.
-func (m Memory) Total() int64 { return m.Arena + m.Scratch + m.State + m.Params + m.Grads }
+func (m Memory) Total() int64 { return m.Arena + m.Scratch + m.Kernels + m.State + m.Params + m.Grads }
 
 type buffer struct {
 	size       int // float32 values at capacity

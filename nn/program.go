@@ -67,6 +67,7 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 	}
 	var fixed Memory
 	scratch, state := 0, 0
+	var held kernels.Held
 	live := b.live()
 	for i, st := range b.steps {
 		if !live[i] { // such as the attention that a prefix takes the place of
@@ -74,6 +75,9 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 		}
 		if st.plan.Scratch != nil {
 			scratch = max(scratch, st.plan.Scratch(o.Caps, o.Pool.Threads()))
+		}
+		if st.plan.Held != nil {
+			held = held.Max(st.plan.Held(o.Caps))
 		}
 		for _, sh := range st.plan.State {
 			state += sh.Len(o.Caps)
@@ -85,7 +89,7 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 			fixed.Grads += int64(len(q.Data)) * 4
 		}
 	}
-	fixed.Scratch, fixed.State = int64(scratch)*4, int64(state)*4
+	fixed.Scratch, fixed.Kernels, fixed.State = int64(scratch)*4, held.Total(), int64(state)*4
 	if o.MemoryLimit > 0 && o.Beside != nil {
 		if o.MemoryLimit -= o.Beside(); o.MemoryLimit <= 0 {
 			o.MemoryLimit = 1 // no program is so small: the plan says what would fit

@@ -101,6 +101,7 @@ type Plan struct {
 	Saved    []Shape                       // values that Forward writes for Backward
 	State    []Shape                       // values that live from step to step, such as a KV cache; zero at first
 	Scratch  func(c Caps, threads int) int // float32 values of scratch at capacity; nil means none
+	Held     func(c Caps) kernels.Held     // what kernels keep beside Scratch at capacity; nil means nothing
 	Pass     []bool                        // the gradient of In[i] is that of Out: Backward leaves DIn[i] alone
 	InPlace  []bool                        // Out may take over the memory of In[i]: Forward works when they are the same slice
 	Cheap    bool                          // Forward may be run again before Backward rather than keep Out

@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -128,32 +126,17 @@ func methodTypes() []string {
 
 // child measures one method in another process.
 func (c *BenchMethodsConfig) child(ctx context.Context, self string, row BenchMethodsRow) (*BenchTrainResult, error) {
-	options, err := json.Marshal(row.Options)
+	t := c.Train
+	t.Method, t.Options, t.DType, t.OneBatch = row.Method, row.Options, row.Base, true
+	if runtime.GOOS != "windows" && !strings.Contains(t.DType, "@") {
+		t.DType += "@" + quant.Mapped
+	}
+	r, err := t.inProcess(ctx, self, "ADAPTFLOW_CACHE="+c.cache)
 	if err != nil {
 		return nil, err
-	}
-	t := c.Train
-	dtype := row.Base
-	if runtime.GOOS != "windows" && !strings.Contains(dtype, "@") {
-		dtype += "@" + quant.Mapped
-	}
-	args := []string{"bench", "train", "--json", "--config", t.ConfigPath, "--method", row.Method, "--method-options", string(options), "--dtype", dtype,
-		"--batch", fmt.Sprint(t.Batch), "--seq", fmt.Sprint(t.Seq), "--steps", fmt.Sprint(t.Steps), "--warmup", fmt.Sprint(t.Warmup), "--threads", fmt.Sprint(t.Threads),
-		"--learning-rate", fmt.Sprint(t.LearningRate), "--one-batch"}
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = append(os.Environ(), "ADAPTFLOW_CACHE="+c.cache)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-		return nil, fmt.Errorf("%s", strings.TrimPrefix(lines[len(lines)-1], "error: "))
-	}
-	var r BenchTrainResult
-	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		return nil, fmt.Errorf("what bench train printed: %w", err)
 	}
 	if !strings.Contains(row.Base, "@") {
 		r.DType, _, _ = strings.Cut(r.DType, "@") // where the weights lay is this measurement's own affair
 	}
-	return &r, nil
+	return r, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
@@ -20,7 +21,7 @@ import (
 
 // BenchTrainConfig says what `adaptflow bench train` measures: optimiser steps on random weights and tokens.
 type BenchTrainConfig struct {
-	ConfigPath  string // config.json of the shape
+	ConfigPath  string // config.json of the shape, for random weights; or a model folder
 	Method      string
 	Options     map[string]any // of the method; nil means the rank on all linears
 	Rank        int
@@ -33,13 +34,15 @@ type BenchTrainConfig struct {
 	Checkpoint  nn.CheckpointMode
 	MemoryLimit int64 // bytes of the whole process; 0 for none
 
+	Shards       string  // glob of packed shards to train on in place of random tokens; Seq is then theirs
 	LearningRate float64 // 0 means 1e-4
 	OneBatch     bool    // every step trains on the same sequences, so that the loss shows what the method learns
 }
 
 // BenchTrainResult is what was measured. PeakRSS is the high-water mark of the whole process from its start.
 type BenchTrainResult struct {
-	TokensPerSecond float64   `json:"tokens_per_second"` // of the median step
+	TokensPerSecond float64   `json:"tokens_per_second"` // of the median step; over shards, of all measured steps, none of which has padding
+	Tokens          int       `json:"tokens"`            // of the measured steps
 	PeakRSS         int64     `json:"peak_rss_bytes"`
 	StepSeconds     []float64 `json:"step_seconds"`
 	Loss            float64   `json:"loss"` // of the last step
@@ -48,7 +51,8 @@ type BenchTrainResult struct {
 	Threads         int       `json:"threads"`
 	Trainable       int       `json:"trainable_parameters"`
 	Total           int64     `json:"total_parameters"`
-	Planned         int64     `json:"planned_bytes"` // of the whole process, as adaptflow plan has it, to hold against peak_rss_bytes
+	State           int64     `json:"trainable_state_bytes"` // of the trained parameters: values, gradients and the optimiser's state
+	Planned         int64     `json:"planned_bytes"`         // of the whole process, as adaptflow plan has it, to hold against peak_rss_bytes
 }
 
 // benchDTypes are the short names that measurements use.
@@ -69,13 +73,9 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		dtype += "@" + place
 	}
 	dtype = train.ResolveDType(dtype)
-	raw, err := os.ReadFile(c.ConfigPath)
+	m, err := benchModel(c.ConfigPath, dtype)
 	if err != nil {
 		return nil, err
-	}
-	m, err := model.FromConfig(raw, 0, dtype)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.ConfigPath, err)
 	}
 	limit, err := train.ProgramLimit(c.MemoryLimit, m)
 	if err != nil {
@@ -98,28 +98,25 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	if c.LearningRate > 0 {
 		args.LearningRate = c.LearningRate
 	}
-	n := c.Batch * (c.Warmup + c.Steps)
-	if c.OneBatch {
-		n = c.Batch
+	var data train.Data
+	if c.Shards != "" {
+		shards, err := benchShards(c.Shards)
+		if err != nil {
+			return nil, err
+		}
+		defer shards.Close()
+		data, c.Seq, args.Stride = shards, shards.SequenceLength(), BenchStride
+	} else {
+		data = c.randomTokens(m.Config.Vocab)
 	}
-	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq, Sequences: n,
+	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq, Sequences: data.Len(),
 		Checkpoint: c.Checkpoint, MemoryLimit: limit, DType: train.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
-	key := philox.NewKey(1, "bench", "tokens")
-	data := make(train.Sequences, n)
-	for i := range data {
-		s := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{fmt.Sprint(i)}, DocSpans: [][2]int32{{0, 0}}, Sources: []string{""}}
-		for k := range c.Seq {
-			s.InputIDs = append(s.InputIDs, int32(key.At(uint64(i), uint64(k))[0]%uint32(m.Config.Vocab)))
-		}
-		s.Labels = slices.Clone(s.InputIDs)
-		s.Labels[0] = datasets.NoLoss
-		data[i] = s
-	}
 	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
+		State:   t.Memory().Params + t.Memory().Grads + t.OptimizerBytes(),
 		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + train.ProcessBytes}
 	for i := range c.Warmup + c.Steps {
 		start := time.Now()
@@ -129,11 +126,76 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		}
 		if i >= c.Warmup {
 			r.StepSeconds = append(r.StepSeconds, time.Since(start).Seconds())
+			r.Tokens += info.Tokens
 		}
 		r.Loss = info.Loss
 	}
 	sorted := slices.Sorted(slices.Values(r.StepSeconds))
 	r.TokensPerSecond = float64(c.Batch*c.Seq) / sorted[len(sorted)/2]
+	if c.Shards != "" {
+		r.TokensPerSecond = float64(r.Tokens) / sum(sorted)
+	}
 	r.PeakRSS, err = mem.Peak()
 	return r, err
+}
+
+// BenchStride is the distance of the sequences that a measurement over shards takes one after another, so that those of a step are not of like length.
+const BenchStride = 1009
+
+func benchModel(path, dtype string) (*model.Model, error) {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return model.LoadAs(path, dtype)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.FromConfig(raw, 0, dtype)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func benchShards(glob string) (*train.Shards, error) {
+	paths, err := storage.Glob(glob)
+	if err != nil {
+		return nil, err
+	}
+	s, err := train.OpenShards(paths)
+	if err != nil {
+		return nil, err
+	}
+	if s.Len()%BenchStride == 0 {
+		s.Close()
+		return nil, fmt.Errorf("%s: the shards hold a multiple of %d sequences, of which the measurement would take few: prepare some more or fewer rows", glob, BenchStride)
+	}
+	return s, nil
+}
+
+// randomTokens are the sequences of all steps, or of one where OneBatch says so.
+func (c *BenchTrainConfig) randomTokens(vocab int) train.Sequences {
+	n := c.Batch * (c.Warmup + c.Steps)
+	if c.OneBatch {
+		n = c.Batch
+	}
+	key := philox.NewKey(1, "bench", "tokens")
+	data := make(train.Sequences, n)
+	for i := range data {
+		s := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{fmt.Sprint(i)}, DocSpans: [][2]int32{{0, 0}}, Sources: []string{""}}
+		for k := range c.Seq {
+			s.InputIDs = append(s.InputIDs, int32(key.At(uint64(i), uint64(k))[0]%uint32(vocab)))
+		}
+		s.Labels = slices.Clone(s.InputIDs)
+		s.Labels[0] = datasets.NoLoss
+		data[i] = s
+	}
+	return data
+}
+
+func sum(x []float64) (s float64) {
+	for _, v := range x {
+		s += v
+	}
+	return s
 }

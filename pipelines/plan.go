@@ -15,8 +15,8 @@ type Plan struct {
 	Weights      int64 `json:"weights"`
 	Streamed     int64 `json:"streamed_per_step,omitempty"` // of streamed weights, what a step reads from the file: see [Plan.Table]
 	Activations  int64 `json:"activations"`                 // and their gradients
-	Scratch      int64 `json:"scratch"`
-	Adapter      int64 `json:"adapter"` // values and gradients
+	Scratch      int64 `json:"scratch"`                     // of operations and kernels
+	Adapter      int64 `json:"adapter"`                     // values and gradients
 	Optimizer    int64 `json:"optimizer"`
 	Runtime      int64 `json:"runtime"`
 	Peak         int64 `json:"peak"`
@@ -113,7 +113,7 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 func (p *planned) plan() *Plan {
 	m, mem, params := p.run.model, p.memory, p.params
 	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(p.rec.Train.GradientAccumulationSteps),
-		Activations: mem.Arena, Scratch: mem.Scratch, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes,
+		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes,
 		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
 	return out

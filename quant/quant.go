@@ -56,6 +56,27 @@ func ForwardScratch(w Weight, m int) int {
 	return w.ScratchLen()
 }
 
+// Held is what kernels keep after products of w with m rows, in both directions, of up to columns output rows of w at once.
+func Held(w Weight, m, columns int) kernels.Held {
+	half := false
+	switch w := w.(type) {
+	case *dense:
+		half = w.panels.Half != nil
+	case *weight4:
+		half = w.half
+	case *weight8:
+		half = w.half
+	case *changed:
+		return Held(w.base, m, columns)
+	}
+	if !half {
+		return kernels.Held{}
+	}
+	_, in := w.Dims()
+	_, tile := w.TileRange(0)
+	return kernels.HeldProduct(m, max(in, min(tile, columns)))
+}
+
 // MulT computes y [m, Out] = beta·y + x [m, In]·Wᵀ. beta is 0 or 1.
 func MulT(p *pool.Pool, w Weight, m int, x []float32, beta float32, y []float32, scratch []float32) {
 	out, in := w.Dims()

@@ -16,7 +16,7 @@ import (
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
-	c.AddCommand(benchTrain(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchScaling(), scalingWorker(),
+	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchScaling(), scalingWorker(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
 		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", pipelines.BenchHead),
 		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),
@@ -64,7 +64,8 @@ func benchTrain() *cobra.Command {
 	}, func(r *pipelines.BenchTrainResult) {
 		fmt.Printf("%.1f tokens/s, peak memory %d MiB, loss %.4f, %s, %s, %d threads\n", r.TokensPerSecond, r.PeakRSS>>20, r.Loss, r.DType, r.KernelSet, r.Threads)
 	})
-	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape")
+	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape, for random weights, or a model folder")
+	c.Flags().StringVar(&b.Shards, "shards", "", "glob of the shards that adaptflow prepare wrote, to train on in place of random tokens; --seq is then theirs")
 	c.Flags().StringVar(&b.Method, "method", "lora", "adapter method")
 	c.Flags().StringVar(&options, "method-options", "", "JSON with the method's fields by HF PEFT's names; default: the rank on all linears")
 	c.Flags().IntVar(&b.Rank, "rank", 16, "rank of the adapter, on all linears")
@@ -78,6 +79,35 @@ func benchTrain() *cobra.Command {
 	c.Flags().IntVar(&b.Threads, "threads", 0, "threads; 0 for all")
 	c.Flags().Int64Var(&limit, "memory-limit", 0, "MiB for the whole process; blocks are computed again to hold it; 0 for none")
 	c.Flags().BoolVar(&checkpoint, "gradient-checkpointing", false, "compute every block again in the backward pass")
+	return c
+}
+
+func benchMemory() *cobra.Command {
+	b := pipelines.BenchMemoryConfig{Train: pipelines.BenchTrainConfig{Steps: 2, Warmup: 1}}
+	c := measured("memory", "Memory of LoRA and QLoRA against full fine-tuning", func(ctx context.Context) (*pipelines.BenchMemoryResult, error) {
+		if b.Train.ConfigPath == "" {
+			return nil, usage("bench memory needs --config config.json")
+		}
+		return pipelines.BenchMemory(ctx, b, func(r pipelines.BenchMemoryRow) { fmt.Fprintf(os.Stderr, "measured: %s\n", r.Name) })
+	}, func(r *pipelines.BenchMemoryResult) {
+		fmt.Printf("%-46s %12s %11s %8s %11s %8s\n", "", "trained", "state, MiB", "saved", "peak, MiB", "saved")
+		for i, row := range r.Rows {
+			state, peak := "", ""
+			if i > 0 {
+				state, peak = fmt.Sprintf("%.1f %%", 100*row.StateSaved), fmt.Sprintf("%.1f %%", 100*row.PeakSaved)
+			}
+			fmt.Printf("%-46s %12d %11.1f %8s %11d %8s\n", row.Name, row.Trained, float64(row.State)/(1<<20), state, row.Peak>>20, peak)
+		}
+	})
+	c.Long = "Memory trains a model of random weights for a few steps in each of these ways, each in a process of its own: full fine-tuning in float32, LoRA on all linear\n" +
+		"layers over a float32 and a bfloat16 base, and QLoRA. State is what training a parameter needs: its value, gradient and the optimiser's two moments, all float32;\n" +
+		"peak is the high-water mark of the whole process. What is saved is against full fine-tuning, which keeps the base beside the weights that it trains."
+	c.Flags().StringVar(&b.Train.ConfigPath, "config", "", "config.json of the shape, or a model folder")
+	c.Flags().IntVar(&b.Train.Rank, "rank", 16, "rank of the adapters, on all linears")
+	c.Flags().IntVar(&b.Train.Batch, "batch", 4, "sequences of a step")
+	c.Flags().IntVar(&b.Train.Seq, "seq", 512, "tokens of a sequence")
+	c.Flags().IntVar(&b.Train.Steps, "steps", 2, "steps after the first")
+	c.Flags().IntVar(&b.Train.Threads, "threads", 0, "threads; 0 for all")
 	return c
 }
 
