@@ -326,8 +326,8 @@ func TestColdAndWarmCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, w := range f.free {
-			if len(w.cache) > cacheWords || len(w.arena) > cacheIDs {
-				t.Errorf("the cache holds %d words, %d ids", len(w.cache), len(w.arena))
+			if w.cache.words() > cacheWords || len(w.arena) > cacheIDs {
+				t.Errorf("the cache holds %d words, %d ids", w.cache.words(), len(w.arena))
 			}
 		}
 	}

@@ -53,7 +53,7 @@ type worker struct {
 	f     *Fast
 	t     *[unicode.MaxRune + 1]uint8
 	s     scratch
-	cache map[string]cached
+	cache wordCache
 	arena []int32 // ids of the cached words
 	sizes []int32 // bytes of the word that each is for; sameText: those of the id before it
 
@@ -76,7 +76,7 @@ func (f *Fast) get() *worker {
 		f.free = f.free[:n-1]
 		return w
 	}
-	return &worker{f: f, t: classTable(), cache: map[string]cached{}}
+	return &worker{f: f, t: classTable()}
 }
 
 func (f *Fast) put(w *worker) {
@@ -262,7 +262,7 @@ func (w *worker) word(g seg) {
 		w.visit(g.s)
 		return
 	}
-	c, ok := w.cache[g.s]
+	c, ok := w.cache.get(g.s)
 	if !ok {
 		c = w.encode(g.s)
 	}
@@ -279,8 +279,8 @@ func (w *worker) word(g seg) {
 // encode puts what the model makes of a word at the end of the arena, and into the cache where it is not too long.
 func (w *worker) encode(word string) cached {
 	w.f.model.encode(&w.s, word)
-	if len(w.cache) >= cacheWords || len(w.arena)+len(w.s.syms) > cacheIDs {
-		clear(w.cache)
+	if w.cache.words() >= cacheWords || len(w.arena)+len(w.s.syms) > cacheIDs {
+		w.cache.clear()
 		w.arena, w.sizes = w.arena[:0], w.sizes[:0]
 	}
 	from := len(w.arena)
@@ -295,7 +295,7 @@ func (w *worker) encode(word string) cached {
 	}
 	c := cached{int32(from), int32(len(w.arena) - from)}
 	if len(word) <= cacheWordLen {
-		w.cache[strings.Clone(word)] = c
+		w.cache.put(word, c)
 	}
 	return c
 }
