@@ -133,6 +133,9 @@ func (t *table) panel(outer [2]float64, hs []float64) (*plot.Plot, error) {
 				xy = append(xy, plotter.XY{X: float64(r.H), Y: r.Perplexity})
 			}
 		}
+		if len(xy) == 0 {
+			continue
+		}
 		name := fmt.Sprintf("%d replicas", n)
 		if n == 1 { // the same with every H
 			name = "1 replica"
