@@ -58,13 +58,13 @@ type BenchTrainResult struct {
 // benchDTypes are the short names that measurements use.
 var benchDTypes = map[string]string{"": "float32", "fp32": "float32", "bf16": "bfloat16", "auto": "auto"}
 
-// BenchTrain trains a model of random weights for a few steps and measures them.
-func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
-	values, place, placed := strings.Cut(c.DType, "@")
+// benchDType is the dtype of a measurement's name for one, such as bf16+nf4@mapped.
+func benchDType(name string) (string, error) {
+	values, place, placed := strings.Cut(name, "@")
 	dense, linear, quantised := strings.Cut(values, "+")
 	dtype, ok := benchDTypes[dense]
 	if !ok {
-		return nil, fmt.Errorf("dtype %q: choose fp32, bf16 or auto, or one of them with +nf4, +nf4_dq, +fp4, +fp4_dq or +int8", c.DType)
+		return "", fmt.Errorf("dtype %q: choose fp32, bf16 or auto, or one of them with +nf4, +nf4_dq, +fp4, +fp4_dq or +int8", name)
 	}
 	if quantised {
 		dtype += "+" + linear
@@ -72,7 +72,15 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	if placed {
 		dtype += "@" + place
 	}
-	dtype = train.ResolveDType(dtype)
+	return train.ResolveDType(dtype), nil
+}
+
+// BenchTrain trains a model of random weights for a few steps and measures them.
+func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
+	dtype, err := benchDType(c.DType)
+	if err != nil {
+		return nil, err
+	}
 	m, err := benchModel(c.ConfigPath, dtype)
 	if err != nil {
 		return nil, err

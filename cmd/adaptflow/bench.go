@@ -16,7 +16,7 @@ import (
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
-	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchScaling(), scalingWorker(),
+	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchKeys(), benchScaling(), scalingWorker(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
 		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", pipelines.BenchHead),
 		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),
@@ -174,6 +174,35 @@ func benchRounds() *cobra.Command {
 	c.Flags().IntVar(&b.SaveSteps, "save-steps", 20, "rounds between checkpoints, which are those of a job")
 	c.Flags().IntVar(&b.Rank, "rank", 9, "rank of LoRA, on all linear layers")
 	c.Flags().IntVar(&b.SequenceLength, "seq", 128, "tokens of a sequence, one a replica and round")
+	return c
+}
+
+func benchKeys() *cobra.Command {
+	b := pipelines.BenchKeysConfig{}
+	line := func(r pipelines.BenchKeysRow) string {
+		return fmt.Sprintf("%7d %6d %12.0f %12.0f %8.2f %14.0f %14.0f %8.2f %10.1e", r.Tokens, r.Keys, r.Group, r.Alone, r.Ratio, r.GroupCPU, r.AloneCPU, r.RatioCPU, r.Difference)
+	}
+	head := fmt.Sprintf("%7s %6s %12s %12s %8s %14s %14s %8s %10s", "tokens", "keys", "group, t/s", "alone, t/s", "ratio", "group, t/CPU s", "alone, t/CPU s", "ratio", "loss diff")
+	c := measured("keys", "Adapters by key in groups, beside one key after another", func(ctx context.Context) (*pipelines.BenchKeysResult, error) {
+		fmt.Fprintln(os.Stderr, head)
+		return pipelines.BenchKeys(ctx, b, func(r pipelines.BenchKeysRow) { fmt.Fprintln(os.Stderr, line(r)) })
+	}, func(r *pipelines.BenchKeysResult) {
+		fmt.Printf("%s, %s, %d threads, %d parameters a key\n%s\n", r.DType, r.KernelSet, r.Threads, r.Trainable, head)
+		for _, row := range r.Rows {
+			fmt.Println(line(row))
+		}
+	})
+	c.Long = "Keys trains the same keys in a group that shares each pass over the base, and one after another with the model loaded once, in turn. Tokens are those of a key and step."
+	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of a shape, with random weights; default: the embedded English model")
+	c.Flags().StringVar(&b.DType, "dtype", "fp32", "storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections; @mapped and @streamed take the weights from a file")
+	c.Flags().IntSliceVar(&b.Tokens, "tokens", []int{8, 16, 32, 64, 512}, "tokens of a key and step")
+	c.Flags().IntVar(&b.GroupTokens, "group-tokens", 8192, "tokens of a pass over the base, at most")
+	c.Flags().IntVar(&b.GroupKeys, "group-keys", 64, "keys of a group, at most")
+	c.Flags().IntVar(&b.Rank, "rank", 4, "rank of LoRA")
+	c.Flags().StringSliceVar(&b.Targets, "target-modules", []string{"q_proj", "v_proj"}, "modules that are adapted")
+	c.Flags().IntVar(&b.Steps, "steps", 5, "steps of a key")
+	c.Flags().IntVar(&b.Repeat, "repeat", 3, "measurements of either side, in turn")
+	c.Flags().IntVar(&b.Threads, "threads", 0, "threads; 0 for all")
 	return c
 }
 
