@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -28,7 +29,10 @@ func benchCommand() *cobra.Command {
 func measured[R any](use, short string, measure func(ctx context.Context) (R, error), table func(R)) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		r, err := measure(c.Context())
+		r, err := interruptible(c.Context(), measure)
+		if err != nil && c.Context().Err() != nil {
+			return errMeasuring
+		}
 		if err != nil {
 			return err
 		}
@@ -40,6 +44,30 @@ func measured[R any](use, short string, measure func(ctx context.Context) (R, er
 	}}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// errMeasuring is the error of an interrupted measurement, which nothing continues.
+var errMeasuring = errors.New("interrupted")
+
+// interruptible gives up waiting for a measurement that does not look at its context, such as one of a kernel, some seconds after an interrupt.
+func interruptible[R any](ctx context.Context, measure func(ctx context.Context) (R, error)) (r R, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r, err = measure(ctx)
+	}()
+	select {
+	case <-done:
+		return r, err
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return r, err
+	case <-time.After(5 * time.Second):
+		var none R
+		return none, ctx.Err()
+	}
 }
 
 func benchTrain() *cobra.Command {

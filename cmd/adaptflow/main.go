@@ -55,7 +55,11 @@ func exitCode(ctx context.Context, err error) int {
 		return 0
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(os.Stderr, "adaptflow: interrupted; the same command continues from the last checkpoint")
+		text := "adaptflow: interrupted"
+		if !errors.Is(err, errMeasuring) {
+			text += "; the same command continues from the last checkpoint"
+		}
+		fmt.Fprintln(os.Stderr, text)
 		return 130
 	}
 	fmt.Fprintln(os.Stderr, "adaptflow: "+strings.Join(strings.Fields(err.Error()), " "))
