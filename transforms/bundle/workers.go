@@ -1,4 +1,4 @@
-// Package bundle lets a DoFn use all processors for one bundle.
+// Package bundle holds what DoFns need that work on the references of a bundle on all processors.
 package bundle
 
 import (
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 )
 
 // slots bound what all bundles of the process work on at once, and with it their memory.
@@ -63,6 +65,22 @@ func (w *Workers[T]) Go(ctx context.Context, work func() (T, error)) error {
 		j.out, j.err = work()
 	}()
 	return nil
+}
+
+// Emit is FinishBundle where what is made of the elements is what goes on: it waits for all and emits them in their order.
+func (w *Workers[T]) Emit(emit func(T)) error {
+	out, err := w.Wait()
+	for _, v := range out {
+		emit(v)
+	}
+	return err
+}
+
+// CountRejected adds rejected records, by reason, to the bundle's counters.
+func CountRejected(ctx context.Context, rejected map[string]int64) {
+	for reason, n := range rejected {
+		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
+	}
 }
 
 // Wait waits for all elements and returns what was made of each, in their order, or the error of the first that failed.

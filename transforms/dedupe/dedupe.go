@@ -67,11 +67,7 @@ func (f *SignFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(inge
 
 // FinishBundle passes the groups on.
 func (f *SignFn) FinishBundle(_ context.Context, emit func(ingest.Group)) error {
-	groups, err := f.work.Wait()
-	for _, g := range groups {
-		emit(g)
-	}
-	return err
+	return f.work.Emit(emit)
 }
 
 func (f *SignFn) sign(ctx context.Context, g ingest.Group) error {
@@ -140,11 +136,7 @@ func (f *TaskFn) ProcessElement(ctx context.Context, n int, _ func(string)) erro
 
 // FinishBundle emits the paths of the tasks' results.
 func (f *TaskFn) FinishBundle(_ context.Context, emit func(string)) error {
-	paths, err := f.work.Wait()
-	for _, p := range paths {
-		emit(p)
-	}
-	return err
+	return f.work.Emit(emit)
 }
 
 func (f *TaskFn) task(n int) (string, error) {

@@ -133,9 +133,7 @@ func (f *ReadFn) FinishBundle(ctx context.Context, emit func(Group)) error {
 	for _, r := range files {
 		beam.NewCounter("adaptflow", "read").Inc(ctx, r.sum.Read)
 		beam.NewCounter("adaptflow", "kept").Inc(ctx, r.sum.Kept)
-		for reason, n := range r.sum.Rejected {
-			beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
-		}
+		bundle.CountRejected(ctx, r.sum.Rejected)
 		for _, g := range r.sum.List(f.StagedDir, r.in) {
 			emit(g)
 		}

@@ -250,11 +250,7 @@ func (f *ShardFn) ProcessElement(ctx context.Context, shard int, parts func(*Par
 
 // FinishBundle emits the paths of the shards' descriptions.
 func (f *ShardFn) FinishBundle(_ context.Context, emit func(string)) error {
-	paths, err := f.work.Wait()
-	for _, p := range paths {
-		emit(p)
-	}
-	return err
+	return f.work.Emit(emit)
 }
 
 // pack packs a shard and returns the path of its description.

@@ -128,14 +128,6 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 	return s, storage.WriteFile(SummaryPath(dir, g.Name), b)
 }
 
-// Count adds what the stage of a name made of a group to the bundle's counters.
-func (s *Summary) Count(ctx context.Context, name string) {
-	for reason, n := range s.Rejected {
-		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
-	}
-	beam.NewCounter("adaptflow", "kept."+name).Inc(ctx, s.Kept)
-}
-
 // Finish is FinishBundle of a stage: it waits for the groups of the bundle, counts, and emits references to what is kept of them.
 func Finish(ctx context.Context, w *bundle.Workers[*Summary], name string, emit func(ingest.Group)) error {
 	sums, err := w.Wait()
@@ -143,7 +135,8 @@ func Finish(ctx context.Context, w *bundle.Workers[*Summary], name string, emit 
 		return err
 	}
 	for _, s := range sums {
-		s.Count(ctx, name)
+		bundle.CountRejected(ctx, s.Rejected)
+		beam.NewCounter("adaptflow", "kept."+name).Inc(ctx, s.Kept)
 		if s.Kept > 0 {
 			emit(s.Group)
 		}

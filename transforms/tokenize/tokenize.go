@@ -144,9 +144,7 @@ func (f *EncodeFn) FinishBundle(ctx context.Context, emit func(string)) error {
 	all, err := f.work.Wait()
 	for _, e := range all {
 		beam.NewCounter("adaptflow", "tokens").Inc(ctx, e.sum.Tokens)
-		for reason, n := range e.sum.Rejected {
-			beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
-		}
+		bundle.CountRejected(ctx, e.sum.Rejected)
 		emit(e.path)
 	}
 	return err
