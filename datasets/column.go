@@ -98,6 +98,7 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet
 	if c.Optional() {
 		elemDef--
 	}
+	out.values = make([]T, 0, min(rg.ColumnChunks()[c.Index()].NumValues(), 1<<20))
 	n := 0
 	place := func(rep, def int) (bool, error) {
 		if rep == 0 {
@@ -122,8 +123,15 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet
 				return fmt.Errorf("damaged file: %d repetition and %d definition levels", len(reps), len(defs))
 			}
 			before := n
-			for i := range reps {
-				if _, err := place(int(reps[i]), int(defs[i])); err != nil {
+			for i, rep := range reps {
+				if int(defs[i]) == maxDef && len(out.offsets) > 0 { // nearly all: a value
+					if rep == 0 {
+						out.offsets = append(out.offsets, n)
+					}
+					n++
+					continue
+				}
+				if _, err := place(int(rep), int(defs[i])); err != nil {
 					return err
 				}
 			}

@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"unsafe"
 
-	"github.com/tidwall/gjson"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 func itoa(i int) string { return strconv.Itoa(i) }
@@ -23,7 +24,11 @@ func isSystem(err error) bool {
 }
 
 // jsonlReader reads one JSON object a line. Names match exactly, the last of equal names wins, blank lines are no records.
-type jsonlReader struct{ fileReader }
+type jsonlReader struct {
+	fileReader
+	json *jsontext.Decoder // of text, the line
+	text bytes.Buffer
+}
 
 // Layout implements Reader.
 func (t *jsonlReader) Layout() (string, string) { return FormatJSONL, t.kind }
@@ -51,19 +56,50 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 	if where, bad := badUTF8(line); bad {
 		return Record{}, t.reject(ReasonInvalidUTF8, where, "UTF-8", line)
 	}
-	if !json.Valid(line) {
-		return Record{}, t.malformed(line)
+	obj, ok := t.members(line)
+	if !ok {
+		switch {
+		case !json.Valid(line):
+			return Record{}, t.malformed(line)
+		case json.Unmarshal(line, &obj) != nil || obj == nil:
+			b := bytes.TrimLeft(line, " \t\r\n")
+			return Record{}, t.reject(ReasonNotAnObject, string(b[:min(len(b), 20)]), "an object", line)
+		}
 	}
-	if b := bytes.TrimLeft(line, " \t\r\n"); b[0] != '{' {
-		return Record{}, t.reject(ReasonNotAnObject, string(b[:min(len(b), 20)]), "an object", line)
-	}
-	// The line is valid: gjson, which checks nothing, cuts it in one pass, where encoding/json would check it twice more.
-	obj := map[string]json.RawMessage{}
-	gjson.ParseBytes(line).ForEach(func(key, value gjson.Result) bool {
-		obj[key.String()] = json.RawMessage(value.Raw)
-		return true
-	})
 	return t.row(obj, line)
+}
+
+// members cuts a line that is one JSON object into its members, checking it on the way: a quarter of the time of encoding/json's check alone. The values lie
+// in the line.
+func (t *jsonlReader) members(line []byte) (map[string]json.RawMessage, bool) {
+	t.text = *bytes.NewBuffer(line)
+	if t.json == nil {
+		t.json = jsontext.NewDecoder(&t.text, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	} else {
+		t.json.Reset(&t.text, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	}
+	if tok, err := t.json.ReadToken(); err != nil || tok.Kind() != jsontext.KindBeginObject {
+		return nil, false
+	}
+	obj := map[string]json.RawMessage{}
+	for {
+		name, err := t.json.ReadToken()
+		if err != nil {
+			return nil, false
+		}
+		if name.Kind() == jsontext.KindEndObject {
+			break
+		}
+		key := name.String()
+		v, err := t.json.ReadValue()
+		if err != nil {
+			return nil, false
+		}
+		end := int(t.json.InputOffset())
+		obj[key] = json.RawMessage(line[end-len(v) : end : end])
+	}
+	_, err := t.json.ReadToken()
+	return obj, errors.Is(err, io.EOF)
 }
 
 // row makes a record of an object.
@@ -146,40 +182,12 @@ func jsonString(raw json.RawMessage) (string, string) {
 	case raw[0] != '"':
 		return "", ReasonTextNotAString
 	}
-	s := gjson.ParseBytes(raw).String() // all that comes here has been checked
-	if strings.ContainsRune(s, utf8.RuneError) && loneSurrogate(raw) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), "" // all that comes here has been checked
+	}
+	s, err := jsontext.AppendUnquote([]byte(nil), raw)
+	if err != nil {
 		return "", ReasonInvalidUTF8
 	}
-	return s, ""
-}
-
-// loneSurrogate looks for \uD800-\uDFFF escapes that are not in a pair.
-func loneSurrogate(raw []byte) bool {
-	unit := func(i int) (uint64, bool) {
-		if i+6 > len(raw) || raw[i] != '\\' || raw[i+1] != 'u' {
-			return 0, false
-		}
-		v, err := strconv.ParseUint(string(raw[i+2:i+6]), 16, 16)
-		return v, err == nil
-	}
-	for i := 0; i < len(raw); i++ {
-		if raw[i] != '\\' {
-			continue
-		}
-		v, ok := unit(i)
-		switch {
-		case !ok:
-			i++ // an escape of two bytes
-		case v >= 0xd800 && v < 0xdc00:
-			if w, ok := unit(i + 6); !ok || w < 0xdc00 || w > 0xdfff {
-				return true
-			}
-			i += 11
-		case v >= 0xdc00 && v < 0xe000:
-			return true
-		default:
-			i += 5
-		}
-	}
-	return false
+	return unsafe.String(unsafe.SliceData(s), len(s)), "" // nobody else has s
 }

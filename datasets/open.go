@@ -59,7 +59,7 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 	base := fileReader{file: f, d: d, lines: lr, source: source, o: o}
 	switch {
 	case format == FormatJSONL:
-		return &jsonlReader{base}, nil
+		return &jsonlReader{fileReader: base}, nil
 	case format == FormatJSON:
 		return newJSONReader(base), nil
 	case format == FormatCSV:

@@ -3,6 +3,7 @@ package datasets
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -228,7 +229,10 @@ type stagedDoc struct {
 }
 
 // DocWriter stages tokenized documents of one source.
-type DocWriter struct{ t *table[stagedDoc] }
+type DocWriter struct {
+	t            *table[stagedDoc]
+	starts, ends []int32 // of the document being written
+}
 
 // CreateDocs begins a staged file of tokenized documents.
 func CreateDocs(path string) (*DocWriter, error) {
@@ -236,7 +240,7 @@ func CreateDocs(path string) (*DocWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DocWriter{t}, nil
+	return &DocWriter{t: t}, nil
 }
 
 // Write adds a document, which has a span for each token. Its source and id are not stored.
@@ -245,10 +249,11 @@ func (w *DocWriter) Write(d *StagedDoc) error {
 	if len(d.Spans) != n || n > math.MaxInt32 || d.Labels != nil && len(d.Labels) != n {
 		return fmt.Errorf("document %s: %d spans for %d tokens", d.ID, len(d.Spans), n)
 	}
-	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens, Starts: make([]int32, n), Ends: make([]int32, n), Labels: d.Labels}
+	w.starts, w.ends = slices.Grow(w.starts[:0], n)[:n], slices.Grow(w.ends[:0], n)[:n]
 	for i, s := range d.Spans {
-		row.Starts[i], row.Ends[i] = s[0], s[1]
+		w.starts[i], w.ends[i] = s[0], s[1]
 	}
+	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens, Starts: w.starts, Ends: w.ends, Labels: d.Labels}
 	return w.t.add(row, int64(n)+16)
 }
 
@@ -311,6 +316,10 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 		}
 	}
 	out := make([]StagedDoc, len(rows))
+	own := slices.Clone[[]int32]
+	if 2*len(rows) > len(key) { // most of what was read is kept: it may stay where it is
+		own = func(x []int32) []int32 { return x }
+	}
 	for k, r := range rows {
 		if int(r) >= len(key) {
 			return nil, fmt.Errorf("staged file %s: there is no row %d in row group %d", path, r, group)
@@ -322,12 +331,12 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 		d := &out[k]
 		d.Index, d.Hash, d.Split = cols[0][r], uint64(cols[1][r]), uint64(cols[2][r])
 		d.ID, d.Source, d.Key = DocID(source, d.Index), source, key[r]
-		d.Tokens = append([]int32(nil), ids...)
+		d.Tokens = own(ids)
 		if labels := ls[3].row(int(r)); len(labels) > 0 {
 			if len(labels) != len(ids) {
 				return nil, fmt.Errorf("staged file %s, row %d: %d labels for %d tokens", path, r, len(labels), len(ids))
 			}
-			d.Labels = append([]int32(nil), labels...)
+			d.Labels = own(labels)
 		}
 		d.Spans = make([][2]int32, len(ids))
 		for i := range ids {

@@ -8,6 +8,9 @@ import (
 
 // badUTF8 says where text stops being UTF-8.
 func badUTF8(b []byte) (string, bool) {
+	if utf8.Valid(b) {
+		return "", false
+	}
 	for i := 0; i < len(b); {
 		if b[i] < utf8.RuneSelf {
 			i++

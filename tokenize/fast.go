@@ -46,7 +46,11 @@ const (
 // sameText is the size of a token that stands for the same bytes as the one before it.
 const sameText = -1
 
-type cached struct{ off, n int32 }
+// cached is where the ids of a word lie in the arena; the id itself where there is one that stands for all of the word, as of nearly all words of a text.
+type cached struct{ off, n, id int32 }
+
+// several is the id of a word that is not one token.
+const several = -1
 
 // worker is the state of one call.
 type worker struct {
@@ -60,7 +64,8 @@ type worker struct {
 	visit func(word string) // called instead of encoding, when words are counted
 	track bool              // places wanted
 	ids   []int32
-	spans []span // of ids, in bytes of the original
+	own   []int32 // memory for ids where the caller has none
+	spans []span  // of ids, in bytes of the original
 	// leading and trailing spaces of the token at ids[i], when the
 	// post-processor trims
 	trims []trim
@@ -120,8 +125,10 @@ func (f *Fast) Encode(text string, addSpecial bool) (*Encoding, error) {
 	}
 	w := f.get()
 	defer f.put(w)
-	w.track = true
-	if err := w.text(text); err != nil {
+	w.track, w.ids = true, w.own[:0]
+	err := w.text(text)
+	w.own = w.ids
+	if err != nil {
 		return nil, err
 	}
 	var before, after []int32
@@ -148,6 +155,12 @@ func (f *Fast) Encode(text string, addSpecial bool) (*Encoding, error) {
 
 // points turns bytes into code points.
 func points(text string, spans []span, off [][2]int32) {
+	if ascii(text) {
+		for i, s := range spans {
+			off[i] = [2]int32{s.b, s.e}
+		}
+		return
+	}
 	at, count := 0, int32(0) // code points before byte at
 	cp := func(b int) int32 {
 		for at < b {
@@ -171,6 +184,21 @@ func points(text string, spans []span, off [][2]int32) {
 		}
 		off[i] = [2]int32{from, cp(int(s.e))}
 	}
+}
+
+// ascii says whether every byte is a character, eight at a time.
+func ascii(s string) bool {
+	all := byte(0)
+	for ; len(s) >= 8; s = s[8:] {
+		all |= s[0] | s[1] | s[2] | s[3] | s[4] | s[5] | s[6] | s[7]
+		if all >= utf8.RuneSelf {
+			return false
+		}
+	}
+	for i := range len(s) {
+		all |= s[i]
+	}
+	return all < utf8.RuneSelf
 }
 
 func validUTF8(text string) error {
@@ -266,6 +294,14 @@ func (w *worker) word(g seg) {
 	if !ok {
 		c = w.encode(g.s)
 	}
+	if c.id != several && len(w.f.post.trims) == 0 {
+		w.ids = append(w.ids, c.id)
+		if w.track {
+			b, e := g.place(0, len(g.s))
+			w.spans = append(w.spans, span{int32(b), int32(e)})
+		}
+		return
+	}
 	ids, sizes := w.arena[c.off:c.off+c.n], w.sizes[c.off:c.off+c.n]
 	w.ids = append(w.ids, ids...)
 	if w.track {
@@ -293,10 +329,14 @@ func (w *worker) encode(word string) cached {
 			w.sizes = append(w.sizes, y.n)
 		}
 	}
-	c := cached{int32(from), int32(len(w.arena) - from)}
-	if len(word) <= cacheWordLen {
-		w.cache.put(word, c)
+	c := cached{int32(from), int32(len(w.arena) - from), several}
+	if len(word) > cacheWordLen {
+		return c
 	}
+	if c.n == 1 && int(w.sizes[from]) == len(word) {
+		c.id = w.arena[from]
+	}
+	w.cache.put(word, c)
 	return c
 }
 

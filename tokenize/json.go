@@ -1,22 +1,24 @@
 package tokenize
 
 import (
-	"encoding/json"
 	"fmt"
 	"sort"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // val is a JSON value and where it stands in the file.
 type val struct {
 	path string
-	raw  json.RawMessage
+	raw  jsontext.Value
 }
 
 func (v val) null() bool { return len(v.raw) == 0 || string(v.raw) == "null" }
 
 func (v val) decode(to any) error {
-	if err := json.Unmarshal(v.raw, to); err != nil {
+	if err := json.Unmarshal(v.raw, to, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return fmt.Errorf("%s: %w", v.path, err)
 	}
 	return nil
@@ -26,7 +28,7 @@ func (v val) list() ([]val, error) {
 	if v.null() {
 		return nil, nil
 	}
-	var raws []json.RawMessage
+	var raws []jsontext.Value
 	if err := v.decode(&raws); err != nil {
 		return nil, err
 	}
@@ -40,7 +42,7 @@ func (v val) list() ([]val, error) {
 // obj is a JSON object of which every field must be asked for.
 type obj struct {
 	path string
-	m    map[string]json.RawMessage
+	m    map[string]jsontext.Value
 	err  error
 }
 

@@ -15,12 +15,12 @@ const maxVocab = 1 << 24
 // engine does not implement is an error that names it. The file's truncation and
 // padding are checked and recorded ([Fast.Recorded]), not applied: callers cut and pack by themselves.
 func Parse(data []byte) (*Fast, error) {
-	if !json.Valid(data) {
-		var x any
-		return nil, fmt.Errorf("not valid JSON: %w", json.Unmarshal(data, &x))
-	}
 	top, err := val{"", data}.object()
 	if err != nil {
+		var x any
+		if err := json.Unmarshal(data, &x); err != nil {
+			return nil, fmt.Errorf("not valid JSON: %w", err)
+		}
 		return nil, err
 	}
 	sum := sha256.Sum256(data)

@@ -14,7 +14,7 @@ type wordCache struct {
 	long  map[string]cached
 }
 
-// wordSlot is free when n is 0; a word has at least one byte.
+// wordSlot is free when n is 0; a word has at least one byte. It has 32 bytes, half a line of the processor's cache.
 type wordSlot struct {
 	a, b uint64
 	cached

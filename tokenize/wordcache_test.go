@@ -29,7 +29,7 @@ func TestWordCache(t *testing.T) {
 					t.Fatalf("%q: %v %v, want %v %v", w, got, found, v, ok)
 				}
 				if !ok {
-					want[w] = cached{int32(i), int32(round)}
+					want[w] = cached{int32(i), int32(round), several}
 					c.put(w, want[w])
 				}
 			}
@@ -49,7 +49,7 @@ func BenchmarkWordCache(b *testing.B) {
 	words := make([]string, 4096)
 	for i := range words {
 		words[i] = fmt.Sprintf(" word%d", i*i)
-		c.put(words[i], cached{int32(i), 1})
+		c.put(words[i], cached{int32(i), 1, int32(i)})
 	}
 	for i := 0; b.Loop(); i++ {
 		if _, ok := c.get(words[i&4095]); !ok {
