@@ -2,9 +2,11 @@ package datasets
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -75,9 +77,44 @@ func TestShardRoundTrip(t *testing.T) {
 			t.Fatalf("row %d\nwrote %+v\nread  %+v", i, seqs[i], got[i])
 		}
 	}
-	again := writeShard(t, filepath.Join(dir, "b.parquet"), seqs, 1000)
-	if again.SHA256 != info.SHA256 {
-		t.Fatal("the same sequences gave other bytes")
+	for _, threads := range []int{1, 3} {
+		before := runtime.GOMAXPROCS(threads)
+		again := writeShard(t, filepath.Join(dir, "b.parquet"), seqs, 1000)
+		runtime.GOMAXPROCS(before)
+		if again.SHA256 != info.SHA256 {
+			t.Fatal("the same sequences gave other bytes")
+		}
+	}
+}
+
+// TestShardGroupsAreTakenOver: the pages of row groups that were encoded apart are those of one writer.
+func TestShardGroupsAreTakenOver(t *testing.T) {
+	var rows []shardRow
+	for i := range 500 {
+		rows = append(rows, shardRow{InputIDs: []int32{int32(i), 7, int32(i * i)}, Labels: []int32{NoLoss, 7, 9}, DocStarts: []int32{0}, DocIDs: []string{"a"}, DocSpans: []shardSpan{{0, 3}}, Sources: []string{"s"}})
+	}
+	var one, apart bytes.Buffer
+	w, v := parquet.NewGenericWriter[shardRow](&one, writerOptions()...), parquet.NewGenericWriter[shardRow](&apart, writerOptions()...)
+	for at := 0; at < len(rows); at += 125 {
+		if _, err := w.Write(rows[at : at+125]); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		g := encodeGroup(rows[at : at+125])
+		if <-g.done; g.err != nil {
+			t.Fatal(g.err)
+		}
+		if _, err := v.WriteRowGroup(g.rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(one.Bytes(), apart.Bytes()) {
+		t.Fatalf("%d bytes by one writer, %d by several, or others", one.Len(), apart.Len())
 	}
 }
 

@@ -1,9 +1,12 @@
 package datasets
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"path"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -81,12 +84,15 @@ type ShardInfo struct {
 	SHA256     string         `json:"sha256"`
 }
 
-// ShardWriter streams sequences into a Parquet shard. It holds one row group at most; its bytes depend on the sequences and metadata alone.
+// ShardWriter streams sequences into a Parquet shard. It holds a row group, and as many more as there are processors, on each of which one is encoded;
+// its bytes depend on the sequences and metadata alone.
 type ShardWriter struct {
-	file  *storage.File
-	w     *parquet.GenericWriter[shardRow]
-	info  ShardInfo
-	group RowGroupInfo
+	file    *storage.File
+	w       *parquet.GenericWriter[shardRow]
+	info    ShardInfo
+	group   RowGroupInfo
+	rows    []shardRow // of the group
+	pending []*encodedGroup
 	// RowGroupTokens may be set before the first Write.
 	RowGroupTokens int64
 	// NameByContent puts the beginning of the content's hash into the file's name, "train-00000-of-00004-0123456789ab.parquet": on an object store, where
@@ -116,7 +122,7 @@ func CreateShard(path string, meta ShardMeta) (*ShardWriter, error) {
 	return &ShardWriter{file: f, w: parquet.NewGenericWriter[shardRow](f, opts...), info: ShardInfo{Path: path}, RowGroupTokens: DefaultRowGroupTokens}, nil
 }
 
-// Write adds a sequence, which must be valid ([Sequence.Validate]).
+// Write adds a sequence, which must be valid ([Sequence.Validate]) and not change before Close.
 func (w *ShardWriter) Write(s *Sequence) error {
 	if err := s.Validate(); err != nil {
 		return fmt.Errorf("%s row %d: %w", w.info.Path, w.info.Rows+w.group.Rows, err)
@@ -126,12 +132,10 @@ func (w *ShardWriter) Write(s *Sequence) error {
 	for i, p := range s.DocSpans {
 		row.DocSpans[i] = shardSpan{p[0], p[1]}
 	}
-	if s.Key != "" {
-		row.Key = &s.Key
+	if key := s.Key; key != "" {
+		row.Key = &key
 	}
-	if _, err := w.w.Write([]shardRow{row}); err != nil {
-		return fmt.Errorf("%s: %w", w.info.Path, err)
-	}
+	w.rows = append(w.rows, row)
 	w.group.Rows++
 	w.group.Tokens += int64(len(s.InputIDs))
 	w.group.Supervised += int64(s.Supervised())
@@ -141,25 +145,68 @@ func (w *ShardWriter) Write(s *Sequence) error {
 	return nil
 }
 
+// flush begins to encode the row group.
 func (w *ShardWriter) flush() error {
 	if w.group.Rows == 0 {
 		return nil
-	}
-	if err := w.w.Flush(); err != nil {
-		return fmt.Errorf("%s: %w", w.info.Path, err)
 	}
 	w.info.RowGroups = append(w.info.RowGroups, w.group)
 	w.info.Rows += w.group.Rows
 	w.info.Tokens += w.group.Tokens
 	w.info.Supervised += w.group.Supervised
-	w.group = RowGroupInfo{}
+	w.pending = append(w.pending, encodeGroup(w.rows))
+	w.group, w.rows = RowGroupInfo{}, nil
+	return w.commit(runtime.GOMAXPROCS(0))
+}
+
+// commit writes encoded row groups in their order until at most most are pending.
+func (w *ShardWriter) commit(most int) error {
+	for len(w.pending) > most {
+		g := w.pending[0]
+		w.pending = w.pending[1:]
+		<-g.done
+		if g.err == nil {
+			_, g.err = w.w.WriteRowGroup(g.rows)
+		}
+		if g.err != nil {
+			return fmt.Errorf("%s: %w", w.info.Path, g.err)
+		}
+	}
 	return nil
+}
+
+// encodedGroup is a row group as the only one of a Parquet file in memory, whose pages a writer of the same settings takes over as they are.
+type encodedGroup struct {
+	done chan struct{}
+	rows parquet.RowGroup
+	err  error
+}
+
+func encodeGroup(rows []shardRow) *encodedGroup {
+	g := &encodedGroup{done: make(chan struct{})}
+	go func() {
+		defer close(g.done)
+		defer guard(&g.err)
+		var b bytes.Buffer
+		w := parquet.NewGenericWriter[shardRow](&b, writerOptions()...)
+		if _, g.err = w.Write(rows); g.err != nil {
+			return
+		}
+		if g.err = w.Close(); g.err != nil {
+			return
+		}
+		f, err := parquet.OpenFile(bytes.NewReader(b.Bytes()), int64(b.Len()), parquet.SkipBloomFilters(true))
+		if g.err = err; err == nil {
+			g.rows = f.RowGroups()[0]
+		}
+	}()
+	return g
 }
 
 // Close finishes the file, makes it visible and describes it.
 func (w *ShardWriter) Close() (ShardInfo, error) {
 	defer w.file.Abort()
-	if err := w.flush(); err != nil {
+	if err := errors.Join(w.flush(), w.commit(0)); err != nil {
 		return ShardInfo{}, err
 	}
 	if err := w.w.Close(); err != nil {

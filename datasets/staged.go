@@ -223,7 +223,7 @@ type stagedDoc struct {
 	Length int64   `parquet:"length"`
 	Key    string  `parquet:"key,dict"`
 	IDs    []int32 `parquet:"ids,list" parquet-element:",delta"`
-	Starts []int32 `parquet:"starts,list" parquet-element:",delta"`
+	Starts []int32 `parquet:"starts,list" parquet-element:",delta"` // empty: each token begins where the one before it ends, the first at 0
 	Ends   []int32 `parquet:"ends,list" parquet-element:",delta"`
 	Labels []int32 `parquet:"labels,list"` // empty: the ids
 }
@@ -250,8 +250,13 @@ func (w *DocWriter) Write(d *StagedDoc) error {
 		return fmt.Errorf("document %s: %d spans for %d tokens", d.ID, len(d.Spans), n)
 	}
 	w.starts, w.ends = slices.Grow(w.starts[:0], n)[:n], slices.Grow(w.ends[:0], n)[:n]
+	gaps, at := false, int32(0)
 	for i, s := range d.Spans {
 		w.starts[i], w.ends[i] = s[0], s[1]
+		gaps, at = gaps || s[0] != at, s[1]
+	}
+	if !gaps {
+		w.starts = w.starts[:0]
 	}
 	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens, Starts: w.starts, Ends: w.ends, Labels: d.Labels}
 	return w.t.add(row, int64(n)+16)
@@ -325,7 +330,7 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 			return nil, fmt.Errorf("staged file %s: there is no row %d in row group %d", path, r, group)
 		}
 		ids, starts, ends := ls[0].row(int(r)), ls[1].row(int(r)), ls[2].row(int(r))
-		if len(starts) != len(ids) || len(ends) != len(ids) {
+		if len(starts) != len(ids) && len(starts) > 0 || len(ends) != len(ids) {
 			return nil, fmt.Errorf("staged file %s, row %d: %d tokens, %d starts, %d ends", path, r, len(ids), len(starts), len(ends))
 		}
 		d := &out[k]
@@ -339,8 +344,12 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 			d.Labels = own(labels)
 		}
 		d.Spans = make([][2]int32, len(ids))
-		for i := range ids {
-			d.Spans[i] = [2]int32{starts[i], ends[i]}
+		at := int32(0)
+		for i, end := range ends {
+			if len(starts) > 0 {
+				at = starts[i]
+			}
+			d.Spans[i], at = [2]int32{at, end}, end
 		}
 	}
 	return out, nil

@@ -18,6 +18,7 @@ type addedToken struct {
 // trie finds the longest token at each place, leftmost first.
 type trie struct {
 	first [256]bool
+	only  int16 // the first byte of all tokens, -1 where they have several
 	nodes []trieNode
 }
 
@@ -33,7 +34,10 @@ func (t *trie) add(text string, tok *addedToken) {
 		return
 	}
 	if t.nodes == nil {
-		t.nodes = []trieNode{{}}
+		t.nodes, t.only = []trieNode{{}}, int16(text[0])
+	}
+	if t.only != int16(text[0]) {
+		t.only = -1
 	}
 	t.first[text[0]] = true
 	at := int32(0)
@@ -76,7 +80,13 @@ func (t *trie) split(s string, f func(b, e int, tok *addedToken)) {
 	start := 0
 	if t.nodes != nil {
 		for i := 0; i < len(s); {
-			if !t.first[s[i]] {
+			if t.only >= 0 {
+				n := strings.IndexByte(s[i:], byte(t.only))
+				if n < 0 {
+					break
+				}
+				i += n
+			} else if !t.first[s[i]] {
 				i++
 				continue
 			}

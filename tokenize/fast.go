@@ -136,7 +136,7 @@ func (f *Fast) Encode(text string, addSpecial bool) (*Encoding, error) {
 		before, after = f.post.before, f.post.after
 	}
 	n := len(before) + len(w.ids) + len(after)
-	e := &Encoding{IDs: make([]int32, 0, n), Offsets: make([][2]int32, n), SpecialMask: make([]uint8, n)}
+	e := &Encoding{IDs: make([]int32, 0, n+2), Offsets: make([][2]int32, n, n+2), SpecialMask: make([]uint8, n)} // with room for a caller's bos and eos
 	e.IDs = append(append(append(e.IDs, before...), w.ids...), after...)
 	for i := range e.SpecialMask {
 		if i < len(before) || i >= len(before)+len(w.ids) {

@@ -23,6 +23,7 @@ func Parse(data []byte) (*Fast, error) {
 		}
 		return nil, err
 	}
+	go classTable() // which the first text needs
 	sum := sha256.Sum256(data)
 	f := &Fast{hash: hex.EncodeToString(sum[:]), special: noSpecial}
 	if v := top.strOr("version", "1.0"); v != "1.0" {
@@ -131,8 +132,15 @@ func readBPE(o *obj, byteLevel bool) (model, error) {
 	unk := o.strOr("unk_token", "")
 	fuse, fallback, ignore := o.boolean("fuse_unk", false), o.boolean("byte_fallback", false), o.boolean("ignore_merges", false)
 	var vocab map[string]int32
+	var merges [][2]string
+	var err error
+	lines, done := o.take("merges"), make(chan struct{})
+	go func() { // half of a tokenizer.json is merges, half vocabulary
+		merges, err = parseMerges(lines)
+		close(done)
+	}()
 	o.get("vocab", true, &vocab)
-	merges, err := parseMerges(o.take("merges"))
+	<-done
 	if err != nil {
 		return nil, err
 	}

@@ -5,13 +5,16 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"reflect"
+	"runtime"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -258,22 +261,22 @@ func (f *ShardFn) pack(shard int, all []Part) (string, error) {
 	slices.SortFunc(all, func(a, b Part) int {
 		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Copy, b.Copy))
 	})
-	var staged []datasets.StagedDoc
+	parts := make([][]datasets.StagedDoc, len(all))
+	var reading errgroup.Group // on all processors: where there are fewer shards than those, or one more, this thread is alone
+	reading.SetLimit(runtime.GOMAXPROCS(0))
 	for i, p := range all {
 		if i > 0 && p.Order == all[i-1].Order && p.Group == all[i-1].Group && p.Copy == all[i-1].Copy {
-			return "", fmt.Errorf("shard %d: row group %d of %s came twice", shard, p.Group, p.Path)
+			return "", errors.Join(fmt.Errorf("shard %d: row group %d of %s came twice", shard, p.Group, p.Path), reading.Wait())
 		}
-		docs, err := datasets.ReadDocs(p.Path, p.Source, p.Group, p.Rows)
-		if err != nil {
-			return "", err
-		}
-		for k := range docs {
-			if p.Copy > 0 {
-				docs[k].Hash = datasets.Hash(datasets.CopyID(docs[k].ID, p.Copy), f.Plan.Seed, datasets.PurposeShard)
-			}
-		}
-		staged = append(staged, docs...)
+		reading.Go(func() (err error) {
+			parts[i], err = f.docs(p)
+			return err
+		})
 	}
+	if err := reading.Wait(); err != nil {
+		return "", err
+	}
+	staged := slices.Concat(parts...)
 	if !f.FileOrder {
 		slices.SortFunc(staged, func(a, b datasets.StagedDoc) int {
 			return cmp.Or(cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.ID, b.ID))
@@ -304,6 +307,17 @@ func (f *ShardFn) pack(shard int, all []Part) (string, error) {
 	}
 	p := InfoPath(f.InfoDir, shard)
 	return p, storage.WriteFile(p, b)
+}
+
+// docs reads the documents of a part.
+func (f *ShardFn) docs(p Part) ([]datasets.StagedDoc, error) {
+	docs, err := datasets.ReadDocs(p.Path, p.Source, p.Group, p.Rows)
+	if p.Copy > 0 {
+		for k := range docs {
+			docs[k].Hash = datasets.Hash(datasets.CopyID(docs[k].ID, p.Copy), f.Plan.Seed, datasets.PurposeShard)
+		}
+	}
+	return docs, err
 }
 
 // Shards packs staged documents (PCollection<Staged>) into shards and returns the paths of their descriptions (PCollection<string>). What is

@@ -230,12 +230,10 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 	if err != nil {
 		return d, err
 	}
-	n := len(e.IDs) + 2
-	d.Tokens, d.Spans = make([]int32, 0, n), make([][2]int32, 0, n)
+	d.Tokens, d.Spans = e.IDs, e.Offsets
 	if f.PrependBOS {
-		d.Tokens, d.Spans = append(d.Tokens, f.bos), append(d.Spans, [2]int32{})
+		d.Tokens, d.Spans = slices.Insert(d.Tokens, 0, f.bos), slices.Insert(d.Spans, 0, [2]int32{})
 	}
-	d.Tokens, d.Spans = append(d.Tokens, e.IDs...), append(d.Spans, e.Offsets...)
 	if f.AppendEOS {
 		end := int32(utf8.RuneCountInString(r.Text))
 		d.Tokens, d.Spans = append(d.Tokens, f.eos), append(d.Spans, [2]int32{end, end})
