@@ -76,7 +76,7 @@ func BenchmarkElementwise(b *testing.B) {
 		{"RMSNormBackwardDW", func(p *pool.Pool) { RMSNormBackward(p, dx, dw, dy, x, w, rstd, T, d, false) }},
 		{"LayerNorm", func(p *pool.Pool) { LayerNorm(p, y, rstd, rstd, x, w, w, T, d, 1e-5) }},
 		{"SwiGLU", func(p *pool.Pool) { SwiGLU(p, h, g, u) }},
-		{"SwiGLUBackward", func(p *pool.Pool) { SwiGLUBackward(p, dg, du, dh, g, u) }},
+		{"SwiGLUBackward", func(p *pool.Pool) { SwiGLUBackward(p, 0, dg, du, dh, g, u) }},
 		{"GELU", func(p *pool.Pool) { Activate(p, GELU, h, g) }},
 		{"Rope", func(p *pool.Pool) { Rope(p, y, x, T, 9, 64, 64, pos, table, false, false) }},
 		{"SoftmaxRows", func(p *pool.Pool) { SoftmaxRows(p, h, T, ff, ff, nil) }},

@@ -134,9 +134,10 @@ func Activate(p *pool.Pool, act Act, y, x []float32) {
 	blocks(p, len(y), elemBlock, func(lo, hi int) { v.act(act, y[lo:hi], x[lo:hi]) })
 }
 
-// ActivateBackward computes dx += dy·act'(x), where x is what Activate read.
-func ActivateBackward(p *pool.Pool, act Act, dx, dy, x []float32) {
+// ActivateBackward computes dx = beta·dx + dy·act'(x), where x is what Activate read. beta is 0 or 1; with 0, dx is not read.
+func ActivateBackward(p *pool.Pool, act Act, beta float32, dx, dy, x []float32) {
+	add := adds("ActivateBackward", beta)
 	sameLen("ActivateBackward", len(dx), dy, x)
 	v := vec()
-	blocks(p, len(dx), elemBlock, func(lo, hi int) { v.actBack(act, dx[lo:hi], dy[lo:hi], x[lo:hi]) })
+	blocks(p, len(dx), elemBlock, func(lo, hi int) { v.actBack(act, dx[lo:hi], dy[lo:hi], x[lo:hi], add) })
 }

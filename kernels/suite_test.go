@@ -132,7 +132,18 @@ var suite = []struct {
 			y, dg, du := b.zero(n), b.in("dg", n), b.in("du", n)
 			wy, wdg, wdu := make([]float64, n), wide64(dg), wide64(du)
 			GatedAct(b.p, act, y, g, u)
-			GatedActBackward(b.p, act, dg, du, dy, g, u)
+			GatedActBackward(b.p, act, 1, dg, du, dy, g, u)
+			fresh, fresh2 := b.zero(n), b.zero(n)
+			for i := range n {
+				fresh[i], fresh2[i] = float32(math.NaN()), float32(math.NaN())
+			}
+			GatedActBackward(b.p, act, 0, fresh, fresh2, dy, g, u)
+			wset, wset2 := make([]float64, n), make([]float64, n)
+			for i := range n {
+				f, slope := act64(act, float64(g[i]))
+				wset[i], wset2[i] = float64(dy[i])*float64(u[i])*slope, float64(dy[i])*f
+			}
+			out = append(out, result{act.String() + " dg, beta 0", fresh, wset, true, 0}, result{act.String() + " du, beta 0", fresh2, wset2, true, 0})
 			for i := range n {
 				f, slope := act64(act, float64(g[i]))
 				wy[i] = f * float64(u[i])
@@ -151,7 +162,15 @@ var suite = []struct {
 			y, dx := b.zero(n), b.in("dx", n)
 			wy, wdx := make([]float64, n), wide64(dx)
 			Activate(b.p, act, y, x)
-			ActivateBackward(b.p, act, dx, dy, x)
+			ActivateBackward(b.p, act, 1, dx, dy, x)
+			fresh, wset := b.zero(n), make([]float64, n)
+			for i := range n {
+				fresh[i] = float32(math.NaN())
+				_, slope := act64(act, float64(x[i]))
+				wset[i] = float64(dy[i]) * slope
+			}
+			ActivateBackward(b.p, act, 0, fresh, dy, x)
+			out = append(out, result{act.String() + " dx, beta 0", fresh, wset, true, 0})
 			for i := range n {
 				f, slope := act64(act, float64(x[i]))
 				wy[i] = f

@@ -32,9 +32,9 @@ type vecSet struct {
 	normDW   func(dw, dy, x []float32, mean, rstd float32)            // dw += dy·((x-mean)·rstd)
 	rotate   func(y1, y2, x1, x2, c, s []float32, sign float32)       // y1 = x1·c - x2·s·sign, y2 = x2·c + x1·s·sign
 	act      func(act Act, y, x []float32)                            // y = act(x)
-	actBack  func(act Act, dx, dy, x []float32)                       // dx += dy·act'(x)
+	actBack  func(act Act, dx, dy, x []float32, add bool)             // dx = dy·act'(x), or += where add
 	gate     func(act Act, y, g, u []float32)                         // y = act(g)·u
-	gateBack func(act Act, dg, du, dy, g, u []float32)                // dg += dy·u·act'(g), du += dy·act(g); nil is left out
+	gateBack func(act Act, dg, du, dy, g, u []float32, add bool)      // dg = dy·u·act'(g), du = dy·act(g), or += where add; nil is left out
 }
 
 // plainVec is the plain Go implementation: the definition of what every other one computes, up to rounding.
@@ -217,12 +217,19 @@ func actPlain(act Act, y, x []float32) {
 	}
 }
 
-func actBackPlain(act Act, dx, dy, x []float32) {
+func actBackPlain(act Act, dx, dy, x []float32, add bool) {
 	dy, x = dy[:len(dx)], x[:len(dx)]
 	for i, v := range x {
 		_, d := actBoth(act, v)
-		dx[i] += float32(dy[i] * d)
+		put(&dx[i], float32(dy[i]*d), add)
 	}
+}
+
+func put(to *float32, v float32, add bool) {
+	if add {
+		v += *to
+	}
+	*to = v
 }
 
 func gatePlain(act Act, y, g, u []float32) {
@@ -232,14 +239,14 @@ func gatePlain(act Act, y, g, u []float32) {
 	}
 }
 
-func gateBackPlain(act Act, dg, du, dy, g, u []float32) {
+func gateBackPlain(act Act, dg, du, dy, g, u []float32, add bool) {
 	for i, v := range dy {
 		a, d := actBoth(act, g[i])
 		if dg != nil {
-			dg[i] += float32(v * u[i] * d)
+			put(&dg[i], float32(v*u[i]*d), add)
 		}
 		if du != nil {
-			du[i] += float32(v * a)
+			put(&du[i], float32(v*a), add)
 		}
 	}
 }

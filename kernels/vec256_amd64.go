@@ -330,19 +330,19 @@ func vActSiLU256(y, x []float32) {
 	}
 }
 
-func vActBackSiLU256(dx, dy, x []float32) {
+func vActBackSiLU256(dx, dy, x []float32, add int) {
 	n := len(dx) &^ (8 - 1)
 	dy = dy[:len(dx)]
 	x = x[:len(dx)]
 	if n > 0 {
-		actBackSiLU256(&dx[0], &dy[0], &x[0], n)
+		actBackSiLU256(&dx[0], &dy[0], &x[0], n, add)
 	}
 	if n < len(dx) {
 		var tdx, tdy, tx [8]float32
 		copy(tdx[:], dx[n:])
 		copy(tdy[:], dy[n:])
 		copy(tx[:], x[n:])
-		actBackSiLU256(&tdx[0], &tdy[0], &tx[0], 8)
+		actBackSiLU256(&tdx[0], &tdy[0], &tx[0], 8, add)
 		copy(dx[n:], tdx[:])
 	}
 }
@@ -364,14 +364,14 @@ func vGateSiLU256(y, g, u []float32) {
 	}
 }
 
-func vGateBackSiLU256(dg, du, dy, g, u []float32) {
+func vGateBackSiLU256(dg, du, dy, g, u []float32, add int) {
 	n := len(dg) &^ (8 - 1)
 	du = du[:len(dg)]
 	dy = dy[:len(dg)]
 	g = g[:len(dg)]
 	u = u[:len(dg)]
 	if n > 0 {
-		gateBackSiLU256(&dg[0], &du[0], &dy[0], &g[0], &u[0], n)
+		gateBackSiLU256(&dg[0], &du[0], &dy[0], &g[0], &u[0], n, add)
 	}
 	if n < len(dg) {
 		var tdg, tdu, tdy, tg, tu [8]float32
@@ -380,7 +380,7 @@ func vGateBackSiLU256(dg, du, dy, g, u []float32) {
 		copy(tdy[:], dy[n:])
 		copy(tg[:], g[n:])
 		copy(tu[:], u[n:])
-		gateBackSiLU256(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 8)
+		gateBackSiLU256(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 8, add)
 		copy(dg[n:], tdg[:])
 		copy(du[n:], tdu[:])
 	}
@@ -401,19 +401,19 @@ func vActGELU256(y, x []float32) {
 	}
 }
 
-func vActBackGELU256(dx, dy, x []float32) {
+func vActBackGELU256(dx, dy, x []float32, add int) {
 	n := len(dx) &^ (8 - 1)
 	dy = dy[:len(dx)]
 	x = x[:len(dx)]
 	if n > 0 {
-		actBackGELU256(&dx[0], &dy[0], &x[0], n)
+		actBackGELU256(&dx[0], &dy[0], &x[0], n, add)
 	}
 	if n < len(dx) {
 		var tdx, tdy, tx [8]float32
 		copy(tdx[:], dx[n:])
 		copy(tdy[:], dy[n:])
 		copy(tx[:], x[n:])
-		actBackGELU256(&tdx[0], &tdy[0], &tx[0], 8)
+		actBackGELU256(&tdx[0], &tdy[0], &tx[0], 8, add)
 		copy(dx[n:], tdx[:])
 	}
 }
@@ -435,14 +435,14 @@ func vGateGELU256(y, g, u []float32) {
 	}
 }
 
-func vGateBackGELU256(dg, du, dy, g, u []float32) {
+func vGateBackGELU256(dg, du, dy, g, u []float32, add int) {
 	n := len(dg) &^ (8 - 1)
 	du = du[:len(dg)]
 	dy = dy[:len(dg)]
 	g = g[:len(dg)]
 	u = u[:len(dg)]
 	if n > 0 {
-		gateBackGELU256(&dg[0], &du[0], &dy[0], &g[0], &u[0], n)
+		gateBackGELU256(&dg[0], &du[0], &dy[0], &g[0], &u[0], n, add)
 	}
 	if n < len(dg) {
 		var tdg, tdu, tdy, tg, tu [8]float32
@@ -451,7 +451,7 @@ func vGateBackGELU256(dg, du, dy, g, u []float32) {
 		copy(tdy[:], dy[n:])
 		copy(tg[:], g[n:])
 		copy(tu[:], u[n:])
-		gateBackGELU256(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 8)
+		gateBackGELU256(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 8, add)
 		copy(dg[n:], tdg[:])
 		copy(du[n:], tdu[:])
 	}
@@ -472,19 +472,19 @@ func vActGELUTanh256(y, x []float32) {
 	}
 }
 
-func vActBackGELUTanh256(dx, dy, x []float32) {
+func vActBackGELUTanh256(dx, dy, x []float32, add int) {
 	n := len(dx) &^ (8 - 1)
 	dy = dy[:len(dx)]
 	x = x[:len(dx)]
 	if n > 0 {
-		actBackGELUTanh256(&dx[0], &dy[0], &x[0], n)
+		actBackGELUTanh256(&dx[0], &dy[0], &x[0], n, add)
 	}
 	if n < len(dx) {
 		var tdx, tdy, tx [8]float32
 		copy(tdx[:], dx[n:])
 		copy(tdy[:], dy[n:])
 		copy(tx[:], x[n:])
-		actBackGELUTanh256(&tdx[0], &tdy[0], &tx[0], 8)
+		actBackGELUTanh256(&tdx[0], &tdy[0], &tx[0], 8, add)
 		copy(dx[n:], tdx[:])
 	}
 }
@@ -506,14 +506,14 @@ func vGateGELUTanh256(y, g, u []float32) {
 	}
 }
 
-func vGateBackGELUTanh256(dg, du, dy, g, u []float32) {
+func vGateBackGELUTanh256(dg, du, dy, g, u []float32, add int) {
 	n := len(dg) &^ (8 - 1)
 	du = du[:len(dg)]
 	dy = dy[:len(dg)]
 	g = g[:len(dg)]
 	u = u[:len(dg)]
 	if n > 0 {
-		gateBackGELUTanh256(&dg[0], &du[0], &dy[0], &g[0], &u[0], n)
+		gateBackGELUTanh256(&dg[0], &du[0], &dy[0], &g[0], &u[0], n, add)
 	}
 	if n < len(dg) {
 		var tdg, tdu, tdy, tg, tu [8]float32
@@ -522,7 +522,7 @@ func vGateBackGELUTanh256(dg, du, dy, g, u []float32) {
 		copy(tdy[:], dy[n:])
 		copy(tg[:], g[n:])
 		copy(tu[:], u[n:])
-		gateBackGELUTanh256(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 8)
+		gateBackGELUTanh256(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 8, add)
 		copy(dg[n:], tdg[:])
 		copy(du[n:], tdu[:])
 	}
@@ -541,16 +541,16 @@ func vAct256(act Act, y, x []float32) {
 	}
 }
 
-func vActBack256(act Act, dx, dy, x []float32) {
+func vActBack256(act Act, dx, dy, x []float32, add bool) {
 	switch act {
 	case SiLU:
-		vActBackSiLU256(dx, dy, x)
+		vActBackSiLU256(dx, dy, x, flag(add))
 	case GELU:
-		vActBackGELU256(dx, dy, x)
+		vActBackGELU256(dx, dy, x, flag(add))
 	case GELUTanh:
-		vActBackGELUTanh256(dx, dy, x)
+		vActBackGELUTanh256(dx, dy, x, flag(add))
 	default:
-		actBackPlain(act, dx, dy, x)
+		actBackPlain(act, dx, dy, x, add)
 	}
 }
 
@@ -567,8 +567,8 @@ func vGate256(act Act, y, g, u []float32) {
 	}
 }
 
-func vGateBack256(act Act, dg, du, dy, g, u []float32) {
-	var f func(dg, du, dy, g, u []float32)
+func vGateBack256(act Act, dg, du, dy, g, u []float32, add bool) {
+	var f func(dg, du, dy, g, u []float32, add int)
 	switch act {
 	case SiLU:
 		f = vGateBackSiLU256
@@ -577,11 +577,11 @@ func vGateBack256(act Act, dg, du, dy, g, u []float32) {
 	case GELUTanh:
 		f = vGateBackGELUTanh256
 	default:
-		gateBackPlain(act, dg, du, dy, g, u)
+		gateBackPlain(act, dg, du, dy, g, u, add)
 		return
 	}
 	if dg != nil && du != nil {
-		f(dg, du, dy, g, u)
+		f(dg, du, dy, g, u, flag(add))
 		return
 	}
 	// A gradient nobody wants goes to a buffer.
@@ -598,7 +598,7 @@ func vGateBack256(act Act, dg, du, dy, g, u []float32) {
 			d = du[lo:hi]
 		}
 		if dg != nil || du != nil {
-			f(a, d, dy[lo:hi], g[lo:hi], u[lo:hi])
+			f(a, d, dy[lo:hi], g[lo:hi], u[lo:hi], flag(add))
 		}
 	}
 	scratchPool.Put(b)

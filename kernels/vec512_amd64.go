@@ -330,19 +330,19 @@ func vActSiLU512(y, x []float32) {
 	}
 }
 
-func vActBackSiLU512(dx, dy, x []float32) {
+func vActBackSiLU512(dx, dy, x []float32, add int) {
 	n := len(dx) &^ (16 - 1)
 	dy = dy[:len(dx)]
 	x = x[:len(dx)]
 	if n > 0 {
-		actBackSiLU512(&dx[0], &dy[0], &x[0], n)
+		actBackSiLU512(&dx[0], &dy[0], &x[0], n, add)
 	}
 	if n < len(dx) {
 		var tdx, tdy, tx [16]float32
 		copy(tdx[:], dx[n:])
 		copy(tdy[:], dy[n:])
 		copy(tx[:], x[n:])
-		actBackSiLU512(&tdx[0], &tdy[0], &tx[0], 16)
+		actBackSiLU512(&tdx[0], &tdy[0], &tx[0], 16, add)
 		copy(dx[n:], tdx[:])
 	}
 }
@@ -364,14 +364,14 @@ func vGateSiLU512(y, g, u []float32) {
 	}
 }
 
-func vGateBackSiLU512(dg, du, dy, g, u []float32) {
+func vGateBackSiLU512(dg, du, dy, g, u []float32, add int) {
 	n := len(dg) &^ (16 - 1)
 	du = du[:len(dg)]
 	dy = dy[:len(dg)]
 	g = g[:len(dg)]
 	u = u[:len(dg)]
 	if n > 0 {
-		gateBackSiLU512(&dg[0], &du[0], &dy[0], &g[0], &u[0], n)
+		gateBackSiLU512(&dg[0], &du[0], &dy[0], &g[0], &u[0], n, add)
 	}
 	if n < len(dg) {
 		var tdg, tdu, tdy, tg, tu [16]float32
@@ -380,7 +380,7 @@ func vGateBackSiLU512(dg, du, dy, g, u []float32) {
 		copy(tdy[:], dy[n:])
 		copy(tg[:], g[n:])
 		copy(tu[:], u[n:])
-		gateBackSiLU512(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 16)
+		gateBackSiLU512(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 16, add)
 		copy(dg[n:], tdg[:])
 		copy(du[n:], tdu[:])
 	}
@@ -401,19 +401,19 @@ func vActGELU512(y, x []float32) {
 	}
 }
 
-func vActBackGELU512(dx, dy, x []float32) {
+func vActBackGELU512(dx, dy, x []float32, add int) {
 	n := len(dx) &^ (16 - 1)
 	dy = dy[:len(dx)]
 	x = x[:len(dx)]
 	if n > 0 {
-		actBackGELU512(&dx[0], &dy[0], &x[0], n)
+		actBackGELU512(&dx[0], &dy[0], &x[0], n, add)
 	}
 	if n < len(dx) {
 		var tdx, tdy, tx [16]float32
 		copy(tdx[:], dx[n:])
 		copy(tdy[:], dy[n:])
 		copy(tx[:], x[n:])
-		actBackGELU512(&tdx[0], &tdy[0], &tx[0], 16)
+		actBackGELU512(&tdx[0], &tdy[0], &tx[0], 16, add)
 		copy(dx[n:], tdx[:])
 	}
 }
@@ -435,14 +435,14 @@ func vGateGELU512(y, g, u []float32) {
 	}
 }
 
-func vGateBackGELU512(dg, du, dy, g, u []float32) {
+func vGateBackGELU512(dg, du, dy, g, u []float32, add int) {
 	n := len(dg) &^ (16 - 1)
 	du = du[:len(dg)]
 	dy = dy[:len(dg)]
 	g = g[:len(dg)]
 	u = u[:len(dg)]
 	if n > 0 {
-		gateBackGELU512(&dg[0], &du[0], &dy[0], &g[0], &u[0], n)
+		gateBackGELU512(&dg[0], &du[0], &dy[0], &g[0], &u[0], n, add)
 	}
 	if n < len(dg) {
 		var tdg, tdu, tdy, tg, tu [16]float32
@@ -451,7 +451,7 @@ func vGateBackGELU512(dg, du, dy, g, u []float32) {
 		copy(tdy[:], dy[n:])
 		copy(tg[:], g[n:])
 		copy(tu[:], u[n:])
-		gateBackGELU512(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 16)
+		gateBackGELU512(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 16, add)
 		copy(dg[n:], tdg[:])
 		copy(du[n:], tdu[:])
 	}
@@ -472,19 +472,19 @@ func vActGELUTanh512(y, x []float32) {
 	}
 }
 
-func vActBackGELUTanh512(dx, dy, x []float32) {
+func vActBackGELUTanh512(dx, dy, x []float32, add int) {
 	n := len(dx) &^ (16 - 1)
 	dy = dy[:len(dx)]
 	x = x[:len(dx)]
 	if n > 0 {
-		actBackGELUTanh512(&dx[0], &dy[0], &x[0], n)
+		actBackGELUTanh512(&dx[0], &dy[0], &x[0], n, add)
 	}
 	if n < len(dx) {
 		var tdx, tdy, tx [16]float32
 		copy(tdx[:], dx[n:])
 		copy(tdy[:], dy[n:])
 		copy(tx[:], x[n:])
-		actBackGELUTanh512(&tdx[0], &tdy[0], &tx[0], 16)
+		actBackGELUTanh512(&tdx[0], &tdy[0], &tx[0], 16, add)
 		copy(dx[n:], tdx[:])
 	}
 }
@@ -506,14 +506,14 @@ func vGateGELUTanh512(y, g, u []float32) {
 	}
 }
 
-func vGateBackGELUTanh512(dg, du, dy, g, u []float32) {
+func vGateBackGELUTanh512(dg, du, dy, g, u []float32, add int) {
 	n := len(dg) &^ (16 - 1)
 	du = du[:len(dg)]
 	dy = dy[:len(dg)]
 	g = g[:len(dg)]
 	u = u[:len(dg)]
 	if n > 0 {
-		gateBackGELUTanh512(&dg[0], &du[0], &dy[0], &g[0], &u[0], n)
+		gateBackGELUTanh512(&dg[0], &du[0], &dy[0], &g[0], &u[0], n, add)
 	}
 	if n < len(dg) {
 		var tdg, tdu, tdy, tg, tu [16]float32
@@ -522,7 +522,7 @@ func vGateBackGELUTanh512(dg, du, dy, g, u []float32) {
 		copy(tdy[:], dy[n:])
 		copy(tg[:], g[n:])
 		copy(tu[:], u[n:])
-		gateBackGELUTanh512(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 16)
+		gateBackGELUTanh512(&tdg[0], &tdu[0], &tdy[0], &tg[0], &tu[0], 16, add)
 		copy(dg[n:], tdg[:])
 		copy(du[n:], tdu[:])
 	}
@@ -541,16 +541,16 @@ func vAct512(act Act, y, x []float32) {
 	}
 }
 
-func vActBack512(act Act, dx, dy, x []float32) {
+func vActBack512(act Act, dx, dy, x []float32, add bool) {
 	switch act {
 	case SiLU:
-		vActBackSiLU512(dx, dy, x)
+		vActBackSiLU512(dx, dy, x, flag(add))
 	case GELU:
-		vActBackGELU512(dx, dy, x)
+		vActBackGELU512(dx, dy, x, flag(add))
 	case GELUTanh:
-		vActBackGELUTanh512(dx, dy, x)
+		vActBackGELUTanh512(dx, dy, x, flag(add))
 	default:
-		actBackPlain(act, dx, dy, x)
+		actBackPlain(act, dx, dy, x, add)
 	}
 }
 
@@ -567,8 +567,8 @@ func vGate512(act Act, y, g, u []float32) {
 	}
 }
 
-func vGateBack512(act Act, dg, du, dy, g, u []float32) {
-	var f func(dg, du, dy, g, u []float32)
+func vGateBack512(act Act, dg, du, dy, g, u []float32, add bool) {
+	var f func(dg, du, dy, g, u []float32, add int)
 	switch act {
 	case SiLU:
 		f = vGateBackSiLU512
@@ -577,11 +577,11 @@ func vGateBack512(act Act, dg, du, dy, g, u []float32) {
 	case GELUTanh:
 		f = vGateBackGELUTanh512
 	default:
-		gateBackPlain(act, dg, du, dy, g, u)
+		gateBackPlain(act, dg, du, dy, g, u, add)
 		return
 	}
 	if dg != nil && du != nil {
-		f(dg, du, dy, g, u)
+		f(dg, du, dy, g, u, flag(add))
 		return
 	}
 	// A gradient nobody wants goes to a buffer.
@@ -598,7 +598,7 @@ func vGateBack512(act Act, dg, du, dy, g, u []float32) {
 			d = du[lo:hi]
 		}
 		if dg != nil || du != nil {
-			f(a, d, dy[lo:hi], g[lo:hi], u[lo:hi])
+			f(a, d, dy[lo:hi], g[lo:hi], u[lo:hi], flag(add))
 		}
 	}
 	scratchPool.Put(b)

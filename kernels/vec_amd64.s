@@ -816,39 +816,39 @@ TEXT ·mm512(SB), NOSPLIT, $0-88
 	SHLQ  $0x02, R9
 
 six:
-	CMPQ    AX, $0x06
-	JLT     rest
-	MOVQ    CX, R10
-	LEAQ    (CX)(DX*2), R11
-	ADDQ    DX, R11
-	MOVQ    SI, R12
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	VMOVUPS vecConst<>+3008(SB), Z4
-	VMOVUPS vecConst<>+3008(SB), Z5
-	VMOVUPS vecConst<>+3008(SB), Z6
-	VMOVUPS vecConst<>+3008(SB), Z7
-	VMOVUPS vecConst<>+3008(SB), Z8
-	VMOVUPS vecConst<>+3008(SB), Z9
-	VMOVUPS vecConst<>+3008(SB), Z10
-	VMOVUPS vecConst<>+3008(SB), Z11
-	VMOVUPS vecConst<>+3008(SB), Z12
-	VMOVUPS vecConst<>+3008(SB), Z13
-	VMOVUPS vecConst<>+3008(SB), Z14
-	VMOVUPS vecConst<>+3008(SB), Z15
-	VMOVUPS vecConst<>+3008(SB), Z16
-	VMOVUPS vecConst<>+3008(SB), Z17
-	VMOVUPS vecConst<>+3008(SB), Z18
-	VMOVUPS vecConst<>+3008(SB), Z19
-	VMOVUPS vecConst<>+3008(SB), Z20
-	VMOVUPS vecConst<>+3008(SB), Z21
-	VMOVUPS vecConst<>+3008(SB), Z22
-	VMOVUPS vecConst<>+3008(SB), Z23
-	MOVQ    k+8(FP), R13
-	TESTQ   R13, R13
-	JE      kdone6
+	CMPQ         AX, $0x06
+	JLT          rest
+	MOVQ         CX, R10
+	LEAQ         (CX)(DX*2), R11
+	ADDQ         DX, R11
+	MOVQ         SI, R12
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	VBROADCASTSS vecConst<>+3008(SB), Z4
+	VBROADCASTSS vecConst<>+3008(SB), Z5
+	VBROADCASTSS vecConst<>+3008(SB), Z6
+	VBROADCASTSS vecConst<>+3008(SB), Z7
+	VBROADCASTSS vecConst<>+3008(SB), Z8
+	VBROADCASTSS vecConst<>+3008(SB), Z9
+	VBROADCASTSS vecConst<>+3008(SB), Z10
+	VBROADCASTSS vecConst<>+3008(SB), Z11
+	VBROADCASTSS vecConst<>+3008(SB), Z12
+	VBROADCASTSS vecConst<>+3008(SB), Z13
+	VBROADCASTSS vecConst<>+3008(SB), Z14
+	VBROADCASTSS vecConst<>+3008(SB), Z15
+	VBROADCASTSS vecConst<>+3008(SB), Z16
+	VBROADCASTSS vecConst<>+3008(SB), Z17
+	VBROADCASTSS vecConst<>+3008(SB), Z18
+	VBROADCASTSS vecConst<>+3008(SB), Z19
+	VBROADCASTSS vecConst<>+3008(SB), Z20
+	VBROADCASTSS vecConst<>+3008(SB), Z21
+	VBROADCASTSS vecConst<>+3008(SB), Z22
+	VBROADCASTSS vecConst<>+3008(SB), Z23
+	MOVQ         k+8(FP), R13
+	TESTQ        R13, R13
+	JE           kdone6
 
 kloop6:
 	VMOVUPS.Z    (R12), K1, Z24
@@ -988,34 +988,34 @@ store6:
 	JMP     six
 
 rest:
-	CMPQ    AX, $0x05
-	JNE     not5
-	MOVQ    CX, AX
-	LEAQ    (CX)(DX*2), CX
-	ADDQ    DX, CX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	VMOVUPS vecConst<>+3008(SB), Z4
-	VMOVUPS vecConst<>+3008(SB), Z5
-	VMOVUPS vecConst<>+3008(SB), Z6
-	VMOVUPS vecConst<>+3008(SB), Z7
-	VMOVUPS vecConst<>+3008(SB), Z8
-	VMOVUPS vecConst<>+3008(SB), Z9
-	VMOVUPS vecConst<>+3008(SB), Z10
-	VMOVUPS vecConst<>+3008(SB), Z11
-	VMOVUPS vecConst<>+3008(SB), Z12
-	VMOVUPS vecConst<>+3008(SB), Z13
-	VMOVUPS vecConst<>+3008(SB), Z14
-	VMOVUPS vecConst<>+3008(SB), Z15
-	VMOVUPS vecConst<>+3008(SB), Z16
-	VMOVUPS vecConst<>+3008(SB), Z17
-	VMOVUPS vecConst<>+3008(SB), Z18
-	VMOVUPS vecConst<>+3008(SB), Z19
-	MOVQ    k+8(FP), R10
-	TESTQ   R10, R10
-	JE      kdone5
+	CMPQ         AX, $0x05
+	JNE          not5
+	MOVQ         CX, AX
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         DX, CX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	VBROADCASTSS vecConst<>+3008(SB), Z4
+	VBROADCASTSS vecConst<>+3008(SB), Z5
+	VBROADCASTSS vecConst<>+3008(SB), Z6
+	VBROADCASTSS vecConst<>+3008(SB), Z7
+	VBROADCASTSS vecConst<>+3008(SB), Z8
+	VBROADCASTSS vecConst<>+3008(SB), Z9
+	VBROADCASTSS vecConst<>+3008(SB), Z10
+	VBROADCASTSS vecConst<>+3008(SB), Z11
+	VBROADCASTSS vecConst<>+3008(SB), Z12
+	VBROADCASTSS vecConst<>+3008(SB), Z13
+	VBROADCASTSS vecConst<>+3008(SB), Z14
+	VBROADCASTSS vecConst<>+3008(SB), Z15
+	VBROADCASTSS vecConst<>+3008(SB), Z16
+	VBROADCASTSS vecConst<>+3008(SB), Z17
+	VBROADCASTSS vecConst<>+3008(SB), Z18
+	VBROADCASTSS vecConst<>+3008(SB), Z19
+	MOVQ         k+8(FP), R10
+	TESTQ        R10, R10
+	JE           kdone5
 
 kloop5:
 	VMOVUPS.Z    (SI), K1, Z20
@@ -1133,30 +1133,30 @@ store5:
 	JMP     end
 
 not5:
-	CMPQ    AX, $0x04
-	JNE     not4
-	MOVQ    CX, AX
-	LEAQ    (CX)(DX*2), CX
-	ADDQ    DX, CX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	VMOVUPS vecConst<>+3008(SB), Z4
-	VMOVUPS vecConst<>+3008(SB), Z5
-	VMOVUPS vecConst<>+3008(SB), Z6
-	VMOVUPS vecConst<>+3008(SB), Z7
-	VMOVUPS vecConst<>+3008(SB), Z8
-	VMOVUPS vecConst<>+3008(SB), Z9
-	VMOVUPS vecConst<>+3008(SB), Z10
-	VMOVUPS vecConst<>+3008(SB), Z11
-	VMOVUPS vecConst<>+3008(SB), Z12
-	VMOVUPS vecConst<>+3008(SB), Z13
-	VMOVUPS vecConst<>+3008(SB), Z14
-	VMOVUPS vecConst<>+3008(SB), Z15
-	MOVQ    k+8(FP), R10
-	TESTQ   R10, R10
-	JE      kdone4
+	CMPQ         AX, $0x04
+	JNE          not4
+	MOVQ         CX, AX
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         DX, CX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	VBROADCASTSS vecConst<>+3008(SB), Z4
+	VBROADCASTSS vecConst<>+3008(SB), Z5
+	VBROADCASTSS vecConst<>+3008(SB), Z6
+	VBROADCASTSS vecConst<>+3008(SB), Z7
+	VBROADCASTSS vecConst<>+3008(SB), Z8
+	VBROADCASTSS vecConst<>+3008(SB), Z9
+	VBROADCASTSS vecConst<>+3008(SB), Z10
+	VBROADCASTSS vecConst<>+3008(SB), Z11
+	VBROADCASTSS vecConst<>+3008(SB), Z12
+	VBROADCASTSS vecConst<>+3008(SB), Z13
+	VBROADCASTSS vecConst<>+3008(SB), Z14
+	VBROADCASTSS vecConst<>+3008(SB), Z15
+	MOVQ         k+8(FP), R10
+	TESTQ        R10, R10
+	JE           kdone4
 
 kloop4:
 	VMOVUPS.Z    (SI), K1, Z16
@@ -1255,26 +1255,26 @@ store4:
 	JMP     end
 
 not4:
-	CMPQ    AX, $0x03
-	JNE     not3
-	MOVQ    CX, AX
-	LEAQ    (CX)(DX*2), CX
-	ADDQ    DX, CX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	VMOVUPS vecConst<>+3008(SB), Z4
-	VMOVUPS vecConst<>+3008(SB), Z5
-	VMOVUPS vecConst<>+3008(SB), Z6
-	VMOVUPS vecConst<>+3008(SB), Z7
-	VMOVUPS vecConst<>+3008(SB), Z8
-	VMOVUPS vecConst<>+3008(SB), Z9
-	VMOVUPS vecConst<>+3008(SB), Z10
-	VMOVUPS vecConst<>+3008(SB), Z11
-	MOVQ    k+8(FP), R10
-	TESTQ   R10, R10
-	JE      kdone3
+	CMPQ         AX, $0x03
+	JNE          not3
+	MOVQ         CX, AX
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         DX, CX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	VBROADCASTSS vecConst<>+3008(SB), Z4
+	VBROADCASTSS vecConst<>+3008(SB), Z5
+	VBROADCASTSS vecConst<>+3008(SB), Z6
+	VBROADCASTSS vecConst<>+3008(SB), Z7
+	VBROADCASTSS vecConst<>+3008(SB), Z8
+	VBROADCASTSS vecConst<>+3008(SB), Z9
+	VBROADCASTSS vecConst<>+3008(SB), Z10
+	VBROADCASTSS vecConst<>+3008(SB), Z11
+	MOVQ         k+8(FP), R10
+	TESTQ        R10, R10
+	JE           kdone3
 
 kloop3:
 	VMOVUPS.Z    (SI), K1, Z12
@@ -1354,22 +1354,22 @@ store3:
 	JMP     end
 
 not3:
-	CMPQ    AX, $0x02
-	JNE     not2
-	MOVQ    CX, AX
-	LEAQ    (CX)(DX*2), CX
-	ADDQ    DX, CX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	VMOVUPS vecConst<>+3008(SB), Z4
-	VMOVUPS vecConst<>+3008(SB), Z5
-	VMOVUPS vecConst<>+3008(SB), Z6
-	VMOVUPS vecConst<>+3008(SB), Z7
-	MOVQ    k+8(FP), R10
-	TESTQ   R10, R10
-	JE      kdone2
+	CMPQ         AX, $0x02
+	JNE          not2
+	MOVQ         CX, AX
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         DX, CX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	VBROADCASTSS vecConst<>+3008(SB), Z4
+	VBROADCASTSS vecConst<>+3008(SB), Z5
+	VBROADCASTSS vecConst<>+3008(SB), Z6
+	VBROADCASTSS vecConst<>+3008(SB), Z7
+	MOVQ         k+8(FP), R10
+	TESTQ        R10, R10
+	JE           kdone2
 
 kloop2:
 	VMOVUPS.Z    (SI), K1, Z8
@@ -1430,19 +1430,19 @@ store2:
 	JMP     end
 
 not2:
-	CMPQ    AX, $0x01
-	JNE     not1
-	MOVQ    CX, AX
-	LEAQ    (CX)(DX*2), CX
-	ADDQ    DX, CX
-	MOVQ    SI, DX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	MOVQ    k+8(FP), SI
-	TESTQ   SI, SI
-	JE      kdone1
+	CMPQ         AX, $0x01
+	JNE          not1
+	MOVQ         CX, AX
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         DX, CX
+	MOVQ         SI, DX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	MOVQ         k+8(FP), SI
+	TESTQ        SI, SI
+	JE           kdone1
 
 kloop1:
 	VMOVUPS.Z    (DX), K1, Z4
@@ -1491,16 +1491,16 @@ end:
 // func sum512(x *float32, n int) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·sum512(SB), NOSPLIT, $0-20
-	MOVQ    x+0(FP), AX
-	MOVQ    n+8(FP), CX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	XORQ    DX, DX
-	MOVQ    CX, BX
-	SUBQ    $0x3f, BX
-	JMP     check4
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	XORQ         DX, DX
+	MOVQ         CX, BX
+	SUBQ         $0x3f, BX
+	JMP          check4
 
 loop4:
 	VADDPS (AX)(DX*4), Z0, Z0
@@ -1543,10 +1543,10 @@ TEXT ·sumSqDev512(SB), NOSPLIT, $0-28
 	MOVQ         n+8(FP), CX
 	MOVSS        mean+16(FP), X0
 	VBROADCASTSS X0, Z0
-	VMOVUPS      vecConst<>+3008(SB), Z1
-	VMOVUPS      vecConst<>+3008(SB), Z2
-	VMOVUPS      vecConst<>+3008(SB), Z3
-	VMOVUPS      vecConst<>+3008(SB), Z4
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	VBROADCASTSS vecConst<>+3008(SB), Z4
 	XORQ         DX, DX
 	MOVQ         CX, BX
 	SUBQ         $0x3f, BX
@@ -1599,17 +1599,17 @@ check1:
 // func dot512(x *float32, y *float32, n int) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·dot512(SB), NOSPLIT, $0-28
-	MOVQ    x+0(FP), AX
-	MOVQ    y+8(FP), CX
-	MOVQ    n+16(FP), DX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	XORQ    BX, BX
-	MOVQ    DX, SI
-	SUBQ    $0x3f, SI
-	JMP     check4
+	MOVQ         x+0(FP), AX
+	MOVQ         y+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	XORQ         BX, BX
+	MOVQ         DX, SI
+	SUBQ         $0x3f, SI
+	JMP          check4
 
 loop4:
 	VMOVUPS     (AX)(BX*4), Z4
@@ -1659,10 +1659,10 @@ TEXT ·dot3512(SB), NOSPLIT, $0-44
 	MOVQ         n+24(FP), BX
 	MOVSS        mean+32(FP), X0
 	VBROADCASTSS X0, Z0
-	VMOVUPS      vecConst<>+3008(SB), Z1
-	VMOVUPS      vecConst<>+3008(SB), Z2
-	VMOVUPS      vecConst<>+3008(SB), Z3
-	VMOVUPS      vecConst<>+3008(SB), Z4
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	VBROADCASTSS vecConst<>+3008(SB), Z4
 	XORQ         SI, SI
 	MOVQ         BX, DI
 	SUBQ         $0x3f, DI
@@ -1786,15 +1786,15 @@ check1:
 // func dot64x512(x *float32, y *float32, n int) float64
 // Requires: AVX, AVX512F, SSE2
 TEXT ·dot64x512(SB), NOSPLIT, $0-32
-	MOVQ    x+0(FP), AX
-	MOVQ    y+8(FP), CX
-	MOVQ    n+16(FP), DX
-	VMOVUPS vecConst<>+3008(SB), Z0
-	VMOVUPS vecConst<>+3008(SB), Z1
-	VMOVUPS vecConst<>+3008(SB), Z2
-	VMOVUPS vecConst<>+3008(SB), Z3
-	XORQ    BX, BX
-	JMP     check
+	MOVQ         x+0(FP), AX
+	MOVQ         y+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS vecConst<>+3008(SB), Z0
+	VBROADCASTSS vecConst<>+3008(SB), Z1
+	VBROADCASTSS vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z3
+	XORQ         BX, BX
+	JMP          check
 
 loop:
 	VCVTPS2PD   (AX)(BX*4), Z4
@@ -1836,34 +1836,34 @@ TEXT ·exp512(SB), NOSPLIT, $0-28
 	VBROADCASTSS X0, Z0
 	MOVSS        sub+20(FP), X1
 	VBROADCASTSS X1, Z1
-	VMOVUPS      vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z2
 	XORQ         DX, DX
 	JMP          check
 
 loop:
-	VMOVUPS      (AX)(DX*4), Z3
-	VFMSUB213PS  Z1, Z0, Z3
-	VMOVUPS      vecConst<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMOVUPS      vecConst<>+64(SB), Z4
-	VMAXPS       Z3, Z4, Z3
-	VMULPS       vecConst<>+128(SB), Z3, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS vecConst<>+192(SB), Z4, Z3
-	VFNMADD231PS vecConst<>+256(SB), Z4, Z3
-	VMOVUPS      vecConst<>+320(SB), Z5
-	VFMADD213PS  vecConst<>+384(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+448(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+512(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+576(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+640(SB), Z3, Z5
-	VMULPS       Z3, Z3, Z6
-	VFMADD213PS  Z3, Z6, Z5
-	VADDPS       vecConst<>+704(SB), Z5, Z5
-	VSCALEFPS    Z4, Z5, Z3
-	VADDPS       Z3, Z2, Z2
-	VMOVUPS      Z3, (AX)(DX*4)
-	ADDQ         $0x10, DX
+	VMOVUPS           (AX)(DX*4), Z3
+	VFMSUB213PS       Z1, Z0, Z3
+	VBROADCASTSS      vecConst<>+0(SB), Z4
+	VMINPS            Z3, Z4, Z3
+	VBROADCASTSS      vecConst<>+64(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       vecConst<>+128(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z4, Z3
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z4, Z3
+	VBROADCASTSS      vecConst<>+320(SB), Z5
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VFMADD213PS       Z3, Z6, Z5
+	VADDPS.BCST       vecConst<>+704(SB), Z5, Z5
+	VSCALEFPS         Z4, Z5, Z3
+	VADDPS            Z3, Z2, Z2
+	VMOVUPS           Z3, (AX)(DX*4)
+	ADDQ              $0x10, DX
 
 check:
 	CMPQ          DX, CX
@@ -1889,33 +1889,33 @@ TEXT ·expSum512(SB), NOSPLIT, $0-28
 	VBROADCASTSS X0, Z0
 	MOVSS        sub+20(FP), X1
 	VBROADCASTSS X1, Z1
-	VMOVUPS      vecConst<>+3008(SB), Z2
+	VBROADCASTSS vecConst<>+3008(SB), Z2
 	XORQ         DX, DX
 	JMP          check
 
 loop:
-	VMOVUPS      (AX)(DX*4), Z3
-	VFMSUB213PS  Z1, Z0, Z3
-	VMOVUPS      vecConst<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMOVUPS      vecConst<>+64(SB), Z4
-	VMAXPS       Z3, Z4, Z3
-	VMULPS       vecConst<>+128(SB), Z3, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS vecConst<>+192(SB), Z4, Z3
-	VFNMADD231PS vecConst<>+256(SB), Z4, Z3
-	VMOVUPS      vecConst<>+320(SB), Z5
-	VFMADD213PS  vecConst<>+384(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+448(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+512(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+576(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+640(SB), Z3, Z5
-	VMULPS       Z3, Z3, Z6
-	VFMADD213PS  Z3, Z6, Z5
-	VADDPS       vecConst<>+704(SB), Z5, Z5
-	VSCALEFPS    Z4, Z5, Z3
-	VADDPS       Z3, Z2, Z2
-	ADDQ         $0x10, DX
+	VMOVUPS           (AX)(DX*4), Z3
+	VFMSUB213PS       Z1, Z0, Z3
+	VBROADCASTSS      vecConst<>+0(SB), Z4
+	VMINPS            Z3, Z4, Z3
+	VBROADCASTSS      vecConst<>+64(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       vecConst<>+128(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z4, Z3
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z4, Z3
+	VBROADCASTSS      vecConst<>+320(SB), Z5
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VFMADD213PS       Z3, Z6, Z5
+	VADDPS.BCST       vecConst<>+704(SB), Z5, Z5
+	VSCALEFPS         Z4, Z5, Z3
+	VADDPS            Z3, Z2, Z2
+	ADDQ              $0x10, DX
 
 check:
 	CMPQ          DX, CX
@@ -1945,28 +1945,28 @@ TEXT ·softcap512(SB), NOSPLIT, $0-24
 	JMP          check
 
 loop:
-	VMULPS      (AX)(DX*4), Z0, Z2
-	VMOVUPS     vecConst<>+2880(SB), Z3
-	VMINPS      Z2, Z3, Z2
-	VMOVUPS     vecConst<>+2944(SB), Z3
-	VMAXPS      Z2, Z3, Z2
-	VMULPS      Z2, Z2, Z3
-	VMOVUPS     vecConst<>+2048(SB), Z4
-	VFMADD213PS vecConst<>+2112(SB), Z3, Z4
-	VFMADD213PS vecConst<>+2176(SB), Z3, Z4
-	VFMADD213PS vecConst<>+2240(SB), Z3, Z4
-	VFMADD213PS vecConst<>+2304(SB), Z3, Z4
-	VFMADD213PS vecConst<>+2368(SB), Z3, Z4
-	VFMADD213PS vecConst<>+2432(SB), Z3, Z4
-	VMOVUPS     vecConst<>+2496(SB), Z5
-	VFMADD213PS vecConst<>+2560(SB), Z3, Z5
-	VFMADD213PS vecConst<>+2624(SB), Z3, Z5
-	VFMADD213PS vecConst<>+2688(SB), Z3, Z5
-	VMULPS      Z4, Z2, Z2
-	VDIVPS      Z5, Z2, Z2
-	VMULPS      Z1, Z2, Z2
-	VMOVUPS     Z2, (AX)(DX*4)
-	ADDQ        $0x10, DX
+	VMULPS           (AX)(DX*4), Z0, Z2
+	VBROADCASTSS     vecConst<>+2880(SB), Z3
+	VMINPS           Z2, Z3, Z2
+	VBROADCASTSS     vecConst<>+2944(SB), Z3
+	VMAXPS           Z2, Z3, Z2
+	VMULPS           Z2, Z2, Z3
+	VBROADCASTSS     vecConst<>+2048(SB), Z4
+	VFMADD213PS.BCST vecConst<>+2112(SB), Z3, Z4
+	VFMADD213PS.BCST vecConst<>+2176(SB), Z3, Z4
+	VFMADD213PS.BCST vecConst<>+2240(SB), Z3, Z4
+	VFMADD213PS.BCST vecConst<>+2304(SB), Z3, Z4
+	VFMADD213PS.BCST vecConst<>+2368(SB), Z3, Z4
+	VFMADD213PS.BCST vecConst<>+2432(SB), Z3, Z4
+	VBROADCASTSS     vecConst<>+2496(SB), Z5
+	VFMADD213PS.BCST vecConst<>+2560(SB), Z3, Z5
+	VFMADD213PS.BCST vecConst<>+2624(SB), Z3, Z5
+	VFMADD213PS.BCST vecConst<>+2688(SB), Z3, Z5
+	VMULPS           Z4, Z2, Z2
+	VDIVPS           Z5, Z2, Z2
+	VMULPS           Z1, Z2, Z2
+	VMOVUPS          Z2, (AX)(DX*4)
+	ADDQ             $0x10, DX
 
 check:
 	CMPQ DX, CX
@@ -2231,32 +2231,32 @@ TEXT ·actSiLU512(SB), NOSPLIT, $0-24
 	JMP  check
 
 loop:
-	VMOVUPS      (CX)(BX*4), Z0
-	VMULPS       vecConst<>+768(SB), Z0, Z1
-	VMOVUPS      vecConst<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z1
-	VMOVUPS      vecConst<>+64(SB), Z2
-	VMAXPS       Z1, Z2, Z1
-	VMULPS       vecConst<>+128(SB), Z1, Z2
-	VRNDSCALEPS  $0x00, Z2, Z2
-	VFNMADD231PS vecConst<>+192(SB), Z2, Z1
-	VFNMADD231PS vecConst<>+256(SB), Z2, Z1
-	VMOVUPS      vecConst<>+320(SB), Z3
-	VFMADD213PS  vecConst<>+384(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+448(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+512(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+576(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+640(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z4
-	VFMADD213PS  Z1, Z4, Z3
-	VADDPS       vecConst<>+704(SB), Z3, Z3
-	VSCALEFPS    Z2, Z3, Z1
-	VADDPS       vecConst<>+704(SB), Z1, Z1
-	VMOVUPS      vecConst<>+704(SB), Z2
-	VDIVPS       Z1, Z2, Z2
-	VMULPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (AX)(BX*4)
-	ADDQ         $0x10, BX
+	VMOVUPS           (CX)(BX*4), Z0
+	VMULPS.BCST       vecConst<>+768(SB), Z0, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z2, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z2, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       vecConst<>+704(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+704(SB), Z2
+	VDIVPS            Z1, Z2, Z2
+	VMULPS            Z0, Z2, Z0
+	VMOVUPS           Z0, (AX)(BX*4)
+	ADDQ              $0x10, BX
 
 check:
 	CMPQ BX, DX
@@ -2264,52 +2264,98 @@ check:
 	VZEROUPPER
 	RET
 
-// func actBackSiLU512(dx *float32, dy *float32, x *float32, n int)
+// func actBackSiLU512(dx *float32, dy *float32, x *float32, n int, add int)
 // Requires: AVX, AVX512F
-TEXT ·actBackSiLU512(SB), NOSPLIT, $0-32
-	MOVQ dx+0(FP), AX
-	MOVQ dy+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ n+24(FP), BX
-	XORQ SI, SI
-	JMP  check
+TEXT ·actBackSiLU512(SB), NOSPLIT, $0-40
+	MOVQ  dx+0(FP), AX
+	MOVQ  dy+8(FP), CX
+	MOVQ  x+16(FP), DX
+	MOVQ  n+24(FP), BX
+	MOVQ  add+32(FP), SI
+	TESTQ SI, SI
+	JZ    set
+	XORQ  SI, SI
+	JMP   check
 
 loop:
-	VMOVUPS      (DX)(SI*4), Z0
-	VMULPS       vecConst<>+768(SB), Z0, Z1
-	VMOVUPS      vecConst<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z1
-	VMOVUPS      vecConst<>+64(SB), Z2
-	VMAXPS       Z1, Z2, Z1
-	VMULPS       vecConst<>+128(SB), Z1, Z2
-	VRNDSCALEPS  $0x00, Z2, Z2
-	VFNMADD231PS vecConst<>+192(SB), Z2, Z1
-	VFNMADD231PS vecConst<>+256(SB), Z2, Z1
-	VMOVUPS      vecConst<>+320(SB), Z3
-	VFMADD213PS  vecConst<>+384(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+448(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+512(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+576(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+640(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z4
-	VFMADD213PS  Z1, Z4, Z3
-	VADDPS       vecConst<>+704(SB), Z3, Z3
-	VSCALEFPS    Z2, Z3, Z1
-	VADDPS       vecConst<>+704(SB), Z1, Z1
-	VMOVUPS      vecConst<>+704(SB), Z2
-	VDIVPS       Z1, Z2, Z2
-	VMULPS       Z0, Z2, Z0
-	VMOVUPS      vecConst<>+704(SB), Z1
-	VSUBPS       Z2, Z1, Z1
-	VFMADD213PS  Z2, Z0, Z1
-	VMOVUPS      (AX)(SI*4), Z0
-	VFMADD231PS  (CX)(SI*4), Z1, Z0
-	VMOVUPS      Z0, (AX)(SI*4)
-	ADDQ         $0x10, SI
+	VMOVUPS           (DX)(SI*4), Z0
+	VMULPS.BCST       vecConst<>+768(SB), Z0, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z2, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z2, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       vecConst<>+704(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+704(SB), Z2
+	VDIVPS            Z1, Z2, Z2
+	VMULPS            Z0, Z2, Z0
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z2, Z1, Z1
+	VFMADD213PS       Z2, Z0, Z1
+	VMOVUPS           (CX)(SI*4), Z0
+	VFMADD213PS       (AX)(SI*4), Z0, Z1
+	VMOVUPS           Z1, (AX)(SI*4)
+	ADDQ              $0x10, SI
 
 check:
 	CMPQ SI, BX
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ SI, SI
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS           (DX)(SI*4), Z0
+	VMULPS.BCST       vecConst<>+768(SB), Z0, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z2, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z2, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       vecConst<>+704(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+704(SB), Z2
+	VDIVPS            Z1, Z2, Z2
+	VMULPS            Z0, Z2, Z0
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z2, Z1, Z1
+	VFMADD213PS       Z2, Z0, Z1
+	VMOVUPS           (CX)(SI*4), Z0
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           Z1, (AX)(SI*4)
+	ADDQ              $0x10, SI
+
+checkSet:
+	CMPQ SI, BX
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -2324,33 +2370,33 @@ TEXT ·gateSiLU512(SB), NOSPLIT, $0-32
 	JMP  check
 
 loop:
-	VMOVUPS      (CX)(SI*4), Z0
-	VMULPS       vecConst<>+768(SB), Z0, Z1
-	VMOVUPS      vecConst<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z1
-	VMOVUPS      vecConst<>+64(SB), Z2
-	VMAXPS       Z1, Z2, Z1
-	VMULPS       vecConst<>+128(SB), Z1, Z2
-	VRNDSCALEPS  $0x00, Z2, Z2
-	VFNMADD231PS vecConst<>+192(SB), Z2, Z1
-	VFNMADD231PS vecConst<>+256(SB), Z2, Z1
-	VMOVUPS      vecConst<>+320(SB), Z3
-	VFMADD213PS  vecConst<>+384(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+448(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+512(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+576(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+640(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z4
-	VFMADD213PS  Z1, Z4, Z3
-	VADDPS       vecConst<>+704(SB), Z3, Z3
-	VSCALEFPS    Z2, Z3, Z1
-	VADDPS       vecConst<>+704(SB), Z1, Z1
-	VMOVUPS      vecConst<>+704(SB), Z2
-	VDIVPS       Z1, Z2, Z2
-	VMULPS       Z0, Z2, Z0
-	VMULPS       (DX)(SI*4), Z0, Z0
-	VMOVUPS      Z0, (AX)(SI*4)
-	ADDQ         $0x10, SI
+	VMOVUPS           (CX)(SI*4), Z0
+	VMULPS.BCST       vecConst<>+768(SB), Z0, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z2, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z2, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       vecConst<>+704(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+704(SB), Z2
+	VDIVPS            Z1, Z2, Z2
+	VMULPS            Z0, Z2, Z0
+	VMULPS            (DX)(SI*4), Z0, Z0
+	VMOVUPS           Z0, (AX)(SI*4)
+	ADDQ              $0x10, SI
 
 check:
 	CMPQ SI, BX
@@ -2358,59 +2404,106 @@ check:
 	VZEROUPPER
 	RET
 
-// func gateBackSiLU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+// func gateBackSiLU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 // Requires: AVX, AVX512F
-TEXT ·gateBackSiLU512(SB), NOSPLIT, $0-48
-	MOVQ dg+0(FP), AX
-	MOVQ du+8(FP), CX
-	MOVQ dy+16(FP), DX
-	MOVQ h+24(FP), BX
-	MOVQ u+32(FP), SI
-	MOVQ n+40(FP), DI
-	XORQ R8, R8
-	JMP  check
+TEXT ·gateBackSiLU512(SB), NOSPLIT, $0-56
+	MOVQ  dg+0(FP), AX
+	MOVQ  du+8(FP), CX
+	MOVQ  dy+16(FP), DX
+	MOVQ  h+24(FP), BX
+	MOVQ  u+32(FP), SI
+	MOVQ  n+40(FP), DI
+	MOVQ  add+48(FP), R8
+	TESTQ R8, R8
+	JZ    set
+	XORQ  R8, R8
+	JMP   check
 
 loop:
-	VMOVUPS      (BX)(R8*4), Z0
-	VMULPS       vecConst<>+768(SB), Z0, Z1
-	VMOVUPS      vecConst<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z1
-	VMOVUPS      vecConst<>+64(SB), Z2
-	VMAXPS       Z1, Z2, Z1
-	VMULPS       vecConst<>+128(SB), Z1, Z2
-	VRNDSCALEPS  $0x00, Z2, Z2
-	VFNMADD231PS vecConst<>+192(SB), Z2, Z1
-	VFNMADD231PS vecConst<>+256(SB), Z2, Z1
-	VMOVUPS      vecConst<>+320(SB), Z3
-	VFMADD213PS  vecConst<>+384(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+448(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+512(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+576(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+640(SB), Z1, Z3
-	VMULPS       Z1, Z1, Z4
-	VFMADD213PS  Z1, Z4, Z3
-	VADDPS       vecConst<>+704(SB), Z3, Z3
-	VSCALEFPS    Z2, Z3, Z1
-	VADDPS       vecConst<>+704(SB), Z1, Z1
-	VMOVUPS      vecConst<>+704(SB), Z2
-	VDIVPS       Z1, Z2, Z2
-	VMULPS       Z0, Z2, Z0
-	VMOVUPS      vecConst<>+704(SB), Z1
-	VSUBPS       Z2, Z1, Z1
-	VFMADD213PS  Z2, Z0, Z1
-	VMOVUPS      (DX)(R8*4), Z2
-	VMOVUPS      (CX)(R8*4), Z3
-	VFMADD231PS  Z0, Z2, Z3
-	VMOVUPS      Z3, (CX)(R8*4)
-	VMULPS       (SI)(R8*4), Z2, Z2
-	VMOVUPS      (AX)(R8*4), Z0
-	VFMADD231PS  Z1, Z2, Z0
-	VMOVUPS      Z0, (AX)(R8*4)
-	ADDQ         $0x10, R8
+	VMOVUPS           (BX)(R8*4), Z0
+	VMULPS.BCST       vecConst<>+768(SB), Z0, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z2, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z2, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       vecConst<>+704(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+704(SB), Z2
+	VDIVPS            Z1, Z2, Z2
+	VMULPS            Z0, Z2, Z0
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z2, Z1, Z1
+	VFMADD213PS       Z2, Z0, Z1
+	VMOVUPS           (DX)(R8*4), Z2
+	VFMADD213PS       (CX)(R8*4), Z2, Z0
+	VMOVUPS           Z0, (CX)(R8*4)
+	VMULPS            (SI)(R8*4), Z2, Z2
+	VFMADD213PS       (AX)(R8*4), Z2, Z1
+	VMOVUPS           Z1, (AX)(R8*4)
+	ADDQ              $0x10, R8
 
 check:
 	CMPQ R8, DI
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ R8, R8
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS           (BX)(R8*4), Z0
+	VMULPS.BCST       vecConst<>+768(SB), Z0, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z2, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z2, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       vecConst<>+704(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+704(SB), Z2
+	VDIVPS            Z1, Z2, Z2
+	VMULPS            Z0, Z2, Z0
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z2, Z1, Z1
+	VFMADD213PS       Z2, Z0, Z1
+	VMOVUPS           (DX)(R8*4), Z2
+	VMULPS            Z2, Z0, Z0
+	VMOVUPS           Z0, (CX)(R8*4)
+	VMULPS            (SI)(R8*4), Z2, Z2
+	VMULPS            Z2, Z1, Z1
+	VMOVUPS           Z1, (AX)(R8*4)
+	ADDQ              $0x10, R8
+
+checkSet:
+	CMPQ R8, DI
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -2424,32 +2517,32 @@ TEXT ·actGELU512(SB), NOSPLIT, $0-24
 	JMP  check
 
 loop:
-	VMOVUPS     (CX)(BX*4), Z0
-	VMULPS      vecConst<>+960(SB), Z0, Z1
-	VMOVUPS     vecConst<>+2752(SB), Z2
-	VMINPS      Z1, Z2, Z1
-	VMOVUPS     vecConst<>+2816(SB), Z2
-	VMAXPS      Z1, Z2, Z1
-	VMULPS      Z1, Z1, Z2
-	VMOVUPS     vecConst<>+1280(SB), Z3
-	VFMADD213PS vecConst<>+1344(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1408(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1472(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1536(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1600(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1664(SB), Z2, Z3
-	VMOVUPS     vecConst<>+1728(SB), Z4
-	VFMADD213PS vecConst<>+1792(SB), Z2, Z4
-	VFMADD213PS vecConst<>+1856(SB), Z2, Z4
-	VFMADD213PS vecConst<>+1920(SB), Z2, Z4
-	VFMADD213PS vecConst<>+1984(SB), Z2, Z4
-	VMULPS      Z3, Z1, Z1
-	VDIVPS      Z4, Z1, Z1
-	VMOVUPS     vecConst<>+640(SB), Z2
-	VFMADD213PS Z2, Z2, Z1
-	VMULPS      Z0, Z1, Z0
-	VMOVUPS     Z0, (AX)(BX*4)
-	ADDQ        $0x10, BX
+	VMOVUPS          (CX)(BX*4), Z0
+	VMULPS.BCST      vecConst<>+960(SB), Z0, Z1
+	VBROADCASTSS     vecConst<>+2752(SB), Z2
+	VMINPS           Z1, Z2, Z1
+	VBROADCASTSS     vecConst<>+2816(SB), Z2
+	VMAXPS           Z1, Z2, Z1
+	VMULPS           Z1, Z1, Z2
+	VBROADCASTSS     vecConst<>+1280(SB), Z3
+	VFMADD213PS.BCST vecConst<>+1344(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1408(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1472(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1536(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1600(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1664(SB), Z2, Z3
+	VBROADCASTSS     vecConst<>+1728(SB), Z4
+	VFMADD213PS.BCST vecConst<>+1792(SB), Z2, Z4
+	VFMADD213PS.BCST vecConst<>+1856(SB), Z2, Z4
+	VFMADD213PS.BCST vecConst<>+1920(SB), Z2, Z4
+	VFMADD213PS.BCST vecConst<>+1984(SB), Z2, Z4
+	VMULPS           Z3, Z1, Z1
+	VDIVPS           Z4, Z1, Z1
+	VBROADCASTSS     vecConst<>+640(SB), Z2
+	VFMADD213PS      Z2, Z2, Z1
+	VMULPS           Z0, Z1, Z0
+	VMOVUPS          Z0, (AX)(BX*4)
+	ADDQ             $0x10, BX
 
 check:
 	CMPQ BX, DX
@@ -2457,72 +2550,138 @@ check:
 	VZEROUPPER
 	RET
 
-// func actBackGELU512(dx *float32, dy *float32, x *float32, n int)
+// func actBackGELU512(dx *float32, dy *float32, x *float32, n int, add int)
 // Requires: AVX, AVX512F
-TEXT ·actBackGELU512(SB), NOSPLIT, $0-32
-	MOVQ dx+0(FP), AX
-	MOVQ dy+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ n+24(FP), BX
-	XORQ SI, SI
-	JMP  check
+TEXT ·actBackGELU512(SB), NOSPLIT, $0-40
+	MOVQ  dx+0(FP), AX
+	MOVQ  dy+8(FP), CX
+	MOVQ  x+16(FP), DX
+	MOVQ  n+24(FP), BX
+	MOVQ  add+32(FP), SI
+	TESTQ SI, SI
+	JZ    set
+	XORQ  SI, SI
+	JMP   check
 
 loop:
-	VMOVUPS      (DX)(SI*4), Z0
-	VMULPS       vecConst<>+960(SB), Z0, Z2
-	VMOVUPS      vecConst<>+2752(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      vecConst<>+2816(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       Z2, Z2, Z1
-	VMOVUPS      vecConst<>+1280(SB), Z3
-	VFMADD213PS  vecConst<>+1344(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1408(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1472(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1536(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1600(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1664(SB), Z1, Z3
-	VMOVUPS      vecConst<>+1728(SB), Z4
-	VFMADD213PS  vecConst<>+1792(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+1856(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+1920(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+1984(SB), Z1, Z4
-	VMULPS       Z3, Z2, Z2
-	VDIVPS       Z4, Z2, Z2
-	VMOVUPS      vecConst<>+640(SB), Z1
-	VFMADD213PS  Z1, Z1, Z2
-	VMULPS       Z0, Z2, Z1
-	VMULPS       Z0, Z0, Z1
-	VMULPS       vecConst<>+832(SB), Z1, Z1
-	VMOVUPS      vecConst<>+0(SB), Z3
-	VMINPS       Z1, Z3, Z1
-	VMOVUPS      vecConst<>+64(SB), Z3
-	VMAXPS       Z1, Z3, Z1
-	VMULPS       vecConst<>+128(SB), Z1, Z3
-	VRNDSCALEPS  $0x00, Z3, Z3
-	VFNMADD231PS vecConst<>+192(SB), Z3, Z1
-	VFNMADD231PS vecConst<>+256(SB), Z3, Z1
-	VMOVUPS      vecConst<>+320(SB), Z4
-	VFMADD213PS  vecConst<>+384(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+448(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+512(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+576(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+640(SB), Z1, Z4
-	VMULPS       Z1, Z1, Z5
-	VFMADD213PS  Z1, Z5, Z4
-	VADDPS       vecConst<>+704(SB), Z4, Z4
-	VSCALEFPS    Z3, Z4, Z1
-	VMULPS       vecConst<>+1024(SB), Z1, Z1
-	VMOVAPS      Z2, Z2
-	VFMADD231PS  Z1, Z0, Z2
-	VMOVUPS      (AX)(SI*4), Z0
-	VFMADD231PS  (CX)(SI*4), Z2, Z0
-	VMOVUPS      Z0, (AX)(SI*4)
-	ADDQ         $0x10, SI
+	VMOVUPS           (DX)(SI*4), Z0
+	VMULPS.BCST       vecConst<>+960(SB), Z0, Z2
+	VBROADCASTSS      vecConst<>+2752(SB), Z1
+	VMINPS            Z2, Z1, Z2
+	VBROADCASTSS      vecConst<>+2816(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS            Z2, Z2, Z1
+	VBROADCASTSS      vecConst<>+1280(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+1344(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1408(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1472(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1536(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1600(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1664(SB), Z1, Z3
+	VBROADCASTSS      vecConst<>+1728(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+1792(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1856(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1920(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1984(SB), Z1, Z4
+	VMULPS            Z3, Z2, Z2
+	VDIVPS            Z4, Z2, Z2
+	VBROADCASTSS      vecConst<>+640(SB), Z1
+	VFMADD213PS       Z1, Z1, Z2
+	VMULPS            Z0, Z2, Z1
+	VMULPS            Z0, Z0, Z1
+	VMULPS.BCST       vecConst<>+832(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z3
+	VMINPS            Z1, Z3, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z3
+	VMAXPS            Z1, Z3, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z3, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z3, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z4
+	VMULPS            Z1, Z1, Z5
+	VFMADD213PS       Z1, Z5, Z4
+	VADDPS.BCST       vecConst<>+704(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z1
+	VMULPS.BCST       vecConst<>+1024(SB), Z1, Z1
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z1, Z0, Z2
+	VMOVUPS           (CX)(SI*4), Z0
+	VFMADD213PS       (AX)(SI*4), Z0, Z2
+	VMOVUPS           Z2, (AX)(SI*4)
+	ADDQ              $0x10, SI
 
 check:
 	CMPQ SI, BX
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ SI, SI
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS           (DX)(SI*4), Z0
+	VMULPS.BCST       vecConst<>+960(SB), Z0, Z2
+	VBROADCASTSS      vecConst<>+2752(SB), Z1
+	VMINPS            Z2, Z1, Z2
+	VBROADCASTSS      vecConst<>+2816(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS            Z2, Z2, Z1
+	VBROADCASTSS      vecConst<>+1280(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+1344(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1408(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1472(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1536(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1600(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1664(SB), Z1, Z3
+	VBROADCASTSS      vecConst<>+1728(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+1792(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1856(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1920(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1984(SB), Z1, Z4
+	VMULPS            Z3, Z2, Z2
+	VDIVPS            Z4, Z2, Z2
+	VBROADCASTSS      vecConst<>+640(SB), Z1
+	VFMADD213PS       Z1, Z1, Z2
+	VMULPS            Z0, Z2, Z1
+	VMULPS            Z0, Z0, Z1
+	VMULPS.BCST       vecConst<>+832(SB), Z1, Z1
+	VBROADCASTSS      vecConst<>+0(SB), Z3
+	VMINPS            Z1, Z3, Z1
+	VBROADCASTSS      vecConst<>+64(SB), Z3
+	VMAXPS            Z1, Z3, Z1
+	VMULPS.BCST       vecConst<>+128(SB), Z1, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z3, Z1
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z3, Z1
+	VBROADCASTSS      vecConst<>+320(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z1, Z4
+	VMULPS            Z1, Z1, Z5
+	VFMADD213PS       Z1, Z5, Z4
+	VADDPS.BCST       vecConst<>+704(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z1
+	VMULPS.BCST       vecConst<>+1024(SB), Z1, Z1
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z1, Z0, Z2
+	VMOVUPS           (CX)(SI*4), Z0
+	VMULPS            Z0, Z2, Z2
+	VMOVUPS           Z2, (AX)(SI*4)
+	ADDQ              $0x10, SI
+
+checkSet:
+	CMPQ SI, BX
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -2537,33 +2696,33 @@ TEXT ·gateGELU512(SB), NOSPLIT, $0-32
 	JMP  check
 
 loop:
-	VMOVUPS     (CX)(SI*4), Z0
-	VMULPS      vecConst<>+960(SB), Z0, Z1
-	VMOVUPS     vecConst<>+2752(SB), Z2
-	VMINPS      Z1, Z2, Z1
-	VMOVUPS     vecConst<>+2816(SB), Z2
-	VMAXPS      Z1, Z2, Z1
-	VMULPS      Z1, Z1, Z2
-	VMOVUPS     vecConst<>+1280(SB), Z3
-	VFMADD213PS vecConst<>+1344(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1408(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1472(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1536(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1600(SB), Z2, Z3
-	VFMADD213PS vecConst<>+1664(SB), Z2, Z3
-	VMOVUPS     vecConst<>+1728(SB), Z4
-	VFMADD213PS vecConst<>+1792(SB), Z2, Z4
-	VFMADD213PS vecConst<>+1856(SB), Z2, Z4
-	VFMADD213PS vecConst<>+1920(SB), Z2, Z4
-	VFMADD213PS vecConst<>+1984(SB), Z2, Z4
-	VMULPS      Z3, Z1, Z1
-	VDIVPS      Z4, Z1, Z1
-	VMOVUPS     vecConst<>+640(SB), Z2
-	VFMADD213PS Z2, Z2, Z1
-	VMULPS      Z0, Z1, Z0
-	VMULPS      (DX)(SI*4), Z0, Z0
-	VMOVUPS     Z0, (AX)(SI*4)
-	ADDQ        $0x10, SI
+	VMOVUPS          (CX)(SI*4), Z0
+	VMULPS.BCST      vecConst<>+960(SB), Z0, Z1
+	VBROADCASTSS     vecConst<>+2752(SB), Z2
+	VMINPS           Z1, Z2, Z1
+	VBROADCASTSS     vecConst<>+2816(SB), Z2
+	VMAXPS           Z1, Z2, Z1
+	VMULPS           Z1, Z1, Z2
+	VBROADCASTSS     vecConst<>+1280(SB), Z3
+	VFMADD213PS.BCST vecConst<>+1344(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1408(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1472(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1536(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1600(SB), Z2, Z3
+	VFMADD213PS.BCST vecConst<>+1664(SB), Z2, Z3
+	VBROADCASTSS     vecConst<>+1728(SB), Z4
+	VFMADD213PS.BCST vecConst<>+1792(SB), Z2, Z4
+	VFMADD213PS.BCST vecConst<>+1856(SB), Z2, Z4
+	VFMADD213PS.BCST vecConst<>+1920(SB), Z2, Z4
+	VFMADD213PS.BCST vecConst<>+1984(SB), Z2, Z4
+	VMULPS           Z3, Z1, Z1
+	VDIVPS           Z4, Z1, Z1
+	VBROADCASTSS     vecConst<>+640(SB), Z2
+	VFMADD213PS      Z2, Z2, Z1
+	VMULPS           Z0, Z1, Z0
+	VMULPS           (DX)(SI*4), Z0, Z0
+	VMOVUPS          Z0, (AX)(SI*4)
+	ADDQ             $0x10, SI
 
 check:
 	CMPQ SI, BX
@@ -2571,79 +2730,146 @@ check:
 	VZEROUPPER
 	RET
 
-// func gateBackGELU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+// func gateBackGELU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 // Requires: AVX, AVX512F
-TEXT ·gateBackGELU512(SB), NOSPLIT, $0-48
-	MOVQ dg+0(FP), AX
-	MOVQ du+8(FP), CX
-	MOVQ dy+16(FP), DX
-	MOVQ h+24(FP), BX
-	MOVQ u+32(FP), SI
-	MOVQ n+40(FP), DI
-	XORQ R8, R8
-	JMP  check
+TEXT ·gateBackGELU512(SB), NOSPLIT, $0-56
+	MOVQ  dg+0(FP), AX
+	MOVQ  du+8(FP), CX
+	MOVQ  dy+16(FP), DX
+	MOVQ  h+24(FP), BX
+	MOVQ  u+32(FP), SI
+	MOVQ  n+40(FP), DI
+	MOVQ  add+48(FP), R8
+	TESTQ R8, R8
+	JZ    set
+	XORQ  R8, R8
+	JMP   check
 
 loop:
-	VMOVUPS      (BX)(R8*4), Z0
-	VMULPS       vecConst<>+960(SB), Z0, Z2
-	VMOVUPS      vecConst<>+2752(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      vecConst<>+2816(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       Z2, Z2, Z1
-	VMOVUPS      vecConst<>+1280(SB), Z3
-	VFMADD213PS  vecConst<>+1344(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1408(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1472(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1536(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1600(SB), Z1, Z3
-	VFMADD213PS  vecConst<>+1664(SB), Z1, Z3
-	VMOVUPS      vecConst<>+1728(SB), Z4
-	VFMADD213PS  vecConst<>+1792(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+1856(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+1920(SB), Z1, Z4
-	VFMADD213PS  vecConst<>+1984(SB), Z1, Z4
-	VMULPS       Z3, Z2, Z2
-	VDIVPS       Z4, Z2, Z2
-	VMOVUPS      vecConst<>+640(SB), Z1
-	VFMADD213PS  Z1, Z1, Z2
-	VMULPS       Z0, Z2, Z1
-	VMULPS       Z0, Z0, Z3
-	VMULPS       vecConst<>+832(SB), Z3, Z3
-	VMOVUPS      vecConst<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMOVUPS      vecConst<>+64(SB), Z4
-	VMAXPS       Z3, Z4, Z3
-	VMULPS       vecConst<>+128(SB), Z3, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS vecConst<>+192(SB), Z4, Z3
-	VFNMADD231PS vecConst<>+256(SB), Z4, Z3
-	VMOVUPS      vecConst<>+320(SB), Z5
-	VFMADD213PS  vecConst<>+384(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+448(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+512(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+576(SB), Z3, Z5
-	VFMADD213PS  vecConst<>+640(SB), Z3, Z5
-	VMULPS       Z3, Z3, Z6
-	VFMADD213PS  Z3, Z6, Z5
-	VADDPS       vecConst<>+704(SB), Z5, Z5
-	VSCALEFPS    Z4, Z5, Z3
-	VMULPS       vecConst<>+1024(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFMADD231PS  Z3, Z0, Z2
-	VMOVUPS      (DX)(R8*4), Z0
-	VMOVUPS      (CX)(R8*4), Z3
-	VFMADD231PS  Z1, Z0, Z3
-	VMOVUPS      Z3, (CX)(R8*4)
-	VMULPS       (SI)(R8*4), Z0, Z0
-	VMOVUPS      (AX)(R8*4), Z1
-	VFMADD231PS  Z2, Z0, Z1
-	VMOVUPS      Z1, (AX)(R8*4)
-	ADDQ         $0x10, R8
+	VMOVUPS           (BX)(R8*4), Z0
+	VMULPS.BCST       vecConst<>+960(SB), Z0, Z2
+	VBROADCASTSS      vecConst<>+2752(SB), Z1
+	VMINPS            Z2, Z1, Z2
+	VBROADCASTSS      vecConst<>+2816(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS            Z2, Z2, Z1
+	VBROADCASTSS      vecConst<>+1280(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+1344(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1408(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1472(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1536(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1600(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1664(SB), Z1, Z3
+	VBROADCASTSS      vecConst<>+1728(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+1792(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1856(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1920(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1984(SB), Z1, Z4
+	VMULPS            Z3, Z2, Z2
+	VDIVPS            Z4, Z2, Z2
+	VBROADCASTSS      vecConst<>+640(SB), Z1
+	VFMADD213PS       Z1, Z1, Z2
+	VMULPS            Z0, Z2, Z1
+	VMULPS            Z0, Z0, Z3
+	VMULPS.BCST       vecConst<>+832(SB), Z3, Z3
+	VBROADCASTSS      vecConst<>+0(SB), Z4
+	VMINPS            Z3, Z4, Z3
+	VBROADCASTSS      vecConst<>+64(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       vecConst<>+128(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z4, Z3
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z4, Z3
+	VBROADCASTSS      vecConst<>+320(SB), Z5
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VFMADD213PS       Z3, Z6, Z5
+	VADDPS.BCST       vecConst<>+704(SB), Z5, Z5
+	VSCALEFPS         Z4, Z5, Z3
+	VMULPS.BCST       vecConst<>+1024(SB), Z3, Z3
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z3, Z0, Z2
+	VMOVUPS           (DX)(R8*4), Z0
+	VFMADD213PS       (CX)(R8*4), Z0, Z1
+	VMOVUPS           Z1, (CX)(R8*4)
+	VMULPS            (SI)(R8*4), Z0, Z0
+	VFMADD213PS       (AX)(R8*4), Z0, Z2
+	VMOVUPS           Z2, (AX)(R8*4)
+	ADDQ              $0x10, R8
 
 check:
 	CMPQ R8, DI
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ R8, R8
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS           (BX)(R8*4), Z0
+	VMULPS.BCST       vecConst<>+960(SB), Z0, Z2
+	VBROADCASTSS      vecConst<>+2752(SB), Z1
+	VMINPS            Z2, Z1, Z2
+	VBROADCASTSS      vecConst<>+2816(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS            Z2, Z2, Z1
+	VBROADCASTSS      vecConst<>+1280(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+1344(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1408(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1472(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1536(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1600(SB), Z1, Z3
+	VFMADD213PS.BCST  vecConst<>+1664(SB), Z1, Z3
+	VBROADCASTSS      vecConst<>+1728(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+1792(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1856(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1920(SB), Z1, Z4
+	VFMADD213PS.BCST  vecConst<>+1984(SB), Z1, Z4
+	VMULPS            Z3, Z2, Z2
+	VDIVPS            Z4, Z2, Z2
+	VBROADCASTSS      vecConst<>+640(SB), Z1
+	VFMADD213PS       Z1, Z1, Z2
+	VMULPS            Z0, Z2, Z1
+	VMULPS            Z0, Z0, Z3
+	VMULPS.BCST       vecConst<>+832(SB), Z3, Z3
+	VBROADCASTSS      vecConst<>+0(SB), Z4
+	VMINPS            Z3, Z4, Z3
+	VBROADCASTSS      vecConst<>+64(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       vecConst<>+128(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z4, Z3
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z4, Z3
+	VBROADCASTSS      vecConst<>+320(SB), Z5
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z3, Z5
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VFMADD213PS       Z3, Z6, Z5
+	VADDPS.BCST       vecConst<>+704(SB), Z5, Z5
+	VSCALEFPS         Z4, Z5, Z3
+	VMULPS.BCST       vecConst<>+1024(SB), Z3, Z3
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z3, Z0, Z2
+	VMOVUPS           (DX)(R8*4), Z0
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           Z1, (CX)(R8*4)
+	VMULPS            (SI)(R8*4), Z0, Z0
+	VMULPS            Z0, Z2, Z2
+	VMOVUPS           Z2, (AX)(R8*4)
+	ADDQ              $0x10, R8
+
+checkSet:
+	CMPQ R8, DI
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -2657,37 +2883,37 @@ TEXT ·actGELUTanh512(SB), NOSPLIT, $0-24
 	JMP  check
 
 loop:
-	VMOVUPS      (CX)(BX*4), Z0
-	VMOVUPS      vecConst<>+1088(SB), Z2
-	VMULPS       Z0, Z0, Z1
-	VFMADD213PS  vecConst<>+704(SB), Z1, Z2
-	VMULPS       vecConst<>+1216(SB), Z2, Z2
-	VMULPS       Z0, Z2, Z2
-	VMULPS       vecConst<>+768(SB), Z2, Z2
-	VMOVUPS      vecConst<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      vecConst<>+64(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       vecConst<>+128(SB), Z2, Z1
-	VRNDSCALEPS  $0x00, Z1, Z1
-	VFNMADD231PS vecConst<>+192(SB), Z1, Z2
-	VFNMADD231PS vecConst<>+256(SB), Z1, Z2
-	VMOVUPS      vecConst<>+320(SB), Z3
-	VFMADD213PS  vecConst<>+384(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+448(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+512(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+576(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+640(SB), Z2, Z3
-	VMULPS       Z2, Z2, Z4
-	VFMADD213PS  Z2, Z4, Z3
-	VADDPS       vecConst<>+704(SB), Z3, Z3
-	VSCALEFPS    Z1, Z3, Z2
-	VADDPS       vecConst<>+704(SB), Z2, Z2
-	VMOVUPS      vecConst<>+704(SB), Z1
-	VDIVPS       Z2, Z1, Z1
-	VMULPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (AX)(BX*4)
-	ADDQ         $0x10, BX
+	VMOVUPS           (CX)(BX*4), Z0
+	VBROADCASTSS      vecConst<>+1088(SB), Z2
+	VMULPS            Z0, Z0, Z1
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMULPS.BCST       vecConst<>+768(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+0(SB), Z1
+	VMINPS            Z2, Z1, Z2
+	VBROADCASTSS      vecConst<>+64(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       vecConst<>+128(SB), Z2, Z1
+	VRNDSCALEPS       $0x00, Z1, Z1
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z1, Z2
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z1, Z2
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z2, Z3
+	VMULPS            Z2, Z2, Z4
+	VFMADD213PS       Z2, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z1, Z3, Z2
+	VADDPS.BCST       vecConst<>+704(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VDIVPS            Z2, Z1, Z1
+	VMULPS            Z0, Z1, Z0
+	VMOVUPS           Z0, (AX)(BX*4)
+	ADDQ              $0x10, BX
 
 check:
 	CMPQ BX, DX
@@ -2695,61 +2921,116 @@ check:
 	VZEROUPPER
 	RET
 
-// func actBackGELUTanh512(dx *float32, dy *float32, x *float32, n int)
+// func actBackGELUTanh512(dx *float32, dy *float32, x *float32, n int, add int)
 // Requires: AVX, AVX512F
-TEXT ·actBackGELUTanh512(SB), NOSPLIT, $0-32
-	MOVQ dx+0(FP), AX
-	MOVQ dy+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ n+24(FP), BX
-	XORQ SI, SI
-	JMP  check
+TEXT ·actBackGELUTanh512(SB), NOSPLIT, $0-40
+	MOVQ  dx+0(FP), AX
+	MOVQ  dy+8(FP), CX
+	MOVQ  x+16(FP), DX
+	MOVQ  n+24(FP), BX
+	MOVQ  add+32(FP), SI
+	TESTQ SI, SI
+	JZ    set
+	XORQ  SI, SI
+	JMP   check
 
 loop:
-	VMOVUPS      (DX)(SI*4), Z0
-	VMOVUPS      vecConst<>+1088(SB), Z2
-	VMULPS       Z0, Z0, Z1
-	VFMADD213PS  vecConst<>+704(SB), Z1, Z2
-	VMULPS       vecConst<>+1216(SB), Z2, Z2
-	VMULPS       Z0, Z2, Z2
-	VMULPS       vecConst<>+768(SB), Z2, Z2
-	VMOVUPS      vecConst<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      vecConst<>+64(SB), Z3
-	VMAXPS       Z2, Z3, Z2
-	VMULPS       vecConst<>+128(SB), Z2, Z3
-	VRNDSCALEPS  $0x00, Z3, Z3
-	VFNMADD231PS vecConst<>+192(SB), Z3, Z2
-	VFNMADD231PS vecConst<>+256(SB), Z3, Z2
-	VMOVUPS      vecConst<>+320(SB), Z4
-	VFMADD213PS  vecConst<>+384(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+448(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+512(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+576(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+640(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z5
-	VFMADD213PS  Z2, Z5, Z4
-	VADDPS       vecConst<>+704(SB), Z4, Z4
-	VSCALEFPS    Z3, Z4, Z2
-	VADDPS       vecConst<>+704(SB), Z2, Z2
-	VMOVUPS      vecConst<>+704(SB), Z3
-	VDIVPS       Z2, Z3, Z3
-	VMULPS       Z0, Z3, Z0
-	VMOVUPS      vecConst<>+1152(SB), Z2
-	VFMADD213PS  vecConst<>+704(SB), Z1, Z2
-	VMULPS       vecConst<>+1216(SB), Z2, Z2
-	VMOVUPS      vecConst<>+704(SB), Z1
-	VSUBPS       Z3, Z1, Z1
-	VMULPS       Z0, Z1, Z1
-	VFMADD213PS  Z3, Z2, Z1
-	VMOVUPS      (AX)(SI*4), Z0
-	VFMADD231PS  (CX)(SI*4), Z1, Z0
-	VMOVUPS      Z0, (AX)(SI*4)
-	ADDQ         $0x10, SI
+	VMOVUPS           (DX)(SI*4), Z0
+	VBROADCASTSS      vecConst<>+1088(SB), Z2
+	VMULPS            Z0, Z0, Z1
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMULPS.BCST       vecConst<>+768(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z2
+	VBROADCASTSS      vecConst<>+64(SB), Z3
+	VMAXPS            Z2, Z3, Z2
+	VMULPS.BCST       vecConst<>+128(SB), Z2, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z3, Z2
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z3, Z2
+	VBROADCASTSS      vecConst<>+320(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z2, Z4
+	VMULPS            Z2, Z2, Z5
+	VFMADD213PS       Z2, Z5, Z4
+	VADDPS.BCST       vecConst<>+704(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z2
+	VADDPS.BCST       vecConst<>+704(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z3
+	VDIVPS            Z2, Z3, Z3
+	VMULPS            Z0, Z3, Z0
+	VBROADCASTSS      vecConst<>+1152(SB), Z2
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z3, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VFMADD213PS       Z3, Z2, Z1
+	VMOVUPS           (CX)(SI*4), Z0
+	VFMADD213PS       (AX)(SI*4), Z0, Z1
+	VMOVUPS           Z1, (AX)(SI*4)
+	ADDQ              $0x10, SI
 
 check:
 	CMPQ SI, BX
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ SI, SI
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS           (DX)(SI*4), Z0
+	VBROADCASTSS      vecConst<>+1088(SB), Z2
+	VMULPS            Z0, Z0, Z1
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMULPS.BCST       vecConst<>+768(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z2
+	VBROADCASTSS      vecConst<>+64(SB), Z3
+	VMAXPS            Z2, Z3, Z2
+	VMULPS.BCST       vecConst<>+128(SB), Z2, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z3, Z2
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z3, Z2
+	VBROADCASTSS      vecConst<>+320(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z2, Z4
+	VMULPS            Z2, Z2, Z5
+	VFMADD213PS       Z2, Z5, Z4
+	VADDPS.BCST       vecConst<>+704(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z2
+	VADDPS.BCST       vecConst<>+704(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z3
+	VDIVPS            Z2, Z3, Z3
+	VMULPS            Z0, Z3, Z0
+	VBROADCASTSS      vecConst<>+1152(SB), Z2
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z3, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VFMADD213PS       Z3, Z2, Z1
+	VMOVUPS           (CX)(SI*4), Z0
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           Z1, (AX)(SI*4)
+	ADDQ              $0x10, SI
+
+checkSet:
+	CMPQ SI, BX
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -2764,38 +3045,38 @@ TEXT ·gateGELUTanh512(SB), NOSPLIT, $0-32
 	JMP  check
 
 loop:
-	VMOVUPS      (CX)(SI*4), Z0
-	VMOVUPS      vecConst<>+1088(SB), Z2
-	VMULPS       Z0, Z0, Z1
-	VFMADD213PS  vecConst<>+704(SB), Z1, Z2
-	VMULPS       vecConst<>+1216(SB), Z2, Z2
-	VMULPS       Z0, Z2, Z2
-	VMULPS       vecConst<>+768(SB), Z2, Z2
-	VMOVUPS      vecConst<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      vecConst<>+64(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       vecConst<>+128(SB), Z2, Z1
-	VRNDSCALEPS  $0x00, Z1, Z1
-	VFNMADD231PS vecConst<>+192(SB), Z1, Z2
-	VFNMADD231PS vecConst<>+256(SB), Z1, Z2
-	VMOVUPS      vecConst<>+320(SB), Z3
-	VFMADD213PS  vecConst<>+384(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+448(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+512(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+576(SB), Z2, Z3
-	VFMADD213PS  vecConst<>+640(SB), Z2, Z3
-	VMULPS       Z2, Z2, Z4
-	VFMADD213PS  Z2, Z4, Z3
-	VADDPS       vecConst<>+704(SB), Z3, Z3
-	VSCALEFPS    Z1, Z3, Z2
-	VADDPS       vecConst<>+704(SB), Z2, Z2
-	VMOVUPS      vecConst<>+704(SB), Z1
-	VDIVPS       Z2, Z1, Z1
-	VMULPS       Z0, Z1, Z0
-	VMULPS       (DX)(SI*4), Z0, Z0
-	VMOVUPS      Z0, (AX)(SI*4)
-	ADDQ         $0x10, SI
+	VMOVUPS           (CX)(SI*4), Z0
+	VBROADCASTSS      vecConst<>+1088(SB), Z2
+	VMULPS            Z0, Z0, Z1
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMULPS.BCST       vecConst<>+768(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+0(SB), Z1
+	VMINPS            Z2, Z1, Z2
+	VBROADCASTSS      vecConst<>+64(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       vecConst<>+128(SB), Z2, Z1
+	VRNDSCALEPS       $0x00, Z1, Z1
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z1, Z2
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z1, Z2
+	VBROADCASTSS      vecConst<>+320(SB), Z3
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z2, Z3
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z2, Z3
+	VMULPS            Z2, Z2, Z4
+	VFMADD213PS       Z2, Z4, Z3
+	VADDPS.BCST       vecConst<>+704(SB), Z3, Z3
+	VSCALEFPS         Z1, Z3, Z2
+	VADDPS.BCST       vecConst<>+704(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VDIVPS            Z2, Z1, Z1
+	VMULPS            Z0, Z1, Z0
+	VMULPS            (DX)(SI*4), Z0, Z0
+	VMOVUPS           Z0, (AX)(SI*4)
+	ADDQ              $0x10, SI
 
 check:
 	CMPQ SI, BX
@@ -2803,68 +3084,124 @@ check:
 	VZEROUPPER
 	RET
 
-// func gateBackGELUTanh512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+// func gateBackGELUTanh512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 // Requires: AVX, AVX512F
-TEXT ·gateBackGELUTanh512(SB), NOSPLIT, $0-48
-	MOVQ dg+0(FP), AX
-	MOVQ du+8(FP), CX
-	MOVQ dy+16(FP), DX
-	MOVQ h+24(FP), BX
-	MOVQ u+32(FP), SI
-	MOVQ n+40(FP), DI
-	XORQ R8, R8
-	JMP  check
+TEXT ·gateBackGELUTanh512(SB), NOSPLIT, $0-56
+	MOVQ  dg+0(FP), AX
+	MOVQ  du+8(FP), CX
+	MOVQ  dy+16(FP), DX
+	MOVQ  h+24(FP), BX
+	MOVQ  u+32(FP), SI
+	MOVQ  n+40(FP), DI
+	MOVQ  add+48(FP), R8
+	TESTQ R8, R8
+	JZ    set
+	XORQ  R8, R8
+	JMP   check
 
 loop:
-	VMOVUPS      (BX)(R8*4), Z0
-	VMOVUPS      vecConst<>+1088(SB), Z2
-	VMULPS       Z0, Z0, Z1
-	VFMADD213PS  vecConst<>+704(SB), Z1, Z2
-	VMULPS       vecConst<>+1216(SB), Z2, Z2
-	VMULPS       Z0, Z2, Z2
-	VMULPS       vecConst<>+768(SB), Z2, Z2
-	VMOVUPS      vecConst<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      vecConst<>+64(SB), Z3
-	VMAXPS       Z2, Z3, Z2
-	VMULPS       vecConst<>+128(SB), Z2, Z3
-	VRNDSCALEPS  $0x00, Z3, Z3
-	VFNMADD231PS vecConst<>+192(SB), Z3, Z2
-	VFNMADD231PS vecConst<>+256(SB), Z3, Z2
-	VMOVUPS      vecConst<>+320(SB), Z4
-	VFMADD213PS  vecConst<>+384(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+448(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+512(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+576(SB), Z2, Z4
-	VFMADD213PS  vecConst<>+640(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z5
-	VFMADD213PS  Z2, Z5, Z4
-	VADDPS       vecConst<>+704(SB), Z4, Z4
-	VSCALEFPS    Z3, Z4, Z2
-	VADDPS       vecConst<>+704(SB), Z2, Z2
-	VMOVUPS      vecConst<>+704(SB), Z3
-	VDIVPS       Z2, Z3, Z3
-	VMULPS       Z0, Z3, Z0
-	VMOVUPS      vecConst<>+1152(SB), Z2
-	VFMADD213PS  vecConst<>+704(SB), Z1, Z2
-	VMULPS       vecConst<>+1216(SB), Z2, Z2
-	VMOVUPS      vecConst<>+704(SB), Z1
-	VSUBPS       Z3, Z1, Z1
-	VMULPS       Z0, Z1, Z1
-	VFMADD213PS  Z3, Z2, Z1
-	VMOVUPS      (DX)(R8*4), Z2
-	VMOVUPS      (CX)(R8*4), Z3
-	VFMADD231PS  Z0, Z2, Z3
-	VMOVUPS      Z3, (CX)(R8*4)
-	VMULPS       (SI)(R8*4), Z2, Z2
-	VMOVUPS      (AX)(R8*4), Z0
-	VFMADD231PS  Z1, Z2, Z0
-	VMOVUPS      Z0, (AX)(R8*4)
-	ADDQ         $0x10, R8
+	VMOVUPS           (BX)(R8*4), Z0
+	VBROADCASTSS      vecConst<>+1088(SB), Z2
+	VMULPS            Z0, Z0, Z1
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMULPS.BCST       vecConst<>+768(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z2
+	VBROADCASTSS      vecConst<>+64(SB), Z3
+	VMAXPS            Z2, Z3, Z2
+	VMULPS.BCST       vecConst<>+128(SB), Z2, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z3, Z2
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z3, Z2
+	VBROADCASTSS      vecConst<>+320(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z2, Z4
+	VMULPS            Z2, Z2, Z5
+	VFMADD213PS       Z2, Z5, Z4
+	VADDPS.BCST       vecConst<>+704(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z2
+	VADDPS.BCST       vecConst<>+704(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z3
+	VDIVPS            Z2, Z3, Z3
+	VMULPS            Z0, Z3, Z0
+	VBROADCASTSS      vecConst<>+1152(SB), Z2
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z3, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VFMADD213PS       Z3, Z2, Z1
+	VMOVUPS           (DX)(R8*4), Z2
+	VFMADD213PS       (CX)(R8*4), Z2, Z0
+	VMOVUPS           Z0, (CX)(R8*4)
+	VMULPS            (SI)(R8*4), Z2, Z2
+	VFMADD213PS       (AX)(R8*4), Z2, Z1
+	VMOVUPS           Z1, (AX)(R8*4)
+	ADDQ              $0x10, R8
 
 check:
 	CMPQ R8, DI
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ R8, R8
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS           (BX)(R8*4), Z0
+	VBROADCASTSS      vecConst<>+1088(SB), Z2
+	VMULPS            Z0, Z0, Z1
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMULPS.BCST       vecConst<>+768(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z2
+	VBROADCASTSS      vecConst<>+64(SB), Z3
+	VMAXPS            Z2, Z3, Z2
+	VMULPS.BCST       vecConst<>+128(SB), Z2, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST vecConst<>+192(SB), Z3, Z2
+	VFNMADD231PS.BCST vecConst<>+256(SB), Z3, Z2
+	VBROADCASTSS      vecConst<>+320(SB), Z4
+	VFMADD213PS.BCST  vecConst<>+384(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+448(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+512(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+576(SB), Z2, Z4
+	VFMADD213PS.BCST  vecConst<>+640(SB), Z2, Z4
+	VMULPS            Z2, Z2, Z5
+	VFMADD213PS       Z2, Z5, Z4
+	VADDPS.BCST       vecConst<>+704(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z2
+	VADDPS.BCST       vecConst<>+704(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z3
+	VDIVPS            Z2, Z3, Z3
+	VMULPS            Z0, Z3, Z0
+	VBROADCASTSS      vecConst<>+1152(SB), Z2
+	VFMADD213PS.BCST  vecConst<>+704(SB), Z1, Z2
+	VMULPS.BCST       vecConst<>+1216(SB), Z2, Z2
+	VBROADCASTSS      vecConst<>+704(SB), Z1
+	VSUBPS            Z3, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VFMADD213PS       Z3, Z2, Z1
+	VMOVUPS           (DX)(R8*4), Z2
+	VMULPS            Z2, Z0, Z0
+	VMOVUPS           Z0, (CX)(R8*4)
+	VMULPS            (SI)(R8*4), Z2, Z2
+	VMULPS            Z2, Z1, Z1
+	VMOVUPS           Z1, (AX)(R8*4)
+	ADDQ              $0x10, R8
+
+checkSet:
+	CMPQ R8, DI
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -4122,15 +4459,18 @@ check:
 	VZEROUPPER
 	RET
 
-// func actBackSiLU256(dx *float32, dy *float32, x *float32, n int)
+// func actBackSiLU256(dx *float32, dy *float32, x *float32, n int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·actBackSiLU256(SB), NOSPLIT, $0-32
-	MOVQ dx+0(FP), AX
-	MOVQ dy+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ n+24(FP), BX
-	XORQ SI, SI
-	JMP  check
+TEXT ·actBackSiLU256(SB), NOSPLIT, $0-40
+	MOVQ  dx+0(FP), AX
+	MOVQ  dy+8(FP), CX
+	MOVQ  x+16(FP), DX
+	MOVQ  n+24(FP), BX
+	MOVQ  add+32(FP), SI
+	TESTQ SI, SI
+	JZ    set
+	XORQ  SI, SI
+	JMP   check
 
 loop:
 	VMOVUPS      (DX)(SI*4), Y0
@@ -4169,14 +4509,66 @@ loop:
 	VMOVUPS      vecConst<>+704(SB), Y1
 	VSUBPS       Y2, Y1, Y1
 	VFMADD213PS  Y2, Y0, Y1
-	VMOVUPS      (AX)(SI*4), Y0
-	VFMADD231PS  (CX)(SI*4), Y1, Y0
-	VMOVUPS      Y0, (AX)(SI*4)
+	VMOVUPS      (CX)(SI*4), Y0
+	VFMADD213PS  (AX)(SI*4), Y0, Y1
+	VMOVUPS      Y1, (AX)(SI*4)
 	ADDQ         $0x08, SI
 
 check:
 	CMPQ SI, BX
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ SI, SI
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS      (DX)(SI*4), Y0
+	VMULPS       vecConst<>+768(SB), Y0, Y1
+	VMOVUPS      vecConst<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      vecConst<>+64(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       vecConst<>+128(SB), Y1, Y2
+	VROUNDPS     $0x00, Y2, Y2
+	VFNMADD231PS vecConst<>+192(SB), Y2, Y1
+	VFNMADD231PS vecConst<>+256(SB), Y2, Y1
+	VMOVUPS      vecConst<>+320(SB), Y3
+	VFMADD213PS  vecConst<>+384(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+448(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+512(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+576(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+640(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       vecConst<>+704(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y1
+	VPSRAD       $0x01, Y1, Y2
+	VPSUBD       Y2, Y1, Y1
+	VPADDD       vecConst<>+3072(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VPADDD       vecConst<>+3072(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VMOVAPS      Y3, Y1
+	VADDPS       vecConst<>+704(SB), Y1, Y1
+	VMOVUPS      vecConst<>+704(SB), Y2
+	VDIVPS       Y1, Y2, Y2
+	VMULPS       Y0, Y2, Y0
+	VMOVUPS      vecConst<>+704(SB), Y1
+	VSUBPS       Y2, Y1, Y1
+	VFMADD213PS  Y2, Y0, Y1
+	VMOVUPS      (CX)(SI*4), Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (AX)(SI*4)
+	ADDQ         $0x08, SI
+
+checkSet:
+	CMPQ SI, BX
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -4234,17 +4626,20 @@ check:
 	VZEROUPPER
 	RET
 
-// func gateBackSiLU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+// func gateBackSiLU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gateBackSiLU256(SB), NOSPLIT, $0-48
-	MOVQ dg+0(FP), AX
-	MOVQ du+8(FP), CX
-	MOVQ dy+16(FP), DX
-	MOVQ h+24(FP), BX
-	MOVQ u+32(FP), SI
-	MOVQ n+40(FP), DI
-	XORQ R8, R8
-	JMP  check
+TEXT ·gateBackSiLU256(SB), NOSPLIT, $0-56
+	MOVQ  dg+0(FP), AX
+	MOVQ  du+8(FP), CX
+	MOVQ  dy+16(FP), DX
+	MOVQ  h+24(FP), BX
+	MOVQ  u+32(FP), SI
+	MOVQ  n+40(FP), DI
+	MOVQ  add+48(FP), R8
+	TESTQ R8, R8
+	JZ    set
+	XORQ  R8, R8
+	JMP   check
 
 loop:
 	VMOVUPS      (BX)(R8*4), Y0
@@ -4284,18 +4679,71 @@ loop:
 	VSUBPS       Y2, Y1, Y1
 	VFMADD213PS  Y2, Y0, Y1
 	VMOVUPS      (DX)(R8*4), Y2
-	VMOVUPS      (CX)(R8*4), Y3
-	VFMADD231PS  Y0, Y2, Y3
-	VMOVUPS      Y3, (CX)(R8*4)
+	VFMADD213PS  (CX)(R8*4), Y2, Y0
+	VMOVUPS      Y0, (CX)(R8*4)
 	VMULPS       (SI)(R8*4), Y2, Y2
-	VMOVUPS      (AX)(R8*4), Y0
-	VFMADD231PS  Y1, Y2, Y0
-	VMOVUPS      Y0, (AX)(R8*4)
+	VFMADD213PS  (AX)(R8*4), Y2, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
 	ADDQ         $0x08, R8
 
 check:
 	CMPQ R8, DI
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ R8, R8
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS      (BX)(R8*4), Y0
+	VMULPS       vecConst<>+768(SB), Y0, Y1
+	VMOVUPS      vecConst<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      vecConst<>+64(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       vecConst<>+128(SB), Y1, Y2
+	VROUNDPS     $0x00, Y2, Y2
+	VFNMADD231PS vecConst<>+192(SB), Y2, Y1
+	VFNMADD231PS vecConst<>+256(SB), Y2, Y1
+	VMOVUPS      vecConst<>+320(SB), Y3
+	VFMADD213PS  vecConst<>+384(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+448(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+512(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+576(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+640(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       vecConst<>+704(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y1
+	VPSRAD       $0x01, Y1, Y2
+	VPSUBD       Y2, Y1, Y1
+	VPADDD       vecConst<>+3072(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VPADDD       vecConst<>+3072(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VMOVAPS      Y3, Y1
+	VADDPS       vecConst<>+704(SB), Y1, Y1
+	VMOVUPS      vecConst<>+704(SB), Y2
+	VDIVPS       Y1, Y2, Y2
+	VMULPS       Y0, Y2, Y0
+	VMOVUPS      vecConst<>+704(SB), Y1
+	VSUBPS       Y2, Y1, Y1
+	VFMADD213PS  Y2, Y0, Y1
+	VMOVUPS      (DX)(R8*4), Y2
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (CX)(R8*4)
+	VMULPS       (SI)(R8*4), Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	ADDQ         $0x08, R8
+
+checkSet:
+	CMPQ R8, DI
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -4342,15 +4790,18 @@ check:
 	VZEROUPPER
 	RET
 
-// func actBackGELU256(dx *float32, dy *float32, x *float32, n int)
+// func actBackGELU256(dx *float32, dy *float32, x *float32, n int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·actBackGELU256(SB), NOSPLIT, $0-32
-	MOVQ dx+0(FP), AX
-	MOVQ dy+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ n+24(FP), BX
-	XORQ SI, SI
-	JMP  check
+TEXT ·actBackGELU256(SB), NOSPLIT, $0-40
+	MOVQ  dx+0(FP), AX
+	MOVQ  dy+8(FP), CX
+	MOVQ  x+16(FP), DX
+	MOVQ  n+24(FP), BX
+	MOVQ  add+32(FP), SI
+	TESTQ SI, SI
+	JZ    set
+	XORQ  SI, SI
+	JMP   check
 
 loop:
 	VMOVUPS      (DX)(SI*4), Y0
@@ -4409,14 +4860,86 @@ loop:
 	VMULPS       vecConst<>+1024(SB), Y1, Y1
 	VMOVAPS      Y2, Y2
 	VFMADD231PS  Y1, Y0, Y2
-	VMOVUPS      (AX)(SI*4), Y0
-	VFMADD231PS  (CX)(SI*4), Y2, Y0
-	VMOVUPS      Y0, (AX)(SI*4)
+	VMOVUPS      (CX)(SI*4), Y0
+	VFMADD213PS  (AX)(SI*4), Y0, Y2
+	VMOVUPS      Y2, (AX)(SI*4)
 	ADDQ         $0x08, SI
 
 check:
 	CMPQ SI, BX
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ SI, SI
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS      (DX)(SI*4), Y0
+	VMULPS       vecConst<>+960(SB), Y0, Y2
+	VMOVUPS      vecConst<>+2752(SB), Y1
+	VMINPS       Y2, Y1, Y2
+	VMOVUPS      vecConst<>+2816(SB), Y1
+	VMAXPS       Y2, Y1, Y2
+	VMULPS       Y2, Y2, Y1
+	VMOVUPS      vecConst<>+1280(SB), Y3
+	VFMADD213PS  vecConst<>+1344(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1408(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1472(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1536(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1600(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1664(SB), Y1, Y3
+	VMOVUPS      vecConst<>+1728(SB), Y4
+	VFMADD213PS  vecConst<>+1792(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+1856(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+1920(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+1984(SB), Y1, Y4
+	VMULPS       Y3, Y2, Y2
+	VDIVPS       Y4, Y2, Y2
+	VMOVUPS      vecConst<>+640(SB), Y1
+	VFMADD213PS  Y1, Y1, Y2
+	VMULPS       Y0, Y2, Y1
+	VMULPS       Y0, Y0, Y1
+	VMULPS       vecConst<>+832(SB), Y1, Y1
+	VMOVUPS      vecConst<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      vecConst<>+64(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       vecConst<>+128(SB), Y1, Y3
+	VROUNDPS     $0x00, Y3, Y3
+	VFNMADD231PS vecConst<>+192(SB), Y3, Y1
+	VFNMADD231PS vecConst<>+256(SB), Y3, Y1
+	VMOVUPS      vecConst<>+320(SB), Y4
+	VFMADD213PS  vecConst<>+384(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+448(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+512(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+576(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+640(SB), Y1, Y4
+	VMULPS       Y1, Y1, Y5
+	VFMADD213PS  Y1, Y5, Y4
+	VADDPS       vecConst<>+704(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       vecConst<>+3072(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VPADDD       vecConst<>+3072(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y4, Y4
+	VMOVAPS      Y4, Y1
+	VMULPS       vecConst<>+1024(SB), Y1, Y1
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      (CX)(SI*4), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (AX)(SI*4)
+	ADDQ         $0x08, SI
+
+checkSet:
+	CMPQ SI, BX
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -4465,17 +4988,20 @@ check:
 	VZEROUPPER
 	RET
 
-// func gateBackGELU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+// func gateBackGELU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gateBackGELU256(SB), NOSPLIT, $0-48
-	MOVQ dg+0(FP), AX
-	MOVQ du+8(FP), CX
-	MOVQ dy+16(FP), DX
-	MOVQ h+24(FP), BX
-	MOVQ u+32(FP), SI
-	MOVQ n+40(FP), DI
-	XORQ R8, R8
-	JMP  check
+TEXT ·gateBackGELU256(SB), NOSPLIT, $0-56
+	MOVQ  dg+0(FP), AX
+	MOVQ  du+8(FP), CX
+	MOVQ  dy+16(FP), DX
+	MOVQ  h+24(FP), BX
+	MOVQ  u+32(FP), SI
+	MOVQ  n+40(FP), DI
+	MOVQ  add+48(FP), R8
+	TESTQ R8, R8
+	JZ    set
+	XORQ  R8, R8
+	JMP   check
 
 loop:
 	VMOVUPS      (BX)(R8*4), Y0
@@ -4535,18 +5061,91 @@ loop:
 	VMOVAPS      Y2, Y2
 	VFMADD231PS  Y3, Y0, Y2
 	VMOVUPS      (DX)(R8*4), Y0
-	VMOVUPS      (CX)(R8*4), Y3
-	VFMADD231PS  Y1, Y0, Y3
-	VMOVUPS      Y3, (CX)(R8*4)
+	VFMADD213PS  (CX)(R8*4), Y0, Y1
+	VMOVUPS      Y1, (CX)(R8*4)
 	VMULPS       (SI)(R8*4), Y0, Y0
-	VMOVUPS      (AX)(R8*4), Y1
-	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
+	VFMADD213PS  (AX)(R8*4), Y0, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
 	ADDQ         $0x08, R8
 
 check:
 	CMPQ R8, DI
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ R8, R8
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS      (BX)(R8*4), Y0
+	VMULPS       vecConst<>+960(SB), Y0, Y2
+	VMOVUPS      vecConst<>+2752(SB), Y1
+	VMINPS       Y2, Y1, Y2
+	VMOVUPS      vecConst<>+2816(SB), Y1
+	VMAXPS       Y2, Y1, Y2
+	VMULPS       Y2, Y2, Y1
+	VMOVUPS      vecConst<>+1280(SB), Y3
+	VFMADD213PS  vecConst<>+1344(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1408(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1472(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1536(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1600(SB), Y1, Y3
+	VFMADD213PS  vecConst<>+1664(SB), Y1, Y3
+	VMOVUPS      vecConst<>+1728(SB), Y4
+	VFMADD213PS  vecConst<>+1792(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+1856(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+1920(SB), Y1, Y4
+	VFMADD213PS  vecConst<>+1984(SB), Y1, Y4
+	VMULPS       Y3, Y2, Y2
+	VDIVPS       Y4, Y2, Y2
+	VMOVUPS      vecConst<>+640(SB), Y1
+	VFMADD213PS  Y1, Y1, Y2
+	VMULPS       Y0, Y2, Y1
+	VMULPS       Y0, Y0, Y3
+	VMULPS       vecConst<>+832(SB), Y3, Y3
+	VMOVUPS      vecConst<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      vecConst<>+64(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMULPS       vecConst<>+128(SB), Y3, Y4
+	VROUNDPS     $0x00, Y4, Y4
+	VFNMADD231PS vecConst<>+192(SB), Y4, Y3
+	VFNMADD231PS vecConst<>+256(SB), Y4, Y3
+	VMOVUPS      vecConst<>+320(SB), Y5
+	VFMADD213PS  vecConst<>+384(SB), Y3, Y5
+	VFMADD213PS  vecConst<>+448(SB), Y3, Y5
+	VFMADD213PS  vecConst<>+512(SB), Y3, Y5
+	VFMADD213PS  vecConst<>+576(SB), Y3, Y5
+	VFMADD213PS  vecConst<>+640(SB), Y3, Y5
+	VMULPS       Y3, Y3, Y6
+	VFMADD213PS  Y3, Y6, Y5
+	VADDPS       vecConst<>+704(SB), Y5, Y5
+	VCVTPS2DQ    Y4, Y3
+	VPSRAD       $0x01, Y3, Y4
+	VPSUBD       Y4, Y3, Y3
+	VPADDD       vecConst<>+3072(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VPADDD       vecConst<>+3072(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VMOVAPS      Y5, Y3
+	VMULPS       vecConst<>+1024(SB), Y3, Y3
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  Y3, Y0, Y2
+	VMOVUPS      (DX)(R8*4), Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (CX)(R8*4)
+	VMULPS       (SI)(R8*4), Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	ADDQ         $0x08, R8
+
+checkSet:
+	CMPQ R8, DI
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -4607,15 +5206,18 @@ check:
 	VZEROUPPER
 	RET
 
-// func actBackGELUTanh256(dx *float32, dy *float32, x *float32, n int)
+// func actBackGELUTanh256(dx *float32, dy *float32, x *float32, n int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·actBackGELUTanh256(SB), NOSPLIT, $0-32
-	MOVQ dx+0(FP), AX
-	MOVQ dy+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ n+24(FP), BX
-	XORQ SI, SI
-	JMP  check
+TEXT ·actBackGELUTanh256(SB), NOSPLIT, $0-40
+	MOVQ  dx+0(FP), AX
+	MOVQ  dy+8(FP), CX
+	MOVQ  x+16(FP), DX
+	MOVQ  n+24(FP), BX
+	MOVQ  add+32(FP), SI
+	TESTQ SI, SI
+	JZ    set
+	XORQ  SI, SI
+	JMP   check
 
 loop:
 	VMOVUPS      (DX)(SI*4), Y0
@@ -4663,14 +5265,75 @@ loop:
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       Y0, Y1, Y1
 	VFMADD213PS  Y3, Y2, Y1
-	VMOVUPS      (AX)(SI*4), Y0
-	VFMADD231PS  (CX)(SI*4), Y1, Y0
-	VMOVUPS      Y0, (AX)(SI*4)
+	VMOVUPS      (CX)(SI*4), Y0
+	VFMADD213PS  (AX)(SI*4), Y0, Y1
+	VMOVUPS      Y1, (AX)(SI*4)
 	ADDQ         $0x08, SI
 
 check:
 	CMPQ SI, BX
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ SI, SI
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS      (DX)(SI*4), Y0
+	VMOVUPS      vecConst<>+1088(SB), Y2
+	VMULPS       Y0, Y0, Y1
+	VFMADD213PS  vecConst<>+704(SB), Y1, Y2
+	VMULPS       vecConst<>+1216(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VMULPS       vecConst<>+768(SB), Y2, Y2
+	VMOVUPS      vecConst<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      vecConst<>+64(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       vecConst<>+128(SB), Y2, Y3
+	VROUNDPS     $0x00, Y3, Y3
+	VFNMADD231PS vecConst<>+192(SB), Y3, Y2
+	VFNMADD231PS vecConst<>+256(SB), Y3, Y2
+	VMOVUPS      vecConst<>+320(SB), Y4
+	VFMADD213PS  vecConst<>+384(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+448(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+512(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+576(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+640(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       vecConst<>+704(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y2
+	VPSRAD       $0x01, Y2, Y3
+	VPSUBD       Y3, Y2, Y2
+	VPADDD       vecConst<>+3072(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VPADDD       vecConst<>+3072(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VMOVAPS      Y4, Y2
+	VADDPS       vecConst<>+704(SB), Y2, Y2
+	VMOVUPS      vecConst<>+704(SB), Y3
+	VDIVPS       Y2, Y3, Y3
+	VMULPS       Y0, Y3, Y0
+	VMOVUPS      vecConst<>+1152(SB), Y2
+	VFMADD213PS  vecConst<>+704(SB), Y1, Y2
+	VMULPS       vecConst<>+1216(SB), Y2, Y2
+	VMOVUPS      vecConst<>+704(SB), Y1
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VFMADD213PS  Y3, Y2, Y1
+	VMOVUPS      (CX)(SI*4), Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (AX)(SI*4)
+	ADDQ         $0x08, SI
+
+checkSet:
+	CMPQ SI, BX
+	JLT  loopSet
 	VZEROUPPER
 	RET
 
@@ -4733,17 +5396,20 @@ check:
 	VZEROUPPER
 	RET
 
-// func gateBackGELUTanh256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+// func gateBackGELUTanh256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gateBackGELUTanh256(SB), NOSPLIT, $0-48
-	MOVQ dg+0(FP), AX
-	MOVQ du+8(FP), CX
-	MOVQ dy+16(FP), DX
-	MOVQ h+24(FP), BX
-	MOVQ u+32(FP), SI
-	MOVQ n+40(FP), DI
-	XORQ R8, R8
-	JMP  check
+TEXT ·gateBackGELUTanh256(SB), NOSPLIT, $0-56
+	MOVQ  dg+0(FP), AX
+	MOVQ  du+8(FP), CX
+	MOVQ  dy+16(FP), DX
+	MOVQ  h+24(FP), BX
+	MOVQ  u+32(FP), SI
+	MOVQ  n+40(FP), DI
+	MOVQ  add+48(FP), R8
+	TESTQ R8, R8
+	JZ    set
+	XORQ  R8, R8
+	JMP   check
 
 loop:
 	VMOVUPS      (BX)(R8*4), Y0
@@ -4792,17 +5458,79 @@ loop:
 	VMULPS       Y0, Y1, Y1
 	VFMADD213PS  Y3, Y2, Y1
 	VMOVUPS      (DX)(R8*4), Y2
-	VMOVUPS      (CX)(R8*4), Y3
-	VFMADD231PS  Y0, Y2, Y3
-	VMOVUPS      Y3, (CX)(R8*4)
+	VFMADD213PS  (CX)(R8*4), Y2, Y0
+	VMOVUPS      Y0, (CX)(R8*4)
 	VMULPS       (SI)(R8*4), Y2, Y2
-	VMOVUPS      (AX)(R8*4), Y0
-	VFMADD231PS  Y1, Y2, Y0
-	VMOVUPS      Y0, (AX)(R8*4)
+	VFMADD213PS  (AX)(R8*4), Y2, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
 	ADDQ         $0x08, R8
 
 check:
 	CMPQ R8, DI
 	JLT  loop
+	VZEROUPPER
+	RET
+
+set:
+	XORQ R8, R8
+	JMP  checkSet
+
+loopSet:
+	VMOVUPS      (BX)(R8*4), Y0
+	VMOVUPS      vecConst<>+1088(SB), Y2
+	VMULPS       Y0, Y0, Y1
+	VFMADD213PS  vecConst<>+704(SB), Y1, Y2
+	VMULPS       vecConst<>+1216(SB), Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VMULPS       vecConst<>+768(SB), Y2, Y2
+	VMOVUPS      vecConst<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      vecConst<>+64(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       vecConst<>+128(SB), Y2, Y3
+	VROUNDPS     $0x00, Y3, Y3
+	VFNMADD231PS vecConst<>+192(SB), Y3, Y2
+	VFNMADD231PS vecConst<>+256(SB), Y3, Y2
+	VMOVUPS      vecConst<>+320(SB), Y4
+	VFMADD213PS  vecConst<>+384(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+448(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+512(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+576(SB), Y2, Y4
+	VFMADD213PS  vecConst<>+640(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       vecConst<>+704(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y2
+	VPSRAD       $0x01, Y2, Y3
+	VPSUBD       Y3, Y2, Y2
+	VPADDD       vecConst<>+3072(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VPADDD       vecConst<>+3072(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VMOVAPS      Y4, Y2
+	VADDPS       vecConst<>+704(SB), Y2, Y2
+	VMOVUPS      vecConst<>+704(SB), Y3
+	VDIVPS       Y2, Y3, Y3
+	VMULPS       Y0, Y3, Y0
+	VMOVUPS      vecConst<>+1152(SB), Y2
+	VFMADD213PS  vecConst<>+704(SB), Y1, Y2
+	VMULPS       vecConst<>+1216(SB), Y2, Y2
+	VMOVUPS      vecConst<>+704(SB), Y1
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VFMADD213PS  Y3, Y2, Y1
+	VMOVUPS      (DX)(R8*4), Y2
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (CX)(R8*4)
+	VMULPS       (SI)(R8*4), Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	ADDQ         $0x08, R8
+
+checkSet:
+	CMPQ R8, DI
+	JLT  loopSet
 	VZEROUPPER
 	RET

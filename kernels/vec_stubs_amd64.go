@@ -65,37 +65,37 @@ func normDW512(dw *float32, dy *float32, x *float32, n int, mean float32, rstd f
 func actSiLU512(y *float32, x *float32, n int)
 
 //go:noescape
-func actBackSiLU512(dx *float32, dy *float32, x *float32, n int)
+func actBackSiLU512(dx *float32, dy *float32, x *float32, n int, add int)
 
 //go:noescape
 func gateSiLU512(y *float32, h *float32, u *float32, n int)
 
 //go:noescape
-func gateBackSiLU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+func gateBackSiLU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 
 //go:noescape
 func actGELU512(y *float32, x *float32, n int)
 
 //go:noescape
-func actBackGELU512(dx *float32, dy *float32, x *float32, n int)
+func actBackGELU512(dx *float32, dy *float32, x *float32, n int, add int)
 
 //go:noescape
 func gateGELU512(y *float32, h *float32, u *float32, n int)
 
 //go:noescape
-func gateBackGELU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+func gateBackGELU512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 
 //go:noescape
 func actGELUTanh512(y *float32, x *float32, n int)
 
 //go:noescape
-func actBackGELUTanh512(dx *float32, dy *float32, x *float32, n int)
+func actBackGELUTanh512(dx *float32, dy *float32, x *float32, n int, add int)
 
 //go:noescape
 func gateGELUTanh512(y *float32, h *float32, u *float32, n int)
 
 //go:noescape
-func gateBackGELUTanh512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+func gateBackGELUTanh512(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 
 //go:noescape
 func mm256(m int, k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, acc int)
@@ -158,34 +158,34 @@ func normDW256(dw *float32, dy *float32, x *float32, n int, mean float32, rstd f
 func actSiLU256(y *float32, x *float32, n int)
 
 //go:noescape
-func actBackSiLU256(dx *float32, dy *float32, x *float32, n int)
+func actBackSiLU256(dx *float32, dy *float32, x *float32, n int, add int)
 
 //go:noescape
 func gateSiLU256(y *float32, h *float32, u *float32, n int)
 
 //go:noescape
-func gateBackSiLU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+func gateBackSiLU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 
 //go:noescape
 func actGELU256(y *float32, x *float32, n int)
 
 //go:noescape
-func actBackGELU256(dx *float32, dy *float32, x *float32, n int)
+func actBackGELU256(dx *float32, dy *float32, x *float32, n int, add int)
 
 //go:noescape
 func gateGELU256(y *float32, h *float32, u *float32, n int)
 
 //go:noescape
-func gateBackGELU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+func gateBackGELU256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)
 
 //go:noescape
 func actGELUTanh256(y *float32, x *float32, n int)
 
 //go:noescape
-func actBackGELUTanh256(dx *float32, dy *float32, x *float32, n int)
+func actBackGELUTanh256(dx *float32, dy *float32, x *float32, n int, add int)
 
 //go:noescape
 func gateGELUTanh256(y *float32, h *float32, u *float32, n int)
 
 //go:noescape
-func gateBackGELUTanh256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int)
+func gateBackGELUTanh256(dg *float32, du *float32, dy *float32, h *float32, u *float32, n int, add int)

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -91,11 +92,14 @@ func TestVecSets(t *testing.T) {
 				loop("rotate", 1e-6, func(v *vecSet, b [][]float32) { v.rotate(b[0], b[1], b[2], b[3], b[4], b[5], -1) })
 				for act := range numActs {
 					loop("act "+act.String(), 1e-6, func(v *vecSet, b [][]float32) { v.act(act, b[0], b[1]) })
-					loop("actBack "+act.String(), 2e-6, func(v *vecSet, b [][]float32) { v.actBack(act, b[0], b[1], b[2]) })
 					loop("gate "+act.String(), 2e-6, func(v *vecSet, b [][]float32) { v.gate(act, b[0], b[1], b[2]) })
-					loop("gateBack "+act.String(), 3e-6, func(v *vecSet, b [][]float32) { v.gateBack(act, b[0], b[1], b[2], b[3], b[4]) })
-					loop("gateBack dg "+act.String(), 3e-6, func(v *vecSet, b [][]float32) { v.gateBack(act, b[0], nil, b[2], b[3], b[4]) })
-					loop("gateBack du "+act.String(), 3e-6, func(v *vecSet, b [][]float32) { v.gateBack(act, nil, b[1], b[2], b[3], b[4]) })
+					for _, add := range []bool{false, true} {
+						name := fmt.Sprintf(" %s, add %v", act, add)
+						loop("actBack"+name, 2e-6, func(v *vecSet, b [][]float32) { v.actBack(act, b[0], b[1], b[2], add) })
+						loop("gateBack"+name, 3e-6, func(v *vecSet, b [][]float32) { v.gateBack(act, b[0], b[1], b[2], b[3], b[4], add) })
+						loop("gateBack dg"+name, 3e-6, func(v *vecSet, b [][]float32) { v.gateBack(act, b[0], nil, b[2], b[3], b[4], add) })
+						loop("gateBack du"+name, 3e-6, func(v *vecSet, b [][]float32) { v.gateBack(act, nil, b[1], b[2], b[3], b[4], add) })
+					}
 				}
 			}
 		})

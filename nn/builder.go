@@ -30,6 +30,19 @@ type step struct {
 	scope *Scope
 }
 
+// sets says whether Backward may write the gradient of input j, where nothing is there yet.
+func (s *step) sets(j int) bool {
+	if s.plan.Sets == nil || !s.plan.Sets[j] || s.plan.Pass != nil && s.plan.Pass[j] {
+		return false
+	}
+	for k, r := range s.in {
+		if k != j && r == s.in[j] { // both are added
+			return false
+		}
+	}
+	return true
+}
+
 // Builder records the forward wiring of a program.
 type Builder struct {
 	params   *Params

@@ -11,7 +11,7 @@ type Rope struct {
 
 // Plan implements Op.
 func (r *Rope) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], InPlace: []bool{true},
+	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true},
 		Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
 }
 
@@ -22,9 +22,14 @@ func (r *Rope) Forward(w *Work) {
 
 // Backward implements Op.
 func (r *Rope) Backward(w *Work) {
-	s := w.Scratch[:len(w.DOut)]
+	s := w.DIn[0]
+	if w.Beta(0) != 0 {
+		s = w.Scratch[:len(w.DOut)]
+	}
 	kernels.Rope(w.Pool, s, w.DOut, len(w.Step.Tokens), r.Heads, r.HeadDim, r.RotaryDim, w.Step.Positions, r.Table, true, r.Interleaved)
-	kernels.AddTo(w.Pool, w.DIn[0], s)
+	if w.Beta(0) != 0 {
+		kernels.AddTo(w.Pool, w.DIn[0], s)
+	}
 }
 
 // Attention is causal attention within each document of the step (Vaswani et al. 2017; grouped queries after Ainslie et

@@ -10,7 +10,7 @@ type GatedAct struct{ Act kernels.Act }
 
 // Plan implements Op.
 func (a *GatedAct) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], ReadsIn: []bool{true, true}, Cheap: true}
+	return Plan{Out: in[0], ReadsIn: []bool{true, true}, Sets: []bool{true, true}, Cheap: true}
 }
 
 // Forward implements Op.
@@ -18,7 +18,14 @@ func (a *GatedAct) Forward(w *Work) { kernels.GatedAct(w.Pool, a.Act, w.Out, w.I
 
 // Backward implements Op.
 func (a *GatedAct) Backward(w *Work) {
-	kernels.GatedActBackward(w.Pool, a.Act, w.DIn[0], w.DIn[1], w.DOut, w.In[0], w.In[1])
+	if dg, du := w.DIn[0], w.DIn[1]; dg != nil && du != nil && w.Beta(0) != w.Beta(1) { // something else has taken part in one of them
+		kernels.GatedActBackward(w.Pool, a.Act, w.Beta(0), dg, nil, w.DOut, w.In[0], w.In[1])
+		kernels.GatedActBackward(w.Pool, a.Act, w.Beta(1), nil, du, w.DOut, w.In[0], w.In[1])
+	} else if dg != nil {
+		kernels.GatedActBackward(w.Pool, a.Act, w.Beta(0), dg, du, w.DOut, w.In[0], w.In[1])
+	} else {
+		kernels.GatedActBackward(w.Pool, a.Act, w.Beta(1), nil, du, w.DOut, w.In[0], w.In[1])
+	}
 }
 
 // Activation is y = act(x).
@@ -26,7 +33,7 @@ type Activation struct{ Act kernels.Act }
 
 // Plan implements Op.
 func (a *Activation) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], ReadsIn: []bool{true}, Cheap: true}
+	return Plan{Out: in[0], ReadsIn: []bool{true}, Sets: []bool{true}, Cheap: true}
 }
 
 // Forward implements Op.
@@ -34,7 +41,7 @@ func (a *Activation) Forward(w *Work) { kernels.Activate(w.Pool, a.Act, w.Out, w
 
 // Backward implements Op.
 func (a *Activation) Backward(w *Work) {
-	kernels.ActivateBackward(w.Pool, a.Act, w.DIn[0], w.DOut, w.In[0])
+	kernels.ActivateBackward(w.Pool, a.Act, w.Beta(0), w.DIn[0], w.DOut, w.In[0])
 }
 
 // Add is y = a + b, the residual connection.
@@ -83,7 +90,7 @@ type Dropout struct {
 
 // Plan implements Op.
 func (d *Dropout) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], InPlace: []bool{true}, Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
+	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true}, Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
 }
 
 // Forward implements Op.
@@ -91,6 +98,10 @@ func (d *Dropout) Forward(w *Work) { DropoutRows(w, d.Name, d.P, w.Out, w.In[0])
 
 // Backward implements Op.
 func (d *Dropout) Backward(w *Work) {
+	if w.Beta(0) == 0 {
+		DropoutRows(w, d.Name, d.P, w.DIn[0], w.DOut)
+		return
+	}
 	s := w.Scratch[:len(w.DOut)]
 	DropoutRows(w, d.Name, d.P, s, w.DOut)
 	kernels.AddTo(w.Pool, w.DIn[0], s)

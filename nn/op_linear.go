@@ -19,7 +19,8 @@ type Linear struct {
 
 // Plan implements Op.
 func (l *Linear) Plan(in []Shape, want []bool) Plan {
-	p := Plan{Out: Shape{Rows: in[0].Rows, Count: in[0].Count, Cols: l.Out}, ReadsIn: make([]bool, len(in))}
+	p := Plan{Out: Shape{Rows: in[0].Rows, Count: in[0].Count, Cols: l.Out}, ReadsIn: make([]bool, len(in)), Sets: make([]bool, len(in))}
+	p.Sets[0] = true
 	if l.TrainW {
 		p.ReadsIn[0], p.ReadsIn[1] = want[1], want[0]
 	} else {
@@ -61,9 +62,9 @@ func (l *Linear) Backward(w *Work) {
 	if w.DIn[0] != nil {
 		if l.TrainW {
 			so, si := l.strides()
-			kernels.Gemm(w.Pool, m, l.In, l.Out, 1, w.DOut, l.Out, 1, w.In[1], so, si, 1, w.DIn[0], l.In)
+			kernels.Gemm(w.Pool, m, l.In, l.Out, 1, w.DOut, l.Out, 1, w.In[1], so, si, w.Beta(0), w.DIn[0], l.In)
 		} else {
-			quant.Mul(w.Pool, l.W, m, w.DOut, 1, w.DIn[0], w.Scratch)
+			quant.Mul(w.Pool, l.W, m, w.DOut, w.Beta(0), w.DIn[0], w.Scratch)
 		}
 	}
 	if l.TrainW && w.DIn[1] != nil {

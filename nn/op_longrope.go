@@ -13,7 +13,7 @@ type LongRope struct {
 
 // Plan implements Op.
 func (r *LongRope) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], InPlace: []bool{true},
+	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true},
 		Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
 }
 
@@ -47,6 +47,10 @@ func (r *LongRope) Forward(w *Work) { r.turn(w, w.Out, w.In[0], false) }
 
 // Backward implements Op.
 func (r *LongRope) Backward(w *Work) {
+	if w.Beta(0) == 0 {
+		r.turn(w, w.DIn[0], w.DOut, true)
+		return
+	}
 	s := w.Scratch[:len(w.DOut)]
 	r.turn(w, s, w.DOut, true)
 	kernels.AddTo(w.Pool, w.DIn[0], s)

@@ -45,6 +45,7 @@ type layout struct {
 	narrow  map[Ref]int // bfloat16 copies that wait for the backward pass
 	grads   map[Ref]int
 	zero    [][]Ref      // gradients to set to zero before each action
+	first   [][]bool     // inputs whose gradient each action is the first to write, without reading: nil for none
 	copy    [][]Ref      // gradients of pass-through inputs to add after each backward action
 	widen   [][]instance // values to expand from their bfloat16 copies before each action
 	size    int
@@ -62,7 +63,7 @@ func (l *layout) touch(i, at int) {
 // lay finds the life of every buffer of a schedule and gives each a place.
 func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 	l := &layout{schedule: s, inst: map[instance]int{}, narrow: map[Ref]int{}, grads: map[Ref]int{},
-		zero: make([][]Ref, len(s.actions)), copy: make([][]Ref, len(s.actions)), widen: make([][]instance, len(s.actions))}
+		zero: make([][]Ref, len(s.actions)), first: make([][]bool, len(s.actions)), copy: make([][]Ref, len(s.actions)), widen: make([][]instance, len(s.actions))}
 	split := b.split(&l.schedule)
 	valueOf := func(r Ref, gen uint8, at int) instance { return b.instance(&l.schedule, r, gen, at) }
 
@@ -151,7 +152,14 @@ func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 			if _, ok := l.grads[r]; !ok {
 				l.grads[r] = l.buffer(b.values[r].shape.Len(caps), at)
 				l.buffers[l.grads[r]].grad = true
-				l.zero[at] = append(l.zero[at], r)
+				if st.sets(j) {
+					if l.first[at] == nil {
+						l.first[at] = make([]bool, len(st.in))
+					}
+					l.first[at][j] = true
+				} else {
+					l.zero[at] = append(l.zero[at], r)
+				}
 			}
 			l.touch(l.grads[r], at)
 			if pass {

@@ -158,6 +158,7 @@ func (p *Program) bind(at int) *Work {
 	w := &p.works[at]
 	w.Step, w.Training = p.stepFor(st.scope), p.train
 	back := a.kind == actBackward
+	w.first = p.l.first[at]
 	for j, r := range st.in {
 		v := &p.b.values[r]
 		w.In[j], w.DIn[j] = nil, nil

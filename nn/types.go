@@ -103,6 +103,7 @@ type Plan struct {
 	Scratch  func(c Caps, threads int) int // float32 values of scratch at capacity; nil means none
 	Held     func(c Caps) kernels.Held     // what kernels keep beside Scratch at capacity; nil means nothing
 	Pass     []bool                        // the gradient of In[i] is that of Out: Backward leaves DIn[i] alone
+	Sets     []bool                        // Backward can write the gradient of In[i] rather than add to it: see Work.Beta
 	InPlace  []bool                        // Out may take over the memory of In[i]: Forward works when they are the same slice
 	Cheap    bool                          // Forward may be run again before Backward rather than keep Out
 	Wide     bool                          // Out is float32 whatever the program's dtype: the residual stream
@@ -115,7 +116,7 @@ type Op interface {
 	Plan(in []Shape, want []bool) Plan
 	// Forward computes w.Out and w.Saved from w.In, at the actual extents of w.Step.
 	Forward(w *Work)
-	// Backward adds to w.DIn[i] where it is not nil. It must not change w.DOut.
+	// Backward adds to w.DIn[i] where it is not nil, or writes it where w.Beta(i) is 0. It must not change w.DOut.
 	Backward(w *Work)
 }
 
@@ -128,11 +129,21 @@ type Work struct {
 	Seed     uint64 // of the run, for counter-based random numbers
 	In       [][]float32
 	DIn      [][]float32 // nil where no gradient is wanted
+	first    []bool      // DIn[i] holds nothing yet
 	Out      []float32
 	DOut     []float32
 	Saved    [][]float32
 	State    [][]float32
 	Scratch  []float32
+}
+
+// Beta is what Backward multiplies DIn[i] by before it adds: 1, or, of an input of which the op's Plan says Sets, 0 where the op is the first to give a gradient,
+// and the memory holds anything. That saves clearing it and reading zeros.
+func (w *Work) Beta(i int) float32 {
+	if w.first != nil && w.first[i] {
+		return 0
+	}
+	return 1
 }
 
 // Segment says that the token rows [Start, End) use the adapter slot Slot; -1 is the base model alone.

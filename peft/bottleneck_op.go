@@ -94,8 +94,7 @@ func (o *bottleneckOp) Backward(w *nn.Work) {
 			}
 			o.scaled(p, dup, dy)
 			kernels.Gemm(w.Pool, n, r, d, 1, dup, d, 1, wu, ucs, urs, 0, da, r) // da = dup·W_upᵀ
-			clear(dz)
-			kernels.ActivateBackward(w.Pool, o.act, dz, da, z)
+			kernels.ActivateBackward(w.Pool, o.act, 0, dz, da, z)
 			if params {
 				o.up.grad(w.Pool, n, a, dup, dp, dhu)
 				o.down.grad(w.Pool, n, w.In[0][lo*d:hi*d], dz, dp, dhd)

@@ -101,6 +101,7 @@ func (o *loraOp) Plan(in []nn.Shape, want []bool) nn.Plan {
 		Saved:   []nn.Shape{{Rows: in[1].Rows, Count: in[1].Count, Cols: o.r}},
 		Pass:    []bool{true, false, false, false, false}[:len(in)],
 		InPlace: []bool{true, false, false, false, false}[:len(in)],
+		Sets:    []bool{false, true, false, false, false}[:len(in)],
 	}
 	if o.invocation != nil && o.cache {
 		p.State = []nn.Shape{{Count: 1, Cols: 1}}
@@ -189,9 +190,11 @@ func (o *loraOp) Backward(w *nn.Work) {
 	if w.DIn[1] == nil {
 		return
 	}
-	dx, beta := w.DIn[1], float32(1)
+	dx, beta := w.DIn[1], w.Beta(1)
 	if dropped {
 		dx, beta = tmp[:t*o.in], 0
+	}
+	if beta == 0 && (o.invocation != nil || w.Step.Segments != nil) {
 		clear(dx) // rows that no slot acts on contribute nothing
 	}
 	o.parallel(w, func(p *pool.Pool, start, end, slot int) { // dx = mask(du·A)
@@ -199,6 +202,10 @@ func (o *loraOp) Backward(w *nn.Work) {
 			dx[start*o.in:], o.in)
 	})
 	if dropped {
+		if w.Beta(1) == 0 {
+			nn.DropoutRows(w, o.name, o.dropout, w.DIn[1], dx)
+			return
+		}
 		nn.DropoutRows(w, o.name, o.dropout, dx, dx)
 		kernels.AddTo(w.Pool, w.DIn[1], dx)
 	}

@@ -216,7 +216,7 @@ func BenchElementwise(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 	rmsnorm := func() { kernels.RMSNorm(p, y, rstd, x, w, t, d, 1e-5, false) }
 	rmsnormBack := func() { kernels.RMSNormBackward(p, dx, nil, dy, x, w, rstd, t, d, false) }
 	swiglu := func() { kernels.SwiGLU(p, h, g, u) }
-	swigluBack := func() { kernels.SwiGLUBackward(p, dg, du, dh, g, u) }
+	swigluBack := func() { kernels.SwiGLUBackward(p, 0, dg, du, dh, g, u) }
 	for _, k := range []struct {
 		name string
 		cols int

@@ -12,21 +12,21 @@ func (i isa) exp(x reg.VecVirtual) {
 	VMINPS(x, i.k(89), x)
 	VMAXPS(x, i.k(-104), x)
 	n, p, r2 := i.reg(), i.reg(), i.reg()
-	VMULPS(c(1.44269504088896341), x, n)
+	i.mul(1.44269504088896341, x, n)
 	if i.wide() {
 		VRNDSCALEPS(operand.Imm(0), n, n)
 	} else {
 		VROUNDPS(operand.Imm(0), n, n)
 	}
-	VFNMADD231PS(c(0.693359375), n, x)
-	VFNMADD231PS(c(-2.12194440e-4), n, x)
-	VMOVUPS(c(1.9875691500e-4), p)
+	i.fnma231(0.693359375, n, x)
+	i.fnma231(-2.12194440e-4, n, x)
+	i.set(1.9875691500e-4, p)
 	for _, k := range []float64{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
-		VFMADD213PS(c(k), x, p)
+		i.fma213(k, x, p)
 	}
 	VMULPS(x, x, r2)
 	VFMADD213PS(x, r2, p)
-	VADDPS(c(1), p, p)
+	i.add(1, p, p)
 	if i.wide() {
 		VSCALEFPS(n, p, x)
 		return
@@ -47,7 +47,7 @@ func (i isa) exp(x reg.VecVirtual) {
 // sigmoid returns 1/(1+e^-x), with minus = -x given up.
 func (i isa) sigmoid(minus reg.VecVirtual) reg.VecVirtual {
 	i.exp(minus)
-	VADDPS(c(1), minus, minus)
+	i.add(1, minus, minus)
 	s := i.k(1)
 	VDIVPS(minus, s, s)
 	return s
@@ -56,7 +56,7 @@ func (i isa) sigmoid(minus reg.VecVirtual) reg.VecVirtual {
 func (i isa) horner(cs []float64, x reg.VecVirtual) reg.VecVirtual {
 	p := i.k(cs[0])
 	for _, k := range cs[1:] {
-		VFMADD213PS(c(k), x, p)
+		i.fma213(k, x, p)
 	}
 	return p
 }
@@ -117,17 +117,17 @@ func (i isa) value(act string, x reg.VecVirtual, deriv bool) (y, d reg.VecVirtua
 	switch act {
 	case "SiLU":
 		m := i.reg()
-		VMULPS(c(-1), x, m)
+		i.mul(-1, x, m)
 		s := i.sigmoid(m)
 		VMULPS(x, s, y)
 		if deriv { // s + y(1-s)
-			VMOVUPS(c(1), d)
+			i.set(1, d)
 			VSUBPS(s, d, d)
 			VFMADD213PS(s, y, d)
 		}
 	case "GELU":
 		e := i.reg()
-		VMULPS(c(0.70710678118654752), x, e)
+		i.mul(0.70710678118654752, x, e)
 		i.rational(erfA, erfB, 4, e)
 		half := i.k(0.5)
 		VFMADD213PS(half, half, e)
@@ -135,26 +135,26 @@ func (i isa) value(act string, x reg.VecVirtual, deriv bool) (y, d reg.VecVirtua
 		if deriv { // e + x·φ(x)
 			g := i.reg()
 			VMULPS(x, x, g)
-			VMULPS(c(-0.5), g, g)
+			i.mul(-0.5, g, g)
 			i.exp(g)
-			VMULPS(c(0.39894228040143268), g, g)
+			i.mul(0.39894228040143268, g, g)
 			VMOVAPS(e, d)
 			VFMADD231PS(g, x, d)
 		}
 	case "GELUTanh":
 		x2, m := i.reg(), i.k(0.044715)
 		VMULPS(x, x, x2)
-		VFMADD213PS(c(1), x2, m)
-		VMULPS(c(2*0.79788456080286536), m, m)
+		i.fma213(1, x2, m)
+		i.mul(2*0.79788456080286536, m, m)
 		VMULPS(x, m, m)
-		VMULPS(c(-1), m, m)
+		i.mul(-1, m, m)
 		s := i.sigmoid(m)
 		VMULPS(x, s, y)
 		if deriv { // s + y(1-s)·u'
 			u := i.k(3 * 0.044715)
-			VFMADD213PS(c(1), x2, u)
-			VMULPS(c(2*0.79788456080286536), u, u)
-			VMOVUPS(c(1), d)
+			i.fma213(1, x2, u)
+			i.mul(2*0.79788456080286536, u, u)
+			i.set(1, d)
 			VSUBPS(s, d, d)
 			VMULPS(y, d, d)
 			VFMADD213PS(s, u, d)
@@ -165,6 +165,7 @@ func (i isa) value(act string, x reg.VecVirtual, deriv bool) (y, d reg.VecVirtua
 
 func (i isa) activations() {
 	type at = func(reg.GPVirtual) operand.Mem
+	type put = func(a, b reg.VecVirtual, dst operand.Mem)
 	for _, act := range []string{"SiLU", "GELU", "GELUTanh"} {
 		i.text("act"+act, "y, x *float32, n int", "")
 		y, x, n := ptr("y"), ptr("x"), ptr("n")
@@ -174,15 +175,12 @@ func (i isa) activations() {
 		})
 		done()
 
-		i.text("actBack"+act, "dx, dy, x *float32, n int", "")
+		i.text("actBack"+act, "dx, dy, x *float32, n, add int", "")
 		dx, dy, x, n := ptr("dx"), ptr("dy"), ptr("x"), ptr("n")
-		i.loop(n, func(at at) {
+		i.products(n, func(at at, put put) {
 			_, d := i.value(act, i.load(at(x)), true)
-			g := i.load(at(dx))
-			VFMADD231PS(at(dy), d, g)
-			VMOVUPS(g, at(dx))
+			put(i.load(at(dy)), d, at(dx))
 		})
-		done()
 
 		i.text("gate"+act, "y, h, u *float32, n int", "")
 		y, g, u, n := ptr("y"), ptr("h"), ptr("u"), ptr("n")
@@ -193,19 +191,14 @@ func (i isa) activations() {
 		})
 		done()
 
-		i.text("gateBack"+act, "dg, du, dy, h, u *float32, n int", "")
+		i.text("gateBack"+act, "dg, du, dy, h, u *float32, n, add int", "")
 		dg, du, dy, g, u, n := ptr("dg"), ptr("du"), ptr("dy"), ptr("h"), ptr("u"), ptr("n")
-		i.loop(n, func(at at) {
+		i.products(n, func(at at, put put) {
 			v, d := i.value(act, i.load(at(g)), true)
 			gy := i.load(at(dy))
-			o := i.load(at(du))
-			VFMADD231PS(v, gy, o)
-			VMOVUPS(o, at(du))
+			put(gy, v, at(du))
 			VMULPS(at(u), gy, gy)
-			o = i.load(at(dg))
-			VFMADD231PS(d, gy, o)
-			VMOVUPS(o, at(dg))
+			put(gy, d, at(dg))
 		})
-		done()
 	}
 }

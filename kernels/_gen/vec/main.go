@@ -47,7 +47,7 @@ func (i isa) reg() reg.VecVirtual {
 func (i isa) zero() reg.VecVirtual {
 	r := i.reg()
 	if i.wide() {
-		VMOVUPS(c(0), r)
+		i.set(0, r)
 	} else {
 		VXORPS(r, r, r)
 	}
@@ -112,8 +112,32 @@ func c(x float64) operand.Mem {
 // k loads the constant x.
 func (i isa) k(x float64) reg.VecVirtual {
 	r := i.reg()
-	VMOVUPS(c(x), r)
+	i.set(x, r)
 	return r
+}
+
+// Operations with the constant x. The linker puts the constants at multiples of 32: loads of 64 bytes would cross a line of the cache where that is no multiple of 64,
+// and take half as long again, so that 512 bits are broadcast from 32.
+
+func (i isa) set(x float64, r reg.VecVirtual) {
+	if i.wide() {
+		VBROADCASTSS(c(x), r)
+	} else {
+		VMOVUPS(c(x), r)
+	}
+}
+
+func (i isa) fma213(x float64, a, r reg.VecVirtual)  { i.with(VFMADD213PS, VFMADD213PS_BCST, x, a, r) }
+func (i isa) fnma231(x float64, a, r reg.VecVirtual) { i.with(VFNMADD231PS, VFNMADD231PS_BCST, x, a, r) }
+func (i isa) add(x float64, a, r reg.VecVirtual)     { i.with(VADDPS, VADDPS_BCST, x, a, r) }
+func (i isa) mul(x float64, a, r reg.VecVirtual)     { i.with(VMULPS, VMULPS_BCST, x, a, r) }
+
+func (i isa) with(op, bcst func(...operand.Op), x float64, a, r reg.VecVirtual) {
+	if i.wide() {
+		bcst(c(x), a, r)
+	} else {
+		op(c(x), a, r)
+	}
 }
 
 // text begins a function; params are pairs of names and types in Go's syntax.
@@ -141,15 +165,43 @@ func done() {
 
 // loop runs body for each vector of n elements; at(p) is where the present vector of pointer p is.
 func (i isa) loop(n reg.GPVirtual, body func(at func(p reg.GPVirtual) operand.Mem)) {
+	i.loopNamed("", n, body)
+}
+
+// loopNamed is loop for functions that have several.
+func (i isa) loopNamed(name string, n reg.GPVirtual, body func(at func(p reg.GPVirtual) operand.Mem)) {
 	idx := GP64()
 	XORQ(idx, idx)
-	JMP(operand.LabelRef("check"))
-	Label("loop")
+	JMP(operand.LabelRef("check" + name))
+	Label("loop" + name)
 	body(func(p reg.GPVirtual) operand.Mem { return operand.Mem{Base: p, Index: idx, Scale: 4} })
 	ADDQ(operand.Imm(uint64(i.lanes())), idx)
-	Label("check")
+	Label("check" + name)
 	CMPQ(idx, n)
-	JLT(operand.LabelRef("loop"))
+	JLT(operand.LabelRef("loop" + name))
+}
+
+// products writes a function's loop twice: where the parameter add is not 0, the products a·b that body gives are added to what is at dst; else they take its place.
+// b is overwritten.
+func (i isa) products(n reg.GPVirtual, body func(at func(p reg.GPVirtual) operand.Mem, put func(a, b reg.VecVirtual, dst operand.Mem))) {
+	add := ptr("add")
+	TESTQ(add, add)
+	JZ(operand.LabelRef("set"))
+	i.loop(n, func(at func(p reg.GPVirtual) operand.Mem) {
+		body(at, func(a, b reg.VecVirtual, dst operand.Mem) {
+			VFMADD213PS(dst, a, b)
+			VMOVUPS(b, dst)
+		})
+	})
+	done()
+	Label("set")
+	i.loopNamed("Set", n, func(at func(p reg.GPVirtual) operand.Mem) {
+		body(at, func(a, b reg.VecVirtual, dst operand.Mem) {
+			VMULPS(a, b, b)
+			VMOVUPS(b, dst)
+		})
+	})
+	done()
 }
 
 func (i isa) load(m operand.Mem) reg.VecVirtual {
