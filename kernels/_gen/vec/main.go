@@ -127,10 +127,12 @@ func (i isa) set(x float64, r reg.VecVirtual) {
 	}
 }
 
-func (i isa) fma213(x float64, a, r reg.VecVirtual)  { i.with(VFMADD213PS, VFMADD213PS_BCST, x, a, r) }
-func (i isa) fnma231(x float64, a, r reg.VecVirtual) { i.with(VFNMADD231PS, VFNMADD231PS_BCST, x, a, r) }
-func (i isa) add(x float64, a, r reg.VecVirtual)     { i.with(VADDPS, VADDPS_BCST, x, a, r) }
-func (i isa) mul(x float64, a, r reg.VecVirtual)     { i.with(VMULPS, VMULPS_BCST, x, a, r) }
+func (i isa) fma213(x float64, a, r reg.VecVirtual) { i.with(VFMADD213PS, VFMADD213PS_BCST, x, a, r) }
+func (i isa) fnma231(x float64, a, r reg.VecVirtual) {
+	i.with(VFNMADD231PS, VFNMADD231PS_BCST, x, a, r)
+}
+func (i isa) add(x float64, a, r reg.VecVirtual) { i.with(VADDPS, VADDPS_BCST, x, a, r) }
+func (i isa) mul(x float64, a, r reg.VecVirtual) { i.with(VMULPS, VMULPS_BCST, x, a, r) }
 
 func (i isa) with(op, bcst func(...operand.Op), x float64, a, r reg.VecVirtual) {
 	if i.wide() {
