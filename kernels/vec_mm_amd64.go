@@ -35,6 +35,10 @@ func mul512(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []fl
 		if n-j < 64 {
 			mask = 1<<uint(n-j) - 1
 		}
+		if n-j <= 32 {
+			mmNarrow512(m, k, &a[0], ars, acs, &b[j], ldb, &c[j], ldc, add, mask)
+			return
+		}
 		mm512(m, k, &a[0], ars, acs, &b[j], ldb, &c[j], ldc, add, mask)
 	}
 }

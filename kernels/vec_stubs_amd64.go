@@ -8,6 +8,9 @@ package kernels
 func mm512(m int, k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, acc int, mask uint64)
 
 //go:noescape
+func mmNarrow512(m int, k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, acc int, mask uint64)
+
+//go:noescape
 func sum512(x *float32, n int) float32
 
 //go:noescape

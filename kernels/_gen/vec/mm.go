@@ -8,17 +8,26 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// mm is the product without packing: all m rows against one panel of b, 64 columns (masked) for AVX-512 and 16 for AVX2, in tiles of six rows.
+// mm is the product without packing: all m rows against one panel of b, 64 columns (masked) for AVX-512 and 16 for AVX2, in tiles of six rows; for AVX-512
+// also at most 32 columns in tiles of eight rows, for heads of that size.
 func (i isa) mm() {
+	if i.wide() {
+		i.product("mm", 4, 6)
+		i.product("mmNarrow", 2, 8)
+	} else {
+		i.product("mm", 2, 6)
+	}
+}
+
+// product writes one of them: tiles of rows rows and nv vectors.
+func (i isa) product(name string, nv, rows int) {
 	mask := ""
 	if i.wide() {
 		mask = ", mask uint64"
 	}
-	i.text("mm", "m, k int, a *float32, ars, acs int, b *float32, ldb int, c *float32, ldc int, acc int"+mask, "")
-	nv := 2
+	i.text(name, "m, k int, a *float32, ars, acs int, b *float32, ldb int, c *float32, ldc int, acc int"+mask, "")
 	var ks []reg.OpmaskVirtual
 	if i.wide() {
-		nv = 4
 		r := ptr("mask")
 		for range nv {
 			kk := K()
@@ -40,10 +49,18 @@ func (i isa) mm() {
 	}
 	tile := func(rows int) {
 		name := func(s string) string { return fmt.Sprintf("%s%d", s, rows) }
-		ap, a3, bp, n, cp := GP64(), GP64(), GP64(), GP64(), GP64()
-		MOVQ(a, ap)
-		LEAQ(operand.Mem{Base: a, Index: ars, Scale: 2}, a3)
-		ADDQ(ars, a3)
+		bp, n, cp := GP64(), GP64(), GP64()
+		var at []reg.GPVirtual // of every third row
+		for r := 0; r < rows; r += 3 {
+			p := GP64()
+			if r == 0 {
+				MOVQ(a, p)
+			} else {
+				LEAQ(operand.Mem{Base: at[len(at)-1], Index: ars, Scale: 2}, p)
+				ADDQ(ars, p)
+			}
+			at = append(at, p)
+		}
 		MOVQ(b, bp)
 		accs := make([][]reg.VecVirtual, rows)
 		for r := range accs {
@@ -61,11 +78,7 @@ func (i isa) mm() {
 			loadB(j, operand.Mem{Base: bp, Disp: j * i.bits / 8}, bv[j])
 		}
 		for r := range accs {
-			base, o := ap, r
-			if r >= 3 {
-				base, o = a3, r-3
-			}
-			mem := operand.Mem{Base: base}
+			mem, o := operand.Mem{Base: at[r/3]}, r%3
 			if o > 0 {
 				mem.Index, mem.Scale = ars, uint8(o)
 			}
@@ -76,8 +89,9 @@ func (i isa) mm() {
 			}
 		}
 		ADDQ(ldb, bp)
-		ADDQ(acs, ap)
-		ADDQ(acs, a3)
+		for _, p := range at {
+			ADDQ(acs, p)
+		}
 		DECQ(n)
 		JNE(operand.LabelRef(name("kloop")))
 		Label(name("kdone"))
@@ -106,16 +120,20 @@ func (i isa) mm() {
 			ADDQ(ldc, c)
 		}
 	}
-	Label("six")
-	CMPQ(m, operand.Imm(6))
+	Label("full")
+	CMPQ(m, operand.Imm(uint64(rows)))
 	JLT(operand.LabelRef("rest"))
-	tile(6)
+	tile(rows)
 	LEAQ(operand.Mem{Base: a, Index: ars, Scale: 4}, a)
-	LEAQ(operand.Mem{Base: a, Index: ars, Scale: 2}, a)
-	SUBQ(operand.Imm(6), m)
-	JMP(operand.LabelRef("six"))
+	if rows == 8 {
+		LEAQ(operand.Mem{Base: a, Index: ars, Scale: 4}, a)
+	} else {
+		LEAQ(operand.Mem{Base: a, Index: ars, Scale: 2}, a)
+	}
+	SUBQ(operand.Imm(uint64(rows)), m)
+	JMP(operand.LabelRef("full"))
 	Label("rest")
-	for rows := 5; rows >= 1; rows-- {
+	for rows := rows - 1; rows >= 1; rows-- {
 		CMPQ(m, operand.Imm(uint64(rows)))
 		JNE(operand.LabelRef(fmt.Sprintf("not%d", rows)))
 		tile(rows)
