@@ -12,34 +12,59 @@ import (
 
 // Pool is a fixed set of worker goroutines. A nil *Pool runs everything on the caller's goroutine.
 // Run may be called from one goroutine at a time.
+//
+// A training step is hundreds of calls of tens of microseconds, and waking a goroutine whose thread sleeps takes as long. Where nobody else wants the processors a
+// worker without work therefore looks for more before it sleeps, and so does Run for the workers to end. Where other programs want them ([watch]), looking takes
+// time from who works, and a call is handed to the workers one after the other, all of which sleep between calls.
 type Pool struct {
-	n     int
-	tasks chan *task
-	once  sync.Once
-	last  task
+	n      int
+	once   sync.Once
+	hands  chan *task    // to sleeping workers
+	wake   chan struct{} // for workers to look again
+	asleep atomic.Int32
+	busy   atomic.Bool // others want the processors
+	enter  func() bool // the task's, bound once
+	empty  func() bool
+	task   task
+	watch  watch
 }
 
+// task is the present call of Run. Its fields are written while nobody is in it.
 type task struct {
 	n    int64
 	next atomic.Int64
-	wg   sync.WaitGroup
 	f    func(int)
 	bad  atomic.Pointer[any]
+
+	wg    sync.WaitGroup // of a task that was handed over
+	state atomic.Int64   // of one that workers find: open, waited and inside
+	left  chan struct{}  // by the last worker, where Run sleeps until then
 }
+
+// The state of a task: open says that workers may go in, waited that Run sleeps until the last of them has come out; then the number of those inside.
+const (
+	open   = 1
+	waited = 2
+	inside = 4
+)
+
+const (
+	looks = 1 << 15 // before sleeping: some 50 microseconds
+	yield = 1 << 11 // looks after which other goroutines may run
+)
 
 // New returns a pool that uses n goroutines, the caller's among them. n <= 0 means one a logical CPU.
 func New(n int) *Pool {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{n: n, tasks: make(chan *task)}
+	p := &Pool{n: n, hands: make(chan *task), wake: make(chan struct{}, n)}
+	t := &p.task
+	t.left = make(chan struct{}, 1)
+	p.enter, p.empty = t.enter, func() bool { return t.state.Load() == 0 }
+	p.busy.Store(true) // until it is known
 	for i := 1; i < n; i++ {
-		go func() {
-			for t := range p.tasks {
-				t.work()
-				t.wg.Done()
-			}
-		}()
+		go p.worker()
 	}
 	return p
 }
@@ -64,20 +89,118 @@ func (p *Pool) Run(n int, f func(i int)) {
 		}
 		return
 	}
-	t := &p.last
+	if p.watch.due() {
+		p.busy.Store(p.watch.contended(p.n))
+	}
+	t := &p.task
 	t.n, t.f = int64(n), f
 	t.next.Store(0)
 	t.bad.Store(nil)
-	workers := min(p.n, n) - 1
-	t.wg.Add(workers)
-	for i := 0; i < workers; i++ {
-		p.tasks <- t
+	if p.busy.Load() {
+		p.handOver(min(p.n, n) - 1)
+	} else {
+		p.open(n - 1)
 	}
-	t.work()
-	t.wg.Wait()
 	t.f = nil
 	if bad := t.bad.Load(); bad != nil {
 		panic(*bad)
+	}
+}
+
+// handOver gives the task to workers, works on it and waits for them.
+func (p *Pool) handOver(workers int) {
+	t := &p.task
+	t.wg.Add(workers)
+	for range workers {
+		p.hands <- t
+	}
+	t.work()
+	t.wg.Wait()
+}
+
+// open lets the workers find the task, waking at most most of them, works on it and waits for those who have found it.
+func (p *Pool) open(most int) {
+	t := &p.task
+	t.state.Store(open)
+	for range min(int(p.asleep.Load()), most) {
+		select {
+		case p.wake <- struct{}{}:
+		default: // as many as there are workers are being woken already
+		}
+	}
+	t.work()
+	t.state.Add(-open)
+	if p.look(p.empty) {
+		return
+	}
+	if t.state.Add(waited) != waited {
+		<-t.left
+	}
+	t.state.Store(0)
+}
+
+// look calls found until it says yes, as long as that may be soon.
+func (p *Pool) look(found func() bool) bool {
+	for i := range looks {
+		if found() {
+			return true
+		}
+		if i%yield == yield-1 {
+			if p.busy.Load() {
+				return false
+			}
+			runtime.Gosched()
+		}
+	}
+	return false
+}
+
+// enter goes into a task that is open; leave comes out of it.
+func (t *task) enter() bool {
+	for {
+		s := t.state.Load()
+		if s&open == 0 {
+			return false
+		}
+		if t.state.CompareAndSwap(s, s+inside) {
+			return true
+		}
+	}
+}
+
+func (t *task) leave() {
+	if t.state.Add(-inside) == waited {
+		t.left <- struct{}{}
+	}
+}
+
+// worker goes into the tasks that it finds, and works on those that it is given while it sleeps.
+func (p *Pool) worker() {
+	t := &p.task
+	for {
+		if !p.busy.Load() && p.look(p.enter) {
+			t.work()
+			t.leave()
+			continue
+		}
+		p.asleep.Add(1)
+		if t.enter() { // it was opened after the last look, when nobody was asleep to be woken
+			p.asleep.Add(-1)
+			t.work()
+			t.leave()
+			continue
+		}
+		select {
+		case <-p.wake:
+			p.asleep.Add(-1)
+		case h := <-p.hands:
+			p.asleep.Add(-1)
+			if h == nil { // closed
+				return
+			}
+			h.work()
+			h.wg.Done()
+		}
 	}
 }
 
@@ -101,6 +224,6 @@ func (t *task) work() {
 // Close ends the pool's goroutines. The pool must not be used afterwards.
 func (p *Pool) Close() {
 	if p != nil {
-		p.once.Do(func() { close(p.tasks) })
+		p.once.Do(func() { close(p.hands) })
 	}
 }
