@@ -65,10 +65,29 @@ func guard(err *error) {
 	}
 }
 
-// eachPage calls do for the pages of a column in a row group.
-func eachPage(rg parquet.RowGroup, c *parquet.Column, do func(parquet.Page) error) error {
-	pages := rg.ColumnChunks()[c.Index()].Pages()
+// rowRange are rows of a row group, from the first up to the one behind the last.
+type rowRange struct{ from, to int64 }
+
+func allRows(rg parquet.RowGroup) rowRange { return rowRange{0, rg.NumRows()} }
+
+// eachPage calls do for the pages of a column in a row group that hold the rows, and maybe others behind them, until it returns io.EOF. Of a file with an index of
+// its pages, which then begin with a row, those before are not read; indexed says that it has one.
+func eachPage(rg parquet.RowGroup, c *parquet.Column, rows rowRange, do func(p parquet.Page, indexed bool) error) error {
+	chunk := rg.ColumnChunks()[c.Index()]
+	indexed := false
+	if rows != allRows(rg) {
+		_, err := chunk.OffsetIndex()
+		if indexed = err == nil; err != nil && !errors.Is(err, parquet.ErrMissingOffsetIndex) {
+			return err
+		}
+	}
+	pages := chunk.Pages()
 	defer pages.Close()
+	if rows.from > 0 {
+		if err := pages.SeekToRow(rows.from); err != nil {
+			return err
+		}
+	}
 	for {
 		p, err := pages.ReadPage()
 		if errors.Is(err, io.EOF) {
@@ -77,17 +96,20 @@ func eachPage(rg parquet.RowGroup, c *parquet.Column, do func(parquet.Page) erro
 		if err != nil {
 			return err
 		}
-		err = do(p)
+		err = do(p, indexed)
 		parquet.Release(p)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// readLists reads a whole list column of a row group. typed, when it can, returns a page's values directly; value converts one at a time.
+// readLists reads rows of a list column of a row group. typed, when it can, returns a page's values directly; value converts one at a time.
 // A list column has one level of repetition. A null list is empty; a null element is an error.
-func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet.Page) ([]T, bool), value func(parquet.Value) (T, error)) (out lists[T], err error) {
+func readLists[T any](rg parquet.RowGroup, c *parquet.Column, rows rowRange, typed func(parquet.Page) ([]T, bool), value func(parquet.Value) (T, error)) (out lists[T], err error) {
 	defer guard(&err)
 	if c.MaxRepetitionLevel() != 1 {
 		return out, fmt.Errorf("column %q has %d levels of lists, one is wanted", strings.Join(c.Path(), "."), c.MaxRepetitionLevel())
@@ -98,7 +120,14 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet
 	if c.Optional() {
 		elemDef--
 	}
-	out.values = make([]T, 0, min(rg.ColumnChunks()[c.Index()].NumValues(), 1<<20))
+	all := rg.NumRows()
+	if rows.from < 0 || rows.to > all || rows.from > rows.to {
+		return out, fmt.Errorf("there are %d rows, those from %d to %d are wanted", all, rows.from, rows.to)
+	}
+	wanted := int(rows.to - rows.from)
+	if wanted > 0 { // room for as many values as if all rows had the same number, and some
+		out.values = make([]T, 0, min(rg.ColumnChunks()[c.Index()].NumValues()*int64(wanted)/all*9/8+64, 1<<20))
+	}
 	n := 0
 	place := func(rep, def int) (bool, error) {
 		if rep == 0 {
@@ -115,8 +144,14 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet
 		}
 		return false, nil
 	}
+	more := func(indexed bool) error {
+		if len(out.offsets) > wanted || indexed && len(out.offsets) == wanted {
+			return io.EOF
+		}
+		return nil
+	}
 	var buf [256]parquet.Value
-	err = eachPage(rg, c, func(p parquet.Page) error {
+	err = eachPage(rg, c, rows, func(p parquet.Page, indexed bool) error {
 		if vals, ok := typed(p); ok {
 			reps, defs := p.RepetitionLevels(), p.DefinitionLevels()
 			if len(reps) != len(defs) {
@@ -139,7 +174,7 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet
 				return fmt.Errorf("damaged file: %d values where the levels say %d", len(vals), n-before)
 			}
 			out.values = append(out.values, vals...)
-			return nil
+			return more(indexed)
 		}
 		vr := p.Values()
 		for {
@@ -158,7 +193,7 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet
 				}
 			}
 			if errors.Is(err, io.EOF) {
-				return nil
+				return more(indexed)
 			}
 			if err != nil {
 				return err
@@ -171,17 +206,21 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, typed func(parquet
 	if err != nil {
 		return out, err
 	}
+	if len(out.offsets) > wanted && rows.to < all { // the last page had more
+		n = out.offsets[wanted]
+		out.values, out.offsets = out.values[:n], out.offsets[:wanted]
+	}
 	out.offsets = append(out.offsets, n)
-	if int64(out.rows()) != rg.NumRows() {
-		return out, fmt.Errorf("damaged file: column %q has %d rows, the row group %d", c.Path()[0], out.rows(), rg.NumRows())
+	if out.rows() != wanted {
+		return out, fmt.Errorf("damaged file: column %q has %d rows from row %d on, %d are wanted", c.Path()[0], out.rows(), rows.from, wanted)
 	}
 	return out, nil
 }
 
-// readInts reads a list column of INT32 or INT64.
-func readInts(rg parquet.RowGroup, c *parquet.Column) (lists[int32], error) {
+// readInts reads rows of a list column of INT32 or INT64.
+func readInts(rg parquet.RowGroup, c *parquet.Column, rows rowRange) (lists[int32], error) {
 	kind := c.Type().Kind()
-	return readLists(rg, c, func(p parquet.Page) ([]int32, bool) {
+	return readLists(rg, c, rows, func(p parquet.Page) ([]int32, bool) {
 		if kind != parquet.Int32 || p.Dictionary() != nil {
 			return nil, false
 		}
@@ -201,7 +240,7 @@ func readInts(rg parquet.RowGroup, c *parquet.Column) (lists[int32], error) {
 
 // readStrings reads a list column of strings.
 func readStrings(rg parquet.RowGroup, c *parquet.Column) (lists[string], error) {
-	return readLists(rg, c, func(parquet.Page) ([]string, bool) { return nil, false },
+	return readLists(rg, c, allRows(rg), func(parquet.Page) ([]string, bool) { return nil, false },
 		func(v parquet.Value) (string, error) { return string(v.ByteArray()), nil })
 }
 
@@ -209,7 +248,7 @@ func readStrings(rg parquet.RowGroup, c *parquet.Column) (lists[string], error) 
 func readScalars[T any](rg parquet.RowGroup, c *parquet.Column, value func(parquet.Value) T) (out []T, err error) {
 	defer guard(&err)
 	var buf [256]parquet.Value
-	err = eachPage(rg, c, func(p parquet.Page) error {
+	err = eachPage(rg, c, allRows(rg), func(p parquet.Page, _ bool) error {
 		vr := p.Values()
 		for {
 			k, err := vr.ReadValues(buf[:])

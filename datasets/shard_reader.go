@@ -137,7 +137,7 @@ func (s *Shard) readRowGroup(rg parquet.RowGroup) ([]Sequence, error) {
 	n := int(rg.NumRows())
 	ints := func(c *parquet.Column, err *error) (l lists[int32]) {
 		if *err == nil && c != nil {
-			l, *err = readInts(rg, c)
+			l, *err = readInts(rg, c, allRows(rg))
 		}
 		return l
 	}

@@ -24,7 +24,7 @@ type table[T any] struct {
 	groups []int64 // rows of each finished group
 }
 
-func createTable[T any](path string, limit int64) (*table[T], error) {
+func createTable[T any](path string, limit int64, options ...parquet.WriterOption) (*table[T], error) {
 	f, err := storage.Create(path)
 	if err != nil {
 		return nil, err
@@ -33,6 +33,7 @@ func createTable[T any](path string, limit int64) (*table[T], error) {
 	if storage.IsLocal(path) {
 		opts = append(opts, parquet.Compression(&parquet.Uncompressed))
 	}
+	opts = append(opts, options...)
 	return &table[T]{file: f, w: parquet.NewGenericWriter[T](f, opts...), limit: limit}, nil
 }
 
@@ -104,11 +105,11 @@ func columnOf[T any](t *tableFile, group int, name string, value func(parquet.Va
 	return nil, fmt.Errorf("staged file %s: %w", t.path, err)
 }
 
-func (t *tableFile) ints(group int, name string) (lists[int32], error) {
+func (t *tableFile) ints(group int, name string, rows rowRange) (lists[int32], error) {
 	c, err := findLeaf(t.f, name, "")
 	if err == nil {
 		var out lists[int32]
-		if out, err = readInts(t.f.RowGroups()[group], c); err == nil {
+		if out, err = readInts(t.f.RowGroups()[group], c, rows); err == nil {
 			return out, nil
 		}
 	}
@@ -205,8 +206,12 @@ func ReadRecords(path, source string, group int) ([]Record, error) {
 	return out, nil
 }
 
-// stagedGroupTokens bounds a row group of staged documents. It is small, so that a shard reads little that belongs to other shards.
-const stagedGroupTokens = 64 << 10
+// stagedGroupTokens bounds a row group of staged documents. Its pages are small, so that a shard, whose documents follow one another, reads little that belongs
+// to other shards, however many there are.
+const (
+	stagedGroupTokens = 1 << 20
+	stagedPageBytes   = 32 << 10
+)
 
 // StagedDoc is a tokenized document on its way to a shard.
 type StagedDoc struct {
@@ -236,7 +241,7 @@ type DocWriter struct {
 
 // CreateDocs begins a staged file of tokenized documents.
 func CreateDocs(path string) (*DocWriter, error) {
-	t, err := createTable[stagedDoc](path, stagedGroupTokens)
+	t, err := createTable[stagedDoc](path, stagedGroupTokens, parquet.PageBufferSize(stagedPageBytes))
 	if err != nil {
 		return nil, err
 	}
@@ -314,22 +319,27 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 	if err != nil {
 		return nil, err
 	}
+	out := make([]StagedDoc, len(rows))
+	if len(rows) == 0 {
+		return out, nil
+	}
+	span := rowRange{int64(rows[0]), int64(rows[len(rows)-1]) + 1}
+	if span.from < 0 || span.to > int64(len(key)) {
+		return nil, fmt.Errorf("staged file %s: there is no row %d in row group %d", path, rows[len(rows)-1], group)
+	}
 	var ls [4]lists[int32]
 	for i, name := range []string{"ids", "starts", "ends", "labels"} {
-		if ls[i], err = t.ints(group, name); err != nil {
+		if ls[i], err = t.ints(group, name, span); err != nil {
 			return nil, err
 		}
 	}
-	out := make([]StagedDoc, len(rows))
 	own := slices.Clone[[]int32]
-	if 2*len(rows) > len(key) { // most of what was read is kept: it may stay where it is
+	if 2*int64(len(rows)) > span.to-span.from { // most of what was read is kept: it may stay where it is
 		own = func(x []int32) []int32 { return x }
 	}
-	for k, r := range rows {
-		if int(r) >= len(key) {
-			return nil, fmt.Errorf("staged file %s: there is no row %d in row group %d", path, r, group)
-		}
-		ids, starts, ends := ls[0].row(int(r)), ls[1].row(int(r)), ls[2].row(int(r))
+	for k, row := range rows {
+		r := int(row)
+		ids, starts, ends := ls[0].row(r-int(span.from)), ls[1].row(r-int(span.from)), ls[2].row(r-int(span.from))
 		if len(starts) != len(ids) && len(starts) > 0 || len(ends) != len(ids) {
 			return nil, fmt.Errorf("staged file %s, row %d: %d tokens, %d starts, %d ends", path, r, len(ids), len(starts), len(ends))
 		}
@@ -337,7 +347,7 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 		d.Index, d.Hash, d.Split = cols[0][r], uint64(cols[1][r]), uint64(cols[2][r])
 		d.ID, d.Source, d.Key = DocID(source, d.Index), source, key[r]
 		d.Tokens = own(ids)
-		if labels := ls[3].row(int(r)); len(labels) > 0 {
+		if labels := ls[3].row(r - int(span.from)); len(labels) > 0 {
 			if len(labels) != len(ids) {
 				return nil, fmt.Errorf("staged file %s, row %d: %d labels for %d tokens", path, r, len(labels), len(ids))
 			}

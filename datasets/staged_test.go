@@ -16,7 +16,7 @@ func TestStagedRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []StagedDoc
-	for i, d := range randomDocs(400, 900, 5) {
+	for i, d := range randomDocs(700, 6000, 5) {
 		if len(d.Tokens) == 0 {
 			continue
 		}
@@ -60,6 +60,15 @@ func TestStagedRoundTrip(t *testing.T) {
 		}
 		if docs, err = ReadDocs(p, "f.txt", g, all); err != nil || !reflect.DeepEqual(docs, want[at:at+int(n)]) {
 			t.Fatalf("group %d: %v or other documents", g, err)
+		}
+		for from := int32(0); from < int32(n); from += 1 + from%7 { // as a shard reads: some that follow one another
+			to := min(from+1+from%11, int32(n))
+			if docs, err = ReadDocs(p, "f.txt", g, all[from:to]); err != nil || !reflect.DeepEqual(docs, want[at+int(from):at+int(to)]) {
+				t.Fatalf("group %d, rows %d to %d: %v or other documents", g, from, to, err)
+			}
+		}
+		if _, err = ReadDocs(p, "f.txt", g, []int32{int32(n)}); err == nil {
+			t.Fatal("a row that is not there was read")
 		}
 		at += int(n)
 	}
