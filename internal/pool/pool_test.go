@@ -2,17 +2,45 @@ package pool
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
+// modes make pools whose workers are handed calls, whose workers find them, and one that changes between the two at every third call.
+var modes = map[string]func(threads int) (p *Pool, next func()){
+	"handed": func(threads int) (*Pool, func()) { return fixed(threads, true), func() {} },
+	"found":  func(threads int) (*Pool, func()) { return fixed(threads, false), func() {} },
+	"both": func(threads int) (*Pool, func()) {
+		p, n := fixed(threads, true), 0
+		return p, func() {
+			n++
+			p.busy.Store(n/3%2 == 0)
+		}
+	},
+}
+
+func fixed(threads int, busy bool) *Pool {
+	p := New(threads)
+	p.watch.at = time.Now().Add(time.Hour) // it never looks
+	p.busy.Store(busy)
+	return p
+}
+
 func TestRunCallsEachBlockOnce(t *testing.T) {
+	for mode, pool := range modes {
+		t.Run(mode, func(t *testing.T) { callsEachBlockOnce(t, pool) })
+	}
+}
+
+func callsEachBlockOnce(t *testing.T, pool func(int) (*Pool, func())) {
 	for _, threads := range []int{1, 2, 5} {
-		p := New(threads)
+		p, next := pool(threads)
 		for _, n := range []int{0, 1, 3, 1000} {
 			seen := make([]atomic.Int32, n)
+			next()
 			p.Run(n, func(i int) { seen[i].Add(1) })
 			for i := range seen {
 				if seen[i].Load() != 1 {
@@ -31,7 +59,15 @@ func TestRunCallsEachBlockOnce(t *testing.T) {
 }
 
 func TestRunRaisesPanic(t *testing.T) {
-	p := New(2)
+	for mode, pool := range modes {
+		t.Run(mode, func(t *testing.T) {
+			p, _ := pool(2)
+			raisesPanic(t, p)
+		})
+	}
+}
+
+func raisesPanic(t *testing.T, p *Pool) {
 	defer p.Close()
 	defer func() {
 		if r := recover(); r != "boom" {
@@ -52,12 +88,19 @@ func TestRunRaisesPanic(t *testing.T) {
 
 // TestRunAfterSleep lets the workers fall asleep between calls, and calls in quick turn, so that both ways of waiting are met.
 func TestRunAfterSleep(t *testing.T) {
+	for mode, pool := range modes {
+		t.Run(mode, func(t *testing.T) { afterSleep(t, pool) })
+	}
+}
+
+func afterSleep(t *testing.T, pool func(int) (*Pool, func())) {
 	for _, threads := range []int{2, 3, 8} {
-		p := New(threads)
+		p, next := pool(threads)
 		var sum atomic.Int64
 		want := int64(0)
 		for call := range 2000 {
 			n := 1 + call%7
+			next()
 			p.Run(n, func(i int) {
 				if call%100 == 0 {
 					time.Sleep(100 * time.Microsecond) // the others wait for this block
@@ -77,11 +120,42 @@ func TestRunAfterSleep(t *testing.T) {
 }
 
 func TestRunAllocatesNothing(t *testing.T) {
-	p := New(2)
-	defer p.Close()
-	f := func(int) {}
-	if n := testing.AllocsPerRun(100, func() { p.Run(8, f) }); n != 0 {
-		t.Fatalf("%v allocations a call", n)
+	for mode, pool := range modes {
+		p, _ := pool(2)
+		f := func(int) {}
+		if n := testing.AllocsPerRun(100, func() { p.Run(8, f) }); n != 0 {
+			t.Errorf("%s: %v allocations a call", mode, n)
+		}
+		p.Close()
+	}
+}
+
+// TestWatch: many stops in a window say that others want the processors, and few for half a second that they do not.
+func TestWatch(t *testing.T) {
+	if _, known := threadStops(); !known || runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("the system does not count stops, or there is one processor")
+	}
+	var w watch
+	if !w.contended(2) {
+		t.Error("it knows before it has seen a window")
+	}
+	look := func(stops int64) bool { // a window ago there were so many fewer
+		now, _ := threadStops()
+		w.at, w.stops = time.Now().Add(-watchWindow), now-stops
+		return w.contended(2)
+	}
+	if look(2) {
+		t.Error("two stops in a window are called contention")
+	}
+	if !look(200) || !look(2) {
+		t.Error("200 stops in a window are not, or it is forgotten at once")
+	}
+	w.until = time.Now()
+	if look(2) {
+		t.Error("it is not forgotten")
+	}
+	if !w.contended(runtime.GOMAXPROCS(0) + 1) {
+		t.Error("a pool of more threads than processors looks for work")
 	}
 }
 

@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // watch finds out whether other programs want the processors: then the system stops this one's threads before they want to sleep. On an idle machine each thread
 // of a pool was stopped some 60 to 120 times a second, beside another program 280 to 1000 times.
@@ -31,7 +34,7 @@ func (w *watch) contended(threads int) bool {
 	n, window := stops-w.stops, now.Sub(w.at)
 	first := w.at.IsZero()
 	w.at, w.stops = now, stops
-	if !known || first {
+	if !known || first || threads > runtime.GOMAXPROCS(0) { // of the last, some wait for others of the same pool
 		return true
 	}
 	if time.Duration(n)*watchWindow >= time.Duration(watchStops*threads)*window {
