@@ -58,6 +58,7 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 	}
 	obj, ok := t.members(line)
 	if !ok {
+		obj = nil
 		switch {
 		case !json.Valid(line):
 			return Record{}, t.malformed(line)

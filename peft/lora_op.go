@@ -93,6 +93,19 @@ func (o *loraOp) parallel(w *nn.Work, f func(p *pool.Pool, start, end, slot int)
 	})
 }
 
+// everywhere says whether some slot acts on each of t rows.
+func (o *loraOp) everywhere(w *nn.Work, t int) bool {
+	if o.invocation != nil {
+		return false
+	}
+	w.EachSegment(func(start, end, slot int) {
+		if slot >= 0 {
+			t -= end - start
+		}
+	})
+	return t == 0
+}
+
 // Plan implements nn.Op.
 func (o *loraOp) Plan(in []nn.Shape, want []bool) nn.Plan {
 	p := nn.Plan{
@@ -194,7 +207,7 @@ func (o *loraOp) Backward(w *nn.Work) {
 	if dropped {
 		dx, beta = tmp[:t*o.in], 0
 	}
-	if beta == 0 && (o.invocation != nil || w.Step.Segments != nil) {
+	if beta == 0 && !o.everywhere(w, t) {
 		clear(dx) // rows that no slot acts on contribute nothing
 	}
 	o.parallel(w, func(p *pool.Pool, start, end, slot int) { // dx = mask(du·A)
