@@ -33,6 +33,7 @@ type toy struct {
 	replace                                     []int32
 	freezeHead                                  bool
 	dropout                                     float32
+	twice                                       bool // values that several ops read, or one twice
 }
 
 func small() toy {
@@ -130,7 +131,11 @@ func (m toy) Wire(b *Builder) {
 			if m.gpt2 {
 				y = b.Apply(&Activation{Act: kernels.GELUTanh}, m.linear(b, n+"fc", l, m.d, m.ff, h))
 			} else {
-				y = b.Apply(&GatedAct{Act: kernels.SiLU}, m.linear(b, n+"gate", l, m.d, m.ff, h), m.linear(b, n+"up", l, m.d, m.ff, h))
+				gate, up := m.linear(b, n+"gate", l, m.d, m.ff, h), m.linear(b, n+"up", l, m.d, m.ff, h)
+				y = b.Apply(&GatedAct{Act: kernels.SiLU}, gate, up)
+				if m.twice {
+					y = b.Apply(Add{}, b.Apply(&GatedAct{Act: kernels.GELU}, gate, y), b.Apply(&GatedAct{Act: kernels.SiLU}, y, y))
+				}
 			}
 			x = b.Apply(Add{}, x, m.linear(b, n+"down", l, m.ff, m.d, y))
 		})
@@ -215,6 +220,7 @@ var toys = map[string]func(*toy){
 	"replace":     func(m *toy) { m.replace = []int32{3, 60, 11} },
 	"frozen head": func(m *toy) { m.freezeHead, m.lowRank, m.replace = true, true, []int32{5, 9} },
 	"dropout":     func(m *toy) { m.dropout = 0.3 },
+	"twice":       func(m *toy) { m.twice = true },
 }
 
 func TestGradients(t *testing.T) {
