@@ -53,7 +53,7 @@ func TestRoundBF16(t *testing.T) {
 }
 
 func TestMatMulHalf(t *testing.T) {
-	sizes := append(slices.Clone(gemmSizes), [][3]int{{31, 144, 1283}, {520, 50, 31}, {9, 1290, 97}}...)
+	sizes := append(slices.Clone(gemmSizes), [][3]int{{31, 144, 1283}, {520, 50, 31}, {9, 1290, 97}, {530, 450, 401}}...)
 	for _, set := range sets() {
 		t.Run(set.name, func(t *testing.T) {
 			set.use(t)
@@ -110,12 +110,19 @@ func TestMatMulHalf(t *testing.T) {
 					for i := range want {
 						want[i] += float64(beta * dx[i])
 					}
-					one := slices.Clone(dx)
+					one, rows1 := slices.Clone(dx), slices.Clone(dx)
 					MatMulT(p, m, dy, n, b, beta, dx, k)
 					closeTo(t, fmt.Sprint("MatMulT ", s), dx, k, want, m, k, n)
 					MatMulT(nil, m, dy, n, b, beta, one, k)
 					if !slices.Equal(dx, one) {
 						t.Fatalf("MatMulT %v: one thread and two differ", s)
+					}
+					for _, i := range []int{0, m / 2, m - 1} { // panels that are transposed beforehand give the same bits
+						row := slices.Clone(rows1[i*k:][:k])
+						MatMulT(nil, 1, dy[i*n:][:n], n, b, beta, row, k)
+						if !slices.Equal(row, dx[i*k:][:k]) {
+							t.Fatalf("MatMulT %v: row %d alone differs", s, i)
+						}
 					}
 				}
 				if n > 96 {
