@@ -58,7 +58,7 @@ func (j *job) unitHalf(s *scratch, row0, row1, col0, col1 int) {
 		for q := 0; col0+q*panelCols < col1; q++ {
 			col := col0 + q*panelCols
 			if j.source == fromPanels {
-				bs[q] = j.h[(col/panelCols*j.hrows+k0/2)*2*panelCols:]
+				bs[q] = j.h[(col/panelCols*halfRows(j.k)+k0/2)*2*panelCols:]
 				continue
 			}
 			bs[q] = pairs16[q*chunk*panelCols : (q+1)*chunk*panelCols]

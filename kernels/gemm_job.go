@@ -26,7 +26,6 @@ type job struct {
 	h        []uint16 // B in bfloat16, in place of b
 	a16      []uint16 // A in bfloat16, rows lda16 apart
 	lda16    int
-	hrows    int // rows of a panel of h
 	ars, acs int
 	brs, bcs int
 	ldc      int
@@ -60,7 +59,6 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 		return
 	}
 	j.kernel, j.half, j.thin = tileOf(Active()), halfTileOf(Active()), Active() == AVX2
-	j.hrows = halfRows(j.k)
 	if j.turns() {
 		j.doTurned(p)
 		return
@@ -106,7 +104,7 @@ func (j *job) cut(p *pool.Pool) {
 			j.group /= 2
 		}
 	}
-	if j.h != nil && j.half != nil && j.a16 == nil {
+	if j.h != nil && j.half != nil {
 		defer func(b *mem.Block) { idleHalves.put(b) }(j.narrowA(p))
 	}
 	p.Run(j.units(), j.f)

@@ -1,9 +1,6 @@
 package kernels
 
-import (
-	"github.com/adaptflow/adaptflow/internal/mem"
-	"github.com/adaptflow/adaptflow/internal/pool"
-)
+import "github.com/adaptflow/adaptflow/internal/pool"
 
 // turnedLen is the room for transposed panels: those of a small model's linear layer at once.
 const turnedLen = 5 << 18
@@ -17,8 +14,6 @@ type turned struct {
 	b     []float32 // panels of B
 	n, lo int       // columns of the product, and the first of the block
 	dst   []float32 // panels of Bᵀ, columns lo and on
-	h     []uint16  // the same of bfloat16
-	half  []uint16
 }
 
 type turnedBuf [turnedLen]float32
@@ -27,8 +22,8 @@ var freeTurned free[turnedBuf]
 
 // turns says whether it pays to transpose the panels once, together, rather than once in every block of rows.
 func (j *job) turns() bool {
-	return j.source == fromTransposed && (j.h == nil || j.half != nil) && j.m > packRows/2 && panels(j.n)*panels(j.k) >= turnLeast &&
-		groupSize*panelCols*panels(j.k)*panelCols <= turnedLen // of pairs, twice as many columns in half the room
+	return j.source == fromTransposed && j.h == nil && j.m > packRows/2 && panels(j.n)*panels(j.k) >= turnLeast &&
+		groupSize*panelCols*j.k <= turnedLen
 }
 
 // doTurned computes MatMulT's product as MatMul's with the transposed panels, as many columns at a time as there is room for. The
@@ -39,23 +34,13 @@ func (j *job) doTurned(p *pool.Pool) {
 		buf = new(turnedBuf)
 	}
 	defer freeTurned.put(buf)
-	j.turn = turned{b: j.b, h: j.h, n: j.n}
-	if j.h != nil {
-		j.turn.half = half(buf[:])
-		j.hrows = panels(j.k) * panelCols / 2 // whole blocks
-		defer func(b *mem.Block) { idleHalves.put(b) }(j.narrowA(p))
-	}
-	c, cols := j.c, even(j.n, turnedLen/(panels(j.k)*panelCols), groupSize*panelCols)
+	j.turn = turned{b: j.b, n: j.n}
+	c, cols := j.c, even(j.n, turnedLen/j.k, groupSize*panelCols)
 	for ; j.turn.lo < j.turn.n; j.turn.lo += cols {
 		j.n = min(cols, j.turn.n-j.turn.lo)
-		if j.h == nil {
-			j.turn.dst = buf[:PanelsLen(j.k, j.n)]
-		}
+		j.turn.dst = buf[:PanelsLen(j.k, j.n)]
 		p.Run(panels(j.n)*panels(j.k), j.turnF)
-		j.source, j.c = fromPanels, c[j.turn.lo:]
-		if j.b = j.turn.dst; j.h != nil {
-			j.h = j.turn.half
-		}
+		j.source, j.b, j.c = fromPanels, j.turn.dst, c[j.turn.lo:]
 		j.cut(p)
 	}
 }
@@ -64,9 +49,5 @@ func (j *job) doTurned(p *pool.Pool) {
 func (j *job) turnBlock(u int) {
 	t := &j.turn
 	col, k0 := u/panels(j.k)*panelCols, u%panels(j.k)*panelCols
-	if t.h != nil {
-		transposePairs(t.half[(col/panelCols*j.hrows+k0/2)*2*panelCols:], t.h[(k0/panelCols*halfRows(t.n)+(t.lo+col)/2)*2*panelCols:], (min(panelCols, j.n-col)+1)/2)
-		return
-	}
 	packPanel(t.dst[col*j.k+k0*panelCols:], min(panelCols, j.k-k0), min(panelCols, j.n-col), t.b[k0*t.n+(t.lo+col)*panelCols:], 1, panelCols)
 }
