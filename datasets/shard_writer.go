@@ -56,10 +56,11 @@ type shardSpan struct {
 	End   int32 `parquet:"end"`
 }
 
-// shardRow gives the columns, their order and their types.
+// shardRow gives the columns, their order and their types. Labels are packed as differences: those of no loss take no room, and the others, which are mostly the
+// ids once more, a tenth of a shard more than plain ones do but half of the time of compressing.
 type shardRow struct {
 	InputIDs  []int32     `parquet:"input_ids,list"`
-	Labels    []int32     `parquet:"labels,list"`
+	Labels    []int32     `parquet:"labels,list" parquet-element:",delta"`
 	DocStarts []int32     `parquet:"doc_starts,list"`
 	DocIDs    []string    `parquet:"doc_ids,list"`
 	DocSpans  []shardSpan `parquet:"doc_spans,list"`
