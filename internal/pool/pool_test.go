@@ -132,30 +132,36 @@ func TestRunAllocatesNothing(t *testing.T) {
 
 // TestWatch: many stops in a window say that others want the processors, and few for half a second that they do not.
 func TestWatch(t *testing.T) {
-	if _, known := threadStops(); !known || runtime.GOMAXPROCS(0) < 2 {
-		t.Skip("the system does not count stops, or there is one processor")
-	}
 	var w watch
-	if !w.contended(2) {
-		t.Error("it knows before it has seen a window")
+	now, stops := time.Now(), int64(1000)
+	look := func(after time.Duration, more int64) bool {
+		now, stops = now.Add(after), stops+more
+		return w.judge(now, stops, true, 1)
 	}
-	look := func(stops int64) bool { // a window ago there were so many fewer
-		now, _ := threadStops()
-		w.at, w.stops = time.Now().Add(-watchWindow), now-stops
-		return w.contended(2)
+	for _, c := range []struct {
+		after time.Duration
+		more  int64
+		want  bool
+		what  string
+	}{
+		{0, 0, true, "before it has seen a window"},
+		{watchWindow, watchStops - 1, false, "a window with few stops"},
+		{watchWindow, watchStops, true, "a window with many"},
+		{watchWindow, 1, true, "few stops right after many"},
+		{watchCalm, 1, false, "few stops for long"},
+		{4 * watchWindow, 4*watchStops - 1, false, "few stops in four windows together"},
+		{4 * watchWindow, 4 * watchStops, true, "many"},
+	} {
+		if look(c.after, c.more) != c.want {
+			t.Errorf("%s: contended is %v", c.what, !c.want)
+		}
 	}
-	if look(2) {
-		t.Error("two stops in a window are called contention")
+	now = now.Add(time.Hour)
+	if !w.judge(now, stops, false, 1) || !w.judge(now.Add(watchWindow), stops, true, runtime.GOMAXPROCS(0)+1) {
+		t.Error("workers look for work where stops are not counted, or in a pool of more threads than processors")
 	}
-	if !look(200) || !look(2) {
-		t.Error("200 stops in a window are not, or it is forgotten at once")
-	}
-	w.until = time.Now()
-	if look(2) {
-		t.Error("it is not forgotten")
-	}
-	if !w.contended(runtime.GOMAXPROCS(0) + 1) {
-		t.Error("a pool of more threads than processors looks for work")
+	if _, known := threadStops(); known == (runtime.GOOS == "windows") {
+		t.Errorf("stops are counted on %s: %v", runtime.GOOS, known)
 	}
 }
 

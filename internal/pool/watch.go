@@ -29,8 +29,11 @@ func (w *watch) due() bool {
 
 // contended looks at the stops since the last call. It says yes as long as it cannot know.
 func (w *watch) contended(threads int) bool {
-	now := time.Now()
 	stops, known := threadStops()
+	return w.judge(time.Now(), stops, known, threads)
+}
+
+func (w *watch) judge(now time.Time, stops int64, known bool, threads int) bool {
 	n, window := stops-w.stops, now.Sub(w.at)
 	first := w.at.IsZero()
 	w.at, w.stops = now, stops
