@@ -55,7 +55,7 @@ func TestRoundBF16(t *testing.T) {
 func TestMatMulHalf(t *testing.T) {
 	sizes := append(slices.Clone(gemmSizes), [][3]int{{31, 144, 1283}, {520, 50, 31}, {9, 1290, 97}}...)
 	if !testing.Short() {
-		sizes = append(sizes, [3]int{530, 450, 401}) // enough rows and blocks for panels to be transposed beforehand
+		sizes = append(sizes, [3]int{530, 450, 401}) // several blocks of rows, of columns and of the inner dimension
 	}
 	for _, set := range sets() {
 		t.Run(set.name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestMatMulHalf(t *testing.T) {
 					if !slices.Equal(dx, one) {
 						t.Fatalf("MatMulT %v: one thread and two differ", s)
 					}
-					for _, i := range []int{0, m / 2, m - 1} { // panels that are transposed beforehand give the same bits
+					for _, i := range []int{0, m / 2, m - 1} { // a row's bits do not depend on the other rows
 						row := slices.Clone(rows1[i*k:][:k])
 						MatMulT(nil, 1, dy[i*n:][:n], n, b, beta, row, k)
 						if !slices.Equal(row, dx[i*k:][:k]) {

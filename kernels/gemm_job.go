@@ -43,13 +43,11 @@ type job struct {
 // do computes the product.
 func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 	defer putJob(j)
-	if beta != 0 && beta != 1 {
-		panic("kernels: beta must be 0 or 1")
-	}
+	add := adds("a product", beta)
 	if j.m <= 0 || j.n <= 0 {
 		return
 	}
-	j.alpha, j.add, j.c, j.ldc = alpha, beta == 1, c, ldc
+	j.alpha, j.add, j.c, j.ldc = alpha, add, c, ldc
 	if j.k <= 0 {
 		if !j.add {
 			for i := range j.m {
