@@ -26,8 +26,13 @@ func muonStates(o options, name string, rows, cols int) []state {
 // semi-orthogonal matrix, found by ns_steps Newton-Schulz iterations of the quintic 3.4445·X - 4.7750·XXᵀX + 2.0315·(XXᵀ)²X, with decoupled
 // weight decay. The step is scaled by 0.2·sqrt(max(rows, cols)) (Moonlight; torch's adjust_lr_fn "match_rms_adamw"), so that one learning
 // rate serves these matrices and, by AdamW, embeddings, heads, norms and biases. torch iterates in bfloat16, this in float32.
+//
+// adamw_lr_ratio is the rate of what AdamW moves over learning_rate, as Muon's recipes give AdamW a rate of its own. Adam divides each
+// gradient by its own size, so that the rows of a tied embedding whose tokens the text never has move down as fast as the others move at all:
+// a text that continues pretraining without them wants a ratio of 0.1 or less.
 func muon(u *update) {
 	if !muonMatrix(u.name, u.rows, u.cols) {
+		u.lr *= u.o["adamw_lr_ratio"]
 		adamW(u)
 		return
 	}

@@ -58,7 +58,7 @@ var optimizers = []rule{
 	{"adafactor", options{"scale_parameter": 0, "relative_step": 0, "warmup_init": 0, "beta1": 0, "clip_threshold": 1, "decay_rate": -0.8, "eps1": 1e-30, "eps2": 1e-3},
 		adafactorStates, adafactor, nil},
 	{"rmsprop", options{"alpha": 0.99, "momentum": 0, "centered": 0, "eps": 1e-8}, rmspropStates, rmsprop, nil},
-	{"muon", options{"momentum": 0.95, "ns_steps": 5}, muonStates, muon, nil},
+	{"muon", options{"momentum": 0.95, "ns_steps": 5, "adamw_lr_ratio": 1}, muonStates, muon, nil},
 	{"adagrad", options{"lr_decay": 0, "eps": 1e-10}, one("sum"), adagrad, nil},
 	{"lorafa", options{"eps": 1e-6, "correct_bias": 1}, loraFAStates, adamHF, loraFA},
 }
@@ -103,6 +103,8 @@ type Optimizer struct {
 	state  [][][]float32           // [parameter·slot][state]
 	blocks []*mem.Block
 	owned  map[string]bool // the parameters that it moves; nil for all
+	decay  []float64       // [parameter] weight decay: its name is looked at once, not in every step of every slot
+	ratio  []float64       // [parameter] its learning rate over that of a step
 	Step   int             // optimiser steps done
 }
 
@@ -147,6 +149,14 @@ func newOptimizer(args *Args, params *nn.Params, pairs []peft.Factor, owned map[
 	}
 	o.opts, _ = o.rule.options.with("optim_args", args.Optim, args.OptimArgs)
 	for _, q := range params.List() {
+		decay, ratio := args.WeightDecay, 1.0
+		if !args.DecayAll && !Decays(q.Name) {
+			decay = 0
+		}
+		if args.LoraPlusLRRatio > 0 && loraPlusB(q) {
+			ratio = args.LoraPlusLRRatio
+		}
+		o.decay, o.ratio = append(o.decay, decay), append(o.ratio, ratio)
 		for range q.Slots {
 			var s [][]float32
 			var names []string
@@ -205,14 +215,7 @@ func (o *Optimizer) apply(p *pool.Pool, lr func(slot int) float64) {
 		if q.Frozen || math.IsNaN(rate) || !o.moves(q) {
 			return
 		}
-		decay := o.args.WeightDecay
-		if !o.args.DecayAll && !Decays(q.Name) {
-			decay = 0
-		}
-		if r := o.args.LoraPlusLRRatio; r > 0 && loraPlusB(q) {
-			rate *= r
-		}
-		u := &update{Args: o.args, o: o.opts, step: o.Step, lr: rate, decay: decay, name: q.Name, rows: q.Rows, cols: q.Cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
+		u := &update{Args: o.args, o: o.opts, step: o.Step, lr: rate * o.ratio[i/slots], decay: o.decay[i/slots], name: q.Name, rows: q.Rows, cols: q.Cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
 			state: o.state[i]}
 		if u.factor = o.pairs[q.Name]; u.factor == nil {
 			o.rule.update(u)

@@ -114,10 +114,12 @@ func TestGoldenUnigram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := NewUnigramLogProb()
-	if err := u.load(z); err != nil {
+	counts, err := parseCounts(z)
+	if err != nil {
 		t.Fatal(err)
 	}
+	u := NewUnigramLogProb()
+	u.use(counts)
 	words := map[string][]string{}
 	for _, w := range jsonLines[goldenWords](t, filepath.Join(datatrove(t), "words.jsonl.gz")) {
 		words[w.ID] = w.W

@@ -11,6 +11,7 @@ var Table = []Entry{
 	{"length", func() Rule { return NewLength() }, "bounds of the recipe"},
 	{"url_filter", func() Rule { return NewURLFilter() }, "Penedo et al. 2023, G.1"},
 	{"unigram_log_prob", func() Rule { return NewUnigramLogProb() }, "Soldaini and Lo 2023 (peS2o)"},
+	{"rare_words", func() Rule { return NewRareWords() }, "Merity et al. 2016, 4.3"},
 	{"decontamination", func() Rule { return NewDecontamination() }, "Brown et al. 2020, appendix C"},
 	{"pii", func() Rule { return NewPII() }, "Penedo et al. 2024, 3.7"},
 	{"symbol_lines", func() Rule { return NewSymbolLines() }, "datatrove"},

@@ -1,15 +1,6 @@
 package rules
 
-import (
-	"encoding/csv"
-	"errors"
-	"fmt"
-	"io"
-	"math"
-	"strconv"
-
-	"github.com/adaptflow/adaptflow/internal/storage"
-)
+import "math"
 
 // UnigramLogProb drops documents of unlikely words: the mean log probability of the words by a table of counts (peS2o: Soldaini and Lo 2023).
 // The table is a CSV file with the columns word and count, as the English word frequencies that the reference downloads.
@@ -28,45 +19,23 @@ func (*UnigramLogProb) Name() string { return "unigram_log_prob" }
 
 // Prepare reads the table.
 func (u *UnigramLogProb) Prepare() error {
-	if u.FrequencyFile == "" {
-		return errors.New("unigram_log_prob: frequency_file names no file; it is a CSV file with the columns word and count")
-	}
-	f, err := storage.OpenReaderAt(u.FrequencyFile)
+	counts, err := readCounts(u.Name(), u.FrequencyFile)
 	if err != nil {
-		return fmt.Errorf("unigram_log_prob: %w", err)
+		return err
 	}
-	defer f.Close()
-	return u.load(storage.NewReader(f))
+	u.use(counts)
+	return nil
 }
 
-func (u *UnigramLogProb) load(r io.Reader) error {
-	c := csv.NewReader(r)
-	head, err := c.Read()
-	if err != nil || len(head) < 2 || head[0] != "word" || head[1] != "count" {
-		return fmt.Errorf("unigram_log_prob: %s does not begin with the columns word and count", u.FrequencyFile)
-	}
-	counts := map[string]float64{}
+func (u *UnigramLogProb) use(counts map[string]float64) {
 	total := 0.0
-	for {
-		row, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("unigram_log_prob: %s: %w", u.FrequencyFile, err)
-		}
-		n, err := strconv.ParseFloat(row[1], 64)
-		if err != nil {
-			return fmt.Errorf("unigram_log_prob: %s: the count of %q is %q", u.FrequencyFile, row[0], row[1])
-		}
-		counts[row[0]] = n
-		total += n
+	for _, n := range counts {
+		total += n // whole numbers: the order does not matter
 	}
 	u.log = make(map[string]float64, len(counts))
 	for w, n := range counts {
 		u.log[w] = math.Log(n / total)
 	}
-	return nil
 }
 
 // LogProb is the mean log probability of the words; a word without a count has probability 1e-9.

@@ -1,0 +1,93 @@
+package rules
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"unicode"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// RareWords replaces words that a table counts less than min_count times, or does not have, by one token, as the closed vocabulary of WikiText
+// does (Merity et al. 2016, section 4.3: words of less than three occurrences become "<unk>"). A word is a longest run of letters, compared as it
+// is written. A model that must go on predicting the token has to see it in training.
+//
+// Share is the part of the documents whose words are replaced; which they are, the text of each decides.
+type RareWords struct {
+	FrequencyFile string  `yaml:"frequency_file" json:"frequency_file"` // CSV with the columns word and count
+	MinCount      float64 `yaml:"min_count" json:"min_count"`
+	Replacement   string  `yaml:"replacement" json:"replacement"`
+	Share         float64 `yaml:"share" json:"share"`
+
+	frequent map[string]bool
+}
+
+// NewRareWords returns WikiText's settings.
+func NewRareWords() *RareWords { return &RareWords{MinCount: 3, Replacement: "<unk>", Share: 1} }
+
+// Name is "rare_words".
+func (*RareWords) Name() string { return "rare_words" }
+
+// Prepare reads the table.
+func (r *RareWords) Prepare() error {
+	switch {
+	case !(r.MinCount >= 0):
+		return errors.New("rare_words: min_count must not be negative")
+	case !(r.Share >= 0 && r.Share <= 1):
+		return errors.New("rare_words: share must be between 0 and 1")
+	case r.Replacement == "":
+		return errors.New("rare_words: replacement is empty; a word must leave something")
+	}
+	counts, err := readCounts(r.Name(), r.FrequencyFile)
+	if err != nil {
+		return err
+	}
+	r.use(counts)
+	return nil
+}
+
+func (r *RareWords) use(counts map[string]float64) {
+	r.frequent = make(map[string]bool, len(counts))
+	for w, n := range counts {
+		if n >= r.MinCount {
+			r.frequent[w] = true
+		}
+	}
+}
+
+// Apply rewrites the text and counts the words.
+func (r *RareWords) Apply(d *Doc) Verdict {
+	if r.Share < 1 && float64(xxhash.Sum64String(d.Text)) >= r.Share*math.MaxUint64 {
+		return keep(d)
+	}
+	var b strings.Builder
+	n, start := 0, -1
+	end := func(i int) {
+		if start < 0 {
+			return
+		}
+		if w := d.Text[start:i]; r.frequent[w] {
+			b.WriteString(w)
+		} else {
+			b.WriteString(r.Replacement)
+			n++
+		}
+		start = -1
+	}
+	for i, c := range d.Text {
+		if unicode.IsLetter(c) {
+			if start < 0 {
+				start = i
+			}
+			continue
+		}
+		end(i)
+		b.WriteRune(c)
+	}
+	end(len(d.Text))
+	if n == 0 {
+		return keep(d)
+	}
+	return Verdict{Keep: true, Text: b.String(), Counters: []Counter{{"words", n}}}
+}
