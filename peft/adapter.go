@@ -277,6 +277,34 @@ func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([
 	return m.Merge(value, base)
 }
 
+// MergeShare is Merge of a share of what the adapter changes: each tensor is base + weight·(merged - base), the interpolation of WiSE-FT (Wortsman et
+// al. 2022, arXiv:2109.01903). A weight of 1 is Merge.
+func (a *Adapter) MergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64) (map[string][]float32, error) {
+	if base == nil {
+		base = a.Base
+	}
+	out, err := a.Merge(params, slot, base)
+	if err != nil || weight == 1 {
+		return out, err
+	}
+	embedding, head := embeddingAndHead(a.sites)
+	for _, name := range sortedKeys(out) {
+		from := name
+		if a.env.Tied && name == head+".weight" {
+			from = embedding + ".weight"
+		}
+		b, err := base(from)
+		if err != nil {
+			return nil, fmt.Errorf("peft: merging %s with a weight of %g: %w", name, weight, err)
+		}
+		v := out[name]
+		for i, x := range b {
+			v[i] = x + float32(weight)*(v[i]-x)
+		}
+	}
+	return out, nil
+}
+
 // merger is the method, where it can be merged, and a slot's values.
 func (a *Adapter) merger(params *nn.Params, slot int) (Merger, func(name string) []float32, error) {
 	m, ok := a.Method.(Merger)

@@ -529,7 +529,7 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 		return err
 	}
 	if r.Recipe.Export.Merged {
-		return Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType)
+		return Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1)
 	}
 	return nil
 }

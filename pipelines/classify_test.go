@@ -85,7 +85,7 @@ func TestClassification(t *testing.T) {
 	if n, err := countClasses(rec); err != nil || n != 3 {
 		t.Errorf("%d classes, %v", n, err)
 	}
-	if err := Merge(r.modelDir, filepath.Join(r.Output, AdapterDir), filepath.Join(dir, "merged"), "float32"); err != nil {
+	if err := Merge(r.modelDir, filepath.Join(r.Output, AdapterDir), filepath.Join(dir, "merged"), "float32", 1); err != nil {
 		t.Fatal(err)
 	}
 	if raw, err := os.ReadFile(filepath.Join(dir, "merged", "config.json")); err != nil || !strings.Contains(string(raw), `"10": 2`) {

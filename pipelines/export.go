@@ -54,7 +54,7 @@ func (r *Run) exportVersion() error {
 		return err
 	}
 	if r.Recipe.Export.Merged {
-		if err := Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType); err != nil {
+		if err := Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,7 +18,7 @@ func TestMergeTied(t *testing.T) {
 		"lora_trainable_tokens_tied": true} {
 		for dtype, stored := range map[string]string{"": "F32", "bfloat16": "BF16"} {
 			to := filepath.Join(t.TempDir(), name)
-			if err := Merge(base, filepath.Join(cases, name, "adapter"), to, dtype); err != nil {
+			if err := Merge(base, filepath.Join(cases, name, "adapter"), to, dtype, 1); err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}
@@ -41,5 +42,60 @@ func TestMergeTied(t *testing.T) {
 				t.Errorf("%s as %q: tie_word_embeddings is %v, lm_head.weight is there: %v, in %s", name, dtype, config.Tied, has, head.DType)
 			}
 		}
+	}
+}
+
+// TestMergeWeight merges a share of what adapters change: every tensor lies so far between the base's and the merged one.
+func TestMergeWeight(t *testing.T) {
+	base, cases := filepath.Join("..", "model", "testdata", "models", "llama_tied"), filepath.Join("..", "peft", "testdata", "peft", "llama_tied")
+	read := func(dir string) map[string][]float32 {
+		f, err := safetensors.OpenDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		out := map[string][]float32{}
+		for _, n := range f.Names() {
+			if out[n], err = f.Float32(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return out
+	}
+	from := read(base)
+	for _, name := range []string{"lora_weight_tying", "lora_tied_embedding"} {
+		adapter := filepath.Join(cases, name, "adapter")
+		at := map[float64]map[string][]float32{}
+		for _, w := range []float64{0, 0.25, 1, -1} {
+			to := filepath.Join(t.TempDir(), "merged")
+			if err := Merge(base, adapter, to, "float32", w); err != nil {
+				t.Fatalf("%s with a weight of %g: %v", name, w, err)
+			}
+			at[w] = read(to)
+		}
+		moved := 0
+		for n, whole := range at[1] {
+			start, ok := from[n]
+			if !ok {
+				start = from["model.embed_tokens.weight"] // of a head that is no longer tied
+			}
+			for i, x := range whole {
+				d := x - start[i]
+				if d != 0 {
+					moved++
+				}
+				for w, got := range at {
+					if e := math.Abs(float64(got[n][i] - (start[i] + float32(w)*d))); e > 1e-6 {
+						t.Fatalf("%s with a weight of %g: %s[%d] is off by %g", name, w, n, i, e)
+					}
+				}
+			}
+		}
+		if moved == 0 {
+			t.Errorf("%s changes nothing", name)
+		}
+	}
+	if err := Merge(base, filepath.Join(cases, "lora_weight_tying", "adapter"), filepath.Join(t.TempDir(), "x"), "", math.NaN()); err == nil {
+		t.Error("a weight that is no number is taken")
 	}
 }

@@ -226,7 +226,13 @@ const mergeTolerance = 1e-3
 
 // Merge writes the base model with the adapter merged into its weights to the folder to, in dtype ("float32", "float16", "bfloat16"; empty
 // for the base's own), and checks logits before and after.
-func Merge(base, adapter, to, dtype string) error {
+//
+// weight is the share of the adapter's change that is merged: each tensor becomes base + weight·(merged - base). 1 is the adapter; between 0 and
+// 1 lie the models of WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903), which keep more of what the base knows of other text.
+func Merge(base, adapter, to, dtype string, weight float64) error {
+	if math.IsNaN(weight) || math.IsInf(weight, 0) {
+		return fmt.Errorf("merging with a weight of %g: it must be a finite number, 1 for the adapter as it is", weight)
+	}
 	l, err := LoadModel(base, adapter)
 	if err != nil {
 		return err
@@ -246,7 +252,7 @@ func Merge(base, adapter, to, dtype string) error {
 	if err != nil {
 		return err
 	}
-	changed, err := l.Adapter.Merge(l.Params, 0, l.Model.Tensor)
+	changed, err := l.Adapter.MergeShare(l.Params, 0, l.Model.Tensor, weight)
 	if err != nil {
 		return err
 	}
@@ -265,7 +271,7 @@ func Merge(base, adapter, to, dtype string) error {
 	for i := range before {
 		worst = max(worst, math.Abs(float64(before[i]-after[i])))
 	}
-	if (dtype == "float32" || dtype == "" && l.Model.Config.DType == "float32") && !(worst <= mergeTolerance) {
+	if weight == 1 && (dtype == "float32" || dtype == "" && l.Model.Config.DType == "float32") && !(worst <= mergeTolerance) {
 		return fmt.Errorf("%s: merging moved a logit by %g: the merged model is not base and adapter; do not use it", to, worst)
 	}
 	return nil

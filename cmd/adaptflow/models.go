@@ -100,19 +100,24 @@ func logitsCommand() *cobra.Command {
 func mergeCommand() *cobra.Command {
 	var model, adapter, output, dtype string
 	var undo bool
+	var weight float64
 	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model, or take it out again", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		if adapter == "" || output == "" {
 			return usage("merge needs --adapter and --output")
 		}
 		if undo {
+			if weight != 1 {
+				return usage("--unmerge takes an adapter out that was merged whole: leave --weight out")
+			}
 			return pipelines.Unmerge(model, adapter, output, dtype)
 		}
 		warnBase(model, adapter)
-		return pipelines.Merge(model, adapter, output, dtype)
+		return pipelines.Merge(model, adapter, output, dtype, weight)
 	}}
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&output, "output", "", "folder to write")
 	c.Flags().StringVar(&dtype, "dtype", "", "storage of the merged weights: float32, float16, bfloat16; the base's own when empty")
+	c.Flags().Float64Var(&weight, "weight", 1, "share of the adapter's change that is merged; less keeps more of the base (WiSE-FT)")
 	c.Flags().BoolVar(&undo, "unmerge", false, "--model is a merged model: write the base that it was made of")
 	return c
 }
