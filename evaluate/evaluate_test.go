@@ -43,7 +43,7 @@ func generator(t *testing.T, name string, context int) (*model.Model, *Generator
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := NewGenerator(m, nil, nn.NewParams(1), nil, m.Config.Vocab, context)
+	g, err := NewGenerator(m, nil, nn.NewParams(1), nil, m.Config.Vocab, context, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,5 +144,60 @@ func TestSampling(t *testing.T) {
 	}
 	if dof := float64(len(p) - 1); chi > dof+6*math.Sqrt(2*dof) {
 		t.Errorf("chi squared %.0f with %.0f degrees of freedom", chi, dof)
+	}
+}
+
+// TestGenerateAll continues many prompts at a time, longer ones than a pass takes among them: each gets the tokens that it gets alone, and equal
+// prompts are continued in their own ways where tokens are drawn.
+func TestGenerateAll(t *testing.T) {
+	for _, name := range []string{"llama_gqa", "gpt2", "gemma3_text"} {
+		m, one := generator(t, name, 48)
+		var prompts [][]int32
+		for i := range 11 {
+			p := []int32{int32(5 + i)}
+			for k := range (i * 7) % 40 {
+				p = append(p, int32((i*31+k*17)%m.Config.Vocab))
+			}
+			prompts = append(prompts, p)
+		}
+		many, err := NewGenerator(m, nil, nn.NewParams(1), nil, m.Config.Vocab, 48, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer many.Close()
+		many.tokens = 9 // prompts take several passes
+		s := Sampling{MaxNewTokens: 12}
+		told := make([]int, len(prompts))
+		all, err := many.GenerateAll(prompts, s, []int32{3}, func(i int, _ int32) bool { told[i]++; return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range prompts {
+			alone, err := one.Generate(p, s, []int32{3}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(all[i], alone) || told[i] != len(alone) {
+				t.Errorf("%s: prompt %d: %v together, of which %d were told, %v alone", name, i, all[i], told[i], alone)
+			}
+		}
+		s.DoSample, s.Temperature, s.Seed = true, 1, 9
+		same := [][]int32{{7, 8}, {7, 8}, {7, 8}}
+		drawn, err := many.GenerateAll(same, s, nil, nil)
+		again, err2 := many.GenerateAll(same, s, nil, nil)
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		for i := range drawn {
+			if !slices.Equal(drawn[i], again[i]) {
+				t.Errorf("%s: the same seed gives %v and %v", name, drawn[i], again[i])
+			}
+		}
+		if slices.Equal(drawn[0], drawn[1]) || slices.Equal(drawn[1], drawn[2]) {
+			t.Errorf("%s: equal prompts are continued alike: %v", name, drawn)
+		}
+		if _, err := many.GenerateAll([][]int32{{1}, {}}, s, nil, nil); err == nil {
+			t.Error("an empty prompt was accepted")
+		}
 	}
 }

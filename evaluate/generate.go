@@ -10,24 +10,39 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Generator continues prompts with a KV cache.
+// Generator continues prompts with a KV cache, several at a time.
 type Generator struct {
-	prog  *nn.Program
-	vocab int
-	cap   nn.Caps
+	prog    *nn.Program
+	pool    *pool.Pool
+	vocab   int
+	tokens  int // of a forward pass
+	context int // of a sequence, prompt and continuation together
+	region  int // rows of the cache that a sequence has, those of virtual tokens among them
+	slots   []*sequence
+}
+
+// sequence is a prompt and what has been added to it.
+type sequence struct {
+	index  int // of the prompt
+	prompt int // its tokens
+	seen   []int32
+	past   int // tokens of seen that are in the cache
 }
 
 // prefill is the largest number of prompt tokens that one forward pass takes.
 const prefill = 512
 
-// NewGenerator compiles a program for contexts of up to context tokens, prompt and continuation together.
-func NewGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context int) (*Generator, error) {
-	c := nn.Caps{T: min(prefill, context), S: 1, N: 1, C: context}
+// NewGenerator compiles a program for up to sequences contexts at a time, of up to context tokens each.
+func NewGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences int) (*Generator, error) {
+	virtual := nn.PromptOf(adapters).Rows
+	region := context + virtual
+	// The program adds the virtual rows of one sequence to the cache itself.
+	c := nn.Caps{T: max(min(prefill, context*sequences), sequences), S: sequences, N: sequences, C: region*sequences - virtual}
 	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: c, Pool: p, Cache: true})
 	if err != nil {
 		return nil, err
 	}
-	return &Generator{prog: prog, vocab: vocab, cap: c}, nil
+	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, context: context, region: region, slots: make([]*sequence, sequences)}, nil
 }
 
 // Close frees the program.
@@ -36,41 +51,92 @@ func (g *Generator) Close() { g.prog.Close() }
 // Generate continues prompt until one of eos, max_new_tokens or the end of the context, and returns the new tokens, eos among them.
 // each, if not nil, is called with every new token; it returns false to stop. The same prompt, settings and seed give the same tokens.
 func (g *Generator) Generate(prompt []int32, s Sampling, eos []int32, each func(id int32) bool) ([]int32, error) {
+	var only func(int, int32) bool
+	if each != nil {
+		only = func(_ int, id int32) bool { return each(id) }
+	}
+	out, err := g.GenerateAll([][]int32{prompt}, s, eos, only)
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// GenerateAll is Generate for many prompts, as many at a time as the generator has room for: where one ends, the next takes its place. Each has
+// random numbers of its own, so that equal prompts are continued differently where tokens are drawn. each is called with the index of the prompt.
+func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each func(prompt int, id int32) bool) ([][]int32, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if len(prompt) == 0 {
-		return nil, fmt.Errorf("the prompt has no tokens")
+	for i, p := range prompts {
+		if len(p) == 0 {
+			return nil, fmt.Errorf("prompt %d has no tokens", i+1)
+		}
+		if len(p) >= g.context {
+			return nil, fmt.Errorf("prompt %d has %d tokens, the context %d", i+1, len(p), g.context)
+		}
 	}
-	if len(prompt) >= g.cap.C {
-		return nil, fmt.Errorf("the prompt has %d tokens, the context %d", len(prompt), g.cap.C)
-	}
-	seen := slices.Clone(prompt)
-	var out []int32
+	clear(g.slots)
+	out := make([][]int32, len(prompts))
 	key := philox.NewKey(s.Seed, "sample", "")
-	past := 0
-	for {
-		next := seen[past:]
-		n := min(len(next), g.cap.T)
-		step := &nn.Step{Tokens: next[:n], Docs: []kernels.Doc{{End: int32(n), Past: int32(past)}}, Rows: []int32{int32(n - 1)}}
-		for i := range n {
-			step.Positions = append(step.Positions, int32(past+i))
+	var asked []*sequence
+	ids := make([]int32, len(g.slots))
+	for next, live := 0, 0; next < len(prompts) || live > 0; {
+		for i := range g.slots {
+			if g.slots[i] == nil && next < len(prompts) {
+				g.slots[i] = &sequence{index: next, prompt: len(prompts[next]), seen: slices.Clone(prompts[next])}
+				next, live = next+1, live+1
+			}
 		}
+		step, rows := g.step(asked[:0])
+		asked = rows
 		logits := g.prog.Forward(step, false)
-		past += n
-		if past < len(seen) {
-			continue
-		}
-		s.Process(logits, Context{Seen: seen, Prompt: len(prompt), EOS: eos})
-		id := pick(&s, logits, key, uint64(len(out)))
-		seen, out = append(seen, id), append(out, id)
-		if each != nil && !each(id) || slices.Contains(eos, id) || len(out) == s.MaxNewTokens || len(seen) == g.cap.C {
-			return out, nil
+		g.pool.Run(len(asked), func(i int) {
+			q, l := asked[i], logits[i*g.vocab:(i+1)*g.vocab]
+			s.Process(l, Context{Seen: q.seen, Prompt: q.prompt, EOS: eos})
+			ids[i] = pick(&s, l, key, uint64(q.index), uint64(len(q.seen)-q.prompt))
+		})
+		for i, q := range asked {
+			id := ids[i]
+			q.seen = append(q.seen, id)
+			if each != nil && !each(q.index, id) || slices.Contains(eos, id) || len(q.seen)-q.prompt == s.MaxNewTokens || len(q.seen) == g.context {
+				out[q.index] = q.seen[q.prompt:]
+				g.slots[slices.Index(g.slots, q)] = nil
+				live--
+			}
 		}
 	}
+	return out, nil
 }
 
-func pick(s *Sampling, logits []float32, key philox.Key, n uint64) int32 {
+// step is the next forward pass: of each sequence the tokens that are not in the cache, as far as they fit. It appends to asked the sequences
+// whose next token it asks for, in the order of its rows.
+func (g *Generator) step(asked []*sequence) (*nn.Step, []*sequence) {
+	step := &nn.Step{}
+	for i, q := range g.slots {
+		if q == nil {
+			continue
+		}
+		at := len(step.Tokens)
+		n := min(len(q.seen)-q.past, g.tokens-at)
+		if n == 0 {
+			break // the others' turn comes when prompts are read
+		}
+		for t := range n {
+			step.Positions = append(step.Positions, int32(q.past+t))
+		}
+		step.Tokens = append(step.Tokens, q.seen[q.past:q.past+n]...)
+		step.Docs = append(step.Docs, kernels.Doc{Start: int32(at), End: int32(at + n), Past: int32(q.past), Cache: int32(i * g.region)})
+		if q.past += n; q.past == len(q.seen) {
+			step.Rows = append(step.Rows, int32(at+n-1))
+			asked = append(asked, q)
+		}
+	}
+	return step, asked
+}
+
+// pick chooses the n'th new token of a sequence.
+func pick(s *Sampling, logits []float32, key philox.Key, sequence, n uint64) int32 {
 	best := 0
 	for i, v := range logits {
 		if v > logits[best] {
@@ -80,7 +146,7 @@ func pick(s *Sampling, logits []float32, key philox.Key, n uint64) int32 {
 	if !s.DoSample {
 		return int32(best)
 	}
-	w := key.At(0, n)
+	w := key.At(sequence, n)
 	u := philox.Uniform64(w[0], w[1])
 	for i, p := range Softmax(logits) {
 		if u -= p; u < 0 {

@@ -139,7 +139,7 @@ func TestGoldenGreedy(t *testing.T) {
 			}
 			params := nn.NewParams(1)
 			defer params.Free()
-			g, err := NewGenerator(m, []nn.Adapter{a}, params, nil, m.Config.Vocab, len(c.Prompt)+len(c.Tokens)+1)
+			g, err := NewGenerator(m, []nn.Adapter{a}, params, nil, m.Config.Vocab, len(c.Prompt)+len(c.Tokens)+1, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

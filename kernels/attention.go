@@ -22,6 +22,7 @@ type Doc struct {
 	Start, End int32 // rows of q, k and v
 	Past       int32 // rows of the cache that precede Start
 	Slot       int32 // its prefix in prefixK and prefixV, or -1 for none
+	Cache      int32 // where its rows of the cache begin, which several documents share
 }
 
 const (
@@ -43,7 +44,7 @@ func (a Attn) check(name string, T int, docs []Doc, prefixLen int, cacheRows int
 	}
 	ks = make([]docKeys, 0, len(docs))
 	for _, d := range docs {
-		if d.Start < 0 || d.End < d.Start || int(d.End) > T || d.Past < 0 || int(d.Past) > cacheRows {
+		if d.Start < 0 || d.End < d.Start || int(d.End) > T || d.Past < 0 || d.Cache < 0 || int(d.Cache)+int(d.Past) > cacheRows {
 			panic(fmt.Sprintf("kernels: %s: document %+v of %d rows, %d in the cache", name, d, T, cacheRows))
 		}
 		k := docKeys{Doc: d, rows: int(d.End - d.Start), off: total}
@@ -89,8 +90,8 @@ func scratchOf(n int) *scratchBuf {
 //
 // prefixK and prefixV [slots, prefixLen, KVHeads·HeadDim] are keys and values that every query of a document with Slot >= 0
 // sees and that no mask hides, the window neither (transformers hides prefix keys beyond the window in models with sliding-window layers, since it
-// counts them as past positions). cacheK and cacheV [capacity, KVHeads·HeadDim] hold the Past rows that precede a document; the
-// caller appends the new ones.
+// counts them as past positions). cacheK and cacheV [capacity, KVHeads·HeadDim] hold, from row Cache, the Past rows that precede a
+// document; the caller appends the new ones.
 func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, prefixK, prefixV []float32, prefixLen int, cacheK, cacheV []float32) {
 	H, KV, hd := a.Heads, a.KVHeads, a.HeadDim
 	T := len(q) / (H * hd)
@@ -286,7 +287,8 @@ func (s *attnSource) parts(d *docKeys, kv int) [3]attnPart {
 		ps[0] = attnPart{s.prefixK[o:], s.prefixV[o:], d.prefix, 0}
 	}
 	if d.Past > 0 {
-		ps[1] = attnPart{s.cacheK[kv*hd:], s.cacheV[kv*hd:], int(d.Past), d.prefix}
+		o := int(d.Cache)*w + kv*hd
+		ps[1] = attnPart{s.cacheK[o:], s.cacheV[o:], int(d.Past), d.prefix}
 	}
 	o := int(d.Start)*w + kv*hd
 	ps[2] = attnPart{s.k[o:], s.v[o:], d.rows, d.prefix + int(d.Past)}

@@ -56,7 +56,7 @@ func attnRef(a Attn, q, k, v, dout []float32, docs []Doc, prefixK, prefixV []flo
 						continue
 					}
 					if j < int(d.Past) {
-						keys = append(keys, ref{cacheK, cacheV, nil, nil, (j*KV + kv) * hd})
+						keys = append(keys, ref{cacheK, cacheV, nil, nil, ((int(d.Cache)+j)*KV + kv) * hd})
 					} else {
 						keys = append(keys, ref{k, v, dk, dv, ((int(d.Start)+j-int(d.Past))*KV + kv) * hd})
 					}
@@ -118,19 +118,19 @@ type attnCase struct {
 }
 
 func attnCases() []attnCase {
-	one := func(n int32) []Doc { return []Doc{{0, n, 0, -1}} }
+	one := func(n int32) []Doc { return []Doc{{0, n, 0, -1, 0}} }
 	mk := func(h, kv, hd, win int, cap float32) Attn {
 		return Attn{Heads: h, KVHeads: kv, HeadDim: hd, Scale: float32(1 / math.Sqrt(float64(hd))), Window: win, SoftCap: cap}
 	}
 	return []attnCase{
 		{mk(1, 1, 4, 0, 0), one(1), 0, 0},
 		{mk(2, 2, 8, 0, 0), one(9), 0, 0},
-		{mk(6, 2, 20, 0, 0), []Doc{{0, 65, 0, -1}, {65, 68, 0, -1}, {68, 200, 0, -1}}, 0, 0},
-		{mk(3, 1, 64, 0, 0), []Doc{{0, 130, 0, -1}, {133, 150, 0, -1}}, 0, 0},
-		{mk(2, 1, 16, 7, 0), []Doc{{0, 150, 0, -1}, {150, 153, 0, -1}}, 0, 0},
-		{mk(4, 2, 16, 90, 3), []Doc{{0, 200, 0, -1}}, 0, 0},
-		{mk(4, 2, 16, 0, 0), []Doc{{0, 70, 0, 0}, {70, 90, 0, 1}, {90, 100, 0, -1}, {100, 103, 0, 0}, {103, 110, 0, 0}}, 2, 5},
-		{mk(4, 2, 16, 10, 5), []Doc{{0, 170, 0, 0}, {170, 190, 0, 0}}, 1, 3},
+		{mk(6, 2, 20, 0, 0), []Doc{{0, 65, 0, -1, 0}, {65, 68, 0, -1, 0}, {68, 200, 0, -1, 0}}, 0, 0},
+		{mk(3, 1, 64, 0, 0), []Doc{{0, 130, 0, -1, 0}, {133, 150, 0, -1, 0}}, 0, 0},
+		{mk(2, 1, 16, 7, 0), []Doc{{0, 150, 0, -1, 0}, {150, 153, 0, -1, 0}}, 0, 0},
+		{mk(4, 2, 16, 90, 3), []Doc{{0, 200, 0, -1, 0}}, 0, 0},
+		{mk(4, 2, 16, 0, 0), []Doc{{0, 70, 0, 0, 0}, {70, 90, 0, 1, 0}, {90, 100, 0, -1, 0}, {100, 103, 0, 0, 0}, {103, 110, 0, 0, 0}}, 2, 5},
+		{mk(4, 2, 16, 10, 5), []Doc{{0, 170, 0, 0, 0}, {170, 190, 0, 0, 0}}, 1, 3},
 		{mk(2, 2, 80, 0, 0), one(100), 0, 0},
 	}
 }
@@ -195,7 +195,7 @@ func TestAttentionPackedEqualsSeparate(t *testing.T) {
 		var docs []Doc
 		T := 0
 		for _, n := range lens {
-			docs = append(docs, Doc{int32(T), int32(T + n), 0, -1})
+			docs = append(docs, Doc{int32(T), int32(T + n), 0, -1, 0})
 			T += n
 		}
 		wq, wk := 6*32, 3*32
@@ -210,7 +210,7 @@ func TestAttentionPackedEqualsSeparate(t *testing.T) {
 		all := run(q, k, v, dout, docs)
 		for _, d := range docs {
 			s, e := int(d.Start), int(d.End)
-			one := run(q[s*wq:e*wq], k[s*wk:e*wk], v[s*wk:e*wk], dout[s*wq:e*wq], []Doc{{0, int32(e - s), 0, -1}})
+			one := run(q[s*wq:e*wq], k[s*wk:e*wk], v[s*wk:e*wk], dout[s*wq:e*wq], []Doc{{0, int32(e - s), 0, -1, 0}})
 			for j, w := range []int{wq, 6, wq, wk, wk} {
 				sameBits(t, fmt.Sprintf("%s: document %d, result %d", set.name, s, j), all[j][s*w:e*w], one[j])
 			}
@@ -229,12 +229,12 @@ func TestAttentionCache(t *testing.T) {
 				q, k, v := randn(r, T*64), randn(r, T*32), randn(r, T*32)
 				pk, pv := randn(r, P*32), randn(r, P*32)
 				want := make([]float32, T*64)
-				a.Forward(nil, want, nil, q, k, v, []Doc{{0, T, 0, 0}}, pk, pv, P, nil, nil)
+				a.Forward(nil, want, nil, q, k, v, []Doc{{0, T, 0, 0, 0}}, pk, pv, P, nil, nil)
 				got := make([]float32, T*64)
 				for at, step := 0, 0; at < T; step++ {
 					n := min([]int{40, 1, 1, 2, 9, 66}[step%6], T-at)
 					a.Forward(nil, got[at*64:(at+n)*64], nil, q[at*64:(at+n)*64], k[at*32:(at+n)*32], v[at*32:(at+n)*32],
-						[]Doc{{0, int32(n), int32(at), 0}}, pk, pv, P, k, v)
+						[]Doc{{0, int32(n), int32(at), 0, 0}}, pk, pv, P, k, v)
 					at += n
 				}
 				for i := range got {
@@ -257,9 +257,10 @@ func FuzzAttention(f *testing.F) {
 		wq, wk := a.Heads*a.HeadDim, KV*a.HeadDim
 		r := rand.New(rand.NewPCG(seed, 0))
 		cut := r.IntN(T + 1)
-		docs := []Doc{{0, int32(cut), int32(past), 0}, {int32(cut), int32(T), 0, -1}}
+		more := int(seed % 7) // rows of the second document, after those of the first
+		docs := []Doc{{0, int32(cut), int32(past), 0, 0}, {int32(cut), int32(T), int32(more), -1, int32(past)}}
 		q, k, v := randn(r, T*wq), randn(r, T*wk), randn(r, T*wk)
-		pk, pv, ck, cv := randn(r, P*wk), randn(r, P*wk), randn(r, int(past)*wk), randn(r, int(past)*wk)
+		pk, pv, ck, cv := randn(r, P*wk), randn(r, P*wk), randn(r, (int(past)+more)*wk), randn(r, (int(past)+more)*wk)
 		want, _, _, _, _, _, _ := attnRef(a, q, k, v, nil, docs, pk, pv, P, ck, cv)
 		for _, set := range sets() {
 			set.use(t)

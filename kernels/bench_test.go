@@ -29,7 +29,7 @@ func BenchmarkAttention(b *testing.B) {
 	dq, dk, dv := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(v))
 	var ds []Doc
 	for i := range docs {
-		ds = append(ds, Doc{int32(i * n), int32((i + 1) * n), 0, -1})
+		ds = append(ds, Doc{int32(i * n), int32((i + 1) * n), 0, -1, 0})
 	}
 	flop := float64(docs*H) * n * (n + 1) / 2 * hd * 2 // one product
 	b.Run("forward", func(b *testing.B) {

@@ -35,7 +35,8 @@ func (r *Rope) Backward(w *Work) {
 // Attention is causal attention within each document of the step (Vaswani et al. 2017; grouped queries after Ainslie et
 // al. 2023). The inputs are q [T, Heads·HeadDim], k and v [T, KVHeads·HeadDim], already rotated, and, with PrefixLen > 0,
 // the parameters of more keys and values, [PrefixLen, KVHeads·HeadDim] a slot, which every token of a document of that
-// slot sees (prefix tuning, Li and Liang 2021). In a program with a cache it appends k and v to the cache after Docs[0].Past rows.
+// slot sees (prefix tuning, Li and Liang 2021). In a program with a cache it appends each document's k and v to the cache, after the Past rows from row Cache that
+// the document has there.
 type Attention struct {
 	kernels.Attn
 	PrefixLen int
@@ -77,9 +78,11 @@ func (a *Attention) Forward(w *Work) {
 	}
 	a.Attn.Forward(w.Pool, w.Out, w.Saved[0], w.In[0], w.In[1], w.In[2], w.Step.Docs, pk, pv, a.PrefixLen, ck, cv)
 	if a.cache {
-		d := w.Step.Docs[0]
-		copy(ck[int(d.Past)*a.kv():], w.In[1][int(d.Start)*a.kv():int(d.End)*a.kv()])
-		copy(cv[int(d.Past)*a.kv():], w.In[2][int(d.Start)*a.kv():int(d.End)*a.kv()])
+		for _, d := range w.Step.Docs {
+			to, n := int(d.Cache+d.Past)*a.kv(), int(d.End-d.Start)*a.kv()
+			copy(ck[to:to+n], w.In[1][int(d.Start)*a.kv():])
+			copy(cv[to:to+n], w.In[2][int(d.Start)*a.kv():])
+		}
 	}
 }
 

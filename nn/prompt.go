@@ -183,7 +183,7 @@ func (p *Program) expand(s *Step) *Step {
 			}
 		}
 		e.Virtual = append(e.Virtual, int32(rows))
-		e.Docs = append(e.Docs, kernels.Doc{Start: at, End: d.End + move, Past: d.Past, Slot: int32(slot)})
+		e.Docs = append(e.Docs, kernels.Doc{Start: at, End: d.End + move, Past: d.Past, Cache: d.Cache, Slot: int32(slot)})
 	}
 	if s.Segments == nil {
 		e.Segments = nil

@@ -123,7 +123,7 @@ func (r *Run) complete(ctx context.Context, qs []question, adapters []nn.Adapter
 			}
 		}
 	}
-	g, err := evaluate.NewGenerator(r.model, adapters, params, r.pool, r.model.Config.Vocab, min(r.model.Config.MaxPositions, longest+e.MaxNewTokens))
+	g, err := evaluate.NewGenerator(r.model, adapters, params, r.pool, r.model.Config.Vocab, min(r.model.Config.MaxPositions, longest+e.MaxNewTokens), 1)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -124,17 +124,23 @@ func (l *Loaded) Generate(prompt string, s evaluate.Sampling, each func(string))
 	return generate(l.Model, tk, l.Pool, l.Adapters, l.Params, prompt, s, each)
 }
 
-func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
+// promptIDs are the tokens of a prompt. As transformers does, the tokenizer alone decides what stands before it; an empty one begins at the beginning
+// of a text.
+func promptIDs(m *model.Model, tk tokenize.Tokenizer, prompt string) ([]int32, error) {
 	ids, err := tk.AppendIDs(nil, prompt, true)
+	if b := m.Config.BOS; err == nil && b >= 0 && len(ids) == 0 {
+		ids = append(ids, b)
+	}
+	return ids, err
+}
+
+func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
+	ids, err := promptIDs(m, tk, prompt)
 	if err != nil {
 		return "", err
 	}
-	// As transformers does, the tokenizer alone decides what stands before the prompt. An empty one begins at the beginning of a text.
-	if b := m.Config.BOS; b >= 0 && len(ids) == 0 {
-		ids = append(ids, b)
-	}
 	context := min(m.Config.MaxPositions-nn.PromptOf(adapters).Positions(), len(ids)+s.MaxNewTokens)
-	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, context)
+	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, context, 1)
 	if err != nil {
 		return "", err
 	}

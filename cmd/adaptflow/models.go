@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines"
 )
@@ -28,39 +27,6 @@ func warnBase(model, adapter string) {
 	if s := pipelines.OtherBase(model, adapter); s != "" {
 		say("warning: %s", s)
 	}
-}
-
-func generateCommand() *cobra.Command {
-	var model, adapter, prompt string
-	s := evaluate.Sampling{}
-	c := &cobra.Command{Use: "generate", Short: "Continue a prompt", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		if prompt == "" {
-			return usage("generate needs --prompt")
-		}
-		s.DoSample = s.Temperature > 0
-		if err := s.Validate(); err != nil {
-			return usageError{err}
-		}
-		warnBase(model, adapter)
-		l, err := pipelines.LoadModel(model, adapter)
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		fmt.Print(prompt)
-		_, err = l.Generate(prompt, s, func(t string) { fmt.Print(t) })
-		fmt.Println()
-		return err
-	}}
-	modelFlags(c, &model, &adapter)
-	c.Flags().StringVar(&prompt, "prompt", "", "text to continue")
-	c.Flags().IntVar(&s.MaxNewTokens, "max-new-tokens", 64, "tokens to add at most")
-	c.Flags().Float64Var(&s.Temperature, "temperature", 0, "sampling temperature; 0 takes the likeliest token")
-	c.Flags().IntVar(&s.TopK, "top-k", 0, "draw from the k likeliest tokens")
-	c.Flags().Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens of this probability in all")
-	c.Flags().Float64Var(&s.RepetitionPenalty, "repetition-penalty", 1, "penalty on tokens that have occurred")
-	c.Flags().Uint64Var(&s.Seed, "seed", 42, "seed of the draws")
-	return c
 }
 
 func logitsCommand() *cobra.Command {

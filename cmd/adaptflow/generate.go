@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/pipelines"
+)
+
+func generateCommand() *cobra.Command {
+	var model, adapter, prompt, prompts, output string
+	var samples int
+	s := evaluate.Sampling{}
+	c := &cobra.Command{Use: "generate", Short: "Continue a prompt, or write samples to a file", Args: cobra.NoArgs,
+		Long: `Generate continues a prompt and prints it. With --output it writes continuations as JSONL, {"text": …} a line: --samples of the prompt, or of each
+prompt of the file --prompts (a prompt a line; the field "prompt" of .jsonl). Such samples of the base, among the text that it is adapted to, keep
+what it knows of other text (pseudo-rehearsal):
+
+  adaptflow generate --prompts openings.jsonl --samples 100 --temperature 1 --max-new-tokens 250 --output rehearsal.jsonl`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case prompts != "" && output == "":
+				return usage("--prompts needs --output, the file to write")
+			case prompts == "" && prompt == "":
+				return usage("generate needs --prompt")
+			case prompts != "" && prompt != "":
+				return usage("generate takes --prompt or --prompts, not both")
+			case samples < 1:
+				return usage("--samples must be at least 1")
+			case samples > 1 && output == "":
+				return usage("--samples needs --output, the file to write")
+			}
+			s.DoSample = s.Temperature > 0
+			if samples > 1 && !s.DoSample {
+				return usage("--samples of the likeliest tokens are all the same: set --temperature")
+			}
+			if err := s.Validate(); err != nil {
+				return usageError{err}
+			}
+			list := []string{prompt}
+			if prompts != "" {
+				var err error
+				if list, err = pipelines.ReadPrompts(prompts); err != nil {
+					return err
+				}
+			}
+			warnBase(model, adapter)
+			l, err := pipelines.LoadModel(model, adapter)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			if output != "" {
+				if err := l.Samples(c.Context(), list, samples, s, output, samplesBar()); err != nil {
+					return err
+				}
+				say("wrote %d samples to %s", len(list)*samples, output)
+				return nil
+			}
+			fmt.Print(prompt)
+			_, err = l.Generate(prompt, s, func(t string) { fmt.Print(t) })
+			fmt.Println()
+			return err
+		}}
+	modelFlags(c, &model, &adapter)
+	c.Flags().StringVar(&prompt, "prompt", "", "text to continue")
+	c.Flags().StringVar(&prompts, "prompts", "", "file of prompts to continue")
+	c.Flags().IntVar(&samples, "samples", 1, "continuations of each prompt")
+	c.Flags().StringVar(&output, "output", "", "JSONL file to write in place of printing")
+	c.Flags().IntVar(&s.MaxNewTokens, "max-new-tokens", 64, "tokens to add at most")
+	c.Flags().Float64Var(&s.Temperature, "temperature", 0, "sampling temperature; 0 takes the likeliest token")
+	c.Flags().IntVar(&s.TopK, "top-k", 0, "draw from the k likeliest tokens")
+	c.Flags().Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens of this probability in all")
+	c.Flags().Float64Var(&s.RepetitionPenalty, "repetition-penalty", 1, "penalty on tokens that have occurred")
+	c.Flags().Uint64Var(&s.Seed, "seed", 42, "seed of the draws")
+	return c
+}
+
+// samplesBar shows how many samples are finished: a bar on a terminal, a line each tenth elsewhere.
+func samplesBar() func(done, of int) {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		var bar *progressbar.ProgressBar
+		return func(done, of int) {
+			if bar == nil {
+				bar = progressbar.NewOptions(of, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
+					progressbar.OptionSetDescription("sampling"), progressbar.OptionSetPredictTime(true), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
+			}
+			_ = bar.Set(done)
+		}
+	}
+	return func(done, of int) {
+		if done*10/of != (done-1)*10/of {
+			say("%d of %d samples", done, of)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package pipelines
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/tokenize"
+)
+
+// sampleSequences is the number of samples that are drawn at a time.
+const sampleSequences = 64
+
+// ReadPrompts reads prompts: of a .jsonl file the field "prompt" of each line, of another file each line that is not empty.
+func ReadPrompts(path string) ([]string, error) {
+	raw, err := storage.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for i, line := range bytes.Split(raw, []byte("\n")) {
+		if line = bytes.TrimRight(line, "\r"); len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		if filepath.Ext(path) != ".jsonl" {
+			out = append(out, string(line))
+			continue
+		}
+		var row struct {
+			Prompt *string `json:"prompt"`
+		}
+		if err := json.Unmarshal(line, &row); err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w", path, i+1, err)
+		}
+		if row.Prompt == nil {
+			return nil, fmt.Errorf("%s: line %d has no field \"prompt\"", path, i+1)
+		}
+		out = append(out, *row.Prompt)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s holds no prompt", path)
+	}
+	return out, nil
+}
+
+// Samples continues each of the prompts n times, each time with random numbers of its own, and writes {"text": prompt and continuation} a line to the
+// JSONL file to, the samples of a prompt together. told, if not nil, is called with the number of samples that are finished. The same prompts, n,
+// settings and seed give the same file.
+//
+// Samples of a base beside other text keep what the base knows of kinds of text that the other text lacks (pseudo-rehearsal, Robins 1995;
+// self-synthesized rehearsal, Huang et al. 2024, arXiv:2403.01244).
+func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluate.Sampling, to string, told func(done, of int)) error {
+	if n < 1 || len(prompts) == 0 {
+		return errors.New("samples need a prompt and a number of at least 1")
+	}
+	tk, err := tokenize.Load(l.Dir)
+	if err != nil {
+		return err
+	}
+	m := l.Model
+	var ids [][]int32
+	longest := 0
+	for _, p := range prompts {
+		x, err := promptIDs(m, tk, p)
+		if err != nil {
+			return err
+		}
+		for range n {
+			ids = append(ids, x)
+		}
+		longest = max(longest, len(x))
+	}
+	room := min(m.Config.MaxPositions-nn.PromptOf(l.Adapters).Positions(), longest+s.MaxNewTokens)
+	g, err := evaluate.NewGenerator(m, l.Adapters, l.Params, l.Pool, m.Config.Vocab, room, min(sampleSequences, len(ids)))
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	done, drawn := 0, make([]int, len(ids))
+	out, err := g.GenerateAll(ids, s, m.Config.EOS, func(i int, id int32) bool {
+		drawn[i]++
+		if told != nil && (drawn[i] == s.MaxNewTokens || len(ids[i])+drawn[i] == room || slices.Contains(m.Config.EOS, id)) {
+			done++
+			told(done, len(ids))
+		}
+		return ctx.Err() == nil
+	})
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return err
+	}
+	f, err := storage.Create(to)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriter(f)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	for i, x := range out {
+		if err := e.Encode(map[string]string{"text": prompts[i/n] + tk.Decode(x, true)}); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
+}
