@@ -1,6 +1,6 @@
 """Checks what small runs of the templates measured: the fields of metrics.json and the lines of the final table, with values in sane ranges.
 
-  templates_check.py FOLDER   with a folder and a log of each run: multilingual-adaptation, instruction-tuning, classification
+  templates_check.py FOLDER   with a folder and a log of each run: multilingual-adaptation, continued-pretraining, instruction-tuning, classification
 """
 import json
 import math
@@ -51,6 +51,11 @@ assert mix["name"] == "mix" and mix["in"] == mix["kept"], mix
 tokens = {n: mix["counters"][n + ".tokens"] for n in names}
 assert min(tokens.values()) > 0.5 * max(tokens.values()) and mix["counters"]["en-fr.repeated"] > 900 and mix["counters"]["de.repeated"] == 0, mix
 lines(log, ["perplexity", "de ", "ru ", "en-ja (completions)", "general (forgetting)", "chrF", "en-de (of 2)", "mix"])
+
+m, log = read("continued-pretraining")
+common("continued-pretraining", m, 8)
+scores("domain", m["eval"]["domain"], 0.97)
+lines(log, ["domain", "general (forgetting)", "trained parameters"])
 
 m, log = read("instruction-tuning")
 common("instruction-tuning", m, 12)

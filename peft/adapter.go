@@ -179,6 +179,15 @@ func (a *Adapter) Trainable() int {
 	return n
 }
 
+// Total is the number of values of base and adapter together, where the base has so many: as PEFT's print_trainable_parameters counts them, but that
+// what full fine-tuning trains is the base itself.
+func (a *Adapter) Total(base int64) int64 {
+	if _, own := a.Method.(*full); own {
+		return base
+	}
+	return base + int64(a.Trainable())
+}
+
 // Prompt implements nn.Prompter: the zero Prompt where the method has no virtual tokens.
 func (a *Adapter) Prompt() nn.Prompt {
 	if p, ok := a.Method.(Prompter); ok {

@@ -40,6 +40,9 @@ func TestFullFreezing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if got := a.Total(m.ParamCount()); got != m.ParamCount() {
+				t.Errorf("base and adapter have %d values together, the base %d", got, m.ParamCount())
+			}
 			if got := strings.Join(a.Targets(), " "); got != c.want {
 				t.Errorf("trains %s, want %s", got, c.want)
 			}

@@ -123,7 +123,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		return nil, err
 	}
 	defer t.Close()
-	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()),
+	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: a.Total(m.ParamCount()),
 		State:   t.Memory().Params + t.Memory().Grads + t.OptimizerBytes(),
 		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + train.ProcessBytes}
 	for i := range c.Warmup + c.Steps {

@@ -127,7 +127,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 		return nil, err
 	}
 	t.Trainable = int64(trained)
-	t.Total = r.model.ParamCount() + int64(a.Trainable())
+	t.Total = a.Total(r.model.ParamCount())
 	p := d.Train
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
 	for i := range before.Samples {

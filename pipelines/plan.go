@@ -114,7 +114,7 @@ func (p *planned) plan() *Plan {
 	m, mem, params := p.run.model, p.memory, p.params
 	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(p.rec.Train.GradientAccumulationSteps),
 		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes,
-		Trainable: params.Count(), Total: m.ParamCount() + int64(params.Count()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
+		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
 	return out
 }

@@ -70,6 +70,9 @@ func (t *Template) Parameters() ([]Parameter, error) {
 			return nil, fmt.Errorf("templates: parameter %s names %s, which a recipe does not have", p.Name, p.Path)
 		}
 		section, key, _ := strings.Cut(p.Path, ".")
+		if _, has := values[section][key]; !has && section == "method" {
+			continue // full fine-tuning has no rank
+		}
 		out = append(out, Parameter{Name: p.Name, Path: p.Path, Type: f.Type, Help: p.Help, Enum: f.Enum, Default: values[section][key]})
 	}
 	return out, nil
