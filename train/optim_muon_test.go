@@ -82,3 +82,30 @@ func TestMuonGroups(t *testing.T) {
 		t.Errorf("the first step is %v", p)
 	}
 }
+
+// TestMuonAdamWRate moves an embedding by adamw_lr_ratio times the rate, and a hidden matrix by the rate.
+func TestMuonAdamWRate(t *testing.T) {
+	args := DefaultArgs()
+	step := func(name, text string) float32 {
+		o, err := optimizerByName("muon").options.with("optim_args", "muon", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := make([]float32, 4)
+		u := &update{Args: &args, o: o, step: 1, lr: 0.1, name: name, rows: 2, cols: 2, p: p, g: []float32{3, 0, 0, 3}}
+		for _, k := range muonStates(o, name, 2, 2) {
+			u.state = append(u.state, make([]float32, k.size))
+		}
+		muon(u)
+		return p[0]
+	}
+	for _, c := range []struct {
+		name  string
+		ratio float32
+	}{{"model.embed_tokens.weight", 0.25}, {"layers.0.q_proj.weight", 1}} {
+		one, less := step(c.name, ""), step(c.name, "adamw_lr_ratio=0.25")
+		if one >= 0 || math.Abs(float64(less/one-c.ratio)) > 1e-5 {
+			t.Errorf("%s moves by %g, and by %g with a ratio of 0.25: want %g of it", c.name, one, less, c.ratio)
+		}
+	}
+}
