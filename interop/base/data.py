@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the text that the embedded base model was trained on, from a folder of the project's data (general_en, instruct_gpteacher, instruct_self, parallel).
+"""Writes the text on which the embedded base model is continued, from a folder of the project's data (general_en, instruct_gpteacher, instruct_self, parallel).
 
     data.py DATA OUT
 
