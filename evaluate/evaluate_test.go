@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"errors"
 	"math"
 	"path/filepath"
 	"slices"
@@ -168,7 +169,7 @@ func TestGenerateAll(t *testing.T) {
 		many.tokens = 9 // prompts take several passes
 		s := Sampling{MaxNewTokens: 12}
 		told := make([]int, len(prompts))
-		all, err := many.GenerateAll(prompts, s, []int32{3}, func(i int, _ int32) bool { told[i]++; return true })
+		all, err := many.GenerateAll(prompts, s, []int32{3}, func(i int, _ int32) (bool, error) { told[i]++; return true, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,6 +199,10 @@ func TestGenerateAll(t *testing.T) {
 		}
 		if _, err := many.GenerateAll([][]int32{{1}, {}}, s, nil, nil); err == nil {
 			t.Error("an empty prompt was accepted")
+		}
+		stop, n := errors.New("stop"), 0
+		if _, err := many.GenerateAll(same, s, nil, func(int, int32) (bool, error) { n++; return true, stop }); err != stop || n != 1 {
+			t.Errorf("an error of the caller ends with %v after %d tokens", err, n)
 		}
 	}
 }

@@ -45,15 +45,18 @@ func NewGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool
 	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, context: context, region: region, slots: make([]*sequence, sequences)}, nil
 }
 
+// CacheBytes is the memory of the KV cache of all sequences.
+func (g *Generator) CacheBytes() int64 { return g.prog.Memory().State }
+
 // Close frees the program.
 func (g *Generator) Close() { g.prog.Close() }
 
 // Generate continues prompt until one of eos, max_new_tokens or the end of the context, and returns the new tokens, eos among them.
 // each, if not nil, is called with every new token; it returns false to stop. The same prompt, settings and seed give the same tokens.
 func (g *Generator) Generate(prompt []int32, s Sampling, eos []int32, each func(id int32) bool) ([]int32, error) {
-	var only func(int, int32) bool
+	var only func(int, int32) (bool, error)
 	if each != nil {
-		only = func(_ int, id int32) bool { return each(id) }
+		only = func(_ int, id int32) (bool, error) { return each(id), nil }
 	}
 	out, err := g.GenerateAll([][]int32{prompt}, s, eos, only)
 	if err != nil {
@@ -63,8 +66,9 @@ func (g *Generator) Generate(prompt []int32, s Sampling, eos []int32, each func(
 }
 
 // GenerateAll is Generate for many prompts, as many at a time as the generator has room for: where one ends, the next takes its place. Each has
-// random numbers of its own, so that equal prompts are continued differently where tokens are drawn. each is called with the index of the prompt.
-func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each func(prompt int, id int32) bool) ([][]int32, error) {
+// random numbers of its own, so that equal prompts are continued differently where tokens are drawn. each, if not nil, is called with every new token
+// and the index of its prompt: it returns false to end that continuation, or an error to end all.
+func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each func(prompt int, id int32) (bool, error)) ([][]int32, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -99,7 +103,14 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each
 		for i, q := range asked {
 			id := ids[i]
 			q.seen = append(q.seen, id)
-			if each != nil && !each(q.index, id) || slices.Contains(eos, id) || len(q.seen)-q.prompt == s.MaxNewTokens || len(q.seen) == g.context {
+			more := true
+			if each != nil {
+				var err error
+				if more, err = each(q.index, id); err != nil {
+					return nil, err
+				}
+			}
+			if !more || slices.Contains(eos, id) || len(q.seen)-q.prompt == s.MaxNewTokens || len(q.seen) == g.context {
 				out[q.index] = q.seen[q.prompt:]
 				g.slots[slices.Index(g.slots, q)] = nil
 				live--

@@ -16,8 +16,11 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// sampleSequences is the number of samples that are drawn at a time.
-const sampleSequences = 64
+// sampleSequences is the number of samples that are drawn at a time, at most; sampleCache the memory of their KV cache.
+const (
+	sampleSequences = 64
+	sampleCache     = 256 << 20
+)
 
 // ReadPrompts reads prompts: of a .jsonl file the field "prompt" of each line, of another file each line that is not empty.
 func ReadPrompts(path string) ([]string, error) {
@@ -79,21 +82,27 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 		longest = max(longest, len(x))
 	}
 	room := min(m.Config.MaxPositions-nn.PromptOf(l.Adapters).Positions(), longest+s.MaxNewTokens)
-	g, err := evaluate.NewGenerator(m, l.Adapters, l.Params, l.Pool, m.Config.Vocab, room, min(sampleSequences, len(ids)))
+	g, err := evaluate.NewGenerator(m, l.Adapters, l.Params, l.Pool, m.Config.Vocab, room, 1)
 	if err != nil {
 		return err
 	}
+	if n := min(sampleSequences, len(ids), int(sampleCache/max(g.CacheBytes(), 1))); n > 1 {
+		g.Close()
+		if g, err = evaluate.NewGenerator(m, l.Adapters, l.Params, l.Pool, m.Config.Vocab, room, n); err != nil {
+			return err
+		}
+	}
 	defer g.Close()
 	done, drawn := 0, make([]int, len(ids))
-	out, err := g.GenerateAll(ids, s, m.Config.EOS, func(i int, id int32) bool {
+	out, err := g.GenerateAll(ids, s, m.Config.EOS, func(i int, id int32) (bool, error) {
 		drawn[i]++
 		if told != nil && (drawn[i] == s.MaxNewTokens || len(ids[i])+drawn[i] == room || slices.Contains(m.Config.EOS, id)) {
 			done++
 			told(done, len(ids))
 		}
-		return ctx.Err() == nil
+		return true, ctx.Err()
 	})
-	if err = errors.Join(err, ctx.Err()); err != nil {
+	if err != nil {
 		return err
 	}
 	f, err := storage.Create(to)
