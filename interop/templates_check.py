@@ -21,7 +21,8 @@ def scores(where, pair, most=1.0):
 
 def common(name, m, steps):
     t, d = m["train"], m["data"]
-    assert t["steps"] == steps == len(t["loss"]) and all(0 < x < 12 for x in t["loss"]) and 0 < t["trainable_parameters"] < t["total_parameters"], (name, t)
+    assert t["steps"] == steps == len(t["loss"]) and all(0 < x < 12 for x in t["loss"]) and 0 < t["trainable_parameters"] <= t["total_parameters"], (name, t)
+    assert (t["trainable_parameters"] == t["total_parameters"]) == (name == "continued-pretraining"), (name, t)
     assert d["read"] == d["kept"] + sum(d["rejected"].values()) and 0.5 < d["fill_rate"] <= 1, (name, d)
 
 
