@@ -168,8 +168,14 @@ func TestGenerateAll(t *testing.T) {
 		defer many.Close()
 		many.tokens = 9 // prompts take several passes
 		s := Sampling{MaxNewTokens: 12}
-		told := make([]int, len(prompts))
-		all, err := many.GenerateAll(prompts, s, []int32{3}, func(i int, _ int32) (bool, error) { told[i]++; return true, nil })
+		told, ended := make([]int, len(prompts)), make([]int, len(prompts))
+		all, err := many.GenerateAll(prompts, s, []int32{3}, func(i int, _ int32, last bool) (bool, error) {
+			told[i]++
+			if last {
+				ended[i]++
+			}
+			return true, nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +184,7 @@ func TestGenerateAll(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.Equal(all[i], alone) || told[i] != len(alone) {
+			if !slices.Equal(all[i], alone) || told[i] != len(alone) || ended[i] != 1 {
 				t.Errorf("%s: prompt %d: %v together, of which %d were told, %v alone", name, i, all[i], told[i], alone)
 			}
 		}
@@ -201,7 +207,7 @@ func TestGenerateAll(t *testing.T) {
 			t.Error("an empty prompt was accepted")
 		}
 		stop, n := errors.New("stop"), 0
-		if _, err := many.GenerateAll(same, s, nil, func(int, int32) (bool, error) { n++; return true, stop }); err != stop || n != 1 {
+		if _, err := many.GenerateAll(same, s, nil, func(int, int32, bool) (bool, error) { n++; return true, stop }); err != stop || n != 1 {
 			t.Errorf("an error of the caller ends with %v after %d tokens", err, n)
 		}
 	}

@@ -54,9 +54,9 @@ func (g *Generator) Close() { g.prog.Close() }
 // Generate continues prompt until one of eos, max_new_tokens or the end of the context, and returns the new tokens, eos among them.
 // each, if not nil, is called with every new token; it returns false to stop. The same prompt, settings and seed give the same tokens.
 func (g *Generator) Generate(prompt []int32, s Sampling, eos []int32, each func(id int32) bool) ([]int32, error) {
-	var only func(int, int32) (bool, error)
+	var only func(int, int32, bool) (bool, error)
 	if each != nil {
-		only = func(_ int, id int32) (bool, error) { return each(id), nil }
+		only = func(_ int, id int32, _ bool) (bool, error) { return each(id), nil }
 	}
 	out, err := g.GenerateAll([][]int32{prompt}, s, eos, only)
 	if err != nil {
@@ -66,9 +66,9 @@ func (g *Generator) Generate(prompt []int32, s Sampling, eos []int32, each func(
 }
 
 // GenerateAll is Generate for many prompts, as many at a time as the generator has room for: where one ends, the next takes its place. Each has
-// random numbers of its own, so that equal prompts are continued differently where tokens are drawn. each, if not nil, is called with every new token
-// and the index of its prompt: it returns false to end that continuation, or an error to end all.
-func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each func(prompt int, id int32) (bool, error)) ([][]int32, error) {
+// random numbers of its own, so that equal prompts are continued differently where tokens are drawn. each, if not nil, is called with every new token,
+// the index of its prompt and whether it is the last: it returns false to end that continuation, or an error to end all.
+func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each func(prompt int, id int32, last bool) (bool, error)) ([][]int32, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -103,14 +103,15 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each
 		for i, q := range asked {
 			id := ids[i]
 			q.seen = append(q.seen, id)
-			more := true
+			last := slices.Contains(eos, id) || len(q.seen)-q.prompt == s.MaxNewTokens || len(q.seen) == g.context
 			if each != nil {
-				var err error
-				if more, err = each(q.index, id); err != nil {
+				more, err := each(q.index, id, last)
+				if err != nil {
 					return nil, err
 				}
+				last = last || !more
 			}
-			if !more || slices.Contains(eos, id) || len(q.seen)-q.prompt == s.MaxNewTokens || len(q.seen) == g.context {
+			if last {
 				out[q.index] = q.seen[q.prompt:]
 				g.slots[slices.Index(g.slots, q)] = nil
 				live--

@@ -277,32 +277,22 @@ func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([
 	if err != nil {
 		return nil, err
 	}
-	if base == nil {
-		base = a.Base
-	}
 	if a.env.Tied {
-		return a.mergeTied(m, value, base)
+		return a.mergeTied(m, value, a.stored(base))
 	}
-	return m.Merge(value, base)
+	return m.Merge(value, a.stored(base))
 }
 
 // MergeShare is Merge of a share of what the adapter changes: each tensor is base + weight·(merged - base), the interpolation of WiSE-FT (Wortsman et
 // al. 2022, arXiv:2109.01903). A weight of 1 is Merge.
 func (a *Adapter) MergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64) (map[string][]float32, error) {
-	if base == nil {
-		base = a.Base
-	}
 	out, err := a.Merge(params, slot, base)
 	if err != nil || weight == 1 {
 		return out, err
 	}
-	embedding, head := embeddingAndHead(a.sites)
+	base = a.stored(base)
 	for _, name := range sortedKeys(out) {
-		from := name
-		if a.env.Tied && name == head+".weight" {
-			from = embedding + ".weight"
-		}
-		b, err := base(from)
+		b, err := base(name)
 		if err != nil {
 			return nil, fmt.Errorf("peft: merging %s with a weight of %g: %w", name, weight, err)
 		}
@@ -312,6 +302,23 @@ func (a *Adapter) MergeShare(params *nn.Params, slot int, base func(tensor strin
 		}
 	}
 	return out, nil
+}
+
+// stored is base, or the weights of the sites where it is nil; a head that shares the embedding's weight has that.
+func (a *Adapter) stored(base func(tensor string) ([]float32, error)) func(tensor string) ([]float32, error) {
+	if base == nil {
+		base = a.Base
+	}
+	if !a.env.Tied {
+		return base
+	}
+	embedding, head := embeddingAndHead(a.sites)
+	return func(tensor string) ([]float32, error) {
+		if tensor == head+".weight" {
+			tensor = embedding + ".weight"
+		}
+		return base(tensor)
+	}
 }
 
 // merger is the method, where it can be merged, and a slot's values.

@@ -28,18 +28,12 @@ func embeddingAndHead(sites []nn.Site) (embedding, head string) {
 	return embedding, head
 }
 
-// mergeTied merges into a base whose head shares the embedding's weight. Where the adapter makes the two differ the result has both, so that the merged
+// mergeTied merges into a base whose head shares the embedding's weight, which base (of stored) gives for both. Where the adapter makes the two differ the result has both, so that the merged
 // model's are no longer tied: HF PEFT does so with modules_to_save, and sets tie_word_embeddings to false. Its LoRA on one of the two changes the shared
 // weight, with which the merged model computes something else than base and adapter.
 func (a *Adapter) mergeTied(m Merger, value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
 	embedding, head := embeddingAndHead(a.sites)
-	shared := func(tensor string) ([]float32, error) {
-		if tensor == head+".weight" {
-			tensor = embedding + ".weight"
-		}
-		return base(tensor)
-	}
-	out, err := m.Merge(value, shared)
+	out, err := m.Merge(value, base)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +42,7 @@ func (a *Adapter) mergeTied(m Merger, value func(string) []float32, base func(st
 			if out[name] != nil {
 				continue
 			}
-			w, err := shared(name)
+			w, err := base(name)
 			if err != nil {
 				return nil, fmt.Errorf("peft: merging %s: %w", name, err)
 			}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -69,19 +68,23 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 		return err
 	}
 	m := l.Model
+	most := m.Config.MaxPositions - nn.PromptOf(l.Adapters).Positions()
 	var ids [][]int32
 	longest := 0
-	for _, p := range prompts {
+	for i, p := range prompts {
 		x, err := promptIDs(m, tk, p)
 		if err != nil {
 			return err
+		}
+		if len(x) >= most {
+			return fmt.Errorf("prompt %d has %d tokens; the model takes %d, with what is added", i+1, len(x), most)
 		}
 		for range n {
 			ids = append(ids, x)
 		}
 		longest = max(longest, len(x))
 	}
-	room := min(m.Config.MaxPositions-nn.PromptOf(l.Adapters).Positions(), longest+s.MaxNewTokens)
+	room := min(most, longest+s.MaxNewTokens)
 	g, err := evaluate.NewGenerator(m, l.Adapters, l.Params, l.Pool, m.Config.Vocab, room, 1)
 	if err != nil {
 		return err
@@ -93,10 +96,9 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 		}
 	}
 	defer g.Close()
-	done, drawn := 0, make([]int, len(ids))
-	out, err := g.GenerateAll(ids, s, m.Config.EOS, func(i int, id int32) (bool, error) {
-		drawn[i]++
-		if told != nil && (drawn[i] == s.MaxNewTokens || len(ids[i])+drawn[i] == room || slices.Contains(m.Config.EOS, id)) {
+	done := 0
+	out, err := g.GenerateAll(ids, s, m.Config.EOS, func(_ int, _ int32, last bool) (bool, error) {
+		if last && told != nil {
 			done++
 			told(done, len(ids))
 		}

@@ -87,8 +87,8 @@ func samplesBar() func(done, of int) {
 		var bar *progressbar.ProgressBar
 		return func(done, of int) {
 			if bar == nil {
-				bar = progressbar.NewOptions(of, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
-					progressbar.OptionSetDescription("sampling"), progressbar.OptionSetPredictTime(true), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
+				bar = newBar(of)
+				bar.Describe("sampling")
 			}
 			_ = bar.Set(done)
 		}

@@ -100,6 +100,12 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 
 func say(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
 
+// newBar is a bar on stderr.
+func newBar(total int) *progressbar.ProgressBar {
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
+}
+
 // progress shows training: a bar on a terminal, a line each so many steps elsewhere.
 func progress(every int) func(int, *train.StepInfo, *train.Eval) {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
@@ -109,8 +115,7 @@ func progress(every int) func(int, *train.StepInfo, *train.Eval) {
 				return
 			}
 			if bar == nil || s.Step == 1 { // of several trainings each has its own
-				bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
-					progressbar.OptionSetPredictTime(true), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
+				bar = newBar(total)
 			}
 			bar.Describe(fmt.Sprintf("training, loss %.3f, %.0f tokens/s", s.Loss, float64(s.Tokens)/max(s.Seconds, 1e-9)))
 			_ = bar.Set(s.Step)

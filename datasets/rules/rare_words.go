@@ -3,8 +3,7 @@ package rules
 import (
 	"errors"
 	"math"
-	"strings"
-	"unicode"
+	"regexp"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -22,6 +21,9 @@ type RareWords struct {
 
 	frequent map[string]bool
 }
+
+// letters is a word.
+var letters = regexp.MustCompile(`\p{L}+`)
 
 // NewRareWords returns WikiText's settings.
 func NewRareWords() *RareWords { return &RareWords{MinCount: 3, Replacement: "<unk>", Share: 1} }
@@ -61,33 +63,16 @@ func (r *RareWords) Apply(d *Doc) Verdict {
 	if r.Share < 1 && float64(xxhash.Sum64String(d.Text)) >= r.Share*math.MaxUint64 {
 		return keep(d)
 	}
-	var b strings.Builder
-	n, start := 0, -1
-	end := func(i int) {
-		if start < 0 {
-			return
+	n := 0
+	text := letters.ReplaceAllStringFunc(d.Text, func(w string) string {
+		if r.frequent[w] {
+			return w
 		}
-		if w := d.Text[start:i]; r.frequent[w] {
-			b.WriteString(w)
-		} else {
-			b.WriteString(r.Replacement)
-			n++
-		}
-		start = -1
-	}
-	for i, c := range d.Text {
-		if unicode.IsLetter(c) {
-			if start < 0 {
-				start = i
-			}
-			continue
-		}
-		end(i)
-		b.WriteRune(c)
-	}
-	end(len(d.Text))
+		n++
+		return r.Replacement
+	})
 	if n == 0 {
 		return keep(d)
 	}
-	return Verdict{Keep: true, Text: b.String(), Counters: []Counter{{"words", n}}}
+	return Verdict{Keep: true, Text: text, Counters: []Counter{{"words", n}}}
 }
