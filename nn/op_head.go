@@ -263,6 +263,10 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 			panic(fmt.Sprintf("nn: label %d at row %d, but the vocabulary has %d", l, at+i, h.V))
 		}
 	}
+	if w.Step.Targets != nil && h.mode == ModeTrain {
+		h.scoreTargets(w, s, at, n)
+		return
+	}
 	picked, slope := w.Out[at:at+n], []float32(nil)
 	back := h.mode == ModeTrain
 	u := s.u[:n*h.D]
@@ -385,14 +389,7 @@ func (h *Head) weights(w *Work, s *headScratch, at, n int) {
 			row := s.logits[i*c : (i+1)*c]
 			kernels.ExpShift(row, w.Saved[0][at+i])
 			kernels.Scale(nil, -w.DOut[at+i], row)
-			if k := int(w.Step.Labels[at+i]); k >= lo && k < hi {
-				row[k-lo] += w.DOut[at+i]
-			}
-			if h.SoftCap > 0 {
-				for j, v := range s.slope[i*c : (i+1)*c] {
-					row[j] *= v
-				}
-			}
+			h.addTarget(w, s, at+i, lo, hi, w.DOut[at+i], row, i*c)
 		})
 		g := s.logits[:n*c]
 		if h.TrainBias && grad(h.at(1)) != nil {

@@ -53,6 +53,7 @@ type Run struct {
 	store     string   // the output as given, where it is on an object store; Output is a folder of this machine then
 	began     []string // what Open made: the recipe's file, and the output folder
 	modelDir  string
+	teachers  []string // folders of the models to distil from
 	model     *model.Model
 	dtype     string   // resolved
 	classes   []string // of a classifier, by number; nil before the data is prepared
@@ -99,6 +100,9 @@ func (r *Run) Open() (err error) {
 	}
 	if n := r.Recipe.Prepare.SequenceLength; n > r.model.Config.MaxPositions {
 		return fmt.Errorf("sequence_length is %d but the model has %d positions: choose at most that", n, r.model.Config.MaxPositions)
+	}
+	if err := r.findTeachers(); err != nil {
+		return err
 	}
 	if s := OtherBase(r.modelDir, r.Recipe.Train.InitAdapter); s != "" {
 		r.say("warning: %s", s)
@@ -483,8 +487,12 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 			return core.Job{}, fmt.Errorf("train.contributors: %w", err)
 		}
 	}
+	alpha := t.DistillationAlpha
+	if len(r.teachers) == 0 {
+		alpha = 0
+	}
 	return core.Job{Args: r.args(), Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
-		Contributors:   contributors,
+		Contributors: contributors, Teachers: r.teachers, DistillationAlpha: alpha,
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
 }
 

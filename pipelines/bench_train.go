@@ -85,7 +85,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit, err := train.ProgramLimit(c.MemoryLimit, m)
+	limit, err := train.ProgramLimit(c.MemoryLimit, m, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type Plan struct {
 	Scratch      int64 `json:"scratch"`                     // of operations and kernels
 	Adapter      int64 `json:"adapter"`                     // values and gradients
 	Optimizer    int64 `json:"optimizer"`
+	Teachers     int64 `json:"teachers,omitempty"` // of distillation: weights, programs and what tokens should predict
 	Runtime      int64 `json:"runtime"`
 	Peak         int64 `json:"peak"`
 	Trainable    int   `json:"trainable_parameters"`
@@ -38,12 +39,13 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 
 // planned is the program of a recipe's training, which is compiled and never run.
 type planned struct {
-	rec     *recipe.Recipe
-	run     *Run
-	args    core.Args
-	params  *nn.Params
-	memory  nn.Memory
-	adapter *peft.Adapter
+	rec      *recipe.Recipe
+	run      *Run
+	args     core.Args
+	params   *nn.Params
+	memory   nn.Memory
+	adapter  *peft.Adapter
+	teachers int64
 }
 
 func (p *planned) close() { p.params.Free() }
@@ -79,11 +81,16 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if limit, err = core.ProgramLimit(limit, m); err != nil {
+	teachers, err := r.openTeachers(m)
+	if err != nil {
+		return nil, err
+	}
+	defer teachers.Close()
+	if limit, err = core.ProgramLimit(limit, m, teachers); err != nil {
 		return nil, err
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
-	out := &planned{rec: rec, run: r, args: r.args(), params: nn.NewParams(1), adapter: a}
+	out := &planned{rec: rec, run: r, args: r.args(), params: nn.NewParams(1), adapter: a, teachers: teachers.Bytes(m)}
 	defer func() {
 		if err != nil {
 			out.close()
@@ -115,7 +122,8 @@ func (p *planned) plan() *Plan {
 	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(p.rec.Train.GradientAccumulationSteps),
 		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes,
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
-	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Runtime
+	out.Teachers = p.teachers
+	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
 	return out
 }
 
@@ -130,8 +138,10 @@ func (p *Plan) Table(w io.Writer) {
 		name string
 		n    int64
 	}{{"frozen weights", p.Weights}, {"activations and their gradients", p.Activations}, {"scratch", p.Scratch}, {"adapter and its gradients", p.Adapter},
-		{"optimiser", p.Optimizer}, {"program and runtime", p.Runtime}, {"peak", p.Peak}} {
-		fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
+		{"optimiser", p.Optimizer}, {"teachers", p.Teachers}, {"program and runtime", p.Runtime}, {"peak", p.Peak}} {
+		if r.n > 0 || r.name != "teachers" {
+			fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
+		}
 	}
 	fmt.Fprintf(w, "  %d of %d parameters are trained; %d of %d blocks are computed again in the backward pass\n", p.Trainable, p.Total, p.Checkpointed, p.Blocks)
 	if p.Streamed > 0 {

@@ -102,6 +102,9 @@ type Train struct {
 	OptimizerShards           int            `yaml:"optimizer_shards" json:"optimizer_shards" help:"shards, by parameter, of the optimiser's state in mode sync: a worker holds one at a time; it changes no result"`
 	Contributors              string         `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
 	InitAdapter               string         `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
+	// Distillation.
+	Teachers          []string `yaml:"teacher_model_name_or_path" json:"teacher_model_name_or_path" help:"models to distil from, with the tokenizer of the base: what a token should predict is then, by distillation_alpha, the mean of their distributions; stored as model.dtype says; empty for none"`
+	DistillationAlpha float64  `yaml:"distillation_alpha" json:"distillation_alpha" help:"share of the teachers' distribution in what a token should predict; the rest is the token that follows"`
 }
 
 // Evaluate says what is measured before and after training.
@@ -182,7 +185,7 @@ func Default() Recipe {
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
 			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9,
-			Compression: "none", MinReplicas: 1, OptimizerShards: 1},
+			Compression: "none", MinReplicas: 1, OptimizerShards: 1, Teachers: []string{}, DistillationAlpha: 1},
 		Keys:     Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 

@@ -21,21 +21,24 @@ import (
 
 // Job is everything that a worker needs to train, as references: it travels as JSON.
 type Job struct {
-	Args           Args           `json:"args"`
-	Model          string         `json:"model"`        // folder of the base model
-	Task           model.Task     `json:"task"`         // what the model is opened for
-	DType          string         `json:"dtype"`        // storage of its weights and of what the backward pass reads: float32 or bfloat16
-	BaseName       string         `json:"base_name"`    // base_model_name_or_path of the adapter
-	Method         string         `json:"method"`       // peft_type
-	Config         map[string]any `json:"config"`       // the method's fields
-	InitAdapter    string         `json:"init_adapter"` // folder to start from, may be empty
-	Train          []ShardRef     `json:"train"`        // training shards, in order
-	Validation     []ShardRef     `json:"validation"`   // may be empty
-	SequenceLength int            `json:"sequence_length"`
-	Dir            string         `json:"dir"`          // checkpoints
-	KernelSet      string         `json:"kernel_set"`   // resolved once by the driver
-	Threads        int            `json:"threads"`      // 0: one a CPU
-	MemoryLimit    int64          `json:"memory_limit"` // bytes, 0 for none
+	Args        Args           `json:"args"`
+	Model       string         `json:"model"`        // folder of the base model
+	Task        model.Task     `json:"task"`         // what the model is opened for
+	DType       string         `json:"dtype"`        // storage of its weights and of what the backward pass reads: float32 or bfloat16
+	BaseName    string         `json:"base_name"`    // base_model_name_or_path of the adapter
+	Method      string         `json:"method"`       // peft_type
+	Config      map[string]any `json:"config"`       // the method's fields
+	InitAdapter string         `json:"init_adapter"` // folder to start from, may be empty
+	// Teachers are the folders of the models that training distils from, DistillationAlpha their weight beside the labels (see [Teachers]).
+	Teachers          []string   `json:"teachers,omitempty"`
+	DistillationAlpha float64    `json:"distillation_alpha,omitempty"`
+	Train             []ShardRef `json:"train"`      // training shards, in order
+	Validation        []ShardRef `json:"validation"` // may be empty
+	SequenceLength    int        `json:"sequence_length"`
+	Dir               string     `json:"dir"`          // checkpoints
+	KernelSet         string     `json:"kernel_set"`   // resolved once by the driver
+	Threads           int        `json:"threads"`      // 0: one a CPU
+	MemoryLimit       int64      `json:"memory_limit"` // bytes, 0 for none
 	// Contributors, where not nil, repeats a run in which late replicas were dropped: who contributed to the round that ended at a step; to others all did.
 	Contributors map[int][]int `json:"contributors,omitempty"`
 }
@@ -72,20 +75,33 @@ func (j *Job) Binding() (string, error) {
 		}
 		c.InitAdapter = sum
 	}
+	c.Teachers = nil
+	for _, dir := range j.Teachers {
+		h, err := baseHash(dir, j.DType, teacherTask)
+		if err != nil {
+			return "", err
+		}
+		c.Teachers = append(c.Teachers, h)
+	}
 	raw, err := json.Marshal(&c)
 	if err != nil {
 		return "", err
 	}
-	m, err := BaseFor(j.Model, j.DType, j.Task)
-	if err != nil {
-		return "", err
-	}
-	h, err := m.Hash()
+	h, err := baseHash(j.Model, j.DType, j.Task)
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.Sum256(append(raw, h...))
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// baseHash is the hash of a base model.
+func baseHash(dir, dtype string, task model.Task) (string, error) {
+	m, err := BaseFor(dir, dtype, task)
+	if err != nil {
+		return "", err
+	}
+	return m.Hash()
 }
 
 // ResolveDType turns "auto" into the dtype that this process trains in fastest: bfloat16 where the kernel set multiplies it, else float32.
@@ -166,22 +182,23 @@ func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base
 
 // Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.
 type Session struct {
-	job     Job
-	binding string
-	Model   *model.Model
-	Adapter *peft.Adapter
-	pool    *pool.Pool
-	params  *nn.Params
-	trainer *Trainer
-	data    *Shards
-	valid   []datasets.Sequence
-	scorer  *Scorer
-	state   *State
-	outer   [][]float32 // momentum of the outer optimiser, local mode
-	at      int         // the round at whose start the parameters stand, -1 for none
-	saved   int         // the checkpoint that the state continues
-	codec   codec       // of what replicas send
-	late    func() bool // whether the replica that runs must give up
+	job      Job
+	binding  string
+	Model    *model.Model
+	Adapter  *peft.Adapter
+	pool     *pool.Pool
+	params   *nn.Params
+	trainer  *Trainer
+	data     *Shards
+	valid    []datasets.Sequence
+	scorer   *Scorer
+	teachers *Teachers // nil for none
+	state    *State
+	outer    [][]float32 // momentum of the outer optimiser, local mode
+	at       int         // the round at whose start the parameters stand, -1 for none
+	saved    int         // the checkpoint that the state continues
+	codec    codec       // of what replicas send
+	late     func() bool // whether the replica that runs must give up
 }
 
 var sessions struct {
@@ -305,13 +322,16 @@ func openSession(job Job) (_ *Session, err error) {
 	}
 	s.pool = pool.New(job.Threads)
 	s.params = nn.NewParams(1)
-	limit, err := ProgramLimit(job.MemoryLimit, s.Model)
+	if s.teachers, err = job.OpenTeachers(s.Model, s.pool); err != nil {
+		return nil, err
+	}
+	limit, err := ProgramLimit(job.MemoryLimit, s.Model, s.teachers)
 	if err != nil {
 		return nil, err
 	}
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
 		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType),
-		Classes: s.Model.Config.NumLabels})
+		Classes: s.Model.Config.NumLabels, Teachers: s.teachers})
 	if err != nil {
 		return nil, err
 	}
@@ -330,6 +350,7 @@ func (s *Session) close() {
 	if s.scorer != nil {
 		s.scorer.Close()
 	}
+	s.teachers.Close()
 	if s.params != nil {
 		s.params.Free()
 	}

@@ -10,15 +10,16 @@ import (
 // the Go runtime with its heap. BENCHMARKS.md holds plans against measured peaks.
 const ProcessBytes = 80 << 20
 
-// ProgramLimit is what a limit of the whole process's memory, in bytes, leaves for the program and the optimiser of a training over the model m. No limit, 0, leaves none.
-func ProgramLimit(limit int64, m *model.Model) (int64, error) {
+// ProgramLimit is what a limit of the whole process's memory, in bytes, leaves for the program and the optimiser of a training over the model m, beside its teachers (nil for
+// none). No limit, 0, leaves none.
+func ProgramLimit(limit int64, m *model.Model, teachers *Teachers) (int64, error) {
 	if limit <= 0 {
 		return 0, nil
 	}
-	left := limit - m.Resident() - ProcessBytes
+	left := limit - m.Resident() - teachers.Bytes(m) - ProcessBytes
 	if left <= 0 {
-		return 0, fmt.Errorf("memory_limit is %d MiB, but the weights of the base take %d MiB and the process itself %d MiB: raise memory_limit, or store the base in "+
-			"fewer bits (dtype, load_in_4bit) or in a file (weights=streamed)", limit>>20, m.Resident()>>20, ProcessBytes>>20)
+		return 0, fmt.Errorf("memory_limit is %d MiB, but the weights of the base take %d MiB, the teachers %d MiB and the process itself %d MiB: raise memory_limit, or store the base in "+
+			"fewer bits (dtype, load_in_4bit) or in a file (weights=streamed)", limit>>20, m.Resident()>>20, teachers.Bytes(m)>>20, ProcessBytes>>20)
 	}
 	return left, nil
 }

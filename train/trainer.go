@@ -24,6 +24,8 @@ type Setup struct {
 	MemoryLimit    int64 // bytes for the program and the optimiser, 0 for none
 	DType          nn.DType
 	Classes        int // above 0: the model classifies documents, into so many classes
+	// Teachers, if not nil, are what the model is distilled from.
+	Teachers *Teachers
 	// Schedule, if not nil, gives the learning rate of a step, counted from 0, in place of lr_scheduler_type.
 	Schedule func(step, total int) float64
 }
@@ -42,6 +44,7 @@ type Trainer struct {
 	loss   Loss
 	pack   func([]datasets.Sequence) (*nn.Step, error)
 	rate   func(step, total int) float64
+	teach  *Teachers // nil for none
 	// What methods do beside their gradients: a term of the loss, and a step after the optimiser's.
 	pairs    []peft.Factor
 	terms    []peft.Regulariser
@@ -84,7 +87,7 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 		return nil, err
 	}
 	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool,
-		coef: make([]float32, t+n*len(prompt.Labels)), loss: losses["sft"], order: NewOrder(s.Sequences, args.Stride, args.Seed)}
+		coef: make([]float32, t+n*len(prompt.Labels)), loss: losses["sft"], order: NewOrder(s.Sequences, args.Stride, args.Seed), teach: s.Teachers}
 	r.pack = StepFrom
 	if s.Classes > 0 {
 		r.pack = ClassStepFrom
@@ -188,6 +191,9 @@ func (t *Trainer) gradients(data Data, replica int, late func() bool) (tally, er
 		for _, part := range t.prog.Parts(s) {
 			if t.prog.Supervised(part) == 0 {
 				continue
+			}
+			if t.teach != nil {
+				t.teach.Teach(part)
 			}
 			logp := t.prog.Forward(part, true)
 			sum := t.loss(logp, sh.items, t.coef[:len(logp)])

@@ -525,7 +525,7 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		}
 		jobs = append(jobs, job)
 	}
-	limit, err := core.ProgramLimit(j.MemoryLimit, m)
+	limit, err := core.ProgramLimit(j.MemoryLimit, m, nil)
 	if err != nil {
 		return nil, err
 	}

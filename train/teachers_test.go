@@ -1,0 +1,158 @@
+package train
+
+import (
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
+
+func tiny(name string) string { return filepath.Join("..", "model", "testdata", "models", name) }
+
+// TestTeach compares the targets of a step that a teacher takes in several parts with the softmax of the teachers' logits over the whole step, and a document's own.
+func TestTeach(t *testing.T) {
+	student, err := Base(tiny("llama_gqa"), "float32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pool.New(2)
+	defer p.Close()
+	step, err := StepFrom(short(120)) // 1440 tokens
+	if err != nil {
+		t.Fatal(err)
+	}
+	const alpha = 0.75
+	dirs := []string{tiny("llama_tied"), tiny("qwen2")}
+	teachers, err := OpenTeachers(student, dirs, alpha, "float32", p, len(step.Tokens), 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teachers.Close()
+	if got, least := teachers.Bytes(student), int64(len(step.Tokens)*student.Config.Vocab*4); got < least {
+		t.Errorf("%d bytes, the targets alone are %d", got, least)
+	}
+	teachers.Teach(step)
+	v := student.Config.Vocab
+	want := make([]float64, len(step.Rows)*v)
+	for _, dir := range dirs {
+		m, err := Base(dir, "float32")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(step.Tokens)
+		prog, err := nn.Compile(m, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: n, S: n, N: n}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logits := prog.Forward(&nn.Step{Tokens: step.Tokens, Positions: step.Positions, Docs: step.Docs, Rows: step.Rows}, false)
+		for i := range step.Rows {
+			sum := 0.0
+			for _, l := range logits[i*v : (i+1)*v] {
+				sum += math.Exp(float64(l))
+			}
+			for j, l := range logits[i*v : (i+1)*v] {
+				want[i*v+j] += alpha / 2 * math.Exp(float64(l)) / sum
+			}
+		}
+		prog.Close()
+	}
+	for i, l := range step.Labels {
+		want[i*v+int(l)] += 1 - alpha
+	}
+	for i, w := range want {
+		if got := float64(step.Targets[i]); math.Abs(got-w) > 1e-6 {
+			t.Fatalf("row %d, token %d: %g, want %g", i/v, i%v, got, w)
+		}
+	}
+}
+
+// TestDistillation trains a student towards another model: a student that is its own teacher has no gradient, another comes nearer to its teacher at each step, with a
+// prompt before the text, too.
+func TestDistillation(t *testing.T) {
+	data := short(6)
+	for _, c := range []struct {
+		teacher, method string
+		config          map[string]any
+	}{
+		{"llama_gqa", "LORA", map[string]any{"target_modules": "all-linear"}},
+		{"llama_tied", "LORA", map[string]any{"target_modules": "all-linear"}},
+		{"llama_tied", "FULL", nil},
+		{"llama_tied", "PROMPT_TUNING", map[string]any{"num_virtual_tokens": 4}},
+	} {
+		t.Run(c.teacher+" "+c.method, func(t *testing.T) {
+			m, err := Base(tiny("llama_gqa"), "float32")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := peft.New(c.method, c.config, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			params := nn.NewParams(1)
+			defer params.Free()
+			args := DefaultArgs()
+			args.MaxSteps, args.PerDeviceTrainBatchSize, args.Stride, args.LearningRate, args.WeightDecay = 12, 6, 1, 1e-2, 0
+			teachers, err := OpenTeachers(m, []string{tiny(c.teacher)}, 1, "float32", nil, 72, 12)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer teachers.Close()
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12, Sequences: len(data), Teachers: teachers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			if err := a.Initial(params, 0); err != nil {
+				t.Fatal(err)
+			}
+			first, err := tr.Step(Sequences(data), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.teacher == "llama_gqa" {
+				if first.GradNorm > 1e-4 {
+					t.Errorf("the gradient's norm is %g where student and teacher are one", first.GradNorm)
+				}
+				return
+			}
+			last := first
+			for tr.Done() < tr.Total {
+				if last, err = tr.Step(Sequences(data), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !(last.Loss < first.Loss) || first.GradNorm == 0 {
+				t.Errorf("cross entropy with the teacher %g, then %g; first gradient %g", first.Loss, last.Loss, first.GradNorm)
+			}
+		})
+	}
+}
+
+// TestTeachersThatDoNotFit names the teacher and what is wrong.
+func TestTeachersThatDoNotFit(t *testing.T) {
+	m, err := Base(tiny("llama_gqa"), "float32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &model.Model{Config: m.Config}
+	other.Config.Vocab++
+	for _, c := range []struct {
+		student *model.Model
+		dir     string
+		length  int
+		want    string
+	}{
+		{other, tiny("gpt2"), 12, "the same tokenizer"},
+		{m, tiny("gpt2"), m.Config.MaxPositions * 100, "positions"},
+		{m, tiny("none"), 12, "none"},
+	} {
+		if _, err := OpenTeachers(c.student, []string{c.dir}, 1, "float32", nil, c.length, c.length); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want it to say %q", c.dir, err, c.want)
+		}
+	}
+}
