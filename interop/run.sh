@@ -71,6 +71,7 @@ PY
 echo "-- every template measures what it says it does"
 template multilingual-adaptation steps=12 warmup_steps=2 max_sequences=1 chrf=2 max_new_tokens=12 batch_size=2
 template continued-pretraining steps=8 warmup_steps=1 max_sequences=4
+template distillation steps=8 warmup_steps=1 max_sequences=4
 template instruction-tuning steps=12 warmup_steps=2 max_sequences=2 exact_match=4 max_new_tokens=12 batch_size=1
 "$python" "$here/templates_check.py" "$work/templates"
 

@@ -1,6 +1,6 @@
 """Checks what small runs of the templates measured: the fields of metrics.json and the lines of the final table, with values in sane ranges.
 
-  templates_check.py FOLDER   with a folder and a log of each run: multilingual-adaptation, continued-pretraining, instruction-tuning, classification
+  templates_check.py FOLDER   with a folder and a log of each run: multilingual-adaptation, continued-pretraining, distillation, instruction-tuning, classification
 """
 import json
 import math
@@ -58,6 +58,11 @@ common("continued-pretraining", m, 8)
 scores("domain", m["eval"]["domain"], 0.97)
 lines(log, ["domain", "general (forgetting)", "trained parameters"])
 
+m, log = read("distillation")
+common("distillation", m, 8)
+scores("domain", m["eval"]["domain"], 0.97)
+lines(log, ["domain", "general (forgetting)", "trained parameters"])
+
 m, log = read("instruction-tuning")
 common("instruction-tuning", m, 12)
 scores("answers", m["eval"]["domain"])
@@ -71,4 +76,4 @@ c = m["eval"]["classification"]
 assert len(c["after"]["labels"]) == len(c["after"]["f1"]) == 77 and c["after"]["documents"] == c["before"]["documents"] > 500, c
 assert c["after"]["loss"] < c["before"]["loss"] and c["after"]["accuracy"] > c["before"]["accuracy"] and 0 <= c["after"]["macro_f1"] <= 1, c
 lines(log, ["77 classes", "accuracy", "macro F1", "loss"])
-print("templates: fields, tables and ranges of three runs are as expected")
+print("templates: fields, tables and ranges of five runs are as expected")

@@ -37,6 +37,7 @@ var parameters = []struct{ Name, Path, Help string }{
 	{"learning_rate", "train.learning_rate", "peak learning rate"},
 	{"method", "method.peft_type", "adapter method, by its name in Hugging Face PEFT"},
 	{"rank", "method.r", "rank of the adapter"},
+	{"teacher", "train.teacher_model_name_or_path", "models to distil from, with the tokenizer of the base, separated by commas"},
 	{"dtype", "model.dtype", "storage of the frozen weights"},
 	{"replicas", "train.replicas", "workers that train together"},
 	{"seed", "train.seed", "seed of initial values, order and dropout"},

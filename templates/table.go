@@ -23,6 +23,7 @@ var table = []Template{
 	{Name: "classification", Summary: "train a classifier of texts on rows of a text and a label, and measure accuracy and macro F1", File: "classification.yaml"},
 	{Name: "domain-adaptation", Summary: "adapt a language model to the text of a domain, and measure what it gained and forgot", File: "domain-adaptation.yaml"},
 	{Name: "continued-pretraining", Summary: "go on with a small base model's pretraining on plain text: full fine-tuning by Muon", File: "continued-pretraining.yaml"},
+	{Name: "distillation", Summary: "learn the distributions of other models, or of several trainings of one, beside or in place of the text itself", File: "distillation.yaml"},
 	{Name: "continual-learning", Summary: "adapt to the files of a folder as they come, increment by increment, with replay: a rise of general perplexity beyond a limit is rolled back", File: "continual-learning.yaml"},
 	{Name: "compare-methods", Summary: "compare adapter methods on one recipe: equal budgets, a sweep of learning rates, gain against forgetting", File: "compare-methods.yaml"},
 	{Name: "personal-assistants", Summary: "an adapter for each person, customer or topic of the data, many trained together over one base, each measured on its own held-out text", File: "personal-assistants.yaml"},

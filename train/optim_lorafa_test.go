@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/golden"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
@@ -28,16 +27,12 @@ func TestGoldenLoraFA(t *testing.T) {
 		t.Run(c, func(t *testing.T) {
 			dir := filepath.Join("testdata", "lorafa", c)
 			meta := golden.JSON[struct {
-				LR          float64 `json:"lr"`
-				WeightDecay float64 `json:"weight_decay"`
-				Warmup      int     `json:"warmup_steps"`
-				Steps       int     `json:"max_steps"`
-				Norm        float64 `json:"max_grad_norm"`
-				Trajectory  struct {
-					Losses []float64 `json:"losses"`
-					LRs    []float64 `json:"lrs"`
-					Norms  []float64 `json:"grad_norms"`
-				} `json:"trajectory"`
+				LR          float64    `json:"lr"`
+				WeightDecay float64    `json:"weight_decay"`
+				Warmup      int        `json:"warmup_steps"`
+				Steps       int        `json:"max_steps"`
+				Norm        float64    `json:"max_grad_norm"`
+				Trajectory  trajectory `json:"trajectory"`
 			}](t, filepath.Join(dir, "meta.json"))
 			want := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
 			a, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), peft.Env{ModelType: "llama"})
@@ -49,20 +44,9 @@ func TestGoldenLoraFA(t *testing.T) {
 			args := DefaultArgs()
 			args.Optim, args.LRSchedulerType, args.Stride, args.DecayAll = "lorafa", "cosine", 1, true
 			args.LearningRate, args.WeightDecay, args.WarmupSteps, args.MaxSteps, args.MaxGradNorm = meta.LR, meta.WeightDecay, meta.Warmup, meta.Steps, meta.Norm
-			ids, mask, labels := in.I64("train_input_ids"), in.I64("train_attention_mask"), in.I64("train_labels")
-			shape := in.Shape("train_input_ids")
-			args.PerDeviceTrainBatchSize = shape[1]
-			var data Sequences
-			for row := range shape[0] * shape[1] {
-				q := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{"d"}, DocSpans: [][2]int32{{0, 1}}, Sources: []string{""}}
-				for i := row * shape[2]; i < (row+1)*shape[2]; i++ {
-					if mask[i] == 1 {
-						q.InputIDs, q.Labels = append(q.InputIDs, int32(ids[i])), append(q.Labels, int32(labels[i]))
-					}
-				}
-				data = append(data, q)
-			}
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: shape[2], Sequences: len(data)})
+			data, batch, length := trainingRows(in)
+			args.PerDeviceTrainBatchSize = batch
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length, Sequences: len(data)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,34 +66,7 @@ func TestGoldenLoraFA(t *testing.T) {
 			if got, want := len(first), len(a.Targets()); got != want {
 				t.Errorf("%d frozen factors, want %d", got, want)
 			}
-			for i, loss := range meta.Trajectory.Losses {
-				info, err := tr.Step(data, 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if math.Abs(info.Loss-loss) > 1e-4 {
-					t.Errorf("step %d: loss %.6f, want %.6f", i, info.Loss, loss)
-				}
-				if n := meta.Trajectory.Norms[i]; math.Abs(info.GradNorm-n) > 1e-3*n {
-					t.Errorf("step %d: gradient norm %.6f, want %.6f", i, info.GradNorm, n)
-				}
-				if math.Abs(info.LearningRate-meta.Trajectory.LRs[i]) > 1e-9 {
-					t.Errorf("step %d: learning rate %g, want %g", i, info.LearningRate, meta.Trajectory.LRs[i])
-				}
-			}
-			finals, trained := 0, 0
-			for _, n := range want.Names() {
-				name := strings.TrimPrefix(n, "final.")
-				q := params.Get(name)
-				if q == nil {
-					t.Errorf("no parameter %s", name)
-					continue
-				}
-				finals += q.Size()
-				if d := golden.MaxDiff(q.Data, want.F32(n)); !(d <= 5e-5) {
-					t.Errorf("%s ends %.2e away", name, d)
-				}
-			}
+			finals, trained := meta.Trajectory.follow(t, tr, data, want), 0
 			for _, q := range params.List() {
 				if !q.Frozen {
 					trained += q.Size()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adaptflow/adaptflow/internal/golden"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
@@ -68,6 +69,58 @@ func TestTeach(t *testing.T) {
 		if got := float64(step.Targets[i]); math.Abs(got-w) > 1e-6 {
 			t.Fatalf("row %d, token %d: %g, want %g", i/v, i%v, got, w)
 		}
+	}
+}
+
+// TestGoldenDistillation repeats ten steps of TRL's loss, of one teacher and of the mean of two beside the labels.
+func TestGoldenDistillation(t *testing.T) {
+	m, err := Base(tiny("llama_gqa"), "float32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, batch, length := trainingRows(golden.Open(t, filepath.Join(tiny("llama_gqa"), "inputs.safetensors")))
+	for _, c := range golden.Dirs(t, filepath.Join("testdata", "distillation")) {
+		t.Run(c, func(t *testing.T) {
+			dir := filepath.Join("testdata", "distillation", c)
+			meta := golden.JSON[struct {
+				Teachers    []string   `json:"teachers"`
+				Alpha       float64    `json:"alpha"`
+				LR          float64    `json:"lr"`
+				WeightDecay float64    `json:"weight_decay"`
+				Warmup      int        `json:"warmup_steps"`
+				Steps       int        `json:"max_steps"`
+				Norm        float64    `json:"max_grad_norm"`
+				Trajectory  trajectory `json:"trajectory"`
+			}](t, filepath.Join(dir, "meta.json"))
+			a, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), peft.Env{ModelType: "llama"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			params := nn.NewParams(1)
+			defer params.Free()
+			args := DefaultArgs()
+			args.LRSchedulerType, args.Stride, args.DecayAll, args.PerDeviceTrainBatchSize = "cosine", 1, true, batch
+			args.LearningRate, args.WeightDecay, args.WarmupSteps, args.MaxSteps, args.MaxGradNorm = meta.LR, meta.WeightDecay, meta.Warmup, meta.Steps, meta.Norm
+			for i, name := range meta.Teachers {
+				meta.Teachers[i] = tiny(name)
+			}
+			teachers, err := OpenTeachers(m, meta.Teachers, meta.Alpha, "float32", nil, batch*length, length)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer teachers.Close()
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length, Sequences: len(data), Teachers: teachers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			if err := a.Load(params); err != nil {
+				t.Fatal(err)
+			}
+			if n := meta.Trajectory.follow(t, tr, data, golden.Open(t, filepath.Join(dir, "expected.safetensors"))); n != params.Count() {
+				t.Errorf("%d values compared, %d trained", n, params.Count())
+			}
+		})
 	}
 }
 

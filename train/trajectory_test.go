@@ -1,0 +1,66 @@
+package train
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/golden"
+)
+
+// trajectory is what a reference measured at each of its steps.
+type trajectory struct {
+	Losses []float64 `json:"losses"`
+	LRs    []float64 `json:"lrs"`
+	Norms  []float64 `json:"grad_norms"`
+}
+
+// trainingRows are the padded training batches [steps, rows, length] of a golden model's inputs, a sequence a row, with the number of rows and their length.
+func trainingRows(in golden.File) (data Sequences, batch, length int) {
+	ids, mask, labels, shape := in.I64("train_input_ids"), in.I64("train_attention_mask"), in.I64("train_labels"), in.Shape("train_input_ids")
+	for row := range shape[0] * shape[1] {
+		q := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{"d"}, DocSpans: [][2]int32{{0, 1}}, Sources: []string{""}}
+		for i := row * shape[2]; i < (row+1)*shape[2]; i++ {
+			if mask[i] == 1 {
+				q.InputIDs, q.Labels = append(q.InputIDs, int32(ids[i])), append(q.Labels, int32(labels[i]))
+			}
+		}
+		data = append(data, q)
+	}
+	return data, shape[1], shape[2]
+}
+
+// follow trains as many steps as the trajectory has, and compares loss, gradient norm and learning rate of each, and where the parameters end ("final.NAME" in want), of
+// which it returns the number of values.
+func (w *trajectory) follow(t *testing.T, tr *Trainer, data Data, want golden.File) (finals int) {
+	t.Helper()
+	for i, loss := range w.Losses {
+		info, err := tr.Step(data, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(info.Loss-loss) > 1e-4 {
+			t.Errorf("step %d: loss %.6f, want %.6f", i, info.Loss, loss)
+		}
+		if n := w.Norms[i]; math.Abs(info.GradNorm-n) > 1e-3*n {
+			t.Errorf("step %d: gradient norm %.6f, want %.6f", i, info.GradNorm, n)
+		}
+		if math.Abs(info.LearningRate-w.LRs[i]) > 1e-9 {
+			t.Errorf("step %d: learning rate %g, want %g", i, info.LearningRate, w.LRs[i])
+		}
+	}
+	for _, n := range want.Names() {
+		name := strings.TrimPrefix(n, "final.")
+		q := tr.Params().Get(name)
+		if q == nil {
+			t.Errorf("no parameter %s", name)
+			continue
+		}
+		finals += q.Size()
+		if d := golden.MaxDiff(q.Data, want.F32(n)); !(d <= 5e-5) {
+			t.Errorf("%s ends %.2e away", name, d)
+		}
+	}
+	return finals
+}
