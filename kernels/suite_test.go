@@ -119,7 +119,7 @@ var suite = []struct {
 			}
 		}
 		// Terms of dx are of the size of steep, and cancel where the variance is nothing. A mean that is rounded to float32 moves the normalised values by half a unit in its
-		// last place over the deviation, and all that is made of them: off is that beside the suite's tolerance, of 256 such units.
+		// last place over the deviation, and by that what is made of them: off is that beside the suite's tolerance, of 256 such units.
 		steep, off := 1.0, 0.0
 		for r, s := range rstd {
 			steep = max(steep, float64(s))
@@ -127,7 +127,8 @@ var suite = []struct {
 				off = max(off, math.Abs(float64(mean[r]*s))/256)
 			}
 		}
-		return []result{{"y", y, wy, true, off}, {"dx", dx, wdx, true, steep * max(1, off)}, {"dw", dw, wdw, false, off}, {"db", db, wdb, false, 0}}
+		gains, slopes := largest(w), largest(dy)
+		return []result{{"y", y, wy, true, off * gains}, {"dx", dx, wdx, true, steep * max(1, off*gains*slopes)}, {"dw", dw, wdw, false, off * slopes}, {"db", db, wdb, false, 0}}
 	}},
 	{"GatedAct", func(b *bed, rows, d int) []result {
 		var out []result
@@ -416,6 +417,15 @@ func TestSuiteNaN(t *testing.T) {
 			}
 		})
 	}
+}
+
+// largest is the largest magnitude of x, at least 1.
+func largest(x []float32) float64 {
+	m := 1.0
+	for _, v := range x {
+		m = max(m, math.Abs(float64(v)))
+	}
+	return m
 }
 
 // FuzzSuite compares the sets on sizes and values of the fuzzer's choice.
