@@ -77,7 +77,7 @@ func (j *Job) Binding() (string, error) {
 	}
 	c.Teachers = nil
 	for _, dir := range j.Teachers {
-		h, err := baseHash(dir, j.DType, teacherTask)
+		h, err := baseHash(dir, j.DType, model.Task{})
 		if err != nil {
 			return "", err
 		}

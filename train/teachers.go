@@ -22,8 +22,6 @@ type Teachers struct {
 	target []float32 // [S, V]
 }
 
-var teacherTask = model.Task{Type: "CAUSAL_LM"}
-
 // teacherRows is the number of tokens of one pass through a teacher, whose logits are all kept; a document that is longer makes it longer.
 const teacherRows = 1024
 
@@ -46,9 +44,12 @@ func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype stri
 	}()
 	n := min(rows, max(teacherRows, length))
 	for _, dir := range dirs {
-		m, err := BaseFor(dir, dtype, teacherTask)
+		m, err := Base(dir, dtype)
 		if err != nil {
 			return nil, fmt.Errorf("the teacher: %w", err)
+		}
+		if m.Config.Task != "CAUSAL_LM" {
+			return nil, fmt.Errorf("the teacher %s is a classifier: a teacher is a language model", dir)
 		}
 		if m.Config.Vocab != t.vocab {
 			return nil, fmt.Errorf("the teacher %s has a vocabulary of %d and the model that learns one of %d: a teacher must have the same tokenizer", dir, m.Config.Vocab, t.vocab)

@@ -1,7 +1,9 @@
 package train
 
 import (
+	"bytes"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -192,6 +194,17 @@ func TestTeachersThatDoNotFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	classifier := t.TempDir()
+	if err := os.CopyFS(classifier, os.DirFS(tiny("llama_gqa"))); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(classifier, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(classifier, "config.json"), bytes.ReplaceAll(config, []byte("ForCausalLM"), []byte("ForSequenceClassification")), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	other := &model.Model{Config: m.Config}
 	other.Config.Vocab++
 	for _, c := range []struct {
@@ -203,6 +216,7 @@ func TestTeachersThatDoNotFit(t *testing.T) {
 		{other, tiny("gpt2"), 12, "the same tokenizer"},
 		{m, tiny("gpt2"), m.Config.MaxPositions * 100, "positions"},
 		{m, tiny("none"), 12, "none"},
+		{m, classifier, 12, "classifier"},
 	} {
 		if _, err := OpenTeachers(c.student, []string{c.dir}, 1, "float32", nil, c.length, c.length); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want it to say %q", c.dir, err, c.want)
