@@ -68,6 +68,9 @@ open(sys.argv[2], "wb").write(pyarrow.CompressedInputStream(sys.argv[1], "zstd")
 PY
 "$python" "$here/class_check.py" "$work/templates/classification" "$work/banking77.csv"
 
+echo "-- transformers finds the held-out perplexity of the embedded base within its limit"
+"$python" "$here/base/check.py" "$base" "$here/../templates/assets/files/general_en/heldout.jsonl.zst" 55
+
 echo "-- every template measures what it says it does"
 template multilingual-adaptation steps=12 warmup_steps=2 max_sequences=1 chrf=2 max_new_tokens=12 batch_size=2
 template continued-pretraining steps=8 warmup_steps=1 max_sequences=4

@@ -40,8 +40,16 @@ type result struct {
 	got  []float32
 	want []float64
 	rows bool // row r depends on row r of the inputs alone
-	// size is that of the terms that add up to a value, where they cancel: errors count beside it. 0 means 1.
-	size float64
+	// sizes are those of the terms that add up to a value, where they cancel, of each row or of all: errors count beside them. None means 1.
+	sizes []float64
+}
+
+// size is that of value i, at least 1.
+func (r *result) size(i int) float64 {
+	if len(r.sizes) == 0 {
+		return 1
+	}
+	return max(1, r.sizes[i/(len(r.got)/len(r.sizes))])
 }
 
 // suite is the table of row-wise and elementwise kernels: each row runs one on rows×d values and computes the same in float64.
@@ -83,7 +91,7 @@ var suite = []struct {
 					wdx[k] += s*float64(dy[k])*f - s*s*s/float64(d)*dot*float64(x[k])
 				}
 			}
-			out = append(out, result{"y", y, wy, true, 0}, result{"dx", dx, wdx, true, 0}, result{"dw", dw, wdw, false, 0})
+			out = append(out, result{"y", y, wy, true, nil}, result{"dx", dx, wdx, true, nil}, result{"dw", dw, wdw, false, nil})
 		}
 		return out
 	}},
@@ -118,17 +126,18 @@ var suite = []struct {
 				wdx[k] += s * (float64(dy[k])*float64(w[i]) - g - (float64(x[k])-m)*s*gx)
 			}
 		}
-		// Terms of dx are of the size of steep, and cancel where the variance is nothing. A mean that is rounded to float32 moves the normalised values by half a unit in its
-		// last place over the deviation, and by that what is made of them: off is that beside the suite's tolerance, of 256 such units.
-		steep, off := 1.0, 0.0
-		for r, s := range rstd {
-			steep = max(steep, float64(s))
-			if d > 1 { // the mean of one value is exact
-				off = max(off, math.Abs(float64(mean[r]*s))/256)
-			}
-		}
+		// Terms of dx are of the size of rstd, and cancel where the variance is nothing. A mean that is rounded to float32 moves the normalised values of its row by half a unit
+		// in its last place over the deviation, and by that what is made of them: off is that beside the suite's tolerance, of 256 such units.
 		gains, slopes := largest(w), largest(dy)
-		return []result{{"y", y, wy, true, off * gains}, {"dx", dx, wdx, true, steep * max(1, off*gains*slopes)}, {"dw", dw, wdw, false, off * slopes}, {"db", db, wdb, false, 0}}
+		sy, sdx, all := make([]float64, rows), make([]float64, rows), 0.0
+		for r, s := range rstd {
+			off := 0.0
+			if d > 1 { // the mean of one value is exact
+				off = math.Abs(float64(mean[r]*s)) / 256
+			}
+			sy[r], sdx[r], all = off*gains, float64(s)*max(1, off*gains*slopes), max(all, off*slopes)
+		}
+		return []result{{"y", y, wy, true, sy}, {"dx", dx, wdx, true, sdx}, {"dw", dw, wdw, false, []float64{all}}, {"db", db, wdb, false, nil}}
 	}},
 	{"GatedAct", func(b *bed, rows, d int) []result {
 		var out []result
@@ -149,14 +158,14 @@ var suite = []struct {
 				f, slope := act64(act, float64(g[i]))
 				wset[i], wset2[i] = float64(dy[i])*float64(u[i])*slope, float64(dy[i])*f
 			}
-			out = append(out, result{act.String() + " dg, beta 0", fresh, wset, true, 0}, result{act.String() + " du, beta 0", fresh2, wset2, true, 0})
+			out = append(out, result{act.String() + " dg, beta 0", fresh, wset, true, nil}, result{act.String() + " du, beta 0", fresh2, wset2, true, nil})
 			for i := range n {
 				f, slope := act64(act, float64(g[i]))
 				wy[i] = f * float64(u[i])
 				wdg[i] += float64(dy[i]) * float64(u[i]) * slope
 				wdu[i] += float64(dy[i]) * f
 			}
-			out = append(out, result{act.String(), y, wy, true, 0}, result{act.String() + " dg", dg, wdg, true, 0}, result{act.String() + " du", du, wdu, true, 0})
+			out = append(out, result{act.String(), y, wy, true, nil}, result{act.String() + " dg", dg, wdg, true, nil}, result{act.String() + " du", du, wdu, true, nil})
 		}
 		return out
 	}},
@@ -176,13 +185,13 @@ var suite = []struct {
 				wset[i] = float64(dy[i]) * slope
 			}
 			ActivateBackward(b.p, act, 0, fresh, dy, x)
-			out = append(out, result{act.String() + " dx, beta 0", fresh, wset, true, 0})
+			out = append(out, result{act.String() + " dx, beta 0", fresh, wset, true, nil})
 			for i := range n {
 				f, slope := act64(act, float64(x[i]))
 				wy[i] = f
 				wdx[i] += float64(dy[i]) * slope
 			}
-			out = append(out, result{act.String(), y, wy, true, 0}, result{act.String() + " dx", dx, wdx, true, 0})
+			out = append(out, result{act.String(), y, wy, true, nil}, result{act.String() + " dx", dx, wdx, true, nil})
 		}
 		return out
 	}},
@@ -226,7 +235,7 @@ var suite = []struct {
 			}
 			Rope(b.p, y, x, rows, heads, hd, rotary, pos, table, false, interleaved)
 			Rope(b.p, back, x, rows, heads, hd, rotary, pos, table, true, interleaved)
-			out = append(out, result{fmt.Sprint("y, interleaved ", interleaved), y, want, true, 0}, result{fmt.Sprint("inverse, interleaved ", interleaved), back, wback, true, 0})
+			out = append(out, result{fmt.Sprint("y, interleaved ", interleaved), y, want, true, nil}, result{fmt.Sprint("inverse, interleaved ", interleaved), back, wback, true, nil})
 		}
 		return out
 	}},
@@ -257,7 +266,7 @@ var suite = []struct {
 		}
 		LogSoftmaxPick(b.p, logp, lse, x, rows, d, ld, target)
 		SoftmaxRows(b.p, soft, rows, d, ld, nil)
-		return []result{{"logp", logp, wlogp, true, 0}, {"lse", lse, wlse, true, 0}, {"softmax", soft, wsoft, false, 0}}
+		return []result{{"logp", logp, wlogp, true, nil}, {"lse", lse, wlse, true, nil}, {"softmax", soft, wsoft, false, nil}}
 	}},
 	{"SoftCap", func(b *bed, rows, d int) []result {
 		n := rows * d
@@ -270,7 +279,7 @@ var suite = []struct {
 		}
 		SoftCap(b.p, y, 1.5)
 		SoftCapBackward(b.p, dx, y, 1.5)
-		return []result{{"y", y, wy, true, 0}, {"dx", dx, wdx, true, 0}}
+		return []result{{"y", y, wy, true, nil}, {"dx", dx, wdx, true, nil}}
 	}},
 	{"AddBias and ColSum", func(b *bed, rows, d int) []result {
 		y, bias, db := b.in("x", rows*d), b.in("b", d), b.in("db", d)
@@ -281,7 +290,7 @@ var suite = []struct {
 		}
 		ColSum(b.p, db, y, rows, d)
 		AddBias(b.p, y, rows, d, bias)
-		return []result{{"y", y, wy, true, 0}, {"db", db, wdb, false, 0}}
+		return []result{{"y", y, wy, true, nil}, {"db", db, wdb, false, nil}}
 	}},
 	{"Add, Axpy, Scale", func(b *bed, rows, d int) []result {
 		n := rows * d
@@ -295,13 +304,13 @@ var suite = []struct {
 		Add(b.p, z, x, y)
 		Axpy(b.p, 0.3, x, y)
 		Scale(b.p, 0.3, s)
-		return []result{{"add", z, wz, true, 0}, {"axpy", y, wy, true, 0}, {"scale", s, ws, false, 0}}
+		return []result{{"add", z, wz, true, nil}, {"axpy", y, wy, true, nil}, {"scale", s, ws, false, nil}}
 	}},
 	{"RoundBF16", func(b *bed, rows, d int) []result {
 		x := b.in("x", rows*d)
 		want := wide64(rounded(x))
 		RoundBF16(b.p, x)
-		return []result{{"x", x, want, true, 0}}
+		return []result{{"x", x, want, true, nil}}
 	}},
 }
 
@@ -362,7 +371,7 @@ func TestSuite(t *testing.T) {
 						first := k.run(&bed{t: t, side: guard.After}, size[0], size[1])
 						for _, r := range first {
 							for i, v := range r.got {
-								if !near(float64(v), r.want[i], 4e-6*math.Sqrt(float64(size[0])), max(r.size, 1)) {
+								if !near(float64(v), r.want[i], 4e-6*math.Sqrt(float64(size[0])), r.size(i)) {
 									t.Fatalf("%s of %v: value %d is %g, want %g", r.what, size, i, v, r.want[i])
 								}
 							}
@@ -446,12 +455,12 @@ func FuzzSuite(f *testing.F) {
 					}
 				}
 			}}, int(rows), int(d)) {
-				top := max(1, r.size)
+				top := 1.0
 				for _, w := range r.want {
 					top = max(top, math.Abs(w))
 				}
 				for i, v := range r.got {
-					if !near(float64(v), r.want[i], 3e-5, top) {
+					if !near(float64(v), r.want[i], 3e-5, max(top, r.size(i))) {
 						t.Errorf("%s %s, %s, %d rows of %d at scale %g: value %d is %g, want %g", set.name, k.name, r.what, rows, d, scale, i, v, r.want[i])
 						break
 					}

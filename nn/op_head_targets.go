@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/adaptflow/adaptflow/kernels"
@@ -32,6 +33,9 @@ func (h *Head) addTarget(w *Work, s *headScratch, r, lo, hi int, f float32, grad
 // scoreTargets is score for rows that should predict a distribution q rather than a label: the output is Σ q·log p, whose gradient in the logits is q - p, as Σ q = 1. The
 // sum of the exponentials is computed first, over all tiles, and the logits once more for u: nothing is kept beside what score keeps.
 func (h *Head) scoreTargets(w *Work, s *headScratch, at, n int) {
+	if all := len(w.Step.Targets); all%h.V != 0 || all > len(w.Step.Rows)*h.V {
+		panic(fmt.Sprintf("nn: %d values of targets for %d rows of a vocabulary of %d", all, len(w.Step.Rows), h.V))
+	}
 	out := w.Out[at : at+n]
 	clear(out)
 	h.tiles(w, s, func(lo, hi int, p kernels.Panels) {

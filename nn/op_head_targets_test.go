@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/gradcheck"
+	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
@@ -52,11 +53,11 @@ func TestTargetGradients(t *testing.T) {
 	}
 }
 
-// TestTargetsByLogits compares Σ q·log p, over two tiles of the vocabulary, with the sum over the program's logits, and targets that are all of a label with that label.
+// TestTargetsByLogits compares Σ q·log p, over two tiles of the vocabulary and two chunks of rows, with the sum over the program's logits, and targets that are all of a label with that label.
 func TestTargetsByLogits(t *testing.T) {
 	m := small()
 	m.vocab, m.softcap, m.train = headTile+40, 3, true
-	s := m.step(5, 9)
+	s := m.step(30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44)
 	params := NewParams(1)
 	score, err := Compile(m, nil, params, Options{Mode: ModeLogits, Caps: caps(s)})
 	if err != nil {
@@ -75,6 +76,14 @@ func TestTargetsByLogits(t *testing.T) {
 		if want -= math.Log(sum); math.Abs(want-float64(got[i])) > 1e-5*math.Abs(want) {
 			t.Errorf("row %d: %g, want %g", i, got[i], want)
 		}
+	}
+	two := pool.New(2)
+	defer two.Close()
+	want, wantGrads := run(t, m, s, Options{Checkpoint: CheckpointNone})
+	for what, o := range map[string]Options{"checkpointing": {Checkpoint: CheckpointAll}, "two threads": {Pool: two, Poison: true}} {
+		l, g := run(t, m, s, o)
+		equalBits(t, what, wantGrads, g)
+		equalBits(t, what+", log p", map[string][]float32{"": want}, map[string][]float32{"": l})
 	}
 	clear(s.Targets)
 	for i, l := range s.Labels {

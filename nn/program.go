@@ -267,6 +267,9 @@ func (p *Program) check(s *Step) {
 	if e.T > c.T || e.S > c.S || e.N > c.N || e.T == 0 {
 		panic(fmt.Sprintf("nn: a step of %d tokens, %d labels, %d documents in a program for %d, %d, %d", e.T, e.S, e.N, c.T, c.S, c.N))
 	}
+	if s.Targets != nil && p.o.Mode != ModeTrain {
+		panic("nn: targets in a program that was not compiled for training")
+	}
 	if len(s.Positions) != e.T || p.o.Mode != ModeLogits && len(s.Labels) != e.S {
 		panic(fmt.Sprintf("nn: a step of %d tokens with %d positions; %d rows with %d labels", e.T, len(s.Positions), e.S, len(s.Labels)))
 	}

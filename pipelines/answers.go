@@ -115,28 +115,26 @@ func (r *Run) translate(ctx context.Context, data core.Data, origins map[string]
 func (r *Run) complete(ctx context.Context, qs []question, adapters []nn.Adapter, params *nn.Params) (got, want []string, err error) {
 	e := r.Recipe.Evaluate
 	stop, longest := slices.Clone(r.model.Config.EOS), 0
+	var prompts [][]int32
 	for _, q := range qs {
-		longest = max(longest, len(q.prompt))
+		prompts, longest = append(prompts, q.prompt), max(longest, len(q.prompt))
 		for _, id := range q.answer {
 			if !slices.Contains(stop, id) && r.tokenizer.Decode([]int32{id}, true) == "" && r.tokenizer.Decode([]int32{id}, false) != "" {
 				stop = append(stop, id)
 			}
 		}
 	}
-	g, err := evaluate.NewGenerator(r.model, adapters, params, r.pool, r.model.Config.Vocab, min(r.model.Config.MaxPositions, longest+e.MaxNewTokens), 1)
+	g, err := generator(r.model, adapters, params, r.pool, longest+e.MaxNewTokens, len(qs), answerCache)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer g.Close()
+	answers, err := g.GenerateAll(prompts, evaluate.Sampling{MaxNewTokens: e.MaxNewTokens}, stop, func(int, int32, bool) (bool, error) { return true, ctx.Err() })
+	if err != nil {
+		return nil, nil, fmt.Errorf("held-out questions: %w", err)
+	}
 	for i, q := range qs {
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		ids, err := g.Generate(q.prompt, evaluate.Sampling{MaxNewTokens: e.MaxNewTokens}, stop, nil)
-		if err != nil {
-			return nil, nil, fmt.Errorf("held-out question %d: %w", i, err)
-		}
-		got, want = append(got, r.tokenizer.Decode(ids, true)), append(want, r.tokenizer.Decode(q.answer, true))
+		got, want = append(got, r.tokenizer.Decode(answers[i], true)), append(want, r.tokenizer.Decode(q.answer, true))
 	}
 	return got, want, nil
 }

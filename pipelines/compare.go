@@ -211,6 +211,7 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 		return nil, err
 	}
 	card := peft.Card{Version: Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
+	card.Training = append(card.Training, r.teaching()...)
 	if err := a.Save(filepath.Join(r.Output, AdapterDir+"s", filepath.Base(sub.Output)), params, 0, card); err != nil {
 		return nil, err
 	}

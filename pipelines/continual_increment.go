@@ -335,6 +335,7 @@ func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *
 		return err
 	}
 	card := peft.Card{Version: Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)}, {"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
+	card.Training = append(card.Training, l.teaching()...)
 	for _, r := range []struct {
 		name          string
 		before, after *continual.Score

@@ -45,10 +45,13 @@ type planned struct {
 	params   *nn.Params
 	memory   nn.Memory
 	adapter  *peft.Adapter
-	teachers int64
+	teachers *core.Teachers // nil for none
 }
 
-func (p *planned) close() { p.params.Free() }
+func (p *planned) close() {
+	p.params.Free()
+	p.teachers.Close()
+}
 
 // planProgram compiles the program that one worker of a recipe's training runs.
 func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
@@ -85,12 +88,12 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer teachers.Close()
 	if limit, err = core.ProgramLimit(limit, m, teachers); err != nil {
+		teachers.Close()
 		return nil, err
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
-	out := &planned{rec: rec, run: r, args: r.args(), params: nn.NewParams(1), adapter: a, teachers: teachers.Bytes(m)}
+	out := &planned{rec: rec, run: r, args: r.args(), params: nn.NewParams(1), adapter: a, teachers: teachers}
 	defer func() {
 		if err != nil {
 			out.close()
@@ -119,10 +122,10 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 
 func (p *planned) plan() *Plan {
 	m, mem, params := p.run.model, p.memory, p.params
-	out := &Plan{Weights: m.Resident(), Streamed: streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) * int64(p.rec.Train.GradientAccumulationSteps),
+	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) + p.teachers.Streamed()) * int64(p.rec.Train.GradientAccumulationSteps),
 		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes,
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
-	out.Teachers = p.teachers
+	out.Teachers = p.teachers.WeightBytes(m) + p.teachers.WorkBytes()
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
 	return out
 }

@@ -10,16 +10,40 @@ import (
 	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// sampleSequences is the number of samples that are drawn at a time, at most; sampleCache the memory of their KV cache.
+// sampleSequences is the number of continuations that are generated at a time, at most; sampleCache and answerCache the memory of the KV cache of samples, and of the
+// answers that an evaluation generates.
 const (
 	sampleSequences = 64
 	sampleCache     = 256 << 20
+	answerCache     = 32 << 20
 )
+
+// positions are those that a prompt and its continuation have, beside the adapters' virtual tokens.
+func positions(m *model.Model, adapters []nn.Adapter) int {
+	return m.Config.MaxPositions - nn.PromptOf(adapters).Positions()
+}
+
+// generator generates as many of n continuations at a time as a cache of so many bytes holds, one at least. The longest has so many tokens with its prompt, as far as the
+// model has positions.
+func generator(m *model.Model, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, longest, n int, cache int64) (*evaluate.Generator, error) {
+	room := min(positions(m, adapters), longest)
+	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, room, 1)
+	if err != nil {
+		return nil, err
+	}
+	if n = min(sampleSequences, n, int(cache/max(g.CacheBytes(), 1))); n > 1 {
+		g.Close()
+		return evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, room, n)
+	}
+	return g, nil
+}
 
 // ReadPrompts reads prompts: of a .jsonl file the field "prompt" of each line, of another file each line that is not empty.
 func ReadPrompts(path string) ([]string, error) {
@@ -68,7 +92,7 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 		return err
 	}
 	m := l.Model
-	most := m.Config.MaxPositions - nn.PromptOf(l.Adapters).Positions()
+	most := positions(m, l.Adapters)
 	var ids [][]int32
 	longest := 0
 	for i, p := range prompts {
@@ -84,16 +108,9 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 		}
 		longest = max(longest, len(x))
 	}
-	room := min(most, longest+s.MaxNewTokens)
-	g, err := evaluate.NewGenerator(m, l.Adapters, l.Params, l.Pool, m.Config.Vocab, room, 1)
+	g, err := generator(m, l.Adapters, l.Params, l.Pool, longest+s.MaxNewTokens, len(ids), sampleCache)
 	if err != nil {
 		return err
-	}
-	if n := min(sampleSequences, len(ids), int(sampleCache/max(g.CacheBytes(), 1))); n > 1 {
-		g.Close()
-		if g, err = evaluate.NewGenerator(m, l.Adapters, l.Params, l.Pool, m.Config.Vocab, room, n); err != nil {
-			return err
-		}
 	}
 	defer g.Close()
 	done := 0

@@ -72,10 +72,11 @@ func (p *planned) scaling() (*core.ScalingSetup, error) {
 		}
 		method = len(raw)
 	}
+	weights := m.Resident() + p.teachers.WeightBytes(m)
 	share := float64(mem.Checkpointed) / float64(max(1, mem.Blocks))
 	return &core.ScalingSetup{Args: p.args, Params: p.params, Method: method, SequenceLength: p.rec.Prepare.SequenceLength,
-		FLOPs:   core.TrainFLOPs(m, p.params.Count(), p.rec.Prepare.SequenceLength, share),
-		Weights: m.Resident(), Loaded: m.Resident(), Program: mem.Arena + mem.Scratch + mem.Params + mem.Grads}, nil
+		FLOPs:   core.TrainFLOPs(m, p.params.Count(), p.rec.Prepare.SequenceLength, share) + p.teachers.FLOPs(p.rec.Prepare.SequenceLength),
+		Weights: weights, Loaded: weights, Program: mem.Arena + mem.Scratch + mem.Params + mem.Grads + p.teachers.WorkBytes()}, nil
 }
 
 // Table prints the plan for a person.

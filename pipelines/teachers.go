@@ -2,32 +2,21 @@ package pipelines
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
-	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// findTeachers resolves the models to distil from and checks that they have the tokenizer of the base.
+// findTeachers resolves the models to distil from, and checks before anything is written that they fit the recipe and have the tokenizer of the base.
 func (r *Run) findTeachers() error {
 	r.teachers = nil
-	if len(r.Recipe.Train.Teachers) > 0 && r.tokenizer == nil {
-		var err error
-		if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {
-			return err
-		}
-	}
 	for _, ref := range r.Recipe.Train.Teachers {
-		dir, err := ResolveModel(ref, r.say)
+		dir, err := r.findTeacher(ref)
 		if err != nil {
-			return fmt.Errorf("train.teacher_model_name_or_path: %w", err)
-		}
-		t, err := tokenize.Load(dir)
-		if err != nil {
-			return fmt.Errorf("train.teacher_model_name_or_path: %w", err)
-		}
-		if err := sameTokens(r.tokenizer, t); err != nil {
 			return fmt.Errorf("train.teacher_model_name_or_path: %s: %w", ref, err)
 		}
 		r.teachers = append(r.teachers, dir)
@@ -35,29 +24,72 @@ func (r *Run) findTeachers() error {
 	return nil
 }
 
-// openTeachers opens the teachers of a recipe's training, with the memory that its worker takes for them.
+func (r *Run) findTeacher(ref string) (string, error) {
+	dir, err := ResolveModel(ref, r.say)
+	if err != nil {
+		return "", err
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return "", err
+	}
+	c, _, err := model.Describe(raw)
+	if err != nil {
+		return "", err
+	}
+	if err := core.CheckTeacher(&c, r.Recipe.Prepare.SequenceLength); err != nil {
+		return "", fmt.Errorf("the teacher %w", err)
+	}
+	t, err := tokenize.Load(dir)
+	if err != nil {
+		return "", err
+	}
+	if r.tokenizer == nil { // a plan
+		if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {
+			return "", err
+		}
+	}
+	// A folder under another name is loaded once.
+	for _, known := range append([]string{r.modelDir}, r.teachers...) {
+		if a, err := os.Stat(known); err == nil {
+			if b, err := os.Stat(dir); err == nil && os.SameFile(a, b) {
+				dir = known
+			}
+		}
+	}
+	return dir, sameTokens(r.tokenizer, t)
+}
+
+// openTeachers opens the teachers of a recipe's training, nil where it has none.
 func (r *Run) openTeachers(student *model.Model) (*core.Teachers, error) {
 	if err := r.findTeachers(); err != nil {
 		return nil, err
 	}
-	if len(r.teachers) == 0 {
-		return nil, nil
-	}
-	job, err := r.Job(&Data{Train: &prepare.Result{}})
-	if err != nil {
-		return nil, err
-	}
+	t := &r.Recipe.Train
+	job := core.Job{Args: r.args(), Teachers: r.teachers, DistillationAlpha: t.DistillationAlpha, DType: r.dtype, SequenceLength: r.Recipe.Prepare.SequenceLength}
 	return job.OpenTeachers(student, nil)
 }
 
+// teaching is what the model card says of the teachers, nothing where there are none.
+func (r *Run) teaching() (lines [][2]string) {
+	if len(r.teachers) == 0 {
+		return nil
+	}
+	var names []string
+	for _, t := range r.Recipe.Train.Teachers {
+		names = append(names, filepath.Base(filepath.Clean(t)))
+	}
+	return [][2]string{{"teachers", strings.Join(names, ", ")}, {"distillation_alpha", fmt.Sprint(r.Recipe.Train.DistillationAlpha)}}
+}
+
 // sameTokens says where two tokenizers give an id to different texts.
-func sameTokens(a, b tokenize.Tokenizer) error {
-	if n, m := a.VocabSize(), b.VocabSize(); n != m {
+func sameTokens(base, teacher tokenize.Tokenizer) error {
+	if n, m := base.VocabSize(), teacher.VocabSize(); n != m {
 		return fmt.Errorf("its tokenizer has %d tokens, that of the base %d: a teacher must have the same", m, n)
 	}
-	for id := range int32(a.VocabSize()) {
-		s, _ := a.IDToToken(id)
-		if t, _ := b.IDToToken(id); s != t {
+	for id := range int32(base.VocabSize()) {
+		s, _ := base.IDToToken(id)
+		if t, _ := teacher.IDToToken(id); s != t {
 			return fmt.Errorf("its token %d is %q, that of the base %q: a teacher must have the same tokenizer", id, t, s)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adaptflow/adaptflow/templates/assets"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -47,29 +48,69 @@ func TestDistillationRepeats(t *testing.T) {
 			t.Errorf("%s: the same bytes", name)
 		}
 	}
-	rounds := roundsJob(t, "sync")
-	rounds.Teachers, rounds.DistillationAlpha = job.Teachers, job.DistillationAlpha
-	trainJob(t, rounds)
+	for _, mode := range []string{"sync", "local"} {
+		rounds := roundsJob(t, mode)
+		rounds.Teachers, rounds.DistillationAlpha = job.Teachers, job.DistillationAlpha
+		trainJob(t, rounds)
+		again := elsewhere(t, rounds)
+		again.Threads = 1
+		if err := os.CopyFS(core.CheckpointDir(again.Dir, 4), os.DirFS(core.CheckpointDir(rounds.Dir, 4))); err != nil {
+			t.Fatal(err)
+		}
+		trainJob(t, again)
+		plain := roundsJob(t, mode)
+		trainJob(t, plain)
+		if w := trained(t, rounds, 8); !bytes.Equal(trained(t, again, 8), w) || bytes.Equal(trained(t, plain, 8), w) {
+			t.Errorf("mode %s: resumed with one thread other bytes, or those of no teacher", mode)
+		}
+	}
 }
 
 // What is wrong with a teacher shows when the run opens, by the key of the recipe, and leaves nothing.
 func TestTeachersThatAreRefused(t *testing.T) {
-	for teacher, want := range map[string]string{
-		"nowhere": "nowhere",
-		filepath.Join("..", "tokenize", "testdata", "tokenizer"): "a teacher must have the same",
+	for _, c := range []struct{ teacher, want string }{
+		{"nowhere", "nowhere"},
+		{filepath.Join("..", "tokenize", "testdata", "tokenizer"), "config.json"},
+		{filepath.Join("..", "model", "testdata", "models", "llama_tied"), "128 positions"},
+		{otherTokens(t), "a teacher must have the same tokenizer"},
 	} {
-		rec := continualRecipe(t, "embedded:linux_man_en/valid.jsonl", "teacher="+teacher)
+		rec := continualRecipe(t, "embedded:linux_man_en/valid.jsonl", "teacher="+c.teacher, "sequence_length=200")
 		out := filepath.Join(t.TempDir(), "out")
 		r := &Run{Recipe: rec, Output: out, Say: t.Logf}
 		err := r.Open()
 		r.Close()
-		if err == nil || !strings.Contains(err.Error(), "train.teacher_model_name_or_path") || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want it to say %q", teacher, err, want)
+		if err == nil || !strings.Contains(err.Error(), "train.teacher_model_name_or_path") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want it to say %q", c.teacher, err, c.want)
 		}
 		if _, err := os.Stat(out); err == nil {
-			t.Errorf("%s: %s was made", teacher, out)
+			t.Errorf("%s: %s was made", c.teacher, out)
 		}
 	}
+}
+
+// otherTokens is a copy of the embedded model in whose tokenizer two tokens have changed places.
+func otherTokens(t *testing.T) string {
+	base, err := assets.Resolve("embedded:lm-en-5m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(base)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "tokenizer.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := strings.NewReplacer(`"a": 68`, `"a": 69`, `"b": 69`, `"b": 68`, `"a":68`, `"a":69`, `"b":69`, `"b":68`).Replace(string(text))
+	if swapped == string(text) {
+		t.Fatal("no tokens have changed places")
+	}
+	if err := os.WriteFile(path, []byte(swapped), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // The plan counts what teachers take.
@@ -82,6 +123,17 @@ func TestPlanOfTeachers(t *testing.T) {
 		return p
 	}
 	none, one := plan(), plan("teacher=embedded:lm-en-5m")
+	dir, err := assets.Resolve("embedded:lm-en-5m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := core.Base(dir, "float32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.Teachers > 2*48*4096*4*3+base.Resident()/2 { // targets, logits, activations; no weights beside the base's
+		t.Errorf("the base as its own teacher takes %d bytes, its weights are %d", one.Teachers, base.Resident())
+	}
 	if none.Teachers != 0 || one.Teachers < 2*48*4096*4 || one.Peak-none.Peak != one.Teachers {
 		t.Errorf("teachers take %d and %d bytes, the peaks are %d and %d", none.Teachers, one.Teachers, none.Peak, one.Peak)
 	}

@@ -78,6 +78,7 @@ func (r *Recipe) Validate() error {
 		{"train.optimizer_shards", t.OptimizerShards > 1 && (t.Mode != "sync" || t.Replicas < 2), "must be 1 but in mode sync with several replicas, where there is one optimiser"},
 		{"train.min_replicas", t.MinReplicas < 1 || t.MinReplicas > t.Replicas, "must be from 1 to train.replicas"},
 		{"train.distillation_alpha", !(t.DistillationAlpha > 0 && t.DistillationAlpha <= 1), "must be above 0 and at most 1"},
+		{"train.distillation_alpha", t.DistillationAlpha != 1 && len(t.Teachers) == 0, "needs teachers: name them in train.teacher_model_name_or_path"},
 		{"train.teacher_model_name_or_path", len(t.Teachers) > 0 && (r.Classifies() || r.Data.KeyColumn != ""), "must be empty for the task SEQ_CLS and in training by key: one language model's adapter learns from teachers"},
 		{"compare.learning_rates", slices.ContainsFunc(r.Compare.LearningRates, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) }), "must be finite numbers above 0"},
 		{"keys.min_sequences", r.Keys.MinSequences < 1, "must be at least 1"},

@@ -79,7 +79,7 @@ func (j *Job) Binding() (string, error) {
 	for _, dir := range j.Teachers {
 		h, err := baseHash(dir, j.DType, model.Task{})
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("the teacher: %w", err)
 		}
 		c.Teachers = append(c.Teachers, h)
 	}
@@ -95,90 +95,8 @@ func (j *Job) Binding() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// baseHash is the hash of a base model.
-func baseHash(dir, dtype string, task model.Task) (string, error) {
-	m, err := BaseFor(dir, dtype, task)
-	if err != nil {
-		return "", err
-	}
-	return m.Hash()
-}
-
-// ResolveDType turns "auto" into the dtype that this process trains in fastest: bfloat16 where the kernel set multiplies it, else float32.
-func ResolveDType(dtype string) string {
-	values, place, placed := strings.Cut(dtype, "@")
-	dense, rest, quantised := strings.Cut(values, "+")
-	switch {
-	case dense == "auto" && kernels.WantsHalf():
-		dense = "bfloat16"
-	case dense == "auto" || dense == "":
-		dense = "float32"
-	}
-	if quantised {
-		dense += "+" + rest
-	}
-	if placed {
-		dense += "@" + place
-	}
-	return dense
-}
-
-// Values is how a program of a dtype keeps its values.
-func Values(dtype string) nn.DType {
-	dtype, _, _ = strings.Cut(dtype, "@")
-	if dtype == "bfloat16" || strings.HasPrefix(dtype, "bfloat16+") {
-		return nn.BFloat16
-	}
-	return nn.Float32
-}
-
 // Progress is told, when set, of every optimiser step and evaluation that this process makes. Set it before training starts.
 var Progress func(total int, info *StepInfo, eval *Eval)
-
-var models struct {
-	sync.Mutex
-	loaded map[loadedKey]*model.Model
-}
-
-type loadedKey struct {
-	dir, dtype string
-	task       model.Task
-}
-
-// Base is BaseFor the task that config.json says.
-func Base(dir, dtype string) (*model.Model, error) { return BaseFor(dir, dtype, model.Task{}) }
-
-// BaseFor returns the base model of dir, opened for a task, with its weights stored as dtype ("float32" where empty), loaded once a process and shared by
-// all who ask.
-func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
-	models.Lock()
-	defer models.Unlock()
-	if dtype == "" {
-		dtype = "float32"
-	}
-	key := loadedKey{dir, dtype, task}
-	if m := models.loaded[key]; m != nil {
-		return m, nil
-	}
-	m, err := model.LoadTask(dir, dtype, task)
-	if err != nil {
-		return nil, err
-	}
-	if models.loaded == nil {
-		models.loaded = map[loadedKey]*model.Model{}
-	}
-	models.loaded[key] = m
-	return m, nil
-}
-
-// OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method. A new one may need data: see [InitializeAdapter].
-func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base string, seed uint64) (*peft.Adapter, error) {
-	env := peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: seed, Tied: m.Config.Tied}
-	if dir != "" {
-		return peft.Open(dir, nn.Sites(m), env)
-	}
-	return peft.New(method, config, nn.Sites(m), env)
-}
 
 // Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.
 type Session struct {

@@ -75,6 +75,8 @@ func TrainKeys(args Args, s Setup, jobs []KeyJob) ([]KeyRun, error) {
 		panic("train: TrainKeys wants one adapter, and parameters with a slot a key")
 	case args.Replicas != 1:
 		return nil, errors.New("train: keys are trained by one replica each: set replicas to 1")
+	case s.Teachers != nil:
+		return nil, errors.New("train: training by key learns from no teachers")
 	case !Groupable(a) && len(jobs) > 1:
 		return nil, fmt.Errorf("train: %s adapters cannot share a pass over the base: train them key by key", a.Type())
 	}

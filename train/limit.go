@@ -16,10 +16,15 @@ func ProgramLimit(limit int64, m *model.Model, teachers *Teachers) (int64, error
 	if limit <= 0 {
 		return 0, nil
 	}
-	left := limit - m.Resident() - teachers.Bytes(m) - ProcessBytes
-	if left <= 0 {
-		return 0, fmt.Errorf("memory_limit is %d MiB, but the weights of the base take %d MiB, the teachers %d MiB and the process itself %d MiB: raise memory_limit, or store the base in "+
-			"fewer bits (dtype, load_in_4bit) or in a file (weights=streamed)", limit>>20, m.Resident()>>20, teachers.Bytes(m)>>20, ProcessBytes>>20)
+	left := limit - m.Resident() - teachers.WeightBytes(m) - teachers.WorkBytes() - ProcessBytes
+	if left > 0 {
+		return left, nil
 	}
-	return left, nil
+	held, fewer := "", ""
+	if teachers != nil {
+		held = fmt.Sprintf(", those of the teachers %d MiB, their passes and what a batch's tokens should predict %d MiB", teachers.WeightBytes(m)>>20, teachers.WorkBytes()>>20)
+		fewer = ", take fewer teachers, or lower per_device_train_batch_size"
+	}
+	return 0, fmt.Errorf("memory_limit is %d MiB, but the weights of the base take %d MiB%s and the process itself %d MiB: raise memory_limit, store the base in "+
+		"fewer bits (dtype, load_in_4bit) or in a file (weights=streamed)%s", limit>>20, m.Resident()>>20, held, ProcessBytes>>20, fewer)
 }

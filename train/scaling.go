@@ -236,12 +236,17 @@ func (s *ScalingSetup) ScaleAll(c *Constants, workers []int) ([]*Scaling, error)
 // more of the blocks that are computed again, share of all.
 func TrainFLOPs(m *model.Model, trained, sequence int, share float64) float64 {
 	c := &m.Config
+	return forwardFLOPs(m, sequence)*(2+share) + float64(sequence)*2*float64(c.Layers*c.Heads*c.HeadDim) + 6*float64(trained)
+}
+
+// forwardFLOPs is the part of TrainFLOPs that is the forward pass.
+func forwardFLOPs(m *model.Model, sequence int) float64 {
+	c := &m.Config
 	weights := float64(m.ParamCount())
 	if !c.Tied {
 		weights -= float64(c.Vocab) * float64(c.Hidden) // a look-up
 	}
-	forward := 2*weights + 2*float64(sequence)*float64(c.Layers*c.Heads*c.HeadDim)
-	return forward*(2+share) + float64(sequence)*2*float64(c.Layers*c.Heads*c.HeadDim) + 6*float64(trained)
+	return 2*weights + 2*float64(sequence)*float64(c.Layers*c.Heads*c.HeadDim)
 }
 
 // largest is the largest of a list, 0 of none.

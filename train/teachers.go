@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
@@ -11,19 +12,29 @@ import (
 )
 
 // Teachers are the models from which a training distils (Hinton et al. 2015; TRL's GKD with beta 0, lmbda 0 and temperature 1): what a supervised row should predict is
-// alpha times the mean of the teachers' distributions over the next token plus 1-alpha times its label, and the loss is the cross entropy with that. The mean of several
-// models is their ensemble. Rows of virtual tokens keep their labels.
+// alpha times the mean of the teachers' distributions over the next token plus 1-alpha times its label, and the loss is the cross entropy with that, the least of which is the
+// entropy of what should be predicted. The mean of several models is their ensemble. Rows of virtual tokens keep their labels.
 type Teachers struct {
-	alpha  float32
-	vocab  int
-	pool   *pool.Pool
-	progs  []*nn.Program
-	held   []*model.Model
-	target []float32 // [S, V]
+	alpha    float32
+	vocab    int // of the student
+	rows     int // tokens of a step, at most
+	pass     int // tokens of a pass through a teacher, at most
+	pool     *pool.Pool
+	teachers []teacher
+	target   *mem.Block // [rows, vocab], from the first step on
 }
 
-// teacherRows is the number of tokens of one pass through a teacher, whose logits are all kept; a document that is longer makes it longer.
-const teacherRows = 1024
+type teacher struct {
+	dir   string
+	model *model.Model
+	prog  *nn.Program
+}
+
+// teacherRows and teacherLogits bound the tokens of one pass through a teacher, whose logits, so many bytes, are all kept; a document that is longer makes it longer.
+const (
+	teacherRows   = 1024
+	teacherLogits = 64 << 20
+)
 
 // OpenTeachers opens the job's teachers, nil where it has none.
 func (j *Job) OpenTeachers(student *model.Model, p *pool.Pool) (*Teachers, error) {
@@ -34,80 +45,141 @@ func (j *Job) OpenTeachers(student *model.Model, p *pool.Pool) (*Teachers, error
 }
 
 // OpenTeachers opens the models of the folders dirs, each with its weights stored as dtype, for steps of at most rows tokens, whose documents have at most
-// length. student is the model that learns: the vocabularies must be of one size.
+// length. student is the model that learns. The tokenizers must give the same ids to tokens; vocabularies may be padded to other sizes: of a teacher the tokens that the
+// student has share its distribution.
 func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype string, p *pool.Pool, rows, length int) (_ *Teachers, err error) {
-	t := &Teachers{alpha: float32(alpha), vocab: student.Config.Vocab, pool: p}
+	if student.Config.Task != "CAUSAL_LM" {
+		return nil, fmt.Errorf("a classifier learns from no teachers")
+	}
+	t := &Teachers{alpha: float32(alpha), vocab: student.Config.Vocab, rows: rows, pool: p}
 	defer func() {
 		if err != nil {
 			t.Close()
 		}
 	}()
-	n := min(rows, max(teacherRows, length))
+	t.pass = min(rows, max(length, min(teacherRows, teacherLogits/4/t.vocab)))
 	for _, dir := range dirs {
 		m, err := Base(dir, dtype)
 		if err != nil {
 			return nil, fmt.Errorf("the teacher: %w", err)
 		}
-		if m.Config.Task != "CAUSAL_LM" {
-			return nil, fmt.Errorf("the teacher %s is a classifier: a teacher is a language model", dir)
+		if err := CheckTeacher(&m.Config, length); err != nil {
+			return nil, fmt.Errorf("the teacher %s %w", dir, err)
 		}
-		if m.Config.Vocab != t.vocab {
-			return nil, fmt.Errorf("the teacher %s has a vocabulary of %d and the model that learns one of %d: a teacher must have the same tokenizer", dir, m.Config.Vocab, t.vocab)
-		}
-		if length > m.Config.MaxPositions {
-			return nil, fmt.Errorf("the teacher %s has %d positions: prepare sequences of at most that, not of %d", dir, m.Config.MaxPositions, length)
-		}
-		prog, err := nn.Compile(m, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: n, S: n, N: n}, Pool: p})
+		prog, err := nn.Compile(m, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: t.pass, S: t.pass, N: t.pass}, Pool: p})
 		if err != nil {
 			return nil, fmt.Errorf("the teacher %s: %w", dir, err)
 		}
-		t.progs, t.held = append(t.progs, prog), append(t.held, m)
+		t.teachers = append(t.teachers, teacher{dir, m, prog})
 	}
-	t.target = make([]float32, rows*t.vocab)
 	return t, nil
 }
 
-// Bytes is the memory that the teachers take: weights, programs and targets. Weights that the student has too count once, with it.
-func (t *Teachers) Bytes(student *model.Model) int64 {
-	if t == nil {
-		return 0
+// CheckTeacher says why a model of this configuration cannot teach on sequences of a length, nil where it can.
+func CheckTeacher(c *model.Config, length int) error {
+	if c.Task != "CAUSAL_LM" {
+		return fmt.Errorf("is a classifier: a teacher is a language model")
 	}
-	n, seen := int64(len(t.target))*4, map[*model.Model]bool{student: true}
-	for i, p := range t.progs {
-		n += p.Memory().Total()
-		if m := t.held[i]; !seen[m] {
-			seen[m] = true
-			n += m.Resident()
+	if length > c.MaxPositions {
+		return fmt.Errorf("has %d positions: choose a sequence_length of at most that, not %d", c.MaxPositions, length)
+	}
+	return nil
+}
+
+// models are the teachers whose weights are not the student's, each once.
+func (t *Teachers) models(student *model.Model) []*model.Model {
+	if t == nil {
+		return nil
+	}
+	var out []*model.Model
+	seen := map[*model.Model]bool{student: true}
+	for _, x := range t.teachers {
+		if !seen[x.model] {
+			seen[x.model] = true
+			out = append(out, x.model)
 		}
+	}
+	return out
+}
+
+// WeightBytes is the memory of the teachers' weights. Weights that the student has too count with it.
+func (t *Teachers) WeightBytes(student *model.Model) (n int64) {
+	for _, m := range t.models(student) {
+		n += m.Resident()
 	}
 	return n
 }
 
-// Teach sets the step's targets. They are valid until the next call.
-func (t *Teachers) Teach(s *nn.Step) {
+// WorkBytes is the memory of the teachers' programs and of what a step's tokens should predict.
+func (t *Teachers) WorkBytes() int64 {
+	if t == nil {
+		return 0
+	}
+	n := int64(t.rows) * int64(t.vocab) * 4
+	for _, x := range t.teachers {
+		n += x.prog.Memory().Total()
+	}
+	return n
+}
+
+// FLOPs is about how many floating-point operations the teachers take a token of sequences of the given length.
+func (t *Teachers) FLOPs(sequence int) (n float64) {
+	if t == nil {
+		return 0
+	}
+	for _, x := range t.teachers {
+		n += forwardFLOPs(x.model, sequence)
+	}
+	return n
+}
+
+// Streamed is what a step reads of weights of teachers that are streamed.
+func (t *Teachers) Streamed() (n int64) {
+	if t == nil {
+		return 0
+	}
+	for _, x := range t.teachers {
+		n += x.model.Streamed() * int64((t.rows+t.pass-1)/t.pass)
+	}
+	return n
+}
+
+// Teach sets the step's targets. They are valid until the next call. An error is a teacher whose logits are not finite.
+func (t *Teachers) Teach(s *nn.Step) error {
+	if t.target == nil {
+		t.target = mem.AllocFloat32(t.rows * t.vocab)
+	}
 	v := t.vocab
-	target := t.target[:len(s.Rows)*v]
+	target := t.target.Float32()[:len(s.Rows)*v]
 	clear(target)
 	for i, l := range s.Labels {
 		target[i*v+int(l)] = 1 - t.alpha
 	}
-	share := t.alpha / float32(len(t.progs))
-	for _, p := range t.progs {
-		row := 0
-		for _, part := range p.Parts(&nn.Step{Tokens: s.Tokens, Positions: s.Positions, Docs: s.Docs, Rows: s.Rows}) {
+	share := t.alpha / float32(len(t.teachers))
+	sums := make([]float32, t.pass)
+	for _, x := range t.teachers {
+		row, width := 0, x.model.Config.Vocab
+		common := min(width, v)
+		for _, part := range x.prog.Parts(&nn.Step{Tokens: s.Tokens, Positions: s.Positions, Docs: s.Docs, Rows: s.Rows}) {
 			if len(part.Rows) == 0 {
 				continue
 			}
-			logits := p.Forward(part, false)
+			logits := x.prog.Forward(part, false)
 			t.pool.Run(len(part.Rows), func(i int) {
-				x := logits[i*v : (i+1)*v]
-				_, sum := kernels.ExpRow(x, float32(math.Inf(-1)))
-				kernels.Axpy(nil, share/sum, x, target[(row+i)*v:(row+i+1)*v])
+				p := logits[i*width:][:common]
+				_, sums[i] = kernels.ExpRow(p, float32(math.Inf(-1)))
+				kernels.Axpy(nil, share/sums[i], p, target[(row+i)*v:][:common])
 			})
+			for _, sum := range sums[:len(part.Rows)] {
+				if math.IsNaN(float64(sum)) || math.IsInf(float64(sum), 0) {
+					return fmt.Errorf("the teacher %s gives logits that are not finite", x.dir)
+				}
+			}
 			row += len(part.Rows)
 		}
 	}
 	s.Targets = target
+	return nil
 }
 
 // Close frees the teachers' programs. The weights stay for others of the process.
@@ -115,8 +187,9 @@ func (t *Teachers) Close() {
 	if t == nil {
 		return
 	}
-	for _, p := range t.progs {
-		p.Close()
+	for _, x := range t.teachers {
+		x.prog.Close()
 	}
-	t.progs, t.target = nil, nil
+	t.target.Free()
+	t.teachers, t.target = nil, nil
 }

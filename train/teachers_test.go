@@ -2,14 +2,17 @@ package train
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/golden"
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -36,10 +39,15 @@ func TestTeach(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer teachers.Close()
-	if got, least := teachers.Bytes(student), int64(len(step.Tokens)*student.Config.Vocab*4); got < least {
+	if got, least := teachers.WorkBytes(), int64(len(step.Tokens)*student.Config.Vocab*4); got < least {
 		t.Errorf("%d bytes, the targets alone are %d", got, least)
 	}
-	teachers.Teach(step)
+	if got := teachers.WeightBytes(student); got == 0 || got != teachers.WeightBytes(nil) {
+		t.Errorf("%d bytes of weights, none of them the student's", got)
+	}
+	if err := teachers.Teach(step); err != nil {
+		t.Fatal(err)
+	}
 	v := student.Config.Vocab
 	want := make([]float64, len(step.Rows)*v)
 	for _, dir := range dirs {
@@ -205,21 +213,135 @@ func TestTeachersThatDoNotFit(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(classifier, "config.json"), bytes.ReplaceAll(config, []byte("ForCausalLM"), []byte("ForSequenceClassification")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	other := &model.Model{Config: m.Config}
-	other.Config.Vocab++
+	student, err := BaseFor(tiny("llama_gqa"), "float32", model.Task{Type: "SEQ_CLS", NumLabels: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		student *model.Model
 		dir     string
 		length  int
 		want    string
 	}{
-		{other, tiny("gpt2"), 12, "the same tokenizer"},
 		{m, tiny("gpt2"), m.Config.MaxPositions * 100, "positions"},
 		{m, tiny("none"), 12, "none"},
+		{student, tiny("gpt2"), 12, "learns from no teachers"},
 		{m, classifier, 12, "classifier"},
 	} {
 		if _, err := OpenTeachers(c.student, []string{c.dir}, 1, "float32", nil, c.length, c.length); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want it to say %q", c.dir, err, c.want)
 		}
+	}
+}
+
+// TestTeacherOfAPaddedVocabulary: rows that pad a teacher's vocabulary, or that it lacks beside the student's, take no part.
+func TestTeacherOfAPaddedVocabulary(t *testing.T) {
+	student, err := Base(tiny("llama_gqa"), "float32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := safetensors.OpenDir(tiny("llama_tied"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	config, err := os.ReadFile(filepath.Join(tiny("llama_tied"), "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := func(dir string) []float32 {
+		teachers, err := OpenTeachers(student, []string{dir}, 1, "float32", nil, 24, 12)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer teachers.Close()
+		step, err := StepFrom(short(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := teachers.Teach(step); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(step.Targets)
+	}
+	resized := func(vocab int) string {
+		dir := t.TempDir()
+		var tensors []safetensors.Tensor
+		for _, n := range src.Names() {
+			x, err := src.Float32(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, _ := src.Info(n)
+			shape := slices.Clone(info.Shape)
+			if n == "model.embed_tokens.weight" {
+				shape[0] = vocab
+				for len(x) < vocab*shape[1] {
+					x = append(x, 9)
+				}
+				x = x[:vocab*shape[1]]
+			}
+			tensors = append(tensors, safetensors.F32(n, x, shape...))
+		}
+		if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), tensors, nil); err != nil {
+			t.Fatal(err)
+		}
+		text := bytes.Replace(config, []byte(`"vocab_size": 320`), fmt.Appendf(nil, `"vocab_size": %d`, vocab), 1)
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	if want, got := target(tiny("llama_tied")), target(resized(336)); !slices.Equal(got, want) {
+		t.Error("padding changes what the teacher says")
+	}
+	for i, q := range target(resized(312)) {
+		if i%320 >= 312 && q != 0 {
+			t.Fatalf("token %d, which the teacher lacks, has %g", i%320, q)
+		}
+	}
+}
+
+// TestTeachersOfParts: a batch that runs in parts, before whose documents virtual tokens stand, learns next to nothing else from a teacher of next to no weight.
+func TestTeachersOfParts(t *testing.T) {
+	m, err := Base(tiny("llama_gqa"), "float32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := Sequences(short(6))
+	var infos []StepInfo
+	for _, taught := range []bool{false, true} {
+		a, err := peft.New("CPT", map[string]any{"cpt_token_ids": []int{5, 6, 7, 8, 9}, "cpt_mask": []int{1, 1, 1, 1, 1}, "cpt_tokens_type_mask": []int{1, 2, 4, 4, 2},
+			"opt_weighted_loss_type": "decay", "opt_loss_decay_factor": 0.5}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		params := nn.NewParams(1)
+		defer params.Free()
+		args := DefaultArgs()
+		args.MaxSteps, args.PerDeviceTrainBatchSize, args.Stride, args.GradientAccumulationSteps = 2, 3, 1, 2
+		s := Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12, Sequences: len(data)}
+		if taught {
+			if s.Teachers, err = OpenTeachers(m, []string{tiny("qwen2")}, 1e-7, "float32", nil, 36, 12); err != nil {
+				t.Fatal(err)
+			}
+			defer s.Teachers.Close()
+		}
+		tr, err := NewTrainer(args, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		if err := a.Initial(params, 0); err != nil {
+			t.Fatal(err)
+		}
+		info, err := tr.Step(data, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		infos = append(infos, info)
+	}
+	if a, b := infos[0], infos[1]; math.Abs(a.Loss-b.Loss) > 1e-5 || math.Abs(a.GradNorm-b.GradNorm) > 1e-5*a.GradNorm {
+		t.Errorf("loss %g and gradient %g, with the teacher %g and %g", a.Loss, a.GradNorm, b.Loss, b.GradNorm)
 	}
 }

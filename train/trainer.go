@@ -52,7 +52,8 @@ type Trainer struct {
 	fresh    [][]byte // the steppers' states before the first step
 }
 
-// StepInfo describes one optimiser step. Step counts from 1; Loss is the mean over the step's supervised tokens, before the update.
+// StepInfo describes one optimiser step. Step counts from 1; Loss is the mean over the step's supervised tokens, before the update: with teachers, the cross entropy with what
+// they say (see [Teachers]).
 type StepInfo struct {
 	Step         int     `json:"step"`
 	Loss         float64 `json:"loss"`
@@ -193,7 +194,9 @@ func (t *Trainer) gradients(data Data, replica int, late func() bool) (tally, er
 				continue
 			}
 			if t.teach != nil {
-				t.teach.Teach(part)
+				if err := t.teach.Teach(part); err != nil {
+					return tally{}, fmt.Errorf("step %d: %w", step+1, err)
+				}
 			}
 			logp := t.prog.Forward(part, true)
 			sum := t.loss(logp, sh.items, t.coef[:len(logp)])
