@@ -1,0 +1,175 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+func resolveAll(refs []string) ([]string, error) {
+	var out []string
+	for _, ref := range refs {
+		p, err := assets.Resolve(ref)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// prepareSet prepares one set of input: files, or named sources.
+func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
+	kind := r.Recipe.Data.RowKind
+	if r.Recipe.Classifies() {
+		kind = datasets.RowClassification
+	}
+	return record(r, "prepare-"+name, func() (*prepare.Result, error) {
+		files, err := resolveAll(inputs)
+		if err != nil {
+			return nil, err
+		}
+		p, d := r.Recipe.Prepare, r.Recipe.Data
+		temperature := d.SamplingTemperature
+		if name != "train" {
+			temperature = 0
+		}
+		dir, rejects := r.product("shards"), r.product(RejectsDir)
+		if name != "train" {
+			dir, rejects = r.product("eval", name), r.product("eval", name, "rejects")
+		}
+		// Documents are separated by the model's beginning-of-text token, or its end-of-text token where it has no other.
+		bos, eos, _, _ := r.tokenizer.Special()
+		var clean, dedupe []map[string]any
+		if name == "train" { // what is measured on stays as it is
+			if clean, err = recipe.Steps(p.Clean); err == nil {
+				dedupe, err = recipe.Steps(p.Dedupe)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		// General text is plain, whatever the rows to learn from are.
+		columns, apply := d.Columns, p.ApplyChatTemplate
+		if name == "general" {
+			kind, columns, apply = datasets.RowAuto, nil, false
+		}
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(name), TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
+			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.modelDir,
+			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
+			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
+			PrependBOS: bos >= 0, AppendEOS: bos < 0 && eos >= 0, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
+			func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
+		if res != nil {
+			for _, l := range res.Layouts {
+				r.say("%s", l)
+			}
+		}
+		if errors.Is(err, prepare.ErrTooManyBad) {
+			return res, nil // the run goes on and ends with exit code 3: see Bad
+		}
+		return res, err
+	})
+}
+
+// namedSources are the named sources of a recipe, and their held-out texts, which are neither weighed nor capped.
+func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
+	named, err := d.Named()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range named {
+		p := prepare.Source{Translation: s.Translation}
+		p.MixSource = datasets.MixSource{Name: s.Name}
+		if p.Inputs, err = resolveAll(s.EvalInput); err != nil {
+			return nil, nil, err
+		}
+		if len(p.Inputs) > 0 {
+			held = append(held, p)
+		}
+		p.MixSource = datasets.MixSource{Name: s.Name, Weight: s.Weight, MaxDocuments: s.MaxDocuments, MaxTokens: s.MaxTokens}
+		if p.Inputs, err = resolveAll(s.Input); err != nil {
+			return nil, nil, err
+		}
+		train = append(train, p)
+	}
+	return train, held, nil
+}
+
+// Data is what the data stages gave.
+type Data struct {
+	Train          *prepare.Result
+	Domain         []prepare.ShardRef // held-out text of the same kind
+	General        []prepare.ShardRef
+	Origins        map[string]string // the named source of each file of Domain; nil without named sources
+	domain, genral *prepare.Result
+}
+
+// Prepare turns the recipe's input into shards: training, held-out and general text.
+func (r *Run) Prepare(ctx context.Context) (*Data, error) {
+	if Learns(r.Recipe) {
+		return nil, errors.New("continual learning takes its files increment by increment, each prepared, trained on and scored in turn: adaptflow run does it")
+	}
+	d := r.Recipe.Data
+	fraction := d.ValidationFraction
+	if d.Held() && !Comparing(r.Recipe) {
+		fraction = 0
+	}
+	train, held, err := namedSources(&d)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Input)+len(train) == 0 {
+		return nil, errors.New("the recipe names no input: --set input=FILE")
+	}
+	what := slices.Clone(d.Input)
+	for _, s := range train {
+		what = append(what, s.Name)
+	}
+	r.say("preparing %s", strings.Join(what, ", "))
+	out := &Data{}
+	if out.Train, err = r.prepareSet(ctx, "train", d.Input, train, fraction); err != nil {
+		return nil, err
+	}
+	if err := r.openClassifier(out.Train); err != nil {
+		return nil, err
+	}
+	out.Domain = out.Train.Validation
+	out.Origins = out.Train.Origins
+	if d.Held() {
+		if out.domain, err = r.prepareSet(ctx, "domain", d.EvalInput, held, 0); err != nil {
+			return nil, err
+		}
+		out.Domain, out.Origins = out.domain.Train, out.domain.Origins
+	}
+	if len(d.GeneralInput) > 0 {
+		if out.genral, err = r.prepareSet(ctx, "general", d.GeneralInput, nil, 0); err != nil {
+			return nil, err
+		}
+		out.General = out.genral.Train
+	}
+	return out, nil
+}
+
+// Bad is an error that wraps prepare.ErrTooManyBad when more of the records read were rejected than the recipe allows.
+// What cleaning and deduplication take out is not counted.
+func (r *Run) Bad(funnel []prepare.Stage) error {
+	if len(funnel) == 0 {
+		return nil
+	}
+	read, bad := funnel[0].In, prepare.Bad(funnel)
+	allowed := r.Recipe.Data.MaxBadFraction
+	if float64(bad) <= allowed*float64(read) {
+		return nil
+	}
+	return &prepare.TooManyBadError{Bad: bad, Read: read, Max: allowed, Rejected: funnel[0].Rejected, Dir: r.product(RejectsDir)}
+}
