@@ -2,7 +2,7 @@
 # Continual learning over ten increments of the Linux manual (those that are embedded) and a poisoned one in their midst. After kills at random moments, each
 # followed by the same command, history, adapters, pointer and reservoir have the bytes of an uninterrupted run; the domain improves at each increment and
 # general text stays within its limit; the poisoned increment is rolled back; a file that comes later is taken by the same command, one whose time has changed
-# is not taken again.
+# is not taken again. The base is its own teacher, which keeps general text.
 #   continual.sh ADAPTFLOW WORKDIR KILLS
 set -euo pipefail
 bin=$1 work=$2 kills=$3
@@ -11,7 +11,8 @@ export TMPDIR=$work/tmp
 # A spammer's file: one word, again and again.
 awk 'BEGIN { for (i = 0; i < 60; i++) { for (j = 0; j < 400; j++) printf "the "; print i } }' > "$work/in/05-poison.txt"
 args=(run continual-learning --set "input=embedded:linux_man_increments,$work/in" --set eval_input=embedded:linux_man_en/valid.jsonl --set sequence_length=128 --set max_steps=16 --set batch_size=4
-  --set warmup_steps=2 --set learning_rate=0.001 --set max_sequences=64 --set save_steps=8 --set replay_sequences=256 --set max_forgetting=0.15 --set max_domain_rise=0.02 --output)
+  --set warmup_steps=2 --set learning_rate=0.001 --set max_sequences=64 --set save_steps=8 --set replay_sequences=256 --set max_forgetting=0.15 --set max_domain_rise=0.02
+  --set teacher=embedded:lm-en-5m --set distillation_alpha=0.3 --output)
 run() { "$bin" "${args[@]}" "$@"; }
 digest() { (cd "$1" && find versions replay current history.json -type f | LC_ALL=C sort | xargs sha256sum | sha256sum); }
 
