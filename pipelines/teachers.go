@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
@@ -40,22 +41,24 @@ func (r *Run) findTeacher(ref string) (string, error) {
 	if err := core.CheckTeacher(&c, r.Recipe.Prepare.SequenceLength); err != nil {
 		return "", fmt.Errorf("the teacher %w", err)
 	}
-	t, err := tokenize.Load(dir)
-	if err != nil {
-		return "", err
-	}
 	if r.tokenizer == nil { // a plan
 		if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {
 			return "", err
 		}
 	}
-	// A folder under another name is loaded once.
-	for _, known := range append([]string{r.modelDir}, r.teachers...) {
-		if a, err := os.Stat(known); err == nil {
-			if b, err := os.Stat(dir); err == nil && os.SameFile(a, b) {
+	if at, err := os.Stat(dir); err == nil { // a folder under another name is loaded once
+		for _, known := range append([]string{r.modelDir}, r.teachers...) {
+			if st, err := os.Stat(known); err == nil && os.SameFile(st, at) {
 				dir = known
 			}
 		}
+	}
+	if sum, err := storage.SHA256File(filepath.Join(dir, "tokenizer.json")); err == nil && sum == r.tokenizer.Hash() {
+		return dir, nil
+	}
+	t, err := tokenize.Load(dir)
+	if err != nil {
+		return "", err
 	}
 	return dir, sameTokens(r.tokenizer, t)
 }
