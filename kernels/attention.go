@@ -106,10 +106,25 @@ func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, pre
 	f.kt, f.vc = buf.Float32()[:KV*total*hd], buf.Float32()[KV*total*hd:]
 	type task struct{ doc, head, i0 int }
 	var tasks []task
+	// Of a document of few rows a task takes all heads where the documents are enough for all threads.
+	step, few := 1, 0
 	for i := range ks {
-		step := attnRows
+		if ks[i].rows <= decodeRows {
+			few++
+		}
+	}
+	if few >= 2*p.Threads() {
+		step = H
+	}
+	for i := range ks {
+		if ks[i].rows <= decodeRows {
+			for h := 0; h < H; h += step {
+				tasks = append(tasks, task{i, h, 0})
+			}
+			continue
+		}
 		for h := 0; h < H; h++ {
-			for i0 := 0; i0 < ks[i].rows; i0 += step {
+			for i0 := 0; i0 < ks[i].rows; i0 += attnRows {
 				tasks = append(tasks, task{i, h, i0})
 			}
 		}
@@ -130,7 +145,7 @@ func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, pre
 		d := &ks[t.doc]
 		if d.rows <= decodeRows {
 			for r := 0; r < d.rows; r++ {
-				f.decode(d, t.head, r)
+				f.decode(d, t.head, t.head+step, r)
 			}
 			return
 		}
@@ -223,44 +238,75 @@ func (a Attn) capScores(v *vecSet, s []float32, ld, m int, d *docKeys, lo, hi in
 	return 1
 }
 
-// decode computes row r of a document of few rows for one query head, straight from where the keys and values are.
-func (f *attnForward) decode(d *docKeys, h, r int) {
+// decode computes row r of a document of few rows for the query heads [h0, h1), straight from where the keys and values are. Heads take turns at each run of keys, so that
+// rows of the cache are read once, in order.
+func (f *attnForward) decode(d *docKeys, h0, h1, r int) {
 	a, hd, v := f.a, f.a.HeadDim, f.vec
-	row := int(d.Start) + r
-	qr := f.q[row*a.Heads*hd+h*hd:][:hd]
+	at := (int(d.Start)+r)*a.Heads + h0 // of the first head in lse, and times hd in q and out
 	lo, hi := a.span(d, r, r+1)
-	buf := scratchOf(d.n)
-	s := buf.x[:d.prefix+hi]
-	kv := h / (a.Heads / a.KVHeads)
-	f.src.eachKey(d, kv, func(j int, krow, _ []float32) {
-		switch {
-		case j >= len(s):
-		case j >= d.prefix && j < d.prefix+lo:
-			s[j] = float32(math.Inf(-1))
-		default:
-			s[j] = v.dot(qr, krow)
+	n, heads := d.prefix+hi, h1-h0
+	buf := scratchOf(heads * (n + 1))
+	s, inv := buf.x[:heads*n], buf.x[heads*n:][:heads]
+	f.eachRun(d, h0, h1, n, func(h, j int, ks, _ []float32, w, rows int) {
+		q, x := f.q[(at+h)*hd:][:hd], s[h*n+j:][:rows]
+		for i := range x {
+			if key := j + i; key >= d.prefix && key < d.prefix+lo {
+				x[i] = float32(math.Inf(-1))
+			} else {
+				x[i] = v.dot(q, ks[i*w:][:hd])
+			}
 		}
 	})
+	o := f.out[at*hd:][:heads*hd]
+	clear(o)
 	scale := a.Scale
 	if a.SoftCap != 0 {
-		v.softcap(s[:d.prefix], a.Scale, a.SoftCap)
-		v.softcap(s[d.prefix+lo:], a.Scale, a.SoftCap)
 		scale = 1
 	}
-	mx := v.max(s) * scale
-	sum := v.exp(s, scale, mx)
-	o := f.out[row*a.Heads*hd+h*hd:][:hd]
-	clear(o)
-	f.src.eachKey(d, kv, func(j int, _, vrow []float32) {
-		if j < len(s) && s[j] != 0 {
-			v.axpy(s[j], vrow, o)
+	for h := range heads {
+		x := s[h*n:][:n]
+		if a.SoftCap != 0 {
+			v.softcap(x[:d.prefix], a.Scale, a.SoftCap)
+			v.softcap(x[d.prefix+lo:], a.Scale, a.SoftCap)
+		}
+		mx := v.max(x) * scale
+		sum := v.exp(x, scale, mx)
+		inv[h] = 1 / sum
+		if f.lse != nil {
+			f.lse[at+h] = mx + float32(math.Log(float64(sum)))
+		}
+	}
+	f.eachRun(d, h0, h1, n, func(h, j int, _, vs []float32, w, rows int) {
+		o := o[h*hd:][:hd]
+		for i, p := range s[h*n+j:][:rows] {
+			if p != 0 {
+				v.axpy(p, vs[i*w:][:hd], o)
+			}
 		}
 	})
-	v.scale(1/sum, o)
-	if f.lse != nil {
-		f.lse[row*a.Heads+h] = mx + float32(math.Log(float64(sum)))
+	for h := range heads {
+		v.scale(inv[h], o[h*hd:][:hd])
 	}
 	scratchPool.Put(buf)
+}
+
+// eachRun calls act for runs of the first n keys and each of the query heads [h0, h1), counted from 0: with the run's first key, its keys and values of that head, which lie w
+// apart, and their number.
+func (f *attnForward) eachRun(d *docKeys, h0, h1, n int, act func(h, j int, ks, vs []float32, w, rows int)) {
+	group, hd, w := f.a.Heads/f.a.KVHeads, f.a.HeadDim, f.a.KVHeads*f.a.HeadDim
+	run := 64 // of one head; several take a row together, which is read ahead
+	if h1-h0 > 1 {
+		run = 2
+	}
+	for _, p := range f.src.parts(d, 0) {
+		for j := 0; j < min(p.n, n-p.at); j += run {
+			rows := min(run, p.n-j, n-p.at-j)
+			for h := h0; h < h1; h++ {
+				at := j*w + h/group*hd
+				act(h-h0, p.at+j, p.k[at:], p.v[at:], w, rows)
+			}
+		}
+	}
 }
 
 // attnSource finds the keys and values of a document: in its prefix, in the cache and in its own rows.
