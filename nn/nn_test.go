@@ -223,33 +223,40 @@ var toys = map[string]func(*toy){
 	"twice":       func(m *toy) { m.twice = true },
 }
 
+// checkGradients compares the gradients of all parameters of a program, on the step s, with differences of its loss, and returns the number of parameters.
+func checkGradients(t *testing.T, w Wiring, s *Step) int {
+	t.Helper()
+	params := NewParams(1)
+	p, err := Compile(w, nil, params, Options{Caps: caps(s), Poison: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	c := coefs(len(s.Rows))
+	loss := func() float64 {
+		sum := 0.0
+		for i, v := range p.Forward(s, true) {
+			sum += float64(c[i]) * float64(v)
+		}
+		return sum
+	}
+	loss()
+	p.Backward(c)
+	var vars []gradcheck.Var
+	for _, q := range params.List() {
+		vars = append(vars, gradcheck.Var{Name: q.Name, Data: q.Data, Grad: slices.Clone(q.Grad)})
+	}
+	gradcheck.Check(t, loss, vars, 5e-3)
+	return len(vars)
+}
+
 func TestGradients(t *testing.T) {
 	for name, f := range toys {
 		t.Run(name, func(t *testing.T) {
 			m := small()
 			f(&m)
 			s := m.step(7, 1, 12)
-			params := NewParams(1)
-			p, err := Compile(m, nil, params, Options{Caps: caps(s), Poison: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close()
-			c := coefs(len(s.Rows))
-			loss := func() float64 {
-				sum := 0.0
-				for i, v := range p.Forward(s, true) {
-					sum += float64(c[i]) * float64(v)
-				}
-				return sum
-			}
-			loss()
-			p.Backward(c)
-			var vars []gradcheck.Var
-			for _, q := range params.List() {
-				vars = append(vars, gradcheck.Var{Name: q.Name, Data: q.Data, Grad: slices.Clone(q.Grad)})
-			}
-			gradcheck.Check(t, loss, vars, 5e-3)
+			checkGradients(t, m, s)
 		})
 	}
 }

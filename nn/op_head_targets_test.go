@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/internal/gradcheck"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
 )
@@ -28,27 +27,7 @@ func TestTargetGradients(t *testing.T) {
 			toys[name](&m)
 			s := m.step(7, 1, 12)
 			s.Targets = targets(len(s.Rows)-2, m.vocab)
-			params := NewParams(1)
-			p, err := Compile(m, nil, params, Options{Caps: caps(s), Poison: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close()
-			c := coefs(len(s.Rows))
-			loss := func() float64 {
-				sum := 0.0
-				for i, v := range p.Forward(s, true) {
-					sum += float64(c[i]) * float64(v)
-				}
-				return sum
-			}
-			loss()
-			p.Backward(c)
-			var vars []gradcheck.Var
-			for _, q := range params.List() {
-				vars = append(vars, gradcheck.Var{Name: q.Name, Data: q.Data, Grad: slices.Clone(q.Grad)})
-			}
-			gradcheck.Check(t, loss, vars, 5e-3)
+			checkGradients(t, m, s)
 		})
 	}
 }

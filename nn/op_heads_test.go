@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/internal/gradcheck"
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
@@ -44,30 +43,9 @@ func TestHeadOpsGradients(t *testing.T) {
 	m := heads{small()}
 	m.d = 24
 	s := m.step(7, 1, 12)
-	params := NewParams(1)
-	p, err := Compile(m, nil, params, Options{Caps: caps(s), Poison: true})
-	if err != nil {
-		t.Fatal(err)
+	if n := checkGradients(t, m, s); n != 4 {
+		t.Fatalf("%d parameters", n)
 	}
-	defer p.Close()
-	c := coefs(len(s.Rows))
-	loss := func() float64 {
-		sum := 0.0
-		for i, v := range p.Forward(s, true) {
-			sum += float64(c[i]) * float64(v)
-		}
-		return sum
-	}
-	loss()
-	p.Backward(c)
-	var vars []gradcheck.Var
-	for _, q := range params.List() {
-		vars = append(vars, gradcheck.Var{Name: q.Name, Data: q.Data, Grad: slices.Clone(q.Grad)})
-	}
-	if len(vars) != 4 {
-		t.Fatalf("%d parameters", len(vars))
-	}
-	gradcheck.Check(t, loss, vars, 5e-3)
 }
 
 // TestHeadOpsByHand compares the ops with sums written out.

@@ -21,31 +21,16 @@ func TestGoldenLoraFA(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	in := golden.Open(t, filepath.Join(base, "inputs.safetensors"))
+	data, batch, length := trainingRows(golden.Open(t, filepath.Join(base, "inputs.safetensors")))
 	cases := golden.Dirs(t, filepath.Join("testdata", "lorafa"))
 	for _, c := range cases {
 		t.Run(c, func(t *testing.T) {
 			dir := filepath.Join("testdata", "lorafa", c)
-			meta := golden.JSON[struct {
-				LR          float64    `json:"lr"`
-				WeightDecay float64    `json:"weight_decay"`
-				Warmup      int        `json:"warmup_steps"`
-				Steps       int        `json:"max_steps"`
-				Norm        float64    `json:"max_grad_norm"`
-				Trajectory  trajectory `json:"trajectory"`
-			}](t, filepath.Join(dir, "meta.json"))
+			meta, a, args := openGolden(t, m, dir, batch)
+			args.Optim = "lorafa"
 			want := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
-			a, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), peft.Env{ModelType: "llama"})
-			if err != nil {
-				t.Fatal(err)
-			}
 			params := nn.NewParams(1)
 			defer params.Free()
-			args := DefaultArgs()
-			args.Optim, args.LRSchedulerType, args.Stride, args.DecayAll = "lorafa", "cosine", 1, true
-			args.LearningRate, args.WeightDecay, args.WarmupSteps, args.MaxSteps, args.MaxGradNorm = meta.LR, meta.WeightDecay, meta.Warmup, meta.Steps, meta.Norm
-			data, batch, length := trainingRows(in)
-			args.PerDeviceTrainBatchSize = batch
 			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length, Sequences: len(data)})
 			if err != nil {
 				t.Fatal(err)

@@ -86,26 +86,17 @@ func CheckTeacher(c *model.Config, length int) error {
 	return nil
 }
 
-// models are the teachers whose weights are not the student's, each once.
-func (t *Teachers) models(student *model.Model) []*model.Model {
+// WeightBytes is the memory of the teachers' weights. Weights that the student has too count with it.
+func (t *Teachers) WeightBytes(student *model.Model) (n int64) {
 	if t == nil {
-		return nil
+		return 0
 	}
-	var out []*model.Model
 	seen := map[*model.Model]bool{student: true}
 	for _, x := range t.teachers {
 		if !seen[x.model] {
 			seen[x.model] = true
-			out = append(out, x.model)
+			n += x.model.Resident()
 		}
-	}
-	return out
-}
-
-// WeightBytes is the memory of the teachers' weights. Weights that the student has too count with it.
-func (t *Teachers) WeightBytes(student *model.Model) (n int64) {
-	for _, m := range t.models(student) {
-		n += m.Resident()
 	}
 	return n
 }

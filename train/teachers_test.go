@@ -92,25 +92,9 @@ func TestGoldenDistillation(t *testing.T) {
 	for _, c := range golden.Dirs(t, filepath.Join("testdata", "distillation")) {
 		t.Run(c, func(t *testing.T) {
 			dir := filepath.Join("testdata", "distillation", c)
-			meta := golden.JSON[struct {
-				Teachers    []string   `json:"teachers"`
-				Alpha       float64    `json:"alpha"`
-				LR          float64    `json:"lr"`
-				WeightDecay float64    `json:"weight_decay"`
-				Warmup      int        `json:"warmup_steps"`
-				Steps       int        `json:"max_steps"`
-				Norm        float64    `json:"max_grad_norm"`
-				Trajectory  trajectory `json:"trajectory"`
-			}](t, filepath.Join(dir, "meta.json"))
-			a, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), peft.Env{ModelType: "llama"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			meta, a, args := openGolden(t, m, dir, batch)
 			params := nn.NewParams(1)
 			defer params.Free()
-			args := DefaultArgs()
-			args.LRSchedulerType, args.Stride, args.DecayAll, args.PerDeviceTrainBatchSize = "cosine", 1, true, batch
-			args.LearningRate, args.WeightDecay, args.WarmupSteps, args.MaxSteps, args.MaxGradNorm = meta.LR, meta.WeightDecay, meta.Warmup, meta.Steps, meta.Norm
 			for i, name := range meta.Teachers {
 				meta.Teachers[i] = tiny(name)
 			}

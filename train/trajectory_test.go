@@ -2,11 +2,15 @@ package train
 
 import (
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/golden"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
 )
 
 // trajectory is what a reference measured at each of its steps.
@@ -14,6 +18,33 @@ type trajectory struct {
 	Losses []float64 `json:"losses"`
 	LRs    []float64 `json:"lrs"`
 	Norms  []float64 `json:"grad_norms"`
+}
+
+// goldenTraining is a case of golden training steps: its folder has the adapter before (adapter), the parameters after (expected.safetensors) and meta.json.
+type goldenTraining struct {
+	LR          float64    `json:"lr"`
+	WeightDecay float64    `json:"weight_decay"`
+	Warmup      int        `json:"warmup_steps"`
+	Steps       int        `json:"max_steps"`
+	Norm        float64    `json:"max_grad_norm"`
+	Trajectory  trajectory `json:"trajectory"`
+	// Of distillation.
+	Teachers []string `json:"teachers"`
+	Alpha    float64  `json:"alpha"`
+}
+
+// openGolden reads a case: what it is, its adapter over m, and the settings of its training, with batches of so many rows.
+func openGolden(t *testing.T, m *model.Model, dir string, batch int) (*goldenTraining, *peft.Adapter, Args) {
+	t.Helper()
+	g := golden.JSON[goldenTraining](t, filepath.Join(dir, "meta.json"))
+	a, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), peft.Env{ModelType: "llama"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := DefaultArgs()
+	args.LRSchedulerType, args.Stride, args.DecayAll, args.PerDeviceTrainBatchSize = "cosine", 1, true, batch
+	args.LearningRate, args.WeightDecay, args.WarmupSteps, args.MaxSteps, args.MaxGradNorm = g.LR, g.WeightDecay, g.Warmup, g.Steps, g.Norm
+	return &g, a, args
 }
 
 // trainingRows are the padded training batches [steps, rows, length] of a golden model's inputs, a sequence a row, with the number of rows and their length.
