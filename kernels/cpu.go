@@ -19,15 +19,15 @@ const (
 	AVX512BF16            // the same with AVX512_BF16, for products with bfloat16 weights
 )
 
-// EnvSet is the environment variable that chooses a lower set than the processor's best: plain, avx2, avx512 or avx512_bf16.
+// EnvSet is the environment variable that chooses another set than the processor's own: plain, avx2, avx512 or avx512_bf16, or its best where that is lower.
 const EnvSet = "ADAPTFLOW_KERNELS"
 
 var setNames = [...]string{Plain: "plain", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512_bf16"}
 
-// best is the highest set that the processor and operating system support, active the one in use.
+// best is the highest set that the processor and operating system support, chosen the one that [setsOf] says, active the one in use.
 var (
-	best   = detect()
-	active atomic.Uint32
+	best, chosen, chosenWhy = setsOf(detect())
+	active                  atomic.Uint32
 )
 
 // envErr says that EnvSet names no set; active is then unset.
@@ -36,7 +36,7 @@ var envErr error
 const unset = ^uint32(0)
 
 func init() {
-	s, err := chooseSet(best, os.Getenv(EnvSet))
+	s, err := chooseSet(best, chosen, os.Getenv(EnvSet))
 	if envErr = err; err != nil {
 		active.Store(unset)
 		return
@@ -44,11 +44,11 @@ func init() {
 	active.Store(uint32(s))
 }
 
-// chooseSet is the set named by env where it is lower than best, else best. An unknown name is an error, because a silent choice would give other
-// bits than the ones asked for.
-func chooseSet(best Set, env string) (Set, error) {
+// chooseSet is the set named by env where it is lower than best, else best; without env it is chosen. An unknown name is an error, because a
+// silent choice would give other bits than the ones asked for.
+func chooseSet(best, chosen Set, env string) (Set, error) {
 	if env == "" {
-		return best, nil
+		return chosen, nil
 	}
 	for s, name := range setNames {
 		if name == env {
@@ -69,6 +69,17 @@ func Active() Set {
 		panic(envErr)
 	}
 	return Set(s)
+}
+
+// Why says in a few words why the active set is in use.
+func Why() string {
+	if name := os.Getenv(EnvSet); name != "" {
+		if s := Active().String(); s != name {
+			return fmt.Sprintf("%s=%s, and the processor goes no higher", EnvSet, name)
+		}
+		return EnvSet + "=" + name
+	}
+	return chosenWhy
 }
 
 // Supported says whether s can run here.

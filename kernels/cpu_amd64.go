@@ -2,19 +2,16 @@
 
 package kernels
 
-import "golang.org/x/sys/cpu"
+import "github.com/klauspost/cpuid/v2"
 
-// detect reads CPUID; x/sys/cpu also checks in XCR0 that the operating system saves the wide registers.
-func detect() Set {
-	x := &cpu.X86
-	switch avx2 := x.HasAVX2 && x.HasFMA; {
-	case avx2 && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512VL && x.HasAVX512DQ:
-		if x.HasAVX512BF16 {
-			return AVX512BF16
-		}
-		return AVX512
-	case avx2:
-		return AVX2
+// detect reads CPUID; the library also checks in XCR0 that the operating system saves the wide registers.
+func detect() processor {
+	c := &cpuid.CPU
+	return processor{
+		vendor:     c.VendorString,
+		avx2:       c.Supports(cpuid.AVX2, cpuid.FMA3),
+		avx512:     c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ),
+		avx512BF16: c.Supports(cpuid.AVX512BF16),
+		tiles:      c.Supports(cpuid.AMXTILE, cpuid.AMXBF16),
 	}
-	return Plain
 }

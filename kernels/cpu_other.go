@@ -2,4 +2,4 @@
 
 package kernels
 
-func detect() Set { return Plain }
+func detect() processor { return processor{} }

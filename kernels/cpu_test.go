@@ -14,12 +14,44 @@ func TestChooseSet(t *testing.T) {
 		{AVX512, "", AVX512}, {AVX512, "avx2", AVX2}, {AVX512, "plain", Plain}, {AVX2, "avx512", AVX2},
 		{Plain, "avx2", Plain}, {Plain, "", Plain}, {AVX512, "avx512", AVX512}, {AVX512BF16, "avx512", AVX512}, {AVX512, "avx512_bf16", AVX512},
 	} {
-		if got, err := chooseSet(c.best, c.env); got != c.want || err != nil {
+		if got, err := chooseSet(c.best, c.best, c.env); got != c.want || err != nil {
 			t.Errorf("best %v, %s=%q: %v (%v), want %v", c.best, EnvSet, c.env, got, err, c.want)
 		}
 	}
-	if s, err := chooseSet(AVX512, "sse9"); err == nil || !strings.Contains(err.Error(), `"sse9"`) || !strings.Contains(err.Error(), "plain, avx2, avx512 or avx512_bf16") {
+	if s, err := chooseSet(AVX512, AVX512, "sse9"); err == nil || !strings.Contains(err.Error(), `"sse9"`) || !strings.Contains(err.Error(), "plain, avx2, avx512 or avx512_bf16") {
 		t.Errorf("an unknown set gave %v, %v", s, err)
+	}
+}
+
+// A processor's set is known from CPUID alone: AMD multiplies pairs of bfloat16 at twice the speed of float32, Intel does not.
+func TestSetsOf(t *testing.T) {
+	const amd = "AuthenticAMD"
+	for _, c := range []struct {
+		name         string
+		p            processor
+		best, chosen Set
+	}{
+		{"Zen 3", processor{vendor: amd, avx2: true}, AVX2, AVX2},
+		{"Zen 4", processor{vendor: amd, avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512BF16},
+		{"Haswell", processor{vendor: vendorIntel, avx2: true}, AVX2, AVX2},
+		{"Skylake", processor{vendor: vendorIntel, avx2: true, avx512: true}, AVX512, AVX512},
+		{"Cooper Lake", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512},
+		{"Sapphire Rapids", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true, tiles: true}, AVX512BF16, AVX512},
+		{"a kernel that saves no wide registers", processor{vendor: vendorIntel, avx2: true, avx512BF16: true}, AVX2, AVX2},
+		{"another vendor", processor{vendor: "HygonGenuine", avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512BF16},
+		{"none", processor{}, Plain, Plain},
+	} {
+		best, chosen, why := setsOf(c.p)
+		if best != c.best || chosen != c.chosen || why == "" {
+			t.Errorf("%s: best %v, chosen %v (%q), want %v, %v", c.name, best, chosen, why, c.best, c.chosen)
+		}
+	}
+	// What is not chosen can be asked for.
+	if s, err := chooseSet(AVX512BF16, AVX512, "avx512_bf16"); s != AVX512BF16 || err != nil {
+		t.Errorf("avx512_bf16 asked for gave %v, %v", s, err)
+	}
+	if s, err := chooseSet(AVX512BF16, AVX512, ""); s != AVX512 || err != nil {
+		t.Errorf("nothing asked for gave %v, %v", s, err)
 	}
 }
 

@@ -63,6 +63,8 @@ type Metrics struct {
 		Version   string `json:"version"`
 		Seed      uint64 `json:"seed"`
 		KernelSet string `json:"kernel_set"`
+		KernelWhy string `json:"kernel_set_reason,omitempty"` // why this set is in use; empty in what earlier versions wrote
+		DType     string `json:"dtype,omitempty"`             // as resolved: what "auto" became
 		Recipe    string `json:"recipe_sha256"`
 	} `json:"adaptflow"`
 }
@@ -134,6 +136,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
 	}
 	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
+	m.About.KernelWhy, m.About.DType = kernels.Why(), r.dtype
 	m.Paths = []string{AdapterDir, "shards"}
 	if len(p.RejectFiles) > 0 {
 		m.Paths = append(m.Paths, RejectsDir)
@@ -245,6 +248,9 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		row("rounds without all", fmt.Sprintf("%d of %d: late replicas were dropped", t.RoundsWithDropped, len(t.Loss)))
 	}
 	row("peak memory", fmt.Sprintf("%d MiB", t.PeakRSS>>20))
+	if m.About.KernelWhy != "" {
+		row("kernel set", fmt.Sprintf("%s, %s (%s)", m.About.KernelSet, m.About.DType, m.About.KernelWhy))
+	}
 	rejected := ""
 	for _, k := range sortedKeys(m.Data.Rejected) {
 		rejected += fmt.Sprintf(", %s %d", k, m.Data.Rejected[k])

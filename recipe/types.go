@@ -19,7 +19,7 @@ type Recipe struct {
 type Model struct {
 	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, or org/name of the hub"`
 	Task            string `yaml:"task" json:"task" help:"what the model is opened for, HF PEFT's task_type: SEQ_CLS classifies texts" enum:"CAUSAL_LM,SEQ_CLS"`
-	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it" enum:"float32,bfloat16,auto"`
+	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it faster" enum:"float32,bfloat16,auto"`
 	LoadIn4Bit      bool   `yaml:"load_in_4bit" json:"load_in_4bit" help:"store the projections of the blocks as bitsandbytes' 4-bit codes (QLoRA)"`
 	LoadIn8Bit      bool   `yaml:"load_in_8bit" json:"load_in_8bit" help:"store the projections of the blocks as 8-bit codes and quantise their inputs (LLM.int8)"`
 	QuantType       string `yaml:"bnb_4bit_quant_type" json:"bnb_4bit_quant_type" help:"the 4-bit code" enum:"nf4,fp4"`
