@@ -313,7 +313,7 @@ func Affected(output string, docs []string) (keys, unknown []string, err error) 
 		}
 	}
 	slices.Sort(keys)
-	return keys, unknown, nil
+	return slices.Compact(keys), unknown, nil // one in two folders: its adapter is being replaced
 }
 
 // Forget leaves documents out of a run by key from now on and trains the keys again that were trained on them, no others. The keys' folders and

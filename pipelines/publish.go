@@ -58,6 +58,16 @@ func (r *Run) place() error {
 			}
 		}
 	}
+	// The folder's name is a part of a hash: what it is of is compared.
+	mark := filepath.Join(dir, ".output")
+	if of, err := os.ReadFile(mark); err == nil && string(of) != uri {
+		return fmt.Errorf("%s is of the output %s and not of %s: finish that run first, or set ADAPTFLOW_CACHE to another folder", dir, of, uri)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := storage.WriteFile(mark, []byte(uri)); err != nil {
+		return err
+	}
 	r.store, r.Output = uri, dir
 	return nil
 }

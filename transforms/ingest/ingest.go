@@ -95,7 +95,13 @@ func ReadSummary(dir, source string) (*Summary, error) {
 		return nil, err
 	}
 	var s Summary
-	return &s, json.Unmarshal(b, &s)
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", SummaryPath(dir, source), err)
+	}
+	if s.Source != source { // of one hash, one would be read as the other
+		return nil, fmt.Errorf("%s is of %s and not of %s, whose names differ in nothing that files are named by: rename one of the two", SummaryPath(dir, source), s.Source, source)
+	}
+	return &s, nil
 }
 
 // ReadFn reads an input file: records to a staged file, the others to a file of dead letters (JSON lines with zstd, see

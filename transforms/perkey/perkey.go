@@ -8,12 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
@@ -45,7 +43,7 @@ type Config struct {
 	OutDir string // adapter folders, one a key: see KeyName
 	// WorkDir holds the keys' sequences while they are trained, RejectsDir the dead letters of keys with too little data.
 	WorkDir, RejectsDir string
-	// InitDir has adapter folders of an earlier run, by KeyName: a key that has one there starts from it. "" for none.
+	// InitDir has adapter folders of an earlier run: a key that has one there (InitFolder) starts from it. "" for none.
 	InitDir string
 	// MinSequences is the least number of sequences that a key is trained on; a key with fewer is rejected.
 	MinSequences int
@@ -92,18 +90,8 @@ const ReasonTooFew = "too_few_examples"
 // ReasonNoKey is the reason of the dead letters of rows without a key.
 const ReasonNoKey = "missing_key"
 
-// KeyName is the name of a key's folder: its letters and digits, and a hash that tells keys apart.
-func KeyName(key string) string {
-	s := sha256.Sum256([]byte(key))
-	slug := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '-'
-	}, key)
-	return slug[:min(40, len(slug))] + "-" + hex.EncodeToString(s[:5])
-}
+// ReasonBadKey is the reason of the dead letters of rows whose key is not UTF-8.
+const ReasonBadKey = "invalid_key"
 
 // spec is a key on its way: it refers to its sequences on disk.
 type spec struct {
@@ -111,6 +99,7 @@ type spec struct {
 	Sequences, Steps int
 	Tokens           int // of a pass
 	Init, Binding    string
+	Dir, Stale       string // its folder's name, and one that goes when that is finished
 	Skipped          string // why it is not trained
 	Finished         bool
 }
@@ -141,7 +130,11 @@ func (f *ResultFn) ProcessElement(_ context.Context, raw string) (string, error)
 	if err := json.Unmarshal([]byte(raw), &r); err != nil {
 		return "", err
 	}
-	return raw, storage.WriteFile(storage.Join(f.Dir, KeyName(r.Key)+".json"), []byte(raw+"\n"))
+	name := KeyName(r.Key)
+	if r.Skipped == ReasonBadKey { // what is shown for it may be another key
+		name = "invalid-" + name
+	}
+	return raw, storage.WriteFile(storage.Join(f.Dir, name+".json"), []byte(raw+"\n"))
 }
 
 // TrainPerKey is Train of tokenized examples (PCollection<KV<string, Example>>).
@@ -192,20 +185,18 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 	if err != nil {
 		return fmt.Errorf("key %q: %w", key, err)
 	}
-	if sp.Sequences = n; key == "" {
+	switch sp.Sequences = n; {
+	case key == "":
 		sp.Skipped = ReasonNoKey
-	} else if n < max(1, f.cfg.MinSequences) {
+	case !utf8.ValidString(key): // it would not come back from any file that names it
+		sp.Skipped, sp.Key = ReasonBadKey, fmt.Sprintf("%q", key)
+	case n < max(1, f.cfg.MinSequences):
 		sp.Skipped = ReasonTooFew
 	}
 	if sp.Skipped != "" {
 		beam.NewCounter("adaptflow", "keys.rejected").Inc(ctx, 1)
 		if err := f.reject(name, &sp); err != nil {
 			return err
-		}
-		if dir := storage.Join(f.cfg.OutDir, name); storage.IsLocal(dir) { // of a run with more data
-			if err := os.RemoveAll(storage.Local(dir)); err != nil {
-				return err
-			}
 		}
 	}
 	if len(eval) > 0 && sp.Skipped == "" {
@@ -219,18 +210,30 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 		}
 	}
 	if f.cfg.InitDir != "" && sp.Skipped == "" {
-		dir := filepath.Join(f.cfg.InitDir, name)
-		sum, err := storage.SHA256File(peft.TensorPath(dir))
-		if err == nil {
-			sp.Init = dir
-			fmt.Fprintln(h, sum)
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if sp.Init, err = InitFolder(f.cfg.InitDir, key); err != nil {
 			return fmt.Errorf("key %q: %w", key, err)
+		}
+		if sp.Init != "" {
+			sum, err := storage.SHA256File(peft.TensorPath(sp.Init))
+			if err != nil {
+				return fmt.Errorf("key %q: %w", key, err)
+			}
+			fmt.Fprintln(h, sum)
 		}
 	}
 	sp.Binding = hex.EncodeToString(h.Sum(nil))
-	if old, err := ReadResult(storage.Join(f.cfg.OutDir, name)); err == nil && old.Binding == sp.Binding {
-		sp.Finished = true
+	at, err := findHome(f.cfg.OutDir, key, sp.Binding)
+	if err != nil {
+		return err
+	}
+	sp.Dir, sp.Stale, sp.Finished = at.dir, at.stale, sp.Skipped == "" && at.kept != nil && at.kept.Binding == sp.Binding
+	if sp.Skipped != "" { // of a run with more data
+		err = errors.Join(discard(f.cfg.OutDir, sp.Dir), discard(f.cfg.OutDir, sp.Stale))
+	} else if sp.Finished {
+		err = discard(f.cfg.OutDir, sp.Stale)
+	}
+	if err != nil {
+		return err
 	}
 	if sp.Skipped == "" && !sp.Finished {
 		data, err := core.OpenShards([]string{sp.Path})
@@ -332,8 +335,10 @@ func (f *KeyFn) reject(name string, sp *spec) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Close()
-	return err
+	if _, err = w.Close(); err != nil {
+		return err
+	}
+	return discard(f.cfg.RejectsDir, "keys-"+earlierName(sp.Key)+".jsonl.zst") // of an earlier version
 }
 
 // eachDocument calls do with the documents of a key's file, in order.
@@ -382,7 +387,7 @@ func (f *PlanFn) ProcessElement(_ context.Context, _ int, specs func(*string) bo
 		r := &Result{Key: sp.Key, Sequences: sp.Sequences, Skipped: sp.Skipped}
 		if sp.Finished {
 			var err error
-			if r, err = ReadResult(storage.Join(cfg.OutDir, KeyName(sp.Key))); err != nil {
+			if r, err = ReadResult(storage.Join(cfg.OutDir, sp.Dir)); err != nil {
 				return err
 			}
 		}
@@ -540,7 +545,7 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 	defer score.Close()
 	var out []Result
 	for i, sp := range specs {
-		r := Result{Key: sp.Key, Dir: KeyName(sp.Key), Sequences: sp.Sequences, Steps: runs[i].Steps, Tokens: runs[i].Tokens, Loss: runs[i].Loss, Warm: sp.Init != "", Binding: sp.Binding}
+		r := Result{Key: sp.Key, Dir: sp.Dir, Sequences: sp.Sequences, Steps: runs[i].Steps, Tokens: runs[i].Tokens, Loss: runs[i].Loss, Warm: sp.Init != "", Binding: sp.Binding}
 		if runs[i].Err != nil {
 			r.Dir, r.Skipped = "", runs[i].Err.Error()
 		} else if err := finish(cfg, &sp, &r, a, params, i, score); err != nil {
@@ -610,5 +615,8 @@ func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params
 	if err := storage.WriteFile(storage.Join(dir, LineageFile), lines); err != nil {
 		return err
 	}
-	return storage.WriteJSON(storage.Join(dir, MetricsFile), r)
+	if err := storage.WriteJSON(storage.Join(dir, MetricsFile), r); err != nil {
+		return err
+	}
+	return discard(cfg.OutDir, sp.Stale)
 }
