@@ -1,6 +1,7 @@
 package datasets
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,6 +16,9 @@ type jsonReader struct {
 
 func newJSONReader(base fileReader) *jsonReader {
 	r := &jsonReader{fileReader: base}
+	if head, _ := base.lines.b.Peek(len(bom)); bytes.Equal(head, bom) {
+		base.lines.b.Discard(len(bom))
+	}
 	r.d = json.NewDecoder(&capped{r: base.lines.b, r2: r})
 	return r
 }
@@ -39,7 +43,13 @@ func (c *capped) Read(p []byte) (int, error) {
 }
 
 // Layout implements Reader.
-func (t *jsonReader) Layout() (string, string) { return FormatJSON, t.kind }
+func (t *jsonReader) Layout() (string, string) { return t.layout(FormatJSON), t.kind }
+
+// rest is the beginning of what could not be read.
+func (t *jsonReader) rest() []byte {
+	b, _ := io.ReadAll(io.LimitReader(t.d.Buffered(), MaxRejectRecord))
+	return b
+}
 
 // Next implements Reader.
 func (t *jsonReader) Next() (Record, *Reject, error) {
@@ -51,11 +61,11 @@ func (t *jsonReader) Next() (Record, *Reject, error) {
 		var syntax *json.SyntaxError
 		switch {
 		case errors.Is(err, errElement):
-			return Record{}, t.reject(ReasonRecordTooLarge, err.Error(), itoa(t.o.MaxRecordBytes)+" bytes", nil), nil
+			return Record{}, t.reject(ReasonRecordTooLarge, err.Error(), itoa(t.o.MaxRecordBytes)+" bytes", t.rest()), nil
 		case errors.As(err, &syntax):
-			return Record{}, t.reject(ReasonMalformedJSON, err.Error(), "", nil), nil
+			return Record{}, t.reject(ReasonMalformedJSON, err.Error(), "", t.rest()), nil
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && t.d != nil && t.fileReader.d.kind == plain:
-			return Record{}, t.reject(ReasonTruncatedRecord, "the array does not end", "", nil), nil
+			return Record{}, t.reject(ReasonTruncatedRecord, "the array does not end", "", t.rest()), nil
 		}
 		t.ended = false // so that fault tells it
 		rej, err := t.fault(err, nil)
@@ -74,7 +84,7 @@ func (t *jsonReader) Next() (Record, *Reject, error) {
 		}
 		if tok != json.Delim('[') {
 			t.ended = true
-			return Record{}, t.reject(ReasonMalformedJSON, "the file does not begin with [", "an array of objects", nil), nil
+			return Record{}, t.reject(ReasonMalformedJSON, "the file does not begin with [", "an array of objects", t.rest()), nil
 		}
 	}
 	if !t.d.More() {

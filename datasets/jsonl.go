@@ -31,7 +31,7 @@ type jsonlReader struct {
 }
 
 // Layout implements Reader.
-func (t *jsonlReader) Layout() (string, string) { return FormatJSONL, t.kind }
+func (t *jsonlReader) Layout() (string, string) { return t.layout(FormatJSONL), t.kind }
 
 func (t *jsonlReader) Next() (Record, *Reject, error) {
 	for ; ; t.index++ {

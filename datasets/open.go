@@ -43,7 +43,7 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 	if err != nil {
 		return nil, &FileError{path, ReasonCorruptFile, err}
 	}
-	b := bufio.NewReaderSize(d, 64<<10)
+	b, enc := decoded(bufio.NewReaderSize(d, 64<<10))
 	format := o.Format
 	if format == FormatAuto {
 		if format, err = detectFormat(path, b); err != nil {
@@ -56,14 +56,14 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 		d.Close()
 		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; this is neither by its name nor by its content: set format where it is one of them", path)
 	}
-	base := fileReader{file: f, d: d, lines: lr, source: source, o: o}
+	base := fileReader{file: f, d: d, lines: lr, source: source, o: o, encoding: enc.name}
 	switch {
 	case format == FormatJSONL:
 		return &jsonlReader{fileReader: base}, nil
 	case format == FormatJSON:
 		return newJSONReader(base), nil
-	case format == FormatCSV:
-		return newCSVReader(base, path)
+	case format == FormatCSV, format == FormatTSV:
+		return newCSVReader(base, format), nil
 	case o.TextMode == TextLine:
 		return &textLines{base}, nil
 	case o.TextMode == TextParagraph:
@@ -72,13 +72,29 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 	return &textFile{fileReader: base}, nil
 }
 
+// sniffBytes is how much of the beginning of a file its format and encoding are seen from.
+const sniffBytes = 4 << 10
+
+// decoded reads text as UTF-8 however it is written.
+func decoded(b *bufio.Reader) (*bufio.Reader, *encoding) {
+	head, _ := b.Peek(sniffBytes)
+	e := sniffEncoding(head)
+	if e == utf8Encoding {
+		return b, e
+	}
+	if bytes.HasPrefix(head, e.mark) {
+		b.Discard(len(e.mark))
+	}
+	return bufio.NewReaderSize(newUnicodeReader(b, e), 64<<10), e
+}
+
 // detectFormat goes by the name without its compression suffix, and by the first byte of the content when the name says nothing.
 func detectFormat(path string, b *bufio.Reader) (string, error) {
 	name := strings.ToLower(filepath.Base(path))
 	for _, ext := range []string{".gz", ".zst", ".zstd", ".bz2", ".lz4"} {
 		name = strings.TrimSuffix(name, ext)
 	}
-	head, _ := b.Peek(4 << 10)
+	head, _ := b.Peek(sniffBytes)
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, bom), " \t\r\n")
 	if bytes.HasPrefix(head, []byte("PAR1")) {
 		return "", &FileError{path, ReasonCorruptFile, errors.New("a Parquet file inside another compression; decompress it first")}
@@ -93,8 +109,10 @@ func detectFormat(path string, b *bufio.Reader) (string, error) {
 		return FormatJSONL, nil
 	case ".parquet":
 		return "", &FileError{path, ReasonCorruptFile, errors.New("the name says Parquet, the content does not begin with PAR1")}
-	case ".csv", ".tsv":
+	case ".csv":
 		return FormatCSV, nil
+	case ".tsv", ".tab":
+		return FormatTSV, nil
 	case ".txt", ".text", ".md":
 		return FormatText, nil
 	}
@@ -116,6 +134,16 @@ type fileReader struct {
 	index  int64
 	ended  bool
 	kind   string // of the rows, once known
+	// encoding is how the file's characters are written, "" where its format says it.
+	encoding string
+}
+
+// layout adds the encoding to the name of a format, where it is not what is usual.
+func (r *fileReader) layout(format string) string {
+	if r.encoding == "" || r.encoding == utf8Encoding.name {
+		return format
+	}
+	return format + " in " + r.encoding
 }
 
 // Close closes the file.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // Record is a document as read from an input file.
@@ -76,7 +77,8 @@ const (
 	FormatJSONL   = "jsonl"
 	FormatParquet = "parquet"
 	FormatJSON    = "json" // one array of objects
-	FormatCSV     = "csv"  // with a header; also tab-separated
+	FormatCSV     = "csv"  // under a header; fields may be in quotation marks
+	FormatTSV     = "tsv"  // under a header, separated by tabs; a quotation mark is a character like any other
 )
 
 // How a text file becomes documents.
@@ -88,7 +90,9 @@ const (
 
 // Options says how input files are read. The zero value reads "auto" formats with the column "text", a document a line.
 type Options struct {
-	Format string // FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV or FormatParquet
+	Format string // FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV or FormatParquet
+	// Delimiter is the one character between the fields of CSV and TSV, "tab" and `\t` for the tabulator; "" finds that of CSV in the header.
+	Delimiter string
 	// RowKind is what a row of JSONL, JSON or CSV holds: one of RowKinds, RowAuto (or "") to see from the fields of each file's first row.
 	RowKind string
 	// Columns maps the field names of a row kind to the names that the files have, such as {"prompt": "question", "completion": "answer"}.
@@ -122,9 +126,12 @@ func (o Options) withDefaults() (Options, error) {
 		o.MaxRecordBytes = 16 << 20
 	}
 	switch o.Format {
-	case FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatParquet:
+	case FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV, FormatParquet:
 	default:
-		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, json, csv, parquet", o.Format)
+		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, json, csv, tsv, parquet", o.Format)
+	}
+	if delimiterOf(o.Delimiter) == utf8.RuneError {
+		return o, fmt.Errorf("delimiter %q is no delimiter; it is one character that is no quotation mark or line end, such as ; or tab", o.Delimiter)
 	}
 	switch o.TextMode {
 	case TextLine, TextParagraph, TextFile:

@@ -54,7 +54,7 @@ func TestRowKinds(t *testing.T) {
 		{"a.json", `[{"instruction": "I", "input": "", "response": "R"}]`, "json/alpaca", "I\nR", `{"kind":"prompt_completion","completion":"R","instruction":"I"}`, Options{}},
 		{"a.json", ` [ {"text": "plain"} ] `, "json/plain", "plain", "", Options{}},
 		{"a.csv", "text,category\n\"a, \"\"b\"\"\",x\n", "csv/plain", `a, "b"`, "", Options{}},
-		{"a.tsv", "prompt\tcompletion\nP, q\tC\n", "csv/prompt_completion", "P, q\nC", `{"kind":"prompt_completion","prompt":"P, q","completion":"C"}`, Options{}},
+		{"a.tsv", "prompt\tcompletion\nP, q\tC\n", "tsv/prompt_completion", "P, q\nC", `{"kind":"prompt_completion","prompt":"P, q","completion":"C"}`, Options{}},
 	} {
 		recs, rejects, layout := readContent(t, c.name, c.content, c.o)
 		if len(recs) != 1 || len(rejects) != 0 || layout != c.layout || recs[0].Text != c.text || recs[0].Row != c.row {

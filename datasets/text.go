@@ -35,7 +35,7 @@ func (r *fileReader) text(b []byte) (Record, *Reject, error) {
 }
 
 // Layout implements Reader.
-func (r *fileReader) Layout() (string, string) { return FormatText, RowPlain }
+func (r *fileReader) Layout() (string, string) { return r.layout(FormatText), RowPlain }
 
 // textLines makes a document of each line that is not blank.
 type textLines struct{ fileReader }

@@ -63,7 +63,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		if name == "general" {
 			kind, columns, apply = datasets.RowAuto, nil, false
 		}
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(name), TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(name), TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
 			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.modelDir,
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,

@@ -161,3 +161,22 @@ func TestSources(t *testing.T) {
 		t.Errorf("a temperature without sources: %v", err)
 	}
 }
+
+func TestDelimiter(t *testing.T) {
+	base := layer(t, "model:\n  path: m\ndata:\n  input: [a]\nmethod:\n  peft_type: LORA\n  r: 8\n")
+	for text, ok := range map[string]bool{";": true, "tab": true, `\t`: true, "\t": true, "": true, "§": true, ";;": false, `"`: false, "\n": false} {
+		l, err := Set("delimiter", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Resolve(base, l)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "data.delimiter") {
+			t.Errorf("%q: %v", text, err)
+		}
+		if err == nil {
+			if again, err := Resolve(layer(t, string(r.YAML()))); err != nil || again.Data.Delimiter != strings.ReplaceAll(text, "\t", "tab") {
+				t.Errorf("%q is read back as %q, %v", text, again.Data.Delimiter, err)
+			}
+		}
+	}
+}

@@ -35,6 +35,9 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 			}
 		}
 	}
+	if d, ok := merged["data"]["delimiter"].(string); ok {
+		merged["data"]["delimiter"] = delimiterName(d)
+	}
 	text, err := yaml.Marshal(merged)
 	if err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
@@ -125,6 +128,11 @@ func Set(key, value string) (Layer, error) {
 	return l, nil
 }
 
+// delimiterName writes out what YAML would lose.
+func delimiterName(s string) string {
+	return strings.NewReplacer("\t", "tab", "\n", `\n`, "\r", `\r`).Replace(s)
+}
+
 func fieldType(path string) string {
 	for _, f := range Fields() {
 		if f.Path == path {
@@ -137,6 +145,9 @@ func fieldType(path string) string {
 func parseValue(path, value string) (any, error) {
 	switch fieldType(path) {
 	case "string":
+		if path == "data.delimiter" {
+			value = delimiterName(value)
+		}
 		return value, nil
 	case "list":
 		if strings.TrimSpace(value) == "" {

@@ -34,7 +34,8 @@ type Data struct {
 	Input        []string          `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
 	EvalInput    []string          `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
 	GeneralInput []string          `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
-	Format       string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,parquet"`
+	Format       string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,tsv,html,parquet"`
+	Delimiter    string            `yaml:"delimiter" json:"delimiter" help:"the character between the fields of CSV and TSV, as ; or tab; empty finds that of CSV in the header" since:"0.2"`
 	TextColumn   string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
 	RowKind      string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,preference,unpaired_preference,classification"`
 	KeyColumn    string            `yaml:"key_column" json:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`

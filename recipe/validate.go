@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -96,6 +97,7 @@ func (r *Recipe) Validate() error {
 		{"continual.replay_sequences", c.ReplaySequences < 0, "must not be negative"},
 		{"data.general_input", on && len(r.Data.GeneralInput) == 0, "must name general text in continual learning: max_forgetting is measured on it"},
 		{"export.merged", on && r.Export.Merged, "must be false in continual learning: merge the version that you want with adaptflow merge"},
+		{"data.delimiter", datasets.Options{Delimiter: r.Data.Delimiter}.Validate() != nil, "must be one character that is no quotation mark or line end, such as ; or tab; or empty"},
 		{"compare.parameter_budget", r.Compare.ParameterBudget < 0, "must not be negative"},
 		{"data.validation_fraction", len(r.Compare.Methods) > 0 && r.Data.ValidationFraction == 0, "must be above 0 in a comparison: learning rates are chosen on text held out of the input"},
 		{"evaluate.max_sequences", e.MaxSequences < 0, "must not be negative"},

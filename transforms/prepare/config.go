@@ -37,9 +37,9 @@ type Config struct {
 	SamplingTemperature float64
 	StoppingStrategy    string // datasets.AllExhausted when empty
 	// Reading: see datasets.Options.
-	Format, TextColumn, KeyColumn, TextMode string
-	MaxRecordBytes                          int
-	RowKind                                 string
+	Format, Delimiter, TextColumn, KeyColumn, TextMode string
+	MaxRecordBytes                                     int
+	RowKind                                            string
 	// LabelColumn and Labels are of RowKind classification: the field of the class, and the classes by number; nil for those of the input.
 	LabelColumn string
 	Labels      []string
@@ -80,7 +80,7 @@ func (c *Config) pack() datasets.PackOptions {
 }
 
 func (c *Config) reading() datasets.Options {
-	return datasets.Options{Format: c.Format, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes, RowKind: c.RowKind, Columns: c.Columns,
+	return datasets.Options{Format: c.Format, Delimiter: c.Delimiter, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes, RowKind: c.RowKind, Columns: c.Columns,
 		LabelColumn: c.LabelColumn, Labels: c.Labels}
 }
 
