@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/quant"
 )
@@ -47,12 +47,12 @@ func LoadTask(dir, storage string, task Task) (*Model, error) { return load(dir,
 // is read as it is; its projections keep their codes. With "@mapped" or "@streamed" the dense matrices lie, packed, in a file of the cache folder.
 func LoadAs(dir, storage string) (*Model, error) { return load(dir, storage, Task{}) }
 
-func load(dir, storage string, task Task) (*Model, error) {
-	store, err := quant.ParseSpec(storage)
+func load(dir, as string, task Task) (*Model, error) {
+	store, err := quant.ParseSpec(as)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	raw, err := storage.ReadSmall(filepath.Join(dir, "config.json"), storage.KindConfig)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%s is no model folder: it has no config.json", dir)
@@ -214,7 +214,7 @@ func (m *Model) Hash() (string, error) {
 func hashOf(dir string, src *safetensors.Folder) (string, error) {
 	h := sha256.New()
 	for _, p := range append([]string{filepath.Join(dir, "config.json")}, src.Files()...) {
-		f, err := os.Open(p)
+		f, err := storage.OpenFile(p)
 		if err != nil {
 			return "", err
 		}

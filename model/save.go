@@ -3,7 +3,9 @@ package model
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -154,8 +156,8 @@ func writeWeights(dst string, ts []safetensors.Tensor) error {
 func (m *Model) copyTokenizer(dst string) error {
 	for _, f := range []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja",
 		"vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json"} {
-		raw, err := os.ReadFile(filepath.Join(m.dir, f))
-		if os.IsNotExist(err) {
+		raw, err := storage.ReadSmall(filepath.Join(m.dir, f), storage.KindTokenizer)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err == nil {

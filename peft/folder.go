@@ -66,7 +66,7 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 
 // readConfig reads the configuration of an adapter folder, and says what is wrong with one that has none.
 func readConfig(dir string) ([]byte, error) {
-	raw, err := storage.ReadFile(storage.Join(dir, ConfigFile))
+	raw, err := storage.ReadSmall(storage.Join(dir, ConfigFile), storage.KindConfig)
 	if err == nil {
 		return raw, nil
 	}
@@ -537,7 +537,7 @@ func TaskOf(dir string) (task string, classes int, err error) {
 // ClassNames reads the names of the classes, by number, from the config.json that a classifier's folder holds; nil where it holds none.
 func ClassNames(dir string) ([]string, error) {
 	path := storage.Join(dir, modelFile)
-	raw, err := storage.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindConfig)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

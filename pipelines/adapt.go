@@ -125,7 +125,7 @@ func (r *Run) Open() (err error) {
 	}
 	text := r.Recipe.YAML()
 	path := filepath.Join(r.Output, RecipeFile)
-	if old, err := os.ReadFile(path); err == nil && string(old) != string(text) {
+	if old, err := storage.ReadSmall(path, storage.KindState); err == nil && string(old) != string(text) {
 		return otherRecipe(r.Output)
 	} else if errors.Is(err, fs.ErrNotExist) {
 		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) {
@@ -276,7 +276,7 @@ func (r *Run) baseName() string {
 func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 	path := filepath.Join(r.Output, "stages", name+".json")
 	var v V
-	raw, err := os.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindState)
 	if err == nil {
 		if err := json.Unmarshal(raw, &v); err != nil {
 			return v, fmt.Errorf("%s: %w: delete it to run the stage again", path, err)

@@ -87,7 +87,7 @@ func BenchMethods(ctx context.Context, c BenchMethodsConfig, done func(BenchMeth
 // shapes do not go into one file.
 func (r *BenchMethodsResult) Update(path string) error {
 	all := *r
-	raw, err := os.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindState)
 	switch {
 	case err == nil:
 		var old BenchMethodsResult

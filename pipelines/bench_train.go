@@ -154,7 +154,7 @@ func benchModel(path, dtype string) (*model.Model, error) {
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		return model.LoadAs(path, dtype)
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ type Comparison struct {
 // run: an interrupted comparison goes on where it stopped.
 func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	path := filepath.Join(r.Output, CompareFile)
-	if raw, err := os.ReadFile(path); err == nil {
+	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
 		c := &Comparison{}
 		r.say("this comparison is finished: %s", r.product())
 		return c, json.Unmarshal(raw, c)

@@ -190,7 +190,7 @@ func (c *claim) inputs(dir string) (out []string) {
 
 // readClaim reads the claim of an increment's folder; nil where there is none.
 func readClaim(dir string) (*claim, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, claimFile))
+	raw, err := storage.ReadSmall(filepath.Join(dir, claimFile), storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -65,7 +65,7 @@ func Inspect(path string) ([]Fact, error) {
 		}
 		return []Fact{{"checkpoint", path}, {"step", fmt.Sprintf("%d of %d", s.Step, s.Total)}, {"tokens", s.TokensSeen}, {"best step", s.BestStep}}, nil
 	case has("config.json"):
-		raw, err := os.ReadFile(filepath.Join(path, "config.json"))
+		raw, err := storage.ReadSmall(filepath.Join(path, "config.json"), storage.KindConfig)
 		if err != nil {
 			return nil, err
 		}

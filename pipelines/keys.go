@@ -71,7 +71,7 @@ func (r *Run) keyColumn(set string) string {
 // the keys that are left.
 func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	path := filepath.Join(r.Output, KeysFile)
-	if raw, err := os.ReadFile(path); err == nil {
+	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
 		out := &KeyRuns{}
 		r.say("this run is finished: %s", r.product())
 		return out, json.Unmarshal(raw, out)
@@ -265,7 +265,7 @@ func (k *KeyRuns) html() ([]byte, error) {
 }
 
 func (r *Run) forgotten() (ids []string, err error) {
-	raw, err := os.ReadFile(filepath.Join(r.Output, ForgetFile))
+	raw, err := storage.ReadSmall(filepath.Join(r.Output, ForgetFile), storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -283,7 +283,7 @@ func Affected(output string, docs []string) (keys, unknown []string, err error) 
 	}
 	seen := map[string]bool{}
 	for _, f := range files {
-		raw, err := os.ReadFile(f)
+		raw, err := storage.ReadSmall(f, storage.KindState)
 		if err != nil {
 			return nil, nil, err
 		}

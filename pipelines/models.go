@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/hub"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
@@ -302,7 +303,7 @@ func probe(m *model.Model, adapters []nn.Adapter, params *nn.Params, p *pool.Poo
 
 // ReadMetrics reads the summary of a finished run.
 func ReadMetrics(output string) (*Metrics, error) {
-	raw, err := os.ReadFile(filepath.Join(output, MetricsFile))
+	raw, err := storage.ReadSmall(filepath.Join(output, MetricsFile), storage.KindState)
 	if err != nil {
 		return nil, err
 	}

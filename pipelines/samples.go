@@ -47,7 +47,7 @@ func generator(m *model.Model, adapters []nn.Adapter, params *nn.Params, p *pool
 
 // ReadPrompts reads prompts: of a .jsonl file the field "prompt" of each line, of another file each line that is not empty.
 func ReadPrompts(path string) ([]string, error) {
-	raw, err := storage.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindPrompts)
 	if err != nil {
 		return nil, err
 	}

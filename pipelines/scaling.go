@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
@@ -22,7 +22,7 @@ func ReadConstants(path string) (*core.Constants, error) {
 	raw, name := defaultConstants, "the built-in constants"
 	if path != "" {
 		var err error
-		if raw, err = os.ReadFile(path); err != nil {
+		if raw, err = storage.ReadSmall(path, storage.KindConfig); err != nil {
 			return nil, err
 		}
 		name = path

@@ -30,7 +30,7 @@ func (r *Run) findTeacher(ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	raw, err := storage.ReadSmall(filepath.Join(dir, "config.json"), storage.KindConfig)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,7 +139,7 @@ func ExtendTokenizer(c ExtendTokenizerConfig, say func(format string, a ...any))
 	if _, err := os.Stat(filepath.Join(c.Output, "config.json")); err == nil {
 		return nil, fmt.Errorf("%w: %s already holds a model", ErrInUse, c.Output)
 	}
-	file, err := os.ReadFile(filepath.Join(dir, "tokenizer.json"))
+	file, err := storage.ReadSmall(filepath.Join(dir, "tokenizer.json"), storage.KindTokenizer)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +241,7 @@ func hasRows(name string) bool {
 }
 
 func readConfig(dir string) (map[string]json.RawMessage, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	raw, err := storage.ReadSmall(filepath.Join(dir, "config.json"), storage.KindConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -255,8 +256,8 @@ func readConfig(dir string) (map[string]json.RawMessage, error) {
 // tokens, stay behind.
 func writeConfig(dir, to string, rows int) error {
 	for _, f := range []string{"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"} {
-		raw, err := os.ReadFile(filepath.Join(dir, f))
-		if os.IsNotExist(err) {
+		raw, err := storage.ReadSmall(filepath.Join(dir, f), storage.KindTokenizer)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err == nil {

@@ -15,6 +15,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // Encoding is one tokenized text; the slices have one entry a token.
@@ -83,7 +85,7 @@ func LoadEngine(dir, engine string) (Tokenizer, error) {
 // LoadFile reads one tokenizer.json with the fast engine. No special tokens are
 // named, as those stand in other files.
 func LoadFile(name string) (*Fast, error) {
-	data, err := os.ReadFile(name)
+	data, err := storage.ReadSmall(name, storage.KindTokenizer)
 	if err != nil {
 		return nil, fmt.Errorf("tokenize: %w", err)
 	}
@@ -96,7 +98,7 @@ func LoadFile(name string) (*Fast, error) {
 
 // LoadFS is LoadEngine on a folder of a file system.
 func LoadFS(fsys fs.FS, dir, engine string) (Tokenizer, error) {
-	data, err := fs.ReadFile(fsys, path.Join(dir, "tokenizer.json"))
+	data, err := storage.ReadSmallFS(fsys, path.Join(dir, "tokenizer.json"), storage.KindTokenizer)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, missing(fsys, dir)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -36,7 +35,7 @@ func (s *Session) contributors(step int) (who []int, decided bool, err error) {
 		return nil, false, nil
 	}
 	path := filepath.Join(s.job.Dir, roundPath(step), contributorsFile)
-	raw, err := os.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}

@@ -208,7 +208,7 @@ func damaged(dir, file, how string) error {
 }
 
 func readStateFile(dir string) (*State, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	raw, err := storage.ReadSmall(filepath.Join(dir, stateFile), storage.KindState)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ func ReadAdapter(dir string, a *peft.Adapter, params *nn.Params) error {
 
 func readMethod(dir string, m peft.Stepper) error {
 	path := filepath.Join(dir, methodFile)
-	raw, err := os.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindState)
 	if err != nil {
 		return err
 	}

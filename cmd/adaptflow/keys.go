@@ -46,7 +46,7 @@ func forgetCommand() *cobra.Command {
 				return usage("forget works on an output folder of this machine, not on %s", output)
 			}
 			path := filepath.Join(output, pipelines.RecipeFile)
-			text, err := os.ReadFile(path)
+			text, err := storage.ReadSmall(path, storage.KindRecipe)
 			if err != nil {
 				return usageError{err}
 			}

@@ -50,7 +50,7 @@ func (f *recipeFlags) resolve(name string) (*recipe.Recipe, error) {
 	}
 	var text []byte
 	if f.file != "" {
-		if text, err = os.ReadFile(f.file); err != nil {
+		if text, err = storage.ReadSmall(f.file, storage.KindRecipe); err != nil {
 			return nil, usageError{err}
 		}
 	}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sort"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // Folder is the weights of a Hugging Face model folder: model.safetensors, or the shards that
@@ -24,7 +25,7 @@ type Folder struct {
 func OpenDir(dir string) (*Folder, error) {
 	d := &Folder{dir: dir, where: map[string]*File{}}
 	index := filepath.Join(dir, "model.safetensors.index.json")
-	raw, err := os.ReadFile(index)
+	raw, err := storage.ReadSmall(index, storage.KindIndex)
 	switch {
 	case err == nil:
 		err = d.openShards(index, raw)

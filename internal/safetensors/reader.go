@@ -14,6 +14,7 @@ import (
 	"sort"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // maxHeader bounds the header, as the reference implementation does.
@@ -69,7 +70,7 @@ type File struct {
 
 // Open reads and checks the header of the file at path.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := storage.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}

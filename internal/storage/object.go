@@ -10,7 +10,7 @@ import (
 
 // ReadObject reads a JSON object; a file that does not exist is an empty one.
 func ReadObject(fsys fs.FS, name string) (map[string]json.RawMessage, error) {
-	b, err := fs.ReadFile(fsys, name)
+	b, err := ReadSmallFS(fsys, name, KindConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

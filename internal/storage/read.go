@@ -28,19 +28,40 @@ func OpenReaderAt(path string) (ReaderAt, error) {
 		}
 		return fs.OpenReaderAt(path)
 	}
-	f, err := os.Open(Local(path))
+	f, st, err := openRegular(path)
 	if err != nil {
-		return nil, explain(path, err)
+		return nil, err
 	}
-	st, err := f.Stat()
-	if err == nil && st.IsDir() {
-		err = errors.New("is a folder, a file is wanted")
+	return &localFile{File: f, size: st.Size()}, nil
+}
+
+// OpenFile opens a local file for reading. What is no regular file, such as a folder, a FIFO or a device, is an error at once.
+func OpenFile(path string) (*os.File, error) {
+	f, _, err := openRegular(path)
+	return f, err
+}
+
+func openRegular(path string) (*os.File, fs.FileInfo, error) {
+	// Asked before it is opened, for opening some devices does something, and again after, for it may have changed meanwhile.
+	st, err := os.Stat(Local(path))
+	if err != nil {
+		return nil, nil, explain(path, err)
+	}
+	if err := regular(st.Mode()); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	f, err := openNow(Local(path))
+	if err != nil {
+		return nil, nil, explain(path, err)
+	}
+	if st, err = f.Stat(); err == nil {
+		err = regular(st.Mode())
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &localFile{File: f, size: st.Size()}, nil
+	return f, st, nil
 }
 
 // NewSpooled reads r to its end into an unnamed temporary file and returns that for random reads; it is how a store without range
@@ -65,19 +86,8 @@ func (s *spooled) Close() error { return closeUnnamed(s.File) }
 // NewReader returns a sequential reader over an open file.
 func NewReader(r ReaderAt) *io.SectionReader { return io.NewSectionReader(r, 0, r.Size()) }
 
-// ReadFile returns the whole content of a small file.
-func ReadFile(path string) ([]byte, error) {
-	f, err := OpenReaderAt(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b := make([]byte, f.Size())
-	if _, err := io.ReadFull(NewReader(f), b); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return b, nil
-}
+// ReadFile returns the whole content of a file that a run wrote itself. What comes from elsewhere is read by [ReadSmall] with its kind.
+func ReadFile(path string) ([]byte, error) { return ReadSmall(path, KindState) }
 
 // Exists reports whether a file can be opened. Any error but "there is none" is returned.
 func Exists(path string) (bool, error) {

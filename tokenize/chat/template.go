@@ -105,7 +105,7 @@ func LoadFS(fsys fs.FS, dir string) (Set, error) {
 	}
 	sources := map[string]string{}
 	read := func(name, file string) error {
-		b, err := fs.ReadFile(fsys, path.Join(dir, file))
+		b, err := storage.ReadSmallFS(fsys, path.Join(dir, file), storage.KindTemplate)
 		if err == nil {
 			sources[name] = string(b)
 		} else if !errors.Is(err, fs.ErrNotExist) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
@@ -70,7 +69,7 @@ const historyVersion = 1
 // ReadHistory reads history.json; one that does not exist is an empty history.
 func ReadHistory(path string) (*History, error) {
 	h := &History{SchemaVersion: historyVersion}
-	raw, err := os.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, nil
 	}

@@ -33,7 +33,7 @@ func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
 	if e.templates, err = chat.Load(f.TokenizerDir); err != nil || f.ChatTemplate == "" {
 		return e, err
 	}
-	b, err := storage.ReadFile(f.ChatTemplate)
+	b, err := storage.ReadSmall(f.ChatTemplate, storage.KindTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("chat_template: %w", err)
 	}
