@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // ErrOffline is the cause of errors about models that the cache does not hold while the hub may not or cannot be asked.
@@ -21,7 +23,7 @@ var ErrOffline = errors.New("the hub is not reached")
 // Client fetches models from one hub into one cache.
 type Client struct {
 	Endpoint string // "https://huggingface.co"
-	Token    string // sent to the endpoint alone; empty for none
+	Token    string // sent to the endpoint alone, by https or within this machine; empty for none
 	Cache    string // folder of models--org--name
 	Offline  bool   // use the cache alone
 	HTTP     *http.Client
@@ -57,8 +59,8 @@ func FromEnv() (*Client, error) {
 	if e := os.Getenv("HF_ENDPOINT"); e != "" {
 		c.Endpoint = strings.TrimRight(e, "/")
 	}
-	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" {
-		return nil, fmt.Errorf("HF_ENDPOINT is %q: it must be an address such as https://huggingface.co", c.Endpoint)
+	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, fmt.Errorf("HF_ENDPOINT is %q: it must be an address such as https://huggingface.co", c.where())
 	}
 	if c.Token == "" {
 		path := os.Getenv("HF_TOKEN_PATH")
@@ -84,7 +86,21 @@ func truth(s string) bool {
 var repoName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9._/-]*)?$`)
 
 // Is reports whether ref has the form of a model of the hub: org/name, or org/name@revision for a branch, tag or commit.
-func Is(ref string) bool { return repoName.MatchString(ref) && !strings.Contains(ref, "..") }
+func Is(ref string) bool {
+	repo, _, _ := strings.Cut(ref, "@")
+	// The cache's folder of a/b--c and of a--b/c would be one; the hub has neither.
+	return repoName.MatchString(ref) && !strings.Contains(ref, "..") && !strings.Contains(repo, "--") && len(ref) <= 400
+}
+
+// where is the endpoint without a password.
+func (c *Client) where() string {
+	u, err := url.Parse(c.Endpoint)
+	if err != nil {
+		return "no address"
+	}
+	u.User = nil
+	return u.String()
+}
 
 // StatusError is an answer of the hub that is no success.
 type StatusError struct {
@@ -114,23 +130,26 @@ func (c *Client) client() *http.Client {
 
 // status turns an answer into an error that says what to do.
 func (c *Client) status(repo string, r *http.Response) error {
-	e := &StatusError{Code: r.StatusCode, What: r.Header.Get("X-Error-Code")}
+	e := &StatusError{Code: r.StatusCode, What: clip(r.Header.Get("X-Error-Code"))}
 	if e.What == "" {
-		e.What = r.Header.Get("X-Error-Message")
+		e.What = clip(r.Header.Get("X-Error-Message"))
 	}
 	token := "set HF_TOKEN to a token that may read it"
 	if c.Token != "" {
-		token = "the token in use (HF_TOKEN) may not read it; check it at " + c.Endpoint + "/settings/tokens"
+		token = "the token in use (HF_TOKEN) may not read it; check it at " + c.where() + "/settings/tokens"
+		if u, err := url.Parse(c.Endpoint); err == nil && !storage.Guarded(u) {
+			token = "use an https address as HF_ENDPOINT: HF_TOKEN is not sent over plain http"
+		}
 	}
 	switch {
 	case e.What == "GatedRepo":
-		e.Hint = fmt.Sprintf("accept the model's terms at %s/%s, then %s", c.Endpoint, repo, token)
+		e.Hint = fmt.Sprintf("accept the model's terms at %s/%s, then %s", c.where(), repo, token)
 	case e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden:
 		e.Hint = "there is no such model, or it is private: check the name, or " + token
 	case e.What == "RevisionNotFound":
 		e.Hint = "the model has no such revision; leave @revision away for its main branch"
 	case e.Code == http.StatusNotFound:
-		e.Hint = fmt.Sprintf("there is no such model; look for it at %s/models", c.Endpoint)
+		e.Hint = fmt.Sprintf("there is no such model; look for it at %s/models", c.where())
 	case e.Code == http.StatusTooManyRequests:
 		e.Hint = "too many requests; try again later, or set HF_TOKEN"
 	}
@@ -143,7 +162,7 @@ func passing(err error) bool {
 	if errors.As(err, &s) {
 		return s.Code >= 500 || s.Code == http.StatusTooManyRequests || s.Code == http.StatusRequestTimeout
 	}
-	return !errors.Is(err, context.Canceled) && !errors.Is(err, errDamaged) && !errors.As(err, new(*os.PathError))
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, errDamaged) && !errors.Is(err, errUnsafe) && !errors.As(err, new(*os.PathError))
 }
 
 // retry runs f until it succeeds, fails for good, or has been tried often enough. f says whether it got further than before, which
@@ -170,19 +189,8 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 	}
 }
 
-func (c *Client) request(ctx context.Context, method, address string) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, method, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("User-Agent", "adaptflow")
-	// What is counted and compared are the file's own bytes.
-	r.Header.Set("Accept-Encoding", "identity")
-	if c.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.Token)
-	}
-	return r, nil
-}
+// maxListing bounds the list of a revision's files.
+const maxListing = 16 << 20
 
 // listing is what the hub says of a revision.
 type listing struct {
@@ -197,11 +205,7 @@ func (c *Client) list(ctx context.Context, repo, revision string) (l listing, er
 	err = c.retry(ctx, func() (bool, error) {
 		ctx, cancel := context.WithTimeout(ctx, c.Idle)
 		defer cancel()
-		r, err := c.request(ctx, http.MethodGet, c.Endpoint+"/api/models/"+repo+"/revision/"+url.PathEscape(revision))
-		if err != nil {
-			return false, err
-		}
-		resp, err := c.client().Do(r)
+		resp, err := c.send(ctx, http.MethodGet, c.Endpoint+"/api/models/"+repo+"/revision/"+url.PathEscape(revision), sending{away: true})
 		if err != nil {
 			return false, err
 		}
@@ -209,12 +213,18 @@ func (c *Client) list(ctx context.Context, repo, revision string) (l listing, er
 		if resp.StatusCode != http.StatusOK {
 			return false, c.status(repo, resp)
 		}
-		raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxListing+1))
 		if err != nil {
 			return false, err
 		}
-		if err := json.Unmarshal(raw, &l); err != nil || !commitName.MatchString(l.SHA) {
+		l = listing{}
+		switch err := json.Unmarshal(raw, &l); {
+		case len(raw) > maxListing:
+			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("a list of files of more than %d MiB", maxListing>>20), Hint: "is HF_ENDPOINT the address of a hub?"}
+		case err != nil || !commitName.MatchString(l.SHA):
 			return false, &StatusError{Code: resp.StatusCode, What: "no list of files", Hint: "is HF_ENDPOINT the address of a hub?"}
+		case commitName.MatchString(revision) && l.SHA != revision:
+			return false, &StatusError{Code: resp.StatusCode, What: "the files of the commit " + l.SHA + ", which was not asked for", Hint: "is HF_ENDPOINT the address of a hub?"}
 		}
 		return false, nil
 	})

@@ -14,9 +14,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // errDamaged is the cause of errors about bytes that do not have the checksum that the hub states.
@@ -31,46 +34,35 @@ type remote struct {
 
 var etagName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
+// maxSide bounds the files beside the weights, which are read whole.
+const maxSide = 256 << 20
+
 // head asks for a file's checksum and size, at the hub itself: the storage that it sends on to has others.
 func (c *Client) head(ctx context.Context, repo, commit, file string) (m remote, err error) {
 	err = c.retry(ctx, func() (bool, error) {
-		m = remote{from: c.Endpoint + "/" + repo + "/resolve/" + commit + "/" + url.PathEscape(file)}
-		client := *c.client()
-		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		ctx, cancel := context.WithTimeout(ctx, c.Idle)
 		defer cancel()
-		for range 5 {
-			r, err := c.request(ctx, http.MethodHead, m.from)
-			if err != nil {
-				return false, err
-			}
-			resp, err := client.Do(r)
-			if err != nil {
-				return false, err
-			}
-			resp.Body.Close()
-			if resp.StatusCode >= 400 {
-				return false, c.status(repo, resp)
-			}
-			etag, size := resp.Header.Get("X-Linked-Etag"), resp.Header.Get("X-Linked-Size")
-			if to := resp.Header.Get("Location"); etag == "" && resp.StatusCode >= 300 && to != "" {
-				next, err := r.URL.Parse(to)
-				if err != nil || next.Host != r.URL.Host { // the token does not leave the hub
-					return false, &StatusError{Code: resp.StatusCode, What: "no checksum", Hint: "is HF_ENDPOINT the address of a hub?"}
-				}
-				m.from = next.String()
-				continue
-			}
-			if etag == "" {
-				etag, size = resp.Header.Get("ETag"), resp.Header.Get("Content-Length")
-			}
-			m.etag = strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
-			if m.size, err = strconv.ParseInt(size, 10, 64); err != nil || m.size < 0 || !etagName.MatchString(m.etag) {
-				return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("checksum %q, size %q", m.etag, size), Hint: "is HF_ENDPOINT the address of a hub?"}
-			}
-			return false, nil
+		resp, err := c.send(ctx, http.MethodHead, c.Endpoint+"/"+repo+"/resolve/"+commit+"/"+url.PathEscape(file), sending{
+			takes: func(r *http.Response) bool { return r.Header.Get("X-Linked-Etag") != "" }})
+		if err != nil {
+			return false, err
 		}
-		return false, &StatusError{Code: http.StatusLoopDetected, What: "it sends in circles"}
+		resp.Body.Close()
+		etag, size := resp.Header.Get("X-Linked-Etag"), resp.Header.Get("X-Linked-Size")
+		switch {
+		case resp.StatusCode >= 400:
+			return false, c.status(repo, resp)
+		case etag == "":
+			etag, size = resp.Header.Get("ETag"), resp.Header.Get("Content-Length")
+		}
+		m = remote{from: resp.Request.URL.String(), etag: strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)}
+		if m.size, err = strconv.ParseInt(size, 10, 64); err != nil || m.size < 0 || !etagName.MatchString(m.etag) {
+			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("checksum %q, size %q", clip(m.etag), clip(size)), Hint: "is HF_ENDPOINT the address of a hub?"}
+		}
+		if m.size > maxSide && slices.Contains(side, file) {
+			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("a size of %d bytes; at most %d are read of such a file", m.size, maxSide)}
+		}
+		return false, nil
 	})
 	return m, err
 }
@@ -94,29 +86,43 @@ func (c *Client) fetch(ctx context.Context, repo, root, commit, file string) err
 		return err
 	}
 	defer unlock()
-	if _, err := os.Stat(blob); err != nil {
+	if st, err := os.Lstat(link); err == nil && st.Mode().IsRegular() && sound(root, link, m.etag) == nil {
+		return storage.WriteFile(record(root, filepath.Dir(link), file), []byte(m.etag))
+	}
+	if sound(root, blob, m.etag) != nil {
+		if err := os.RemoveAll(blob); err != nil { // a damaged one
+			return err
+		}
 		if err := c.download(ctx, repo, file, m, blob); err != nil {
 			return err
 		}
 	}
-	return place(blob, link)
+	return place(root, blob, link)
 }
 
-// place links a snapshot's file to its blob, relatively; where the system has no links the blob is moved.
-func place(blob, link string) error {
-	if _, err := os.Stat(link); err == nil {
+// place links a snapshot's file to its blob, relatively, whatever was there; where the system has no links the blob is moved, and its checksum recorded.
+func place(root, blob, link string) error {
+	if check(root, filepath.Dir(link), filepath.Base(link), true) == nil {
 		return nil
 	}
 	to, err := filepath.Rel(filepath.Dir(link), blob)
 	if err != nil {
 		return err
 	}
+	if st, err := os.Lstat(link); err == nil && st.IsDir() {
+		if err := os.RemoveAll(link); err != nil {
+			return err
+		}
+	}
 	tmp := fmt.Sprintf("%s.%d.tmp", link, os.Getpid())
 	os.Remove(tmp)
-	if err := os.Symlink(to, tmp); err != nil {
-		return os.Rename(blob, link)
+	if err := os.Symlink(to, tmp); err == nil {
+		return os.Rename(tmp, link)
 	}
-	return os.Rename(tmp, link)
+	if err := storage.WriteFile(record(root, filepath.Dir(link), filepath.Base(link)), []byte(filepath.Base(blob))); err != nil {
+		return err
+	}
+	return os.Rename(blob, link)
 }
 
 // newSum is the hash that an etag of that length is made with.
@@ -132,11 +138,14 @@ func newSum(m remote) hash.Hash {
 // download brings a blob, going on from what an earlier attempt left, and names it when its checksum is right.
 func (c *Client) download(ctx context.Context, repo, file string, m remote, blob string) error {
 	part := blob + ".incomplete"
-	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|noFollow, 0o644)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return errors.Join(fmt.Errorf("%s is no file: remove it", part), err)
+	}
 	resumed := false
 	for {
 		sum := newSum(m)
@@ -155,16 +164,18 @@ func (c *Client) download(ctx context.Context, repo, file string, m remote, blob
 		}
 		w := &sink{f: f, sum: sum, have: have, c: c, file: file, total: m.size}
 		w.report(true)
+		best := have // a server that begins anew each time gets no further by that
 		err = c.retry(ctx, func() (bool, error) {
-			before := w.have
 			err := c.stream(ctx, repo, m, w)
-			return w.have > before, err
+			further := w.have > best
+			best = max(best, w.have)
+			return further, err
 		})
 		if err != nil {
 			return err
 		}
 		got := hex.EncodeToString(w.sum.Sum(nil))
-		if got == m.etag {
+		if got == m.etag && w.have == m.size {
 			break
 		}
 		// The rest of an earlier download may be to blame: once more, from the beginning.
@@ -174,7 +185,7 @@ func (c *Client) download(ctx context.Context, repo, file string, m remote, blob
 		if !resumed {
 			f.Close()
 			os.Remove(part)
-			return fmt.Errorf("%w: the checksum of the %d bytes is %s, and the hub states %s; nothing was kept, run it again", errDamaged, w.have, got, m.etag)
+			return fmt.Errorf("%w: the checksum of the %d bytes is %s, and the hub states %s of %d bytes; nothing was kept, run it again", errDamaged, w.have, got, m.etag, m.size)
 		}
 		resumed = false
 	}
@@ -231,24 +242,7 @@ func (c *Client) stream(ctx context.Context, repo string, m remote, w *sink) err
 	defer cancel(nil)
 	idle := time.AfterFunc(c.Idle, func() { cancel(fmt.Errorf("nothing came for %v", c.Idle)) })
 	defer idle.Stop()
-	r, err := c.request(ctx, http.MethodGet, m.from)
-	if err != nil {
-		return err
-	}
-	if w.have > 0 {
-		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", w.have))
-	}
-	client := *c.client()
-	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
-		if next.URL.Host != via[0].URL.Host { // net/http would send it to subdomains
-			next.Header.Del("Authorization")
-		}
-		if len(via) > 5 {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}
-	resp, err := client.Do(r)
+	resp, err := c.send(ctx, http.MethodGet, m.from, sending{from: w.have, away: true})
 	if err != nil {
 		return stalled(ctx, err)
 	}
@@ -256,7 +250,7 @@ func (c *Client) stream(ctx context.Context, repo string, m remote, w *sink) err
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
 		if want := fmt.Sprintf("bytes %d-", w.have); !strings.HasPrefix(resp.Header.Get("Content-Range"), want) {
-			return fmt.Errorf("the server sends %q instead of %s", resp.Header.Get("Content-Range"), want)
+			return fmt.Errorf("the server sends %q instead of %s", clip(resp.Header.Get("Content-Range")), want)
 		}
 	case http.StatusOK: // from the beginning, whatever was asked for
 		if w.have > 0 {

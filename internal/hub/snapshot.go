@@ -27,7 +27,8 @@ var shard = regexp.MustCompile(`^model-\d{5}-of-\d{5}\.safetensors$`)
 
 // Snapshot returns the folder of the model ref (org/name or org/name@revision) in the cache, after downloading what is missing of it:
 // config.json, the tokenizer and the weights in safetensors. A commit that is whole in the cache is not asked for again. When the hub cannot be
-// reached, what the cache holds of the revision is used; with Offline nothing else is.
+// reached, what the cache holds of the revision is used; with Offline nothing else is. What is used has the checksum that it came with: a file that was
+// damaged since is downloaded again, or named.
 func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err error) {
 	if !Is(ref) {
 		return "", fmt.Errorf("%q is no name of a model on the hub: it is org/name, or org/name@revision", ref)
@@ -43,9 +44,15 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 	}()
 	root := filepath.Join(c.Cache, "models--"+strings.ReplaceAll(repo, "/", "--"))
 	cached := c.cached(root, revision)
+	var bad error
+	if cached != "" && (c.Offline || commitName.MatchString(revision)) {
+		if bad = damaged(root, cached); bad == nil {
+			return cached, nil
+		}
+	}
 	switch {
-	case cached != "" && (c.Offline || commitName.MatchString(revision)):
-		return cached, nil
+	case c.Offline && bad != nil:
+		return "", fmt.Errorf("%w (HF_HUB_OFFLINE is set)", bad)
 	case c.Offline:
 		return "", fmt.Errorf("%w: HF_HUB_OFFLINE is set and %s does not hold the model; unset it to download, or on a machine with a network "+
 			"run `huggingface-cli download %s` and copy its folder %s here, or name a folder of the model", ErrOffline, c.Cache, repo, filepath.Base(root))
@@ -57,10 +64,13 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 			return "", err
 		}
 		if cached != "" {
-			return cached, nil
+			if bad = damaged(root, cached); bad == nil {
+				return cached, nil
+			}
+			return "", fmt.Errorf("%w; it was not downloaded again, since the hub is not reached: %w", bad, err)
 		}
 		return "", fmt.Errorf("%w at %s: %w; check the network (HTTPS_PROXY) or HF_ENDPOINT, or on a machine with a network run "+
-			"`huggingface-cli download %s` and copy its folder to %s, or name a folder of the model", ErrOffline, c.Endpoint, err, repo, root)
+			"`huggingface-cli download %s` and copy its folder to %s, or name a folder of the model", ErrOffline, c.where(), err, repo, root)
 	}
 	dir = filepath.Join(root, "snapshots", l.SHA)
 	files, err := choose(l)
@@ -68,10 +78,14 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 		return "", err
 	}
 	for _, f := range files {
-		if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
+		bad := check(root, dir, f, true)
+		if bad == nil {
 			continue
 		}
 		if err := c.fetch(ctx, repo, root, l.SHA, f); err != nil {
+			if !errors.Is(bad, errMissing) {
+				err = fmt.Errorf("%w; it is wanted since %w", err, bad)
+			}
 			return "", fmt.Errorf("%s: %w", f, err)
 		}
 	}
@@ -82,6 +96,9 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 		return dir, nil
 	}
 	at := filepath.Join(root, "refs", filepath.FromSlash(revision))
+	if raw, err := os.ReadFile(at); err == nil && strings.TrimSpace(string(raw)) == l.SHA {
+		return dir, nil // also in a cache that is read only
+	}
 	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 		return "", err
 	}
@@ -140,6 +157,10 @@ func incomplete(dir string) string {
 	if has(weights) {
 		return ""
 	}
+	st, err := os.Stat(filepath.Join(dir, index))
+	if err != nil || !st.Mode().IsRegular() || st.Size() > maxSide {
+		return weights
+	}
 	raw, err := os.ReadFile(filepath.Join(dir, index))
 	if err != nil {
 		return weights
@@ -152,7 +173,7 @@ func incomplete(dir string) string {
 	}
 	missing := ""
 	for _, f := range x.Map {
-		if !has(f) && (missing == "" || f < missing) {
+		if (!local(f) || !has(f)) && (missing == "" || f < missing) {
 			missing = f
 		}
 	}

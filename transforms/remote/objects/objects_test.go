@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -226,5 +227,42 @@ func TestSettings(t *testing.T) {
 				t.Errorf("%v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// TestSentElsewhere: a server of objects that sends requests on to another address is not followed there with the credentials.
+func TestSentElsewhere(t *testing.T) {
+	var told []string
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, h := range []string{"Authorization", "X-Amz-Security-Token"} {
+			if r.Header.Get(h) != "" {
+				told = append(told, r.Method+" "+r.URL.Path+" "+h)
+			}
+		}
+	}))
+	defer other.Close()
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", other.URL+r.URL.Path) // another port of the host
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}))
+	defer first.Close()
+	noSettings(t)
+	t.Setenv("AWS_ENDPOINT_URL", first.URL)
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("AWS_SESSION_TOKEN", "session")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	fresh(t)
+	if _, err := storage.ReadFile("s3://bucket/a"); err == nil || !strings.Contains(err.Error(), "sends on to another address") {
+		t.Errorf("reading: %v", err)
+	}
+	if err := storage.WriteFile("s3://bucket/a", []byte("x")); err == nil {
+		t.Error("writing: no error")
+	}
+	if _, err := storage.Glob("s3://bucket/*"); err == nil {
+		t.Error("listing: no error")
+	}
+	if len(told) > 0 {
+		t.Errorf("the other server was given %v", told)
 	}
 }

@@ -7,13 +7,17 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 var s3Files = &files{scheme: "s3", open: openS3}
@@ -45,6 +49,9 @@ func openS3(ctx context.Context) (store, error) {
 	}
 	s := &s3Store{}
 	s.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
+		if c, ok := o.HTTPClient.(*awshttp.BuildableClient); ok {
+			o.HTTPClient = &http.Client{Transport: c.GetTransport(), Timeout: c.GetTimeout(), CheckRedirect: storage.StayHome}
+		}
 		if o.BaseEndpoint == nil {
 			return
 		}
@@ -129,6 +136,8 @@ func (s *s3Store) explain(bucket string, err error) error {
 			return fmt.Errorf("the AWS credentials are refused (%s)", api.ErrorCode())
 		case "PermanentRedirect", "MovedPermanently":
 			return fmt.Errorf("the bucket %s is in another region: set AWS_REGION", bucket)
+		case "TemporaryRedirect", "Redirect", "Found", "SeeOther":
+			return fmt.Errorf("the server of the bucket %s sends on to another address, where the credentials do not go: set AWS_REGION or AWS_ENDPOINT_URL to where the bucket is", bucket)
 		case "PreconditionFailed":
 			return errReplaced
 		}
