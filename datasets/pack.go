@@ -30,6 +30,23 @@ type PackOptions struct {
 	Classes bool
 }
 
+// Supervised counts the tokens of a document that will have a loss once it is packed: the first of an isolated piece has none, nor has what is
+// cut off.
+func (o PackOptions) Supervised(d *Doc) int {
+	n := len(d.Tokens)
+	if o.Strategy == PackBFD {
+		n = min(n, o.SequenceLength)
+	}
+	count := 0
+	for t := range n {
+		first := o.IsolateDocuments && (t == 0 || o.Strategy != PackWrapped && t%o.SequenceLength == 0)
+		if (!first || o.Classes) && (d.Labels == nil || d.Labels[t] != NoLoss) {
+			count++
+		}
+	}
+	return count
+}
+
 // Validate checks the options.
 func (o PackOptions) Validate() error {
 	strategies := []string{PackBFD, PackBFDSplit, PackWrapped, PackNone}

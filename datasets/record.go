@@ -41,6 +41,7 @@ const (
 	ReasonUnknownLabel       = "unknown_label"       // a class that the training data does not have
 	ReasonWrongRow           = "wrong_row"           // fields of the row kind are missing or of another form
 	ReasonUndesirable        = "undesirable"         // a completion labelled false, of which nothing is learnt; not a bad record
+	ReasonNothingToLearn     = "nothing_to_learn"    // no token of the row has a loss: its prompt fills the sequence, its answer is empty
 	ReasonTrailingGarbage    = "trailing_garbage"    // bytes after the end of a compressed stream
 )
 

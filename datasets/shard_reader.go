@@ -3,6 +3,7 @@ package datasets
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
@@ -123,6 +124,20 @@ func (s *Shard) RowGroupRows(i int) int64 { return s.f.RowGroups()[i].NumRows() 
 
 // Close closes the file.
 func (s *Shard) Close() error { return s.r.Close() }
+
+// Silent says of each sequence of row group i whether no token of it has a loss. It reads the labels alone.
+func (s *Shard) Silent(i int) ([]bool, error) {
+	rg := s.f.RowGroups()[i]
+	l, err := readInts(rg, s.cols.labels, allRows(rg))
+	if err != nil {
+		return nil, fmt.Errorf("shard %s, row group %d: %w", s.path, i, err)
+	}
+	out := make([]bool, rg.NumRows())
+	for r := range out {
+		out[r] = !slices.ContainsFunc(l.row(r), func(id int32) bool { return id != NoLoss })
+	}
+	return out, nil
+}
 
 // ReadRowGroup reads the sequences of row group i, each validated; the memory is the row group's. It panics when i is out of range.
 func (s *Shard) ReadRowGroup(i int) ([]Sequence, error) {

@@ -44,6 +44,9 @@ type Run struct {
 	// Step hears of every optimiser step and evaluation; nil for nobody.
 	Step func(total int, info *core.StepInfo, eval *core.Eval)
 
+	// begunBefore: a version of the program began it whose epochs went on in one another, as they still do then.
+	begunBefore bool
+
 	lock      *storage.Lock
 	store     string   // the output as given, where it is on an object store; Output is a folder of this machine then
 	began     []string // what Open made: the recipe's file, and the output folder
@@ -125,7 +128,7 @@ func (r *Run) Open() (err error) {
 	}
 	text := r.Recipe.YAML()
 	path := filepath.Join(r.Output, RecipeFile)
-	if old, err := storage.ReadSmall(path, storage.KindState); err == nil && string(old) != string(text) {
+	if old, err := storage.ReadSmall(path, storage.KindState); err == nil && !r.sameRecipe(old) {
 		return otherRecipe(r.Output)
 	} else if errors.Is(err, fs.ErrNotExist) {
 		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) {
@@ -148,6 +151,9 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	if err := storage.Sweep(r.Output); err != nil { // what a killed run has left
+		return err
+	}
+	if err := r.readBegun(); err != nil {
 		return err
 	}
 	r.pool = pool.New(0)
@@ -295,11 +301,18 @@ func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 	if err := storage.MkdirAll(filepath.Dir(path)); err != nil {
 		return v, err
 	}
+	if err := r.noteBegun(); err != nil {
+		return v, err
+	}
 	return v, storage.WriteFile(path, raw)
 }
 
 // Export writes the adapter folder, and the merged model when the recipe asks for it.
 func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *Eval) error {
+	if st.TokensSeen == 0 {
+		return fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look at %s, raise sequence_length where prompts fill it, "+
+			"and choose another --output", st.Step, r.product(RejectsDir))
+	}
 	args := r.args()
 	trained, err := core.TrainedCount(&args, a)
 	if err != nil {

@@ -39,7 +39,7 @@ func (r *Run) initialise(ctx context.Context, job *core.Job) error {
 		for _, s := range job.Train {
 			paths = append(paths, s.Path)
 		}
-		data, err := core.OpenShards(paths)
+		data, err := core.OpenTraining(&job.Args, paths)
 		if err != nil {
 			return "", err
 		}

@@ -56,6 +56,9 @@ type Metrics struct {
 		FillRate  float64          `json:"fill_rate"`
 		Tokens    int64            `json:"tokens"`
 		Sequences int64            `json:"sequences"`
+		// EvalInput and GeneralInput count the records that are measured on, where they are not held out of the input.
+		EvalInput    *SetCounts `json:"eval_input,omitempty"`
+		GeneralInput *SetCounts `json:"general_input,omitempty"`
 	} `json:"data"`
 	Samples []SamplePair `json:"samples,omitempty"`
 	Paths   []string     `json:"paths"` // what the run wrote, relative to its folder
@@ -67,6 +70,20 @@ type Metrics struct {
 		DType     string `json:"dtype,omitempty"`             // as resolved: what "auto" became
 		Recipe    string `json:"recipe_sha256"`
 	} `json:"adaptflow"`
+}
+
+// SetCounts are the records of a set of input: Read = Kept + all of Rejected.
+type SetCounts struct {
+	Read     int64            `json:"read"`
+	Kept     int64            `json:"kept"`
+	Rejected map[string]int64 `json:"rejected"`
+}
+
+func countSet(res *prepare.Result) *SetCounts {
+	if res == nil {
+		return nil
+	}
+	return &SetCounts{res.Read, res.Kept, res.Rejected}
 }
 
 // BeforeAfter is the score of one evaluation set before and after training.
@@ -132,6 +149,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	t.Total = a.Total(r.model.ParamCount())
 	p := d.Train
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
+	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.genral)
 	for i := range before.Samples {
 		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
 	}
@@ -262,6 +280,14 @@ func (m *Metrics) Table(w io.Writer, output string) {
 			for _, p := range mixed(s) {
 				row("    "+p.Name, fmt.Sprintf("%d used, %d repetitions, %d tokens (%.1f %%)", p.Documents, p.Repeated, p.Tokens, 100*p.Share))
 			}
+		}
+	}
+	for _, s := range []struct {
+		name string
+		n    *SetCounts
+	}{{"eval records", m.Data.EvalInput}, {"general records", m.Data.GeneralInput}} {
+		if s.n != nil && s.n.Read > s.n.Kept {
+			row(s.name, fmt.Sprintf("%d read, %d kept, %d rejected: %s", s.n.Read, s.n.Kept, s.n.Read-s.n.Kept, prepare.Reasons(s.n.Rejected)))
 		}
 	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))

@@ -27,6 +27,9 @@ func resolveAll(refs []string) ([]string, error) {
 	return out, nil
 }
 
+// setNames are what the sets of input are called.
+var setNames = map[string]string{"train": "input", "domain": "eval_input", "general": "general_input"}
+
 // prepareSet prepares one set of input: files, or named sources.
 func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
 	kind := r.Recipe.Data.RowKind
@@ -72,6 +75,9 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		if res != nil {
 			for _, l := range res.Layouts {
 				r.say("%s", l)
+			}
+			if n := res.Read - res.Kept; n > 0 && name != "train" { // those of train are in the table
+				r.say("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), rejects)
 			}
 		}
 		if errors.Is(err, prepare.ErrTooManyBad) {

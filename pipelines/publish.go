@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +41,7 @@ func (r *Run) place() error {
 		}
 	case err != nil:
 		return err
-	case !bytes.Equal(text, r.Recipe.YAML()):
+	case !r.sameRecipe(text):
 		return otherRecipe(uri)
 	default:
 		for _, name := range append([]string{RecipeFile}, summaries...) {

@@ -104,6 +104,7 @@ func TestLateReplicas(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			all := roundsJob(t, mode)
 			all.Args.Compression = "int8" // what is dropped must not have lost its rest
+			all.Args.Stride = 1           // every replica has its share of every round: of the last of an epoch some have none
 			whole := trainJob(t, all)
 
 			// Lists that leave one out now and then: what an earlier run's clock decided.
@@ -344,5 +345,16 @@ func TestShardedOptimizerMemory(t *testing.T) {
 	job.Args.OptimizerShards = 2
 	if _, err := Train(context.Background(), job, Runner{}, nil); err == nil {
 		t.Error("shards of an optimiser that every replica has were accepted")
+	}
+}
+
+// Where an epoch ends with fewer sequences than replicas, a round of those alone that have none is no step: it says so, and is not taken.
+func TestLateReplicasWithoutAShare(t *testing.T) {
+	job := roundsJob(t, "sync")
+	job.Contributors = map[int][]int{4: {1, 2}} // the nineteenth sequence is replica 0's
+	_, err := Train(context.Background(), job, Runner{}, nil)
+	core.CloseSessions()
+	if err == nil || !strings.Contains(err.Error(), "round 3: no token of the replicas that were not late had a loss") {
+		t.Errorf("%v", err)
 	}
 }

@@ -84,6 +84,7 @@ type Train struct {
 	AdamBeta2                 float64        `yaml:"adam_beta2" json:"adam_beta2" help:"AdamW's beta 2"`
 	AdamEpsilon               float64        `yaml:"adam_epsilon" json:"adam_epsilon" help:"AdamW's epsilon"`
 	MaxGradNorm               float64        `yaml:"max_grad_norm" json:"max_grad_norm" help:"gradients are clipped to this norm; 0 does not clip"`
+	DataloaderDropLast        bool           `yaml:"dataloader_drop_last" json:"dataloader_drop_last,omitempty" help:"leave out the last batch of an epoch where it is not full"`
 	LoggingSteps              int            `yaml:"logging_steps" json:"logging_steps" help:"a line of progress each so many steps"`
 	EvalSteps                 int            `yaml:"eval_steps" json:"eval_steps" help:"evaluation each so many steps; 0 for none in between"`
 	SaveSteps                 int            `yaml:"save_steps" json:"save_steps" help:"checkpoint each so many steps"`

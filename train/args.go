@@ -50,13 +50,16 @@ type Args struct {
 	OptimizerShards int `yaml:"optimizer_shards,omitempty" json:"optimizer_shards,omitempty"`
 	// Stride replaces the seeded permutation: the batch of step s is the sequences ((s·batch + j)·stride) mod n. 0 for the permutation.
 	Stride int `yaml:"stride,omitempty" json:"stride,omitempty"`
+	// DataloaderDropLast leaves out an epoch's last batch where it is not full. Order is OrderWrapped or OrderEpochs.
+	DataloaderDropLast bool `yaml:"dataloader_drop_last,omitempty" json:"dataloader_drop_last,omitempty"`
+	Order              int  `yaml:"order,omitempty" json:"order,omitempty"`
 }
 
 // DefaultArgs are Hugging Face's defaults, with one replica.
 func DefaultArgs() Args {
 	return Args{LearningRate: 5e-5, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, Optim: "adamw_torch", LRSchedulerType: "linear",
 		NumTrainEpochs: 3, PerDeviceTrainBatchSize: 8, GradientAccumulationSteps: 1, LoggingSteps: 10, SaveSteps: 100, SaveTotalLimit: 2, Seed: 42,
-		Replicas: 1, Mode: "sync", LocalSteps: 50, OuterLearningRate: 0.7, OuterMomentum: 0.9}
+		Replicas: 1, Mode: "sync", LocalSteps: 50, OuterLearningRate: 0.7, OuterMomentum: 0.9, Order: OrderEpochs}
 }
 
 // Validate says what is wrong with the settings, naming the key.
@@ -94,6 +97,8 @@ func (a *Args) Validate() error {
 		{a.OptimizerShards >= 0, "optimizer_shards must be at least 1"},
 		{a.OptimizerShards <= 1 || a.Mode == "sync" && a.Replicas > 1, "optimizer_shards needs mode sync and replicas above 1: there is one optimiser then"},
 		{a.Stride >= 0, "stride must be at least 0"},
+		{a.Order == OrderWrapped || a.Order == OrderEpochs, "order must be 0 or 1: the run is of a newer version of the program"},
+		{!a.DataloaderDropLast || !a.wraps(), "dataloader_drop_last goes with epochs that end with a batch of their own, not with a stride or a run of an earlier version"},
 	} {
 		if !c.ok {
 			return fmt.Errorf("train: %s", c.what)
@@ -119,23 +124,6 @@ func (a *Args) Validate() error {
 	}
 	_, err := scheduleByName(a.LRSchedulerType).kwargs(a.LRSchedulerKwargs)
 	return err
-}
-
-// StepsFor is the number of optimiser steps over n training sequences.
-func (a *Args) StepsFor(n int) int {
-	if a.MaxSteps > 0 {
-		return a.MaxSteps
-	}
-	return max(1, int(math.Ceil(a.NumTrainEpochs*float64(n)/float64(a.GlobalBatch()))))
-}
-
-// GlobalBatch is the number of sequences of one optimiser step: of all replicas in sync mode, of one in local mode.
-func (a *Args) GlobalBatch() int {
-	n := a.PerDeviceTrainBatchSize * a.GradientAccumulationSteps
-	if a.Mode == "sync" {
-		n *= a.Replicas
-	}
-	return n
 }
 
 // Warmup is the number of warm-up steps of a run of the given length; warmup_steps goes before warmup_ratio.

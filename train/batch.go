@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -49,30 +48,4 @@ func first(ids []string) string {
 		return "(unknown)"
 	}
 	return ids[0]
-}
-
-// Order says which sequences each optimiser step takes: for each epoch a seeded permutation of the n sequences by their place
-// in the shards, or a fixed stride. It depends on the seed and n alone.
-type Order struct {
-	n, stride int
-	seed      uint64
-	epoch     int
-	perm      []int
-}
-
-// NewOrder orders n sequences. stride 0 means the permutation.
-func NewOrder(n, stride int, seed uint64) *Order {
-	return &Order{n: n, stride: stride, seed: seed, epoch: -1}
-}
-
-// At is the index of the k'th sequence that training takes.
-func (o *Order) At(k int) int {
-	if o.stride > 0 {
-		return int(uint64(k) * uint64(o.stride) % uint64(o.n))
-	}
-	if e := k / o.n; e != o.epoch {
-		o.epoch = e
-		o.perm = philox.NewKey(o.seed, "order", fmt.Sprint(e)).Permutation(o.n)
-	}
-	return o.perm[k%o.n]
 }

@@ -22,12 +22,25 @@ func (s Sequences) Len() int { return len(s) }
 // Sequence implements Data.
 func (s Sequences) Sequence(i int) (datasets.Sequence, error) { return s[i], nil }
 
+// sequences reads the sequences of the indices.
+func sequences(data Data, indices []int) ([]datasets.Sequence, error) {
+	out := make([]datasets.Sequence, len(indices))
+	for j, i := range indices {
+		var err error
+		if out[j], err = data.Sequence(i); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Shards is Data in Parquet shards: row groups are read when they are needed and a bounded number of them is kept.
 type Shards struct {
 	shards []*datasets.Shard
 	groups []group
 	first  []int // index of each group's first sequence
 	n      int
+	heard  []int // the sequences that training takes; nil for all
 	cache  map[int][]datasets.Sequence
 	recent []int
 }
@@ -60,14 +73,53 @@ func OpenShards(paths []string) (*Shards, error) {
 	return s, nil
 }
 
+// OpenTraining opens the shards that a job trains on. Sequences in which nothing has a loss, such as a piece of a long prompt, are passed over: they would make steps
+// of which nothing is learnt.
+func OpenTraining(args *Args, paths []string) (*Shards, error) {
+	s, err := OpenShards(paths)
+	if err != nil || args.Order == OrderWrapped {
+		return s, err
+	}
+	heard := make([]int, 0, s.n)
+	for g, at := range s.groups {
+		silent, err := s.shards[at.shard].Silent(at.row)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		for i := range silent {
+			if !silent[i] {
+				heard = append(heard, s.first[g]+i)
+			}
+		}
+	}
+	switch len(heard) {
+	case 0:
+		s.Close()
+		return nil, fmt.Errorf("no token in the shards has a loss, so there is nothing to train on: %v", paths)
+	case s.n:
+	default:
+		s.heard = heard
+	}
+	return s, nil
+}
+
 // Len implements Data.
-func (s *Shards) Len() int { return s.n }
+func (s *Shards) Len() int {
+	if s.heard != nil {
+		return len(s.heard)
+	}
+	return s.n
+}
 
 // SequenceLength is the sequence length that the shards were packed for.
 func (s *Shards) SequenceLength() int { return s.shards[0].Meta().SequenceLength }
 
 // Sequence implements Data.
 func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
+	if s.heard != nil {
+		i = s.heard[i]
+	}
 	g := sort.SearchInts(s.first, i+1) - 1
 	for g > 0 && s.first[g] > i {
 		g--

@@ -27,17 +27,11 @@ func initialised(a *peft.Adapter) error {
 // order in which training takes them, and writes its folder, from which the job then starts (Job.InitAdapter). The result depends on what the training
 // depends on, not on the number of threads. say, if not nil, hears how far it is after 1, 2, 4, … 64 batches and then after each 64.
 func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, args *Args, data Data, threads *pool.Pool, dir string, say func(string)) error {
-	order := NewOrder(data.Len(), args.Stride, args.Seed)
-	size := args.PerDeviceTrainBatchSize
-	total := args.StepsFor(data.Len()) * args.GlobalBatch()
 	var batches []peft.EvaBatch
-	for at := 0; at < total && len(batches) < evaBatches; at += size {
-		seqs := make(Sequences, size)
-		for j := range seqs {
-			var err error
-			if seqs[j], err = data.Sequence(order.At(at + j)); err != nil {
-				return err
-			}
+	for _, micro := range firstBatches(args, data.Len(), evaBatches) {
+		seqs, err := sequences(data, micro)
+		if err != nil {
+			return err
 		}
 		step, err := StepFrom(seqs)
 		if err != nil {
@@ -71,4 +65,23 @@ func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, arg
 	}
 	p.Close()
 	return a.Save(dir, params, 0, peft.Card{})
+}
+
+// firstBatches are the first micro-batches of a training over n sequences in the order in which it takes them, those of all its steps or at most limit.
+func firstBatches(args *Args, n, limit int) (out [][]int) {
+	order, steps := NewOrder(args, n), args.StepsFor(n)
+	if args.Mode == "local" { // replicas take turns: as many batches as one of them takes
+		limit = min(limit, steps*args.GradientAccumulationSteps)
+	}
+	for step := range steps {
+		for r := range args.Replicas {
+			for _, micro := range order.Batch(step, r) {
+				if len(out) == limit {
+					return out
+				}
+				out = append(out, micro)
+			}
+		}
+	}
+	return out
 }

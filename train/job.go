@@ -221,7 +221,7 @@ func openSession(job Job) (_ *Session, err error) {
 			return nil, fmt.Errorf("%s: its checksum is not the one in the manifest: prepare the shards again", r.Path)
 		}
 	}
-	if s.data, err = OpenShards(paths(job.Train)); err != nil {
+	if s.data, err = OpenTraining(&job.Args, paths(job.Train)); err != nil {
 		return nil, err
 	}
 	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 {

@@ -52,9 +52,12 @@ func KeyTokens(args *Args, data Data) (int, error) {
 		}
 	}
 	slices.SortFunc(lengths, func(a, b int) int { return b - a })
-	n := 0
-	for i := range args.PerDeviceTrainBatchSize {
-		n += lengths[min(i, len(lengths)-1)] // a key of few sequences repeats them
+	n, most := 0, args.PerDeviceTrainBatchSize
+	if !args.wraps() {
+		most = min(most, len(lengths))
+	}
+	for i := range most {
+		n += lengths[min(i, len(lengths)-1)] // where batches wrap, a key of few sequences repeats them
 	}
 	return n, nil
 }
@@ -89,8 +92,8 @@ func TrainKeys(args Args, s Setup, jobs []KeyJob) ([]KeyRun, error) {
 	g := keyGroup{args: &args, setup: &s, jobs: jobs, loss: losses["sft"]}
 	tokens := 0
 	for i := range jobs {
-		if jobs[i].Data.Len() == 0 {
-			return nil, fmt.Errorf("train: key %q has no sequences", jobs[i].Key)
+		if err := args.batches(jobs[i].Data.Len()); err != nil {
+			return nil, fmt.Errorf("key %q: %w", jobs[i].Key, err)
 		}
 		n := jobs[i].Tokens
 		if n == 0 {
@@ -101,7 +104,7 @@ func TrainKeys(args Args, s Setup, jobs []KeyJob) ([]KeyRun, error) {
 		}
 		tokens += n
 		g.totals = append(g.totals, args.StepsFor(jobs[i].Data.Len()))
-		g.orders = append(g.orders, NewOrder(jobs[i].Data.Len(), args.Stride, args.Seed))
+		g.orders = append(g.orders, NewOrder(&args, jobs[i].Data.Len()))
 		g.runs = append(g.runs, KeyRun{Key: jobs[i].Key})
 	}
 	pairs, err := Freeze(&args, s.Adapters, s.Params)
@@ -200,21 +203,16 @@ type share struct {
 
 // step runs the optimiser step (counted from 0) of every key that has not reached its end.
 func (g *keyGroup) step(step int) error {
-	b, acc := g.args.PerDeviceTrainBatchSize, g.args.GradientAccumulationSteps
 	var shares []*share
 	for i, job := range g.jobs {
 		if step >= g.totals[i] || g.runs[i].Err != nil {
 			continue
 		}
 		sh := &share{slot: i}
-		for m := range acc {
-			var seqs []datasets.Sequence
-			for j := range b {
-				q, err := job.Data.Sequence(g.orders[i].At((step*acc+m)*b + j))
-				if err != nil {
-					return fmt.Errorf("key %q: %w", job.Key, err)
-				}
-				seqs = append(seqs, q)
+		for _, micro := range g.orders[i].Batch(step, 0) {
+			seqs, err := sequences(job.Data, micro)
+			if err != nil {
+				return fmt.Errorf("key %q: %w", job.Key, err)
 			}
 			p, err := StepFrom(seqs)
 			if err != nil {
@@ -223,10 +221,15 @@ func (g *keyGroup) step(step int) error {
 			sh.items, sh.tokens = sh.items+len(p.Rows), sh.tokens+len(p.Tokens)
 			sh.seqs, sh.packs = append(sh.seqs, seqs), append(sh.packs, p)
 		}
+		if sh.items == 0 {
+			if g.runs[i].Err = g.args.silent(step, docs(slices.Concat(sh.seqs...))); g.runs[i].Err != nil {
+				continue
+			}
+		}
 		shares = append(shares, sh)
 	}
 	g.setup.Params.ZeroGrad()
-	for m := range acc {
+	for m := range g.args.GradientAccumulationSteps {
 		g.pass(step, m, shares)
 	}
 	pool, params := g.setup.Pool, g.setup.Params
@@ -258,10 +261,10 @@ func (g *keyGroup) pass(step, m int, shares []*share) {
 	all := &nn.Step{Index: uint64(step), Segments: []nn.Segment{}}
 	ends := make([]int, len(shares)) // of each share's labels
 	for k, sh := range shares {
-		p := sh.packs[m]
-		if ends[k] = len(all.Rows); len(p.Rows) == 0 {
+		if ends[k] = len(all.Rows); m >= len(sh.packs) || len(sh.packs[m].Rows) == 0 {
 			continue
 		}
+		p := sh.packs[m]
 		at := len(all.Tokens)
 		all.Tokens, all.Positions, all.Labels = append(all.Tokens, p.Tokens...), append(all.Positions, p.Positions...), append(all.Labels, p.Labels...)
 		all.DocIDs = append(all.DocIDs, p.DocIDs...)

@@ -65,7 +65,7 @@ func (s *Session) Replica(step, replica int) (Ref, error) {
 	if err != nil {
 		return Ref{}, s.lastGood(step, err)
 	}
-	ref := Ref{Replica: replica}
+	ref := Ref{Replica: replica, Silent: !local && sh.own == 0}
 	if ref.Updates, err = s.writeUpdates(step, replica, sh, send, rest); err != nil {
 		return Ref{}, s.lastGood(step, err)
 	}

@@ -28,8 +28,9 @@ type Ref struct {
 	Replica int `json:"replica"`
 	// Updates are what it sends: gradient sums, or what it moved; a file for each shard of the optimiser's state, or one.
 	Updates []FileRef `json:"updates"`
-	Kept    FileRef   `json:"kept"`           // what it keeps: its inner optimiser, what compression lost; no path where there is nothing
-	Late    bool      `json:"late,omitempty"` // it wrote nothing, because it was late
+	Kept    FileRef   `json:"kept"`             // what it keeps: its inner optimiser, what compression lost; no path where there is nothing
+	Late    bool      `json:"late,omitempty"`   // it wrote nothing, because it was late
+	Silent  bool      `json:"silent,omitempty"` // no token of its share of a sync step had a loss
 	Seconds float64   `json:"seconds"`
 }
 

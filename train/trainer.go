@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -72,8 +73,8 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	if s.Sequences <= 0 {
-		return nil, fmt.Errorf("train: no training sequences")
+	if err := args.batches(s.Sequences); err != nil {
+		return nil, err
 	}
 	t := args.PerDeviceTrainBatchSize * s.SequenceLength
 	prompt := nn.PromptOf(s.Adapters)
@@ -88,7 +89,8 @@ func NewTrainer(args Args, s Setup) (*Trainer, error) {
 		return nil, err
 	}
 	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool,
-		coef: make([]float32, t+n*len(prompt.Labels)), loss: losses["sft"], order: NewOrder(s.Sequences, args.Stride, args.Seed), teach: s.Teachers}
+		coef: make([]float32, t+n*len(prompt.Labels)), loss: losses["sft"], teach: s.Teachers}
+	r.order = NewOrder(&r.Args, s.Sequences)
 	r.pack = StepFrom
 	if s.Classes > 0 {
 		r.pack = ClassStepFrom
@@ -127,20 +129,15 @@ func (t *Trainer) Memory() nn.Memory { return t.prog.Memory() }
 // OptimizerBytes is the memory of the optimiser's state.
 func (t *Trainer) OptimizerBytes() int64 { return t.opt.Bytes() }
 
-// batch reads the sequences that replica takes in the step (counted from 0), a micro-batch each. The replicas of a sync step
-// share its global batch; those of a local round take turns.
+// batch reads the sequences that a replica takes in the step (counted from 0), a list a micro-batch.
 func (t *Trainer) batch(data Data, step, replica int) ([][]datasets.Sequence, error) {
-	b, acc := t.Args.PerDeviceTrainBatchSize, t.Args.GradientAccumulationSteps
-	at := ((step*t.Args.Replicas + replica) * acc) * b
-	out := make([][]datasets.Sequence, acc)
-	for m := range out {
-		for j := range b {
-			s, err := data.Sequence(t.order.At(at + m*b + j))
-			if err != nil {
-				return nil, err
-			}
-			out[m] = append(out[m], s)
+	var out [][]datasets.Sequence
+	for _, micro := range t.order.Batch(step, replica) {
+		seqs, err := sequences(data, micro)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, seqs)
 	}
 	return out, nil
 }
@@ -182,7 +179,7 @@ func (t *Trainer) gradients(data Data, replica int, late func() bool) (tally, er
 	defer computing()()
 	t.params.ZeroGrad()
 	if sh.items == 0 {
-		return tally{}, nil // every label is masked: a step without a gradient
+		return tally{}, t.Args.silent(step, docs(slices.Concat(ownSeqs...)))
 	}
 	for i, s := range own {
 		if late() {

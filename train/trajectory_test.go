@@ -62,9 +62,8 @@ func trainingRows(in golden.File) (data Sequences, batch, length int) {
 	return data, shape[1], shape[2]
 }
 
-// follow trains as many steps as the trajectory has, and compares loss, gradient norm and learning rate of each, and where the parameters end ("final.NAME" in want), of
-// which it returns the number of values.
-func (w *trajectory) follow(t *testing.T, tr *Trainer, data Data, want golden.File) (finals int) {
+// steps trains as many steps as the trajectory has, and compares loss, gradient norm and learning rate of each.
+func (w *trajectory) steps(t *testing.T, tr *Trainer, data Data) {
 	t.Helper()
 	for i, loss := range w.Losses {
 		info, err := tr.Step(data, 0)
@@ -81,6 +80,12 @@ func (w *trajectory) follow(t *testing.T, tr *Trainer, data Data, want golden.Fi
 			t.Errorf("step %d: learning rate %g, want %g", i, info.LearningRate, w.LRs[i])
 		}
 	}
+}
+
+// follow compares the steps, and where the parameters end ("final.NAME" in want), of which it returns the number of values.
+func (w *trajectory) follow(t *testing.T, tr *Trainer, data Data, want golden.File) (finals int) {
+	t.Helper()
+	w.steps(t, tr, data)
 	for _, n := range want.Names() {
 		name := strings.TrimPrefix(n, "final.")
 		q := tr.Params().Get(name)

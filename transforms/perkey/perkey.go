@@ -54,6 +54,9 @@ type Config struct {
 	Version string // adaptflow's version, for the model cards
 }
 
+// least is the least number of sequences that a key is trained on.
+func (c *Config) least() int { return max(c.MinSequences, c.Job.Args.LeastSequences()) }
+
 // Result is what became of a key; metrics.json of its folder.
 type Result struct {
 	Key       string    `json:"key"`
@@ -190,7 +193,7 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 		sp.Skipped = ReasonNoKey
 	case !utf8.ValidString(key): // it would not come back from any file that names it
 		sp.Skipped, sp.Key = ReasonBadKey, fmt.Sprintf("%q", key)
-	case n < max(1, f.cfg.MinSequences):
+	case n < f.cfg.least():
 		sp.Skipped = ReasonTooFew
 	}
 	if sp.Skipped != "" {
@@ -288,7 +291,7 @@ func (f *KeyFn) spill(path string, refs []Ref, h interface{ Write([]byte) (int, 
 			groups[at] = rows
 		}
 		q := rows[r.row]
-		if q = Without(q, f.cfg.Forget); len(q.InputIDs) == 0 {
+		if q = Without(q, f.cfg.Forget); len(q.InputIDs) == 0 || q.Supervised() == 0 { // nothing is learnt of the rest, where others were left out
 			continue
 		}
 		o, sum := hashes(&q)
@@ -330,7 +333,7 @@ func (f *KeyFn) reject(name string, sp *spec) error {
 	err := eachDocument(sp, func(d Document) error {
 		source, index := datasets.CutDocID(d.ID)
 		return w.Write(&datasets.Reject{Source: source, Index: index, Rule: "keys", Reason: sp.Skipped, Value: fmt.Sprint(sp.Sequences),
-			Threshold: fmt.Sprint(f.cfg.MinSequences), Record: []byte(sp.Key)})
+			Threshold: fmt.Sprint(f.cfg.least()), Record: []byte(sp.Key)})
 	})
 	if err != nil {
 		return err

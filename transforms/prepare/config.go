@@ -248,14 +248,14 @@ type TooManyBadError struct {
 // Error gives the counts by reason, the most frequent first.
 func (e *TooManyBadError) Error() string {
 	return fmt.Sprintf("%d of %d records were rejected (%.1f %%), max_bad_fraction allows %.1f %%: %s; see %s", e.Bad, e.Read,
-		100*float64(e.Bad)/float64(e.Read), 100*e.Max, reasons(e.Rejected), e.Dir)
+		100*float64(e.Bad)/float64(e.Read), 100*e.Max, Reasons(e.Rejected), e.Dir)
 }
 
 // Unwrap makes errors.Is(err, ErrTooManyBad) true.
 func (e *TooManyBadError) Unwrap() error { return ErrTooManyBad }
 
-// reasons lists counts by reason, the most frequent first.
-func reasons(m map[string]int64) string {
+// Reasons lists counts by reason, the most frequent first.
+func Reasons(m map[string]int64) string {
 	names := make([]string, 0, len(m))
 	for r := range m {
 		names = append(names, r)

@@ -227,6 +227,9 @@ func (d *driver) count() error {
 		}
 		if d.res.Read > 0 {
 			advice := ""
+			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
+				advice = fmt.Sprintf("; prompts leave no room for their answers in sequence_length %d: raise it, or shorten them", d.cfg.SequenceLength)
+			}
 			if d.res.Rejected[datasets.ReasonMissingText] > 0 {
 				advice = "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, instruction and output): " +
 					"name theirs with text_column, or columns as {prompt: question, completion: answer}"
@@ -239,7 +242,7 @@ func (d *driver) count() error {
 					advice = "; " + datasets.PreferenceAdvice
 				}
 			}
-			return noTextError(fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, reasons(d.res.Rejected), d.cfg.RejectsDir, advice))
+			return noTextError(fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected), d.cfg.RejectsDir, advice))
 		}
 		return noTextError(what)
 	}

@@ -143,7 +143,7 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 // refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like.
 func refused(t *chat.Tokens, err error) (*chat.Tokens, error) {
 	if err != nil {
-		return nil, &rowError{"chat_template", err}
+		return nil, &rowError{reason: "chat_template", err: err}
 	}
 	return t, nil
 }

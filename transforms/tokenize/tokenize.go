@@ -48,8 +48,9 @@ const Name = "tokenize"
 
 // rowError is an error of a row's own, which is rejected for it; any other ends the work.
 type rowError struct {
-	reason string
-	err    error
+	reason    string
+	err       error
+	threshold string // the limit, where there is one
 }
 
 func (e *rowError) Error() string { return e.err.Error() }
@@ -70,6 +71,8 @@ type EncodeFn struct {
 	ChatTemplate                                     string
 	Labels                                           []string // classes by number, of rows that have one
 	MaxTokens                                        int      // of a row that has a class; more are cut off
+	// Pack is how documents are packed: one of which nothing would have a loss then is rejected.
+	Pack datasets.PackOptions
 
 	t        tok.Tokenizer
 	rows     *rowEncoder
@@ -164,13 +167,19 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 			return nil, ctx.Err()
 		}
 		d, err := f.doc(&recs[i])
+		if err == nil {
+			err = f.silent(&d)
+		}
 		if bad := (*rowError)(nil); errors.As(err, &bad) {
 			if sum.Rejected == nil {
 				sum.Rejected = map[string]int64{}
 			}
 			sum.Rejected[Name+"."+bad.reason]++
 			rec := []byte(recs[i].Row)
-			if err := dead.Write(&datasets.Reject{Source: recs[i].Source, Index: recs[i].Index, Rule: Name, Reason: bad.reason, Value: bad.Error(),
+			if len(rec) == 0 {
+				rec = []byte(recs[i].Text)
+			}
+			if err := dead.Write(&datasets.Reject{Source: recs[i].Source, Index: recs[i].Index, Rule: Name, Reason: bad.reason, Value: bad.Error(), Threshold: bad.threshold,
 				Record: rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
 				return nil, err
 			}
