@@ -18,6 +18,10 @@ type Task struct {
 	Type      string // a row of the table of heads: CAUSAL_LM or SEQ_CLS; empty for what config.json says
 	NumLabels int    // classes of SEQ_CLS; 0 for what config.json says
 	Seed      uint64 // of a head that the folder does not have
+	// Embeddings is an adapter's folder whose embedding and head take the place of the model's, with as many tokens as they have; empty for the model's own.
+	// Trained are, by commas, the adapter's modules_to_save: of a copy that it trains, only the rows are taken that the model lacks.
+	Embeddings string `json:",omitempty"`
+	Trained    string `json:",omitempty"`
 }
 
 // headKind is a row of the table of heads.

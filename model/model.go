@@ -21,12 +21,14 @@ import (
 // Model is a frozen base model: its configuration, its weights and the wiring of its forward pass. It may be used by
 // several programs at once.
 type Model struct {
-	Config Config
-	family *family
-	dir    string
-	wiring nn.Wiring
-	params int64
-	bytes  int64
+	Config    Config
+	family    *family
+	dir       string
+	task      Task
+	tokenizer string // folder of the tokenizer's files that Save copies
+	wiring    nn.Wiring
+	params    int64
+	bytes     int64
 	// streamed are the bytes of matrices of which one at a time is in memory, and largest those of the largest.
 	streamed, largest int64
 	stored            map[string]Stored
@@ -52,18 +54,11 @@ func load(dir, as string, task Task) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := storage.ReadSmall(filepath.Join(dir, "config.json"), storage.KindConfig)
+	cfg, fam, err := configOf(dir, task)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s is no model folder: it has no config.json", dir)
-		}
 		return nil, err
 	}
-	cfg, fam, err := parseConfig(raw, task)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	src, err := safetensors.OpenDir(dir)
+	src, err := openWeights(dir, cfg, fam, task)
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +74,45 @@ func load(dir, as string, task Task) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	m.dir, m.hash = dir, hash
+	m.dir, m.hash, m.task, m.tokenizer = dir, hash, task, dir
+	m.UseTokenizer(task.Embeddings)
 	return m, nil
+}
+
+// configOf reads the config.json of a folder.
+func configOf(dir string, task Task) (*Config, *family, error) {
+	raw, err := storage.ReadSmall(filepath.Join(dir, "config.json"), storage.KindConfig)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("%s is no model folder: it has no config.json", dir)
+		}
+		return nil, nil, err
+	}
+	cfg, fam, err := parseConfig(raw, task)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return cfg, fam, nil
+}
+
+// openWeights opens the weights of a folder, with the embeddings of the task's adapter, whose vocabulary cfg gets.
+func openWeights(dir string, cfg *Config, fam *family, task Task) (safetensors.Source, error) {
+	src, err := safetensors.OpenDir(dir)
+	if err != nil || task.Embeddings == "" {
+		return src, err
+	}
+	o, err := lay(cfg, fam, src, task)
+	if err != nil {
+		src.Close()
+		return nil, fmt.Errorf("%s: %w", task.Embeddings, err)
+	}
+	return o, nil
+}
+
+// source opens the weights that the model was made of.
+func (m *Model) source() (safetensors.Source, error) {
+	c := m.Config
+	return openWeights(m.dir, &c, m.family, m.task)
 }
 
 // place is open with the matrices where the storage says. hash names what the weights are made of.
@@ -158,6 +190,13 @@ func (m *Model) Wire(b *nn.Builder) {
 // Dir is the folder that the model was loaded from, empty for a random one.
 func (m *Model) Dir() string { return m.dir }
 
+// UseTokenizer makes Save copy the tokenizer of another folder, an adapter's, where that has one.
+func (m *Model) UseTokenizer(dir string) {
+	if ok, err := storage.Exists(filepath.Join(dir, "tokenizer.json")); ok && err == nil && dir != "" {
+		m.tokenizer = dir
+	}
+}
+
 // ParamCount is the number of weights, a tied one counted once.
 func (m *Model) ParamCount() int64 { return m.params }
 
@@ -185,7 +224,7 @@ func (m *Model) Tensor(name string) ([]float32, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: no parameter %q", m.dir, name)
 	}
-	src, err := safetensors.OpenDir(m.dir)
+	src, err := m.source()
 	if err != nil {
 		return nil, err
 	}
@@ -193,14 +232,15 @@ func (m *Model) Tensor(name string) ([]float32, error) {
 	return src.Float32(s.Name)
 }
 
-// Hash is the SHA-256 of config.json and the weight files, in hexadecimal: what a checkpoint is bound to. It is computed once.
+// Hash is the SHA-256 of config.json and the weight files, and of the tensors that an adapter has in their place, in hexadecimal: what a checkpoint is
+// bound to. It is computed once.
 func (m *Model) Hash() (string, error) {
 	m.hashing.Lock()
 	defer m.hashing.Unlock()
 	if m.hash != "" {
 		return m.hash, nil
 	}
-	src, err := safetensors.OpenDir(m.dir)
+	src, err := m.source()
 	if err != nil {
 		return "", err
 	}
@@ -211,9 +251,13 @@ func (m *Model) Hash() (string, error) {
 	return m.hash, nil
 }
 
-func hashOf(dir string, src *safetensors.Folder) (string, error) {
+func hashOf(dir string, src safetensors.Source) (string, error) {
+	o, _ := src.(*overlay)
+	if o != nil {
+		src = o.Source
+	}
 	h := sha256.New()
-	for _, p := range append([]string{filepath.Join(dir, "config.json")}, src.Files()...) {
+	for _, p := range append([]string{filepath.Join(dir, "config.json")}, src.(*safetensors.Folder).Files()...) {
 		f, err := storage.OpenFile(p)
 		if err != nil {
 			return "", err
@@ -223,6 +267,11 @@ func hashOf(dir string, src *safetensors.Folder) (string, error) {
 		f.Close()
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	if o != nil {
+		if err := o.hash(h); err != nil {
+			return "", err
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

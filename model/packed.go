@@ -44,7 +44,9 @@ func openPacked(hash string, spec quant.Spec, task Task) (*packed, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %+v", packedLayout, hash, spec.Text(), task))
+	// An adapter's embeddings are in the hash.
+	opened := fmt.Sprintf("{Type:%s NumLabels:%d Seed:%d}", task.Type, task.NumLabels, task.Seed)
+	key := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %s", packedLayout, hash, spec.Text(), opened))
 	dir := filepath.Join(cache, "weights", hex.EncodeToString(key[:]))
 	p := &packed{path: filepath.Join(dir, "packed.safetensors"), names: map[string]bool{}}
 	if spec.Place == quant.Streamed {

@@ -32,7 +32,7 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 	if _, ok := m.Config.raw["quantization_config"]; ok {
 		return fmt.Errorf("%s is quantised already", m.dir)
 	}
-	src, err := safetensors.OpenDir(m.dir)
+	src, err := m.source()
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/adaptflow/adaptflow/internal/adapterfile"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
@@ -30,7 +31,7 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	if _, ok := m.Config.raw["quantization_config"]; ok && len(replaced) > 0 {
 		return fmt.Errorf("%s is quantised and cannot hold changed weights: merge into the model it was made from", m.dir)
 	}
-	src, err := safetensors.OpenDir(m.dir)
+	src, err := m.source()
 	if err != nil {
 		return err
 	}
@@ -152,11 +153,14 @@ func writeWeights(dst string, ts []safetensors.Tensor) error {
 	return safetensors.Write(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"})
 }
 
-// copyTokenizer copies the files of the folder that are no weights.
+// copyTokenizer copies the files of the folder that are no weights; those of the tokenizer from where that comes from.
 func (m *Model) copyTokenizer(dst string) error {
-	for _, f := range []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja",
-		"vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json"} {
-		raw, err := storage.ReadSmall(filepath.Join(m.dir, f), storage.KindTokenizer)
+	for _, f := range append([]string{"generation_config.json"}, adapterfile.TokenizerFiles...) {
+		from := m.tokenizer
+		if f == "generation_config.json" {
+			from = m.dir
+		}
+		raw, err := storage.ReadSmall(filepath.Join(from, f), storage.KindTokenizer)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -100,6 +100,6 @@ func (a *adalora) stored(p *Param, v []float32, slot int) []safetensors.Tensor {
 }
 
 // restored implements storer.
-func (a *adalora) restored(*Param, *safetensors.File, string) ([]float32, []string, error) {
+func (a *adalora) restored(*Param, safetensors.Source, string) ([]float32, []string, error) {
 	return nil, nil, nil
 }

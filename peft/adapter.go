@@ -15,6 +15,7 @@ type Adapter struct {
 	env    Env
 	sites  []nn.Site
 	loaded map[string][]float32 // by parameter name, of an opened folder
+	kept   []Frozen             // the base's embedding and head of an opened folder
 	dir    string
 	scope  string // name in a Set, which begins the parameters' names
 }

@@ -1,11 +1,15 @@
 package peft
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/adapterfile"
+	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
@@ -52,12 +56,43 @@ func tensorFile(m Method) string {
 	return TensorFile
 }
 
-// TensorPath is the file with the tensors of the adapter folder dir: adapter_model.safetensors, or what AdapterHub calls it where dir has that.
-func TensorPath(dir string) string {
+// tensorName is the name of the tensors' file in the folder dir: adapter_model.safetensors, or what AdapterHub calls it where dir has that.
+func tensorName(dir string) string {
 	if ok, err := storage.Exists(storage.Join(dir, hub.tensors)); err == nil && ok {
-		return storage.Join(dir, hub.tensors)
+		return hub.tensors
 	}
-	return storage.Join(dir, TensorFile)
+	return TensorFile
+}
+
+// openTensors opens the tensors of the adapter folder dir.
+func openTensors(dir string) (*safetensors.Folder, error) {
+	return adapterfile.Open(dir, tensorName(dir))
+}
+
+// TensorPath is the file with the tensors of the adapter folder dir, where that is one.
+func TensorPath(dir string) string { return storage.Join(dir, tensorName(dir)) }
+
+// TensorPaths are the files with the tensors of the adapter folder dir, of which there are several where it is in shards.
+func TensorPaths(dir string) ([]string, error) { return adapterfile.Files(dir, tensorName(dir)) }
+
+// TensorSum is the SHA-256 of the tensors of the adapter folder dir, in hexadecimal.
+func TensorSum(dir string) (string, error) {
+	paths, err := TensorPaths(dir)
+	if err != nil {
+		return "", err
+	}
+	if len(paths) == 1 {
+		return storage.SHA256File(paths[0])
+	}
+	h := sha256.New()
+	for _, p := range paths {
+		sum, err := storage.SHA256File(p)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, sum)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func (m *bottleneck) format() *folderFormat { return hub }

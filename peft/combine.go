@@ -130,6 +130,13 @@ func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, a := range adapters { // over one base, which has the same embeddings for all
+		for _, z := range a.kept {
+			if !slices.ContainsFunc(out.kept, func(o Frozen) bool { return o.Key == z.Key }) {
+				out.kept = append(out.kept, z)
+			}
+		}
+	}
 	out.loaded = map[string][]float32{}
 	n := out.Method.(*lora)
 	for _, name := range n.names {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/adapterfile"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/nn"
@@ -20,7 +21,7 @@ import (
 // The files of an adapter folder.
 const (
 	ConfigFile = "adapter_config.json"
-	TensorFile = "adapter_model.safetensors"
+	TensorFile = adapterfile.Tensors
 	CardFile   = "README.md"
 	pickleFile = "adapter_model.bin"
 	modelFile  = "config.json"
@@ -48,7 +49,7 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 	if head.PeftType == "" {
 		return nil, fmt.Errorf("peft: %s names no peft_type: it is the method's name, such as \"LORA\"", storage.Join(dir, ConfigFile))
 	}
-	a, err := build(head.PeftType, raw, sites, env, shapesOf(TensorPath(dir)))
+	a, err := build(head.PeftType, raw, sites, env, shapesOf(dir))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w%s", dir, err, madeFor(head.Base, env))
 	}
@@ -58,7 +59,7 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
 	}
-	if err := a.read(storage.Join(dir, tensorFile(a.Method))); err != nil {
+	if err := a.read(dir); err != nil {
 		return nil, fmt.Errorf("%w%s", err, madeFor(head.Base, env))
 	}
 	return a, nil
@@ -123,10 +124,10 @@ func decodeHead(dir string, raw []byte, v any) error {
 	return fmt.Errorf("peft: %s is no JSON, or cut off: %w", storage.Join(dir, ConfigFile), err)
 }
 
-// shapesOf gives the shapes of a file's tensors. A file that cannot be read has none here; read says why.
-func shapesOf(path string) func(key string) []int {
+// shapesOf gives the shapes of a folder's tensors. One that cannot be read has none here; read says why.
+func shapesOf(dir string) func(key string) []int {
 	return func(key string) []int {
-		f, err := safetensors.Open(path)
+		f, err := openTensors(dir)
 		if err != nil {
 			return nil
 		}
@@ -157,9 +158,14 @@ func madeFor(base *string, env Env) string {
 	return fmt.Sprintf(" (the adapter was made for base model %q, this one is %q)", *base, env.BaseModel)
 }
 
-// read loads the tensors and checks them against what the adapter has.
-func (a *Adapter) read(path string) error {
-	if ok, err := storage.Exists(path); err != nil {
+// read loads the tensors of a folder and checks them against what the adapter has.
+func (a *Adapter) read(dir string) error {
+	path := storage.Join(dir, tensorFile(a.Method))
+	files, err := adapterfile.Files(dir, tensorFile(a.Method))
+	if err != nil {
+		return fmt.Errorf("peft: %w", err)
+	}
+	if ok, err := storage.Exists(files[0]); err != nil {
 		return fmt.Errorf("peft: %w", err)
 	} else if !ok {
 		name := pickleFile
@@ -174,12 +180,13 @@ func (a *Adapter) read(path string) error {
 		}
 		return fmt.Errorf("peft: %s does not exist, though the adapter's %s does: copy the whole folder", path, ConfigFile)
 	}
-	f, err := safetensors.Open(path)
+	f, err := adapterfile.Open(dir, tensorFile(a.Method))
 	if err != nil {
 		return fmt.Errorf("peft: %w", err)
 	}
 	defer f.Close()
 	a.loaded = map[string][]float32{}
+	a.kept = nil
 	known := map[string]bool{}
 	if e, ok := a.Method.(Encoder); ok {
 		if err := e.Reopen(func(key string, shape ...int) ([]float32, error) {
@@ -249,16 +256,12 @@ func (a *Adapter) read(path string) error {
 			z.Load(v)
 			continue
 		}
-		tol := 0.0
-		if info.DType != "F32" {
-			tol = 1.0 / 128
+		if err := sameAsBase(z.Key, info.DType, v, z.Values()); err != nil {
+			return fmt.Errorf("peft: %s: %w", path, err)
 		}
-		for i, b := range z.Values() {
-			if d := math.Abs(float64(v[i] - b)); d > tol*math.Abs(float64(b)) {
-				return fmt.Errorf("peft: %s: tensor %q differs from the base model's at value %d (%g and %g): "+
-					"the adapter belongs to another base model, or to one whose embeddings were changed", path, z.Key, i, v[i], b)
-			}
-		}
+	}
+	if err := a.readKept(f, path, known); err != nil {
+		return err
 	}
 	for _, name := range f.Names() {
 		if !known[name] {
@@ -269,7 +272,7 @@ func (a *Adapter) read(path string) error {
 }
 
 // located is what the header says of a tensor, which must be there with that shape.
-func located(f *safetensors.File, path, key string, shape []int) (safetensors.Info, error) {
+func located(f safetensors.Source, path, key string, shape []int) (safetensors.Info, error) {
 	info, ok := f.Info(key)
 	if !ok {
 		return info, fmt.Errorf("peft: %s: tensor %q is missing; the nearest there is %q", path, key, nearest(key, slices.Clone(f.Names())))
@@ -284,7 +287,7 @@ func located(f *safetensors.File, path, key string, shape []int) (safetensors.In
 func whole(dtype string) bool { return strings.HasPrefix(dtype, "I") || strings.HasPrefix(dtype, "U") }
 
 // integers reads a tensor of whole numbers.
-func integers(f *safetensors.File, path, key string, shape []int) ([]float32, error) {
+func integers(f safetensors.Source, path, key string, shape []int) ([]float32, error) {
 	info, err := located(f, path, key, shape)
 	if err != nil {
 		return nil, err
@@ -304,7 +307,7 @@ func integers(f *safetensors.File, path, key string, shape []int) ([]float32, er
 }
 
 // tensor reads a tensor of floating-point values, which must be finite.
-func tensor(f *safetensors.File, path, key string, shape []int) ([]float32, error) {
+func tensor(f safetensors.Source, path, key string, shape []int) ([]float32, error) {
 	info, err := located(f, path, key, shape)
 	if err != nil {
 		return nil, err
@@ -402,6 +405,12 @@ func (a *Adapter) tensors(params *nn.Params, slot int) ([]safetensors.Tensor, er
 	for _, z := range a.Frozen() {
 		ts = append(ts, z.tensor())
 	}
+	prompts := slices.ContainsFunc(ts, func(t safetensors.Tensor) bool { return t.Name == adapterfile.PromptTensor })
+	for _, z := range a.keeps() {
+		t := z.tensor()
+		t.Name = adapterfile.InFile(t.Name, prompts)
+		ts = append(ts, t)
+	}
 	return ts, nil
 }
 
@@ -415,6 +424,9 @@ func (a *Adapter) save(dir string, ts []safetensors.Tensor, config []byte, card 
 			return err
 		}
 		if err := storage.WriteFile(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
+			return err
+		}
+		if err := copyTokenizer(to, a.env.Embeddings); err != nil {
 			return err
 		}
 		if card.ModelConfig != nil {
@@ -442,7 +454,7 @@ func replaceDir(dir string, write func(string) error) error {
 	if entries, err := os.ReadDir(dir); err == nil {
 		old = true
 		for _, e := range entries {
-			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && n != modelFile && !strings.HasPrefix(n, ".") {
+			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && n != modelFile && !slices.Contains(adapterfile.TokenizerFiles, n) && !strings.HasPrefix(n, ".") {
 				return fmt.Errorf("%s holds %s, which is no file of an adapter; choose another folder or remove it", dir, n)
 			}
 		}
@@ -522,7 +534,7 @@ func TaskOf(dir string) (task string, classes int, err error) {
 		return causalLM, 0, nil
 	}
 	path := storage.Join(dir, TensorFile)
-	f, err := safetensors.Open(path)
+	f, err := openTensors(dir)
 	if err != nil {
 		return "", 0, fmt.Errorf("peft: %w", err)
 	}

@@ -163,7 +163,7 @@ func (l *lora) stored(p *Param, v []float32, _ int) []safetensors.Tensor {
 }
 
 // restored implements storer.
-func (l *lora) restored(p *Param, f *safetensors.File, path string) ([]float32, []string, error) {
+func (l *lora) restored(p *Param, f safetensors.Source, path string) ([]float32, []string, error) {
 	key := l.headKey(p)
 	if key == "" {
 		return nil, nil, nil

@@ -17,6 +17,9 @@ type Env struct {
 	Revision  string // of the base model, may be empty
 	Seed      uint64 // of the run; parameters start from it and their own names
 	Tied      bool   // the head shares the input embedding's weight; also found from the sites when they share it
+	// Embeddings is the adapter's folder whose embedding and head the base was opened with, which the adapter's folder then holds too, and the tokenizer
+	// that it has; empty for the base's own.
+	Embeddings string
 }
 
 // Method is one way of adapting a model. The constructor in its row of [Methods] has set the defaults; the
@@ -64,7 +67,7 @@ type storer interface {
 	// stored gives the tensors of a parameter with the slot's values v; nil for the values themselves under its key.
 	stored(p *Param, v []float32, slot int) []safetensors.Tensor
 	// restored reads the values back and names the tensors that it used; nil to read the parameter's key.
-	restored(p *Param, f *safetensors.File, path string) (v []float32, keys []string, err error)
+	restored(p *Param, f safetensors.Source, path string) (v []float32, keys []string, err error)
 }
 
 // shaped is a method that looks at the shapes of an opened folder's tensors before Attach; of gives nil for a tensor that is not there.

@@ -137,7 +137,7 @@ func (v *vblora) stored(p *Param, x []float32, _ int) []safetensors.Tensor {
 }
 
 // restored implements storer: logits that give the same mixtures, minus infinity for vectors that are not chosen.
-func (v *vblora) restored(p *Param, f *safetensors.File, path string) ([]float32, []string, error) {
+func (v *vblora) restored(p *Param, f safetensors.Source, path string) ([]float32, []string, error) {
 	if !v.mixtures(p) {
 		return nil, nil, nil
 	}

@@ -51,7 +51,8 @@ type Run struct {
 	store     string   // the output as given, where it is on an object store; Output is a folder of this machine then
 	began     []string // what Open made: the recipe's file, and the output folder
 	modelDir  string
-	teachers  []string // folders of the models to distil from
+	brought   model.Task // embeddings of the adapter to start from
+	teachers  []string   // folders of the models to distil from
 	model     *model.Model
 	dtype     string   // resolved
 	classes   []string // of a classifier, by number; nil before the data is prepared
@@ -78,7 +79,10 @@ func (r *Run) Open() (err error) {
 	if r.modelDir, err = ResolveModel(r.Recipe.Model.Path, r.say); err != nil {
 		return err
 	}
-	if r.tokenizer, err = tokenize.LoadEngine(r.modelDir, engine(r.Recipe.Model.TokenizerEngine)); err != nil {
+	if err := r.findEmbeddings(); err != nil {
+		return err
+	}
+	if r.tokenizer, err = tokenize.LoadEngine(r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine)); err != nil {
 		return err
 	}
 	r.dtype = core.ResolveDType(r.Recipe.Model.Storage())
@@ -87,7 +91,7 @@ func (r *Run) Open() (err error) {
 			return err
 		}
 		defer func() { r.model = nil }() // opened when the classes are known
-	} else if r.model, err = core.Base(r.modelDir, r.dtype); err != nil {
+	} else if r.model, err = core.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
 		return err
 	}
 	if r.model.Config.Task != r.Recipe.Model.Task {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
@@ -15,21 +16,25 @@ import (
 // LoadAdapters loads the model at ref with several adapter folders at once, each "NAME=DIR" or DIR, whose name is then the folder's. names says, for each
 // row of a batch, which adapter it uses ("__base__" for none); a single name is for all rows. Adapters that a name joins by "+" are added up.
 func LoadAdapters(ref string, adapters, names []string) (*Loaded, error) {
-	l, err := LoadModel(ref, "")
-	if err != nil {
-		return nil, err
-	}
-	set := &peft.Set{}
+	var labels, dirs []string
 	for _, a := range adapters {
 		name, dir, ok := strings.Cut(a, "=")
 		if !ok {
 			name, dir = filepath.Base(filepath.Clean(a)), a
 		}
+		labels, dirs = append(labels, name), append(dirs, dir)
+	}
+	l, err := loadBase(ref, dirs)
+	if err != nil {
+		return nil, err
+	}
+	set := &peft.Set{}
+	for i, dir := range dirs {
 		ad, err := core.OpenAdapter(l.Model, dir, "", nil, l.Dir, 0)
 		if err != nil {
 			return nil, err
 		}
-		if err := set.Add(name, ad); err != nil {
+		if err := set.Add(labels[i], ad); err != nil {
 			return nil, err
 		}
 	}
@@ -42,6 +47,23 @@ func LoadAdapters(ref string, adapters, names []string) (*Loaded, error) {
 	}
 	l.Adapters = set.Adapters()
 	return l, nil
+}
+
+// loadBase loads the model at ref for adapters, of which one may bring the embeddings that all have.
+func loadBase(ref string, adapters []string) (*Loaded, error) {
+	dir, err := ResolveModel(ref, nil)
+	if err != nil {
+		return nil, err
+	}
+	task, err := core.WithEmbeddings(dir, model.Task{}, adapters...)
+	if err != nil {
+		return nil, err
+	}
+	m, err := core.BaseFor(dir, "float32", task)
+	if err != nil {
+		return nil, err
+	}
+	return &Loaded{Dir: dir, Tokenizer: tokenizerOf(dir, task.Embeddings), Model: m, Params: nn.NewParams(1), Pool: pool.New(0)}, nil
 }
 
 // segments gives a row of a batch its adapter.
@@ -62,7 +84,11 @@ func Combine(ref string, adapters []string, c peft.Combination, to string) error
 	if err != nil {
 		return err
 	}
-	m, err := core.Base(dir, "float32")
+	task, err := core.WithEmbeddings(dir, model.Task{}, adapters...)
+	if err != nil {
+		return err
+	}
+	m, err := core.BaseFor(dir, "float32", task)
 	if err != nil {
 		return err
 	}

@@ -58,12 +58,13 @@ func classRows(b, a *ClassScore) []ClassRow {
 		{"loss", fmt.Sprintf("%.3f", b.Loss), fmt.Sprintf("%.3f", a.Loss), fmt.Sprintf("%+.3f", a.Loss-b.Loss)}}
 }
 
-// task is what the model is opened for; the zero Task for a language model.
+// task is what the model is opened for: for a language model, the embeddings of an adapter at most.
 func (r *Run) task() model.Task {
-	if !r.Recipe.Classifies() {
-		return model.Task{}
+	t := model.Task{Embeddings: r.brought.Embeddings, Trained: r.brought.Trained}
+	if r.Recipe.Classifies() {
+		t.Type, t.NumLabels, t.Seed = r.Recipe.Model.Task, max(len(r.classes), 2), r.Recipe.Train.Seed
 	}
-	return model.Task{Type: r.Recipe.Model.Task, NumLabels: max(len(r.classes), 2), Seed: r.Recipe.Train.Seed}
+	return t
 }
 
 // tryClassifier opens the model with a head of two classes, so that what is wrong with it and with the method shows before the data, which tells the classes,

@@ -353,7 +353,7 @@ func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *
 
 // versionSum is the checksum of an adapter folder's tensors.
 func versionSum(dir string) (string, error) {
-	sum, err := storage.SHA256File(peft.TensorPath(dir))
+	sum, err := peft.TensorSum(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%w: the adapter is gone", err)
 	}

@@ -35,7 +35,7 @@ func Inspect(path string) ([]Fact, error) {
 	case !st.IsDir() && strings.HasSuffix(path, ".parquet"):
 		return inspectShard(path)
 	case !st.IsDir() && strings.HasSuffix(path, ".safetensors"):
-		return inspectTensors(path)
+		return inspectTensors([]string{path})
 	case !st.IsDir():
 		return nil, fmt.Errorf("%s is neither a Parquet shard nor a safetensors file", path)
 	case has(MetricsFile):
@@ -56,7 +56,11 @@ func Inspect(path string) ([]Fact, error) {
 	case filepath.Base(filepath.Clean(path)) == RejectsDir:
 		return rejectSamples(path, 3)
 	case has(peft.ConfigFile):
-		facts, err := inspectTensors(peft.TensorPath(path))
+		files, err := peft.TensorPaths(path)
+		if err != nil {
+			return nil, err
+		}
+		facts, err := inspectTensors(files)
 		return append([]Fact{{"adapter", path}}, facts...), err
 	case has("trainer_state.json"):
 		s, err := core.ReadState(path)
@@ -151,8 +155,8 @@ func lineage(q *datasets.Sequence, seq, n int) (out []Fact) {
 	return out
 }
 
-func inspectTensors(path string) ([]Fact, error) {
-	f, err := safetensors.Open(path)
+func inspectTensors(files []string) ([]Fact, error) {
+	f, err := safetensors.OpenFiles(files, nil)
 	if err != nil {
 		return nil, err
 	}

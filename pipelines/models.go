@@ -26,13 +26,15 @@ import (
 
 // Loaded is a base model with an adapter or without, ready for programs.
 type Loaded struct {
-	Dir      string
-	Model    *model.Model
-	Adapter  *peft.Adapter // nil for the base alone
-	Adapters []nn.Adapter
-	Params   *nn.Params
-	Pool     *pool.Pool
-	rows     []int // slot of each row of a batch, see LoadAdapters
+	Dir string
+	// Tokenizer is the folder with the tokenizer: the adapter's where that has one.
+	Tokenizer string
+	Model     *model.Model
+	Adapter   *peft.Adapter // nil for the base alone
+	Adapters  []nn.Adapter
+	Params    *nn.Params
+	Pool      *pool.Pool
+	rows      []int // slot of each row of a batch, see LoadAdapters
 }
 
 // ResolveModel returns the folder of the model that ref names: a folder, embedded:NAME, or org/name (org/name@revision) of the hub, which is
@@ -96,11 +98,14 @@ func LoadModel(ref, adapter string) (*Loaded, error) {
 			task = model.Task{Type: name, NumLabels: classes}
 		}
 	}
+	if task, err = core.WithEmbeddings(dir, task, adapter); err != nil {
+		return nil, err
+	}
 	m, err := core.BaseFor(dir, "float32", task)
 	if err != nil {
 		return nil, err
 	}
-	l := &Loaded{Dir: dir, Model: m, Params: nn.NewParams(1), Pool: pool.New(0)}
+	l := &Loaded{Dir: dir, Tokenizer: tokenizerOf(dir, adapter), Model: m, Params: nn.NewParams(1), Pool: pool.New(0)}
 	if adapter != "" {
 		if l.Adapter, err = core.OpenAdapter(m, adapter, "", nil, dir, 0); err != nil {
 			return nil, err
@@ -108,6 +113,16 @@ func LoadModel(ref, adapter string) (*Loaded, error) {
 		l.Adapters = []nn.Adapter{l.Adapter}
 	}
 	return l, nil
+}
+
+// tokenizerOf is the folder whose tokenizer goes with a base model and an adapter: the adapter's, where its training saved one with it.
+func tokenizerOf(dir, adapter string) string {
+	if adapter != "" {
+		if _, err := os.Stat(filepath.Join(adapter, "tokenizer.json")); err == nil {
+			return adapter
+		}
+	}
+	return dir
 }
 
 // Close frees the adapter's memory.
@@ -118,7 +133,7 @@ func (l *Loaded) Close() {
 
 // Generate continues a prompt with the model of l.
 func (l *Loaded) Generate(prompt string, s evaluate.Sampling, each func(string)) (string, error) {
-	tk, err := tokenize.Load(l.Dir)
+	tk, err := tokenize.Load(l.Tokenizer)
 	if err != nil {
 		return "", err
 	}
@@ -263,6 +278,7 @@ func Merge(base, adapter, to, dtype string, weight float64) error {
 	if err != nil {
 		return err
 	}
+	l.Model.UseTokenizer(adapter)
 	if err := l.Model.Save(to, dtype, changed); err != nil {
 		return err
 	}

@@ -68,6 +68,9 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 		}
 		r.classes = make([]string, n)
 	}
+	if err := r.findEmbeddings(); err != nil {
+		return nil, err
+	}
 	m, err := core.BaseFor(dir, dtype, r.task())
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 			kind, columns, apply = datasets.RowAuto, nil, false
 		}
 		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(name), TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
-			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.modelDir,
+			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.tokenizerDir(),
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
 			PrependBOS: bos >= 0, AppendEOS: bos < 0 && eos >= 0, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},

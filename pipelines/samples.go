@@ -87,7 +87,7 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 	if n < 1 || len(prompts) == 0 {
 		return errors.New("samples need a prompt and a number of at least 1")
 	}
-	tk, err := tokenize.Load(l.Dir)
+	tk, err := tokenize.Load(l.Tokenizer)
 	if err != nil {
 		return err
 	}

@@ -74,9 +74,29 @@ func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
 	return m, nil
 }
 
+// WithEmbeddings is the task with the embedding and the head of the first adapter folder that brings other ones than the base model of dir has, as HF PEFT
+// saves them of a model whose vocabulary was resized. Empty names of adapters are skipped.
+func WithEmbeddings(dir string, task model.Task, adapters ...string) (model.Task, error) {
+	for _, a := range adapters {
+		if a == "" || !peft.BringsEmbeddings(a) {
+			continue
+		}
+		names, err := peft.SavedModules(a)
+		if err != nil {
+			return task, err
+		}
+		with := task
+		with.Embeddings, with.Trained = a, strings.Join(names, ",")
+		if other, err := model.EmbeddingsDiffer(dir, with); err != nil || other {
+			return with, err
+		}
+	}
+	return task, nil
+}
+
 // OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method. A new one may need data: see [InitializeAdapter].
 func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base string, seed uint64) (*peft.Adapter, error) {
-	env := peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: seed, Tied: m.Config.Tied}
+	env := peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: seed, Tied: m.Config.Tied, Embeddings: m.Embeddings()}
 	if dir != "" {
 		return peft.Open(dir, nn.Sites(m), env)
 	}

@@ -54,6 +54,7 @@ func (j *Job) Binding() (string, error) {
 	c := *j
 	// The places of files and weights, the threads and the memory change no result; how often a run saves and logs does not either.
 	c.Model, c.Dir, c.Threads, c.MemoryLimit, c.BaseName = "", "", 0, 0, ""
+	c.Task.Embeddings, c.Task.Trained = "", "" // in the hash of the base
 	c.DType, _, _ = strings.Cut(c.DType, "@")
 	c.Args.SaveSteps, c.Args.SaveTotalLimit, c.Args.LoggingSteps = 0, 0, 0
 	// What late replicas do to a run is who contributed, which its log says.
@@ -69,7 +70,7 @@ func (j *Job) Binding() (string, error) {
 		}
 	}
 	if j.InitAdapter != "" {
-		sum, err := storage.SHA256File(peft.TensorPath(j.InitAdapter))
+		sum, err := peft.TensorSum(j.InitAdapter)
 		if err != nil {
 			return "", err
 		}

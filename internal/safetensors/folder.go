@@ -109,6 +109,55 @@ func (d *Folder) openShards(index string, raw []byte) error {
 	return nil
 }
 
+// OpenFiles opens files that hold one set of tensors together. rename, where not nil, gives the names of a file's tensors other ones. A name that is there
+// twice is an error.
+func OpenFiles(paths []string, rename func(names []string) map[string]string) (*Folder, error) {
+	d := &Folder{dir: filepath.Dir(paths[0]), where: map[string]*File{}}
+	if len(paths) == 1 {
+		d.dir = paths[0]
+	}
+	for _, p := range paths {
+		f, err := Open(p)
+		if err == nil {
+			d.files = append(d.files, f)
+			if rename != nil {
+				err = f.rename(rename(f.names))
+			}
+		}
+		if err != nil {
+			d.Close()
+			return nil, err
+		}
+		for _, n := range f.names {
+			if other := d.where[n]; other != nil {
+				d.Close()
+				return nil, fmt.Errorf("%s: tensor %q is also in %s", p, n, other.path)
+			}
+			d.where[n] = f
+			d.names = append(d.names, n)
+		}
+	}
+	sort.Strings(d.names)
+	return d, nil
+}
+
+// rename gives the tensors other names.
+func (s *File) rename(to map[string]string) error {
+	infos := map[string]Info{}
+	s.names = s.names[:0]
+	for old, i := range s.infos {
+		name := to[old]
+		if _, twice := infos[name]; twice {
+			return fmt.Errorf("%s: two tensors are %q, one of them as %q", s.path, name, old)
+		}
+		infos[name] = i
+		s.names = append(s.names, name)
+	}
+	sort.Strings(s.names)
+	s.infos = infos
+	return nil
+}
+
 // Files are the paths of the files, sorted.
 func (d *Folder) Files() []string {
 	var p []string

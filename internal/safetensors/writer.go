@@ -2,6 +2,7 @@ package safetensors
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -151,6 +152,19 @@ func write(path string, tensors []Tensor, metadata map[string]string, unsynced b
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return f.Commit()
+}
+
+// Encode gives values as they are stored in a dtype: F32, F16 or BF16.
+func Encode(dtype string, x []float32) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(len(x) * dtypeSize[dtype])
+	w := bufio.NewWriter(&b)
+	t := Tensor{DType: dtype, Data: x}
+	if err := t.write(w); err != nil {
+		return nil, err
+	}
+	err := w.Flush()
+	return b.Bytes(), err
 }
 
 // write writes the tensor's values.

@@ -217,7 +217,7 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 			return fmt.Errorf("key %q: %w", key, err)
 		}
 		if sp.Init != "" {
-			sum, err := storage.SHA256File(peft.TensorPath(sp.Init))
+			sum, err := peft.TensorSum(sp.Init)
 			if err != nil {
 				return fmt.Errorf("key %q: %w", key, err)
 			}
