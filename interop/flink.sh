@@ -19,6 +19,12 @@ for engine in ${ENGINES:-flink}; do
   endpoint=$("$bin" "$engine" up --dir "$work/$engine" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
   [ "$("$bin" "$engine" status --dir "$work/$engine" 2> /dev/null)" = "$endpoint" ]
   pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$work/$engine/state.json")
+  # The checked-in class by which the servers listen on the loopback address is its source's.
+  jars=$(tr '\0' '\n' < "/proc/$pid/cmdline" | sed -n 's#.*:\(/.*\)/\*$#\1#p')
+  if javac -version 2> /dev/null | grep -q '^javac 17'; then
+    bash "$(dirname "$0")/../internal/jobserver/loopback/build.sh" "$jars" "$work/loopback.jar"
+    cmp "$work/loopback.jar" "$(dirname "$0")/../internal/jobserver/loopback/loopback.jar" || { echo "loopback.jar is not its source's: internal/jobserver/loopback/build.sh $jars"; exit 1; }
+  fi
   echo "$engine is up after $((SECONDS - start)) s"
   run() { "$bin" run domain-adaptation "${settings[@]}" --output "$@"; }
   for replicas in 1 2; do

@@ -43,6 +43,13 @@ const (
 	rest, maxRest, soon = 500 * time.Millisecond, 10 * time.Second, 5 * time.Second
 )
 
+// flinkConf is the file's name in a folder of Flink's configuration.
+const flinkConf = "flink-conf.yaml"
+
+// localConf is the configuration of a Flink inside the job server, whose servers would listen on all interfaces.
+var localConf = strings.Join([]string{"jobmanager.bind-host: " + host, "taskmanager.bind-host: " + host, "taskmanager.host: " + host,
+	"rest.address: " + host, "rest.bind-address: " + host}, "\n") + "\n"
+
 // clusterConf is Flink's configuration: https://nightlies.apache.org/flink/flink-docs-release-1.19/docs/deployment/config/.
 func clusterConf(rpc, web int, tmp string) string {
 	return strings.Join([]string{
@@ -82,13 +89,14 @@ func clusterConf(rpc, web int, tmp string) string {
 
 // java is what every process of the engine starts with: the program and its first arguments.
 func (e Engine) java(program, jars, dir, memory string) []string {
-	return append(append([]string{program, "-Xmx" + memory, "-Djava.io.tmpdir=" + filepath.Join(dir, "tmp"), e.mark(dir),
-		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"}, opens...), "-cp", filepath.Join(jars, "*"))
+	args := []string{program, "-Xmx" + memory, "-Djava.io.tmpdir=" + filepath.Join(dir, "tmp"), e.mark(dir),
+		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"}
+	return append(append(append(args, e.properties...), opens...), "-cp", classPath(jars, dir))
 }
 
 // driver is the job server's class and arguments.
-func (e Engine) driver(port int, dir, master string) []string {
-	return []string{e.main, "--job-port=" + strconv.Itoa(port), "--artifact-port=0", "--expansion-port=0", "--artifacts-dir=" + filepath.Join(dir, "artifacts"), master}
+func (e Engine) driver(port int, dir string, engine ...string) []string {
+	return append([]string{e.main, "--job-host=" + host, "--job-port=" + strconv.Itoa(port), "--artifact-port=0", "--expansion-port=0", "--artifacts-dir=" + filepath.Join(dir, "artifacts")}, engine...)
 }
 
 // upCluster starts the supervisor as a process of its own and waits for the state that it writes.
@@ -172,10 +180,7 @@ func Supervise(ctx context.Context, e Engine, o Options) error {
 		return err
 	}
 	conf := filepath.Join(dir, "tmp", "conf")
-	if err := storage.MkdirAll(conf); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(conf, "flink-conf.yaml"), []byte(clusterConf(rpc, web, filepath.Join(dir, "tmp"))), 0o644); err != nil {
+	if err := storage.WriteFile(filepath.Join(conf, flinkConf), []byte(clusterConf(rpc, web, filepath.Join(dir, "tmp")))); err != nil {
 		return err
 	}
 	master := "localhost:" + strconv.Itoa(web)

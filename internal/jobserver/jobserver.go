@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ type Engine struct {
 	Title string // Flink
 	main  string // Java class
 	args  []string
+	// properties are Java's: what keeps the engine's own sockets on the loopback address.
+	properties []string
 	// Cluster says that the engine can be brought up as a cluster of processes too.
 	Cluster bool
 }
@@ -35,7 +38,8 @@ type Engine struct {
 // Engines are the job servers that can be brought up.
 var Engines = []Engine{
 	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver", args: []string{"--flink-master=[local]"}, Cluster: true},
-	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"}},
+	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"},
+		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=127.0.0.1", "-Dspark.driver.bindAddress=127.0.0.1"}},
 }
 
 // Find returns the engine of a name.
@@ -149,6 +153,9 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	if err := storage.MkdirAll(tmp); err != nil {
 		return nil, err
 	}
+	if err := writeLoopback(dir); err != nil {
+		return nil, err
+	}
 	if o.Memory == "" {
 		o.Memory = "1g"
 	}
@@ -158,7 +165,15 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 		}
 		return e.upCluster(ctx, dir, o)
 	}
-	args := append(e.java(java, jars, dir, o.Memory), e.driver(o.Port, dir, e.args[0])...)
+	own := e.args
+	if e.Cluster {
+		conf := filepath.Join(tmp, "conf")
+		if err := storage.WriteFile(filepath.Join(conf, flinkConf), []byte(localConf)); err != nil {
+			return nil, err
+		}
+		own = append(slices.Clone(own), "--flink-conf-dir="+conf)
+	}
+	args := append(e.java(java, jars, dir, o.Memory), e.driver(o.Port, dir, own...)...)
 	st := &State{Engine: e.Name, Log: filepath.Join(dir, logFile), Started: time.Now().UTC().Truncate(time.Second)}
 	log, err := os.Create(st.Log)
 	if err != nil {
