@@ -76,6 +76,12 @@ func (r *Run) say(format string, a ...any) {
 
 // Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
 func (r *Run) Open() (err error) {
+	if err := r.Runner.CheckOutput(r.Output); err != nil {
+		return err
+	}
+	if r.Runner.schemes, err = schemes(r.Recipe, r.Output); err != nil {
+		return err
+	}
 	if r.modelDir, err = ResolveModel(r.Recipe.Model.Path, r.say); err != nil {
 		return err
 	}
@@ -166,6 +172,7 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	sum := sha256.Sum256([]byte(abs))
+	r.Runner.folder = abs
 	r.Runner.Job = "r" + hex.EncodeToString(sum[:6])
 	if err := storage.WriteFile(path, text); err != nil || r.store == "" {
 		r.began = began

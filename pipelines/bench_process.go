@@ -5,10 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -23,8 +22,7 @@ func (c BenchTrainConfig) inProcess(ctx context.Context, self string, env ...str
 		"--threads", fmt.Sprint(c.Threads), "--memory-limit", fmt.Sprint(c.MemoryLimit >> 20), "--learning-rate", fmt.Sprint(c.LearningRate),
 		fmt.Sprintf("--one-batch=%v", c.OneBatch), fmt.Sprintf("--gradient-checkpointing=%v", c.Checkpoint == nn.CheckpointAll)}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd := childenv.Set{More: env}.Command(ctx, self, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {

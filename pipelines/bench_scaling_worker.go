@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/usage"
 	core "github.com/adaptflow/adaptflow/train"
@@ -136,8 +137,7 @@ func startScalingWorker(ctx context.Context, job string, threads int) (*scalingP
 	if err != nil {
 		return nil, err
 	}
-	p := &scalingProcess{cmd: exec.CommandContext(ctx, self, "bench", "scaling-worker")}
-	p.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", threads))
+	p := &scalingProcess{cmd: childenv.Set{More: []string{fmt.Sprintf("GOMAXPROCS=%d", threads)}}.Command(ctx, self, "bench", "scaling-worker")}
 	p.cmd.Stderr = &p.stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

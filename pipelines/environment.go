@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
@@ -23,7 +22,7 @@ func environment(ctx context.Context, runner Runner) (env *pipepb.Environment, s
 		return jobs.Loopback(ctx)
 	}
 	hooks.EnableHook(harness.DefaultRemoteLoggingHook) //nolint:errcheck // it is registered
-	vars, err := workerEnv(os.Environ())
+	vars, err := workerEnv(os.Environ(), runner)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -37,25 +36,4 @@ func environment(ctx context.Context, runner Runner) (env *pipepb.Environment, s
 	}
 	env.Dependencies = nil // the program is where the workers are: there is none to stage
 	return env, func() {}, nil
-}
-
-// workerDir is the variable that tells a worker the driver's folder, to which relative references belong.
-const workerDir = "ADAPTFLOW_WORKER_DIR"
-
-// workerEnv is the environment of worker processes, beside that of the task managers which start them: adaptflow's own variables and the
-// Go runtime's limits as the driver has them, and the driver's folder.
-func workerEnv(environ []string) (map[string]string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]string{}
-	for _, v := range environ {
-		name, value, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "ADAPTFLOW_") || name == "GOMEMLIMIT" || name == "GOGC" || name == "GOMAXPROCS" {
-			out[name] = value
-		}
-	}
-	out[workerDir] = dir
-	return out, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/jobserver"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
@@ -34,8 +35,12 @@ type Runner struct {
 	Endpoint    string    // of the job server, HOST:PORT
 	Environment string    // one of Environments; empty for loopback
 	Program     string    // of the environment process: the path of adaptflow on the task managers' machines; empty for that of this process
+	Env         []string  // of the environment process: variables that workers get beside what they need, NAME or NAME=VALUE
 	Dataflow    *Dataflow // settings of dataflow
 	Job         string    // part of the jobs' names by which jobs that a killed driver left on the server are known; see [Run.Open]
+
+	schemes []string // of the run's locations
+	folder  string   // of the run, absolute
 }
 
 // inProcess says whether pipelines run on Prism.
@@ -59,6 +64,12 @@ func (r Runner) Resolve() (Runner, error) {
 	}
 	if r.Program != "" && r.Environment != "process" {
 		return r, errors.New("--worker-program names what task managers start: it goes with --environment process")
+	}
+	if len(r.Env) > 0 && r.Environment != "process" {
+		return r, errors.New("--worker-env is for workers in processes of their own: it goes with --environment process")
+	}
+	if err := (childenv.Set{More: r.Env}).Check(); err != nil {
+		return r, fmt.Errorf("--worker-env: %w", err)
 	}
 	if r.Name == "dataflow" {
 		if r.Endpoint != "" || r.Program != "" || r.Environment == "process" {

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -25,6 +26,9 @@ func TestResolveRunner(t *testing.T) {
 		{in: Runner{Name: "prism", Environment: "process"}, err: "goes with --runner flink"},
 		{in: Runner{Name: "flink", Endpoint: "a:1", Environment: "docker"}, err: "the environments are loopback, process"},
 		{in: Runner{Name: "flink", Endpoint: "a:1", Program: other}, err: "goes with --environment process"},
+		{in: Runner{Name: "flink", Endpoint: "a:1", Env: []string{"A=1"}}, err: "--worker-env is for workers"},
+		{in: Runner{Name: "prism", Env: []string{"A=1"}}, err: "--worker-env is for workers"},
+		{in: Runner{Name: "flink", Endpoint: "a:1", Environment: "process", Program: other, Env: []string{"NOT_SET_ANYWHERE"}}, err: "NOT_SET_ANYWHERE is not in the environment"},
 		{in: Runner{Name: "fink"}, err: "the runners are prism, flink, spark, universal, dataflow"},
 		{in: Runner{Name: "dataflow"}, err: "needs --project"},
 		{in: Runner{Name: "dataflow", Endpoint: "a:1"}, err: "are a job server's"},
@@ -35,7 +39,7 @@ func TestResolveRunner(t *testing.T) {
 		switch {
 		case (err == nil) != (c.err == ""), err != nil && !strings.Contains(err.Error(), c.err):
 			t.Errorf("%+v: %v", c.in, err)
-		case err == nil && got != c.want:
+		case err == nil && !reflect.DeepEqual(got, c.want):
 			t.Errorf("%+v resolves to %+v", c.in, got)
 		}
 	}

@@ -118,10 +118,8 @@ func (f *workerFlags) serve(ctx context.Context) error {
 	if f.logging == "" || f.control == "" {
 		return errors.New("the runner names no logging endpoint or no control endpoint")
 	}
-	if dir := os.Getenv(workerDir); dir != "" {
-		if err := os.Chdir(dir); err != nil {
-			return fmt.Errorf("the driver's folder is not on this machine: %w: workers need the same shared folders as the driver", err)
-		}
+	if err := enter(); err != nil {
+		return err
 	}
 	if err := kernels.CheckEnv(); err != nil {
 		return err

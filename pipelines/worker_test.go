@@ -107,14 +107,3 @@ func TestAWorkerIsTheJobsProgram(t *testing.T) {
 		}
 	}
 }
-
-func TestWorkerEnv(t *testing.T) {
-	got, err := workerEnv([]string{"ADAPTFLOW_CACHE=/c=d", "GOMEMLIMIT=1GiB", "AWS_SECRET_ACCESS_KEY=x", "HOME=/root"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, _ := os.Getwd()
-	if len(got) != 3 || got["ADAPTFLOW_CACHE"] != "/c=d" || got["GOMEMLIMIT"] != "1GiB" || got[workerDir] != dir {
-		t.Errorf("%v", got)
-	}
-}

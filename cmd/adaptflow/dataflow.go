@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -43,8 +42,6 @@ func (f *recipeFlags) checkDataflow() error {
 		return errors.New("--dry-run goes with --runner dataflow")
 	case f.runner.Name == "dataflow" && f.dryRun:
 		f.dataflow.DryRun = os.Stdout
-	case f.runner.Name == "dataflow" && !strings.HasPrefix(f.output, "gs://"):
-		return errors.New("workers on Dataflow do not see this machine's files: name an --output gs://BUCKET/FOLDER, or look at the jobs with --dry-run")
 	}
 	return nil
 }

@@ -46,12 +46,18 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 	serverFlags(c, &o.Dir, &json)
 	c.Flags().IntVar(&o.Port, "port", 0, "port of the job service (default a free one)")
 	c.Flags().StringVar(&o.Memory, "memory", "1g", "bound of the job server's Java heap, as in java -Xmx")
+	addWorkerEnv(c, &o.Env)
 	if e.Cluster {
 		c.Long += fmt.Sprintf("\n\nWith --task-managers N %s is a cluster: a job manager, N task managers and the job server are processes of their own, under a supervisor\n"+
 			"that brings task managers back. Run on it with --environment process, and the task managers start the workers.", e.Title)
 		c.Flags().IntVar(&o.TaskManagers, "task-managers", 0, "task managers of a cluster (default none: the engine runs inside the job server)")
 	}
 	return c
+}
+
+// addWorkerEnv adds the flag of the variables that workers and job servers get.
+func addWorkerEnv(c *cobra.Command, env *[]string) {
+	c.Flags().StringArrayVar(env, "worker-env", nil, "variable that the server's processes and workers get, too, as NAME or NAME=VALUE; repeat for more (tokens and keys are not passed on unasked)")
 }
 
 // serverSupervise is the process that up --task-managers leaves behind.
@@ -68,6 +74,7 @@ func serverSupervise(e jobserver.Engine) *cobra.Command {
 	c.Flags().IntVar(&o.Port, "port", 0, "")
 	c.Flags().StringVar(&o.Memory, "memory", "1g", "")
 	c.Flags().IntVar(&o.TaskManagers, "task-managers", 1, "")
+	addWorkerEnv(c, &o.Env)
 	return c
 }
 

@@ -37,6 +37,7 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "", "job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
 	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback", "where a job server's workers run: "+strings.Join(pipelines.Environments, ", "))
 	c.Flags().StringVar(&f.runner.Program, "worker-program", "", "adaptflow on the task managers' machines, of --environment process (default this program's path)")
+	addWorkerEnv(c, &f.runner.Env)
 	f.addDataflow(c)
 	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from")
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as JSON on stdout")
@@ -83,6 +84,9 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 	}
 	runner, err := f.runner.Resolve()
 	if err != nil {
+		return nil, usageError{err}
+	}
+	if err := runner.CheckOutput(f.output); err != nil {
 		return nil, usageError{err}
 	}
 	if f.output == "" {

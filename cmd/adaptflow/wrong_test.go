@@ -234,6 +234,15 @@ var wrongInputs = []wrong{
 		b.t.Cleanup(func() { l.Unlock() })
 		return append(set("input="+b.corpus(20)), "--output", b.path("busy"))
 	}, 2, []string{"in use", fmt.Sprint(os.Getpid())}},
+	{"Dataflow without a dry run", func(b *bench) []string {
+		return append(set(), "--runner", "dataflow", "--project", "p", "--region", "r", "--staging-location", "gs://b", "--image", "i", "--output", "gs://b/out")
+	}, 2, []string{"dataflow", "--dry-run", "folders of this machine"}},
+	{"workers elsewhere for an object store", func(b *bench) []string {
+		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--output", "s3://b/out")
+	}, 2, []string{"s3://b/out", "192.0.2.7:8099", "do not see"}},
+	{"a variable for workers that is not set", func(b *bench) []string {
+		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--worker-env", "NOT_SET_ANYWHERE")
+	}, 2, []string{"--worker-env", "NOT_SET_ANYWHERE"}},
 	{"unknown runner", func(b *bench) []string { return append(set(), "--runner", "hadoop") }, 2, []string{"hadoop", "prism"}},
 	{"unknown flag", func(b *bench) []string { return []string{"--sett", "a=b"} }, 2, []string{"--sett"}},
 	{"adapter that is none", func(b *bench) []string {

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
@@ -105,12 +106,17 @@ func (e Engine) upCluster(ctx context.Context, dir string, o Options) (*State, e
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, supervisorName+".log"))
+	log, err := openLog(filepath.Join(dir, supervisorName+".log"), os.O_TRUNC)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(self, e.Name, "supervise", "--dir", dir, "--task-managers", strconv.Itoa(o.TaskManagers), "--port", strconv.Itoa(o.Port), "--memory", o.Memory)
+	env := childenv.Set{More: o.Env}
+	args := []string{e.Name, "supervise", "--dir", dir, "--task-managers", strconv.Itoa(o.TaskManagers), "--port", strconv.Itoa(o.Port), "--memory", o.Memory}
+	for _, name := range env.Names() { // it has the values in its environment: a command line is everyone's to read
+		args = append(args, "--worker-env", name)
+	}
+	cmd := env.Command(context.WithoutCancel(ctx), self, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
@@ -145,6 +151,7 @@ type cluster struct {
 	e    Engine
 	dir  string
 	say  func(string, ...any)
+	env  childenv.Set // of its processes
 	mu   sync.Mutex
 	st   State
 	up   bool // the state may be written
@@ -163,8 +170,8 @@ func Supervise(ctx context.Context, e Engine, o Options) error {
 	if err != nil {
 		return err
 	}
-	c := &cluster{e: e, dir: dir, say: o.Say, live: map[string]*exec.Cmd{}}
-	jars, err := e.jars(ctx, c.say)
+	c := &cluster{e: e, dir: dir, say: o.Say, env: childenv.Set{More: o.Env}, live: map[string]*exec.Cmd{}}
+	jars, err := e.jars(ctx, c.env, c.say)
 	if err != nil {
 		return err
 	}
@@ -285,16 +292,16 @@ func (c *cluster) managers(master string) int {
 func (c *cluster) start(name string, args []string) (<-chan error, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	flags := os.O_APPEND
 	if c.live[name] == nil {
 		flags |= os.O_TRUNC // of an earlier cluster
 	}
-	log, err := os.OpenFile(c.log(name), flags, 0o644)
+	log, err := openLog(c.log(name), flags)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := c.env.Command(context.Background(), args[0], args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(c.dir, "tmp"), log, log
 	detach(cmd)
 	if c.over {
@@ -322,6 +329,19 @@ func (c *cluster) start(name string, args []string) (<-chan error, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	return ended, c.save()
+}
+
+// openLog opens a log, which may quote what users process, for its owner alone.
+func openLog(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o600); err != nil && !errors.Is(err, errors.ErrUnsupported) { // of an earlier version
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // save writes the state, once the cluster is up.

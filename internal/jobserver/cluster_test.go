@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/adaptflow/adaptflow/internal/childenv"
 )
 
 // member starts a stand-in for a Java process of a folder: a shell that is known by the mark, with a child, as a task manager has workers.
@@ -116,5 +118,60 @@ func TestASupervisorBringsTaskManagersBack(t *testing.T) {
 	}
 	if _, err := c.start("task-manager-2", []string{"/bin/sh", "-c", "sleep 600"}); err == nil {
 		t.Error("a process is started after the end")
+	}
+}
+
+// TestServersGetNoSecrets starts stand-ins for Java and Maven that write their environment.
+func TestServersGetNoSecrets(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the stand-ins are shell scripts")
+	}
+	e, _ := Find("flink")
+	notes := t.TempDir()
+	t.Setenv("ADAPTFLOW_CACHE", t.TempDir())
+	t.Setenv("HF_TOKEN", "secret")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("MY_TOKEN", "asked for")
+	t.Setenv("MAVEN_OPTS", "-Xmx128m")
+	bin := t.TempDir()
+	for name, script := range map[string]string{
+		"java": `case " $* " in *" -version "*) echo 'version "17"';; *) env > ` + notes + `/java; echo "JobService started on 127.0.0.1:1";; esac`,
+		"mvn":  `env > ` + notes + `/mvn; exit 1`,
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("JAVA_HOME", "")
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if _, err := Up(context.Background(), e, Options{Env: []string{"MY_TOKEN"}}); err == nil {
+		t.Fatal("jars without Maven")
+	}
+	if _, err := Up(context.Background(), e, Options{Env: []string{"NOT_SET_ANYWHERE"}}); err == nil || !strings.Contains(err.Error(), "--worker-env: NOT_SET_ANYWHERE") {
+		t.Errorf("%v", err)
+	}
+	// A process of a cluster, as the supervisor starts it.
+	c := &cluster{e: e, dir: t.TempDir(), say: t.Logf, env: childenv.Set{More: []string{"MY_TOKEN"}}, live: map[string]*exec.Cmd{}}
+	if err := os.Mkdir(filepath.Join(c.dir, "tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ended, err := c.start(serverName, []string{"java"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	for name, maven := range map[string]bool{"java": false, "mvn": true} {
+		raw, err := os.ReadFile(filepath.Join(notes, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := "\n" + string(raw)
+		if strings.Contains(env, "secret") || !strings.Contains(env, "\nMY_TOKEN=asked for\n") || !strings.Contains(env, "\nPATH=") || !strings.Contains(env, "\nADAPTFLOW_CACHE=") ||
+			strings.Contains(env, "\nMAVEN_OPTS=") != maven {
+			t.Errorf("%s has%s", name, env)
+		}
+	}
+	if fi, err := os.Stat(c.log(serverName)); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the log: %v, %v", fi.Mode(), err)
 	}
 }

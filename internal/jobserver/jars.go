@@ -14,15 +14,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // resolver is the Maven plugin, pinned as the jars are, that gathers the dependencies of a pom.
 const resolver = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+
+// mavens are the variables that Maven reads.
+var mavens = []string{"MAVEN_OPTS", "MAVEN_ARGS", "MAVEN_CONFIG", "MAVEN_HOME", "M2_HOME"}
 
 // sums are the pinned checksums of an engine: SHA-256 in hexadecimal by the jar's name.
 func (e Engine) sums() (map[string]string, error) {
@@ -46,7 +51,7 @@ func (e Engine) sums() (map[string]string, error) {
 const unstaged = "gradle/wrapper"
 
 // jars returns the folder of the engine's jars in the cache, having filled it with Maven where it is not there, and checks every jar.
-func (e Engine) jars(ctx context.Context, say func(string, ...any)) (string, error) {
+func (e Engine) jars(ctx context.Context, env childenv.Set, say func(string, ...any)) (string, error) {
 	sums, err := e.sums()
 	if err != nil {
 		return "", err
@@ -86,7 +91,8 @@ func (e Engine) jars(ctx context.Context, say func(string, ...any)) (string, err
 	}
 	lib := filepath.Join(tmp, "lib")
 	say("fetching the %d jars of the %s job server with Maven, once (150 to 350 MB)", len(sums), e.Title)
-	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", resolver, "-DoutputDirectory="+lib, "-DincludeScope=runtime")
+	env.More = append(slices.Clone(mavens), env.More...)
+	cmd := env.Command(ctx, mvn, "-q", "-B", resolver, "-DoutputDirectory="+lib, "-DincludeScope=runtime")
 	cmd.Dir = tmp
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
@@ -178,7 +184,7 @@ func findJava(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no Java (%s): install a Java runtime, 11 or 17, and put it in the path or name its folder in JAVA_HOME", java)
 	}
-	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
+	out, err := childenv.Command(ctx, path, "-version").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s -version: %w: %s", path, err, strings.TrimSpace(string(out)))
 	}

@@ -10,13 +10,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
@@ -39,7 +39,7 @@ type Engine struct {
 var Engines = []Engine{
 	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver", args: []string{"--flink-master=[local]"}, Cluster: true},
 	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"},
-		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=127.0.0.1", "-Dspark.driver.bindAddress=127.0.0.1"}},
+		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=" + host, "-Dspark.driver.bindAddress=" + host}},
 }
 
 // Find returns the engine of a name.
@@ -62,6 +62,8 @@ type Options struct {
 	Memory string
 	// TaskManagers, where not 0, is how many task managers a cluster of processes has; without, the engine runs inside the job server.
 	TaskManagers int
+	// Env are variables that the server's processes get beside those that every child gets: see [childenv.Set].
+	Env []string
 	// Say is told what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 }
@@ -142,7 +144,11 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	jars, err := e.jars(ctx, say)
+	env := childenv.Set{More: o.Env}
+	if err := env.Check(); err != nil {
+		return nil, fmt.Errorf("--worker-env: %w", err)
+	}
+	jars, err := e.jars(ctx, env, say)
 	if err != nil {
 		return nil, err
 	}
@@ -175,12 +181,12 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	}
 	args := append(e.java(java, jars, dir, o.Memory), e.driver(o.Port, dir, own...)...)
 	st := &State{Engine: e.Name, Log: filepath.Join(dir, logFile), Started: time.Now().UTC().Truncate(time.Second)}
-	log, err := os.Create(st.Log)
+	log, err := openLog(st.Log, os.O_TRUNC)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := env.Command(context.WithoutCancel(ctx), args[0], args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = tmp, log, log
 	detach(cmd)
 	if err := cmd.Start(); err != nil {

@@ -3,10 +3,13 @@
 package jobserver
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/childenv"
 )
 
 // detach does nothing: a process outlives the one that started it.
@@ -24,6 +27,6 @@ func killGroup(pid int) {
 
 // commandLine is the command line of a running process; false where there is none.
 func commandLine(pid int) (string, bool) {
-	raw, err := exec.Command("powershell", "-NoProfile", "-Command", fmt.Sprintf("(Get-CimInstance Win32_Process -Filter 'ProcessId=%d').CommandLine", pid)).Output()
+	raw, err := childenv.Command(context.Background(), "powershell", "-NoProfile", "-Command", fmt.Sprintf("(Get-CimInstance Win32_Process -Filter 'ProcessId=%d').CommandLine", pid)).Output()
 	return string(raw), err == nil && strings.TrimSpace(string(raw)) != ""
 }

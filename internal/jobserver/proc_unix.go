@@ -3,6 +3,7 @@
 package jobserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/adaptflow/adaptflow/internal/childenv"
 )
 
 // detach makes a command outlive this process and its terminal.
@@ -30,6 +33,6 @@ func commandLine(pid int) (string, bool) {
 		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		return strings.ReplaceAll(string(raw), "\x00", " "), err == nil
 	}
-	raw, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
+	raw, err := childenv.Command(context.Background(), "ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	return string(raw), err == nil
 }

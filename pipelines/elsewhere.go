@@ -1,0 +1,137 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/childenv"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/recipe"
+)
+
+// What a run keeps while it works (staged records, states, the packed base) lies in folders of the driver's machine: the output folder, or, where the
+// output is on an object store, one in the cache. Workers on other machines reach the former where it is on a shared volume, and the latter never.
+
+// CheckOutput refuses an output that the runner's workers cannot work for, before any work is done.
+func (r Runner) CheckOutput(output string) error {
+	switch {
+	case r.Name == "dataflow" && r.Dataflow != nil && r.Dataflow.DryRun != nil:
+		return nil
+	case r.Name == "dataflow":
+		return errors.New("--runner dataflow cannot train yet: checkpoints and staged records lie in folders of this machine, which workers on Dataflow do not see: " +
+			"look at the jobs with run --dry-run, or take --runner flink with workers that share this machine's folders")
+	case storage.IsLocal(output) || !r.remote() || hereabouts(r.Endpoint):
+		return nil
+	}
+	return fmt.Errorf("--output %s with workers on other machines (--environment process at %s) is not possible yet: checkpoints and staged records of an output on an object store lie in a "+
+		"folder of this machine, which those workers do not see: name an --output on a volume that they share, and copy it, or run the workers on this machine", output, r.Endpoint)
+}
+
+// hereabouts says whether an endpoint HOST:PORT is on this machine.
+func hereabouts(endpoint string) bool {
+	host, _, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return false
+	}
+	if host == "" {
+		return true // as Go's dialer has it
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil || len(found) == 0 {
+		return false
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(found, func(a net.IPAddr) bool {
+		return !a.IP.IsLoopback() && !a.IP.IsUnspecified() && !slices.ContainsFunc(own, func(o net.Addr) bool {
+			n, ok := o.(*net.IPNet)
+			return ok && n.IP.Equal(a.IP)
+		})
+	})
+}
+
+// schemes are those of the locations that a run of a recipe reads and writes.
+func schemes(rec *recipe.Recipe, output string) ([]string, error) {
+	raw, err := json.Marshal(rec)
+	if err != nil {
+		return nil, err
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return nil, err
+	}
+	var out []string
+	var walk func(any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case string:
+			if s := storage.Scheme(v); s != "" && !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		case []any:
+			for _, e := range v {
+				walk(e)
+			}
+		case map[string]any:
+			for _, e := range v {
+				walk(e)
+			}
+		}
+	}
+	walk(v)
+	walk(output)
+	slices.Sort(out)
+	return out, nil
+}
+
+// workerDir is the variable that tells a worker the driver's folder, to which relative references belong; workerRun names the run's folder, which
+// the worker must see.
+const (
+	workerDir = "ADAPTFLOW_WORKER_DIR"
+	workerRun = "ADAPTFLOW_WORKER_RUN"
+)
+
+// workerEnv is the environment of worker processes, beside that of the task managers which start them: adaptflow's own variables and the
+// Go runtime's limits as the driver has them, those that the run's locations need and that were asked for, and the driver's folders.
+// What locations need are keys: they are sent to no other machine, whose workers have their own.
+func workerEnv(environ []string, runner Runner) (map[string]string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	set := childenv.Set{More: runner.Env}
+	if hereabouts(runner.Endpoint) {
+		set.Schemes = runner.schemes
+	}
+	out := set.Sent(environ)
+	out[workerDir] = dir
+	if runner.folder != "" {
+		out[workerRun] = runner.folder
+	}
+	return out, nil
+}
+
+// enter makes the driver's folder a worker's own, and sees that it is on the driver's machine or shares its folders.
+func enter() error {
+	if dir := os.Getenv(workerDir); dir != "" {
+		if err := os.Chdir(dir); err != nil {
+			return fmt.Errorf("the driver's folder is not on this machine: %w: workers need the same shared folders as the driver", err)
+		}
+	}
+	if dir := os.Getenv(workerRun); dir != "" {
+		if _, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("the run's folder is not on this machine: %w: workers on other machines need an --output on a volume that they share with the driver", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/adaptflow/adaptflow/recipe"
+)
+
+// ownAddress is an address of this machine that other machines see, or "".
+func ownAddress() string {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	return ""
+}
+
+func TestOutputsThatWorkersCannotReach(t *testing.T) {
+	const store = "s3://bucket/run"
+	process := func(name, endpoint string) Runner {
+		return Runner{Name: name, Endpoint: endpoint, Environment: "process", Program: "/opt/adaptflow"}
+	}
+	d := &Dataflow{Project: "p", Region: "r", StagingLocation: "gs://b", Image: "i"}
+	for _, c := range []struct {
+		name, output string
+		runner       Runner
+		err          string
+	}{
+		{"Prism", store, Runner{Name: "prism"}, ""},
+		{"bundles that come back", store, Runner{Name: "flink", Endpoint: "192.0.2.7:8099", Environment: "loopback"}, ""},
+		{"workers here", store, process("flink", "localhost:8099"), ""},
+		{"workers here, by number", store, process("flink", "127.0.0.1:8099"), ""},
+		{"workers here, IPv6", store, process("universal", "[::1]:8099"), ""},
+		{"a shared volume", "/data/out", process("flink", "192.0.2.7:8099"), ""},
+		{"a shared volume as a URL", "file:///data/out", process("flink", "192.0.2.7:8099"), ""},
+		{"no output named", "", process("flink", "192.0.2.7:8099"), ""},
+		{"Flink elsewhere", store, process("flink", "192.0.2.7:8099"), "192.0.2.7:8099"},
+		{"Spark elsewhere", "gs://b/run", process("spark", "192.0.2.7:8099"), "gs://b/run"},
+		{"another server elsewhere", store, process("universal", "[2001:db8::1]:8099"), "do not see"},
+		{"a name that is nowhere", store, process("flink", "jobserver.invalid:8099"), "do not see"},
+		{"Dataflow, an object store", "gs://b/run", Runner{Name: "dataflow", Dataflow: d}, "--dry-run"},
+		{"Dataflow, a folder", "out", Runner{Name: "dataflow", Dataflow: d}, "--dry-run"},
+		{"Dataflow, a dry run", "out", Runner{Name: "dataflow", Dataflow: &Dataflow{DryRun: io.Discard}}, ""},
+	} {
+		err := c.runner.CheckOutput(c.output)
+		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		// A run says so before it looks for its model.
+		r := &Run{Recipe: &recipe.Recipe{}, Runner: c.runner, Output: c.output}
+		r.Recipe.Model.Path = "no/such/folder"
+		if err := r.Open(); err == nil || c.err != "" && !strings.Contains(err.Error(), c.err) || c.err == "" && strings.Contains(err.Error(), "do not see") {
+			t.Errorf("%s: opened: %v", c.name, err)
+		}
+	}
+	if own := ownAddress(); own != "" {
+		if err := process("flink", net.JoinHostPort(own, "8099")).CheckOutput(store); err != nil {
+			t.Errorf("%s is this machine's: %v", own, err)
+		}
+	}
+}
+
+func TestSchemesOfARun(t *testing.T) {
+	local := &recipe.Recipe{}
+	local.Data.Input, local.Data.TextColumn = []string{"corpus/*.jsonl", "file:///x"}, "see s3://docs"
+	objects := &recipe.Recipe{}
+	objects.Data.GeneralInput = []string{"general.jsonl", "GS://b/general.jsonl"}
+	objects.Data.Sources = map[string]any{"de": map[string]any{"input": []any{"s3://b/de-*.jsonl"}}}
+	for _, c := range []struct {
+		rec    *recipe.Recipe
+		output string
+		want   string
+	}{{local, "out", "[]"}, {local, "s3://b/out", "[s3]"}, {objects, "out", "[gs s3]"}} {
+		if got, err := schemes(c.rec, c.output); err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%v, %v, want %s", got, err, c.want)
+		}
+	}
+}
+
+// TestWorkerEnv looks into what a job server is given to start workers with.
+func TestWorkerEnv(t *testing.T) {
+	for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN"} {
+		t.Setenv(name, "secret")
+	}
+	t.Setenv("ADAPTFLOW_CACHE", "/c=d")
+	t.Setenv("GOMEMLIMIT", "64GiB")
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := func(r Runner) map[string]string {
+		r.Name, r.Environment, r.Program, r.folder = "flink", "process", "/opt/adaptflow", "/data/out"
+		env, _, err := environment(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p pipepb.ProcessPayload
+		if err := proto.Unmarshal(env.GetPayload(), &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.GetCommand() != "/opt/adaptflow" {
+			t.Errorf("the command %q", p.GetCommand())
+		}
+		return p.GetEnv()
+	}
+	for _, c := range []struct {
+		name   string
+		runner Runner
+		more   []string // names beside those that are always there
+	}{
+		{"local files", Runner{Endpoint: "localhost:1"}, nil},
+		{"s3", Runner{Endpoint: "localhost:1", schemes: []string{"s3"}}, []string{"AWS_SECRET_ACCESS_KEY"}},
+		{"gs", Runner{Endpoint: "127.0.0.1:1", schemes: []string{"gs"}}, []string{"GOOGLE_APPLICATION_CREDENTIALS"}},
+		{"s3, workers elsewhere", Runner{Endpoint: "192.0.2.7:1", schemes: []string{"s3"}}, nil},
+		{"asked for", Runner{Endpoint: "192.0.2.7:1", Env: []string{"MY_TOKEN", "AWS_SECRET_ACCESS_KEY=given"}}, []string{"MY_TOKEN", "AWS_SECRET_ACCESS_KEY"}},
+	} {
+		got := sent(c.runner)
+		want := append([]string{"ADAPTFLOW_CACHE", "GOMEMLIMIT", workerDir, workerRun}, c.more...)
+		for _, name := range want {
+			if got[name] == "" {
+				t.Errorf("%s: %s is missing", c.name, name)
+			}
+		}
+		for name := range got {
+			switch name {
+			case "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN", "PATH", "HOME":
+				if !strings.Contains(strings.Join(want, " ")+" ", name+" ") {
+					t.Errorf("%s: %s is sent", c.name, name)
+				}
+			}
+		}
+		if got["ADAPTFLOW_CACHE"] != "/c=d" || got["GOMEMLIMIT"] != "64GiB" || got[workerDir] != dir || got[workerRun] != "/data/out" {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	if got := sent(Runner{Endpoint: "192.0.2.7:1", Env: []string{"AWS_SECRET_ACCESS_KEY=given"}}); got["AWS_SECRET_ACCESS_KEY"] != "given" {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestAWorkerSeesTheRunsFolder(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv(workerDir, dir)
+	t.Setenv(workerRun, dir)
+	if err := enter(); err != nil {
+		t.Error(err)
+	}
+	t.Setenv(workerRun, filepath.Join(dir, "elsewhere"))
+	f := workerFlags{worker: true, id: "1", logging: "localhost:1", control: "localhost:1"}
+	if err := f.serve(context.Background()); err == nil || !strings.Contains(err.Error(), "the run's folder is not on this machine") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestBenchmarksStartProcessesWithoutSecrets: what a bench starts again is this program, here a stand-in that tells its environment.
+func TestBenchmarksStartProcessesWithoutSecrets(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the stand-in is a shell script")
+	}
+	t.Setenv("HF_TOKEN", "secret")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("GOMEMLIMIT", "64GiB")
+	script := filepath.Join(t.TempDir(), "self")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"[$HF_TOKEN][$AWS_SECRET_ACCESS_KEY][$GOMEMLIMIT][$ADAPTFLOW_CACHE]\" >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := BenchTrainConfig{}.inProcess(context.Background(), script, "ADAPTFLOW_CACHE=/cache")
+	if err == nil || !strings.Contains(err.Error(), "[][][64GiB][/cache]") {
+		t.Errorf("%v", err)
+	}
+}
