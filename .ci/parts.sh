@@ -1,0 +1,128 @@
+# The parts of .ci/run: part_NAME runs in a subshell with set -e. $work is a folder of this run, $cache one that is kept, $shared the shared data,
+# $tier land or full.
+# shellcheck shell=bash disable=SC2154
+
+# by_tier LAND FULL prints what the tier takes.
+by_tier() { if [ "$tier" = full ]; then echo "$2"; else echo "$1"; fi; }
+
+failures() { # what failed in a log of go test -v, with the lines before it
+  grep -E -B 12 '^\s*--- FAIL|^FAIL|^panic:' "$1" | tail -n 120
+}
+
+# peers_python prints the interpreter of the peers' environment, which it builds where it is absent.
+peers_python() {
+  local key venv
+  key=$(sha256sum interop/requirements.txt | cut -c1-12)
+  venv=$cache/peers-$key
+  if [ ! -e "$venv/ready" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv" >&2
+    "$venv/bin/pip" install -q --no-input -r interop/requirements.txt >&2
+    touch "$venv/ready"
+  fi
+  echo "$venv/bin/python"
+}
+
+part_build() { go build ./... && go vet ./... && program; }
+
+# program builds the command where an earlier part has not.
+program() { [ -x "$work/adaptflow" ] || go build -o "$work/adaptflow" ./cmd/adaptflow; }
+
+part_unit() { go test ./...; }
+
+part_goldens() {
+  [ -d "$shared/golden" ] || { echo "no shared folder beside the checkout: the copies in testdata were tested"; return 0; }
+  ADAPTFLOW_GOLDEN=$shared/golden ADAPTFLOW_TOKENIZERS=$shared/tokenizers ADAPTFLOW_DIRTY=$shared/data/dirty \
+    go test -count=1 -v -run 'TestGolden|TestConformance|TestDirty|TestMethodMatrix' ./... > "$work/goldens.txt" 2>&1 ||
+    { failures "$work/goldens.txt"; return 1; }
+  grep -hE 'cases|out of scope|declined:' "$work/goldens.txt" | sed 's/^ *//' || true
+  local folder
+  for folder in "$shared"/models/*/; do
+    ADAPTFLOW_REFERENCE=$folder go test -count=1 -v -timeout 20m -run 'TestReference' ./train > "$work/reference.txt" 2>&1 ||
+      { failures "$work/reference.txt"; return 1; }
+    grep -hE '_test.go' "$work/reference.txt" | sed 's/^ *//' || true
+  done
+}
+
+part_faults() { program; "$(peers_python)" interop/faults.py "$work/adaptflow" interop/faults "$shared/faults"; }
+
+part_doors() { program; bash interop/doors.sh "$work/adaptflow" "$work/doors"; }
+
+part_peers() {
+  program
+  local python
+  python=$(peers_python)
+  HF_HUB_OFFLINE=1 HF_DATASETS_CACHE="$work/datasets" TOKENIZERS_PARALLELISM=false bash interop/run.sh "$work/adaptflow" "$python" "$work/interop"
+}
+
+part_smollm2() { program; bash interop/smollm2.sh "$work/adaptflow" "$(peers_python)" "$cache" "$work/smollm2"; }
+
+part_kills() {
+  program
+  bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 10 20)}"
+  bash interop/continual.sh "$work/adaptflow" "$work/continual" "${CONTINUAL_KILLS:-$(by_tier 3 6)}"
+  bash interop/recovery.sh "$work/adaptflow" "$work/recovery"
+}
+
+part_flink() {
+  program
+  bash interop/flink.sh "$work/adaptflow" "$work/flink"
+  bash interop/cluster.sh "$work/adaptflow" "$work/cluster" "${CLUSTER_KILLS:-$(by_tier 2 4)}"
+}
+
+part_race() { go test -race -short -timeout 20m ./internal/... ./kernels ./nn ./tokenize ./datasets/... ./train ./evaluate; }
+
+part_variants() {
+  go vet -tags noasm ./kernels ./nn && go test -tags noasm -short ./kernels ./nn ./quant
+  GOOS=darwin GOARCH=arm64 go build ./...
+  GOOS=linux GOARCH=arm64 go build ./internal/storage ./kernels ./nn ./model ./peft ./tokenize ./train
+  GOOS=windows GOARCH=amd64 go build ./...
+  local set
+  for set in plain avx2; do ADAPTFLOW_KERNELS=$set go test -count=1 -short ./kernels ./nn; done
+  rm -f adaptflow adaptflow.exe
+}
+
+# part_fuzz fuzzes the targets of all packages; in land those whose package, or what it imports, has changed.
+part_fuzz() {
+  local pkg name out
+  for pkg in $(go list ./...); do
+    for name in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
+      [ "$tier" = full ] || changed "$base" "$pkg" || continue
+      out=$(go test -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-$(by_tier 8s 20s)}" "$pkg" 2>&1) || { echo "$out"; return 1; }
+      echo "$name: ${out##*$'\n'}"
+    done
+  done
+}
+
+part_generated() {
+  cp -r kernels "$work/kernels-before"
+  (cd kernels && go generate ./...)
+  diff -r -x _gen kernels "$work/kernels-before" || { echo "generated files are not up to date: run go generate ./kernels"; return 1; }
+}
+
+part_lint() {
+  test -z "$(gofmt -l $(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $(git ls-files '*.go'); return 1; }
+  local bin=$cache/bin
+  [ -x "$bin/staticcheck" ] || GOBIN=$bin go install honnef.co/go/tools/cmd/staticcheck@v0.7.0
+  "$bin/staticcheck" ./...
+}
+
+part_benches() {
+  go test -run '^$' -bench . -benchtime 1x ./kernels ./tokenize ./nn > "$work/bench.txt" 2>&1 || { tail -n 40 "$work/bench.txt"; return 1; }
+  grep -c '^Benchmark' "$work/bench.txt" | sed 's/$/ benchmarks ran/'
+}
+
+# part_matrix: every method over every family and storage of testdata, where the unit tests take pairs.
+part_matrix() {
+  ADAPTFLOW_MATRIX=all go test -count=1 -v -timeout 60m -run 'TestMethodMatrix' ./peft > "$work/matrix.txt" 2>&1 || { failures "$work/matrix.txt"; return 1; }
+  grep -hE 'cases|declined' "$work/matrix.txt" | sed 's/^ *//' || true
+}
+
+# part_sets: what trains and evaluates, on the lower kernel sets.
+part_sets() {
+  local set
+  for set in plain avx2 avx512; do
+    echo "-- $set"
+    ADAPTFLOW_KERNELS=$set go test -count=1 -timeout 60m ./train ./evaluate ./model ./quant
+  done
+}
