@@ -5,7 +5,8 @@
 # ADAPTFLOW_DOORS=skip leaves the check out where they are missing.
 #   doors.sh ADAPTFLOW WORKDIR               a small run on Prism
 #   doors.sh ADAPTFLOW WORKDIR COMMAND…      any other command, such as bash -c 'adaptflow flink up …; adaptflow run …; adaptflow flink down …'
-# Of COMMAND nothing but its exit code is judged. LEAST is how many listening sockets must have been seen, 1 unless set.
+# Of COMMAND nothing but its exit code is judged. LEAST is how many listening sockets must have been seen, 1 unless set; EVERY how often they
+# are tried, 100ms unless set.
 set -euo pipefail
 bin=$1 work=$2
 shift 2
@@ -34,7 +35,7 @@ if [ "$(cat /proc/sys/net/ipv6/conf/all/disable_ipv6 2> /dev/null || echo 1)" = 
   ip -n "$ns" -6 route add default via "$six::1"
 fi
 (cd "$(dirname "$0")/.." && go build -o "$work/doors" ./interop/doors)
-probe() { "$work/doors" -netns "$ns" "$@"; }
+probe() { "$work/doors" -netns "$ns" -every "${EVERY:-100ms}" "$@"; }
 
 # Controls: what must be found, from a process that its parent has left too, and what must not.
 for at in 0.0.0.0:0 '[::]:0' "198.18.$third.$((fourth + 1)):0" udp:0.0.0.0:0; do
