@@ -15,7 +15,8 @@ const RowClassification = "classification"
 const KindClassification = "classification"
 
 // classRow reads a row of a text and a class; what says what is wrong with it. A class is a string, a number or a boolean, and named as it is written.
-func (o *Options) classRow(obj map[string]json.RawMessage) (rec Record, reason, what string) {
+func (o *Options) classRow(obj map[string]json.RawMessage, used map[string]bool) (rec Record, reason, what string) {
+	used[o.TextColumn], used[o.LabelColumn] = true, true
 	text, why := jsonString(obj[o.TextColumn])
 	if why == "" && text == "" {
 		why = ReasonEmptyText

@@ -108,49 +108,62 @@ func (r *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *
 	if r.kind == "" {
 		r.kind = r.o.kindOf(obj)
 	}
-	if r.kind == RowClassification {
-		rec, reason, what := r.o.classRow(obj)
-		if reason != "" {
-			return Record{}, r.reject(reason, what, r.kind, line)
-		}
-		rec.Source, rec.Index = r.source, r.index
-		r.extra(obj, &rec)
-		return rec, nil
+	if r.used == nil {
+		r.used = map[string]bool{}
 	}
-	if r.kind != RowPlain {
-		rec, what := r.o.rowOf(r.kind, obj)
-		if what == undesirable {
-			return Record{}, r.reject(ReasonUndesirable, what, "label: true", line)
+	clear(r.used)
+	var (
+		rec    Record
+		tally  Tally
+		reason string
+		value  string
+		want   = r.kind
+	)
+	switch r.kind {
+	case RowPlain:
+		rec, reason, value, want = r.o.plainRow(obj, r.used)
+	case RowClassification:
+		rec, reason, value = r.o.classRow(obj, r.used)
+	default:
+		if rec, reason, value = r.o.rowOf(r.kind, obj, r.used, &tally); reason == ReasonUndesirable {
+			want = "label: true"
 		}
-		if what != "" {
-			return Record{}, r.reject(ReasonWrongRow, what, r.kind, line)
-		}
-		rec.Source, rec.Index = r.source, r.index
-		r.extra(obj, &rec)
-		return rec, nil
 	}
-	raw, ok := obj[r.o.TextColumn]
+	if reason != "" {
+		return Record{}, r.reject(reason, value, want, line)
+	}
+	rec.Source, rec.Index = r.source, r.index
+	r.extra(obj, &rec)
+	tally.fields(obj, r.used, "")
+	r.tally.Add(tally)
+	return rec, nil
+}
+
+// plainRow reads a text.
+func (o *Options) plainRow(obj map[string]json.RawMessage, used map[string]bool) (rec Record, reason, value, want string) {
+	used[o.TextColumn] = true
+	raw, ok := obj[o.TextColumn]
 	if !ok {
-		return Record{}, r.reject(ReasonMissingText, "fields: "+strings.Join(slices.Sorted(maps.Keys(obj)), ", "), r.o.TextColumn, line)
+		return rec, ReasonMissingText, "fields: " + strings.Join(slices.Sorted(maps.Keys(obj)), ", "), o.TextColumn
 	}
 	text, reason := jsonString(raw)
 	switch {
 	case reason != "":
-		return Record{}, r.reject(reason, string(raw[:min(len(raw), 40)]), "a string", line)
+		return rec, reason, string(raw[:min(len(raw), 40)]), "a string"
 	case text == "":
-		return Record{}, r.reject(ReasonEmptyText, "", "", line)
+		return rec, ReasonEmptyText, "", ""
 	}
-	rec := Record{Source: r.source, Index: r.index, Text: text}
-	r.extra(obj, &rec)
-	return rec, nil
+	return Record{Text: text}, "", "", ""
 }
 
 // extra adds the address and the key.
 func (r *fileReader) extra(obj map[string]json.RawMessage, rec *Record) {
 	if u, reason := jsonString(obj["url"]); reason == "" {
 		rec.URL = u
+		r.used["url"] = true
 	}
 	if r.o.KeyColumn != "" {
+		r.used[r.o.KeyColumn] = true
 		if s, reason := jsonString(obj[r.o.KeyColumn]); reason == "" {
 			rec.Key = s
 		} else if raw := obj[r.o.KeyColumn]; string(raw) != "null" {

@@ -27,8 +27,11 @@ type Manifest struct {
 	Kept           int64            `json:"kept"`
 	Rejected       map[string]int64 `json:"rejected"`
 	Funnel         []FunnelStage    `json:"funnel"`
-	Tokens         int64            `json:"tokens"`         // in the shards
-	DroppedTokens  int64            `json:"dropped_tokens"` // by drop_last
+	Formats        []string         `json:"formats,omitempty"`       // what was detected
+	Unused         map[string]int64 `json:"unused_fields,omitempty"` // rows by the name of a field that was not used
+	Notes          map[string]int64 `json:"notes,omitempty"`         // records by what is noted of them
+	Tokens         int64            `json:"tokens"`                  // in the shards
+	DroppedTokens  int64            `json:"dropped_tokens"`          // by drop_last
 	Sequences      int64            `json:"sequences"`
 	FillRate       float64          `json:"fill_rate"` // tokens / (sequences · sequence_length)
 	Train          []ShardInfo      `json:"train"`

@@ -136,7 +136,12 @@ type fileReader struct {
 	kind   string // of the rows, once known
 	// encoding is how the file's characters are written, "" where its format says it.
 	encoding string
+	used     map[string]bool // the fields of the row that were looked at
+	tally    Tally
 }
+
+// Tally implements Reader.
+func (r *fileReader) Tally() Tally { return r.tally }
 
 // layout adds the encoding to the name of a format, where it is not what is usual.
 func (r *fileReader) layout(format string) string {

@@ -23,6 +23,7 @@ type parquetReader struct {
 	texts     *cursor
 	keys      *cursor
 	index     int64
+	kept      int64
 	ended     bool
 }
 
@@ -106,6 +107,16 @@ func (r *parquetReader) Close() error {
 	return r.file.Close()
 }
 
+// Tally implements Reader: of a column that is not read it is not known which rows hold something.
+func (r *parquetReader) Tally() (t Tally) {
+	for _, c := range r.f.Root().Columns() {
+		if name := c.Name(); r.kept > 0 && name != r.o.TextColumn && name != r.o.KeyColumn {
+			count(&t.Unused, name, r.kept)
+		}
+	}
+	return t
+}
+
 // Layout implements Reader.
 func (r *parquetReader) Layout() (string, string) { return FormatParquet, RowPlain }
 
@@ -178,5 +189,6 @@ func (r *parquetReader) Next() (Record, *Reject, error) {
 	if r.key != nil && !k.IsNull() {
 		rec.Key = string(k.ByteArray())
 	}
+	r.kept++
 	return rec, nil, nil
 }

@@ -161,6 +161,8 @@ type Reader interface {
 	Next() (Record, *Reject, error)
 	// Layout says what was detected: the format and the kind of the rows, "" where the first row has not been read.
 	Layout() (format, rows string)
+	// Tally counts what of the records kept so far is not used.
+	Tally() Tally
 	io.Closer
 }
 

@@ -39,6 +39,27 @@ func readContent(t *testing.T, name, content string, o Options) (recs []Record, 
 	}
 }
 
+// tallyOf is the tally of a file of the given content and name.
+func tallyOf(t *testing.T, name, content string, o Options) Tally {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(path, name, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		if _, _, err := r.Next(); errors.Is(err, io.EOF) {
+			return r.Tally()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRowKinds(t *testing.T) {
 	for _, c := range []struct {
 		name, content, layout, text, row string

@@ -44,6 +44,10 @@ func Inspect(path string) ([]Fact, error) {
 			return nil, err
 		}
 		facts := []Fact{{"finished run", path}, {"steps", m.Train.Steps}, {"tokens", m.Train.Tokens}, {"records read", m.Data.Read}, {"records kept", m.Data.Kept}}
+		for _, f := range m.Data.Formats {
+			facts = append(facts, Fact{"detected", f})
+		}
+		facts = append(facts, tallyFacts(m.Data.Unused, m.Data.Notes)...)
 		facts = append(facts, funnelFacts(m.Data.Funnel)...)
 		if s := m.Eval.Domain; s != nil {
 			facts = append(facts, Fact{"domain perplexity", fmt.Sprintf("%.2f before, %.2f after", s.Before.Perplexity, s.After.Perplexity)})

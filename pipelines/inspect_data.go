@@ -33,6 +33,10 @@ func inspectShards(dir string) ([]Fact, error) {
 		return nil, err
 	}
 	facts := []Fact{{"shards", dir}, {"kind", m.Kind}, {"records read", m.Read}, {"records kept", m.Kept}}
+	for _, f := range m.Formats {
+		facts = append(facts, Fact{"detected", f})
+	}
+	facts = append(facts, tallyFacts(m.Unused, m.Notes)...)
 	facts = append(facts, funnelFacts(m.Funnel)...)
 	facts = append(facts, Fact{"sequences", m.Sequences}, Fact{"tokens", m.Tokens}, Fact{"fill rate", fmt.Sprintf("%.1f %%", 100*m.FillRate)},
 		Fact{"sequence_length", m.SequenceLength}, Fact{"packing", m.Packing})

@@ -53,6 +53,9 @@ type Metrics struct {
 		Kept      int64            `json:"kept"`
 		Rejected  map[string]int64 `json:"rejected"`
 		Funnel    []prepare.Stage  `json:"funnel"`
+		Formats   []string         `json:"formats,omitempty"`       // what was detected
+		Unused    map[string]int64 `json:"unused_fields,omitempty"` // rows by the name of a field that was not used
+		Notes     map[string]int64 `json:"notes,omitempty"`         // records by what is noted of them
 		FillRate  float64          `json:"fill_rate"`
 		Tokens    int64            `json:"tokens"`
 		Sequences int64            `json:"sequences"`
@@ -150,6 +153,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	p := d.Train
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
 	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.genral)
+	m.Data.Formats, m.Data.Unused, m.Data.Notes = p.Layouts, p.Tally.Unused, p.Tally.Notes
 	for i := range before.Samples {
 		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
 	}

@@ -79,6 +79,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 			if n := res.Read - res.Kept; n > 0 && name != "train" { // those of train are in the table
 				r.say("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), rejects)
 			}
+			r.sayTally(name, res)
 		}
 		if errors.Is(err, prepare.ErrTooManyBad) {
 			return res, nil // the run goes on and ends with exit code 3: see Bad

@@ -75,10 +75,16 @@ func (t *Template) Tokens(tk tokenize.Tokenizer, c Conversation, loss Loss) (*To
 	if err != nil {
 		return nil, err
 	}
-	if !loss.AssistantOnly {
-		return encoded(tk, r.Text, false)
+	var out *Tokens
+	if loss.AssistantOnly {
+		out, err = assistant(tk, r)
+	} else {
+		out, err = encoded(tk, r.Text, false)
 	}
-	return assistant(tk, r)
+	if err != nil {
+		return nil, err
+	}
+	return out, t.learn(out, r, c)
 }
 
 // encoded are the tokens of a text, all with a loss.
@@ -121,21 +127,6 @@ func (t *Template) AssistantTurns(tk tokenize.Tokenizer, c Conversation) (*Token
 	if err := json.Unmarshal(c.Messages, &messages); err != nil {
 		return nil, fmt.Errorf("messages: %w", err)
 	}
-	part := func(n int, prompt bool) (int, error) { // code points of the first n messages
-		p := c
-		if p.Messages, err = json.Marshal(messages[:n]); err != nil {
-			return 0, err
-		}
-		r, err := t.Render(p, Options{AddGenerationPrompt: prompt})
-		if err != nil {
-			return 0, err
-		}
-		if !strings.HasPrefix(whole.Text, r.Text) {
-			return 0, errors.New("assistant_only_loss: the chat template writes the beginning of a conversation otherwise when more follows, so what the assistant says cannot be told apart; " +
-				"give one with {% generation %} (chat_template)")
-		}
-		return utf8.RuneCountInString(r.Text), nil
-	}
 	for i, raw := range messages {
 		var m struct{ Role string }
 		if err := json.Unmarshal(raw, &m); err != nil {
@@ -145,17 +136,21 @@ func (t *Template) AssistantTurns(tk tokenize.Tokenizer, c Conversation) (*Token
 			continue
 		}
 		s := jinja.Span{}
-		if s.Start, err = part(i, true); err != nil {
+		if s.Start, err = t.begins(whole.Text, c, messages[:i], true); err != nil {
 			return nil, err
 		}
-		if s.End, err = part(i+1, false); err != nil {
+		if s.End, err = t.begins(whole.Text, c, messages[:i+1], false); err != nil {
 			return nil, err
 		}
 		if s.End > s.Start {
 			whole.Assistant = append(whole.Assistant, s)
 		}
 	}
-	return assistant(tk, whole)
+	out, err := assistant(tk, whole)
+	if err != nil {
+		return nil, err
+	}
+	return out, t.learn(out, whole, c)
 }
 
 // PromptCompletion makes the tokens of an example whose prompt and completion are lists of messages: the prompt is rendered with the generation prompt, the whole without.
@@ -188,7 +183,7 @@ func (t *Template) PromptCompletion(tk tokenize.Tokenizer, prompt, completion js
 		return nil, err
 	}
 	out.cut(before, loss.CompletionOnly)
-	return out, nil
+	return out, t.learn(out, whole, c)
 }
 
 // cut leaves the prompt without a loss.

@@ -238,6 +238,8 @@ type Conversation struct {
 	Tools     json.RawMessage // a list of tools' JSON schemas; nil: none
 	Documents json.RawMessage // nil: none
 	Kwargs    json.RawMessage // an object of more variables (enable_thinking, …); nil: none
+	// Learn says of messages, by their place, whether they are learnt; nil: as the loss says.
+	Learn []Learning
 }
 
 // Options are those of apply_chat_template.

@@ -59,6 +59,9 @@ type Summary struct {
 	Format   string           `json:"format"`            // as named or detected
 	Labels   map[string]int64 `json:"labels,omitempty"`  // records by class, of rows that have one
 	Rows     string           `json:"rows"`              // the kind of its rows
+	Unused   map[string]int64 `json:"unused,omitempty"`  // see datasets.Tally
+	Notes    map[string]int64 `json:"notes,omitempty"`
+	First    string           `json:"first,omitempty"` // the first dead letter, in words
 }
 
 // List are the references to the row groups of a file.
@@ -154,8 +157,12 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	reject := func(r *datasets.Reject) error {
 		s.Read++
 		s.Rejected[r.Reason]++
+		if s.First == "" {
+			s.First = fmt.Sprintf("%s: %s %s", datasets.DocID(r.Source, r.Index), r.Reason, r.Value)
+		}
 		return rejects.Write(r)
 	}
+	nuls := int64(0)
 	out, err := datasets.CreateRecords(StagedPath(f.StagedDir, in.Source))
 	if err != nil {
 		return nil, err
@@ -190,6 +197,9 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 			} else if err == nil {
 				s.Read++
 				s.Kept++
+				if strings.IndexByte(rec.Text, 0) >= 0 {
+					nuls++
+				}
 				if rec.Label != "" {
 					s.Labels[rec.Label]++
 				}
@@ -202,6 +212,11 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	}
 	if r != nil {
 		s.Format, s.Rows = r.Layout()
+		tally := r.Tally()
+		if nuls > 0 {
+			tally.Add(datasets.Tally{Notes: map[string]int64{datasets.NoteNUL: nuls}})
+		}
+		s.Unused, s.Notes = tally.Unused, tally.Notes
 	}
 	groups, err := out.Close()
 	if err != nil {

@@ -206,6 +206,8 @@ type Result struct {
 	Origins map[string]string
 	// Layouts say for each format and kind of rows how many files have it.
 	Layouts []string
+	// Tally counts the fields that are not used and what else is noted of the records.
+	Tally datasets.Tally
 }
 
 // Stage is one stage of the funnel. In = Kept + all of Rejected.

@@ -84,6 +84,7 @@ type driver struct {
 	sources                 []datasets.SourceFile
 	parts                   map[string]int // the named source of each file's name, by number
 	repeated                int64          // uses of documents beyond the first
+	first                   string         // the first dead letter
 	records, tokens, packed string
 	files                   []ingest.File
 	groups                  []ingest.Group // as the last stage left them
@@ -230,15 +231,18 @@ func (d *driver) count() error {
 			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
 				advice = fmt.Sprintf("; prompts leave no room for their answers in sequence_length %d: raise it, or shorten them", d.cfg.SequenceLength)
 			}
+			if d.res.Rejected[datasets.ReasonWrongRow] > 0 {
+				advice = "; the first is " + d.first
+			}
 			if d.res.Rejected[datasets.ReasonMissingText] > 0 {
 				advice = "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, instruction and output): " +
 					"name theirs with text_column, or columns as {prompt: question, completion: answer}"
 			}
 			for _, l := range d.res.Layouts {
-				switch {
-				case strings.HasSuffix(l, datasets.RowUnpaired):
+				switch auto := d.cfg.RowKind == "" || d.cfg.RowKind == datasets.RowAuto; {
+				case auto && strings.HasSuffix(l, datasets.RowUnpaired):
 					advice = "; " + datasets.UnpairedAdvice
-				case strings.HasSuffix(l, datasets.RowPreference):
+				case auto && strings.HasSuffix(l, datasets.RowPreference):
 					advice = "; " + datasets.PreferenceAdvice
 				}
 			}
@@ -279,7 +283,7 @@ func (d *driver) pack(ctx context.Context) error {
 func (d *driver) finish() error {
 	m := &datasets.Manifest{Labels: d.res.Labels, SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
 		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Packing, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
-		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
+		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Formats: d.res.Layouts, Unused: d.res.Tally.Unused, Notes: d.res.Tally.Notes, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
 	var docs int64
 	for shard := range d.plan.Train + d.plan.Validation {
 		var info pack.Info

@@ -140,7 +140,14 @@ func (d *driver) countRead() error {
 		for l := range sum.Labels {
 			labels[l] = true
 		}
+		d.res.Tally.Add(datasets.Tally{Unused: sum.Unused, Notes: sum.Notes})
+		if d.first == "" {
+			d.first = sum.First
+		}
 		d.groups = append(d.groups, sum.List(d.records, f)...)
+	}
+	if err := d.knownToTemplate(); err != nil {
+		return err
 	}
 	if d.cfg.classes() {
 		if d.res.Labels = d.cfg.Labels; d.res.Labels == nil {

@@ -57,13 +57,6 @@ func special(t tok.Tokenizer) map[string]string {
 	return out
 }
 
-// The prompts of Stanford Alpaca (Taori et al. 2023), for models without a chat template.
-const (
-	alpacaInput = "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n" +
-		"### Instruction:\n%s\n\n### Input:\n%s\n\n### Response:\n"
-	alpacaPlain = "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n%s\n\n### Response:\n"
-)
-
 func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 	var row datasets.Row
 	if err := json.Unmarshal([]byte(r.Row), &row); err != nil {
@@ -72,71 +65,86 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 	if row.Kind == datasets.RowClassification {
 		return e.class(&row)
 	}
-	c := chat.Conversation{Messages: row.Messages, Tools: row.Tools}
 	if row.Kind == datasets.RowMessages {
-		t, err := e.templates.Pick("", len(row.Tools) > 0)
-		if err != nil {
-			return nil, err
-		}
-		if e.loss.AssistantOnly && !t.Marks() {
-			return refused(t.AssistantTurns(e.t, c))
-		}
-		return refused(t.Tokens(e.t, c, e.loss))
+		return e.messages(&row)
 	}
-	if e.apply && strings.HasPrefix(strings.TrimSpace(string(row.Prompt)), `"`) {
-		if err := json.Unmarshal(row.Prompt, &row.Instruction); err != nil {
-			return nil, fmt.Errorf("prompt: %w", err)
+	if len(row.Prompt) == 0 || e.apply && isText(row.Prompt) {
+		return e.asked(&row)
+	}
+	if isText(row.Prompt) {
+		return e.texts(row.Prompt, row.Completion)
+	}
+	return e.turns(&row)
+}
+
+func isText(raw json.RawMessage) bool { return strings.HasPrefix(strings.TrimSpace(string(raw)), `"`) }
+
+// messages encodes a conversation.
+func (e *rowEncoder) messages(row *datasets.Row) (*chat.Tokens, error) {
+	c, err := conversation(row, row.Messages)
+	if err != nil {
+		return refused(nil, err)
+	}
+	t, err := e.templates.Pick("", len(row.Tools) > 0)
+	if err != nil {
+		return nil, err
+	}
+	c.Messages = row.Messages
+	if e.loss.AssistantOnly && !t.Marks() {
+		return refused(t.AssistantTurns(e.t, c))
+	}
+	return refused(t.Tokens(e.t, c, e.loss))
+}
+
+// turns encodes a prompt and a completion that are lists of messages.
+func (e *rowEncoder) turns(row *datasets.Row) (*chat.Tokens, error) {
+	c, err := conversation(row, row.Prompt, row.Completion)
+	if err != nil {
+		return refused(nil, err)
+	}
+	t, err := e.templates.Pick("", len(row.Tools) > 0)
+	if err != nil {
+		return nil, err
+	}
+	loss := e.loss
+	if loss.AssistantOnly && !t.Marks() { // the completion is what the assistant says
+		loss = chat.Loss{CompletionOnly: true}
+	}
+	return refused(t.PromptCompletion(e.t, row.Prompt, row.Completion, c, loss))
+}
+
+// conversation is what a template is given beside the messages, and what these say of learning.
+func conversation(row *datasets.Row, lists ...json.RawMessage) (chat.Conversation, error) {
+	c := chat.Conversation{Tools: row.Tools, Kwargs: row.Kwargs}
+	for _, l := range lists {
+		var ms []map[string]json.RawMessage
+		if err := json.Unmarshal(l, &ms); err != nil {
+			return c, fmt.Errorf("a list of messages is wanted: %w", err)
+		}
+		for i, m := range ms {
+			l, what := datasets.LearningOf(m)
+			if what != "" {
+				return c, fmt.Errorf("message %d: %s", i, what)
+			}
+			c.Learn = append(c.Learn, chat.Learning(l))
 		}
 	}
-	if row.Instruction != "" {
-		if len(e.templates) > 0 {
-			ask := row.Instruction
-			if row.Input != "" {
-				ask += "\n\n" + row.Input
-			}
-			type message struct {
-				Role    string          `json:"role"`
-				Content json.RawMessage `json:"content"`
-			}
-			q, err := json.Marshal(ask)
-			if err != nil {
-				return nil, err
-			}
-			if row.Prompt, err = json.Marshal([]message{{"user", q}}); err != nil {
-				return nil, err
-			}
-			if row.Completion, err = json.Marshal([]message{{"assistant", row.Completion}}); err != nil {
-				return nil, err
-			}
-		} else {
-			prompt := fmt.Sprintf(alpacaPlain, row.Instruction)
-			if row.Input != "" {
-				prompt = fmt.Sprintf(alpacaInput, row.Instruction, row.Input)
-			}
-			var err error
-			if row.Prompt, err = json.Marshal(prompt); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if strings.HasPrefix(strings.TrimSpace(string(row.Prompt)), "[") {
-		t, err := e.templates.Pick("", len(row.Tools) > 0)
-		if err != nil {
-			return nil, err
-		}
-		loss := e.loss
-		if loss.AssistantOnly && !t.Marks() { // the completion is what the assistant says
-			loss = chat.Loss{CompletionOnly: true}
-		}
-		return refused(t.PromptCompletion(e.t, row.Prompt, row.Completion, c, loss))
-	}
+	return c, nil
+}
+
+// texts encodes a prompt and a completion that are texts.
+func (e *rowEncoder) texts(p, c json.RawMessage) (*chat.Tokens, error) {
 	var prompt, completion string
-	if err := json.Unmarshal(row.Prompt, &prompt); err != nil {
-		return nil, fmt.Errorf("prompt: %w", err)
+	if err := json.Unmarshal(p, &prompt); err != nil {
+		return nil, &rowError{reason: datasets.ReasonWrongRow, err: fmt.Errorf("prompt: %w", err)}
 	}
-	if err := json.Unmarshal(row.Completion, &completion); err != nil {
-		return nil, fmt.Errorf("completion: %w", err)
+	if err := json.Unmarshal(c, &completion); err != nil {
+		return nil, &rowError{reason: datasets.ReasonWrongRow, err: fmt.Errorf("completion: %w", err)}
 	}
+	return e.plain(prompt, completion)
+}
+
+func (e *rowEncoder) plain(prompt, completion string) (*chat.Tokens, error) {
 	return chat.PlainPromptCompletion(e.t, prompt, completion, e.loss)
 }
 

@@ -1,0 +1,48 @@
+package pipelines
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// noted says what is noted of records in words.
+var noted = map[string]string{
+	datasets.NoteEmptyAnswer: "have an answer that is an empty text: the model learns to say nothing",
+	datasets.NoteNUL:         "have NUL characters in their text",
+}
+
+// sayTally warns, once a set, of the fields of its rows that are not used and of what is noted of its records.
+func (r *Run) sayTally(set string, res *prepare.Result) {
+	what := setNames[set]
+	if what == "" {
+		what = set
+	}
+	const most = 12
+	var names []string
+	for _, k := range sortedKeys(res.Tally.Unused) {
+		names = append(names, fmt.Sprintf("%s (%d)", k, res.Tally.Unused[k]))
+	}
+	if n := len(names); n > most {
+		names = append(names[:most], fmt.Sprintf("%d more", n-most))
+	}
+	if len(names) > 0 {
+		r.say("warning: %s: fields that are not used, with the rows that have them: %s", what, strings.Join(names, ", "))
+	}
+	for _, k := range sortedKeys(res.Tally.Notes) {
+		r.say("warning: %s: %d records %s", what, res.Tally.Notes[k], noted[k])
+	}
+}
+
+// tallyFacts shows the same.
+func tallyFacts(unused, notes map[string]int64) (out []Fact) {
+	for _, k := range sortedKeys(unused) {
+		out = append(out, Fact{"field not used: " + k, fmt.Sprintf("in %d rows", unused[k])})
+	}
+	for _, k := range sortedKeys(notes) {
+		out = append(out, Fact{"noted: " + k, fmt.Sprintf("%d records", notes[k])})
+	}
+	return out
+}
