@@ -138,6 +138,3 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260819154853-08b0e4226688 // indirect
 	google.golang.org/grpc v1.83.2
 )
-
-// Listeners of Multipath TCP take no socket filter (internal/doors).
-godebug multipathtcp=0

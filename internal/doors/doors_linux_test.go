@@ -13,7 +13,9 @@ import (
 
 func listener(t *testing.T, address string) (net.Listener, int) {
 	t.Helper()
-	l, err := net.Listen("tcp", address)
+	var c net.ListenConfig
+	c.SetMultipathTCP(false) // its sockets take no filter
+	l, err := c.Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -247,6 +248,12 @@ func TestConfiningIsRefused(t *testing.T) {
 // TestPrismTellsWhereItListens guards that Prism still logs its endpoint before it serves, which narrows the moment in which others can connect.
 func TestPrismTellsWhereItListens(t *testing.T) {
 	defer serving.Store(serving.Swap(true))
+	defer func(l *slog.Logger, w io.Writer, flags int) {
+		slog.SetDefault(l)
+		log.SetOutput(w)
+		log.SetFlags(flags)
+	}(slog.Default(), log.Writer(), log.Flags())
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // as pipelines are run
 	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
 	port, early := 0, false
 	asSoonAsListening(func(p int) {

@@ -19,6 +19,8 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -112,6 +114,29 @@ func TestStrangersRunNothing(t *testing.T) {
 	runs(t)
 }
 
+// other is the codec of protocol buffers under a name that no server knows; gRPC's servers take it for the one that they know.
+type other struct{ encoding.CodecV2 }
+
+func (other) Name() string { return "other" }
+
+// TestJobsAtOnce runs jobs of ours beside each other.
+func TestJobsAtOnce(t *testing.T) {
+	before := counted.Load()
+	ended := make(chan error)
+	const n = 4
+	for range n {
+		go func() { ended <- jobs.Prism(context.Background(), pipeline(), "ours") }()
+	}
+	for range n {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := counted.Load() - before; got != n {
+		t.Errorf("%d DoFns ran", got)
+	}
+}
+
 // TestStrangersLearnNothing calls all that Prism's port serves. Some of it ends a Prism that takes it: jobs that it does not know are nil there.
 func TestStrangersLearnNothing(t *testing.T) {
 	cc := connect(t, prismAt(t))
@@ -124,6 +149,12 @@ func TestStrangersLearnNothing(t *testing.T) {
 		},
 		"Run other": func(ctx context.Context) error {
 			return received(job.Run(ctx, &jobpb.RunJobRequest{PreparationId: "no"}))
+		},
+		"GetJobs in another codec": func(ctx context.Context) error {
+			return received(job.GetJobs(ctx, &jobpb.GetJobsRequest{}, grpc.ForceCodecV2(other{encoding.GetCodecV2("proto")})))
+		},
+		"GetJobs compressed": func(ctx context.Context) error {
+			return received(job.GetJobs(ctx, &jobpb.GetJobsRequest{}, grpc.UseCompressor(gzip.Name)))
 		},
 		"GetJobs": func(ctx context.Context) error { return received(job.GetJobs(ctx, &jobpb.GetJobsRequest{})) },
 		"GetState": func(ctx context.Context) error {
