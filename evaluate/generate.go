@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/adaptflow/adaptflow/internal/philox"
@@ -95,6 +96,9 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each
 		step, rows := g.step(asked[:0])
 		asked = rows
 		logits := g.prog.Forward(step, false)
+		if slices.ContainsFunc(logits, func(v float32) bool { return !(v <= math.MaxFloat32) }) {
+			return nil, fmt.Errorf("the model's logits are not finite: %s", g.prog.Why(step, false))
+		}
 		g.pool.Run(len(asked), func(i int) {
 			q, l := asked[i], logits[i*g.vocab:(i+1)*g.vocab]
 			s.Process(l, Context{Seen: q.seen, Prompt: q.prompt, EOS: eos})

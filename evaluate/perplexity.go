@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -41,14 +42,62 @@ type Score struct {
 	WordPerplexity float64 `json:"word_perplexity,omitempty"`
 	BytePerplexity float64 `json:"byte_perplexity,omitempty"`
 	BitsPerByte    float64 `json:"bits_per_byte,omitempty"`
+	// Reason says why a measure is none: NLL and Perplexity are NaN then, in JSON null, or a perplexity is infinite.
+	Reason string `json:"reason,omitempty"`
+}
+
+// NoScore is the score of a set in which nothing could be measured.
+func NoScore(reason string) Score { return Score{NLL: math.NaN(), Perplexity: math.NaN(), Reason: reason} }
+
+// scoreJSON is Score as JSON has it, where what is no number is null.
+type scoreJSON struct {
+	NLL            *float64 `json:"nll"`
+	Perplexity     *float64 `json:"perplexity"`
+	Tokens         int      `json:"tokens"`
+	WordPerplexity *float64 `json:"word_perplexity,omitempty"`
+	BytePerplexity *float64 `json:"byte_perplexity,omitempty"`
+	BitsPerByte    *float64 `json:"bits_per_byte,omitempty"`
+	Reason         string   `json:"reason,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s Score) MarshalJSON() ([]byte, error) {
+	number := func(v float64, zero bool) *float64 {
+		if math.IsNaN(v) || math.IsInf(v, 0) || v == 0 && !zero {
+			return nil
+		}
+		return &v
+	}
+	return json.Marshal(scoreJSON{number(s.NLL, true), number(s.Perplexity, true), s.Tokens, number(s.WordPerplexity, false), number(s.BytePerplexity, false),
+		number(s.BitsPerByte, false), s.Reason})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Score) UnmarshalJSON(b []byte) error {
+	var j scoreJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	number := func(v *float64, none float64) float64 {
+		if v == nil {
+			return none
+		}
+		return *v
+	}
+	*s = Score{NLL: number(j.NLL, math.NaN()), Perplexity: number(j.Perplexity, math.NaN()), Tokens: j.Tokens, WordPerplexity: number(j.WordPerplexity, 0),
+		BytePerplexity: number(j.BytePerplexity, 0), BitsPerByte: number(j.BitsPerByte, 0), Reason: j.Reason}
+	return nil
 }
 
 // NewScore computes the measures from a summed negative log-likelihood.
 func NewScore(sum float64, tokens int, text Text) Score {
+	if tokens == 0 {
+		return NoScore("no token of it has a loss")
+	}
 	s := Score{Tokens: tokens}
-	if tokens > 0 {
-		s.NLL = sum / float64(tokens)
-		s.Perplexity = math.Exp(s.NLL)
+	s.NLL = sum / float64(tokens)
+	if s.Perplexity = math.Exp(s.NLL); math.IsInf(s.Perplexity, 0) {
+		s.Reason = "the perplexity is too large a number"
 	}
 	if text.Words > 0 {
 		s.WordPerplexity = math.Exp(sum / float64(text.Words))

@@ -94,6 +94,9 @@ func parseConfig(raw []byte, task Task) (*Config, *family, error) {
 	if err := json.Unmarshal(raw, &cfg.raw); err != nil {
 		return nil, nil, fmt.Errorf("config.json: %w", err)
 	}
+	if err := cfg.checkRanges(); err != nil {
+		return nil, nil, err
+	}
 	for i := range families {
 		f := &families[i]
 		for _, h := range heads {

@@ -49,6 +49,8 @@ type Program struct {
 	logp     []float32
 	coef     []float32
 	scoped   map[*Scope]*scopedStep
+	wiring   Wiring
+	probe    func(*step, *Work) // sees each op's output, nil for nobody
 }
 
 // Compile wires w with the adapters, finds or makes their parameters in params, and plans the memory.
@@ -104,7 +106,7 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 			q.wantGrad()
 		}
 	}
-	p := &Program{b: b, o: o, l: l, memory: m, text: text, prompt: prompt, arena: mem.AllocFloat32(l.size), scratch: mem.AllocFloat32(scratch), state: mem.AllocFloat32(state)}
+	p := &Program{wiring: w, b: b, o: o, l: l, memory: m, text: text, prompt: prompt, arena: mem.AllocFloat32(l.size), scratch: mem.AllocFloat32(scratch), state: mem.AllocFloat32(state)}
 	p.buf = p.arena.Float32()
 	p.prepare()
 	return p, nil
@@ -215,6 +217,9 @@ func (p *Program) Forward(s *Step, training bool) []float32 {
 		w := p.bind(at)
 		p.b.steps[a.step].op.Forward(w)
 		p.made(a, w.Out)
+		if p.probe != nil {
+			p.probe(&p.b.steps[a.step], w)
+		}
 	}
 	out := p.at(p.l.inst[instance{ref: p.b.out, saved: -1}], p.b.values[p.b.out].shape)
 	if p.ext.S > p.rows {

@@ -306,7 +306,7 @@ func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 	if v, err = stage(); err != nil {
 		return v, err
 	}
-	if raw, err = json.MarshalIndent(v, "", " "); err != nil {
+	if raw, err = storage.MarshalJSON(v, " "); err != nil {
 		return v, err
 	}
 	if err := storage.MkdirAll(filepath.Dir(path)); err != nil {
@@ -337,11 +337,11 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 		old, new *evaluate.Score
 	}{{map[bool]string{false: "domain perplexity", true: "perplexity of answers"}[before.OnAnswers], before.Domain, after.Domain}, {"general perplexity", before.General, after.General}} {
 		if s.old != nil && s.new != nil {
-			card.Results = append(card.Results, [2]string{s.name, fmt.Sprintf("%.2f before, %.2f after", s.old.Perplexity, s.new.Perplexity)})
+			card.Results = append(card.Results, [2]string{s.name, beforeAfter(s.old.Perplexity, s.new.Perplexity)})
 		}
 	}
 	for _, s := range sourceChanges(before, after) {
-		card.Results = append(card.Results, [2]string{"perplexity of " + s.Title(), fmt.Sprintf("%.2f before, %.2f after", s.Before.Perplexity, s.After.Perplexity)})
+		card.Results = append(card.Results, [2]string{"perplexity of " + s.Title(), beforeAfter(s.Before.Perplexity, s.After.Perplexity)})
 		if t := s.Translation; t != nil {
 			card.Results = append(card.Results, [2]string{"chrF of " + s.Name, fmt.Sprintf("%.2f before, %.2f after, of %d completions", t.Before.ChrF, t.After.ChrF, t.After.Pairs)})
 		}

@@ -73,6 +73,7 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 		return nil, err
 	}
 	out := &Comparison{Budget: cmp.ParameterBudget, Paths: []string{CompareFile, ReportFile, AdapterDir + "s", "shards", RecipeFile}}
+	out.Base.Domain = math.NaN()
 	if before.Domain != nil {
 		out.Base.Domain = before.Domain.NLL
 	}
@@ -104,6 +105,9 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 			})
 			if err != nil {
 				return nil, err
+			}
+			if t.Domain == 0 {
+				t.Domain = math.NaN() // null in the record
 			}
 			out.Trials = append(out.Trials, *t)
 			if !t.Diverged && (best == nil || t.Validation < best.Validation) {
@@ -196,13 +200,13 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	if err != nil {
 		return nil, err
 	}
-	if after.Domain != nil {
+	if t.Domain = math.NaN(); after.Domain != nil {
 		t.Domain = after.Domain.NLL
 	}
 	if after.General != nil {
 		t.General = after.General.NLL
 	}
-	if math.IsNaN(t.Domain) || math.IsInf(t.Domain, 0) {
+	if math.IsInf(t.Domain, 0) { // NaN: nothing was measured
 		t.Diverged = true
 	}
 	args := sub.args()
@@ -220,7 +224,7 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 
 // Table prints the comparison for a person.
 func (c *Comparison) Table(w io.Writer, output string) {
-	fmt.Fprintf(w, "\n  base: domain perplexity %.2f", math.Exp(c.Base.Domain))
+	fmt.Fprintf(w, "\n  base: domain perplexity %s", figure("%.2f", expNLL(c.Base.Domain)))
 	if c.Base.General > 0 {
 		fmt.Fprintf(w, ", general %.2f", math.Exp(c.Base.General))
 	}
@@ -231,7 +235,7 @@ func (c *Comparison) Table(w io.Writer, output string) {
 		if c.Base.General > 0 {
 			general, forgotten = fmt.Sprintf("%.2f", math.Exp(t.General)), fmt.Sprintf("%+.1f %%", 100*(math.Exp(t.General-c.Base.General)-1))
 		}
-		fmt.Fprintf(w, "  %-26s %10d %10g %12.2f %9.1f %% %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, math.Exp(t.Domain), 100*(1-math.Exp(t.Domain-c.Base.Domain)), general,
+		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, figure("%.2f", expNLL(t.Domain)), figure("%.1f %%", 100*(1-expNLL(t.Domain)/expNLL(c.Base.Domain))), general,
 			forgotten, t.TokensPerSecond)
 	}
 	fmt.Fprintf(w, "\n  written to %s:\n", output)

@@ -29,6 +29,9 @@ func compareHTML(c *Comparison) ([]byte, error) {
 	var xy plotter.XYs
 	var names []string
 	for _, t := range c.Best {
+		if math.IsNaN(t.Domain + c.Base.Domain) { // nothing was measured
+			continue
+		}
 		x := 0.0
 		if c.Base.General > 0 {
 			x = 100 * (math.Exp(t.General-c.Base.General) - 1)

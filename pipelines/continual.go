@@ -187,7 +187,7 @@ func (r *Run) sub(output string) *Run {
 }
 
 func score(s *evaluate.Score) *continual.Score {
-	if s == nil {
+	if s == nil || s.Tokens == 0 {
 		return nil
 	}
 	return &continual.Score{NLL: s.NLL, Perplexity: s.Perplexity, Tokens: s.Tokens}

@@ -341,7 +341,7 @@ func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *
 		before, after *continual.Score
 	}{{"domain", x.Before.Domain, x.After.Domain}, {"general", l.history.Base.General, x.After.General}} {
 		if r.before != nil && r.after != nil {
-			card.Results = append(card.Results, [2]string{r.name + " perplexity", fmt.Sprintf("%.2f before, %.2f after", r.before.Perplexity, r.after.Perplexity)})
+			card.Results = append(card.Results, [2]string{r.name + " perplexity", beforeAfter(r.before.Perplexity, r.after.Perplexity)})
 		}
 	}
 	if err := a.Save(dir, params, 0, card); err != nil {

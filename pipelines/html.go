@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -20,11 +21,12 @@ const ReportFile = "report.html"
 var page string
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"pct":     func(a, b float64) string { return fmt.Sprintf("%+.1f %%", 100*(a/b-1)) },
-	"f2":      func(x float64) string { return fmt.Sprintf("%.2f", x) },
+	"pct":     change,
+	"f2":      func(x float64) string { return figure("%.2f", x) },
+	"why":     reasons,
 	"mib":     func(n int64) int64 { return n >> 20 },
 	"share":   func(a, b int64) string { return fmt.Sprintf("%.2f %%", 100*float64(a)/float64(max(b, 1))) },
-	"bar":     func(a, b float64) string { return fmt.Sprintf("%.1f%%", 100*a/max(a, b)) },
+	"bar":     func(a, b float64) string { return strings.Replace(figure("%.1f%%", 100*a/max(a, b)), "–", "0%", 1) },
 	"ibar":    func(n, of int64) string { return fmt.Sprintf("%.2f%%", 100*float64(n)/float64(max(of, 1))) },
 	"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
 	"mixed":   mixed,

@@ -50,7 +50,7 @@ func Inspect(path string) ([]Fact, error) {
 		facts = append(facts, tallyFacts(m.Data.Unused, m.Data.Notes)...)
 		facts = append(facts, funnelFacts(m.Data.Funnel)...)
 		if s := m.Eval.Domain; s != nil {
-			facts = append(facts, Fact{"domain perplexity", fmt.Sprintf("%.2f before, %.2f after", s.Before.Perplexity, s.After.Perplexity)})
+			facts = append(facts, Fact{"domain perplexity", beforeAfter(s.Before.Perplexity, s.After.Perplexity)})
 		}
 		return facts, nil
 	case has(HistoryFile):

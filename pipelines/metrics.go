@@ -220,16 +220,21 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	}
 	fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", what, "before", "after", "change")
 	fmt.Fprintln(w, "  "+strings.Repeat("-", 63))
+	score := func(name string, b, a *evaluate.Score) {
+		fmt.Fprintf(w, "  %-24s %12s %12s %13s\n", name, figure("%.2f", b.Perplexity), figure("%.2f", a.Perplexity), change(a.Perplexity, b.Perplexity))
+		if why := reasons(b, a); why != "" {
+			fmt.Fprintf(w, "    no perplexity: %s\n", why)
+		}
+	}
 	for _, s := range m.Eval.Sources {
-		fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+11.1f %%\n", s.Title(), s.Before.Perplexity, s.After.Perplexity, 100*(s.After.Perplexity/s.Before.Perplexity-1))
+		score(s.Title(), s.Before, s.After)
 	}
 	for _, s := range []struct {
 		name string
 		s    *BeforeAfter
 	}{{m.DomainName(), m.Eval.Domain}, {"general (forgetting)", m.Eval.General}} {
 		if s.s != nil {
-			b, a := s.s.Before, s.s.After
-			fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+11.1f %%\n", s.name, b.Perplexity, a.Perplexity, 100*(a.Perplexity/b.Perplexity-1))
+			score(s.name, s.s.Before, s.s.After)
 		}
 	}
 	if c := m.Eval.Classes; c != nil {
@@ -244,7 +249,7 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+12.2f\n", s.Title(), s.Translation.Before.ChrF, s.Translation.After.ChrF, s.Translation.After.ChrF-s.Translation.Before.ChrF)
 	}
 	if s := m.Eval.Domain; s != nil && m.Eval.OnAnswers {
-		fmt.Fprintf(w, "  %-24s %12.4f %12.4f %+11.1f %%\n", "loss on answers", s.Before.NLL, s.After.NLL, 100*(s.After.NLL/s.Before.NLL-1))
+		fmt.Fprintf(w, "  %-24s %12s %12s %13s\n", "loss on answers", figure("%.4f", s.Before.NLL), figure("%.4f", s.After.NLL), change(s.After.NLL, s.Before.NLL))
 	}
 	if s := m.Eval.Answers; s != nil {
 		for _, v := range []struct {

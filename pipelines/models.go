@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -35,6 +36,8 @@ type Loaded struct {
 	Params    *nn.Params
 	Pool      *pool.Pool
 	rows      []int // slot of each row of a batch, see LoadAdapters
+	// Empty says why the last continuation shows nothing, "" where it shows something; of samples, how many do not.
+	Empty string
 }
 
 // ResolveModel returns the folder of the model that ref names: a folder, embedded:NAME, or org/name (org/name@revision) of the hub, which is
@@ -137,7 +140,11 @@ func (l *Loaded) Generate(prompt string, s evaluate.Sampling, each func(string))
 	if err != nil {
 		return "", err
 	}
-	return generate(l.Model, tk, l.Pool, l.Adapters, l.Params, prompt, s, each)
+	text, ids, err := generate(l.Model, tk, l.Pool, l.Adapters, l.Params, prompt, s, each)
+	if l.Empty = ""; err == nil {
+		l.Empty = whyEmpty(tk, l.Model.Config.EOS, ids)
+	}
+	return text, err
 }
 
 // promptIDs are the tokens of a prompt. As transformers does, the tokenizer alone decides what stands before it; an empty one begins at the beginning
@@ -150,15 +157,18 @@ func promptIDs(m *model.Model, tk tokenize.Tokenizer, prompt string) ([]int32, e
 	return ids, err
 }
 
-func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
+func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, []int32, error) {
 	ids, err := promptIDs(m, tk, prompt)
 	if err != nil {
-		return "", err
+		return "", nil, err
+	}
+	if len(ids) == 0 {
+		return "", nil, errors.New("the prompt has no tokens, and config.json names no bos_token_id to begin a text with: give a prompt that is not empty")
 	}
 	context := min(m.Config.MaxPositions-nn.PromptOf(adapters).Positions(), len(ids)+s.MaxNewTokens)
 	g, err := evaluate.NewGenerator(m, adapters, params, p, m.Config.Vocab, context, 1)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer g.Close()
 	var got []int32
@@ -175,9 +185,9 @@ func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn
 		return true
 	})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return tk.Decode(out, true), nil
+	return tk.Decode(out, true), out, nil
 }
 
 // Logits computes the logits of every token of a batch: input holds input_ids [B, T] and perhaps attention_mask, the output file gets

@@ -81,6 +81,10 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 			}
 			r.sayTally(name, res)
 		}
+		if silent := (*prepare.SilentError)(nil); errors.As(err, &silent) && name != "train" { // the run goes on without what it would measure
+			r.say("warning: %s: nothing can be measured: %v", setNames[name], err)
+			return silent.Result, nil
+		}
 		if errors.Is(err, prepare.ErrTooManyBad) {
 			return res, nil // the run goes on and ends with exit code 3: see Bad
 		}

@@ -132,13 +132,21 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 	w := bufio.NewWriter(f)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
+	l.Empty = ""
+	empty, why := 0, ""
 	for i, x := range out {
+		if w := whyEmpty(tk, m.Config.EOS, x); w != "" {
+			empty, why = empty+1, w
+		}
 		if err := e.Encode(map[string]string{"text": prompts[i/n] + tk.Decode(x, true)}); err != nil {
 			return err
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if empty > 0 {
+		l.Empty = fmt.Sprintf("%d of %d continuations show nothing; of the last, %s", empty, len(out), why)
 	}
 	return f.Commit()
 }

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -64,8 +65,13 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 	for _, set := range []struct {
 		shards []prepare.ShardRef
 		to     **evaluate.Score
-	}{{domain, &out.Domain}, {d.General, &out.General}} {
+		from   *prepare.Result
+	}{{domain, &out.Domain, d.domain}, {d.General, &out.General, d.genral}} {
 		if len(set.shards) == 0 {
+			if set.from != nil && len(set.from.Train) == 0 {
+				none := evaluate.NoScore(fmt.Sprintf("no token of its %d records has a loss (%s)", set.from.Read, prepare.Reasons(set.from.Rejected)))
+				*set.to = &none
+			}
 			continue
 		}
 		sum, tokens, silent, docs := 0.0, 0, 0, 0
@@ -207,5 +213,6 @@ func firstWords(s string, n int) string {
 
 // Generate continues a prompt and returns the continuation's text.
 func (r *Run) Generate(adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
-	return generate(r.model, r.tokenizer, r.pool, adapters, params, prompt, s, each)
+	text, _, err := generate(r.model, r.tokenizer, r.pool, adapters, params, prompt, s, each)
+	return text, err
 }

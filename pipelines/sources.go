@@ -83,7 +83,7 @@ func (r *Run) scoreSources(ctx context.Context, d *Data, s evaluate.Scorer) (all
 	var whole sourceSum
 	for _, name := range names {
 		sum := sums[name]
-		if sum.tokens == 0 {
+		if sum.seen == 0 {
 			continue
 		}
 		x := SourceScore{Name: name, OnAnswers: sum.silent > sum.docs}

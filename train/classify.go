@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -153,6 +154,9 @@ func (c *Classifier) add(out *Classified, step *nn.Step) error {
 		return nil
 	}
 	logits := c.prog.Forward(step, false)
+	if slices.ContainsFunc(logits, func(v float32) bool { return !(v >= -math.MaxFloat32 && v <= math.MaxFloat32) }) {
+		return fmt.Errorf("the model's logits are not finite: %s", c.prog.Why(step, false))
+	}
 	for i, class := range step.Labels {
 		if class < 0 || int(class) >= c.classes {
 			return fmt.Errorf("a document of class %d, but the model has %d classes", class, c.classes)

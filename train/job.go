@@ -226,6 +226,7 @@ func openSession(job Job) (_ *Session, err error) {
 		return nil, err
 	}
 	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 {
+		labels := 0
 		v, err := OpenShards(paths(job.Validation))
 		if err != nil {
 			return nil, err
@@ -236,7 +237,12 @@ func openSession(job Job) (_ *Session, err error) {
 			if err != nil {
 				return nil, err
 			}
-			s.valid = append(s.valid, q)
+			s.valid, labels = append(s.valid, q), labels+q.Supervised()
+		}
+		if labels == 0 { // a mean over nothing would be the best there is
+			if s.valid = nil; job.Args.LoadBestModelAtEnd || job.Args.EarlyStoppingPatience > 0 {
+				return nil, errors.New("train: load_best_model_at_end and early_stopping_patience go by the loss on the evaluation set, in which no token has one: give another eval_input")
+			}
 		}
 	}
 	s.pool = pool.New(job.Threads)
@@ -408,8 +414,19 @@ func (s *Session) note(info StepInfo) error {
 	return nil
 }
 
+// finite refuses a state that no run could go on from.
+func (s *Session) finite() error {
+	if q := s.params.NonFinite(); q != nil {
+		return fmt.Errorf("step %d: %s is not finite: lower learning_rate or raise warmup_steps", s.trainer.Done(), q.Name)
+	}
+	return nil
+}
+
 // Save writes the checkpoint of the step at which the session stands and deletes old ones.
 func (s *Session) Save() error {
+	if err := s.finite(); err != nil {
+		return err
+	}
 	optimizer := arrays(s.optimizerState)
 	if s.state.Shards != nil {
 		var closeAll func()

@@ -253,6 +253,13 @@ func (g *keyGroup) step(step int) error {
 		}
 	}
 	g.opt.applySlots(pool, rates)
+	for _, sh := range shares {
+		if run := &g.runs[sh.slot]; run.Err == nil {
+			if q := params.SlotNonFinite(sh.slot); q != nil {
+				run.Err = fmt.Errorf("step %d: the optimiser makes %s not finite: lower learning_rate or raise warmup_steps", step+1, q.Name)
+			}
+		}
+	}
 	return nil
 }
 
@@ -291,7 +298,7 @@ func (g *keyGroup) pass(step, m int, shares []*share) {
 		}
 		if math.IsNaN(sum) || math.IsInf(sum, 0) {
 			if run := &g.runs[sh.slot]; run.Err == nil {
-				run.Err = fmt.Errorf("the loss is %g at step %d, in a batch of documents %v: lower learning_rate, or look at these documents", sum, step+1, docs(sh.seqs[m]))
+				run.Err = lost(sum, step, sh.seqs[m], fmt.Sprintf("key %q", g.jobs[sh.slot].Key))
 			}
 			clear(coef[from:to])
 		}

@@ -3,7 +3,6 @@ package train
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -165,6 +164,9 @@ func (s *Session) optimizerState(f func(name string, x []float32)) {
 
 // saveRound writes the state that the round from the step at which the session stands starts from: one file, durable.
 func (s *Session) saveRound() error {
+	if err := s.finite(); err != nil {
+		return err
+	}
 	ts, err := s.tensors()
 	if err != nil {
 		return err
@@ -176,7 +178,7 @@ func (s *Session) saveRound() error {
 	for len(st.History) > 0 && st.History[0].Step <= s.saved {
 		st.History = st.History[1:]
 	}
-	raw, err := st.encode(json.Marshal)
+	raw, err := st.encode(func(v any) ([]byte, error) { return storage.MarshalJSON(v, "") })
 	if err != nil {
 		return err
 	}

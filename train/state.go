@@ -169,7 +169,7 @@ func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) er
 		}
 		s.Files[f] = sum
 	}
-	raw, err := s.encode(func(v any) ([]byte, error) { return json.MarshalIndent(v, "", " ") })
+	raw, err := s.encode(func(v any) ([]byte, error) { return storage.MarshalJSON(v, " ") })
 	if err != nil {
 		return err
 	}

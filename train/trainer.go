@@ -198,14 +198,22 @@ func (t *Trainer) gradients(data Data, replica int, late func() bool) (tally, er
 			logp := t.prog.Forward(part, true)
 			sum := t.loss(logp, sh.items, t.coef[:len(logp)])
 			if math.IsNaN(sum) || math.IsInf(sum, 0) {
-				return tally{}, fmt.Errorf("the loss is %g at step %d, in a batch of documents %v: lower learning_rate, or look at these documents",
-					sum, step+1, docs(ownSeqs[i]))
+				return tally{}, lost(sum, step, ownSeqs[i], t.prog.Why(part, true))
 			}
 			sh.loss += sum
 			t.prog.Backward(t.coef[:len(logp)])
 		}
 	}
 	return sh, nil
+}
+
+// lost is the error of a step whose loss is NaN or infinite.
+func lost(sum float64, step int, seqs []datasets.Sequence, why string) error {
+	advice := "lower learning_rate or raise warmup_steps, or look at these documents"
+	if step == 0 { // nothing has moved yet
+		advice = "look at the base's weights and config.json, at the adapter that training starts from, and at these documents"
+	}
+	return fmt.Errorf("step %d: the loss is %g, which is not finite, in a batch of documents %v: %s; %s", step+1, sum, docs(seqs), why, advice)
 }
 
 // computed counts the nanoseconds of [Computed].
@@ -250,6 +258,9 @@ func (t *Trainer) Update(lossSum float64, items, tokens int) (StepInfo, error) {
 		return info, fmt.Errorf("step %d: %w: lower learning_rate", info.Step, err)
 	}
 	t.opt.Apply(t.pool, info.LearningRate)
+	if q := t.params.NonFinite(); q != nil {
+		return info, fmt.Errorf("step %d: the optimiser makes %s not finite: lower learning_rate or raise warmup_steps", info.Step, q.Name)
+	}
 	for _, m := range t.steppers {
 		for slot := range t.params.Slots() {
 			if err := m.Step(t.params, slot, info.Step-1, t.Total); err != nil {
@@ -305,7 +316,8 @@ func (s *Scorer) SlotNLL(seqs []datasets.Sequence, slot int) (sum float64, token
 		if n == 0 {
 			return 0, 0, fmt.Errorf("a sequence of %d tokens in a program for %d", len(seqs[0].InputIDs), s.cap)
 		}
-		step, err := s.pack(seqs[:n])
+		batch := seqs[:n]
+		step, err := s.pack(batch)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -316,9 +328,14 @@ func (s *Scorer) SlotNLL(seqs []datasets.Sequence, slot int) (sum float64, token
 			if len(part.Rows) == 0 {
 				continue
 			}
+			nll := 0.0
 			for _, l := range s.prog.Forward(part, false) {
-				sum -= float64(l)
+				nll -= float64(l)
 			}
+			if math.IsNaN(nll) || math.IsInf(nll, 0) {
+				return 0, 0, fmt.Errorf("the model scores %g, which is not finite, on documents %v: %s", nll, docs(batch), s.prog.Why(part, false))
+			}
+			sum += nll
 			tokens += len(part.Rows)
 		}
 		seqs = seqs[n:]

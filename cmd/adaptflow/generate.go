@@ -60,11 +60,17 @@ what it knows of other text (pseudo-rehearsal):
 					return err
 				}
 				say("wrote %d samples to %s", len(list)*samples, output)
+				if l.Empty != "" {
+					say("warning: %s", l.Empty)
+				}
 				return nil
 			}
 			fmt.Print(prompt)
 			_, err = l.Generate(prompt, s, func(t string) { fmt.Print(t) })
 			fmt.Println()
+			if err == nil && l.Empty != "" {
+				say("%s", l.Empty)
+			}
 			return err
 		}}
 	modelFlags(c, &model, &adapter)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -137,7 +136,7 @@ func progress(every int) func(int, *train.StepInfo, *train.Eval) {
 }
 
 func printJSON(v any) error {
-	b, err := json.MarshalIndent(v, "", " ")
+	b, err := storage.MarshalJSON(v, " ")
 	if err != nil {
 		return err
 	}
@@ -269,6 +268,10 @@ func evaluateCommand() *cobra.Command {
 					say("%-8s accuracy %.2f %%, macro F1 %.2f %%, loss %.4f, %d texts of %d classes", s.name, 100*c.Accuracy, 100*c.MacroF1, c.Loss, c.Documents, len(c.Labels))
 				}
 				for _, set := range s.e.Sets() {
+					if set.Score.Reason != "" {
+						say("%-8s %-8s no perplexity: %s", s.name, set.Name, set.Score.Reason)
+						continue
+					}
 					say("%-8s %-8s nll %.4f, perplexity %.2f a token, %.2f a word, %.3f bits a byte, %d tokens", s.name, set.Name, set.Score.NLL, set.Score.Perplexity,
 						set.Score.WordPerplexity, set.Score.BitsPerByte, set.Score.Tokens)
 				}

@@ -3,7 +3,6 @@ package storage
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -189,7 +188,7 @@ func closeUnnamed(f *os.File) error {
 
 // WriteJSON writes a value as indented JSON, atomically.
 func WriteJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", " ")
+	b, err := MarshalJSON(v, " ")
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -394,7 +394,7 @@ func (f *PlanFn) ProcessElement(_ context.Context, _ int, specs func(*string) bo
 				return err
 			}
 		}
-		raw, err := json.Marshal(r)
+		raw, err := storage.MarshalJSON(r, "")
 		if err != nil {
 			return err
 		}
@@ -473,7 +473,7 @@ func (f *GroupFn) ProcessElement(ctx context.Context, raw string, emit func(stri
 	}
 	for i := range results {
 		beam.NewCounter("adaptflow", map[bool]string{true: "keys.trained", false: "keys.failed"}[results[i].Skipped == ""]).Inc(ctx, 1)
-		out, err := json.Marshal(&results[i])
+		out, err := storage.MarshalJSON(&results[i], "")
 		if err != nil {
 			return err
 		}

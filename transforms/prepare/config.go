@@ -239,6 +239,18 @@ func (e noTextError) Error() string { return string(e) }
 
 func (noTextError) Is(target error) bool { return target == ErrNoText }
 
+// SilentError is the error of input whose records were read, and in none of which a token has a loss. It is an ErrNoText; Result counts the records.
+type SilentError struct {
+	Text   string
+	Result *Result
+}
+
+// Error says so.
+func (e *SilentError) Error() string { return e.Text }
+
+// Is makes errors.Is(err, ErrNoText) true.
+func (e *SilentError) Is(target error) bool { return target == ErrNoText }
+
 // TooManyBadError says how many records were rejected and why.
 type TooManyBadError struct {
 	Bad, Read int64

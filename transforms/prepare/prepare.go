@@ -246,7 +246,11 @@ func (d *driver) count() error {
 					advice = "; " + datasets.PreferenceAdvice
 				}
 			}
-			return noTextError(fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected), d.cfg.RejectsDir, advice))
+			text := fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected), d.cfg.RejectsDir, advice)
+			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
+				return &SilentError{text, &d.res}
+			}
+			return noTextError(text)
 		}
 		return noTextError(what)
 	}

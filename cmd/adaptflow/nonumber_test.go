@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/safetensors"
+)
+
+// TestNoNumber: an evaluation set in which nothing has a loss is null with the reason in metrics, table and report; a base whose values are not finite is an error that names where, of
+// every command; numbers of config.json out of range are refused by name.
+func TestNoNumber(t *testing.T) {
+	b := &bench{t, t.TempDir()}
+	long := strings.Repeat("a long question ", 60)
+	rows := b.file("rows.jsonl", `{"prompt": "what is open?", "completion": "a call"}`+"\n"+`{"prompt": "what is read?", "completion": "another call"}`+"\n")
+	silent := b.file("silent.jsonl", `{"prompt": "`+long+`", "completion": "yes"}`+"\n")
+	out := b.path("out")
+	args := append([]string{"run", "instruction-tuning", "--output", out}, set("input="+rows, "sequence_length=32", "batch_size=2", "exact_match=0")...)
+	args = append(args, "--set", "eval_input="+silent)
+	code, stdout, stderr := run(t, adaptflow(args...))
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	const why = "no token of its 1 records has a loss (tokenize.nothing_to_learn 1)"
+	page, _ := os.ReadFile(filepath.Join(out, "report.html"))
+	for name, text := range map[string]string{"table": stdout + stderr, "report": string(page)} {
+		if !strings.Contains(text, "no perplexity: "+why) || strings.Contains(text, "NaN") {
+			t.Errorf("the %s does not say why there is no perplexity: %s", name, text)
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join(out, "metrics.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m struct {
+		Eval struct{ Domain struct{ Before, After map[string]any } }
+		Data struct {
+			Eval struct{ Rejected map[string]int } `json:"eval_input"`
+		}
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []map[string]any{m.Eval.Domain.Before, m.Eval.Domain.After} {
+		if v, there := s["perplexity"]; !there || v != nil || s["nll"] != nil || s["reason"] != why {
+			t.Errorf("%v", s)
+		}
+	}
+	if m.Data.Eval.Rejected["tokenize.nothing_to_learn"] != 1 {
+		t.Errorf("the rejected record is not counted: %s", raw)
+	}
+	// A model whose third layer overflows.
+	dir := b.model(func(dir string) {
+		path := filepath.Join(dir, "model.safetensors")
+		f, err := safetensors.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var ts []safetensors.Tensor
+		for _, name := range f.Names() {
+			x, err := f.Float32(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(name, "layers.2.mlp") {
+				for i := range x {
+					x[i] *= 1e20
+				}
+			}
+			info, _ := f.Info(name)
+			ts = append(ts, safetensors.F32(name, x, info.Shape...))
+		}
+		if err := safetensors.Write(path+".new", ts, map[string]string{"format": "pt"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	})
+	corpus := b.corpus(20)
+	recipe := append(set("model="+dir, "input="+corpus, "sequence_length=32"), "--set", "eval_input="+rows, "--output")
+	for name, args := range map[string][]string{
+		"run":      append(append([]string{"run", "domain-adaptation"}, recipe...), b.path("nan-run")),
+		"evaluate": append(append([]string{"evaluate", "domain-adaptation"}, recipe...), b.path("nan-evaluate")),
+		"train":    append(append([]string{"train", "domain-adaptation"}, recipe...), b.path("nan-train")),
+		"generate": {"generate", "--model", dir, "--prompt", "The file"},
+	} {
+		code, _, stderr := run(t, adaptflow(args...))
+		if line := errorLine(t, stderr); code != 1 || !strings.Contains(line, "not finite") || !strings.Contains(line, "model.layers.2.mlp") {
+			t.Errorf("%s: exit code %d: %s", name, code, line)
+		}
+	}
+}
