@@ -47,7 +47,9 @@ type Score struct {
 }
 
 // NoScore is the score of a set in which nothing could be measured.
-func NoScore(reason string) Score { return Score{NLL: math.NaN(), Perplexity: math.NaN(), Reason: reason} }
+func NoScore(reason string) Score {
+	return Score{NLL: math.NaN(), Perplexity: math.NaN(), Reason: reason}
+}
 
 // scoreJSON is Score as JSON has it, where what is no number is null.
 type scoreJSON struct {

@@ -144,7 +144,11 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(storage.WriteJSON(path, out), os.RemoveAll(cfg.WorkDir)); err != nil {
+	written := *out
+	if written.Keys = perkey.Measured(out.Keys); out.EvalTokens == 0 { // null: nothing was measured
+		written.Before, written.After = math.NaN(), math.NaN()
+	}
+	if err := errors.Join(storage.WriteJSON(path, written), os.RemoveAll(cfg.WorkDir)); err != nil {
 		return nil, err
 	}
 	return out, r.publish()

@@ -36,7 +36,9 @@ func TestNoNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	var m struct {
-		Eval struct{ Domain struct{ Before, After map[string]any } }
+		Eval struct {
+			Domain struct{ Before, After map[string]any }
+		}
 		Data struct {
 			Eval struct{ Rejected map[string]int } `json:"eval_input"`
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -72,6 +73,24 @@ type Result struct {
 	Before     float64 `json:"eval_nll_before"`
 	After      float64 `json:"eval_nll_after"`
 	Binding    string  `json:"binding"` // what the adapter's bytes depend on
+}
+
+// measured is the result with NaN, in JSON null, for what was not measured.
+func (r *Result) measured() Result {
+	out := *r
+	if out.EvalTokens == 0 {
+		out.Before, out.After = math.NaN(), math.NaN()
+	}
+	return out
+}
+
+// Measured is each result as it is written: see metrics.json of a key's folder.
+func Measured(results []Result) []Result {
+	out := make([]Result, len(results))
+	for i := range results {
+		out[i] = results[i].measured()
+	}
+	return out
 }
 
 // The files of a key's folder beside the adapter's own.
@@ -618,7 +637,7 @@ func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params
 	if err := storage.WriteFile(storage.Join(dir, LineageFile), lines); err != nil {
 		return err
 	}
-	if err := storage.WriteJSON(storage.Join(dir, MetricsFile), r); err != nil {
+	if err := storage.WriteJSON(storage.Join(dir, MetricsFile), r.measured()); err != nil {
 		return err
 	}
 	return discard(cfg.OutDir, sp.Stale)
