@@ -48,7 +48,7 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(ke
 			return nil, err
 		}
 	}
-	if err := decodeConfig(row.Type, raw, m.Config(), unusedOf(m)); err != nil {
+	if _, err := decodeConfig(row.Type, raw, m.Config(), unusedOf(m), shapes != nil); err != nil {
 		return nil, err
 	}
 	c := m.(settled).common()

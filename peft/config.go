@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -27,20 +28,63 @@ type Common struct {
 // commonUnused are HF's common fields that only their default value is accepted for.
 var commonUnused = map[string]any{"auto_mapping": nil}
 
+// inert are fields that change nothing of an adapter that was trained, whatever their value: how its class is found, how it was started or placed, and, in the
+// first versions, whether evaluating merged it.
+var inert = []string{"auto_mapping", "corda_config", "lora_ga_config", "megatron_core", "merge_weights", "runtime_config"}
+
 // decodeConfig decodes a configuration into cfg, a pointer to a struct that holds HF's defaults. unused are HF's fields
 // that are known but not implemented, with their defaults; a key that begins with "-" is accepted but never written.
-func decodeConfig(what string, raw []byte, cfg any, unused map[string]any) error {
+//
+// Of an opened folder, which any version of HF PEFT may have written, ignored are the fields that were passed over: those that no version known here has and
+// that are null, false, 0 or empty, which is how PEFT adds a feature that an adapter does not use, and inert ones. PEFT drops every unknown field with a warning;
+// here one with a value is an error, since it may change what the adapter computes.
+func decodeConfig(what string, raw []byte, cfg any, unused map[string]any, opened bool) (ignored []string, err error) {
 	known := map[string]any{}
 	for _, m := range []map[string]any{commonUnused, unused} {
 		for k, v := range m {
 			known[strings.TrimPrefix(k, "-")] = v
 		}
 	}
-	if err := decodeFields(raw, cfg, known); err != nil {
-		return fmt.Errorf("peft: %s: %w", what, err)
+	if opened {
+		if raw, ignored, err = passOver(raw, cfg, known); err != nil {
+			return nil, fmt.Errorf("peft: %s: %w", what, err)
+		}
 	}
-	return nil
+	if err := decodeFields(raw, cfg, known); err != nil {
+		return nil, fmt.Errorf("peft: %s: %w", what, err)
+	}
+	return ignored, nil
 }
+
+// passOver takes the fields out of an opened folder's configuration that may be ignored, and names them in their order.
+func passOver(raw []byte, cfg any, known map[string]any) (left []byte, ignored []string, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, nil, fmt.Errorf("the configuration is no JSON object: %w", err)
+	}
+	have := map[string]reflect.Value{}
+	collect(reflect.ValueOf(cfg).Elem(), have)
+	for _, name := range sortedKeys(fields) {
+		if _, ok := have[name]; ok {
+			continue
+		}
+		var v any
+		if err := json.Unmarshal(fields[name], &v); err != nil {
+			return nil, nil, fmt.Errorf("field %s: %w", name, err)
+		}
+		def, ok := known[name]
+		if ok && (empty(v) || reflect.DeepEqual(v, def)) || !slices.Contains(inert, name) && (ok || !off(v)) {
+			continue // decodeFields judges it
+		}
+		ignored = append(ignored, name)
+		delete(fields, name)
+	}
+	left, err = json.Marshal(fields)
+	return left, ignored, err
+}
+
+// off says whether a value is one by which a feature that is not known is not used.
+func off(v any) bool { return empty(v) || v == 0.0 || v == "" }
 
 // decodeFields decodes an object over what the struct cfg points to holds. known are fields that it lacks, with the only values they may have.
 func decodeFields(raw []byte, cfg any, known map[string]any) error {
@@ -61,7 +105,7 @@ func decodeFields(raw []byte, cfg any, known map[string]any) error {
 		def, ok := known[name]
 		if !ok {
 			names := append(sortedKeys(targets), sortedKeys(known)...)
-			return fmt.Errorf("unknown field %q; the nearest known one is %q", name, nearest(name, names))
+			return fmt.Errorf("unknown field %q = %s; the nearest known one is %q", name, shortened(fields[name]), nearest(name, names))
 		}
 		var v any
 		if err := json.Unmarshal(fields[name], &v); err != nil {
@@ -73,6 +117,15 @@ func decodeFields(raw []byte, cfg any, known map[string]any) error {
 		}
 	}
 	return nil
+}
+
+// shortened is the text of a value for an error, on one line.
+func shortened(raw json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil || b.Len() > 60 {
+		return "{…}"
+	}
+	return b.String()
 }
 
 // plainly says an error of decoding a field without Go's words for its type.

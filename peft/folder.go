@@ -65,6 +65,31 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 	return a, nil
 }
 
+// Ignored names the fields of the configuration in dir that opening it passes over, in their order: what a later version of PEFT added and the adapter does not
+// use, and what changes nothing of a trained adapter. A folder that cannot be opened has none here.
+func Ignored(dir string) []string {
+	raw, err := readConfig(dir)
+	if err != nil {
+		return nil
+	}
+	if flat, ok, err := hubConfig(raw); err == nil && ok {
+		raw = flat
+	}
+	var head struct {
+		PeftType string `json:"peft_type"`
+	}
+	if json.Unmarshal(raw, &head) != nil {
+		return nil
+	}
+	row, err := find(head.PeftType)
+	if err != nil {
+		return nil
+	}
+	m := row.New()
+	ignored, _ := decodeConfig(row.Type, raw, m.Config(), unusedOf(m), true)
+	return ignored
+}
+
 // readConfig reads the configuration of an adapter folder, and says what is wrong with one that has none.
 func readConfig(dir string) ([]byte, error) {
 	raw, err := storage.ReadSmall(storage.Join(dir, ConfigFile), storage.KindConfig)

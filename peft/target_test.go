@@ -25,7 +25,7 @@ func TestTargetsOfPEFT(t *testing.T) {
 	}
 	for _, c := range table.Cases {
 		var cfg LoraConfig
-		if err := decodeConfig("LORA", c.Config, &cfg, loraUnused); err != nil {
+		if _, err := decodeConfig("LORA", c.Config, &cfg, loraUnused, false); err != nil {
 			t.Fatal(err)
 		}
 		m, err := newMatcher(targetSpec{Target: cfg.TargetModules, Exclude: cfg.ExcludeModules, Layers: cfg.LayersToTransform,

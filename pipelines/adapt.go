@@ -112,7 +112,7 @@ func (r *Run) Open() (err error) {
 	if err := r.findTeachers(); err != nil {
 		return err
 	}
-	if s := OtherBase(r.modelDir, r.Recipe.Train.InitAdapter); s != "" {
+	for _, s := range AdapterWarnings(r.modelDir, r.Recipe.Train.InitAdapter) {
 		r.say("warning: %s", s)
 	}
 	// What is wrong with the method shows before anything is written.

@@ -229,3 +229,38 @@ func TestEmbeddingsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestNewerConfig opens an adapter whose configuration a later version of PEFT wrote: its logits are the same, and a warning names the field.
+func TestNewerConfig(t *testing.T) {
+	base, input := embeddingsDir+"/bases/llama", embeddingsDir+"/llama_saved/expected.safetensors"
+	adapter := filepath.Join(t.TempDir(), "adapter")
+	if err := os.CopyFS(adapter, os.DirFS(embeddingsDir+"/llama_saved/adapter")); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(adapter, peft.ConfigFile)
+	for _, fields := range []string{`{"brand_new_config": null,`, `{"task_type": null, "auto_mapping": {"base_model_class": "LlamaForCausalLM", "parent_library": "x"},`} {
+		raw := bytes.Replace(read(t, embeddingsDir+"/llama_saved/adapter/"+peft.ConfigFile), []byte("{"), []byte(fields), 1)
+		raw = bytes.ReplaceAll(raw, []byte(`"auto_mapping": null,`), nil)
+		if strings.Contains(fields, "task_type") {
+			raw = bytes.ReplaceAll(raw, []byte(`"task_type": "CAUSAL_LM",`), nil)
+		}
+		if err := os.WriteFile(path, raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		l, err := LoadModel(base, adapter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if d := golden.MaxDiff(logitsOf(t, l, input), golden.Open(t, input).F32("logits")); d > 1e-5 {
+			t.Errorf("%s: the logits are off by %g", fields, d)
+		}
+		name := strings.Split(fields, `"`)[1]
+		if name == "task_type" {
+			name = "auto_mapping"
+		}
+		if w := strings.Join(AdapterWarnings(base, adapter), "\n"); !strings.Contains(w, name) {
+			t.Errorf("the warning is %q, want it to name %s", w, name)
+		}
+	}
+}

@@ -85,6 +85,22 @@ func OtherBase(base, adapter string) string {
 	return fmt.Sprintf("%s was made for the base model %s, and this is %s: over another model than its own an adapter gives nonsense", adapter, made, base)
 }
 
+// AdapterWarnings says what a user should know of an adapter folder over the model at base: that it names another base, and which fields of its configuration
+// are passed over.
+func AdapterWarnings(base, adapter string) (out []string) {
+	if adapter == "" {
+		return nil
+	}
+	if s := OtherBase(base, adapter); s != "" {
+		out = append(out, s)
+	}
+	if fields := peft.Ignored(adapter); len(fields) > 0 {
+		out = append(out, fmt.Sprintf("%s: fields that adaptflow does not have, and that are not in use or change nothing here, are ignored: %s",
+			filepath.Join(adapter, peft.ConfigFile), strings.Join(fields, ", ")))
+	}
+	return out
+}
+
 // LoadModel loads the model at ref (see [ResolveModel]) and the adapter folder, which may be empty.
 func LoadModel(ref, adapter string) (*Loaded, error) {
 	dir, err := ResolveModel(ref, nil)

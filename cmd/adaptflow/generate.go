@@ -49,7 +49,7 @@ what it knows of other text (pseudo-rehearsal):
 					return err
 				}
 			}
-			warnBase(model, adapter)
+			warnAdapters(model, adapter)
 			l, err := pipelines.LoadModel(model, adapter)
 			if err != nil {
 				return err

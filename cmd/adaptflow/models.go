@@ -22,10 +22,15 @@ func modelFlags(c *cobra.Command, model, adapter *string) {
 	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
 }
 
-// warnBase says on stderr that an adapter names another base model.
-func warnBase(model, adapter string) {
-	if s := pipelines.OtherBase(model, adapter); s != "" {
-		say("warning: %s", s)
+// warnAdapters says on stderr what a user should know of adapters, each a folder or NAME=FOLDER: that it names another base model, or what is ignored of it.
+func warnAdapters(model string, adapters ...string) {
+	for _, a := range adapters {
+		if _, dir, ok := strings.Cut(a, "="); ok {
+			a = dir
+		}
+		for _, s := range pipelines.AdapterWarnings(model, a) {
+			say("warning: %s", s)
+		}
 	}
 }
 
@@ -40,13 +45,13 @@ func logitsCommand() *cobra.Command {
 			}
 			var l *pipelines.Loaded
 			var err error
+			warnAdapters(model, adapters...)
 			switch {
 			case len(names) == 0 && len(adapters) > 1:
 				return usage("logits has %d adapters: --adapter-names says which of them each row uses", len(adapters))
 			case len(names) > 0:
 				l, err = pipelines.LoadAdapters(model, adapters, names)
 			default:
-				warnBase(model, strings.Join(adapters, ""))
 				l, err = pipelines.LoadModel(model, strings.Join(adapters, ""))
 			}
 			if err != nil {
@@ -75,9 +80,10 @@ func mergeCommand() *cobra.Command {
 			if weight != 1 {
 				return usage("--unmerge takes an adapter out that was merged whole: leave --weight out")
 			}
+			warnAdapters(model, adapter)
 			return pipelines.Unmerge(model, adapter, output, dtype)
 		}
-		warnBase(model, adapter)
+		warnAdapters(model, adapter)
 		return pipelines.Merge(model, adapter, output, dtype, weight)
 	}}
 	modelFlags(c, &model, &adapter)
@@ -106,6 +112,7 @@ func combineCommand() *cobra.Command {
 			if len(comb.Weights) != len(adapters) {
 				return usage("%d adapters and %d weights: give one weight an adapter", len(adapters), len(comb.Weights))
 			}
+			warnAdapters(model, adapters...)
 			if err := pipelines.Combine(model, adapters, comb, output); err != nil {
 				return err
 			}
