@@ -20,8 +20,11 @@ const (
 	LearnAlways
 )
 
+// maxTurnSteps bounds what the renderings of one conversation take together, whose number and length grow with it; some seconds.
+var maxTurnSteps = 50_000_000
+
 // begins is how many code points of a conversation's text its first messages have. A template that does not write conversations from left to right is refused.
-func (t *Template) begins(whole string, c Conversation, messages []json.RawMessage, prompt bool) (int, error) {
+func (t *Template) begins(whole *Rendered, c Conversation, messages []json.RawMessage, prompt bool) (int, error) {
 	var err error
 	if c.Messages, err = json.Marshal(messages); err != nil {
 		return 0, err
@@ -30,7 +33,11 @@ func (t *Template) begins(whole string, c Conversation, messages []json.RawMessa
 	if err != nil {
 		return 0, err
 	}
-	if !strings.HasPrefix(whole, r.Text) {
+	if whole.Steps += r.Steps; whole.Steps > maxTurnSteps {
+		return 0, errors.New("assistant_only_loss, or a turn's weight: the conversation has too many turns for a chat template without {% generation %}, which is rendered anew for each: " +
+			"give one with it (chat_template), or shorter conversations")
+	}
+	if !strings.HasPrefix(whole.Text, r.Text) {
 		return 0, errors.New("assistant_only_loss, or a turn's weight: the chat template writes the beginning of a conversation otherwise when more follows, so what is said in a turn cannot be told apart; " +
 			"give one with {% generation %} (chat_template)")
 	}
@@ -70,11 +77,11 @@ func (t *Template) learn(out *Tokens, r *Rendered, c Conversation) error {
 			} else {
 				var err error
 				if i > 0 {
-					if s.Start, err = t.begins(r.Text, c, messages[:i], assistant); err != nil {
+					if s.Start, err = t.begins(r, c, messages[:i], assistant); err != nil {
 						return err
 					}
 				}
-				if s.End, err = t.begins(r.Text, c, messages[:i+1], false); err != nil {
+				if s.End, err = t.begins(r, c, messages[:i+1], false); err != nil {
 					return err
 				}
 			}

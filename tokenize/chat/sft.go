@@ -136,10 +136,10 @@ func (t *Template) AssistantTurns(tk tokenize.Tokenizer, c Conversation) (*Token
 			continue
 		}
 		s := jinja.Span{}
-		if s.Start, err = t.begins(whole.Text, c, messages[:i], true); err != nil {
+		if s.Start, err = t.begins(whole, c, messages[:i], true); err != nil {
 			return nil, err
 		}
-		if s.End, err = t.begins(whole.Text, c, messages[:i+1], false); err != nil {
+		if s.End, err = t.begins(whole, c, messages[:i+1], false); err != nil {
 			return nil, err
 		}
 		if s.End > s.Start {

@@ -23,16 +23,24 @@ type Template struct {
 	Source  string
 	t       *jinja.Template
 	special *jinja.Dict
+	marks   bool
 
 	// Limits bound one rendering; zero fields have jinja's defaults.
 	Limits jinja.Limits
+	// Budget bounds all renderings of a run together; templates of one run and one source share it.
+	Budget *jinja.Budget
 	// Now is the clock of strftime_now; nil is the machine's. A reproducible run sets it.
 	Now func() time.Time
 }
 
 // New reads a template. special are the special tokens by name (bos_token, …), in any order.
 func New(source string, special map[string]string) (*Template, error) {
-	t, err := jinja.Parse(source)
+	return NewNamed("", source, special)
+}
+
+// NewNamed is New of a template that errors call by a name: of its file.
+func NewNamed(name, source string, special map[string]string) (*Template, error) {
+	t, err := jinja.ParseNamed(name, source)
 	if err != nil {
 		return nil, fmt.Errorf("chat template: %w", err)
 	}
@@ -45,12 +53,14 @@ func New(source string, special map[string]string) (*Template, error) {
 	for _, n := range names {
 		d.Set(n, special[n])
 	}
-	return &Template{Source: source, t: t, special: d}, nil
+	return &Template{Source: source, t: t, special: d, marks: marks(source), Budget: jinja.NewBudget(0)}, nil
 }
 
 // Marks tells whether the template says with {% generation %} what the assistant wrote, as assistant_only_loss needs.
-func (t *Template) Marks() bool {
-	for s := t.Source; ; {
+func (t *Template) Marks() bool { return t.marks }
+
+func marks(s string) bool {
+	for {
 		i := strings.Index(s, "{%")
 		if i < 0 {
 			return false
@@ -90,7 +100,7 @@ func (s Set) Pick(name string, tools bool) (*Template, error) {
 // Load reads the chat templates of a model folder: chat_template.jinja and additional_chat_templates/, else chat_template of tokenizer_config.json (one text, or a
 // list of named ones), with the special tokens of tokenizer_config.json and special_tokens_map.json. A folder without a template gives an empty set.
 func Load(dir string) (Set, error) {
-	s, err := LoadFS(os.DirFS(dir), ".")
+	s, err := load(os.DirFS(dir), ".", dir)
 	if err != nil {
 		return nil, fmt.Errorf("folder %s: %w", dir, err)
 	}
@@ -98,16 +108,19 @@ func Load(dir string) (Set, error) {
 }
 
 // LoadFS is Load on a folder of a file system.
-func LoadFS(fsys fs.FS, dir string) (Set, error) {
+func LoadFS(fsys fs.FS, dir string) (Set, error) { return load(fsys, dir, dir) }
+
+// load is LoadFS of a folder that errors call shown.
+func load(fsys fs.FS, dir, shown string) (Set, error) {
 	special, err := specialTokens(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	sources := map[string]string{}
+	sources, files := map[string]string{}, map[string]string{}
 	read := func(name, file string) error {
 		b, err := storage.ReadSmallFS(fsys, path.Join(dir, file), storage.KindTemplate)
 		if err == nil {
-			sources[name] = string(b)
+			sources[name], files[name] = string(b), path.Join(shown, file)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -135,8 +148,12 @@ func LoadFS(fsys fs.FS, dir string) (Set, error) {
 	}
 	set := Set{}
 	for n, src := range sources {
-		if set[n], err = New(src, special); err != nil {
-			return nil, fmt.Errorf("template %q: %w", n, err)
+		name := files[n]
+		if name == "" {
+			name = fmt.Sprintf("the chat_template %q of %s", n, path.Join(shown, "tokenizer_config.json"))
+		}
+		if set[n], err = NewNamed(name, src, special); err != nil {
+			return nil, err
 		}
 	}
 	return set, nil
@@ -250,7 +267,8 @@ type Options struct {
 
 // Rendered is a rendered conversation.
 type Rendered struct {
-	Text string
+	Text  string
+	Steps int // what it took: see jinja.Limits
 	// Assistant are the parts inside {% generation %}, in code points.
 	Assistant []jinja.Span
 }
@@ -308,10 +326,11 @@ func (t *Template) Render(c Conversation, o Options) (*Rendered, error) {
 			vars.Set(k, v)
 		}
 	}
-	text, spans, err := t.t.Render(vars, t.Limits, t.Now)
+	out, err := t.t.Run(vars, jinja.Options{Limits: t.Limits, Now: t.Now, Budget: t.Budget, Input: len(c.Messages) + len(c.Tools) + len(c.Documents) + len(c.Kwargs)})
 	if err != nil {
 		return nil, fmt.Errorf("chat template: %w", err)
 	}
+	text := out.Text
 	if o.ContinueFinalMessage {
 		tag := strings.TrimSpace(continueTag)
 		at := strings.LastIndex(text, tag)
@@ -324,7 +343,7 @@ func (t *Template) Render(c Conversation, o Options) (*Rendered, error) {
 		}
 		text = kept
 	}
-	return &Rendered{text, spans}, nil
+	return &Rendered{text, out.Steps, out.Spans}, nil
 }
 
 func value(raw json.RawMessage, name string) (any, error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -15,20 +14,28 @@ type expr interface {
 
 type stmt interface {
 	exec(r *run, sc *scope) error
+	where() int // line
 }
+
+// line is where a statement or an expression stands in the template.
+type line int
+
+func (l line) where() int { return int(l) }
 
 type scope struct {
 	vars   map[string]any
 	parent *scope
 }
 
-func (s *scope) get(name string) (any, bool) {
+// get looks for a name; depth is how many scopes were looked into.
+func (s *scope) get(name string) (v any, depth int, ok bool) {
 	for ; s != nil; s = s.parent {
+		depth++
 		if v, ok := s.vars[name]; ok {
-			return v, true
+			return v, depth, true
 		}
 	}
-	return nil, false
+	return nil, depth, false
 }
 
 func (s *scope) set(name string, v any) {
@@ -36,90 +43,6 @@ func (s *scope) set(name string, v any) {
 		s.vars = map[string]any{}
 	}
 	s.vars[name] = v
-}
-
-// run is one rendering.
-type run struct {
-	limits  Limits
-	now     func() time.Time
-	steps   int
-	made    int // bytes of strings and lists made so far
-	calls   int // depth of macro calls
-	started time.Time
-	top     strings.Builder
-	chars   int // code points in top
-	out     *strings.Builder
-	spans   []Span
-	wrote   bool
-}
-
-func (r *run) step() error {
-	if r.steps++; r.steps > r.limits.Steps {
-		return limit("the template takes more than %d steps", r.limits.Steps)
-	}
-	if r.steps&1023 == 0 && time.Since(r.started) > r.limits.Time {
-		return limit("the template takes longer than %v", r.limits.Time)
-	}
-	return nil
-}
-
-func limit(format string, a ...any) error {
-	return &Error{Kind: "LimitError", Message: fmt.Sprintf(format, a...)}
-}
-
-// charge counts n bytes that are about to be made.
-func (r *run) charge(n int) error {
-	if n < 0 || n > r.limits.Memory || r.made > r.limits.Memory-n {
-		return limit("the template makes more than %d bytes of values", r.limits.Memory)
-	}
-	r.made += n
-	return nil
-}
-
-func (r *run) newString(s string) (any, error) { return s, r.charge(len(s)) }
-
-func (r *run) list(l []any) (any, error) {
-	return &List{Items: l}, r.charge(16 * len(l))
-}
-
-func (r *run) write(s string) error {
-	if s == "" {
-		if r.out == &r.top {
-			r.wrote = true
-		}
-		return nil
-	}
-	if r.out.Len()+len(s) > r.limits.Output {
-		return limit("the template writes more than %d bytes", r.limits.Output)
-	}
-	if err := r.charge(len(s)); err != nil {
-		return err
-	}
-	if r.out == &r.top {
-		r.chars += utf8.RuneCountInString(s)
-		r.wrote = true
-	}
-	r.out.WriteString(s)
-	return nil
-}
-
-func (r *run) all(body []stmt, sc *scope) error {
-	for _, s := range body {
-		if err := s.exec(r, sc); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// capture renders a body into a string.
-func (r *run) capture(body []stmt, sc *scope) (string, error) {
-	old := r.out
-	var sb strings.Builder
-	r.out = &sb
-	err := r.all(body, sc)
-	r.out = old
-	return sb.String(), err
 }
 
 func at(line int, err error) error {
@@ -141,18 +64,27 @@ func at(line int, err error) error {
 type output struct {
 	text string
 	e    expr
-	line int
+	line
 }
 
 func (o *output) exec(r *run, sc *scope) error {
 	if o.e == nil {
 		return r.write(o.text)
 	}
-	v, err := o.e.eval(r, sc)
+	return r.print(o.e, sc)
+}
+
+// print writes a value.
+func (r *run) print(e expr, sc *scope) error {
+	v, err := r.eval(e, sc)
 	if err != nil {
-		return at(o.line, err)
+		return err
 	}
-	return at(o.line, r.write(str(v)))
+	t, err := r.str(v)
+	if err != nil {
+		return err
+	}
+	return r.write(t)
 }
 
 type target struct {
@@ -163,9 +95,12 @@ type target struct {
 func (t *target) assign(r *run, sc *scope, v any) error {
 	switch {
 	case t.list != nil:
-		l, err := items(v)
-		if err != nil {
+		if !iterable(v) {
 			return fmt.Errorf("cannot unpack non-iterable %s object", typeName(v))
+		}
+		l, err := r.items(v)
+		if err != nil {
+			return err
 		}
 		if len(l) != len(t.list) {
 			if len(l) > len(t.list) {
@@ -180,13 +115,15 @@ func (t *target) assign(r *run, sc *scope, v any) error {
 		}
 		return nil
 	case t.attr != "":
-		o, _ := sc.get(t.name)
+		o, depth, _ := sc.get(t.name)
+		if err := r.touch(depth / 4); err != nil {
+			return err
+		}
 		n, ok := o.(*namespace)
 		if !ok {
 			return &Error{Kind: "TemplateRuntimeError", Message: "cannot assign attribute on non-namespace object"}
 		}
-		n.d.Set(t.attr, v)
-		return nil
+		return r.set(n.d, t.attr, v)
 	}
 	sc.set(t.name, v)
 	return nil
@@ -197,25 +134,22 @@ type setStmt struct {
 	value  expr
 	filter expr
 	body   []stmt
-	line   int
+	line
 }
 
 func (s *setStmt) exec(r *run, sc *scope) error {
-	if err := r.step(); err != nil {
-		return err
-	}
 	var v any
 	var err error
 	if s.value != nil {
-		v, err = s.value.eval(r, sc)
+		v, err = r.eval(s.value, sc)
 	} else {
 		inner := &scope{parent: sc}
 		v, err = r.captured(s.body, inner, s.filter)
 	}
 	if err != nil {
-		return at(s.line, err)
+		return err
 	}
-	return at(s.line, s.target.assign(r, sc, v))
+	return s.target.assign(r, sc, v)
 }
 
 func (r *run) captured(body []stmt, sc *scope, filter expr) (any, error) {
@@ -223,47 +157,51 @@ func (r *run) captured(body []stmt, sc *scope, filter expr) (any, error) {
 	if err != nil || filter == nil {
 		return text, err
 	}
-	return filter.eval(r, &scope{vars: map[string]any{"\x00input": text}, parent: sc})
+	return r.eval(filter, &scope{vars: map[string]any{"\x00input": text}, parent: sc})
 }
 
 // input is what a filter block filters.
 type input struct{}
 
-func (*input) eval(_ *run, sc *scope) (any, error) {
-	v, _ := sc.get("\x00input")
-	return v, nil
+func (*input) eval(r *run, sc *scope) (any, error) {
+	v, depth, _ := sc.get("\x00input")
+	return v, r.touch(depth / 4)
 }
 
 type filterStmt struct {
 	e    expr
 	body []stmt
-	line int
+	line
 }
 
 func (s *filterStmt) exec(r *run, sc *scope) error {
 	v, err := r.captured(s.body, &scope{parent: sc}, s.e)
 	if err != nil {
-		return at(s.line, err)
+		return err
 	}
-	return r.write(str(v))
+	text, err := r.str(v)
+	if err != nil {
+		return err
+	}
+	return r.write(text)
 }
 
 type withStmt struct {
 	targets []*target
 	values  []expr
 	body    []stmt
-	line    int
+	line
 }
 
 func (s *withStmt) exec(r *run, sc *scope) error {
 	in := &scope{parent: sc}
 	for i, t := range s.targets {
-		v, err := s.values[i].eval(r, sc)
+		v, err := r.eval(s.values[i], sc)
 		if err != nil {
-			return at(s.line, err)
+			return err
 		}
 		if err := t.assign(r, in, v); err != nil {
-			return at(s.line, err)
+			return err
 		}
 	}
 	return r.all(s.body, in)
@@ -273,16 +211,14 @@ type ifStmt struct {
 	conds  []expr
 	bodies [][]stmt
 	other  []stmt
+	line
 }
 
 func (s *ifStmt) exec(r *run, sc *scope) error {
-	if err := r.step(); err != nil {
-		return err
-	}
 	for i, c := range s.conds {
-		v, err := c.eval(r, sc)
+		v, err := r.eval(c, sc)
 		if err != nil {
-			return at(0, err)
+			return err
 		}
 		if truth(v) {
 			return r.all(s.bodies[i], sc)
@@ -296,7 +232,10 @@ var (
 	errContinue = errors.New("continue")
 )
 
-type loopControl struct{ isBreak bool }
+type loopControl struct {
+	isBreak bool
+	line
+}
 
 func (s *loopControl) exec(*run, *scope) error {
 	if s.isBreak {
@@ -319,36 +258,39 @@ type forStmt struct {
 	iter, cond  expr
 	recursive   bool
 	body, empty []stmt
-	line        int
+	line
 }
 
 func (s *forStmt) exec(r *run, sc *scope) error {
-	v, err := s.iter.eval(r, sc)
+	v, err := r.eval(s.iter, sc)
 	if err != nil {
-		return at(s.line, err)
+		return err
 	}
-	return at(s.line, s.over(r, sc, v, 0))
+	return s.over(r, sc, v, 0)
 }
 
 func (s *forStmt) over(r *run, sc *scope, v any, depth int) error {
 	if depth > maxDepth {
 		return limit("loops recurse deeper than %d", maxDepth)
 	}
-	list, err := items(v)
+	list, err := r.items(v)
 	if err != nil {
 		return err
 	}
 	if s.cond != nil {
+		if err := r.room(len(list)); err != nil {
+			return err
+		}
 		var kept []any
 		for _, x := range list {
-			if err := r.step(); err != nil {
+			if err := r.touch(scopeSteps); err != nil {
 				return err
 			}
 			in := &scope{parent: sc}
 			if err := s.target.assign(r, in, x); err != nil {
 				return err
 			}
-			c, err := s.cond.eval(r, in)
+			c, err := r.eval(s.cond, in)
 			if err != nil {
 				return err
 			}
@@ -370,7 +312,7 @@ func (s *forStmt) over(r *run, sc *scope, v any, depth int) error {
 		}
 	}
 	for i, x := range list {
-		if err := r.step(); err != nil {
+		if err := r.touch(scopeSteps); err != nil {
 			return err
 		}
 		l.i = i
@@ -399,12 +341,18 @@ type macro struct {
 	varargs, kwargs bool // the body uses them
 }
 
-type macroStmt struct{ m *macro }
+type macroStmt struct {
+	m *macro
+	line
+}
 
 func (s *macroStmt) exec(r *run, sc *scope) error {
 	sc.set(s.m.name, s.m.bind(sc))
-	return nil
+	return r.charge(callSize)
 }
+
+// scopeSteps is what a scope with its names takes.
+const scopeSteps = 4
 
 // maxCalls bounds how deep macros call each other.
 const maxCalls = 200
@@ -415,7 +363,7 @@ func (m *macro) bind(sc *scope) *function {
 			return nil, limit("macros call each other deeper than %d", maxCalls)
 		}
 		defer func() { r.calls-- }()
-		if err := r.step(); err != nil {
+		if err := r.touch(2*scopeSteps + len(args) + len(m.args) + kw.Len()*(1+len(m.args))); err != nil {
 			return nil, err
 		}
 		in := &scope{parent: sc, vars: map[string]any{}}
@@ -443,7 +391,7 @@ func (m *macro) bind(sc *scope) *function {
 				in.set(n, undefined{fmt.Sprintf("parameter '%s' was not provided", n)})
 				continue
 			}
-			v, err := m.defaults[i].eval(r, in)
+			v, err := r.eval(m.defaults[i], in)
 			if err != nil {
 				return nil, err
 			}
@@ -457,7 +405,7 @@ func (m *macro) bind(sc *scope) *function {
 			}
 		}
 		if rest.Len() > 0 && !m.kwargs {
-			return nil, fmt.Errorf("macro '%s' takes no keyword argument %s", m.name, repr(rest.keys[0]))
+			return nil, fmt.Errorf("macro '%s' takes no keyword argument %s", m.name, brief(rest.keys[0]))
 		}
 		in.set("varargs", &List{extra, true})
 		in.set("kwargs", rest)
@@ -466,26 +414,36 @@ func (m *macro) bind(sc *scope) *function {
 }
 
 type callStmt struct {
-	c    *call
-	m    *macro
-	line int
+	c *call
+	m *macro
+	line
 }
 
 func (s *callStmt) exec(r *run, sc *scope) error {
 	v, err := s.c.with(r, sc, s.m.bind(sc))
 	if err != nil {
-		return at(s.line, err)
+		return err
 	}
-	return at(s.line, r.write(str(v)))
+	text, err := r.str(v)
+	if err != nil {
+		return err
+	}
+	return r.write(text)
 }
 
 // generation marks what the assistant says. As in transformers, the span begins where the text written so far ends, and the first one is lost when nothing
 // was written before it.
-type generation struct{ body []stmt }
+type generation struct {
+	body []stmt
+	line
+}
 
 func (s *generation) exec(r *run, sc *scope) error {
 	text, err := r.capture(s.body, &scope{parent: sc})
 	if err != nil {
+		return err
+	}
+	if err := r.charge(itemSize); err != nil {
 		return err
 	}
 	if r.wrote || len(r.spans) > 0 {
@@ -501,10 +459,11 @@ func (e *constant) eval(*run, *scope) (any, error) { return e.v, nil }
 type nameExpr struct{ name string }
 
 func (e *nameExpr) eval(r *run, sc *scope) (any, error) {
-	if v, ok := sc.get(e.name); ok {
-		return v, nil
+	v, depth, ok := sc.get(e.name)
+	if err := r.touch(depth / 4); err != nil || ok {
+		return v, err
 	}
-	return undefined{fmt.Sprintf("'%s' is undefined", e.name)}, nil
+	return r.missing("'%s' is undefined", e.name)
 }
 
 type listExpr struct {
@@ -513,15 +472,18 @@ type listExpr struct {
 }
 
 func (e *listExpr) eval(r *run, sc *scope) (any, error) {
+	if err := r.room(len(e.list)); err != nil {
+		return nil, err
+	}
 	l := make([]any, len(e.list))
 	for i, x := range e.list {
-		v, err := x.eval(r, sc)
+		v, err := r.eval(x, sc)
 		if err != nil {
 			return nil, err
 		}
 		l[i] = v
 	}
-	return &List{l, e.tuple}, r.charge(16 * len(l))
+	return &List{l, e.tuple}, nil
 }
 
 type dictExpr struct{ keys, values []expr }
@@ -529,11 +491,11 @@ type dictExpr struct{ keys, values []expr }
 func (e *dictExpr) eval(r *run, sc *scope) (any, error) {
 	d := NewDict()
 	for i := range e.keys {
-		k, err := e.keys[i].eval(r, sc)
+		k, err := r.eval(e.keys[i], sc)
 		if err != nil {
 			return nil, err
 		}
-		v, err := e.values[i].eval(r, sc)
+		v, err := r.eval(e.values[i], sc)
 		if err != nil {
 			return nil, err
 		}
@@ -541,25 +503,27 @@ func (e *dictExpr) eval(r *run, sc *scope) (any, error) {
 		case *List, *Dict:
 			return nil, fmt.Errorf("unhashable type: '%s'", typeName(k))
 		}
-		d.Set(k, v)
+		if err := r.set(d, k, v); err != nil {
+			return nil, err
+		}
 	}
-	return d, r.charge(64 * len(e.keys))
+	return d, r.charge(listSize)
 }
 
 type condExpr struct{ c, a, b expr }
 
 func (e *condExpr) eval(r *run, sc *scope) (any, error) {
-	c, err := e.c.eval(r, sc)
+	c, err := r.eval(e.c, sc)
 	if err != nil {
 		return nil, err
 	}
 	if truth(c) {
-		return e.a.eval(r, sc)
+		return r.eval(e.a, sc)
 	}
 	if e.b == nil {
 		return undefined{"the inline if-expression evaluated to false and no else section was defined."}, nil
 	}
-	return e.b.eval(r, sc)
+	return r.eval(e.b, sc)
 }
 
 type logic struct {
@@ -568,17 +532,17 @@ type logic struct {
 }
 
 func (e *logic) eval(r *run, sc *scope) (any, error) {
-	v, err := e.a.eval(r, sc)
+	v, err := r.eval(e.a, sc)
 	if err != nil || truth(v) == e.or {
 		return v, err
 	}
-	return e.b.eval(r, sc)
+	return r.eval(e.b, sc)
 }
 
 type notExpr struct{ e expr }
 
 func (e *notExpr) eval(r *run, sc *scope) (any, error) {
-	v, err := e.e.eval(r, sc)
+	v, err := r.eval(e.e, sc)
 	return !truth(v), err
 }
 
@@ -590,19 +554,16 @@ type compareExpr struct {
 }
 
 func (e *compareExpr) eval(r *run, sc *scope) (any, error) {
-	if err := r.step(); err != nil {
-		return nil, err
-	}
-	a, err := e.first.eval(r, sc)
+	a, err := r.eval(e.first, sc)
 	if err != nil {
 		return nil, err
 	}
 	for i, op := range e.ops {
-		b, err := e.rest[i].eval(r, sc)
+		b, err := r.eval(e.rest[i], sc)
 		if err != nil {
 			return nil, err
 		}
-		ok, err := relate(op, a, b)
+		ok, err := r.relate(op, a, b)
 		if err != nil {
 			return nil, at(e.line, err)
 		}
@@ -614,19 +575,16 @@ func (e *compareExpr) eval(r *run, sc *scope) (any, error) {
 	return true, nil
 }
 
-func relate(op string, a, b any) (bool, error) {
+func (r *run) relate(op string, a, b any) (bool, error) {
 	switch op {
-	case "==":
-		return equal(a, b), nil
-	case "!=":
-		return !equal(a, b), nil
-	case "in":
-		return contains(b, a)
-	case "not in":
-		ok, err := contains(b, a)
-		return !ok, err
+	case "==", "!=":
+		same, err := r.equal(a, b)
+		return same == (op == "=="), err
+	case "in", "not in":
+		has, err := r.contains(b, a)
+		return has == (op == "in"), err
 	}
-	c, err := compare(a, b)
+	c, err := r.compare(a, b)
 	switch op {
 	case "<":
 		return c < 0, err
@@ -645,7 +603,7 @@ type signExpr struct {
 }
 
 func (e *signExpr) eval(r *run, sc *scope) (any, error) {
-	v, err := e.e.eval(r, sc)
+	v, err := r.eval(e.e, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -673,14 +631,11 @@ type binary struct {
 }
 
 func (e *binary) eval(r *run, sc *scope) (any, error) {
-	if err := r.step(); err != nil {
-		return nil, err
-	}
-	a, err := e.a.eval(r, sc)
+	a, err := r.eval(e.a, sc)
 	if err != nil {
 		return nil, err
 	}
-	b, err := e.b.eval(r, sc)
+	b, err := r.eval(e.b, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -688,11 +643,26 @@ func (e *binary) eval(r *run, sc *scope) (any, error) {
 	return v, at(e.line, err)
 }
 
-var errRange = errors.New("the number is too large")
+var errRange = limit("the number is too large")
+
+func (r *run) concat(x, y string) (any, error) {
+	if err := r.charge(len(x) + len(y)); err != nil {
+		return nil, err
+	}
+	return x + y, nil
+}
 
 func (r *run) operate(op string, a, b any) (any, error) {
 	if op == "~" {
-		return r.newString(str(a) + str(b))
+		x, err := r.str(a)
+		if err != nil {
+			return nil, err
+		}
+		y, err := r.str(b)
+		if err != nil {
+			return nil, err
+		}
+		return r.concat(x, y)
 	}
 	if u, ok := a.(undefined); ok {
 		return nil, u.err()
@@ -709,14 +679,17 @@ func (r *run) operate(op string, a, b any) (any, error) {
 	case "+":
 		if x, ok := a.(string); ok {
 			if y, ok := b.(string); ok {
-				return r.newString(x + y)
+				return r.concat(x, y)
 			}
 			return nil, fmt.Errorf(`can only concatenate str (not "%s") to str`, typeName(b))
 		}
 		if x, ok := a.(*List); ok {
 			if y, ok := b.(*List); ok && x.Tuple == y.Tuple {
+				if err := r.room(len(x.Items) + len(y.Items)); err != nil {
+					return nil, err
+				}
 				l := append(append(make([]any, 0, len(x.Items)+len(y.Items)), x.Items...), y.Items...)
-				return &List{l, x.Tuple}, r.charge(16 * len(l))
+				return &List{l, x.Tuple}, nil
 			}
 			return nil, fmt.Errorf(`can only concatenate %s (not "%s") to %s`, typeName(a), typeName(b), typeName(a))
 		}
@@ -734,7 +707,7 @@ func (r *run) operate(op string, a, b any) (any, error) {
 				if n > math.MaxInt32 {
 					return nil, limit("a text is repeated %d times", n)
 				}
-				if err := r.charge(len(x) * int(n)); err != nil {
+				if err := r.times(int(n), len(x)); err != nil {
 					return nil, err
 				}
 				return strings.Repeat(x, int(n)), nil
@@ -742,14 +715,17 @@ func (r *run) operate(op string, a, b any) (any, error) {
 				if n > math.MaxInt32 {
 					return nil, limit("a list is repeated %d times", n)
 				}
-				if err := r.charge(16 * len(x.Items) * int(n)); err != nil {
+				if err := r.times(len(x.Items)*int(n), itemSize); err != nil {
 					return nil, err
 				}
-				var l []any
+				if len(x.Items) == 0 {
+					n = 0
+				}
+				l := make([]any, 0, len(x.Items)*int(n))
 				for range n {
 					l = append(l, x.Items...)
 				}
-				return &List{l, x.Tuple}, nil
+				return &List{l, x.Tuple}, r.charge(listSize)
 			}
 		}
 	case "%":
@@ -844,21 +820,24 @@ type attrExpr struct {
 }
 
 func (e *attrExpr) eval(r *run, sc *scope) (any, error) {
-	v, err := e.e.eval(r, sc)
+	v, err := r.eval(e.e, sc)
 	if err != nil {
 		return nil, err
 	}
-	x, err := attribute(v, e.name)
+	x, err := r.attribute(v, e.name)
 	return x, at(e.line, err)
 }
 
 // attribute is v.name: a method, or an item of a dictionary.
-func attribute(v any, name string) (any, error) {
+func (r *run) attribute(v any, name string) (any, error) {
 	if u, ok := v.(undefined); ok {
 		return nil, u.err()
 	}
+	if err := r.read(len(name)); err != nil {
+		return nil, err
+	}
 	if m := method(v, name); m != nil {
-		return m, nil
+		return m, r.charge(callSize)
 	}
 	switch x := v.(type) {
 	case *Dict:
@@ -871,10 +850,15 @@ func attribute(v any, name string) (any, error) {
 		}
 	case *loop:
 		if i, ok := x.attribute(name); ok {
-			return i, nil
+			return i, r.charge(callSize)
 		}
 	}
-	return undefined{fmt.Sprintf("'%s' has no attribute '%s'", objectName(v), name)}, nil
+	return r.missing("'%s' has no attribute %s", objectName(v), brief(name))
+}
+
+// missing is a value that is not there, with the reason.
+func (r *run) missing(format string, a ...any) (any, error) {
+	return undefined{fmt.Sprintf(format, a...)}, r.charge(callSize)
 }
 
 func objectName(v any) string {
@@ -924,10 +908,13 @@ func (l *loop) attribute(name string) (any, bool) {
 			return args[l.i%len(args)], nil
 		}}, true
 	case "changed":
-		return &function{name, func(_ *run, args []any, _ *Dict) (any, error) {
-			same := l.changed != nil && equal(&List{Items: l.changed}, &List{Items: args})
+		return &function{name, func(r *run, args []any, _ *Dict) (any, error) {
+			same, err := l.changed != nil, error(nil)
+			if same {
+				same, err = r.equal(&List{Items: l.changed}, &List{Items: args})
+			}
 			l.changed = append([]any{}, args...)
-			return !same, nil
+			return !same, err
 		}}, true
 	}
 	return nil, false
@@ -939,31 +926,27 @@ type itemExpr struct {
 }
 
 func (e *itemExpr) eval(r *run, sc *scope) (any, error) {
-	v, err := e.e.eval(r, sc)
+	v, err := r.eval(e.e, sc)
 	if err != nil {
 		return nil, err
 	}
-	k, err := e.key.eval(r, sc)
+	k, err := r.eval(e.key, sc)
 	if err != nil {
 		return nil, err
 	}
-	x, err := item(v, k)
+	x, err := r.item(v, k)
 	return x, at(e.line, err)
 }
 
 // item is v[key].
-func item(v, key any) (any, error) {
+func (r *run) item(v, key any) (any, error) {
 	if u, ok := v.(undefined); ok {
 		return nil, u.err()
 	}
 	if i, _, whole, ok := number(key); ok && whole {
 		if x, ok := v.(string); ok {
-			l := []rune(x)
-			if i < 0 {
-				i += int64(len(l))
-			}
-			if i >= 0 && i < int64(len(l)) {
-				return string(l[i]), nil
+			if c, ok, err := r.character(x, i); ok || err != nil {
+				return c, err
 			}
 		}
 		if x, ok := v.(*List); ok {
@@ -976,21 +959,47 @@ func item(v, key any) (any, error) {
 		}
 	}
 	if d, ok := v.(*Dict); ok {
-		if x, ok := d.Get(key); ok {
-			return x, nil
+		if x, ok, err := r.get(d, key); ok || err != nil {
+			return x, err
 		}
 	}
 	if s, ok := key.(string); ok {
-		x, err := attribute(v, s)
-		if err != nil {
-			return nil, err
-		}
-		if _, missing := x.(undefined); !missing {
-			return x, nil
-		}
-		return undefined{fmt.Sprintf("'%s' has no attribute '%s'", objectName(v), s)}, nil
+		return r.attribute(v, s)
 	}
-	return undefined{fmt.Sprintf("%s has no element %s", objectName(v), repr(key))}, nil
+	return r.missing("%s has no element %s", objectName(v), brief(key))
+}
+
+// character is the i-th character of s, from its end where i is negative.
+func (r *run) character(s string, i int64) (any, bool, error) {
+	n := i
+	if i < 0 {
+		n = -i - 1
+	}
+	if n < 0 || n >= int64(len(s)) {
+		return nil, false, nil
+	}
+	if err := r.touch(1 + int(n)/8); err != nil {
+		return nil, false, err
+	}
+	for ; s != ""; n-- {
+		var size int
+		if i >= 0 {
+			_, size = utf8.DecodeRuneInString(s)
+		} else {
+			_, size = utf8.DecodeLastRuneInString(s)
+		}
+		switch {
+		case n == 0 && i >= 0:
+			return string([]rune(s[:size])), true, nil
+		case n == 0:
+			return string([]rune(s[len(s)-size:])), true, nil
+		case i >= 0:
+			s = s[size:]
+		default:
+			s = s[:len(s)-size]
+		}
+	}
+	return nil, false, nil
 }
 
 type sliceExpr struct {
@@ -1000,7 +1009,7 @@ type sliceExpr struct {
 }
 
 func (e *sliceExpr) eval(r *run, sc *scope) (any, error) {
-	v, err := e.e.eval(r, sc)
+	v, err := r.eval(e.e, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -1009,7 +1018,7 @@ func (e *sliceExpr) eval(r *run, sc *scope) (any, error) {
 		if p == nil {
 			continue
 		}
-		x, err := p.eval(r, sc)
+		x, err := r.eval(p, sc)
 		if err != nil {
 			return nil, err
 		}
@@ -1031,23 +1040,70 @@ func (e *sliceExpr) eval(r *run, sc *scope) (any, error) {
 	}
 	switch x := v.(type) {
 	case string:
+		if step == 1 {
+			s, err := r.part(x, idx)
+			return s, at(e.line, err)
+		}
+		if err := r.times(len(x), 12); err != nil { // characters, and which of them
+			return nil, at(e.line, err)
+		}
 		var sb strings.Builder
 		l := []rune(x)
 		for _, i := range sliceIndices(len(l), idx, step) {
 			sb.WriteRune(l[i])
 		}
-		return r.newString(sb.String())
+		s, err := r.newString(sb.String())
+		return s, at(e.line, err)
 	case *List:
-		at := sliceIndices(len(x.Items), idx, step)
-		l := make([]any, len(at))
-		for k, i := range at {
+		if err := r.times(len(x.Items), 8); err != nil {
+			return nil, at(e.line, err)
+		}
+		which := sliceIndices(len(x.Items), idx, step)
+		if err := r.room(len(which)); err != nil {
+			return nil, at(e.line, err)
+		}
+		l := make([]any, len(which))
+		for k, i := range which {
 			l[k] = x.Items[i]
 		}
-		return &List{l, x.Tuple}, r.charge(16 * len(l))
+		return &List{l, x.Tuple}, nil
 	case undefined:
 		return nil, at(e.line, x.err())
 	}
-	return undefined{fmt.Sprintf("%s has no such element", objectName(v))}, nil
+	return r.missing("%s has no such element", objectName(v))
+}
+
+// part is a slice of a text that leaves nothing out between.
+func (r *run) part(s string, idx [3]*int64) (any, error) {
+	if err := r.touch(len(s) / 8); err != nil {
+		return nil, err
+	}
+	n := utf8.RuneCountInString(s)
+	ends := [2]int{0, n}
+	for k := range ends {
+		if p := idx[k]; p != nil {
+			i := *p
+			if i < 0 {
+				i += int64(n)
+			}
+			ends[k] = int(min(max(i, 0), int64(n)))
+		}
+	}
+	if ends[0] >= ends[1] {
+		return "", nil
+	}
+	from, to, at := len(s), len(s), 0
+	for i := range s {
+		if at == ends[0] {
+			from = i
+		}
+		if at == ends[1] {
+			to = i
+			break
+		}
+		at++
+	}
+	return s[from:to], nil
 }
 
 func sliceIndices(n int, idx [3]*int64, step int64) []int {
@@ -1095,39 +1151,45 @@ type arguments struct {
 func (a *arguments) eval(r *run, sc *scope) ([]any, *Dict, error) {
 	pos := make([]any, 0, len(a.pos))
 	for _, e := range a.pos {
-		v, err := e.eval(r, sc)
+		v, err := r.eval(e, sc)
 		if err != nil {
 			return nil, nil, err
 		}
 		pos = append(pos, v)
 	}
 	if a.star != nil {
-		v, err := a.star.eval(r, sc)
+		v, err := r.eval(a.star, sc)
 		if err != nil {
 			return nil, nil, err
 		}
-		l, err := items(v)
+		l, err := r.items(v)
 		if err != nil {
+			return nil, nil, err
+		}
+		if err := r.room(len(l)); err != nil {
 			return nil, nil, err
 		}
 		pos = append(pos, l...)
 	}
 	kw := NewDict()
 	for i, n := range a.names {
-		v, err := a.named[i].eval(r, sc)
+		v, err := r.eval(a.named[i], sc)
 		if err != nil {
 			return nil, nil, err
 		}
 		kw.Set(n, v)
 	}
 	if a.kwargs != nil {
-		v, err := a.kwargs.eval(r, sc)
+		v, err := r.eval(a.kwargs, sc)
 		if err != nil {
 			return nil, nil, err
 		}
 		d, ok := v.(*Dict)
 		if !ok {
 			return nil, nil, fmt.Errorf("argument after ** must be a mapping, not %s", typeName(v))
+		}
+		if err := r.times(d.Len(), pairSize); err != nil {
+			return nil, nil, err
 		}
 		for _, k := range d.keys {
 			if _, ok := k.(string); !ok {
@@ -1148,10 +1210,7 @@ type call struct {
 func (e *call) eval(r *run, sc *scope) (any, error) { return e.with(r, sc, nil) }
 
 func (e *call) with(r *run, sc *scope, caller *function) (any, error) {
-	if err := r.step(); err != nil {
-		return nil, err
-	}
-	f, err := e.f.eval(r, sc)
+	f, err := r.eval(e.f, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -1191,10 +1250,7 @@ type filterExpr struct {
 }
 
 func (e *filterExpr) eval(r *run, sc *scope) (any, error) {
-	if err := r.step(); err != nil {
-		return nil, err
-	}
-	v, err := e.e.eval(r, sc)
+	v, err := r.eval(e.e, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -1215,7 +1271,7 @@ type testExpr struct {
 }
 
 func (e *testExpr) eval(r *run, sc *scope) (any, error) {
-	v, err := e.e.eval(r, sc)
+	v, err := r.eval(e.e, sc)
 	if err != nil {
 		return nil, err
 	}
@@ -1223,6 +1279,6 @@ func (e *testExpr) eval(r *run, sc *scope) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok, err := e.fn(v, args)
+	ok, err := e.fn(r, v, args)
 	return ok != e.negate, at(e.line, err)
 }

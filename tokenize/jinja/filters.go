@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -16,20 +17,32 @@ type builtin func(r *run, v any, p *params) (any, error)
 var filterTable map[string]builtin
 
 func toText(f func(string) string) builtin {
-	return func(r *run, v any, _ *params) (any, error) { return r.newString(f(str(v))) }
+	return func(r *run, v any, _ *params) (any, error) {
+		s, err := r.str(v)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.mapping(len(s)); err != nil {
+			return nil, err
+		}
+		return r.newString(f(s))
+	}
 }
 
-func escape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;").Replace(s)
-}
+var htmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;")
+
+func escape(s string) string { return htmlEscapes.Replace(s) }
 
 // getter makes what the argument `attribute` asks for: an item or attribute, of parts with dots between.
-func getter(a any, def any) func(any) (any, error) {
+func (r *run) getter(a any, def any) func(any) (any, error) {
 	if a == nil {
 		return func(v any) (any, error) { return v, nil }
 	}
 	var parts []any
 	if s, ok := a.(string); ok {
+		if err := r.times(strings.Count(s, ".")+1, 2*itemSize); err != nil {
+			return func(any) (any, error) { return nil, err }
+		}
 		for _, x := range strings.Split(s, ".") {
 			if n, err := strconv.ParseInt(x, 10, 64); err == nil && n >= 0 {
 				parts = append(parts, n)
@@ -43,7 +56,7 @@ func getter(a any, def any) func(any) (any, error) {
 	return func(v any) (any, error) {
 		for _, x := range parts {
 			var err error
-			if v, err = item(v, x); err != nil {
+			if v, err = r.item(v, x); err != nil {
 				return nil, err
 			}
 			if _, ok := v.(undefined); ok && def != nil {
@@ -54,14 +67,17 @@ func getter(a any, def any) func(any) (any, error) {
 	}
 }
 
-func fold(get func(any) (any, error), sensitive bool) func(any) (any, error) {
+func (r *run) fold(get func(any) (any, error), sensitive bool) func(any) (any, error) {
 	if sensitive {
 		return get
 	}
 	return func(v any) (any, error) {
 		x, err := get(v)
-		if s, ok := x.(string); ok {
-			return lower(s), err
+		if s, ok := x.(string); ok && err == nil {
+			if err := r.mapping(2 * len(s)); err != nil {
+				return nil, err
+			}
+			return lower(s), nil
 		}
 		return x, err
 	}
@@ -70,22 +86,23 @@ func fold(get func(any) (any, error), sensitive bool) func(any) (any, error) {
 // chosen is select, reject, selectattr and rejectattr.
 func chosen(want, attr bool) builtin {
 	return func(r *run, v any, p *params) (any, error) {
-		list, err := items(v)
+		list, err := r.items(v)
 		if err != nil {
 			return nil, err
 		}
-		args, get := p.pos, getter(nil, nil)
+		args, get := p.pos, r.getter(nil, nil)
 		if attr {
 			if len(args) == 0 {
 				//lint:ignore ST1005 Jinja's own words, which templates' users know
 				return nil, errors.New("Missing parameter for attribute name")
 			}
-			get, args = getter(args[0], nil), args[1:]
+			get, args = r.getter(args[0], nil), args[1:]
 		}
-		test := func(v any, _ []any) (bool, error) { return truth(v), nil }
+		test := func(_ *run, v any, _ []any) (bool, error) { return truth(v), nil }
 		if len(args) > 0 {
-			if test = testTable[str(args[0])]; test == nil {
-				return nil, &Error{Kind: "TemplateRuntimeError", Message: fmt.Sprintf("No test named '%s'.", str(args[0]))}
+			name, _ := args[0].(string)
+			if test = testTable[name]; test == nil {
+				return nil, &Error{Kind: "TemplateRuntimeError", Message: fmt.Sprintf("No test named %s.", brief(args[0]))}
 			}
 			args = args[1:]
 		}
@@ -98,7 +115,7 @@ func chosen(want, attr bool) builtin {
 			if err != nil {
 				return nil, err
 			}
-			ok, err := test(a, args)
+			ok, err := test(r, a, args)
 			if err != nil {
 				return nil, err
 			}
@@ -111,15 +128,15 @@ func chosen(want, attr bool) builtin {
 }
 
 func extreme(sign int) builtin {
-	return func(_ *run, v any, p *params) (any, error) {
-		list, err := items(v)
+	return func(r *run, v any, p *params) (any, error) {
+		list, err := r.items(v)
 		if err != nil {
 			return nil, err
 		}
 		if len(list) == 0 {
 			return undefined{"No aggregated item, sequence was empty."}, nil
 		}
-		key := fold(getter(p.get(1, "attribute", nil), nil), truth(p.get(0, "case_sensitive", false)))
+		key := r.fold(r.getter(p.get(1, "attribute", nil), nil), truth(p.get(0, "case_sensitive", false)))
 		best := list[0]
 		for _, x := range list[1:] {
 			a, err := key(x)
@@ -130,7 +147,7 @@ func extreme(sign int) builtin {
 			if err != nil {
 				return nil, err
 			}
-			c, err := compare(a, b)
+			c, err := r.compare(a, b)
 			if err != nil {
 				return nil, err
 			}
@@ -143,8 +160,25 @@ func extreme(sign int) builtin {
 }
 
 func end(first bool) builtin {
-	return func(_ *run, v any, _ *params) (any, error) {
-		l, err := items(v)
+	return func(r *run, v any, _ *params) (any, error) {
+		var l []any
+		var err error
+		switch x := v.(type) { // the others are not looked at
+		case *List:
+			l = x.Items
+		case *Dict:
+			l = x.keys
+		case string:
+			i := int64(0)
+			if !first {
+				i = -1
+			}
+			if c, ok, err := r.character(x, i); ok || err != nil {
+				return c, err
+			}
+		default:
+			l, err = r.items(v)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -170,18 +204,21 @@ func init() {
 			}
 			return math.Abs(f), nil
 		},
-		"attr": func(_ *run, v any, p *params) (any, error) {
-			name := p.text(0, "name", "")
+		"attr": func(r *run, v any, p *params) (any, error) {
+			name, err := p.text(r, 0, "name", "")
+			if err != nil {
+				return nil, err
+			}
 			if _, ok := v.(*Dict); ok {
 				if m := method(v, name); m != nil {
-					return m, nil
+					return m, r.charge(callSize)
 				}
-				return undefined{fmt.Sprintf("'dict object' has no attribute '%s'", name)}, nil
+				return r.missing("'dict object' has no attribute %s", brief(name))
 			}
-			return attribute(v, name)
+			return r.attribute(v, name)
 		},
 		"batch": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
@@ -193,10 +230,13 @@ func init() {
 			out := []any{}
 			for len(l) > 0 {
 				k := min(n, len(l))
+				if err := r.room(k); err != nil {
+					return nil, err
+				}
 				part := append([]any{}, l[:k]...)
 				l = l[k:]
 				for fill != nil && len(part) < n {
-					if err := r.charge(16); err != nil {
+					if err := r.charge(itemSize); err != nil {
 						return nil, err
 					}
 					part = append(part, fill)
@@ -209,9 +249,14 @@ func init() {
 			var sb strings.Builder
 			begin := true
 			for _, c := range s {
-				if begin {
+				switch {
+				case c < utf8.RuneSelf && begin:
+					sb.WriteRune(unicode.ToUpper(c))
+				case c < utf8.RuneSelf:
+					sb.WriteRune(unicode.ToLower(c))
+				case begin:
 					sb.WriteString(upper(string(c)))
-				} else {
+				default:
 					sb.WriteString(lower(string(c)))
 				}
 				begin = space(c) || strings.ContainsRune("-({[<", c)
@@ -224,7 +269,11 @@ func init() {
 		}),
 		"center": func(r *run, v any, p *params) (any, error) {
 			w := p.get(0, "width", int64(80))
-			return stringMethods["center"](r, str(v), &params{name: "center", pos: []any{w}, kw: NewDict()})
+			s, err := r.str(v)
+			if err != nil {
+				return nil, err
+			}
+			return stringMethods["center"](r, s, &params{name: "center", pos: []any{w}, kw: NewDict()})
 		},
 		"default": func(_ *run, v any, p *params) (any, error) {
 			if _, ok := v.(undefined); ok || truth(p.get(1, "boolean", false)) && !truth(v) {
@@ -238,7 +287,11 @@ func init() {
 				return nil, fmt.Errorf("'%s' object has no attribute 'items'", typeName(v))
 			}
 			pos := int64(0)
-			switch by := p.text(1, "by", "key"); by {
+			by, err := p.text(r, 1, "by", "key")
+			if err != nil {
+				return nil, err
+			}
+			switch by {
 			case "key":
 			case "value":
 				pos = 1
@@ -249,13 +302,16 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
-			out, err := sorted(l.(*List).Items, fold(getter(pos, nil), truth(p.get(0, "case_sensitive", false))), truth(p.get(2, "reverse", false)))
+			out, err := r.sorted(l.(*List).Items, r.fold(r.getter(pos, nil), truth(p.get(0, "case_sensitive", false))), truth(p.get(2, "reverse", false)))
 			return &List{Items: out}, err
 		},
 		"first": end(true), "last": end(false),
-		"float": func(_ *run, v any, p *params) (any, error) {
+		"float": func(r *run, v any, p *params) (any, error) {
 			_, f, _, ok := number(v)
 			if s, is := v.(string); is {
+				if err := r.touch(len(s) / 4); err != nil {
+					return nil, err
+				}
 				x, err := strconv.ParseFloat(strings.TrimFunc(s, space), 64)
 				f, ok = x, err == nil
 			}
@@ -265,19 +321,23 @@ func init() {
 			return f, nil
 		},
 		"format": func(r *run, v any, p *params) (any, error) {
-			if p.kw.Len() > 0 {
-				return r.percent(str(v), p.kw)
-			}
-			return r.percent(str(v), &List{p.pos, true})
-		},
-		"groupby": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			s, err := r.str(v)
 			if err != nil {
 				return nil, err
 			}
-			get := getter(p.get(0, "attribute", nil), p.get(1, "default", nil))
-			key := fold(get, truth(p.get(2, "case_sensitive", false)))
-			if l, err = sorted(l, key, false); err != nil {
+			if p.kw.Len() > 0 {
+				return r.percent(s, p.kw)
+			}
+			return r.percent(s, &List{p.pos, true})
+		},
+		"groupby": func(r *run, v any, p *params) (any, error) {
+			l, err := r.items(v)
+			if err != nil {
+				return nil, err
+			}
+			get := r.getter(p.get(0, "attribute", nil), p.get(1, "default", nil))
+			key := r.fold(get, truth(p.get(2, "case_sensitive", false)))
+			if l, err = r.sorted(l, key, false); err != nil {
 				return nil, err
 			}
 			out := []any{}
@@ -288,7 +348,16 @@ func init() {
 				if err != nil {
 					return nil, err
 				}
-				if last == nil || !equal(k, lastKey) {
+				same := false
+				if last != nil {
+					if same, err = r.equal(k, lastKey); err != nil {
+						return nil, err
+					}
+				}
+				if !same {
+					if err := r.charge(2 * listSize); err != nil {
+						return nil, err
+					}
 					name, err := get(x)
 					if err != nil {
 						return nil, err
@@ -296,12 +365,18 @@ func init() {
 					last, lastKey = &List{}, k
 					out = append(out, &List{[]any{name, last}, true})
 				}
+				if err := r.charge(itemSize); err != nil {
+					return nil, err
+				}
 				last.Items = append(last.Items, x)
 			}
 			return r.list(out)
 		},
 		"indent": func(r *run, v any, p *params) (any, error) {
-			s := str(v)
+			s, err := r.str(v)
+			if err != nil {
+				return nil, err
+			}
 			in := p.get(0, "width", int64(4))
 			pad, ok := in.(string)
 			if !ok {
@@ -311,10 +386,14 @@ func init() {
 				}
 				pad = strings.Repeat(" ", int(n))
 			}
-			lines := strings.Split(s, "\n")
-			if err := r.charge(len(s) + len(lines)*len(pad)); err != nil {
+			n := strings.Count(s, "\n") + 1
+			if err := r.times(n, len(pad)+itemSize); err != nil {
 				return nil, err
 			}
+			if err := r.times(len(s), 2); err != nil {
+				return nil, err
+			}
+			lines := strings.Split(s, "\n")
 			blank := truth(p.get(2, "blank", false))
 			for i := range lines {
 				if (i > 0 || truth(p.get(1, "first", false))) && (blank || lines[i] != "" || i == 0) {
@@ -323,10 +402,13 @@ func init() {
 			}
 			return strings.Join(lines, "\n"), nil
 		},
-		"int": func(_ *run, v any, p *params) (any, error) {
+		"int": func(r *run, v any, p *params) (any, error) {
 			i, f, whole, ok := number(v)
 			switch x := v.(type) {
 			case string:
+				if err := r.touch(len(x) / 4); err != nil {
+					return nil, err
+				}
 				base, err := p.whole(1, "base", 10)
 				if err != nil {
 					return nil, err
@@ -360,57 +442,69 @@ func init() {
 			return nil, errors.New("Can only get item pairs from a mapping.")
 		},
 		"join": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
-			get, sep := getter(p.get(1, "attribute", nil), nil), p.text(0, "d", "")
-			var sb strings.Builder
+			get := r.getter(p.get(1, "attribute", nil), nil)
+			sep, err := p.text(r, 0, "d", "")
+			if err != nil {
+				return nil, err
+			}
+			w := &writer{r: r}
 			for i, x := range l {
 				a, err := get(x)
 				if err != nil {
 					return nil, err
 				}
-				t := str(a)
-				if i > 0 {
-					t = sep + t
-				}
-				if err := r.charge(len(t)); err != nil {
+				t, err := r.str(a)
+				if err != nil {
 					return nil, err
 				}
-				sb.WriteString(t)
+				if i > 0 {
+					w.add(sep)
+				}
+				if w.add(t); w.err != nil {
+					return nil, w.err
+				}
 			}
-			return sb.String(), nil
+			return w.text()
 		},
-		"length": func(_ *run, v any, _ *params) (any, error) {
-			n, err := length(v)
+		"length": func(r *run, v any, _ *params) (any, error) {
+			n, err := r.length(v)
 			return int64(n), err
 		},
 		"list": func(r *run, v any, _ *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
-			return r.list(append([]any{}, l...))
+			if err := r.room(len(l)); err != nil {
+				return nil, err
+			}
+			return &List{Items: append([]any{}, l...)}, nil
 		},
 		"map": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
 			var f func(any) (any, error)
 			if a, ok := p.kw.Get("attribute"); ok && len(p.pos) == 0 {
 				def, _ := p.kw.Get("default")
-				f = getter(a, def)
+				f = r.getter(a, def)
 			} else if len(p.pos) > 0 {
-				name := str(p.pos[0])
+				name, _ := p.pos[0].(string)
 				fn := filterTable[name]
 				if fn == nil {
-					return nil, &Error{Kind: "TemplateRuntimeError", Message: fmt.Sprintf("No filter named '%s'.", name)}
+					return nil, &Error{Kind: "TemplateRuntimeError", Message: fmt.Sprintf("No filter named %s.", brief(p.pos[0]))}
 				}
 				f = func(x any) (any, error) { return fn(r, x, &params{name: name, pos: p.pos[1:], kw: p.kw}) }
 			} else {
 				return nil, &Error{Kind: "FilterArgumentError", Message: "map requires a filter argument"}
+			}
+			if err := r.room(len(l)); err != nil {
+				return nil, err
 			}
 			out := make([]any, len(l))
 			for i, x := range l {
@@ -421,7 +515,7 @@ func init() {
 					return nil, err
 				}
 			}
-			return r.list(out)
+			return &List{Items: out}, nil
 		},
 		"max": extreme(1), "min": extreme(-1),
 		"select": chosen(true, false), "reject": chosen(false, false), "selectattr": chosen(true, true), "rejectattr": chosen(false, true),
@@ -431,23 +525,37 @@ func init() {
 				i, _, _, _ := number(c)
 				n = int(i)
 			}
-			return r.replace(str(v), p.text(0, "old", ""), p.text(1, "new", ""), n)
+			var text [3]string
+			for i, x := range []any{v, p.get(0, "old", ""), p.get(1, "new", "")} {
+				var err error
+				if text[i], err = r.str(x); err != nil {
+					return nil, err
+				}
+			}
+			return r.replace(text[0], text[1], text[2], n)
 		},
 		"reverse": func(r *run, v any, _ *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
+				return nil, err
+			}
+			if err := r.room(len(l)); err != nil {
 				return nil, err
 			}
 			out := make([]any, len(l))
 			for i, x := range l {
 				out[len(l)-1-i] = x
 			}
-			if _, ok := v.(string); ok {
-				return r.newString(join2(out))
+			if s, ok := v.(string); ok {
+				var sb strings.Builder
+				for _, x := range out {
+					sb.WriteString(x.(string))
+				}
+				return sb.String(), r.charge(len(s))
 			}
-			return r.list(out)
+			return &List{Items: out}, nil
 		},
-		"round": func(_ *run, v any, p *params) (any, error) {
+		"round": func(r *run, v any, p *params) (any, error) {
 			_, f, _, ok := number(v)
 			if !ok {
 				return nil, fmt.Errorf("type %s doesn't define __round__ method", typeName(v))
@@ -456,8 +564,15 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
+			if n > 400 || n < -400 { // beyond what a float has
+				return map[bool]float64{true: f, false: 0}[n > 0], nil
+			}
 			scale := math.Pow10(n)
-			switch m := p.text(1, "method", "common"); m {
+			m, err := p.text(r, 1, "method", "common")
+			if err != nil {
+				return nil, err
+			}
+			switch m {
 			case "ceil":
 				return math.Ceil(f*scale) / scale, nil
 			case "floor":
@@ -472,13 +587,19 @@ func init() {
 			return nil, &Error{Kind: "FilterArgumentError", Message: "method must be common, ceil or floor"}
 		},
 		"slice": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
 			n, err := p.whole(0, "slices", 0)
 			if err != nil || n < 1 || n > maxRange {
 				return nil, errors.New("slice needs a positive number of slices")
+			}
+			if err := r.times(len(l)+2*n, itemSize); err != nil {
+				return nil, err
+			}
+			if err := r.times(n, listSize); err != nil {
+				return nil, err
 			}
 			each, more, at, fill := len(l)/n, len(l)%n, 0, p.get(1, "fill_with", nil)
 			var out []any
@@ -497,23 +618,23 @@ func init() {
 			return r.list(out)
 		},
 		"sort": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
-			get := fold(getter(p.get(2, "attribute", nil), nil), truth(p.get(1, "case_sensitive", false)))
-			out, err := sorted(l, get, truth(p.get(0, "reverse", false)))
+			get := r.fold(r.getter(p.get(2, "attribute", nil), nil), truth(p.get(1, "case_sensitive", false)))
+			out, err := r.sorted(l, get, truth(p.get(0, "reverse", false)))
 			if err != nil {
 				return nil, err
 			}
 			return r.list(out)
 		},
 		"sum": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
-			get, sum := getter(p.get(0, "attribute", nil), nil), p.get(1, "start", int64(0))
+			get, sum := r.getter(p.get(0, "attribute", nil), nil), p.get(1, "start", int64(0))
 			for _, x := range l {
 				a, err := get(x)
 				if err != nil {
@@ -542,20 +663,27 @@ func init() {
 				s.item = ","
 			}
 			if sep := p.get(2, "separators", nil); sep != nil {
-				l, err := items(sep)
+				l, err := r.items(sep)
 				if err != nil || len(l) != 2 {
 					return nil, errors.New("separators must be a pair")
 				}
-				s.item, s.key = str(l[0]), str(l[1])
+				if s.item, err = r.str(l[0]); err != nil {
+					return nil, err
+				}
+				if s.key, err = r.str(l[1]); err != nil {
+					return nil, err
+				}
 			}
-			var sb strings.Builder
-			if err := s.dumps(&sb, v, 0); err != nil {
-				return nil, err
-			}
-			return r.newString(sb.String())
+			w := &writer{r: r}
+			s.dumps(w, v, 0)
+			return w.text()
 		},
 		"trim": func(r *run, v any, p *params) (any, error) {
-			return stringMethods["strip"](r, str(v), &params{name: "strip", pos: []any{p.get(0, "chars", nil)}, kw: NewDict()})
+			s, err := r.str(v)
+			if err != nil {
+				return nil, err
+			}
+			return stringMethods["strip"](r, s, &params{name: "strip", pos: []any{p.get(0, "chars", nil)}, kw: NewDict()})
 		},
 		"truncate": func(r *run, v any, p *params) (any, error) {
 			n, err := p.whole(0, "length", 255)
@@ -566,7 +694,18 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
-			l, tail := []rune(str(v)), p.text(2, "end", "...")
+			s, err := r.str(v)
+			if err != nil {
+				return nil, err
+			}
+			tail, err := p.text(r, 2, "end", "...")
+			if err != nil {
+				return nil, err
+			}
+			if err := r.times(len(s), 6); err != nil {
+				return nil, err
+			}
+			l := []rune(s)
 			if len(l) <= n+leeway {
 				return string(l), nil
 			}
@@ -579,27 +718,40 @@ func init() {
 			return r.newString(cut + tail)
 		},
 		"unique": func(r *run, v any, p *params) (any, error) {
-			l, err := items(v)
+			l, err := r.items(v)
 			if err != nil {
 				return nil, err
 			}
-			get := fold(getter(p.get(1, "attribute", nil), nil), truth(p.get(0, "case_sensitive", false)))
+			get := r.fold(r.getter(p.get(1, "attribute", nil), nil), truth(p.get(0, "case_sensitive", false)))
+			if err := r.times(len(l), pairSize); err != nil {
+				return nil, err
+			}
 			seen, out := map[any]bool{}, []any{}
 			for _, x := range l {
 				k, err := get(x)
 				if err != nil {
 					return nil, err
 				}
-				if k = hashable(k); !seen[k] {
+				if k, err = r.key(k); err != nil {
+					return nil, err
+				}
+				if !seen[k] {
 					seen[k] = true
 					out = append(out, x)
 				}
 			}
 			return r.list(out)
 		},
-		"wordcount": func(_ *run, v any, _ *params) (any, error) {
+		"wordcount": func(r *run, v any, _ *params) (any, error) {
+			s, err := r.str(v)
+			if err == nil {
+				err = r.touch(len(s) / 4)
+			}
+			if err != nil {
+				return nil, err
+			}
 			n, in := int64(0), false
-			for _, c := range str(v) {
+			for _, c := range s {
 				w := c == '_' || isAlnum(c)
 				if w && !in {
 					n++
@@ -612,12 +764,4 @@ func init() {
 	for alias, name := range map[string]string{"d": "default", "e": "escape", "count": "length"} {
 		filterTable[alias] = filterTable[name]
 	}
-}
-
-func join2(l []any) string {
-	var sb strings.Builder
-	for _, x := range l {
-		sb.WriteString(str(x))
-	}
-	return sb.String()
 }

@@ -25,11 +25,8 @@ func (p *params) get(i int, name string, def any) any {
 	return def
 }
 
-func (p *params) text(i int, name, def string) string {
-	if v, ok := p.get(i, name, def).(string); ok {
-		return v
-	}
-	return str(p.get(i, name, def))
+func (p *params) text(r *run, i int, name, def string) (string, error) {
+	return r.str(p.get(i, name, def))
 }
 
 func (p *params) whole(i int, name string, def int) (int, error) {
@@ -70,59 +67,68 @@ var globals = map[string]any{
 		if step == 0 {
 			return nil, &Error{Kind: "ValueError", Message: "range() arg 3 must not be zero"}
 		}
-		var l []any
-		for i := start; step > 0 && i < stop || step < 0 && i > stop; i += step {
-			if len(l) >= maxRange {
-				return nil, &Error{Kind: "OverflowError", Message: fmt.Sprintf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)}
-			}
-			l = append(l, i)
+		// The number of elements, without an overflow.
+		var count uint64
+		switch {
+		case step > 0 && start < stop:
+			count = (uint64(stop)-uint64(start)-1)/uint64(step) + 1
+		case step < 0 && start > stop:
+			count = (uint64(start)-uint64(stop)-1)/-uint64(step) + 1
 		}
-		return r.list(l)
+		if count > maxRange {
+			return nil, &Error{Kind: "OverflowError", Message: fmt.Sprintf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)}
+		}
+		if err := r.room(int(count)); err != nil {
+			return nil, err
+		}
+		l := make([]any, count)
+		for i := range l {
+			l[i] = start + int64(i)*step
+		}
+		return &List{Items: l}, nil
 	}},
 	"dict": &function{"dict", func(r *run, args []any, kw *Dict) (any, error) {
 		d := NewDict()
 		if len(args) > 0 {
-			src, ok := args[0].(*Dict)
-			if ok {
-				for _, k := range src.keys {
-					d.Set(k, src.m[k])
+			if src, ok := args[0].(*Dict); ok {
+				if err := r.extend(d, src); err != nil {
+					return nil, err
 				}
 			} else {
-				l, err := items(args[0])
+				l, err := r.items(args[0])
 				if err != nil {
 					return nil, err
 				}
 				for _, e := range l {
-					p, err := items(e)
+					p, err := r.items(e)
 					if err != nil || len(p) != 2 {
 						return nil, errors.New("dictionary update sequence element is no pair")
 					}
-					d.Set(p[0], p[1])
+					if err := r.set(d, p[0], p[1]); err != nil {
+						return nil, err
+					}
 				}
 			}
 		}
-		for _, k := range kw.keys {
-			d.Set(k, kw.m[k])
-		}
-		return d, r.charge(64 * d.Len())
+		return d, r.extend(d, kw)
 	}},
-	"namespace": &function{"namespace", func(_ *run, args []any, kw *Dict) (any, error) {
+	"namespace": &function{"namespace", func(r *run, args []any, kw *Dict) (any, error) {
 		d := NewDict()
 		for _, a := range args {
 			src, ok := a.(*Dict)
 			if !ok {
 				return nil, fmt.Errorf("'%s' object is not a mapping", typeName(a))
 			}
-			for _, k := range src.keys {
-				d.Set(k, src.m[k])
+			if err := r.extend(d, src); err != nil {
+				return nil, err
 			}
 		}
-		for _, k := range kw.keys {
-			d.Set(k, kw.m[k])
+		if err := r.charge(pairSize); err != nil {
+			return nil, err
 		}
-		return &namespace{d}, nil
+		return &namespace{d}, r.extend(d, kw)
 	}},
-	"cycler": &function{"cycler", func(_ *run, args []any, _ *Dict) (any, error) {
+	"cycler": &function{"cycler", func(r *run, args []any, _ *Dict) (any, error) {
 		if len(args) == 0 {
 			return nil, errors.New("at least one item has to be provided")
 		}
@@ -139,10 +145,17 @@ var globals = map[string]any{
 			return nil, nil
 		}})
 		d.Set("current", args[0])
-		return &namespace{d}, nil
+		return &namespace{d}, r.charge(8 * pairSize)
 	}},
-	"joiner": &function{"joiner", func(_ *run, args []any, kw *Dict) (any, error) {
-		sep, used := (&params{pos: args, kw: kw}).text(0, "sep", ", "), false
+	"joiner": &function{"joiner", func(r *run, args []any, kw *Dict) (any, error) {
+		used := false
+		sep, err := (&params{pos: args, kw: kw}).text(r, 0, "sep", ", ")
+		if err == nil {
+			err = r.charge(callSize)
+		}
+		if err != nil {
+			return nil, err
+		}
 		return &function{"joiner", func(*run, []any, *Dict) (any, error) {
 			if !used {
 				used = true
@@ -151,15 +164,22 @@ var globals = map[string]any{
 			return sep, nil
 		}}, nil
 	}},
-	"raise_exception": &function{"raise_exception", func(_ *run, args []any, kw *Dict) (any, error) {
-		return nil, &Error{Kind: "TemplateError", Message: (&params{pos: args, kw: kw}).text(0, "message", "")}
+	"raise_exception": &function{"raise_exception", func(r *run, args []any, kw *Dict) (any, error) {
+		s, err := (&params{pos: args, kw: kw}).text(r, 0, "message", "")
+		if err != nil {
+			return nil, err
+		}
+		return nil, &Error{Kind: "TemplateError", Message: s}
 	}},
 	"strftime_now": &function{"strftime_now", func(r *run, args []any, kw *Dict) (any, error) {
 		f, ok := (&params{pos: args, kw: kw}).get(0, "format", nil).(string)
 		if !ok {
 			return nil, errors.New("strftime() argument 1 must be str")
 		}
-		return r.newString(strftime(r.now(), f))
+		if err := r.times(len(f), 32); err != nil { // what a letter may become
+			return nil, err
+		}
+		return strftime(r.now(), f), nil
 	}},
 }
 

@@ -82,141 +82,143 @@ type jsonStyle struct {
 }
 
 // dumps is Python's json.dumps.
-func (s jsonStyle) dumps(sb *strings.Builder, v any, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("the value nests deeper than %d", maxDepth)
+func (s jsonStyle) dumps(w *writer, v any, depth int) {
+	if depth > maxDepth && w.err == nil {
+		w.err = limit("the value nests deeper than %d", maxDepth)
+	}
+	if w.err == nil {
+		w.err = w.r.step()
+	}
+	if w.err != nil {
+		return
 	}
 	line := func(d int) {
 		if s.pretty {
-			sb.WriteByte('\n')
+			w.add("\n")
 			for range d {
-				sb.WriteString(s.indent)
+				w.add(s.indent)
 			}
 		}
 	}
 	switch x := v.(type) {
 	case nil:
-		sb.WriteString("null")
+		w.add("null")
 	case bool:
-		sb.WriteString(strconv.FormatBool(x))
+		w.add(strconv.FormatBool(x))
 	case int64:
-		sb.WriteString(strconv.FormatInt(x, 10))
+		w.add(strconv.FormatInt(x, 10))
 	case float64:
 		switch {
 		case math.IsNaN(x):
-			sb.WriteString("NaN")
+			w.add("NaN")
 		case math.IsInf(x, 1):
-			sb.WriteString("Infinity")
+			w.add("Infinity")
 		case math.IsInf(x, -1):
-			sb.WriteString("-Infinity")
+			w.add("-Infinity")
 		default:
-			sb.WriteString(floatRepr(x))
+			w.add(floatRepr(x))
 		}
 	case string:
-		s.quote(sb, x)
+		s.quote(w, x)
 	case *List:
 		if len(x.Items) == 0 {
-			sb.WriteString("[]")
-			return nil
+			w.add("[]")
+			return
 		}
-		sb.WriteByte('[')
+		w.add("[")
 		for i, e := range x.Items {
+			if w.err != nil {
+				return
+			}
 			if i > 0 {
-				sb.WriteString(s.item)
+				w.add(s.item)
 			}
 			line(depth + 1)
-			if err := s.dumps(sb, e, depth+1); err != nil {
-				return err
-			}
+			s.dumps(w, e, depth+1)
 		}
 		line(depth)
-		sb.WriteByte(']')
+		w.add("]")
 	case *Dict:
 		if x.Len() == 0 {
-			sb.WriteString("{}")
-			return nil
+			w.add("{}")
+			return
 		}
 		keys := x.keys
 		if s.sort {
-			var err error
-			if keys, err = sorted(keys, func(v any) (any, error) { return v, nil }, false); err != nil {
-				return err
+			if keys, w.err = w.r.sorted(keys, func(v any) (any, error) { return v, nil }, false); w.err != nil {
+				return
 			}
 		}
-		sb.WriteByte('{')
+		w.add("{")
 		for i, k := range keys {
+			if w.err != nil {
+				return
+			}
 			if i > 0 {
-				sb.WriteString(s.item)
+				w.add(s.item)
 			}
 			line(depth + 1)
 			switch k := k.(type) {
 			case string:
-				s.quote(sb, k)
+				s.quote(w, k)
 			case nil, bool, int64, float64:
-				sb.WriteByte('"')
-				if err := s.dumps(sb, k, depth); err != nil {
-					return err
-				}
-				sb.WriteByte('"')
+				w.add(`"`)
+				s.dumps(w, k, depth)
+				w.add(`"`)
 			default:
-				return fmt.Errorf("keys must be str, int, float, bool or None, not %s", typeName(k))
+				w.err = fmt.Errorf("keys must be str, int, float, bool or None, not %s", typeName(k))
+				return
 			}
-			sb.WriteString(s.key)
-			if err := s.dumps(sb, x.m[k], depth+1); err != nil {
-				return err
-			}
+			w.add(s.key)
+			s.dumps(w, x.m[k], depth+1)
 		}
 		line(depth)
-		sb.WriteByte('}')
+		w.add("}")
 	case undefined:
 		//lint:ignore ST1005 Jinja's own words, which templates' users know
-		return fmt.Errorf("Object of type Undefined is not JSON serializable (%s)", x.why)
+		w.err = fmt.Errorf("Object of type Undefined is not JSON serializable (%s)", x.why)
 	default:
 		//lint:ignore ST1005 Jinja's own words, which templates' users know
-		return fmt.Errorf("Object of type %s is not JSON serializable", typeName(v))
+		w.err = fmt.Errorf("Object of type %s is not JSON serializable", typeName(v))
 	}
-	return nil
 }
 
-func (s jsonStyle) quote(sb *strings.Builder, x string) {
-	sb.WriteByte('"')
-	for _, r := range x {
+func (s jsonStyle) quote(w *writer, x string) {
+	if w.err == nil {
+		w.err = w.r.read(len(x))
+	}
+	w.add(`"`)
+	w.escaped(x, func(r rune) string {
 		switch {
 		case r == '"' || r == '\\':
-			sb.WriteByte('\\')
-			sb.WriteRune(r)
+			return `\` + string(r)
 		case r == '\n':
-			sb.WriteString(`\n`)
+			return `\n`
 		case r == '\r':
-			sb.WriteString(`\r`)
+			return `\r`
 		case r == '\t':
-			sb.WriteString(`\t`)
+			return `\t`
 		case r == '\b':
-			sb.WriteString(`\b`)
+			return `\b`
 		case r == '\f':
-			sb.WriteString(`\f`)
-		case r < 0x20 || s.ascii && r >= 0x7F && r < 0x10000:
-			if r == 0x7F {
-				sb.WriteRune(r)
-				continue
-			}
-			fmt.Fprintf(sb, `\u%04x`, r)
+			return `\f`
+		case r == 0x7F:
+			return ""
+		case r < 0x20 || s.ascii && r > 0x7F && r < 0x10000:
+			return fmt.Sprintf(`\u%04x`, r)
 		case s.ascii && r >= utf8.RuneSelf:
 			r -= 0x10000
-			fmt.Fprintf(sb, `\u%04x\u%04x`, 0xD800+r>>10, 0xDC00+r&0x3FF)
-		default:
-			sb.WriteRune(r)
+			return fmt.Sprintf(`\u%04x\u%04x`, 0xD800+r>>10, 0xDC00+r&0x3FF)
 		}
-	}
-	sb.WriteByte('"')
+		return ""
+	})
+	w.add(`"`)
 }
 
 // ToJSON writes a value as Python's json.dumps does with ensure_ascii off and that indent.
 func ToJSON(v any, indent int) ([]byte, error) {
-	var sb strings.Builder
-	s := jsonStyle{item: ",", key: ": ", pretty: true, indent: strings.Repeat(" ", indent)}
-	if err := s.dumps(&sb, v, 0); err != nil {
-		return nil, err
-	}
-	return []byte(sb.String() + "\n"), nil
+	w := &writer{r: unlimited()}
+	jsonStyle{item: ",", key: ": ", pretty: true, indent: strings.Repeat(" ", indent)}.dumps(w, v, 0)
+	text, err := w.text()
+	return []byte(text + "\n"), err
 }

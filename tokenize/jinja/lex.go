@@ -39,7 +39,7 @@ func (t token) String() string {
 	case tVarEnd:
 		return "end of print statement"
 	}
-	return fmt.Sprintf("%q", t.val)
+	return fmt.Sprintf("%.60q", t.val)
 }
 
 // lexer cuts a template as Jinja does with trim_blocks and lstrip_blocks.

@@ -3,6 +3,7 @@ package jinja
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -23,7 +24,7 @@ func method(v any, name string) any {
 		}
 	case *List:
 		if m := listMethods[name]; m != nil {
-			f = func(_ *run, p *params) (any, error) { return m(x, p) }
+			f = func(r *run, p *params) (any, error) { return m(r, x, p) }
 		}
 	}
 	if f == nil && inList(mutators[typeName(v)], name) {
@@ -44,77 +45,112 @@ var mutators = map[string][]string{
 
 var dictMethods = map[string]func(r *run, d *Dict, p *params) (any, error){
 	"items": func(r *run, d *Dict, _ *params) (any, error) {
+		if err := r.times(d.Len(), listSize+3*itemSize); err != nil {
+			return nil, err
+		}
 		l := make([]any, 0, d.Len())
 		for _, k := range d.keys {
 			l = append(l, &List{[]any{k, d.m[k]}, true})
 		}
-		return &List{Items: l}, r.charge(48 * len(l))
+		return &List{Items: l}, r.charge(listSize)
 	},
 	"keys": func(r *run, d *Dict, _ *params) (any, error) { return r.list(append([]any{}, d.keys...)) },
 	"values": func(r *run, d *Dict, _ *params) (any, error) {
+		if err := r.touch(d.Len()); err != nil {
+			return nil, err
+		}
 		l := make([]any, 0, d.Len())
 		for _, k := range d.keys {
 			l = append(l, d.m[k])
 		}
 		return r.list(l)
 	},
-	"get": func(_ *run, d *Dict, p *params) (any, error) {
+	"get": func(r *run, d *Dict, p *params) (any, error) {
 		if len(p.pos) == 0 {
 			return nil, errors.New("get expected at least 1 argument, got 0")
 		}
-		if v, ok := d.Get(p.pos[0]); ok {
-			return v, nil
+		if v, ok, err := r.get(d, p.pos[0]); ok || err != nil {
+			return v, err
 		}
 		return p.get(1, "default", nil), nil
 	},
 	"copy": func(r *run, d *Dict, _ *params) (any, error) { return d, nil },
 }
 
-var listMethods = map[string]func(l *List, p *params) (any, error){
-	"index": func(l *List, p *params) (any, error) {
+var listMethods = map[string]func(r *run, l *List, p *params) (any, error){
+	"index": func(r *run, l *List, p *params) (any, error) {
 		for i, v := range l.Items {
-			if equal(v, p.get(0, "", nil)) {
+			if same, err := r.equal(v, p.get(0, "", nil)); err != nil {
+				return nil, err
+			} else if same {
 				return int64(i), nil
 			}
 		}
-		return nil, &Error{Kind: "ValueError", Message: repr(p.get(0, "", nil)) + " is not in list"}
+		return nil, &Error{Kind: "ValueError", Message: brief(p.get(0, "", nil)) + " is not in list"}
 	},
-	"count": func(l *List, p *params) (any, error) {
+	"count": func(r *run, l *List, p *params) (any, error) {
 		n := int64(0)
 		for _, v := range l.Items {
-			if equal(v, p.get(0, "", nil)) {
+			if same, err := r.equal(v, p.get(0, "", nil)); err != nil {
+				return nil, err
+			} else if same {
 				n++
 			}
 		}
 		return n, nil
 	},
-	"copy": func(l *List, _ *params) (any, error) { return l, nil },
+	"copy": func(_ *run, l *List, _ *params) (any, error) { return l, nil },
 }
 
 type stringMethod func(r *run, s string, p *params) (any, error)
 
 // strip makes a method that strips by trim, white space without an argument.
 func strip(trim func(s string, f func(rune) bool) string) stringMethod {
-	return func(_ *run, s string, p *params) (any, error) {
+	return func(r *run, s string, p *params) (any, error) {
 		switch c := p.get(0, "chars", nil).(type) {
 		case nil:
-			return trim(s, space), nil
+			t := trim(s, space)
+			return t, r.touch((len(s) - len(t)) / 4)
 		case string:
-			return trim(s, func(r rune) bool { return strings.ContainsRune(c, r) }), nil
+			if err := r.times(len(c), 8); err != nil {
+				return nil, err
+			}
+			set := map[rune]bool{}
+			for _, x := range c {
+				set[x] = true
+			}
+			t := trim(s, func(r rune) bool { return set[r] })
+			return t, r.touch((len(s) - len(t)) / 4)
 		}
 		return nil, fmt.Errorf("%s arg must be None or str", p.name)
 	}
 }
 
 func mapString(f func(string) string) stringMethod {
-	return func(r *run, s string, _ *params) (any, error) { return r.newString(f(s)) }
+	return func(r *run, s string, _ *params) (any, error) {
+		if err := r.mapping(len(s)); err != nil {
+			return nil, err
+		}
+		return r.newString(f(s))
+	}
+}
+
+// mapping charges for what maps n bytes character by character, and makes on its way.
+func (r *run) mapping(n int) error {
+	if err := r.charge(n); err != nil {
+		return err
+	}
+	return r.touch(n / 4)
 }
 
 // every tells whether s has a character and all satisfy f.
 func every(f func(rune) bool) stringMethod {
-	return func(_ *run, s string, _ *params) (any, error) {
-		for _, r := range s {
-			if !f(r) {
+	return func(r *run, s string, _ *params) (any, error) {
+		if err := r.touch(len(s) / 4); err != nil {
+			return nil, err
+		}
+		for _, c := range s {
+			if !f(c) {
 				return false, nil
 			}
 		}
@@ -122,17 +158,31 @@ func every(f func(rune) bool) stringMethod {
 	}
 }
 
+// cased tells something of a text's upper and lower case.
+func cased(f func(string) bool) stringMethod {
+	return func(r *run, s string, _ *params) (any, error) {
+		if err := r.mapping(4 * len(s)); err != nil { // two copies, of which a character may grow
+			return nil, err
+		}
+		return f(s), nil
+	}
+}
+
 // affix is startswith and endswith, of one text or of any of a tuple.
 func affix(has func(s, x string) bool) stringMethod {
-	return func(_ *run, s string, p *params) (any, error) {
+	return func(r *run, s string, p *params) (any, error) {
 		a := p.get(0, "", nil)
 		start, err := p.whole(1, "start", 0)
 		if err != nil {
 			return nil, err
 		}
 		if start > 0 {
-			l := []rune(s)
-			s = string(l[min(start, len(l)):])
+			from := int64(start)
+			t, err := r.part(s, [3]*int64{&from})
+			if err != nil {
+				return nil, err
+			}
+			s = t.(string)
 		}
 		list := []any{a}
 		if l, ok := a.(*List); ok && l.Tuple {
@@ -143,6 +193,9 @@ func affix(has func(s, x string) bool) stringMethod {
 			if !ok {
 				return nil, fmt.Errorf("%s first arg must be str or a tuple of str, not %s", p.name, typeName(x))
 			}
+			if err := r.touch(1 + min(len(s), len(t))>>4); err != nil {
+				return nil, err
+			}
 			if has(s, t) {
 				return true, nil
 			}
@@ -151,20 +204,23 @@ func affix(has func(s, x string) bool) stringMethod {
 	}
 }
 
-func find(index func(s, x string) int, must bool) stringMethod {
-	return func(_ *run, s string, p *params) (any, error) {
+func find(index func(r *run, s, x string) (int, error), must bool) stringMethod {
+	return func(r *run, s string, p *params) (any, error) {
 		x, ok := p.get(0, "sub", nil).(string)
 		if !ok {
 			return nil, fmt.Errorf("%s() argument 1 must be str", p.name)
 		}
-		i := index(s, x)
+		i, err := index(r, s, x)
+		if err != nil {
+			return nil, err
+		}
 		if i < 0 {
 			if must {
 				return nil, &Error{Kind: "ValueError", Message: "substring not found"}
 			}
 			return int64(-1), nil
 		}
-		return int64(utf8.RuneCountInString(s[:i])), nil
+		return int64(utf8.RuneCountInString(s[:i])), r.read(i)
 	}
 }
 
@@ -177,6 +233,12 @@ func split(right bool) stringMethod {
 		var parts []string
 		switch sep := p.get(0, "sep", nil).(type) {
 		case nil:
+			if err := r.touch(len(s) / 4); err != nil {
+				return nil, err
+			}
+			if err := r.times(strings.Count(s, " ")+1, itemSize); err != nil {
+				return nil, err
+			}
 			if right {
 				parts = splitSpaceRight(s, n)
 			} else {
@@ -186,28 +248,14 @@ func split(right bool) stringMethod {
 			if sep == "" {
 				return nil, &Error{Kind: "ValueError", Message: "empty separator"}
 			}
-			if err := r.charge(32 * strings.Count(s, sep)); err != nil {
+			at, err := r.split(s, sep, n, right)
+			if err != nil {
 				return nil, err
 			}
-			switch {
-			case n < 0:
-				parts = strings.Split(s, sep)
-			case !right:
-				parts = strings.SplitN(s, sep, n+1)
-			default:
-				for ; n > 0; n-- {
-					i := strings.LastIndex(s, sep)
-					if i < 0 {
-						break
-					}
-					parts = append(parts, s[i+len(sep):])
-					s = s[:i]
-				}
-				parts = append(parts, s)
-				for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-					parts[i], parts[j] = parts[j], parts[i]
-				}
+			if err := r.room(len(at) + 1); err != nil {
+				return nil, err
 			}
+			parts = cut(s, at, len(sep))
 		default:
 			return nil, fmt.Errorf("must be str or None, not %s", typeName(sep))
 		}
@@ -215,12 +263,37 @@ func split(right bool) stringMethod {
 	}
 }
 
+// split are the places at which a text is split: all where n < 0, else the first n, or the last.
+func (r *run) split(s, sep string, n int, right bool) ([]int, error) {
+	if !right || n < 0 {
+		return r.positions(s, sep, n)
+	}
+	// Found from the right, since they might overlap.
+	var at []int
+	for rest := s; n > 0; n-- {
+		i, err := r.findLast(rest, sep)
+		if err != nil || i < 0 {
+			slices.Reverse(at)
+			return at, err
+		}
+		if err := r.charge(16); err != nil {
+			return nil, err
+		}
+		at, rest = append(at, i), rest[:i]
+	}
+	slices.Reverse(at)
+	return at, nil
+}
+
 func (r *run) texts(parts []string) (any, error) {
+	if err := r.room(len(parts)); err != nil {
+		return nil, err
+	}
 	l := make([]any, len(parts))
 	for i, x := range parts {
 		l[i] = x
 	}
-	return &List{Items: l}, r.charge(32 * len(l))
+	return &List{Items: l}, nil
 }
 
 func splitSpace(s string, n int) (out []string) {
@@ -279,9 +352,9 @@ func capitalize(s string) string {
 }
 
 // upper and lower are Python's, which have characters of several.
-func upper(s string) string {
-	return strings.ToUpper(strings.NewReplacer("ß", "SS", "ﬁ", "FI", "ﬂ", "FL", "ŉ", "ʼN", "ﬀ", "FF").Replace(s))
-}
+func upper(s string) string { return strings.ToUpper(severalUpper.Replace(s)) }
+
+var severalUpper = strings.NewReplacer("ß", "SS", "ﬁ", "FI", "ﬂ", "FL", "ŉ", "ʼN", "ﬀ", "FF")
 
 func lower(s string) string { return strings.ToLower(strings.ReplaceAll(s, "İ", "i̇")) }
 
@@ -291,12 +364,23 @@ func justify(left, right bool) stringMethod {
 		if err != nil {
 			return nil, err
 		}
-		fill := p.text(1, "fillchar", " ")
-		n -= utf8.RuneCountInString(s)
-		if n <= 0 {
+		fill, ok := p.get(1, "fillchar", " ").(string)
+		if !ok || utf8.RuneCountInString(fill) != 1 {
+			//lint:ignore ST1005 Python's own words, which templates' users know
+			return nil, errors.New("The fill character must be exactly one character long")
+		}
+		if err := r.read(len(s)); err != nil {
+			return nil, err
+		}
+		have := utf8.RuneCountInString(s)
+		if n <= have {
 			return s, nil
 		}
-		if err := r.charge(n * len(fill)); err != nil {
+		n -= have
+		if err := r.times(n, 2*len(fill)); err != nil {
+			return nil, err
+		}
+		if err := r.charge(len(s)); err != nil {
 			return nil, err
 		}
 		l, e := 0, n
@@ -316,7 +400,7 @@ func init() {
 	stringMethods = map[string]stringMethod{
 		"strip": strip(strings.TrimFunc), "lstrip": strip(strings.TrimLeftFunc), "rstrip": strip(strings.TrimRightFunc),
 		"startswith": affix(strings.HasPrefix), "endswith": affix(strings.HasSuffix),
-		"find": find(strings.Index, false), "rfind": find(strings.LastIndex, false), "index": find(strings.Index, true), "rindex": find(strings.LastIndex, true),
+		"find": find((*run).find, false), "rfind": find((*run).findLast, false), "index": find((*run).find, true), "rindex": find((*run).findLast, true),
 		"split": split(false), "rsplit": split(true),
 		"upper": mapString(upper), "lower": mapString(lower), "title": mapString(title), "capitalize": mapString(capitalize), "casefold": mapString(lower),
 		"swapcase": mapString(func(s string) string {
@@ -329,17 +413,11 @@ func init() {
 		}),
 		"isdigit": every(unicode.IsDigit), "isdecimal": every(unicode.IsDigit), "isnumeric": every(unicode.IsNumber), "isspace": every(space), "isalpha": every(unicode.IsLetter),
 		"isalnum": every(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }),
-		"isupper": func(_ *run, s string, _ *params) (any, error) {
-			return strings.ToUpper(s) == s && strings.ToLower(s) != s, nil
-		},
-		"islower": func(_ *run, s string, _ *params) (any, error) {
-			return strings.ToLower(s) == s && strings.ToUpper(s) != s, nil
-		},
-		"istitle": func(_ *run, s string, _ *params) (any, error) {
-			return s != "" && title(s) == s && strings.ToLower(s) != s, nil
-		},
-		"isascii": func(_ *run, s string, _ *params) (any, error) {
-			return strings.IndexFunc(s, func(r rune) bool { return r > 127 }) < 0, nil
+		"isupper": cased(func(s string) bool { return strings.ToUpper(s) == s && strings.ToLower(s) != s }),
+		"islower": cased(func(s string) bool { return strings.ToLower(s) == s && strings.ToUpper(s) != s }),
+		"istitle": cased(func(s string) bool { return s != "" && title(s) == s && strings.ToLower(s) != s }),
+		"isascii": func(r *run, s string, _ *params) (any, error) {
+			return strings.IndexFunc(s, func(r rune) bool { return r > 127 }) < 0, r.touch(len(s) / 4)
 		},
 		"ljust": justify(false, true), "rjust": justify(true, false), "center": justify(true, true),
 		"zfill": func(r *run, s string, p *params) (any, error) {
@@ -347,11 +425,18 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
-			n -= utf8.RuneCountInString(s)
-			if n <= 0 {
+			if err := r.read(len(s)); err != nil {
+				return nil, err
+			}
+			have := utf8.RuneCountInString(s)
+			if n <= have {
 				return s, nil
 			}
-			if err := r.charge(n); err != nil {
+			n -= have
+			if err := r.times(n, 2); err != nil {
+				return nil, err
+			}
+			if err := r.charge(len(s)); err != nil {
 				return nil, err
 			}
 			if s != "" && (s[0] == '-' || s[0] == '+') {
@@ -361,8 +446,14 @@ func init() {
 		},
 		"splitlines": func(r *run, s string, p *params) (any, error) {
 			keep := truth(p.get(0, "keepends", false))
+			if err := r.touch(len(s)); err != nil {
+				return nil, err
+			}
 			var parts []string
 			for s != "" {
+				if err := r.charge(itemSize); err != nil {
+					return nil, err
+				}
 				i := strings.IndexAny(s, "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029")
 				if i < 0 {
 					parts = append(parts, s)
@@ -393,55 +484,67 @@ func init() {
 			}
 			return r.replace(s, old, to, n)
 		},
-		"count": func(_ *run, s string, p *params) (any, error) {
+		"count": func(r *run, s string, p *params) (any, error) {
 			x, ok := p.get(0, "sub", nil).(string)
 			if !ok {
 				return nil, errors.New("count() argument 1 must be str")
 			}
-			return int64(strings.Count(s, x)), nil
+			if x == "" {
+				return int64(utf8.RuneCountInString(s) + 1), r.read(len(s))
+			}
+			at, err := r.positions(s, x, -1)
+			return int64(len(at)), err
 		},
 		"join": func(r *run, s string, p *params) (any, error) {
-			l, err := items(p.get(0, "iterable", nil))
+			l, err := r.items(p.get(0, "iterable", nil))
 			if err != nil {
 				return nil, err
 			}
+			if err := r.times(len(l), 16+len(s)); err != nil {
+				return nil, err
+			}
 			var parts []string
-			n := 0
 			for i, x := range l {
 				t, ok := x.(string)
 				if !ok {
 					return nil, fmt.Errorf("sequence item %d: expected str instance, %s found", i, typeName(x))
 				}
-				parts, n = append(parts, t), n+len(t)+len(s)
-			}
-			if err := r.charge(n); err != nil {
-				return nil, err
+				if err := r.charge(len(t)); err != nil {
+					return nil, err
+				}
+				parts = append(parts, t)
 			}
 			return strings.Join(parts, s), nil
 		},
-		"removeprefix": func(_ *run, s string, p *params) (any, error) {
-			return strings.TrimPrefix(s, p.text(0, "prefix", "")), nil
-		},
-		"removesuffix": func(_ *run, s string, p *params) (any, error) {
-			return strings.TrimSuffix(s, p.text(0, "suffix", "")), nil
-		},
-		"partition": func(_ *run, s string, p *params) (any, error) {
-			sep := p.text(0, "sep", "")
-			if sep == "" {
-				return nil, &Error{Kind: "ValueError", Message: "empty separator"}
+		"removeprefix": func(r *run, s string, p *params) (any, error) {
+			x, err := p.text(r, 0, "prefix", "")
+			if err != nil {
+				return nil, err
 			}
-			a, b, ok := strings.Cut(s, sep)
-			if !ok {
-				sep = ""
-			}
-			return &List{[]any{a, sep, b}, true}, nil
+			return strings.TrimPrefix(s, x), r.read(len(x))
 		},
-		"rpartition": func(_ *run, s string, p *params) (any, error) {
-			sep := p.text(0, "sep", "")
-			if sep == "" {
-				return nil, &Error{Kind: "ValueError", Message: "empty separator"}
+		"removesuffix": func(r *run, s string, p *params) (any, error) {
+			x, err := p.text(r, 0, "suffix", "")
+			if err != nil {
+				return nil, err
 			}
-			i := strings.LastIndex(s, sep)
+			return strings.TrimSuffix(s, x), r.read(len(x))
+		},
+		"partition": func(r *run, s string, p *params) (any, error) {
+			i, sep, err := r.border(s, p, (*run).find)
+			if err != nil {
+				return nil, err
+			}
+			if i < 0 {
+				return &List{[]any{s, "", ""}, true}, nil
+			}
+			return &List{[]any{s[:i], sep, s[i+len(sep):]}, true}, nil
+		},
+		"rpartition": func(r *run, s string, p *params) (any, error) {
+			i, sep, err := r.border(s, p, (*run).findLast)
+			if err != nil {
+				return nil, err
+			}
 			if i < 0 {
 				return &List{[]any{"", "", s}, true}, nil
 			}
@@ -451,23 +554,58 @@ func init() {
 	}
 }
 
+// border finds where partition and rpartition part a text.
+func (r *run) border(s string, p *params, index func(r *run, s, x string) (int, error)) (int, string, error) {
+	sep, err := p.text(r, 0, "sep", "")
+	if err != nil {
+		return 0, "", err
+	}
+	if sep == "" {
+		return 0, "", &Error{Kind: "ValueError", Message: "empty separator"}
+	}
+	if err := r.room(3); err != nil {
+		return 0, "", err
+	}
+	i, err := index(r, s, sep)
+	return i, sep, err
+}
+
 // replace is str.replace; an empty old stands between all characters.
 func (r *run) replace(s, old, to string, n int) (any, error) {
-	count := strings.Count(s, old)
-	if n >= 0 {
-		count = min(count, n)
+	if old == "" {
+		count := utf8.RuneCountInString(s) + 1
+		if n >= 0 {
+			count = min(count, n)
+		}
+		if err := r.times(count, len(to)+1); err != nil {
+			return nil, err
+		}
+		if err := r.charge(len(s)); err != nil {
+			return nil, err
+		}
+		return strings.Replace(s, old, to, n), nil
 	}
-	if grow := len(to) - len(old); grow > 0 && count > r.limits.Memory/grow {
-		return nil, limit("the template makes more than %d bytes of values", r.limits.Memory)
+	at, err := r.positions(s, old, n)
+	if err != nil || len(at) == 0 {
+		return s, err
 	}
-	if err := r.charge(max(len(s)+count*(len(to)-len(old)), 0)); err != nil {
+	if err := r.times(len(at), len(to)+16); err != nil {
 		return nil, err
 	}
-	return strings.Replace(s, old, to, n), nil
+	if err := r.charge(len(s)); err != nil {
+		return nil, err
+	}
+	return strings.Join(cut(s, at, len(old)), to), nil
 }
 
 // format is str.format with plain fields: {}, {0}, {name}. Attributes, items and formats are refused.
 func (r *run) format(s string, p *params) (any, error) {
+	if err := r.touch(len(s) / 4); err != nil {
+		return nil, err
+	}
+	if err := r.charge(len(s)); err != nil { // what stands between the fields
+		return nil, err
+	}
 	var sb strings.Builder
 	auto := 0
 	for i := 0; i < len(s); i++ {
@@ -485,7 +623,7 @@ func (r *run) format(s string, p *params) (any, error) {
 			field := s[i+1 : i+k]
 			i += k
 			if strings.ContainsAny(field, ".[]:!{") {
-				return nil, &Error{Kind: "SecurityError", Message: "the format field {" + field + "} is not supported"}
+				return nil, &Error{Kind: "SecurityError", Message: "the format field {" + brief(field) + "} is not supported"}
 			}
 			var v any
 			n, err := strconv.Atoi(field)
@@ -501,11 +639,14 @@ func (r *run) format(s string, p *params) (any, error) {
 			default:
 				x, ok := p.kw.Get(field)
 				if !ok {
-					return nil, &Error{Kind: "KeyError", Message: stringRepr(field)}
+					return nil, &Error{Kind: "KeyError", Message: brief(field)}
 				}
 				v = x
 			}
-			t := str(v)
+			t, err := r.str(v)
+			if err != nil {
+				return nil, err
+			}
 			if err := r.charge(len(t)); err != nil {
 				return nil, err
 			}
@@ -514,7 +655,7 @@ func (r *run) format(s string, p *params) (any, error) {
 			sb.WriteByte(c)
 		}
 	}
-	return r.newString(sb.String())
+	return sb.String(), nil
 }
 
 // percent is Python's s % v with the conversions s, r, d, i, f, x, o, e, g and %%.
@@ -522,6 +663,12 @@ func (r *run) percent(s string, v any) (any, error) {
 	args := []any{v}
 	if l, ok := v.(*List); ok && l.Tuple {
 		args = l.Items
+	}
+	if err := r.touch(len(s) / 4); err != nil {
+		return nil, err
+	}
+	if err := r.charge(len(s)); err != nil { // what stands between the fields
+		return nil, err
 	}
 	var sb strings.Builder
 	next := 0
@@ -539,9 +686,12 @@ func (r *run) percent(s string, v any) (any, error) {
 			if k < 0 || !ok {
 				return nil, errors.New("format requires a mapping")
 			}
-			x, ok := d.Get(s[j+1 : j+k])
+			x, ok, err := r.get(d, s[j+1:j+k])
+			if err != nil {
+				return nil, err
+			}
 			if !ok {
-				return nil, &Error{Kind: "KeyError", Message: stringRepr(s[j+1 : j+k])}
+				return nil, &Error{Kind: "KeyError", Message: brief(s[j+1 : j+k])}
 			}
 			arg, named = x, true
 			j += k + 1
@@ -566,6 +716,9 @@ func (r *run) percent(s string, v any) (any, error) {
 			arg = args[next]
 			next++
 		}
+		if len(flags) > 20 {
+			return nil, limit("a field has the flags %s", brief(flags))
+		}
 		for _, n := range strings.FieldsFunc(flags, func(r rune) bool { return r < '0' || r > '9' }) {
 			if len(n) > 4 {
 				return nil, limit("a field is %s wide", n)
@@ -574,10 +727,21 @@ func (r *run) percent(s string, v any) (any, error) {
 		n, f, whole, ok := number(arg)
 		t := ""
 		switch c {
-		case 's':
-			t = fmt.Sprintf("%"+flags+"s", str(arg))
-		case 'r':
-			t = fmt.Sprintf("%"+flags+"s", repr(arg))
+		case 's', 'r':
+			text := r.str
+			if c == 'r' {
+				text = r.repr
+			}
+			var err error
+			if t, err = text(arg); err != nil {
+				return nil, err
+			}
+			if flags != "" {
+				if err := r.touch(len(t) / 4); err != nil {
+					return nil, err
+				}
+				t = fmt.Sprintf("%"+flags+"s", t)
+			}
 		case 'd', 'i', 'u', 'x', 'X', 'o':
 			if !ok {
 				return nil, fmt.Errorf("%%%c format: a real number is required, not %s", c, typeName(arg))
@@ -608,5 +772,5 @@ func (r *run) percent(s string, v any) (any, error) {
 	if _, isDict := v.(*Dict); next < len(args) && !isDict {
 		return nil, errors.New("not all arguments converted during string formatting")
 	}
-	return r.newString(sb.String())
+	return sb.String(), nil
 }

@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"strconv"
+	"strings"
 )
 
 type parser struct {
@@ -76,7 +77,7 @@ func (p *parser) body(ends ...string) ([]stmt, string, error) {
 	for {
 		switch t := p.pop(); t.kind {
 		case tData:
-			out = append(out, &output{text: t.val})
+			out = append(out, &output{text: t.val, line: line(t.line)})
 		case tVarBegin:
 			e, err := p.tuple(true, nil)
 			if err != nil {
@@ -86,7 +87,7 @@ func (p *parser) body(ends ...string) ([]stmt, string, error) {
 				p.i--
 				return nil, "", p.fail("end of print statement")
 			}
-			out = append(out, &output{e: e, line: t.line})
+			out = append(out, &output{e: e, line: line(t.line)})
 		case tBlockBegin:
 			n, err := p.name()
 			if err != nil {
@@ -156,21 +157,22 @@ func (p *parser) blockNamed(name string) ([]stmt, error) {
 	return b, p.blockEnd()
 }
 
-func (p *parser) statement(name string, line int) (stmt, error) {
+func (p *parser) statement(name string, number int) (stmt, error) {
+	at := line(number)
 	switch name {
 	case "for":
-		return p.forStmt(line)
+		return p.forStmt(at)
 	case "if":
-		return p.ifStmt()
+		return p.ifStmt(at)
 	case "set":
-		return p.setStmt(line)
+		return p.setStmt(at)
 	case "macro":
 		n, err := p.name()
 		if err != nil {
 			return nil, err
 		}
 		m, err := p.macroRest(n, "endmacro")
-		return &macroStmt{m}, err
+		return &macroStmt{m, at}, err
 	case "call":
 		m := &macro{name: "caller"}
 		if p.isOp("(") {
@@ -184,22 +186,22 @@ func (p *parser) statement(name string, line int) (stmt, error) {
 		}
 		c, ok := e.(*call)
 		if !ok {
-			return nil, syntax(line, "expected call")
+			return nil, syntax(number, "expected call")
 		}
 		loops := p.loops
 		p.loops = 0
 		m.body, err = p.block("endcall")
 		p.loops = loops
-		return &callStmt{c, m, line}, err
+		return &callStmt{c, m, at}, err
 	case "filter":
 		e, err := p.filters(&input{}, true)
 		if err != nil {
 			return nil, err
 		}
 		b, err := p.block("endfilter")
-		return &filterStmt{e, b, line}, err
+		return &filterStmt{e, b, at}, err
 	case "with":
-		w := &withStmt{line: line}
+		w := &withStmt{line: at}
 		for p.cur().kind != tBlockEnd {
 			if len(w.targets) > 0 {
 				if err := p.expectOp(","); err != nil {
@@ -227,27 +229,27 @@ func (p *parser) statement(name string, line int) (stmt, error) {
 		p.loops = 0
 		b, err := p.block("endgeneration")
 		p.loops = loops
-		return &generation{b}, err
+		return &generation{b, at}, err
 	case "break", "continue":
 		if p.loops == 0 {
-			return nil, syntax(line, "'%s' outside loop", name)
+			return nil, syntax(number, "'%s' outside loop", name)
 		}
-		return &loopControl{name == "break"}, p.blockEnd()
+		return &loopControl{name == "break", at}, p.blockEnd()
 	case "block": // there is nothing to inherit from
 		n, err := p.name()
 		if err != nil {
 			return nil, err
 		}
 		b, err := p.blockNamed(n)
-		return &withStmt{body: b, line: line}, err
+		return &withStmt{body: b, line: at}, err
 	case "include", "import", "from", "extends":
-		return nil, syntax(line, "{%% %s %%} is refused: a chat template reads no other template", name)
+		return nil, syntax(number, "{%% %s %%} is refused: a chat template reads no other template", name)
 	}
-	return nil, syntax(line, "Encountered unknown tag '%s'.", name)
+	return nil, syntax(number, "Encountered unknown tag '%s'.", name)
 }
 
-func (p *parser) forStmt(line int) (stmt, error) {
-	f := &forStmt{line: line}
+func (p *parser) forStmt(at line) (stmt, error) {
+	f := &forStmt{line: at}
 	var err error
 	if f.target, err = p.target(false, []string{"in"}); err != nil {
 		return nil, err
@@ -285,8 +287,8 @@ func (p *parser) forStmt(line int) (stmt, error) {
 	return f, p.blockEnd()
 }
 
-func (p *parser) ifStmt() (stmt, error) {
-	s := &ifStmt{}
+func (p *parser) ifStmt(at line) (stmt, error) {
+	s := &ifStmt{line: at}
 	for {
 		c, err := p.tuple(false, nil)
 		if err != nil {
@@ -315,12 +317,12 @@ func (p *parser) ifStmt() (stmt, error) {
 	}
 }
 
-func (p *parser) setStmt(line int) (stmt, error) {
+func (p *parser) setStmt(at line) (stmt, error) {
 	t, err := p.target(true, nil)
 	if err != nil {
 		return nil, err
 	}
-	s := &setStmt{target: t, line: line}
+	s := &setStmt{target: t, line: at}
 	if p.skipOp("=") {
 		if s.value, err = p.tuple(true, nil); err != nil {
 			return nil, err
@@ -618,9 +620,14 @@ func (p *parser) primary() (expr, error) {
 		}
 		return &nameExpr{t.val}, nil
 	case tString:
-		s := ""
-		for p.cur().kind == tString {
-			s += p.pop().val
+		s := p.pop().val
+		if p.cur().kind == tString {
+			var sb strings.Builder
+			sb.WriteString(s)
+			for p.cur().kind == tString {
+				sb.WriteString(p.pop().val)
+			}
+			s = sb.String()
 		}
 		return &constant{s}, nil
 	case tInt:
@@ -809,7 +816,9 @@ func (p *parser) dotted() (string, error) {
 	for err == nil && p.isOp(".") {
 		p.i++
 		var m string
-		m, err = p.name()
+		if m, err = p.name(); len(n)+len(m) > 200 {
+			return "", syntax(p.cur().line, "the name %.60s… is too long", n)
+		}
 		n += "." + m
 	}
 	return n, err
@@ -831,7 +840,7 @@ func (p *parser) filters(e expr, start bool) (expr, error) {
 			}
 			f := &filterExpr{e: e, name: n, fn: filterTable[n], line: line}
 			if f.fn == nil {
-				return nil, &Error{"TemplateAssertionError", "No filter named '" + n + "'.", line}
+				return nil, &Error{Kind: "TemplateAssertionError", Message: "No filter named '" + n + "'.", Line: line}
 			}
 			if p.isOp("(") {
 				if err := p.arguments(&f.args); err != nil {
@@ -847,7 +856,7 @@ func (p *parser) filters(e expr, start bool) (expr, error) {
 				return nil, err
 			}
 			if t.fn = testTable[n]; t.fn == nil {
-				return nil, &Error{"TemplateAssertionError", "No test named '" + n + "'.", line}
+				return nil, &Error{Kind: "TemplateAssertionError", Message: "No test named '" + n + "'.", Line: line}
 			}
 			c := p.cur()
 			switch {

@@ -8,26 +8,37 @@ import (
 
 func isAlnum(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
 
-type testFunc = func(v any, args []any) (bool, error)
+type testFunc = func(r *run, v any, args []any) (bool, error)
 
 // testTable are Jinja's tests by name.
 var testTable map[string]testFunc
 
 func kindTest(f func(any) bool) testFunc {
-	return func(v any, _ []any) (bool, error) { return f(v), nil }
+	return func(_ *run, v any, _ []any) (bool, error) { return f(v), nil }
 }
 
 func relTest(op string) testFunc {
-	return func(v any, args []any) (bool, error) {
+	return func(r *run, v any, args []any) (bool, error) {
 		if len(args) != 1 {
 			return false, fmt.Errorf("the test %s takes one argument", op)
 		}
-		return relate(op, v, args[0])
+		return r.relate(op, v, args[0])
+	}
+}
+
+// textTest tests the text of a value.
+func textTest(f func(string) bool) testFunc {
+	return func(r *run, v any, _ []any) (bool, error) {
+		s, err := r.str(v)
+		if err == nil {
+			err = r.mapping(4 * len(s)) // two copies, of which a character may grow
+		}
+		return err == nil && f(s), err
 	}
 }
 
 func divides(want func(m int64, args []any) (int64, bool)) testFunc {
-	return func(v any, args []any) (bool, error) {
+	return func(_ *run, v any, args []any) (bool, error) {
 		i, _, whole, ok := number(v)
 		if !ok || !whole {
 			return false, fmt.Errorf("unsupported operand type(s) for %%: '%s' and 'int'", typeName(v))
@@ -53,7 +64,7 @@ func init() {
 		"number":    kindTest(func(v any) bool { _, _, _, ok := number(v); return ok }),
 		"string":    kindTest(func(v any) bool { _, ok := v.(string); return ok }),
 		"mapping":   kindTest(func(v any) bool { _, ok := v.(*Dict); return ok }),
-		"iterable":  kindTest(func(v any) bool { _, err := items(v); return err == nil }),
+		"iterable":  kindTest(iterable),
 		"sequence": kindTest(func(v any) bool {
 			switch v.(type) {
 			case string, *List, *Dict:
@@ -63,10 +74,10 @@ func init() {
 		}),
 		"callable": kindTest(func(v any) bool { _, ok := v.(*function); return ok }),
 		"escaped":  kindTest(func(any) bool { return false }),
-		"lower":    kindTest(func(v any) bool { s := str(v); return strings.ToLower(s) == s && strings.ToUpper(s) != s }),
-		"upper":    kindTest(func(v any) bool { s := str(v); return strings.ToUpper(s) == s && strings.ToLower(s) != s }),
-		"odd": func(v any, _ []any) (bool, error) {
-			even, err := testTable["even"](v, nil)
+		"lower":    textTest(func(s string) bool { return strings.ToLower(s) == s && strings.ToUpper(s) != s }),
+		"upper":    textTest(func(s string) bool { return strings.ToUpper(s) == s && strings.ToLower(s) != s }),
+		"odd": func(r *run, v any, _ []any) (bool, error) {
+			even, err := testTable["even"](r, v, nil)
 			return !even, err
 		},
 		"even": divides(func(int64, []any) (int64, bool) { return 2, true }),
@@ -77,19 +88,22 @@ func init() {
 			n, _, whole, ok := number(args[0])
 			return n, ok && whole
 		}),
-		"sameas": func(v any, args []any) (bool, error) {
+		"sameas": func(r *run, v any, args []any) (bool, error) {
 			if len(args) != 1 {
 				return false, fmt.Errorf("the test sameas takes one argument")
 			}
-			return typeName(v) == typeName(args[0]) && equal(v, args[0]), nil
+			if typeName(v) != typeName(args[0]) {
+				return false, nil
+			}
+			return r.equal(v, args[0])
 		},
-		"filter": kindTest(func(v any) bool { return filterTable[str(v)] != nil }),
-		"test":   kindTest(func(v any) bool { return testTable[str(v)] != nil }),
-		"in": func(v any, args []any) (bool, error) {
+		"filter": textTest(func(s string) bool { return filterTable[s] != nil }),
+		"test":   textTest(func(s string) bool { return testTable[s] != nil }),
+		"in": func(r *run, v any, args []any) (bool, error) {
 			if len(args) != 1 {
 				return false, fmt.Errorf("the test in takes one argument")
 			}
-			return contains(args[0], v)
+			return r.contains(args[0], v)
 		},
 	}
 	for op, names := range map[string][]string{"==": {"eq", "equalto"}, "!=": {"ne"}, "<": {"lt", "lessthan"}, "<=": {"le"}, ">": {"gt", "greaterthan"}, ">=": {"ge"}} {

@@ -3,7 +3,6 @@ package jinja
 import (
 	"fmt"
 	"math"
-	"sort"
 	"strconv"
 	"strings"
 	"unicode"
@@ -35,18 +34,18 @@ type (
 // NewDict returns an empty dictionary.
 func NewDict() *Dict { return &Dict{m: map[any]any{}} }
 
-// Set gives key a value; a key that is there keeps its place.
+// Set gives key, which is no list or dictionary, a value; a key that is there keeps its place.
 func (d *Dict) Set(key, value any) {
-	key = hashable(key)
+	key = scalar(key)
 	if _, ok := d.m[key]; !ok {
 		d.keys = append(d.keys, key)
 	}
 	d.m[key] = value
 }
 
-// Get is the value of key.
+// Get is the value of key, which is no list or dictionary.
 func (d *Dict) Get(key any) (any, bool) {
-	v, ok := d.m[hashable(key)]
+	v, ok := d.m[scalar(key)]
 	return v, ok
 }
 
@@ -56,10 +55,11 @@ func (d *Dict) Len() int { return len(d.keys) }
 // Keys are the keys in order.
 func (d *Dict) Keys() []any { return d.keys }
 
+// tupleKey is a key that is no number or text, by its text.
 type tupleKey string
 
-// hashable is key as Python compares it: 1, 1.0 and true are one key.
-func hashable(key any) any {
+// scalar is a key as Python compares it: 1, 1.0 and true are one key.
+func scalar(key any) any {
 	switch k := key.(type) {
 	case bool:
 		if k {
@@ -70,10 +70,6 @@ func hashable(key any) any {
 		if k == math.Trunc(k) && math.Abs(k) < 1<<53 {
 			return int64(k)
 		}
-	case *List:
-		return tupleKey(repr(k))
-	case *Dict, *namespace, *function, undefined:
-		return tupleKey(repr(k))
 	}
 	return key
 }
@@ -128,74 +124,6 @@ func typeName(v any) string {
 	return "function"
 }
 
-// str is Python's str().
-func str(v any) string {
-	switch x := v.(type) {
-	case string:
-		return x
-	case undefined:
-		return ""
-	}
-	return repr(v)
-}
-
-// repr is Python's repr().
-func repr(v any) string {
-	switch x := v.(type) {
-	case nil:
-		return "None"
-	case bool:
-		if x {
-			return "True"
-		}
-		return "False"
-	case int64:
-		return strconv.FormatInt(x, 10)
-	case float64:
-		return floatRepr(x)
-	case string:
-		return stringRepr(x)
-	case tupleKey:
-		return string(x)
-	case *List:
-		var sb strings.Builder
-		open, end := "[", "]"
-		if x.Tuple {
-			open, end = "(", ")"
-			if len(x.Items) == 1 {
-				end = ",)"
-			}
-		}
-		sb.WriteString(open)
-		for i, e := range x.Items {
-			if i > 0 {
-				sb.WriteString(", ")
-			}
-			sb.WriteString(repr(e))
-		}
-		return sb.String() + end
-	case *Dict:
-		var sb strings.Builder
-		sb.WriteByte('{')
-		for i, k := range x.keys {
-			if i > 0 {
-				sb.WriteString(", ")
-			}
-			sb.WriteString(repr(k) + ": " + repr(x.m[k]))
-		}
-		return sb.String() + "}"
-	case undefined:
-		return "Undefined"
-	case *namespace:
-		return "<Namespace " + repr(x.d) + ">"
-	case *loop:
-		return fmt.Sprintf("<LoopContext %d/%d>", x.i+1, len(x.items))
-	case *function:
-		return "<function " + x.name + ">"
-	}
-	return fmt.Sprint(v)
-}
-
 // floatRepr is Python's repr of a float: the shortest that reads back, with an exponent below 1e-4 and from 1e16.
 func floatRepr(x float64) string {
 	switch {
@@ -216,36 +144,58 @@ func floatRepr(x float64) string {
 	return s
 }
 
-func stringRepr(s string) string {
+// stringRepr is Python's repr of a text.
+func stringRepr(w *writer, s string) {
 	q := byte('\'')
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		q = '"'
 	}
-	var sb strings.Builder
-	sb.WriteByte(q)
-	for _, r := range s {
+	w.add(string(q))
+	w.escaped(s, func(r rune) string {
 		switch {
 		case r == rune(q) || r == '\\':
-			sb.WriteByte('\\')
-			sb.WriteRune(r)
+			return `\` + string(r)
 		case r == '\n':
-			sb.WriteString(`\n`)
+			return `\n`
 		case r == '\r':
-			sb.WriteString(`\r`)
+			return `\r`
 		case r == '\t':
-			sb.WriteString(`\t`)
+			return `\t`
 		case r == ' ' || unicode.IsPrint(r):
-			sb.WriteRune(r)
+			return ""
 		case r < 0x100:
-			fmt.Fprintf(&sb, `\x%02x`, r)
+			return fmt.Sprintf(`\x%02x`, r)
 		case r < 0x10000:
-			fmt.Fprintf(&sb, `\u%04x`, r)
-		default:
-			fmt.Fprintf(&sb, `\U%08x`, r)
+			return fmt.Sprintf(`\u%04x`, r)
+		}
+		return fmt.Sprintf(`\U%08x`, r)
+	})
+	w.add(string(q))
+}
+
+// escaped adds s with the characters replaced for which f has a text.
+func (w *writer) escaped(s string, f func(rune) string) {
+	from := 0
+	for i, c := range s {
+		if c >= 'a' && c <= 'z' || c == ' ' { // the most
+			continue
+		}
+		x := f(c)
+		if n := utf8.RuneLen(c); x == "" && c == utf8.RuneError {
+			w.add(s[from:i])
+			w.add(string(c)) // also for a byte that is no character
+			_, n = utf8.DecodeRuneInString(s[i:])
+			from = i + n
+		} else if x != "" {
+			w.add(s[from:i])
+			w.add(x)
+			from = i + n
+		}
+		if w.err != nil {
+			return
 		}
 	}
-	sb.WriteByte(q)
-	return sb.String()
+	w.add(s[from:])
 }
 
 // number is v as a number; isInt tells whether i holds it.
@@ -264,185 +214,7 @@ func number(v any) (i int64, f float64, isInt, ok bool) {
 	return 0, 0, false, false
 }
 
-func equal(a, b any) bool {
-	if i, f, ai, ok := number(a); ok {
-		j, g, bi, ok := number(b)
-		if !ok {
-			return false
-		}
-		if ai && bi {
-			return i == j
-		}
-		return f == g
-	}
-	switch x := a.(type) {
-	case nil:
-		return b == nil
-	case string:
-		y, ok := b.(string)
-		return ok && x == y
-	case undefined:
-		_, ok := b.(undefined)
-		return ok
-	case *List:
-		y, ok := b.(*List)
-		if !ok || x.Tuple != y.Tuple || len(x.Items) != len(y.Items) {
-			return false
-		}
-		for i := range x.Items {
-			if !equal(x.Items[i], y.Items[i]) {
-				return false
-			}
-		}
-		return true
-	case *Dict:
-		y, ok := b.(*Dict)
-		if !ok || x.Len() != y.Len() {
-			return false
-		}
-		for k, v := range x.m {
-			if w, ok := y.m[k]; !ok || !equal(v, w) {
-				return false
-			}
-		}
-		return true
-	}
-	return a == b
-}
-
-// compare orders numbers, strings and lists.
-func compare(a, b any) (int, error) {
-	_, f, _, ok1 := number(a)
-	_, g, _, ok2 := number(b)
-	if ok1 && ok2 {
-		switch {
-		case f < g:
-			return -1, nil
-		case f > g:
-			return 1, nil
-		}
-		return 0, nil
-	}
-	if x, ok := a.(string); ok {
-		if y, ok := b.(string); ok {
-			return strings.Compare(x, y), nil
-		}
-	}
-	if x, ok := a.(*List); ok {
-		if y, ok := b.(*List); ok && x.Tuple == y.Tuple {
-			for i := 0; i < len(x.Items) && i < len(y.Items); i++ {
-				if equal(x.Items[i], y.Items[i]) {
-					continue
-				}
-				return compare(x.Items[i], y.Items[i])
-			}
-			return len(x.Items) - len(y.Items), nil
-		}
-	}
-	if u, ok := a.(undefined); ok {
-		return 0, u.err()
-	}
-	if u, ok := b.(undefined); ok {
-		return 0, u.err()
-	}
-	return 0, fmt.Errorf("'<' not supported between instances of '%s' and '%s'", typeName(a), typeName(b))
-}
-
 func (u undefined) err() error { return &Error{Kind: "UndefinedError", Message: u.why} }
-
-// items lists what iterating v gives.
-func items(v any) ([]any, error) {
-	switch x := v.(type) {
-	case undefined:
-		return nil, nil
-	case *List:
-		return x.Items, nil
-	case *Dict:
-		return x.keys, nil
-	case string:
-		out := make([]any, 0, len(x))
-		for _, r := range x {
-			out = append(out, string(r))
-		}
-		return out, nil
-	case *loop:
-		return x.items[x.i+1:], nil
-	}
-	return nil, fmt.Errorf("'%s' object is not iterable", typeName(v))
-}
-
-func length(v any) (int, error) {
-	switch x := v.(type) {
-	case undefined:
-		return 0, nil
-	case string:
-		return utf8.RuneCountInString(x), nil
-	case *List:
-		return len(x.Items), nil
-	case *Dict:
-		return x.Len(), nil
-	case *loop:
-		return len(x.items), nil
-	}
-	return 0, fmt.Errorf("object of type '%s' has no len()", typeName(v))
-}
-
-func contains(in, v any) (bool, error) {
-	switch x := in.(type) {
-	case string:
-		s, ok := v.(string)
-		if !ok {
-			if u, ok := v.(undefined); ok {
-				return false, fmt.Errorf("'in <string>' requires string as left operand, not Undefined (%s)", u.why)
-			}
-			return false, fmt.Errorf("'in <string>' requires string as left operand, not %s", typeName(v))
-		}
-		return strings.Contains(x, s), nil
-	case *Dict:
-		_, ok := x.Get(v)
-		return ok, nil
-	}
-	list, err := items(in)
-	if err != nil {
-		return false, fmt.Errorf("argument of type '%s' is not iterable", typeName(in))
-	}
-	for _, e := range list {
-		if equal(e, v) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// sorted sorts a copy by key, stably.
-func sorted(list []any, key func(any) (any, error), reverse bool) ([]any, error) {
-	type pair struct{ k, v any }
-	ps := make([]pair, len(list))
-	for i, v := range list {
-		k, err := key(v)
-		if err != nil {
-			return nil, err
-		}
-		ps[i] = pair{k, v}
-	}
-	var bad error
-	sort.SliceStable(ps, func(i, j int) bool {
-		a, b := ps[i].k, ps[j].k
-		if reverse {
-			a, b = b, a
-		}
-		c, err := compare(a, b)
-		if err != nil && bad == nil {
-			bad = err
-		}
-		return c < 0
-	})
-	out := make([]any, len(ps))
-	for i, p := range ps {
-		out[i] = p.v
-	}
-	return out, bad
-}
 
 // space tells of Python's white space (str.isspace and \s).
 func space(r rune) bool {

@@ -2,13 +2,16 @@ package tokenize
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	tok "github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/tokenize/chat"
+	"github.com/adaptflow/adaptflow/tokenize/jinja"
 )
 
 // rowEncoder turns rows of several fields into tokens and labels, as TRL's SFTTrainer does.
@@ -31,18 +34,30 @@ func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
 	}
 	var err error
 	if e.templates, err = chat.Load(f.TokenizerDir); err != nil || f.ChatTemplate == "" {
+		share(e.templates)
 		return e, err
 	}
 	b, err := storage.ReadSmall(f.ChatTemplate, storage.KindTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("chat_template: %w", err)
 	}
-	t, err := chat.New(string(b), special(f.t))
+	t, err := chat.NewNamed(f.ChatTemplate, string(b), special(f.t))
 	if err != nil {
-		return nil, fmt.Errorf("chat_template %s: %w", f.ChatTemplate, err)
+		return nil, fmt.Errorf("chat_template: %w", err)
 	}
 	e.templates = chat.Set{"default": t}
+	share(e.templates)
 	return e, nil
+}
+
+// budgets are what templates may take in this process, by their source: a run has many instances of a DoFn, and each reads the template.
+var budgets sync.Map
+
+func share(s chat.Set) {
+	for _, t := range s {
+		b, _ := budgets.LoadOrStore(t.Source, t.Budget)
+		t.Budget = b.(*jinja.Budget)
+	}
 }
 
 // special are the special tokens that a template may name.
@@ -148,8 +163,12 @@ func (e *rowEncoder) plain(prompt, completion string) (*chat.Tokens, error) {
 	return chat.PlainPromptCompletion(e.t, prompt, completion, e.loss)
 }
 
-// refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like.
+// refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like. That a template takes too
+// much for all its rows is the run's.
 func refused(t *chat.Tokens, err error) (*chat.Tokens, error) {
+	if e := (*jinja.Error)(nil); errors.As(err, &e) && e.Run {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &rowError{reason: "chat_template", err: err}
 	}

@@ -1,0 +1,44 @@
+package tokenize
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/tokenize/jinja"
+)
+
+// TestTemplateOfARun: a row that a template refuses is rejected; a template that works on and on at every row ends the run, in whatever instance of the DoFn,
+// and the error names its file.
+func TestTemplateOfARun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "slow.jinja")
+	const text = "{% if messages[0].content == 'no' %}{{ raise_exception('not this one') }}{% endif %}{% for i in range(100000) %}{% for j in range(2) %}{% if i %}{% endif %}{% endfor %}{% endfor %}{{ messages[0].content }}"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	open := func() *rowEncoder {
+		f := &EncodeFn{TokenizerDir: filepath.Join("..", "..", "tokenize", "testdata", "tokenizer"), ChatTemplate: file}
+		if err := f.Setup(); err != nil {
+			t.Fatal(err)
+		}
+		return f.rows
+	}
+	row := func(content string) *datasets.Record {
+		return &datasets.Record{Row: `{"kind":"messages","messages":[{"role":"user","content":"` + content + `"}]}`}
+	}
+	if _, err := open().encode(row("no")); !errors.As(err, new(*rowError)) || !strings.Contains(err.Error(), "slow.jinja") {
+		t.Fatalf("a row that is refused: %v", err)
+	}
+	budgets.Store(text, jinja.NewBudget(8_000_000)) // less than there is, to be done sooner
+	rows := 0
+	var err error
+	for ; err == nil && rows < 500; rows++ {
+		_, err = open().encode(row("yes"))
+	}
+	if err == nil || errors.As(err, new(*rowError)) || !strings.Contains(err.Error(), "slow.jinja") {
+		t.Errorf("after %d rows: %v", rows, err)
+	}
+}
