@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
@@ -43,12 +42,27 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 	if err != nil {
 		return nil, &FileError{path, ReasonCorruptFile, err}
 	}
-	b, enc := decoded(bufio.NewReaderSize(d, 64<<10))
+	raw := bufio.NewReaderSize(d, 64<<10)
+	head, _ = raw.Peek(sniffBytes)
+	b, enc := decoded(raw)
 	format := o.Format
 	if format == FormatAuto {
-		if format, err = detectFormat(path, b); err != nil {
+		fe := foreignOf(path, head)
+		if fe == nil && enc != utf8Encoding { // a page, say, in another encoding
+			head, _ = b.Peek(sniffBytes)
+			fe = foreignOf(path, head)
+		}
+		switch {
+		case fe != nil && fe.Format == formatHTML && o.Pages:
+			format = FormatHTML
+		case fe != nil:
 			d.Close()
-			return nil, err
+			return nil, fe
+		default:
+			if format, err = detectFormat(path, b); err != nil {
+				d.Close()
+				return nil, err
+			}
 		}
 	}
 	lr := &lineReader{b: b, max: o.MaxRecordBytes}
@@ -64,6 +78,8 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 		return newJSONReader(base), nil
 	case format == FormatCSV, format == FormatTSV:
 		return newCSVReader(base, format), nil
+	case format == FormatHTML:
+		return &textFile{fileReader: base, format: FormatHTML}, nil
 	case o.TextMode == TextLine:
 		return &textLines{base}, nil
 	case o.TextMode == TextParagraph:
@@ -90,10 +106,7 @@ func decoded(b *bufio.Reader) (*bufio.Reader, *encoding) {
 
 // detectFormat goes by the name without its compression suffix, and by the first byte of the content when the name says nothing.
 func detectFormat(path string, b *bufio.Reader) (string, error) {
-	name := strings.ToLower(filepath.Base(path))
-	for _, ext := range []string{".gz", ".zst", ".zstd", ".bz2", ".lz4"} {
-		name = strings.TrimSuffix(name, ext)
-	}
+	name := plainName(path)
 	head, _ := b.Peek(sniffBytes)
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, bom), " \t\r\n")
 	if bytes.HasPrefix(head, []byte("PAR1")) {

@@ -79,6 +79,7 @@ const (
 	FormatParquet = "parquet"
 	FormatJSON    = "json" // one array of objects
 	FormatCSV     = "csv"  // under a header; fields may be in quotation marks
+	FormatHTML    = "html" // a page, whole
 	FormatTSV     = "tsv"  // under a header, separated by tabs; a quotation mark is a character like any other
 )
 
@@ -91,7 +92,9 @@ const (
 
 // Options says how input files are read. The zero value reads "auto" formats with the column "text", a document a line.
 type Options struct {
-	Format string // FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV or FormatParquet
+	Format string // FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV, FormatHTML or FormatParquet
+	// Pages reads web pages, each whole, of FormatAuto too, which refuses them else: who sets it takes their text out.
+	Pages bool
 	// Delimiter is the one character between the fields of CSV and TSV, "tab" and `\t` for the tabulator; "" finds that of CSV in the header.
 	Delimiter string
 	// RowKind is what a row of JSONL, JSON or CSV holds: one of RowKinds, RowAuto (or "") to see from the fields of each file's first row.
@@ -127,9 +130,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.MaxRecordBytes = 16 << 20
 	}
 	switch o.Format {
-	case FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV, FormatParquet:
+	case FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV, FormatHTML, FormatParquet:
 	default:
-		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, json, csv, tsv, parquet", o.Format)
+		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, json, csv, tsv, html, parquet", o.Format)
 	}
 	if delimiterOf(o.Delimiter) == utf8.RuneError {
 		return o, fmt.Errorf("delimiter %q is no delimiter; it is one character that is no quotation mark or line end, such as ; or tab", o.Delimiter)

@@ -2,6 +2,7 @@ package datasets
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"unicode/utf8"
 )
@@ -116,7 +117,13 @@ func (t *textParagraphs) Next() (Record, *Reject, error) {
 // textFile makes one document of the whole file.
 type textFile struct {
 	fileReader
-	done bool
+	format string // FormatHTML of a page, else ""
+	done   bool
+}
+
+// Layout implements Reader.
+func (t *textFile) Layout() (string, string) {
+	return t.layout(cmp.Or(t.format, FormatText)), RowPlain
 }
 
 func (t *textFile) Next() (Record, *Reject, error) {

@@ -32,10 +32,6 @@ var setNames = map[string]string{"train": "input", "domain": "eval_input", "gene
 
 // prepareSet prepares one set of input: files, or named sources.
 func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
-	kind := r.Recipe.Data.RowKind
-	if r.Recipe.Classifies() {
-		kind = datasets.RowClassification
-	}
 	return record(r, "prepare-"+name, func() (*prepare.Result, error) {
 		files, err := resolveAll(inputs)
 		if err != nil {
@@ -61,12 +57,12 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 				return nil, err
 			}
 		}
-		// General text is plain, whatever the rows to learn from are.
-		columns, apply := d.Columns, p.ApplyChatTemplate
-		if name == "general" {
-			kind, columns, apply = datasets.RowAuto, nil, false
+		reading, err := r.reading(name)
+		if err != nil {
+			return nil, err
 		}
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(name), TextMode: d.TextMode, RowKind: kind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: columns, ApplyChatTemplate: apply,
+		apply := p.ApplyChatTemplate && name != "general"
+		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: reading.Format, Delimiter: reading.Delimiter, TextColumn: reading.TextColumn, KeyColumn: reading.KeyColumn, TextMode: reading.TextMode, RowKind: reading.RowKind, LabelColumn: reading.LabelColumn, Labels: reading.Labels, Columns: reading.Columns, Pages: reading.Pages, ApplyChatTemplate: apply,
 			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.tokenizerDir(),
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
@@ -147,6 +143,9 @@ func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 		what = append(what, s.Name)
 	}
 	r.say("preparing %s", strings.Join(what, ", "))
+	if err := r.checkInputs(ctx, train, held); err != nil {
+		return nil, err
+	}
 	out := &Data{}
 	if out.Train, err = r.prepareSet(ctx, "train", d.Input, train, fraction); err != nil {
 		return nil, err

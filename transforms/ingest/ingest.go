@@ -14,6 +14,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 )
@@ -113,13 +114,28 @@ type ReadFn struct {
 	Options    datasets.Options
 	StagedDir  string
 	RejectsDir string
+	// Pages are the settings of the rule html_text, as rules.Decode takes them in JSON, which web pages are read with; "" where pages are not read.
+	Pages string
 
-	work bundle.Workers[*readFile]
+	pages rules.Rule
+	work  bundle.Workers[*readFile]
 }
 
 type readFile struct {
 	in  File
 	sum *Summary
+}
+
+// Setup builds the rule.
+func (f *ReadFn) Setup() error {
+	if f.Pages == "" {
+		return nil
+	}
+	chain, err := rules.DecodeChain("[" + f.Pages + "]")
+	if err == nil {
+		f.pages = chain[0]
+	}
+	return err
 }
 
 // StartBundle begins with no file.
@@ -156,7 +172,7 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	defer rejects.Abort()
 	reject := func(r *datasets.Reject) error {
 		s.Read++
-		s.Rejected[r.Reason]++
+		s.Rejected[strings.TrimPrefix(r.Rule+"."+r.Reason, ".")]++
 		if s.First == "" {
 			s.First = fmt.Sprintf("%s: %s %s", datasets.DocID(r.Source, r.Index), r.Reason, r.Value)
 		}
@@ -169,6 +185,7 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	}
 	defer out.Abort()
 	options := f.Options
+	options.Pages = f.pages != nil
 	options.Translation = nil
 	if in.From != "" {
 		options.Translation = []string{in.From, in.To}
@@ -191,6 +208,9 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 			rec, rej, err := r.Next()
 			if errors.Is(err, io.EOF) {
 				break
+			}
+			if err == nil && rej == nil && f.pages != nil {
+				rej = f.page(r, &rec)
 			}
 			if err == nil && rej != nil {
 				err = reject(rej)
@@ -231,6 +251,20 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 		return nil, err
 	}
 	return s, storage.WriteFile(SummaryPath(f.StagedDir, in.Source), b)
+}
+
+// page takes the main text out of a record that is a web page.
+func (f *ReadFn) page(r datasets.Reader, rec *datasets.Record) *datasets.Reject {
+	if format, _ := r.Layout(); !strings.HasPrefix(format, datasets.FormatHTML) {
+		return nil
+	}
+	v := f.pages.Apply(&rules.Doc{Text: rec.Text, URL: rec.URL})
+	if !v.Keep {
+		return &datasets.Reject{Source: rec.Source, Index: rec.Index, Rule: f.pages.Name(), Reason: v.Reason, Value: v.Value, Threshold: v.Threshold,
+			Record: []byte(rec.Text[:min(len(rec.Text), datasets.MaxRejectRecord)])}
+	}
+	rec.Text = v.Text
+	return nil
 }
 
 // Read reads input files, in parallel, and returns references to the row groups of staged records (PCollection<Group>), spread anew so that

@@ -43,7 +43,10 @@ type Config struct {
 	// LabelColumn and Labels are of RowKind classification: the field of the class, and the classes by number; nil for those of the input.
 	LabelColumn string
 	Labels      []string
-	Columns     map[string]string
+	// Pages are the settings of the rule html_text that web pages are read with, each as a document; nil for those in Clean, or, with Format "html", the rule's defaults.
+	// Without either, web pages are refused.
+	Pages   map[string]any
+	Columns map[string]string
 	// CompletionOnlyLoss takes a loss on completions alone, AssistantOnlyLoss on what the template's {% generation %} marks alone: TRL's names.
 	CompletionOnlyLoss, AssistantOnlyLoss bool
 	// ApplyChatTemplate makes turns of plain prompts and completions, for the model's chat template or, where it has none, Alpaca's prompt; it refuses plain texts.
@@ -81,8 +84,11 @@ func (c *Config) pack() datasets.PackOptions {
 
 func (c *Config) reading() datasets.Options {
 	return datasets.Options{Format: c.Format, Delimiter: c.Delimiter, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes, RowKind: c.RowKind, Columns: c.Columns,
-		LabelColumn: c.LabelColumn, Labels: c.Labels}
+		LabelColumn: c.LabelColumn, Labels: c.Labels, Pages: c.Pages != nil}
 }
+
+// htmlText is the name of the rule that takes the text out of web pages.
+const htmlText = "html_text"
 
 func (c *Config) classes() bool { return c.RowKind == datasets.RowClassification }
 
@@ -100,6 +106,14 @@ func (c *Config) complete() error {
 	}
 	if c.StoppingStrategy == "" {
 		c.StoppingStrategy = datasets.AllExhausted
+	}
+	for _, step := range c.Clean {
+		if step["rule"] == htmlText && c.Pages == nil {
+			c.Pages = step
+		}
+	}
+	if c.Format == datasets.FormatHTML && c.Pages == nil {
+		c.Pages = map[string]any{"rule": htmlText}
 	}
 	c.Sources = slices.Clone(c.Sources)
 	slices.SortFunc(c.Sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) }) // the order in which they are named decides nothing

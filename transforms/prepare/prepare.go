@@ -60,6 +60,9 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.check(ctx, sources, parts); err != nil {
+		return nil, err
+	}
 	d := &driver{cfg: cfg, run: run, sources: sources, parts: parts}
 	d.res.Origins = d.origins()
 	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"), storage.Join(cfg.StagedDir, "packed")

@@ -79,7 +79,11 @@ func (d *driver) stages(ctx context.Context) error {
 		d.files = append(d.files, file)
 	}
 	p, s := beam.NewPipelineWithRoot()
-	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir}, beam.CreateList(s, d.files))
+	pages := ""
+	if d.cfg.Pages != nil {
+		pages = settings(d.cfg.Pages)
+	}
+	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages}, beam.CreateList(s, d.files))
 	if len(d.cfg.Clean) > 0 {
 		groups = clean.Rules(s, &clean.RulesFn{Rules: settings(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name), RejectsDir: d.cfg.RejectsDir}, groups)
 	}
