@@ -153,6 +153,9 @@ func descendants() []int {
 // command is a process's command line, shortened.
 func command(pid int) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if len(text) == 0 { // while it starts or ends
+		text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	}
 	line := strings.TrimSpace(strings.ReplaceAll(string(text), "\x00", " "))
 	if r := []rune(line); len(r) > 100 {
 		line = string(r[:40]) + " … " + string(r[len(r)-57:])

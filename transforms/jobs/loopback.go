@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
@@ -12,6 +13,9 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/extworker"
 	"google.golang.org/protobuf/proto"
 )
+
+// stopTime is how long the workers of a job that has ended may take to stop.
+const stopTime = 5 * time.Second
 
 // Loopback is an environment whose DoFns run in this process, which a server sends its bundles back to. The port of its pool is open to this
 // machine, and starts workers for who knows the secret in the environment. stop is called when the job has ended.
@@ -27,8 +31,16 @@ func Loopback(ctx context.Context) (env *pipepb.Environment, stop func(), err er
 	endpoint := pool.EnvironmentConfig(ctx)
 	secret := pools.add(endpoint)
 	stop = func() {
-		_ = pool.Stop(ctx)
-		pools.remove(endpoint)
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			_ = pool.Stop(ctx)
+			pools.remove(endpoint)
+		}()
+		select { // it waits for all that called, and a stranger may never come to an end
+		case <-stopped:
+		case <-time.After(stopTime):
+		}
 	}
 	if env, err = graphx.CreateEnvironment(ctx, graphx.URNEnvExternal, pool.EnvironmentConfig); err == nil {
 		env.Payload, err = proto.Marshal(&pipepb.ExternalPayload{Endpoint: &pipepb.ApiServiceDescriptor{Url: endpoint},

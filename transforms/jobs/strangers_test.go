@@ -303,3 +303,35 @@ func TestStrangersStartNoWorkers(t *testing.T) {
 		t.Error("the worker of our own job did not start")
 	}
 }
+
+// TestStrangersHoldNothingUp begins a call to a pool and never ends it.
+func TestStrangersHoldNothingUp(t *testing.T) {
+	env, stop, err := jobs.Loopback(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var external pipepb.ExternalPayload
+	if err := proto.Unmarshal(env.GetPayload(), &external); err != nil {
+		t.Fatal(err)
+	}
+	cc := connect(t, external.GetEndpoint().GetUrl())
+	begun, err := cc.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, "/org.apache.beam.model.fn_execution.v1.BeamFnExternalWorkerPool/StartWorker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another call is answered when the first is there.
+	if _, err := fnpb.NewBeamFnExternalWorkerPoolClient(cc).StopWorker(t.Context(), &fnpb.StopWorkerRequest{WorkerId: "none"}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan bool)
+	go func() {
+		stop()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the end of a job waits for a stranger")
+	}
+	_ = begun.CloseSend()
+}
