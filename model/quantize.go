@@ -61,7 +61,7 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 		}
 		ts = append(ts, parts...)
 	}
-	if err := storage.MkdirAll(dst); err != nil {
+	if err := storage.MkdirShared(dst); err != nil {
 		return err
 	}
 	if err := writeWeights(dst, ts); err != nil {
@@ -86,7 +86,7 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 	if err != nil {
 		return err
 	}
-	return storage.WriteFile(filepath.Join(dst, "config.json"), append(raw, '\n'))
+	return storage.WriteShared(filepath.Join(dst, "config.json"), append(raw, '\n'))
 }
 
 // quantized are the tensors of a matrix in the checkpoint. The matrix is read twice: now for its scales, and for its codes when they are written.

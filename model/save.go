@@ -100,7 +100,7 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	if len(byFile) > 0 {
 		return fmt.Errorf("%s: no tensor %q to replace", m.dir, slices.Sorted(maps.Keys(byFile))[0])
 	}
-	if err := storage.MkdirAll(dst); err != nil {
+	if err := storage.MkdirShared(dst); err != nil {
 		return err
 	}
 	if err := writeWeights(dst, ts); err != nil {
@@ -130,7 +130,7 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	if err != nil {
 		return err
 	}
-	return storage.WriteFile(filepath.Join(dst, "config.json"), append(raw, '\n'))
+	return storage.WriteShared(filepath.Join(dst, "config.json"), append(raw, '\n'))
 }
 
 // floating are the dtypes that a model's dtype applies to.
@@ -150,7 +150,7 @@ func writeWeights(dst string, ts []safetensors.Tensor) error {
 			}
 		}
 	}
-	return safetensors.Write(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"})
+	return safetensors.WriteShared(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"})
 }
 
 // copyTokenizer copies the files of the folder that are no weights; those of the tokenizer from where that comes from.
@@ -165,7 +165,7 @@ func (m *Model) copyTokenizer(dst string) error {
 			continue
 		}
 		if err == nil {
-			err = storage.WriteFile(filepath.Join(dst, f), raw)
+			err = storage.WriteShared(filepath.Join(dst, f), raw)
 		}
 		if err != nil {
 			return err

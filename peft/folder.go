@@ -442,24 +442,24 @@ func (a *Adapter) tensors(params *nn.Params, slot int) ([]safetensors.Tensor, er
 // save writes a folder.
 func (a *Adapter) save(dir string, ts []safetensors.Tensor, config []byte, card Card) error {
 	write := func(to string) error {
-		if err := storage.MkdirAll(to); err != nil {
+		if err := storage.MkdirShared(to); err != nil {
 			return err
 		}
-		if err := safetensors.Write(storage.Join(to, tensorFile(a.Method)), ts, map[string]string{"format": "pt"}); err != nil {
+		if err := safetensors.WriteShared(storage.Join(to, tensorFile(a.Method)), ts, map[string]string{"format": "pt"}); err != nil {
 			return err
 		}
-		if err := storage.WriteFile(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
+		if err := storage.WriteShared(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
 			return err
 		}
 		if err := copyTokenizer(to, a.env.Embeddings); err != nil {
 			return err
 		}
 		if card.ModelConfig != nil {
-			if err := storage.WriteFile(storage.Join(to, modelFile), card.ModelConfig); err != nil {
+			if err := storage.WriteShared(storage.Join(to, modelFile), card.ModelConfig); err != nil {
 				return err
 			}
 		}
-		return storage.WriteFile(storage.Join(to, ConfigFile), config)
+		return storage.WriteShared(storage.Join(to, ConfigFile), config)
 	}
 	if !storage.IsLocal(dir) {
 		if err := write(dir); err != nil {
@@ -486,7 +486,7 @@ func replaceDir(dir string, write func(string) error) error {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := storage.MkdirAll(filepath.Dir(dir)); err != nil {
+	if err := storage.MkdirShared(filepath.Dir(dir)); err != nil {
 		return err
 	}
 	mask := "." + filepath.Base(dir) + ".tmp-*"
@@ -503,9 +503,6 @@ func replaceDir(dir string, write func(string) error) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
 	fresh := filepath.Join(tmp, "new")
 	if err := write(fresh); err != nil {
 		return err
@@ -535,7 +532,7 @@ func CopyFolder(to, from string) error {
 			return err
 		}
 		for _, e := range es {
-			if err := storage.CopyFile(filepath.Join(dir, e.Name()), filepath.Join(from, e.Name())); err != nil {
+			if err := storage.CopyShared(filepath.Join(dir, e.Name()), filepath.Join(from, e.Name())); err != nil {
 				return err
 			}
 		}

@@ -117,7 +117,7 @@ func copyTokenizer(to, from string) error {
 			continue
 		}
 		if err == nil {
-			err = storage.WriteFile(storage.Join(to, name), raw)
+			err = storage.WriteShared(storage.Join(to, name), raw)
 		}
 		if err != nil {
 			return err

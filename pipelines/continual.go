@@ -140,7 +140,7 @@ func (l *learner) settle() error {
 	h := l.history
 	if c := h.Current(); c != nil {
 		if old, err := storage.ReadSmall(l.path(CurrentFile), storage.KindState); err != nil || string(old) != c.Adapter+"\n" {
-			if err := storage.WriteFile(l.path(CurrentFile), []byte(c.Adapter+"\n")); err != nil {
+			if err := storage.WriteShared(l.path(CurrentFile), []byte(c.Adapter+"\n")); err != nil {
 				return err
 			}
 		}

@@ -57,7 +57,7 @@ func TrainTokenizer(c TrainTokenizerConfig) (*TokenizerResult, error) {
 	} else if ok {
 		return nil, fmt.Errorf("%w: %s already holds a tokenizer", ErrInUse, c.Output)
 	}
-	if err := storage.MkdirAll(c.Output); err != nil {
+	if err := storage.MkdirShared(c.Output); err != nil {
 		return nil, err
 	}
 	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false}
@@ -68,11 +68,11 @@ func TrainTokenizer(c TrainTokenizerConfig) (*TokenizerResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := storage.WriteFile(filepath.Join(c.Output, "tokenizer_config.json"), append(raw, '\n')); err != nil {
+	if err := storage.WriteShared(filepath.Join(c.Output, "tokenizer_config.json"), append(raw, '\n')); err != nil {
 		return nil, err
 	}
 	r := &TokenizerResult{Documents: n, Words: counts.Len(), VocabSize: f.VocabSize(), Added: f.VocabSize(), Output: c.Output}
-	return r, storage.WriteFile(filepath.Join(c.Output, "tokenizer.json"), file)
+	return r, storage.WriteShared(filepath.Join(c.Output, "tokenizer.json"), file)
 }
 
 func countDocuments(input []string, mode string, counts *tokenize.WordCounts) (n int, err error) {
@@ -160,7 +160,7 @@ func ExtendTokenizer(c ExtendTokenizerConfig, say func(format string, a ...any))
 	if err != nil {
 		return nil, err
 	}
-	if err := storage.WriteFile(filepath.Join(c.Output, "tokenizer.json"), e.File); err != nil {
+	if err := storage.WriteShared(filepath.Join(c.Output, "tokenizer.json"), e.File); err != nil {
 		return nil, err
 	}
 	first := int(e.Tokens[0].ID)
@@ -225,10 +225,10 @@ func resizeEmbeddings(dir, to string, tokens []tokenize.NewToken) (int, error) {
 	if resized == 0 {
 		return 0, fmt.Errorf("%s: no tensor named like %s has %d rows, one a token", dir, strings.Join(vocabTensors, ", "), vocab)
 	}
-	if err := storage.MkdirAll(to); err != nil {
+	if err := storage.MkdirShared(to); err != nil {
 		return 0, err
 	}
-	return rows, safetensors.Write(filepath.Join(to, "model.safetensors"), ts, map[string]string{"format": "pt"})
+	return rows, safetensors.WriteShared(filepath.Join(to, "model.safetensors"), ts, map[string]string{"format": "pt"})
 }
 
 func hasRows(name string) bool {
@@ -261,7 +261,7 @@ func writeConfig(dir, to string, rows int) error {
 			continue
 		}
 		if err == nil {
-			err = storage.WriteFile(filepath.Join(to, f), raw)
+			err = storage.WriteShared(filepath.Join(to, f), raw)
 		}
 		if err != nil {
 			return err
@@ -276,5 +276,5 @@ func writeConfig(dir, to string, rows int) error {
 	if err != nil {
 		return err
 	}
-	return storage.WriteFile(filepath.Join(to, "config.json"), append(raw, '\n'))
+	return storage.WriteShared(filepath.Join(to, "config.json"), append(raw, '\n'))
 }

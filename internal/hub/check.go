@@ -115,7 +115,7 @@ func sound(root, blob, etag string) error {
 		return fmt.Errorf("%s is damaged: its %d bytes have the checksum %s: delete it, and it is downloaded again", blob, st.Size(), got)
 	}
 	if now.text != "" && now == stampOf(blob) && time.Since(now.last) >= settle {
-		_ = storage.WriteFile(kept, []byte(now.text)) // a cache of others' may be read only
+		_ = storage.WriteShared(kept, []byte(now.text)) // a cache of others' may be read only
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (c *Client) fetch(ctx context.Context, repo, root, commit, file string) err
 	}
 	defer unlock()
 	if st, err := os.Lstat(link); err == nil && st.Mode().IsRegular() && sound(root, link, m.etag) == nil {
-		return storage.WriteFile(record(root, filepath.Dir(link), file), []byte(m.etag))
+		return storage.WriteShared(record(root, filepath.Dir(link), file), []byte(m.etag))
 	}
 	if sound(root, blob, m.etag) != nil {
 		if err := os.RemoveAll(blob); err != nil { // a damaged one
@@ -119,7 +119,7 @@ func place(root, blob, link string) error {
 	if err := os.Symlink(to, tmp); err == nil {
 		return os.Rename(tmp, link)
 	}
-	if err := storage.WriteFile(record(root, filepath.Dir(link), filepath.Base(link)), []byte(filepath.Base(blob))); err != nil {
+	if err := storage.WriteShared(record(root, filepath.Dir(link), filepath.Base(link)), []byte(filepath.Base(blob))); err != nil {
 		return err
 	}
 	return os.Rename(blob, link)

@@ -102,7 +102,7 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 		return "", err
 	}
-	return dir, storage.WriteFile(at, []byte(l.SHA))
+	return dir, storage.WriteShared(at, []byte(l.SHA))
 }
 
 // choose picks the files of a model that are wanted, sorted, the small ones first.

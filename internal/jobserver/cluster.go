@@ -97,7 +97,7 @@ func (e Engine) java(program, jars, dir, memory string) []string {
 
 // driver is the job server's class and arguments.
 func (e Engine) driver(port int, dir string, engine ...string) []string {
-	return append([]string{e.main, "--job-host=" + host, "--job-port=" + strconv.Itoa(port), "--artifact-port=0", "--expansion-port=0", "--artifacts-dir=" + filepath.Join(dir, "artifacts")}, engine...)
+	return append([]string{e.main, "--job-host=" + host, "--job-port=" + strconv.Itoa(port), "--artifact-port=0", "--expansion-port=0", "--artifacts-dir=" + filepath.Join(dir, artifacts)}, engine...)
 }
 
 // upCluster starts the supervisor as a process of its own and waits for the state that it writes.

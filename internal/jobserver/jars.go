@@ -103,6 +103,9 @@ func (e Engine) jars(ctx context.Context, env childenv.Set, say func(string, ...
 	if err := verify(lib, sums); err != nil {
 		return "", fmt.Errorf("what Maven fetched is not what was pinned: %w", err)
 	}
+	if err := os.Chmod(lib, 0o700); err != nil { // Maven takes the umask, which may let others write there
+		return "", err
+	}
 	if err := os.Rename(lib, dir); err != nil {
 		if verify(dir, sums) == nil { // another process was faster
 			return dir, nil

@@ -85,6 +85,7 @@ var ErrDown = errors.New("no job server is up")
 const (
 	stateFile = "state.json"
 	logFile   = "server.log"
+	artifacts = "artifacts"
 	readyTime = 2 * time.Minute  // a loaded machine takes longer than the usual five seconds
 	endTime   = 15 * time.Second // after which a server that was asked to end is killed
 )
@@ -156,8 +157,10 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 		return nil, err
 	}
 	tmp := filepath.Join(dir, "tmp")
-	if err := storage.MkdirAll(tmp); err != nil {
-		return nil, err
+	for _, d := range []string{tmp, filepath.Join(dir, artifacts)} { // what Java puts there takes the umask
+		if err := storage.MkdirAll(d); err != nil {
+			return nil, err
+		}
 	}
 	if err := writeLoopback(dir); err != nil {
 		return nil, err
@@ -307,7 +310,7 @@ func (e Engine) endServer(st *State, dir string) error {
 
 // clear removes what a server keeps beside its log.
 func (e Engine) clear(dir string) error {
-	for _, name := range []string{"tmp", "artifacts"} {
+	for _, name := range []string{"tmp", artifacts} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return err
 		}

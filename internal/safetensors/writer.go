@@ -50,12 +50,23 @@ func F32(name string, data []float32, shape ...int) Tensor {
 // Write writes the tensors to path, by a temporary name, one after another: those with a Load are in memory only meanwhile. The order is that of the reference implementation: wider dtypes
 // first, then by name; so the bytes depend on the tensors and the metadata alone.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
-	return write(path, tensors, metadata, false)
+	return write(path, tensors, metadata, storage.Create)
+}
+
+// WriteShared is Write of a file that others may read where the umask lets them: see [storage.MkdirShared].
+func WriteShared(path string, tensors []Tensor, metadata map[string]string) error {
+	return write(path, tensors, metadata, storage.CreateShared)
 }
 
 // WriteUnsynced is Write that does not wait for the disk: see [storage.File.Unsynced].
 func WriteUnsynced(path string, tensors []Tensor, metadata map[string]string) error {
-	return write(path, tensors, metadata, true)
+	return write(path, tensors, metadata, func(path string) (*storage.File, error) {
+		f, err := storage.Create(path)
+		if err == nil {
+			f.Unsynced()
+		}
+		return f, err
+	})
 }
 
 // layout gives the file's header, padded, and the tensors in the order in which they are written.
@@ -110,7 +121,7 @@ func Size(tensors []Tensor, metadata map[string]string) (int64, error) {
 	return 8 + int64(len(head)) + data, err
 }
 
-func write(path string, tensors []Tensor, metadata map[string]string, unsynced bool) error {
+func write(path string, tensors []Tensor, metadata map[string]string, create func(string) (*storage.File, error)) error {
 	for i := range tensors {
 		if t := &tensors[i]; t.Load == nil && !t.fits() {
 			return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
@@ -120,14 +131,11 @@ func write(path string, tensors []Tensor, metadata map[string]string, unsynced b
 	if err != nil {
 		return err
 	}
-	f, err := storage.Create(path)
+	f, err := create(path)
 	if err != nil {
 		return err
 	}
 	defer f.Abort()
-	if unsynced {
-		f.Unsynced()
-	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	var n [8]byte
 	binary.LittleEndian.PutUint64(n[:], uint64(len(head)))

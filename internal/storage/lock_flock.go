@@ -10,7 +10,7 @@ import (
 )
 
 func lockFile(path string) (*os.File, func() error, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, privateFile)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 // lockFile locks by exclusive creation where the system has no lock that ends with its process.
 func lockFile(path string) (*os.File, func() error, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, privateFile)
 	if err != nil {
 		if errors.Is(err, os.ErrExist) {
 			err = errBusy

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 )
@@ -34,10 +36,22 @@ func Syncs() int64 { return syncs.Load() }
 // checksum: a process that is killed loses nothing of them.
 func (f *File) Unsynced() { f.unsynced = true }
 
-// Create begins writing the file at path, making its folder when absent. The temporary name is unique to the call, so that two attempts
-// may write the same path at once; the last Commit wins. Every File ends with Commit or Abort; after a Commit, Abort does nothing, so
+// What is written is its owner's alone, whatever the umask, since nearly all of it is made of what users process. Folders in the formats of models and
+// adapters, which are made to be used elsewhere, are shared: readable by whom the umask lets read.
+const (
+	privateFile, privateDir = 0o600, 0o700
+	sharedFile, sharedDir   = 0o644, 0o755
+)
+
+// Create begins writing the file at path, making its folder when absent; both are their owner's alone. The temporary name is unique to the call, so that
+// two attempts may write the same path at once; the last Commit wins. Every File ends with Commit or Abort; after a Commit, Abort does nothing, so
 // `defer f.Abort()` is right.
-func Create(path string) (*File, error) {
+func Create(path string) (*File, error) { return create(path, privateFile, privateDir) }
+
+// CreateShared is Create of a file that others may read where the umask lets them: see [MkdirShared].
+func CreateShared(path string) (*File, error) { return create(path, sharedFile, sharedDir) }
+
+func create(path string, file, folder fs.FileMode) (*File, error) {
 	if !IsLocal(path) {
 		if _, err := lookup(path); err != nil {
 			return nil, err
@@ -49,14 +63,21 @@ func Create(path string) (*File, error) {
 		return &File{f: f, path: path}, nil
 	}
 	dir, base := filepath.Dir(Local(path)), filepath.Base(Local(path))
-	if err := MkdirAll(dir); err != nil {
+	if err := mkdirAll(dir, folder); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(dir, "."+base+".tmp-*")
-	if err != nil {
-		return nil, explain(path, err)
+	for {
+		// Not os.CreateTemp, whose files no umask is asked about.
+		name := filepath.Join(dir, "."+base+".tmp-"+strconv.FormatUint(rand.Uint64(), 10))
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, file)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, explain(path, err)
+		}
+		return &File{f: f, path: path}, nil
 	}
-	return &File{f: f, path: path}, nil
 }
 
 // Path is the path the file will have after Commit.
@@ -136,9 +157,6 @@ func (f *File) commit() error {
 		}
 		return closeUnnamed(f.f)
 	}
-	if err := f.f.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
 	if !f.unsynced {
 		syncs.Add(1)
 		if err := f.f.Sync(); err != nil {
@@ -196,8 +214,13 @@ func WriteJSON(path string, v any) error {
 }
 
 // WriteFile writes a whole file atomically.
-func WriteFile(path string, data []byte) error {
-	f, err := Create(path)
+func WriteFile(path string, data []byte) error { return write(path, data, Create) }
+
+// WriteShared is WriteFile of a file that others may read where the umask lets them: see [MkdirShared].
+func WriteShared(path string, data []byte) error { return write(path, data, CreateShared) }
+
+func write(path string, data []byte, create func(string) (*File, error)) error {
+	f, err := create(path)
 	if err != nil {
 		return err
 	}
@@ -208,12 +231,17 @@ func WriteFile(path string, data []byte) error {
 	return f.Commit()
 }
 
-// MkdirAll makes a local folder and its parents; on an object store there is nothing to make.
-func MkdirAll(dir string) error {
+// MkdirAll makes a local folder and its parents, their owner's alone; on an object store there is nothing to make. What exists stays as it is.
+func MkdirAll(dir string) error { return mkdirAll(dir, privateDir) }
+
+// MkdirShared is MkdirAll of a folder in a format that others read: a model's or an adapter's. The umask says who may.
+func MkdirShared(dir string) error { return mkdirAll(dir, sharedDir) }
+
+func mkdirAll(dir string, mode fs.FileMode) error {
 	if !IsLocal(dir) {
 		return nil
 	}
-	if err := os.MkdirAll(Local(dir), 0o755); err != nil {
+	if err := os.MkdirAll(Local(dir), mode); err != nil {
 		return explain(dir, err)
 	}
 	return nil
@@ -283,13 +311,18 @@ func WriteOnce(path string, data []byte) ([]byte, error) {
 }
 
 // CopyFile copies a file, atomically.
-func CopyFile(to, from string) error {
+func CopyFile(to, from string) error { return copyFile(to, from, Create) }
+
+// CopyShared is CopyFile to a file that others may read where the umask lets them: see [MkdirShared].
+func CopyShared(to, from string) error { return copyFile(to, from, CreateShared) }
+
+func copyFile(to, from string, create func(string) (*File, error)) error {
 	r, err := OpenReaderAt(from)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	f, err := Create(to)
+	f, err := create(to)
 	if err != nil {
 		return err
 	}

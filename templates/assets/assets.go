@@ -103,7 +103,7 @@ func unpack(folder string) (string, error) {
 	if whole(dir, contents) {
 		return dir, nil
 	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
+	if err := storage.MkdirAll(root); err != nil {
 		return "", fmt.Errorf("the cache folder cannot be made: %w; set ADAPTFLOW_CACHE to another", err)
 	}
 	tmp, err := os.MkdirTemp(root, ".unpack-*")
@@ -111,9 +111,6 @@ func unpack(folder string) (string, error) {
 		return "", fmt.Errorf("the cache folder cannot be written: %w; set ADAPTFLOW_CACHE to another", err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return "", err
-	}
 	for name, b := range contents {
 		if err := place(tmp, name, b); err != nil {
 			return "", fmt.Errorf("%s: %w", filepath.Join(root, name), err)
@@ -152,7 +149,7 @@ func place(dir, name string, b []byte) error {
 		}
 		name = strings.TrimSuffix(name, ".zst")
 	}
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
