@@ -10,6 +10,7 @@ dir=$work/cluster
 trap '"$bin" flink down --dir "$dir" > /dev/null 2>&1 || true' EXIT
 cp "$bin" "$work/adaptflow-worker" # workers are known by their program
 program=$work/adaptflow-worker
+export HF_TOKEN=kept-from-children AWS_SECRET_ACCESS_KEY=kept-from-children
 RANDOM=${SEED:-$$}
 echo "random moments of the seed ${SEED:-$$}"
 up() { endpoint=$("$bin" flink up --task-managers 2 --dir "$dir" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }; }
@@ -73,6 +74,12 @@ done
 start=$SECONDS
 begin worker
 worker=$(pgrep -f "^$program --id" | head -n 1)
+children=0
+for pid in $(pgrep -f "adaptflow.jobserver=$dir |supervise --dir $dir |^$program --id"); do
+  ! tr '\0' '\n' < "/proc/$pid/environ" | grep kept-from-children || { echo "process $pid has a secret: $(tr '\0' ' ' < "/proc/$pid/cmdline")"; exit 1; }
+  children=$((children + 1))
+done
+[ "$children" -ge 6 ] || { echo "only $children processes of the cluster and its workers were found"; exit 1; }
 kill -9 "$worker"
 finish "worker killed"
 

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -100,6 +102,7 @@ type manifest struct {
 	Data map[string]string `yaml:"data"`
 	Spec struct {
 		Replicas int `yaml:"replicas"`
+		Policy   `yaml:",inline"`
 		// A Deployment's selector has matchLabels, a Service's is the labels.
 		Selector map[string]any `yaml:"selector"`
 		Ports    []struct {
@@ -128,22 +131,126 @@ type manifest struct {
 	} `yaml:"spec"`
 }
 
-func TestFlinkManifests(t *testing.T) {
-	versions := map[string]string{"PersistentVolumeClaim": "v1", "ConfigMap": "v1", "Service": "v1", "Deployment": "apps/v1", "StatefulSet": "apps/v1"}
+// Policy is what the tests read of a NetworkPolicy. There is no other way to name who is let in.
+type Policy struct {
+	PodSelector *labelSelector `yaml:"podSelector"`
+	PolicyTypes []string       `yaml:"policyTypes"`
+	Ingress     []struct {
+		From []struct {
+			PodSelector *labelSelector `yaml:"podSelector"`
+		} `yaml:"from"`
+		Ports []struct {
+			Protocol string `yaml:"protocol"`
+			Port     int    `yaml:"port"`
+		} `yaml:"ports"`
+	} `yaml:"ingress"`
+}
+
+type labelSelector struct {
+	MatchLabels map[string]string `yaml:"matchLabels"`
+}
+
+func (s *labelSelector) matches(labels map[string]string) bool {
+	for k, v := range s.MatchLabels {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+func flinkManifests(t *testing.T) (all []manifest) {
+	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "deploy", "flink", "cluster.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []manifest
 	for d := yaml.NewDecoder(bytes.NewReader(raw)); ; {
 		var m manifest
 		if err := d.Decode(&m); errors.Is(err, io.EOF) {
-			break
+			return all
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, m)
 	}
+}
+
+// letsIn says whether policies let a pod connect to another's port, as Kubernetes has it: all may, unless policies select the other, of which one
+// must then let them in.
+func letsIn(t *testing.T, all []manifest, from, to map[string]string, port int) bool {
+	selected, in := false, false
+	for _, m := range all {
+		p := m.Spec.Policy
+		if m.Kind != "NetworkPolicy" {
+			continue
+		}
+		if p.PodSelector == nil || fmt.Sprint(p.PolicyTypes) != "[Ingress]" {
+			t.Fatalf("%s: %+v", m.Metadata.Name, p)
+		}
+		if !p.PodSelector.matches(to) {
+			continue
+		}
+		selected = true
+		for _, rule := range p.Ingress {
+			if len(rule.From) == 0 || len(rule.Ports) == 0 {
+				t.Fatalf("%s has a rule without pods or without ports, which lets all in", m.Metadata.Name)
+			}
+			for _, f := range rule.From {
+				if f.PodSelector == nil || len(f.PodSelector.MatchLabels) == 0 {
+					t.Fatalf("%s lets in what no label names", m.Metadata.Name)
+				}
+				for _, q := range rule.Ports {
+					in = in || f.PodSelector.matches(from) && q.Protocol == "TCP" && q.Port == port
+				}
+			}
+		}
+	}
+	return in || !selected
+}
+
+// TestFlinkNetworkPolicies tries every pod's ports from every other: nobody gets in but who works there.
+func TestFlinkNetworkPolicies(t *testing.T) {
+	all := flinkManifests(t)
+	var conf map[string]any
+	for _, m := range all {
+		if m.Kind == "ConfigMap" {
+			if err := yaml.Unmarshal([]byte(m.Data["flink-conf.yaml"]), &conf); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	pinned := func(key string) int {
+		n, err := strconv.Atoi(fmt.Sprint(conf[key]))
+		if err != nil {
+			t.Errorf("%s is not pinned: %v", key, err)
+		}
+		return n
+	}
+	data, rpc, query, blob := pinned("taskmanager.data.port"), pinned("taskmanager.rpc.port"), pinned("metrics.internal.query-service.port"), pinned("blob.server.port")
+	const managerRPC, rest, job, artifact = 6123, 8081, 8099, 8098 // Flink's defaults, and what the job server is started with
+	open := map[string][]int{
+		"driver>jobserver": {artifact, job}, "jobserver>jobmanager": {rest}, "taskmanager>jobmanager": {managerRPC, blob},
+		"jobmanager>taskmanager": {rpc, query}, "taskmanager>taskmanager": {data},
+	}
+	pods := map[string]map[string]string{"driver": {"app": "adaptflow", "component": "driver"}, "stranger": {"app": "other", "component": "driver"}, "unlabelled": {},
+		"jobserver": {"app": "adaptflow", "component": "jobserver"}, "jobmanager": {"app": "adaptflow", "component": "jobmanager"}, "taskmanager": {"app": "adaptflow", "component": "taskmanager"}}
+	for from, has := range pods {
+		for _, to := range []string{"jobserver", "jobmanager", "taskmanager", "driver"} {
+			for _, port := range []int{data, rpc, query, blob, managerRPC, rest, job, artifact, 22, 43210} {
+				want := slices.Contains(open[from+">"+to], port)
+				if got := letsIn(t, all, has, pods[to], port); got != want {
+					t.Errorf("%s to port %d of %s: %v", from, port, to, got)
+				}
+			}
+		}
+	}
+}
+
+func TestFlinkManifests(t *testing.T) {
+	versions := map[string]string{"PersistentVolumeClaim": "v1", "ConfigMap": "v1", "Service": "v1", "Deployment": "apps/v1", "StatefulSet": "apps/v1",
+		"NetworkPolicy": "networking.k8s.io/v1"}
+	all := flinkManifests(t)
 	named := map[string]manifest{}
 	for _, m := range all {
 		if versions[m.Kind] != m.APIVersion || m.Metadata.Name == "" {

@@ -71,6 +71,22 @@ func TestDownEndsWhatALostClusterLeft(t *testing.T) {
 	}
 }
 
+func TestAnEarlierVersionsServerIsNotTaken(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("looks into /proc")
+	}
+	e, _ := Find("flink")
+	dir := t.TempDir()
+	pid, _ := member(t, e, dir)
+	defer killGroup(pid)
+	if err := writeState(dir, &State{Engine: e.Name, PID: pid, Endpoint: "localhost:1"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Up(context.Background(), e, Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "listens on all interfaces") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestASupervisorBringsTaskManagersBack(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the stand-ins are shell scripts")
