@@ -115,8 +115,8 @@ func unknownKey(key, extra string) error {
 	return fmt.Errorf("unknown setting %q; the nearest known one is %q", key, Nearest(key, names))
 }
 
-// text is a field's value as text.
-func (r *Recipe) text(path string) string {
+// field is a field's value.
+func (r *Recipe) field(path string) reflect.Value {
 	v := reflect.ValueOf(r).Elem()
 	for _, part := range strings.Split(path, ".") {
 		for i := range v.NumField() {
@@ -126,5 +126,8 @@ func (r *Recipe) text(path string) string {
 			}
 		}
 	}
-	return fmt.Sprint(v.Interface())
+	return v
 }
+
+// text is a field's value as text.
+func (r *Recipe) text(path string) string { return fmt.Sprint(r.field(path).Interface()) }

@@ -17,6 +17,9 @@ type Layer map[string]map[string]any
 // Parse reads one YAML document strictly. name is how errors call it (a path). An unknown or repeated key, a value of the wrong type
 // and a second document are errors that give the line.
 func Parse(name string, text []byte) (Layer, error) {
+	if err := guard(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, plain(err))
@@ -33,6 +36,9 @@ func Parse(name string, text []byte) (Layer, error) {
 	}
 	if body == nil {
 		return nil, fmt.Errorf("%s: the recipe is empty; it has the sections %s", name, strings.Join(sections, ", "))
+	}
+	if err := expanded(body); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := checkKeys(name, body); err != nil {
 		return nil, err
@@ -133,6 +139,26 @@ func entries(name, what string, n ast.Node) ([]*ast.MappingValueNode, error) {
 		return []*ast.MappingValueNode{n}, nil
 	}
 	return nil, fmt.Errorf("%s: line %d: %s must be a mapping of keys and values", name, n.GetToken().Position.Line, what)
+}
+
+// decode reads a YAML value that is not a whole recipe, such as a setting's.
+func decode(text string, dst any) error {
+	if err := guard([]byte(text)); err != nil {
+		return err
+	}
+	file, err := parser.ParseBytes([]byte(text), 0)
+	if err != nil {
+		return plain(err)
+	}
+	for _, d := range file.Docs {
+		if err := expanded(d.Body); err != nil {
+			return err
+		}
+	}
+	if err := yaml.Unmarshal([]byte(text), dst); err != nil {
+		return plain(err)
+	}
+	return nil
 }
 
 // plain shortens the YAML library's error to one line with its position.

@@ -123,7 +123,7 @@ func Set(key, value string) (Layer, error) {
 	}
 	var r Recipe
 	if err := yaml.UnmarshalWithOptions(text, &r, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("setting %s=%s: a value of type %s is wanted", key, value, fieldType(path))
+		return nil, fmt.Errorf("setting %s=%s: a value of type %s is wanted", key, shown(value), fieldType(path))
 	}
 	return l, nil
 }
@@ -156,14 +156,14 @@ func parseValue(path, value string) (any, error) {
 		if strings.HasPrefix(strings.TrimSpace(value), "[") {
 			if path == "prepare.clean" || path == "prepare.dedupe" {
 				var out []any
-				if err := yaml.Unmarshal([]byte(value), &out); err != nil {
-					return nil, fmt.Errorf("setting %s=%s: %w", path, value, plain(err))
+				if err := decode(value, &out); err != nil {
+					return nil, fmt.Errorf("setting %s=%s: %w", path, shown(value), err)
 				}
 				return out, nil
 			}
 			var out []string
-			if err := yaml.Unmarshal([]byte(value), &out); err != nil {
-				return nil, fmt.Errorf("setting %s=%s: %w", path, value, plain(err))
+			if err := decode(value, &out); err != nil {
+				return nil, fmt.Errorf("setting %s=%s: %w", path, shown(value), err)
 			}
 			return out, nil
 		}
@@ -173,8 +173,16 @@ func parseValue(path, value string) (any, error) {
 		return strings.Split(value, ","), nil
 	}
 	var v any
-	if err := yaml.Unmarshal([]byte(value), &v); err != nil {
-		return nil, fmt.Errorf("setting %s=%s: %w", path, value, plain(err))
+	if err := decode(value, &v); err != nil {
+		return nil, fmt.Errorf("setting %s=%s: %w", path, shown(value), err)
 	}
 	return v, nil
+}
+
+// shown is a setting's value for an error's line.
+func shown(value string) string {
+	if len(value) > 100 {
+		return value[:97] + "..."
+	}
+	return value
 }

@@ -117,6 +117,9 @@ func (r *Recipe) Validate() error {
 			return fmt.Errorf("%s is %s; it %s", k.path, r.text(k.path), k.want)
 		}
 	}
+	if err := r.bounded(); err != nil {
+		return err
+	}
 	if s, ok := r.Method["peft_type"].(string); !ok || s == "" {
 		return fmt.Errorf("method.peft_type must name the method, such as LORA")
 	}

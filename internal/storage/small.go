@@ -16,7 +16,7 @@ type Kind struct {
 
 // The kinds of files that are read whole. The largest known of each is a fraction of its bound.
 var (
-	KindRecipe    = Kind{"a recipe", 4 << 20}
+	KindRecipe    = Kind{"a recipe", 1 << 20}
 	KindTemplate  = Kind{"a chat template", 4 << 20}
 	KindConfig    = Kind{"a configuration", 32 << 20} // config.json, generation_config.json, tokenizer_config.json, adapter_config.json, …
 	KindIndex     = Kind{"an index of shards", 64 << 20}
