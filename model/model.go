@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/nn"
@@ -147,9 +148,10 @@ func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
 	return place(hex.EncodeToString(made[:]), Task{}, cfg, fam, &loader{seed: seed, store: store})
 }
 
-func open(cfg *Config, fam *family, l *loader) (*Model, error) {
+func open(cfg *Config, fam *family, l *loader) (_ *Model, err error) {
 	l.used, l.stored = map[string]bool{}, map[string]Stored{}
 	m := &Model{family: fam}
+	defer mem.Catch(&err, "store the weights smaller, by model.dtype bfloat16 or load_in_4bit, or outside memory, by model.weights streamed")
 	w, err := fam.open(cfg, l)
 	if err == nil {
 		err = l.done(fam.ignore)

@@ -106,7 +106,7 @@ func (p *Params) add(name string, rows, cols int, init func(dst []float32)) *Par
 		return q
 	}
 	q := &Param{Name: name, Rows: rows, Cols: cols, Slots: p.slots, Frozen: p.frozen[name]}
-	q.data = mem.AllocFloat32(rows * cols * p.slots)
+	q.data = mem.AllocFloat32(mem.Floats(rows, cols, p.slots))
 	q.Data = q.data.Float32()
 	if init != nil {
 		for i := range p.slots {

@@ -22,6 +22,7 @@ type Options struct {
 	Beside func() int64
 	DType  DType  // of what is kept for the backward pass
 	Seed   uint64 // for dropout
+	Dry    bool   // plan alone: the program has its Memory and cannot run, and takes none
 	Poison bool   // fill the arena with NaN before every forward pass, to find reads of what was not written
 }
 
@@ -55,7 +56,11 @@ type Program struct {
 
 // Compile wires w with the adapters, finds or makes their parameters in params, and plans the memory.
 // It fails when the program cannot hold o.MemoryLimit.
-func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program, error) {
+func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (_ *Program, err error) {
+	if t := max(o.Caps.T, o.Caps.S, o.Caps.N, o.Caps.C); t > math.MaxInt32 {
+		return nil, fmt.Errorf("a pass of %d tokens is asked for, and %d are the most: lower batch_size or sequence_length", t, math.MaxInt32)
+	}
+	defer mem.Catch(&err, "lower batch_size or sequence_length, or set model.memory_limit, which has blocks computed again")
 	b := newBuilder(params, adapters, o.Mode, o.Cache)
 	text, prompt := o.Caps, PromptOf(adapters)
 	o.Caps = prompt.grow(text, o.Mode, o.Cache)
@@ -101,12 +106,21 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (*Program,
 	if err != nil {
 		return nil, err
 	}
+	p := &Program{wiring: w, b: b, o: o, l: l, memory: m, text: text, prompt: prompt}
+	if o.Dry {
+		return p, nil
+	}
+	defer func() {
+		if p.works == nil { // there was no room for all of them
+			p.Close()
+		}
+	}()
 	if o.Mode == ModeTrain {
 		for _, q := range params.list {
 			q.wantGrad()
 		}
 	}
-	p := &Program{wiring: w, b: b, o: o, l: l, memory: m, text: text, prompt: prompt, arena: mem.AllocFloat32(l.size), scratch: mem.AllocFloat32(scratch), state: mem.AllocFloat32(state)}
+	p.arena, p.scratch, p.state = mem.AllocFloat32(l.size), mem.AllocFloat32(scratch), mem.AllocFloat32(state)
 	p.buf = p.arena.Float32()
 	p.prepare()
 	return p, nil

@@ -42,8 +42,17 @@ func (s Shape) At(c Caps) int {
 	return s.Count
 }
 
+// mostValues is what Len gives at most: more than any memory holds, and little enough for a program's sums of such numbers.
+const mostValues = 1 << 46
+
 // Len is the number of float32 values under the extents c.
-func (s Shape) Len(c Caps) int { return s.At(c) * s.Cols }
+func (s Shape) Len(c Caps) int {
+	rows := s.At(c)
+	if rows > 1<<24 && s.Cols > mostValues/rows {
+		return mostValues
+	}
+	return rows * s.Cols
+}
 
 // Ref names a value of a program under construction.
 type Ref int

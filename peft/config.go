@@ -98,7 +98,10 @@ func decodeFields(raw []byte, cfg any, known map[string]any) error {
 		if f, ok := targets[name]; ok {
 			d := json.NewDecoder(bytes.NewReader(fields[name]))
 			if err := d.Decode(f.Addr().Interface()); err != nil {
-				return fmt.Errorf("field %s = %s: %w", name, fields[name], plainly(err, f.Type()))
+				return fmt.Errorf("field %s = %s: %w", name, short(fields[name]), plainly(err, f.Type()))
+			}
+			if err := countable(f); err != nil && !anyNumber[name] {
+				return fmt.Errorf("field %s = %s: %w", name, short(fields[name]), err)
 			}
 			continue
 		}
@@ -126,6 +129,55 @@ func shortened(raw json.RawMessage) string {
 		return "{…}"
 	}
 	return b.String()
+}
+
+// mostCount bounds the whole numbers of a configuration, ranks and sizes, so that products of three of them still are numbers. No model has such dimensions.
+const mostCount = 1 << 24
+
+// anyNumber are the fields that count nothing: seeds, and steps of a schedule.
+var anyNumber = map[string]bool{"random_seed": true, "total_step": true, "tinit": true, "tfinal": true, "deltaT": true, "label_mask_value": true}
+
+// countable refuses whole numbers out of all proportion, in a value of any kind.
+func countable(v reflect.Value) error {
+	switch v.Kind() {
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		if n := v.Int(); n > mostCount || n < -mostCount {
+			return fmt.Errorf("%d is out of proportion; the largest number here is %d", n, mostCount)
+		}
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			return countable(v.Elem())
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if err := countable(v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			if err := countable(it.Value()); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				if err := countable(v.Field(i)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// short is a value for an error's line.
+func short(raw json.RawMessage) string {
+	if len(raw) > 80 {
+		return string(raw[:77]) + "..."
+	}
+	return string(raw)
 }
 
 // plainly says an error of decoding a field without Go's words for its type.

@@ -150,8 +150,8 @@ func probability(method, field string, v Float) error {
 // rankPattern refuses patterns whose values are no ranks.
 func rankPattern(method, field string, ps Patterns) error {
 	for _, p := range ps {
-		if p.Value < 1 || p.Value != math.Trunc(p.Value) {
-			return fmt.Errorf("peft: %s: %s[%q] = %g; it must be a whole number of at least 1", method, field, p.Key, p.Value)
+		if p.Value < 1 || p.Value > mostCount || p.Value != math.Trunc(p.Value) {
+			return fmt.Errorf("peft: %s: %s[%q] = %g; it must be a whole number of at least 1, in proportion to the model", method, field, p.Key, p.Value)
 		}
 	}
 	return nil

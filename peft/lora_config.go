@@ -56,7 +56,7 @@ func (l *lora) validate() error {
 		return err
 	}
 	for _, p := range c.RankPattern {
-		if p.Value < 1 || p.Value != math.Trunc(p.Value) {
+		if p.Value < 1 || p.Value > mostCount || p.Value != math.Trunc(p.Value) {
 			return fmt.Errorf("peft: LORA: rank_pattern[%q] = %g; a rank is a whole number of at least 1", p.Key, p.Value)
 		}
 	}

@@ -45,10 +45,16 @@ func (l *lora) replicated(sites []nn.Site) ([]nn.Site, error) {
 		end = i + 1
 		blocks[s.Layer] = append(blocks[s.Layer], s)
 	}
+	// Each copy has parameters, steps and memory of its own; depth up-scaling doubles a model.
+	total, most := 0, min(max(64, 16*len(blocks)), 4096)
 	for _, r := range l.cfg.LayerReplication {
 		if r[0] < 0 || r[1] > len(blocks) || r[0] >= r[1] {
 			return nil, fmt.Errorf("peft: LORA: layer_replication: [%d, %d] is no range of the model's %d blocks; the first counts from 0, the last is not included",
 				r[0], r[1], len(blocks))
+		}
+		if total += r[1] - r[0]; total > most {
+			return nil, fmt.Errorf("peft: LORA: layer_replication: its %d ranges run more than %d blocks, and the model has %d: that is out of proportion", len(l.cfg.LayerReplication),
+				most, len(blocks))
 		}
 	}
 	out := append([]nn.Site(nil), sites[:first]...)

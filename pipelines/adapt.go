@@ -133,6 +133,9 @@ func (r *Run) Open() (err error) {
 	if err := core.Trainable(&job.Args, a); err != nil {
 		return err
 	}
+	if err := r.fitsMachine(); err != nil {
+		return err
+	}
 	if err := r.place(); err != nil {
 		return err
 	}

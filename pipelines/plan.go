@@ -112,7 +112,7 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 	if _, err := core.Freeze(args, []nn.Adapter{a}, params); err != nil {
 		return nil, err
 	}
-	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit,
+	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit, Dry: true,
 		Caps:   nn.Caps{T: t, S: t, N: a.Prompt().Documents(t, rec.Train.PerDeviceTrainBatchSize)},
 		Beside: func() int64 { return core.HeldOptimizerBytes(args, params) }, DType: core.Values(dtype)})
 	if err != nil {

@@ -136,7 +136,8 @@ func (t *Teachers) Streamed() (n int64) {
 }
 
 // Teach sets the step's targets. They are valid until the next call. An error is a teacher whose logits are not finite.
-func (t *Teachers) Teach(s *nn.Step) error {
+func (t *Teachers) Teach(s *nn.Step) (err error) {
+	defer mem.Catch(&err, "lower batch_size or sequence_length")
 	if t.target == nil {
 		t.target = mem.AllocFloat32(t.rows * t.vocab)
 	}

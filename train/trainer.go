@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -69,7 +70,8 @@ type StepInfo struct {
 }
 
 // NewTrainer compiles the program and makes the optimiser.
-func NewTrainer(args Args, s Setup) (*Trainer, error) {
+func NewTrainer(args Args, s Setup) (_ *Trainer, err error) {
+	defer mem.Catch(&err, "take an optimiser with a smaller state, such as adamw_8bit or sgd, or train fewer parameters")
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}

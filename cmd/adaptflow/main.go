@@ -16,7 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	_ "github.com/adaptflow/adaptflow/datasets/langid" // the rule "language"
+	_ "github.com/adaptflow/adaptflow/cmd/adaptflow/early" // refuses what Go's runtime would die of
+	_ "github.com/adaptflow/adaptflow/datasets/langid"     // the rule "language"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/transforms/prepare"

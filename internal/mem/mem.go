@@ -1,7 +1,10 @@
 // Package mem hands out large blocks of memory outside the Go heap, so that the collector neither scans nor counts them.
 package mem
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
 // Align is the alignment of every block in bytes: one transparent huge page on x86.
 const Align = 2 << 20
@@ -10,6 +13,7 @@ const Align = 2 << 20
 type Block struct {
 	raw  []byte // what the system handed out
 	data []byte // the aligned part
+	own  bool   // counted: no mapped file
 }
 
 // Bytes returns the block's memory, zeroed when new.
@@ -23,15 +27,16 @@ func (b *Block) Float32() []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(&b.data[0])), len(b.data)/4)
 }
 
-// Alloc returns a zeroed block of n bytes, aligned to Align. It panics when the system has no memory left,
-// as the Go allocator does.
+// Alloc returns a zeroed block of n bytes, aligned to Align. It panics with a [NoRoom] when the system has no memory for it.
 func Alloc(n int) *Block {
 	if n <= 0 {
 		return &Block{}
 	}
+	check(n)
 	raw := reserve(n + Align)
 	off := int(-uintptr(unsafe.Pointer(&raw[0])) & (Align - 1))
-	b := &Block{raw: raw, data: raw[off : off+n : off+n]}
+	b := &Block{raw: raw, data: raw[off : off+n : off+n], own: true}
+	held.Add(int64(n))
 	whole(b.data)
 	return b
 }
@@ -53,11 +58,19 @@ func (b *Block) Int8() []int8 {
 }
 
 // AllocFloat32 returns a zeroed block of n float32 values.
-func AllocFloat32(n int) *Block { return Alloc(4 * n) }
+func AllocFloat32(n int) *Block {
+	if n > math.MaxInt64/8 {
+		n = math.MaxInt64 / 8 // which no system has
+	}
+	return Alloc(4 * n)
+}
 
 // Free returns the block to the system. Slices of it must not be used afterwards.
 func (b *Block) Free() {
 	if b != nil && b.raw != nil {
+		if b.own {
+			held.Add(-int64(len(b.data)))
+		}
 		release(b.raw)
 		b.raw, b.data = nil, nil
 	}

@@ -2,16 +2,12 @@
 
 package mem
 
-import (
-	"fmt"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 func reserve(n int) []byte {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		panic(fmt.Sprintf("mem: no memory for a block of %d MiB: %v", n>>20, err))
+		panic(&NoRoom{Want: int64(n), Held: held.Load(), Err: err})
 	}
 	return b
 }
