@@ -98,10 +98,10 @@ func decodeFields(raw []byte, cfg any, known map[string]any) error {
 		if f, ok := targets[name]; ok {
 			d := json.NewDecoder(bytes.NewReader(fields[name]))
 			if err := d.Decode(f.Addr().Interface()); err != nil {
-				return fmt.Errorf("field %s = %s: %w", name, short(fields[name]), plainly(err, f.Type()))
+				return fmt.Errorf("field %s = %s: %w", name, shortened(fields[name]), plainly(err, f.Type()))
 			}
 			if err := countable(f); err != nil && !anyNumber[name] {
-				return fmt.Errorf("field %s = %s: %w", name, short(fields[name]), err)
+				return fmt.Errorf("field %s = %s: %w", name, shortened(fields[name]), err)
 			}
 			continue
 		}
@@ -131,8 +131,8 @@ func shortened(raw json.RawMessage) string {
 	return b.String()
 }
 
-// mostCount bounds the whole numbers of a configuration, ranks and sizes, so that products of three of them still are numbers. No model has such dimensions.
-const mostCount = 1 << 24
+// mostCount bounds the whole numbers of a configuration, ranks and sizes, so that products of two of them still are numbers. No model has such dimensions.
+const mostCount = 1 << 30
 
 // anyNumber are the fields that count nothing: seeds, and steps of a schedule.
 var anyNumber = map[string]bool{"random_seed": true, "total_step": true, "tinit": true, "tfinal": true, "deltaT": true, "label_mask_value": true}
@@ -170,14 +170,6 @@ func countable(v reflect.Value) error {
 		}
 	}
 	return nil
-}
-
-// short is a value for an error's line.
-func short(raw json.RawMessage) string {
-	if len(raw) > 80 {
-		return string(raw[:77]) + "..."
-	}
-	return string(raw)
 }
 
 // plainly says an error of decoding a field without Go's words for its type.
