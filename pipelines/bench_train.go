@@ -85,7 +85,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit, err := train.ProgramLimit(c.MemoryLimit, m, nil)
+	limit, err := train.ProgramLimit(c.MemoryLimit, train.BareProcessBytes, m, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	defer t.Close()
 	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: a.Total(m.ParamCount()),
 		State:   t.Memory().Params + t.Memory().Grads + t.OptimizerBytes(),
-		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + train.ProcessBytes}
+		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + train.BareProcessBytes}
 	for i := range c.Warmup + c.Steps {
 		start := time.Now()
 		info, err := t.Step(data, 0)

@@ -91,7 +91,7 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if limit, err = core.ProgramLimit(limit, m, teachers); err != nil {
+	if limit, err = core.ProgramLimit(limit, core.ProcessBytes(m), m, teachers); err != nil {
 		teachers.Close()
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 func (p *planned) plan() *Plan {
 	m, mem, params := p.run.model, p.memory, p.params
 	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) + p.teachers.Streamed()) * int64(p.rec.Train.GradientAccumulationSteps),
-		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes,
+		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes(m),
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Teachers = p.teachers.WeightBytes(m) + p.teachers.WorkBytes()
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime

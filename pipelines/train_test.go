@@ -190,7 +190,7 @@ func TestTrainRefusesWhatIsWrong(t *testing.T) {
 		"changed shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: j.Train[0].Path, SHA256: "0"}} },
 		"missing shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: "nowhere.parquet"}} },
 		"unknown target": func(j *core.Job) { j.Config = map[string]any{"target_modules": []string{"nothing"}} },
-		"memory limit":   func(j *core.Job) { j.MemoryLimit = core.ProcessBytes + 560<<10 },
+		"memory limit":   func(j *core.Job) { j.MemoryLimit = core.BareProcessBytes + 24<<20 + 560<<10 },
 		"kernel set":     func(j *core.Job) { j.KernelSet = "avx1024" },
 	} {
 		j := job

@@ -250,7 +250,7 @@ func openSession(job Job) (_ *Session, err error) {
 	if s.teachers, err = job.OpenTeachers(s.Model, s.pool); err != nil {
 		return nil, err
 	}
-	limit, err := ProgramLimit(job.MemoryLimit, s.Model, s.teachers)
+	limit, err := ProgramLimit(job.MemoryLimit, ProcessBytes(s.Model), s.Model, s.teachers)
 	if err != nil {
 		return nil, err
 	}

@@ -90,6 +90,7 @@ func NewTrainer(args Args, s Setup) (_ *Trainer, err error) {
 	if err != nil {
 		return nil, err
 	}
+	returnHeap(prog)
 	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences), params: s.Params, prog: prog, pool: s.Pool,
 		coef: make([]float32, t+n*len(prompt.Labels)), loss: losses["sft"], teach: s.Teachers}
 	r.order = NewOrder(&r.Args, s.Sequences)

@@ -552,7 +552,7 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		}
 		jobs = append(jobs, job)
 	}
-	limit, err := core.ProgramLimit(j.MemoryLimit, m, nil)
+	limit, err := core.ProgramLimit(j.MemoryLimit, core.ProcessBytes(m), m, nil)
 	if err != nil {
 		return nil, err
 	}
