@@ -58,10 +58,23 @@ func check(root, dir, file string, strict bool) error {
 	if !filepath.IsAbs(to) {
 		to = filepath.Join(filepath.Dir(path), to)
 	}
-	if to = filepath.Clean(to); filepath.Dir(to) != filepath.Join(filepath.Clean(root), "blobs") {
+	if to = filepath.Clean(to); !sameFolder(filepath.Dir(to), filepath.Join(root, "blobs")) {
 		return fmt.Errorf("%s is a link to %s, which is no blob of this model's cache: remove the link, and the file is downloaded again", path, to)
 	}
 	return sound(root, to, filepath.Base(to))
+}
+
+// sameFolder reports whether two paths are of one folder, whatever links lead to it.
+func sameFolder(a, b string) bool {
+	if a == filepath.Clean(b) {
+		return true
+	}
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // record is where the checksum of a snapshot's file is kept that is no link.

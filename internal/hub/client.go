@@ -67,7 +67,7 @@ func FromEnv() (*Client, error) {
 		if path == "" {
 			path = filepath.Join(home, "token")
 		}
-		if raw, err := os.ReadFile(path); err == nil {
+		if raw, err := storage.ReadSmall(path, storage.KindConfig); err == nil {
 			c.Token = strings.TrimSpace(string(raw))
 		}
 	}

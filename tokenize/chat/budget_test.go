@@ -32,6 +32,18 @@ func TestRunOfRows(t *testing.T) {
 	if _, err := slow.Render(c, Options{}); !errors.As(err, &e) || !e.Run {
 		t.Errorf("the row after: %v", err)
 	}
+	// Where one row may take less, so may all.
+	less, err := New("{% for i in range(10000) %}{% if messages %}{% endif %}{% endfor %}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	less.Limits = jinja.Limits{Steps: 150_000}
+	for rows = 0; err == nil && rows < 1000; rows++ {
+		_, err = less.Render(c, Options{})
+	}
+	if !errors.As(err, &e) || !e.Run || rows > 50 {
+		t.Errorf("of low limits, after %d rows: %v", rows, err)
+	}
 	// A row that takes more than one may is that row's fault.
 	row, err := New("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", nil)
 	if err != nil {

@@ -36,8 +36,8 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
-// Budget bounds what all renderings of a template in a run take together, in steps: 50 million, and for each rendering 20,000 and 100 for each byte that it is
-// given. Published templates take a few steps a byte, so that no run is too long for them, whatever its number of rows; a template that takes at every row what
+// Budget bounds what all renderings of a template in a run take together, in steps: five times what one may take (50 million), and for each rendering 20,000 and 100 for
+// each byte that it is given. Published templates take a few steps a byte, so that no run is too long for them, whatever its number of rows; a template that takes at every row what
 // Limits allow ends the run after five. It may be used from several goroutines at once.
 type Budget struct {
 	mu    sync.Mutex
@@ -45,26 +45,25 @@ type Budget struct {
 	taken int64
 	rows  int64
 	bytes int64
+	begun bool
 }
 
 const (
-	budgetStart = 50_000_000
+	budgetStart = 5
 	budgetRow   = 20_000
 	budgetByte  = 100
 )
 
-// NewBudget returns a budget of which nothing has been taken. start is what is there before the first rendering; 0 for 50 million.
-func NewBudget(start int) *Budget {
-	if start == 0 {
-		start = budgetStart
-	}
-	return &Budget{left: int64(start)}
-}
+// NewBudget returns a budget of which nothing has been taken. start is what is there before the first rendering; 0 for five times what that may take.
+func NewBudget(start int) *Budget { return &Budget{left: int64(start), begun: start != 0} }
 
-// open says whether something is left.
-func (b *Budget) open() error {
+// open says whether something is left for a rendering that may take so many steps.
+func (b *Budget) open(steps int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.begun {
+		b.left, b.begun = budgetStart*int64(min(steps, math.MaxInt32)), true
+	}
 	if b.left > 0 {
 		return nil
 	}

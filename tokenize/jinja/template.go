@@ -130,12 +130,12 @@ func (t *Template) Run(vars *Dict, o Options) (*Result, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	r := &run{limits: o.Limits.orDefaults(), now: o.Now, started: time.Now()}
 	if o.Budget != nil {
-		if err := o.Budget.open(); err != nil {
+		if err := o.Budget.open(r.limits.Steps); err != nil {
 			return &Result{}, named(err, t.name)
 		}
 	}
-	r := &run{limits: o.Limits.orDefaults(), now: o.Now, started: time.Now()}
 	r.out = &r.top
 	sc := &scope{vars: map[string]any{}, parent: &scope{vars: globals}}
 	for _, k := range vars.Keys() {
