@@ -39,6 +39,27 @@ func NewRopeTable(invFreq []float64, maxPos int, scale float64) *RopeTable {
 	return t
 }
 
+// NewRopeRows makes a table whose row i has the angles of positions[i].
+func NewRopeRows(invFreq []float64, positions []int32, scale float64) *RopeTable {
+	t := NewRopeTable(invFreq, len(positions), scale)
+	r := &ropeRows{n: len(positions), cos: make([]float32, len(positions)*t.Half), sin: make([]float32, len(positions)*t.Half)}
+	for i, pos := range positions {
+		t.fill(r, i, pos)
+	}
+	t.rows.Store(r)
+	return t
+}
+
+// fill computes a row.
+func (t *RopeTable) fill(r *ropeRows, row int, pos int32) {
+	h := t.Half
+	for i, f := range t.inv {
+		s, c := math.Sincos(float64(f * float32(pos)))
+		r.cos[row*h+i] = float32(c) * t.scale
+		r.sin[row*h+i] = float32(s) * t.scale
+	}
+}
+
 // upTo returns rows for the positions 0..n-1 at least. The table doubles, from 256 positions on.
 func (t *RopeTable) upTo(n int) *ropeRows {
 	if r := t.rows.Load(); n <= r.n {
@@ -60,11 +81,7 @@ func (t *RopeTable) upTo(n int) *ropeRows {
 	copy(r.cos, old.cos)
 	copy(r.sin, old.sin)
 	for pos := old.n; pos < r.n; pos++ {
-		for i, f := range t.inv {
-			s, c := math.Sincos(float64(f * float32(pos)))
-			r.cos[pos*h+i] = float32(c) * t.scale
-			r.sin[pos*h+i] = float32(s) * t.scale
-		}
+		t.fill(r, pos, int32(pos))
 	}
 	t.rows.Store(r)
 	return r

@@ -15,10 +15,15 @@ type rope struct {
 	dim   int
 	long  *kernels.RopeTable // of documents of more than limit positions; nil where all use table
 	limit int
+	// frequencies, where not nil, are those of documents of more than limit positions, by their length.
+	frequencies func(length int) []float64
 }
 
 // apply rotates x, heads of headDim each.
 func (r rope) apply(b *nn.Builder, heads, headDim int, x nn.Ref) nn.Ref {
+	if r.frequencies != nil {
+		return b.Apply(&nn.DynamicRope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Table: r.table, Limit: r.limit, Frequencies: r.frequencies}, x)
+	}
 	if r.long != nil {
 		return b.Apply(&nn.LongRope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Short: r.table, Long: r.long, Limit: r.limit}, x)
 	}
@@ -36,9 +41,15 @@ type ropeScaling struct {
 	Theta    float64 `json:"rope_theta"`
 	Partial  float64 `json:"partial_rotary_factor"`
 
-	Attention float64   `json:"attention_factor"`
-	Short     []float64 `json:"short_factor"`
-	LongF     []float64 `json:"long_factor"`
+	AttentionFactor *float64 `json:"attention_factor"`
+	BetaFast        float64  `json:"beta_fast"`
+	BetaSlow        float64  `json:"beta_slow"`
+	MScale          float64  `json:"mscale"`
+	MScaleAll       float64  `json:"mscale_all_dim"`
+	Truncate        *bool    `json:"truncate"`
+
+	Short []float64 `json:"short_factor"`
+	LongF []float64 `json:"long_factor"`
 }
 
 // readScaling reads the scaling that holds for layers of the type layer ("full_attention"), or for all where the file makes no
@@ -83,12 +94,13 @@ func readRope(c *Config, theta, partial float64) (rope, error) {
 }
 
 // newRope computes the inverse frequencies as transformers' ROPE_INIT_FUNCTIONS do, in float32: the types "default", "linear",
-// "llama3" (Llama 3.1's wavelength-dependent scaling) and "longrope" (Phi-3's, "su" in its first files).
+// "llama3" (Llama 3.1's wavelength-dependent scaling), "longrope" (Phi-3's, "su" in its first files), "yarn" and "dynamic".
 func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 	dim := int(float64(c.HeadDim) * partial)
 	if !(partial > 0 && partial <= 1) || dim < 2 || dim%2 != 0 {
 		return rope{}, fmt.Errorf("config.json: partial_rotary_factor %g of heads of %d elements leaves %d to rotate: it must be an even number of at least 2", partial, c.HeadDim, dim)
 	}
+	r, scale := rope{dim: dim}, 1.0
 	inv := make([]float32, dim/2)
 	for i := range inv {
 		inv[i] = 1 / float32(math.Pow(theta, float64(float32(2*i)/float32(dim))))
@@ -109,14 +121,35 @@ func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 		llama3(inv, s)
 	case "longrope", "su":
 		return longRope(c, s, theta, dim)
+	case "yarn":
+		var err error
+		if inv, scale, err = yarn(c, s, theta, dim); err != nil {
+			return rope{}, err
+		}
+		c.reach(s.Factor, or(s.Original, float64(c.MaxPositions)))
+	case "dynamic":
+		if !(s.Factor >= 1) || math.IsInf(s.Factor, 0) || dim < 4 {
+			return rope{}, fmt.Errorf("config.json: rope_scaling: dynamic needs a factor of at least 1 and 4 elements that turn; factor is %g, and %d turn", s.Factor, dim)
+		}
+		trained := c.MaxPositions
+		r.limit, r.frequencies = trained, func(length int) []float64 { return ntk(theta, s.Factor, trained, length, dim) }
+		c.reach(s.Factor, float64(trained))
 	default:
-		return rope{}, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, linear, llama3, longrope)", s.RopeType)
+		return rope{}, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, dynamic, linear, llama3, longrope, yarn)", s.RopeType)
 	}
 	wide := make([]float64, len(inv))
 	for i, f := range inv {
 		wide[i] = float64(f)
 	}
-	return rope{table: kernels.NewRopeTable(wide, c.MaxPositions, 1), dim: dim}, nil
+	r.table = kernels.NewRopeTable(wide, c.MaxPositions, scale)
+	return r, nil
+}
+
+// reach raises the number of positions to what the scaling is made for. transformers has no bound; max_position_embeddings may be the one before scaling.
+func (c *Config) reach(factor, original float64) {
+	if n := factor * original; n > float64(c.MaxPositions) && n < 1<<28 {
+		c.MaxPositions = int(n)
+	}
 }
 
 // longRope makes the two tables of LongRoPE (Ding et al. 2024): each frequency is divided by a factor of its own, and cosines and sines
@@ -126,14 +159,18 @@ func longRope(c *Config, s ropeScaling, theta float64, dim int) (rope, error) {
 	if err := c.fields(field{"original_max_position_embeddings", &original, false}); err != nil {
 		return rope{}, err
 	}
+	if c.raw["rope_parameters"] != nil && original == 0 { // newer files have it there
+		original = int(s.Original)
+	}
 	if original > 0 {
 		factor = float64(c.MaxPositions) / float64(original)
 	} else {
 		original = c.MaxPositions
 	}
-	scale := s.Attention
-	if scale == 0 {
-		scale = 1
+	scale := 1.0
+	if s.AttentionFactor != nil {
+		scale = *s.AttentionFactor
+	} else {
 		if factor > 1 {
 			scale = math.Sqrt(1 + math.Log(factor)/math.Log(float64(original)))
 		}

@@ -3,6 +3,8 @@ package model
 import (
 	"encoding/json"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/kernels"
@@ -89,6 +91,29 @@ func TestScalingByLayerType(t *testing.T) {
 	for i := range got {
 		if got[i] != want[i] {
 			t.Errorf("linear scaling by 8: element %d at position 16 is %v, at 2 without it %v", i, got[i], want[i])
+		}
+	}
+}
+
+// TestScalingNames reads one yarn under all the names that files have for it, and positions up to what it is made for.
+func TestScalingNames(t *testing.T) {
+	want := turn(ropeOf(t, `{"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 32}}`, 16, 32, 1000, 1), 16, 100)
+	for _, raw := range []string{`{"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "attention_factor": null, "beta_fast": 32, "beta_slow": 1}}`,
+		`{"rope_scaling": {"rope_type": "yarn", "type": "yarn", "factor": 4}}`, // of max_position_embeddings
+		`{"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "rope_theta": 1000, "truncate": true}}`,
+		`{"rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "rope_theta": 1000}}}`} {
+		if got := turn(ropeOf(t, raw, 16, 32, 1000, 1), 16, 100); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", raw, got, want)
+		}
+	}
+	for raw, want := range map[string]string{`{"rope_scaling": {"type": "yarn"}}`: "factor of yarn is 0", `{"rope_scaling": {"type": "dynamic", "factor": 0.5}}`: "factor is 0.5",
+		`{"rope_scaling": {"type": "mrope"}}`: `type "mrope" is not supported`} {
+		c := &Config{HeadDim: 16, MaxPositions: 32}
+		if err := json.Unmarshal([]byte(raw), &c.raw); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readRope(c, 1000, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", raw, err, want)
 		}
 	}
 }

@@ -35,6 +35,8 @@ func (m heads) Wire(b *Builder) {
 	inv := []float64{1, 0.3, 0.1}
 	part[0] = b.Apply(&LongRope{Heads: n, HeadDim: hd, RotaryDim: 6, Short: kernels.NewRopeTable(inv, 64, 1.2),
 		Long: kernels.NewRopeTable([]float64{0.5, 0.2, 0.03}, 64, 1.1), Limit: 8}, part[0])
+	part[1] = b.Apply(&DynamicRope{Heads: n, HeadDim: hd, RotaryDim: 6, Table: kernels.NewRopeTable(inv, 64, 1), Limit: 8,
+		Frequencies: func(length int) []float64 { return []float64{1, 2 / float64(length), 0.5 / float64(length)} }}, part[1])
 	y := b.Apply(Add{}, b.Apply(&GatedAct{}, part[0], part[1]), part[2])
 	b.Finish(b.Apply(&Head{W: frozen("head", m.vocab, n*hd), V: m.vocab, D: n * hd}, y))
 }
@@ -91,6 +93,29 @@ func TestLongRopeChoosesByDocument(t *testing.T) {
 		table := short
 		if r >= 3 && r < 8 || r == 10 {
 			table = long
+		}
+		kernels.Rope(nil, want, x[r*8:(r+1)*8], 1, 2, 4, 4, []int32{pos}, table, false, false)
+		if !slices.Equal(y[r*8:(r+1)*8], want) {
+			t.Errorf("row %d, position %d: %v, want %v", r, pos, y[r*8:(r+1)*8], want)
+		}
+	}
+}
+
+// TestDynamicRopeByDocument: of the same documents each beyond Limit 4 turns by the frequencies of its own length, whatever is packed beside it.
+func TestDynamicRopeByDocument(t *testing.T) {
+	s := &Step{Positions: []int32{0, 1, 2, 0, 1, 2, 3, 4, 0, 1, 5}, Tokens: make([]int32, 11),
+		Docs: []kernels.Doc{{End: 3}, {Start: 3, End: 8}, {Start: 8, End: 10}, {Start: 10, End: 11, Past: 5}}}
+	short := kernels.NewRopeTable([]float64{1, 0.5}, 8, 1)
+	by := func(length int) []float64 { return []float64{1, 1 / float64(length)} }
+	x, y := normal("x", 11*8, 1), make([]float32, 11*8)
+	(&DynamicRope{Heads: 2, HeadDim: 4, RotaryDim: 4, Table: short, Limit: 4, Frequencies: by}).Forward(&Work{Step: s, In: [][]float32{x}, Out: y})
+	want := make([]float32, 8)
+	for r, pos := range s.Positions {
+		table := short
+		if r >= 3 && r < 8 {
+			table = kernels.NewRopeTable(by(5), 8, 1)
+		} else if r == 10 {
+			table = kernels.NewRopeTable(by(6), 8, 1)
 		}
 		kernels.Rope(nil, want, x[r*8:(r+1)*8], 1, 2, 4, 4, []int32{pos}, table, false, false)
 		if !slices.Equal(y[r*8:(r+1)*8], want) {

@@ -13,7 +13,7 @@ import transformers as tf
 from safetensors.torch import save_file
 
 torch.set_num_threads(1)
-V, B, T, PAD = 48, 2, 14, 4
+V, B, T = 48, 2, 14
 BASE = dict(vocab_size=V, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=False)
 MHA = {k: v for k, v in BASE.items() if k != "num_key_value_heads"}
@@ -38,7 +38,29 @@ CASES = {
     "qwen2_sliding": (tf.Qwen2Config, {**BASE, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
     "qwen3_sliding": (tf.Qwen3Config, {**BASE, "head_dim": 12, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1,
                                        "attention_bias": True}),
+    # long contexts
+    "qwen2_yarn": (tf.Qwen2Config, {**BASE, "num_attention_heads": 2, "num_key_value_heads": 1, "use_sliding_window": False, "rope_theta": 1000.0,
+                                    "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}}),
+    "llama_yarn": (tf.LlamaConfig, {**BASE, "head_dim": 24, "rope_scaling": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
+                                                                             "beta_fast": 4.0, "beta_slow": 0.5, "mscale": 0.707, "mscale_all_dim": 1.2,
+                                                                             "truncate": False}}),
+    "mistral_yarn": (tf.MistralConfig, {**BASE, "head_dim": 16, "sliding_window": None, "rope_scaling": {"rope_type": "yarn", "factor": 2.0, "attention_factor": 1.3,
+                                                                                                         "mscale": 0.5, "mscale_all_dim": 0.9}}),
+    "phi_yarn": (tf.PhiConfig, {**BASE, "num_attention_heads": 2, "partial_rotary_factor": 0.5, "resid_pdrop": 0.0,
+                                "rope_scaling": {"rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 8}}),
+    "gptneox_yarn": (tf.GPTNeoXConfig, {**MHA, "num_attention_heads": 2, "rotary_pct": 0.5, "rope_scaling": {"rope_type": "yarn", "factor": 3.0}}),
+    "llama_dynamic": (tf.LlamaConfig, {**BASE, "max_position_embeddings": 8, "head_dim": 12, "rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}),
+    "qwen2_dynamic": (tf.Qwen2Config, {**BASE, "max_position_embeddings": 9, "rope_theta": 100000.0, "rope_scaling": {"type": "dynamic", "factor": 3.0}}),
+    "gptneox_dynamic": (tf.GPTNeoXConfig, {**MHA, "max_position_embeddings": 8, "rotary_pct": 0.5, "rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}),
 }
+
+
+def again(m):
+    """Forgets the length of the sequences so far, which a dynamic rotary embedding keeps."""
+    for mod in m.modules():
+        if hasattr(mod, "max_seq_len_cached"):
+            mod.register_buffer("inv_freq", mod.original_inv_freq, persistent=False)
+            mod.max_seq_len_cached = mod.original_max_seq_len
 
 
 def shifts(m, **batch):
@@ -76,6 +98,7 @@ def make(root, seed, name, config, kw):
     m = tf.AutoModelForCausalLM.from_pretrained(d, dtype=torch.float32, attn_implementation="eager").eval()
 
     ids, mask = torch.randint(3, V, (B, T)), torch.ones(B, T, dtype=torch.long)
+    PAD = 0 if "dynamic" in name else 4  # transformers takes the length of a batch's longest row for all
     ids[1, T - PAD:], mask[1, T - PAD:] = 0, 0
     labels = ids.masked_fill(mask == 0, -100)
     left, lmask = ids.clone(), mask.clone()
@@ -87,12 +110,14 @@ def make(root, seed, name, config, kw):
     m.generation_config.eos_token_id = None
     prompt, best = None, None
     for k in range(9 if name == "phi3_long" else 3, 13):  # the prompt whose answer rounding is least likely to change
+        again(m)
         g = m.generate(input_ids=ids[:1, :k], attention_mask=mask[:1, :k], max_new_tokens=12, do_sample=False, return_dict_in_generate=True,
                        output_logits=True)
         top = torch.stack(g.logits, 1).topk(2, -1).values
         gap = float((top[..., 0] - top[..., 1]).min())
         if best is None or gap > best[0]:
             prompt, best = ids[0, :k], (gap, g.sequences[0, k:])
+    again(m)
     save(os.path.join(d, "inputs.safetensors"), dict(input_ids=ids, attention_mask=mask, labels=labels, leftpad_input_ids=left,
                                                      leftpad_attention_mask=lmask, leftpad_labels=llabels))
     save(os.path.join(d, "expected.safetensors"), dict(logits=o.logits, leftpad_logits=p.logits[1:2],
