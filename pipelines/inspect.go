@@ -20,7 +20,7 @@ type Fact struct {
 	Value any    `json:"value"`
 }
 
-// Inspect describes a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a model folder, a
+// Inspect describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a model folder, a
 // checkpoint or the folder of a run.
 func Inspect(path string) ([]Fact, error) {
 	if !storage.IsLocal(path) {
@@ -37,7 +37,7 @@ func Inspect(path string) ([]Fact, error) {
 	case !st.IsDir() && strings.HasSuffix(path, ".safetensors"):
 		return inspectTensors([]string{path})
 	case !st.IsDir():
-		return nil, fmt.Errorf("%s is neither a Parquet shard nor a safetensors file", path)
+		return inspectInput(path)
 	case has(MetricsFile):
 		m, err := ReadMetrics(path)
 		if err != nil {

@@ -207,7 +207,7 @@ func planWorkers(f *recipeFlags, template, constants string, workers []int) erro
 
 func inspectCommand() *cobra.Command {
 	var asJSON bool
-	c := &cobra.Command{Use: "inspect PATH", Short: "Show what a shard, an adapter folder, a model folder or a run's folder holds", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "inspect PATH", Short: "Show what an input file, a shard, an adapter folder, a model folder or a run's folder holds", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			v, err := pipelines.Inspect(args[0])
 			if err != nil {

@@ -76,7 +76,10 @@ func (k Kind) read(path string, size int64, r io.Reader) ([]byte, error) {
 	if _, err := io.ReadFull(r, b); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return b, nil
+	if k == KindState { // written by this program
+		return b, nil
+	}
+	return unmarked(path, b)
 }
 
 // Size is a number of bytes for a person to read: "3.5 MiB".

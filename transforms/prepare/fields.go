@@ -32,7 +32,7 @@ func (d *driver) knownToTemplate() error {
 // templates is the text of the chat templates that may be used.
 func (d *driver) templates() (string, error) {
 	if d.cfg.ChatTemplate != "" {
-		b, err := storage.ReadFile(d.cfg.ChatTemplate)
+		b, err := storage.ReadSmall(d.cfg.ChatTemplate, storage.KindTemplate)
 		return string(b), err
 	}
 	if !storage.IsLocal(d.cfg.TokenizerDir) {

@@ -1,0 +1,53 @@
+package pipelines
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/adaptflow/adaptflow/datasets"
+)
+
+// inspectedRecords is how many records of an input file are read to describe it.
+const inspectedRecords = 1000
+
+// inspectInput describes a file of input as it would be read without settings: what is detected, the first records, what is rejected and not used.
+func inspectInput(path string) ([]Fact, error) {
+	r, err := datasets.Open(path, filepath.Base(path), datasets.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var first []Fact
+	kept, rejected := 0, map[string]int{}
+	more := ""
+	for {
+		rec, rej, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rej != nil {
+			rejected[rej.Reason]++
+			if len(first) < 3 {
+				first = append(first, Fact{"rejected", fmt.Sprintf("%s, %s %s: %s", datasets.DocID(rej.Source, rej.Index), rej.Reason, rej.Value, oneLine(string(rej.Record)))})
+			}
+		} else if kept++; len(first) < 3 {
+			first = append(first, Fact{"record", oneLine(rec.Text)})
+		}
+		if kept == inspectedRecords {
+			more = ", the first"
+			break
+		}
+	}
+	format, rows := r.Layout()
+	facts := []Fact{{"input file", path}, {"detected", fmt.Sprintf("%s, rows: %s", format, rows)}, {"records kept", fmt.Sprint(kept, more)}}
+	for _, k := range sortedKeys(rejected) {
+		facts = append(facts, Fact{"rejected: " + k, rejected[k]})
+	}
+	t := r.Tally()
+	return append(append(facts, tallyFacts(t.Unused, t.Notes)...), first...), nil
+}
