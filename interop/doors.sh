@@ -4,9 +4,10 @@
 # The same probe must find control listeners first. Needs root (or CAP_SYS_ADMIN and CAP_NET_ADMIN) and iproute2, and fails without;
 # ADAPTFLOW_DOORS=skip leaves the check out where they are missing.
 #   doors.sh ADAPTFLOW WORKDIR               a small run on Prism
-#   doors.sh ADAPTFLOW WORKDIR COMMAND…      any other command, such as bash -c 'adaptflow flink up …; adaptflow run …; adaptflow flink down …'
-# Of COMMAND nothing but its exit code is judged. LEAST is how many listening sockets must have been seen, 1 unless set; EVERY how often they
-# are tried, 100ms unless set.
+#   doors.sh ADAPTFLOW WORKDIR COMMAND…      any other command, such as
+#                                            bash -c 'adaptflow flink up …; adaptflow run …; adaptflow flink down …'
+# Of COMMAND nothing but its exit code is judged. LEAST is how many listening sockets must have been seen, 1 unless set; EVERY how often
+# they are tried, 100ms unless set.
 set -euo pipefail
 bin=$1 work=$2
 shift 2
@@ -35,20 +36,21 @@ if [ "$(cat /proc/sys/net/ipv6/conf/all/disable_ipv6 2> /dev/null || echo 1)" = 
   ip -n "$ns" -6 route add default via "$six::1"
 fi
 (cd "$(dirname "$0")/.." && go build -o "$work/doors" ./interop/doors)
+wrong() { echo "doors: $1:"; cat "$work/control.log"; exit 1; }
 probe() { "$work/doors" -netns "$ns" -every "${EVERY:-100ms}" "$@"; }
 
 # Controls: what must be found, from a process that its parent has left too, and what must not.
 for at in 0.0.0.0:0 '[::]:0' "198.18.$third.$((fourth + 1)):0" udp:0.0.0.0:0; do
   code=0
   probe -least 0 -- "$work/doors" listen "$at" 1s 2> "$work/control.log" || code=$?
-  [ $code = 1 ] && grep -q '^OPEN ' "$work/control.log" || { echo "doors: a listener at $at was not found:"; cat "$work/control.log"; exit 1; }
+  [ $code = 1 ] && grep -q '^OPEN ' "$work/control.log" || wrong "a listener at $at was not found"
 done
 code=0
 probe -least 0 -- bash -c '(setsid "$0" listen 0.0.0.0:0 1s &) ; sleep 0.7' "$work/doors" 2> "$work/control.log" || code=$?
-[ $code = 1 ] && grep -q '^OPEN ' "$work/control.log" || { echo "doors: a listener without a parent was not found:"; cat "$work/control.log"; exit 1; }
+[ $code = 1 ] && grep -q '^OPEN ' "$work/control.log" || wrong "a listener without a parent was not found"
 for at in 127.0.0.1:0 '[::1]:0'; do
   [ "$at" = 127.0.0.1:0 ] || [ -n "${six:-}" ] || continue
-  probe -- "$work/doors" listen "$at" 0.5s 2> "$work/control.log" || { echo "doors: a listener at $at is open to other hosts:"; cat "$work/control.log"; exit 1; }
+  probe -- "$work/doors" listen "$at" 0.5s 2> "$work/control.log" || wrong "a listener at $at is open to other hosts"
 done
 echo "doors: the control listeners were found"
 

@@ -1,5 +1,6 @@
-// Package doors keeps other hosts away from servers that listen on all interfaces and take no host to listen at: their sockets, which listen
-// already, are confined to the loopback interface. Nothing of it needs a privilege, and nothing keeps other users of the same machine away.
+// Package doors keeps other hosts away from servers that listen on all interfaces and take no host to listen at: their sockets, which
+// listen already, are confined to the loopback interface. Nothing of it needs a privilege, and nothing keeps other users of the same
+// machine away.
 //
 //	| system                  | by                                                                     |
 //	|-------------------------|------------------------------------------------------------------------|

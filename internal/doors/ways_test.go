@@ -50,7 +50,8 @@ func TestWaysOfSystems(t *testing.T) {
 			err: "SO_BINDTODEVICE: operation not permitted; SO_ATTACH_FILTER: function not implemented"},
 		{name: "macOS, IPv4", ways: "boundIf", asked: []string{"fd 9 level 0 option 25: 3"}},
 		{name: "macOS, IPv6 and both", ways: "boundIf", six: true, asked: []string{"fd 9 level 41 option 125: 3"}},
-		{name: "macOS refuses", ways: "boundIf", six: true, device: syscall.EINVAL, asked: []string{"fd 9 level 41 option 125: 3"}, err: "IP_BOUND_IF: invalid argument"},
+		{name: "macOS refuses", ways: "boundIf", six: true, device: syscall.EINVAL, asked: []string{"fd 9 level 41 option 125: 3"},
+			err: "IP_BOUND_IF: invalid argument"},
 		{name: "macOS, no socket", ways: "boundIf", family: syscall.EBADF, err: "IP_BOUND_IF: bad file descriptor"},
 		{name: "Windows", err: ErrNoWay.Error()},
 	} {

@@ -79,7 +79,8 @@ func connect(targets []target) []target {
 		}
 		for end := time.Now().Add(patience); len(polled) > 0; {
 			left := time.Until(end)
-			if n, err := unix.Poll(polled, max(0, int(left.Milliseconds()))); left <= 0 || err != nil && err != unix.EINTR || n == 0 && left <= time.Millisecond {
+			n, err := unix.Poll(polled, max(0, int(left.Milliseconds())))
+			if left <= 0 || err != nil && err != unix.EINTR || n == 0 && left <= time.Millisecond {
 				break
 			}
 			var waiting []unix.PollFd

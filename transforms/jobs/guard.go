@@ -23,8 +23,8 @@ import (
 )
 
 // Prism and the pool of loopback workers are servers without authentication and without a place for one: whoever reaches a port could have
-// them run a program, or a DoFn with arguments of his choice. What every message to them passes through is gRPC's codec of protocol buffers,
-// and that may be replaced. The one here refuses, as unreadable,
+// them run a program, or a DoFn with arguments of his choice. What every message to them passes through is gRPC's codec of protocol
+// buffers, and that may be replaced. The one here refuses, as unreadable,
 //   - every request to the job service and to the artifact services that is not signed by this process ([signer]),
 //   - a job whose DoFns would run elsewhere than in a pool that this process has open,
 //   - the start of a worker without the secret of such a pool, which the job's environment carries.
@@ -34,8 +34,10 @@ import (
 // Messages are as they were while neither Prism nor a pool runs. The codec is exchanged when the program starts, as gRPC demands.
 func init() { encoding.RegisterCodecV2(codec) }
 
-// codec is gRPC's, guarded.
-var codec = guard{encoding.GetCodecV2(protocodec.Name)}
+var (
+	plain = encoding.GetCodecV2(protocodec.Name) // gRPC's own
+	codec = guard{plain}
+)
 
 // signature is the field that signed messages end in: bytes under the highest number there is, which no message has.
 var signature = func() []byte {
@@ -65,7 +67,7 @@ var serving atomic.Bool
 
 var (
 	errUnsigned = errors.New("this job server takes jobs of its own process alone")
-	errPool     = errors.New("this pool starts workers for jobs of its own process alone: the start of a worker must carry the parameters of the job's environment")
+	errPool     = errors.New("this pool starts workers for jobs of its own process alone, with the parameters of the job's environment")
 )
 
 // guard is the codec of servers.

@@ -81,7 +81,10 @@ func TestEnvironmentsOfSignedJobs(t *testing.T) {
 			Endpoint: &pipepb.ApiServiceDescriptor{Url: url}, Params: map[string]string{secretParam: secret}})}
 	}
 	secret, url := external.GetParams()[secretParam], external.GetEndpoint().GetUrl()
+	docker := &pipepb.Environment{Urn: graphx.URNEnvDocker, Payload: packed(t, &pipepb.DockerPayload{ContainerImage: "x"})}
 	process := &pipepb.Environment{Urn: graphx.URNEnvProcess, Payload: packed(t, &pipepb.ProcessPayload{Command: "/bin/true"})}
+	choice := &pipepb.Environment{Urn: "beam:env:anyof:v1",
+		Payload: packed(t, &pipepb.AnyOfEnvironmentPayload{Environments: []*pipepb.Environment{ours, process}})}
 	for name, c := range map[string]struct {
 		environments []*pipepb.Environment
 		err          string
@@ -89,9 +92,9 @@ func TestEnvironmentsOfSignedJobs(t *testing.T) {
 		"ours":                  {[]*pipepb.Environment{ours}, ""},
 		"none":                  {nil, ""},
 		"process":               {[]*pipepb.Environment{process}, `"beam:env:process:v1" is refused`},
-		"docker":                {[]*pipepb.Environment{{Urn: graphx.URNEnvDocker, Payload: packed(t, &pipepb.DockerPayload{ContainerImage: "x"})}}, `"beam:env:docker:v1" is refused`},
+		"docker":                {[]*pipepb.Environment{docker}, `"beam:env:docker:v1" is refused`},
 		"no URN":                {[]*pipepb.Environment{{}}, `"" is refused`},
-		"a choice":              {[]*pipepb.Environment{{Urn: "beam:env:anyof:v1", Payload: packed(t, &pipepb.AnyOfEnvironmentPayload{Environments: []*pipepb.Environment{ours, process}})}}, "anyof"},
+		"a choice":              {[]*pipepb.Environment{choice}, "anyof"},
 		"ours and process":      {[]*pipepb.Environment{ours, process}, `"beam:env:process:v1" is refused`},
 		"a pool elsewhere":      {[]*pipepb.Environment{at("192.0.2.1:8099", secret)}, `at "192.0.2.1:8099" is refused`},
 		"another pool here":     {[]*pipepb.Environment{at("localhost:1", secret)}, `at "localhost:1" is refused`},
@@ -118,7 +121,7 @@ func TestEnvironmentsOfSignedJobs(t *testing.T) {
 // TestSignature reads messages with signatures that are none.
 func TestSignature(t *testing.T) {
 	defer serving.Store(serving.Swap(true))
-	s := signer{codec.CodecV2}
+	s := signer{plain}
 	sent := &jobpb.RunJobRequest{PreparationId: "job-001", RetrievalToken: "t"}
 	data, err := s.Marshal(sent)
 	if err != nil {
@@ -139,7 +142,8 @@ func TestSignature(t *testing.T) {
 	// In pieces, as they come from the network.
 	got = &jobpb.RunJobRequest{}
 	n := len(raw) - 7
-	if err := codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw[:3]), mem.SliceBuffer(raw[3:n]), mem.SliceBuffer(raw[n:])}, got); err != nil || !proto.Equal(got, sent) {
+	pieces := mem.BufferSlice{mem.SliceBuffer(raw[:3]), mem.SliceBuffer(raw[3:n]), mem.SliceBuffer(raw[n:])}
+	if err := codec.Unmarshal(pieces, got); err != nil || !proto.Equal(got, sent) {
 		t.Errorf("in pieces: %v, %v", got, err)
 	}
 	for i := range raw[len(raw)-len(signature):] {
@@ -162,7 +166,8 @@ func TestMessagesWithoutServers(t *testing.T) {
 	defer func(p *openPools) { pools = p }(pools)
 	pools = &openPools{}
 	for _, sent := range []proto.Message{
-		&jobpb.PrepareJobRequest{JobName: "j", Pipeline: &pipepb.Pipeline{Components: &pipepb.Components{Environments: map[string]*pipepb.Environment{"e": {Urn: graphx.URNEnvProcess}}}}},
+		&jobpb.PrepareJobRequest{JobName: "j", Pipeline: &pipepb.Pipeline{Components: &pipepb.Components{
+			Environments: map[string]*pipepb.Environment{"e": {Urn: graphx.URNEnvProcess}}}}},
 		&jobpb.RunJobRequest{PreparationId: "j"},
 		&jobpb.ArtifactResponseWrapper{StagingToken: "t"},
 		&fnpb.StartWorkerRequest{WorkerId: "w"},
@@ -196,7 +201,8 @@ func TestAPoolIsGuardedBeforeItListens(t *testing.T) {
 	}
 }
 
-// TestConfiningIsRefused is a system (a sandbox, an old kernel, Windows) where the port stays open: that is told, own jobs run, and others' do not.
+// TestConfiningIsRefused is a system (a sandbox, an old kernel, Windows) where the port stays open: that is told, own jobs run, and
+// others' do not.
 func TestConfiningIsRefused(t *testing.T) {
 	beam.Init()
 	ctx := within(t)
@@ -240,12 +246,14 @@ func TestConfiningIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cc.Close()
-	if _, err := jobpb.NewJobServiceClient(cc).Prepare(ctx, &jobpb.PrepareJobRequest{Pipeline: pipeline}); err == nil || !strings.Contains(err.Error(), errUnsigned.Error()) {
+	_, err = jobpb.NewJobServiceClient(cc).Prepare(ctx, &jobpb.PrepareJobRequest{Pipeline: pipeline})
+	if err == nil || !strings.Contains(err.Error(), errUnsigned.Error()) {
 		t.Errorf("a job of others: %v", err)
 	}
 }
 
-// TestPrismTellsWhereItListens guards that Prism still logs its endpoint before it serves, which narrows the moment in which others can connect.
+// TestPrismTellsWhereItListens guards that Prism still logs its endpoint before it serves, which narrows the moment in which others can
+// connect.
 func TestPrismTellsWhereItListens(t *testing.T) {
 	defer serving.Store(serving.Swap(true))
 	defer func(l *slog.Logger, w io.Writer, flags int) {

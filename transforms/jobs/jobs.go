@@ -1,6 +1,6 @@
 // Package jobs runs pipelines on servers of Beam's job API: Prism in this process ([Prism]), and the job servers of other engines ([Dial]).
-// Nothing is staged: workers are this process itself ([Loopback]), or programs that lie where they run. So no file is made for a job; Beam's
-// own client (runners/universal) leaves one in the folder for temporary files for each.
+// Nothing is staged: workers are this process itself ([Loopback]), or programs that lie where they run. So no file is made for a job;
+// Beam's own client (runners/universal) leaves one in the folder for temporary files for each.
 package jobs
 
 import (
@@ -56,7 +56,8 @@ type Job struct {
 
 // Submit starts a pipeline as a job of the given name.
 func (s *Server) Submit(ctx context.Context, pipeline *pipepb.Pipeline, name string) (*Job, error) {
-	prepared, artifacts, token, err := runnerlib.Prepare(ctx, s.client, pipeline, &runnerlib.JobOptions{Name: name, Loopback: true, Parallelism: runtime.GOMAXPROCS(0)})
+	options := &runnerlib.JobOptions{Name: name, Loopback: true, Parallelism: runtime.GOMAXPROCS(0)}
+	prepared, artifacts, token, err := runnerlib.Prepare(ctx, s.client, pipeline, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}

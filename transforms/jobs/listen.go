@@ -38,11 +38,11 @@ func confine(port int) error {
 
 var loopback = sync.OnceValues(doors.Find)
 
-// startPrism starts a Prism in this process. Prism listens on all interfaces and cannot be told otherwise, so that its socket is confined to
-// the loopback interface as soon as it listens. Where that is refused, and in the moment before, there is the codec ([guard]).
+// startPrism starts a Prism in this process. Prism listens on all interfaces and cannot be told otherwise, so that its socket is confined
+// to the loopback interface as soon as it listens. Where that is refused, and in the moment before, there is the codec ([guard]).
 func startPrism(ctx context.Context, confine func(port int) error) (_ *Server, err error) {
 	if encoding.GetCodecV2(protocodec.Name) != encoding.CodecV2(codec) {
-		return nil, errors.New("starting Prism: another package of this program has replaced gRPC's codec of protocol buffers, so that jobs of others could not be refused")
+		return nil, errors.New("starting Prism: another package has replaced gRPC's codec: jobs of others could not be refused")
 	}
 	serving.Store(true)
 	_, _ = loopback() // looked up now: there is no time to lose when the socket listens
@@ -77,7 +77,7 @@ func startPrism(ctx context.Context, confine func(port int) error) (_ *Server, e
 	}
 	doors.Disconnect(address.Port) // whoever came in the moment between
 	cc, err := grpc.NewClient("passthrough:///"+address.String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.ForceCodecV2(signer{codec.CodecV2})))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.ForceCodecV2(signer{plain})))
 	if err != nil {
 		return nil, fmt.Errorf("starting Prism: %w", err)
 	}

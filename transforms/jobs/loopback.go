@@ -17,8 +17,8 @@ import (
 // stopTime is how long the workers of a job that has ended may take to stop.
 const stopTime = 5 * time.Second
 
-// Loopback is an environment whose DoFns run in this process, which a server sends its bundles back to. The port of its pool is open to this
-// machine, and starts workers for who knows the secret in the environment. stop is called when the job has ended.
+// Loopback is an environment whose DoFns run in this process, which a server sends its bundles back to. The port of its pool is open to
+// this machine, and starts workers for who knows the secret in the environment. stop is called when the job has ended.
 func Loopback(ctx context.Context) (env *pipepb.Environment, stop func(), err error) {
 	// Workers would send what Beam logs to the server, through a logger that is global to the process.
 	hooks.DisableHook(harness.DefaultRemoteLoggingHook)
@@ -54,8 +54,8 @@ func Loopback(ctx context.Context) (env *pipepb.Environment, stop func(), err er
 	return env, stop, nil
 }
 
-// hide gives the environments of a pipeline names that nobody can guess. Prism takes them into the ids of its workers, by which alone it knows
-// who asks for bundles, data and state.
+// hide gives the environments of a pipeline names that nobody can guess. Prism takes them into the ids of its workers, by which alone it
+// knows who asks for bundles, data and state.
 func hide(pipeline *pipepb.Pipeline) {
 	c := pipeline.GetComponents()
 	names := map[string]string{}

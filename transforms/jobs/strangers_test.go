@@ -83,7 +83,8 @@ func TestStrangersRunNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	env, err := graphx.CreateEnvironment(ctx, graphx.URNEnvProcess, func(context.Context) string { return fmt.Sprintf(`{"command": %q}`, program) })
+	config := fmt.Sprintf(`{"command": %q}`, program)
+	env, err := graphx.CreateEnvironment(ctx, graphx.URNEnvProcess, func(context.Context) string { return config })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,11 +138,13 @@ func TestJobsAtOnce(t *testing.T) {
 	}
 }
 
-// TestStrangersLearnNothing calls all that Prism's port serves. Some of it ends a Prism that takes it: jobs that it does not know are nil there.
+// TestStrangersLearnNothing calls all that Prism's port serves. Some of it ends a Prism that takes it: jobs that it does not know are
+// nil there.
 func TestStrangersLearnNothing(t *testing.T) {
 	cc := connect(t, prismAt(t))
 	const alone = "takes jobs of its own process alone"
-	job, artifacts, staging := jobpb.NewJobServiceClient(cc), jobpb.NewArtifactRetrievalServiceClient(cc), jobpb.NewArtifactStagingServiceClient(cc)
+	job := jobpb.NewJobServiceClient(cc)
+	artifacts, staging := jobpb.NewArtifactRetrievalServiceClient(cc), jobpb.NewArtifactStagingServiceClient(cc)
 	received := func(_ any, err error) error { return err }
 	for name, call := range map[string]func(ctx context.Context) error{
 		"Run": func(ctx context.Context) error {
@@ -282,8 +285,13 @@ func TestStrangersStartNoWorkers(t *testing.T) {
 	}()
 	at := &pipepb.ApiServiceDescriptor{Url: theirs.Addr().String()}
 	pool := fnpb.NewBeamFnExternalWorkerPoolClient(connect(t, external.GetEndpoint().GetUrl()))
-	for name, params := range map[string]map[string]string{"none": nil, "others": {"a": "b"}, "empty": {"adaptflow_secret": ""}, "a guess": {"adaptflow_secret": "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}} {
-		_, err = pool.StartWorker(ctx, &fnpb.StartWorkerRequest{WorkerId: "1", ControlEndpoint: at, LoggingEndpoint: at, ArtifactEndpoint: at, Params: params})
+	start := func(params map[string]string) error {
+		_, err := pool.StartWorker(ctx, &fnpb.StartWorkerRequest{WorkerId: "1", ControlEndpoint: at, LoggingEndpoint: at, Params: params})
+		return err
+	}
+	for name, params := range map[string]map[string]string{"none": nil, "others": {"a": "b"}, "empty": {"adaptflow_secret": ""},
+		"a guess": {"adaptflow_secret": "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}} {
+		err := start(params)
 		if err == nil || !strings.Contains(err.Error(), "for jobs of its own process alone") {
 			t.Errorf("a worker with the parameters %s: %v", name, err)
 		}
@@ -294,7 +302,7 @@ func TestStrangersStartNoWorkers(t *testing.T) {
 	case <-time.After(300 * time.Millisecond):
 	}
 	// As a job server does with the environment's parameters.
-	if _, err = pool.StartWorker(ctx, &fnpb.StartWorkerRequest{WorkerId: "1", ControlEndpoint: at, LoggingEndpoint: at, ArtifactEndpoint: at, Params: external.GetParams()}); err != nil {
+	if err := start(external.GetParams()); err != nil {
 		t.Error(err)
 	}
 	select {
@@ -315,7 +323,8 @@ func TestStrangersHoldNothingUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	cc := connect(t, external.GetEndpoint().GetUrl())
-	begun, err := cc.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, "/org.apache.beam.model.fn_execution.v1.BeamFnExternalWorkerPool/StartWorker")
+	const method = "/org.apache.beam.model.fn_execution.v1.BeamFnExternalWorkerPool/StartWorker"
+	begun, err := cc.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, method)
 	if err != nil {
 		t.Fatal(err)
 	}
