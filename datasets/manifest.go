@@ -14,28 +14,33 @@ const ManifestName = "manifest.json"
 
 // Manifest describes the shards of a folder; paths are relative to it.
 type Manifest struct {
-	SchemaVersion  int              `json:"schema_version"`
-	Version        string           `json:"version"`
-	Kind           string           `json:"kind"`
-	Labels         []string         `json:"label_names,omitempty"` // the classes' names by number, of kind classification
-	TokenizerHash  string           `json:"tokenizer_hash"`
-	SequenceLength int              `json:"sequence_length"`
-	Packing        string           `json:"packing"`
-	Isolate        bool             `json:"isolate_documents"`
-	Seed           uint64           `json:"seed"`
-	Read           int64            `json:"read"`
-	Kept           int64            `json:"kept"`
-	Rejected       map[string]int64 `json:"rejected"`
-	Funnel         []FunnelStage    `json:"funnel"`
-	Formats        []string         `json:"formats,omitempty"`       // what was detected
-	Unused         map[string]int64 `json:"unused_fields,omitempty"` // rows by the name of a field that was not used
-	Notes          map[string]int64 `json:"notes,omitempty"`         // records by what is noted of them
-	Tokens         int64            `json:"tokens"`                  // in the shards
-	DroppedTokens  int64            `json:"dropped_tokens"`          // by drop_last
-	Sequences      int64            `json:"sequences"`
-	FillRate       float64          `json:"fill_rate"` // tokens / (sequences · sequence_length)
-	Train          []ShardInfo      `json:"train"`
-	Validation     []ShardInfo      `json:"validation"`
+	SchemaVersion  int      `json:"schema_version"`
+	Version        string   `json:"version"`
+	Kind           string   `json:"kind"`
+	Labels         []string `json:"label_names,omitempty"` // the classes' names by number, of kind classification
+	TokenizerHash  string   `json:"tokenizer_hash"`
+	SequenceLength int      `json:"sequence_length"`
+	Packing        string   `json:"packing"`
+	Isolate        bool     `json:"isolate_documents"`
+	Seed           uint64   `json:"seed"`
+	// AddBOS and AddEOS say whether plain texts begin with bos_token and end with eos_token. Manifests of version 0.1 do not say it: there texts begin with bos_token where the
+	// tokenizer names one, and end with eos_token where it does not.
+	AddBOS            *bool            `json:"add_bos,omitempty"`
+	AddEOS            *bool            `json:"add_eos,omitempty"`
+	DocumentSeparator string           `json:"document_separator,omitempty"`
+	Read              int64            `json:"read"`
+	Kept              int64            `json:"kept"`
+	Rejected          map[string]int64 `json:"rejected"`
+	Funnel            []FunnelStage    `json:"funnel"`
+	Formats           []string         `json:"formats,omitempty"`       // what was detected
+	Unused            map[string]int64 `json:"unused_fields,omitempty"` // rows by the name of a field that was not used
+	Notes             map[string]int64 `json:"notes,omitempty"`         // records by what is noted of them
+	Tokens            int64            `json:"tokens"`                  // in the shards
+	DroppedTokens     int64            `json:"dropped_tokens"`          // by drop_last
+	Sequences         int64            `json:"sequences"`
+	FillRate          float64          `json:"fill_rate"` // tokens / (sequences · sequence_length)
+	Train             []ShardInfo      `json:"train"`
+	Validation        []ShardInfo      `json:"validation"`
 }
 
 // FunnelStage is what one stage of preparing took out. In = Kept + all of Rejected.

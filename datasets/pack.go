@@ -28,20 +28,27 @@ type PackOptions struct {
 	DropLast bool
 	// Classes says that labels are classes of documents and not tokens to predict: that of a document's first token, if it is its last too, is kept.
 	Classes bool
+	// KeepEnds leaves the token at the end of a document that is cut not alone in its last piece, where nothing would predict it.
+	KeepEnds bool
 }
 
 // Supervised counts the tokens of a document that will have a loss once it is packed: the first of an isolated piece has none, nor has what is
 // cut off.
 func (o PackOptions) Supervised(d *Doc) int {
-	n := len(d.Tokens)
+	pieces := []piece{{to: len(d.Tokens)}}
+	if o.Strategy != PackWrapped {
+		pieces = splitDocs([]Doc{*d}, []int{0}, o)
+	}
 	if o.Strategy == PackBFD {
-		n = min(n, o.SequenceLength)
+		pieces = pieces[:min(1, len(pieces))]
 	}
 	count := 0
-	for t := range n {
-		first := o.IsolateDocuments && (t == 0 || o.Strategy != PackWrapped && t%o.SequenceLength == 0)
-		if (!first || o.Classes) && (d.Labels == nil || d.Labels[t] != NoLoss) {
-			count++
+	for _, p := range pieces {
+		for t := p.from; t < p.to; t++ {
+			first := o.IsolateDocuments && t == p.from
+			if (!first || o.Classes) && (d.Labels == nil || d.Labels[t] != NoLoss) {
+				count++
+			}
 		}
 	}
 	return count
@@ -104,7 +111,7 @@ func Pack(docs []Doc, o PackOptions, emit func(Sequence) error) (PackStats, erro
 		var rows [][]piece
 		switch o.Strategy {
 		case PackBFD:
-			pieces := splitDocs(docs, byKey[k], o.SequenceLength)
+			pieces := splitDocs(docs, byKey[k], o)
 			n := 0
 			for _, p := range pieces {
 				if p.from > 0 {
@@ -116,7 +123,7 @@ func Pack(docs []Doc, o PackOptions, emit func(Sequence) error) (PackStats, erro
 			}
 			rows = packBFD(pieces[:n], o.SequenceLength)
 		case PackBFDSplit:
-			rows = packBFD(splitDocs(docs, byKey[k], o.SequenceLength), o.SequenceLength)
+			rows = packBFD(splitDocs(docs, byKey[k], o), o.SequenceLength)
 		case PackWrapped:
 			rows = packWrapped(docs, byKey[k], o.SequenceLength)
 			if last := len(rows) - 1; o.DropLast && rowLen(rows[last]) < o.SequenceLength {
@@ -124,7 +131,7 @@ func Pack(docs []Doc, o PackOptions, emit func(Sequence) error) (PackStats, erro
 				rows = rows[:last]
 			}
 		case PackNone:
-			for _, p := range splitDocs(docs, byKey[k], o.SequenceLength) {
+			for _, p := range splitDocs(docs, byKey[k], o) {
 				rows = append(rows, []piece{p})
 			}
 		}
@@ -146,12 +153,18 @@ func rowLen(r []piece) int {
 	return n
 }
 
-// splitDocs cuts documents into pieces of at most length tokens.
-func splitDocs(docs []Doc, ids []int, length int) []piece {
+// splitDocs cuts documents into pieces of at most SequenceLength tokens.
+func splitDocs(docs []Doc, ids []int, o PackOptions) []piece {
 	var out []piece
 	for _, i := range ids {
-		for from := 0; from < len(docs[i].Tokens); from += length {
-			out = append(out, piece{i, from, min(from+length, len(docs[i].Tokens))})
+		n := len(docs[i].Tokens)
+		for from := 0; from < n; {
+			to := min(from+o.SequenceLength, n)
+			if o.KeepEnds && o.Strategy != PackBFD && to == n-1 && o.SequenceLength > 2 {
+				to--
+			}
+			out = append(out, piece{i, from, to})
+			from = to
 		}
 	}
 	return out

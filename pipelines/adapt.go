@@ -57,6 +57,9 @@ type Run struct {
 	dtype     string   // resolved
 	classes   []string // of a classifier, by number; nil before the data is prepared
 	tokenizer tokenize.Tokenizer
+	frame     *tokenize.Frame // what stands around a text
+	before    bool            // version 0.1 began the run, which goes on as that version did
+	text      []byte          // the recipe as the output folder has it
 	pool      *pool.Pool
 }
 
@@ -88,7 +91,7 @@ func (r *Run) Open() (err error) {
 	if err := r.findEmbeddings(); err != nil {
 		return err
 	}
-	if r.tokenizer, err = tokenize.LoadEngine(r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine)); err != nil {
+	if err := r.loadTokenizer(); err != nil {
 		return err
 	}
 	r.dtype = core.ResolveDType(r.Recipe.Model.Storage())
@@ -139,7 +142,7 @@ func (r *Run) Open() (err error) {
 	if err := r.place(); err != nil {
 		return err
 	}
-	text := r.Recipe.YAML()
+	text := r.text
 	path := filepath.Join(r.Output, RecipeFile)
 	if old, err := storage.ReadSmall(path, storage.KindState); err == nil && !r.sameRecipe(old) {
 		return otherRecipe(r.Output)
@@ -272,7 +275,11 @@ func (r *Run) methodConfig() (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer_name_or_path: %w", err)
 	}
-	tk, err := tokenize.LoadEngine(dir, engine(r.Recipe.Model.TokenizerEngine))
+	load := tokenize.LoadEngine
+	if r.before {
+		load = tokenize.LoadBefore
+	}
+	tk, err := load(dir, engine(r.Recipe.Model.TokenizerEngine))
 	if err != nil {
 		return nil, err
 	}

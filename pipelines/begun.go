@@ -29,7 +29,7 @@ func (r *Run) readBegun() error {
 	raw, err := storage.ReadSmall(path, storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		es, err := os.ReadDir(dir)
-		if r.begunBefore = len(es) > 0; errors.Is(err, fs.ErrNotExist) {
+		if r.begunBefore = len(es) > 0 || r.before; errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -138,7 +139,7 @@ func (c *BenchRoundsConfig) job(ctx context.Context, dir string) (core.Job, erro
 	if err != nil {
 		return core.Job{}, err
 	}
-	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, SequenceLength: c.SequenceLength, Packing: "best_fit", IsolateDocuments: true, AppendEOS: true,
+	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, SequenceLength: c.SequenceLength, Packing: "best_fit", IsolateDocuments: true, Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes},
 		MaxBadFraction: 1, OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"), Version: Version}, nil)
 	if err != nil {
 		return core.Job{}, err

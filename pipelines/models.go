@@ -35,7 +35,8 @@ type Loaded struct {
 	Adapters  []nn.Adapter
 	Params    *nn.Params
 	Pool      *pool.Pool
-	rows      []int // slot of each row of a batch, see LoadAdapters
+	Ends      tokenize.Ends // what stands around a prompt, and ends what is generated with an adapter
+	rows      []int         // slot of each row of a batch, see LoadAdapters
 	// Empty says why the last continuation shows nothing, "" where it shows something; of samples, how many do not.
 	Empty string
 }
@@ -144,6 +145,16 @@ func tokenizerOf(dir, adapter string) string {
 	return dir
 }
 
+// tokenizer opens the tokenizer, with what stands around a text.
+func (l *Loaded) tokenizer() (tokenize.Tokenizer, *tokenize.Frame, error) {
+	tk, err := tokenize.Load(l.Tokenizer)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := l.Ends.Frame(tk)
+	return tk, f, err
+}
+
 // Close frees the adapter's memory.
 func (l *Loaded) Close() {
 	l.Params.Free()
@@ -152,29 +163,20 @@ func (l *Loaded) Close() {
 
 // Generate continues a prompt with the model of l.
 func (l *Loaded) Generate(prompt string, s evaluate.Sampling, each func(string)) (string, error) {
-	tk, err := tokenize.Load(l.Tokenizer)
+	tk, f, err := l.tokenizer()
 	if err != nil {
 		return "", err
 	}
-	text, ids, err := generate(l.Model, tk, l.Pool, l.Adapters, l.Params, prompt, s, each)
+	stop := stopIDs(l.Model, f, len(l.Adapters) > 0)
+	text, ids, err := generate(l.Model, tk, f, l.Pool, l.Adapters, l.Params, prompt, s, stop, each)
 	if l.Empty = ""; err == nil {
-		l.Empty = whyEmpty(tk, l.Model.Config.EOS, ids)
+		l.Empty = whyEmpty(tk, stop, ids)
 	}
 	return text, err
 }
 
-// promptIDs are the tokens of a prompt. As transformers does, the tokenizer alone decides what stands before it; an empty one begins at the beginning
-// of a text.
-func promptIDs(m *model.Model, tk tokenize.Tokenizer, prompt string) ([]int32, error) {
-	ids, err := tk.AppendIDs(nil, prompt, true)
-	if b := m.Config.BOS; err == nil && b >= 0 && len(ids) == 0 {
-		ids = append(ids, b)
-	}
-	return ids, err
-}
-
-func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, []int32, error) {
-	ids, err := promptIDs(m, tk, prompt)
+func generate(m *model.Model, tk tokenize.Tokenizer, f *tokenize.Frame, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, stop []int32, each func(string)) (string, []int32, error) {
+	ids, err := promptIDs(m, f, prompt)
 	if err != nil {
 		return "", nil, err
 	}
@@ -189,7 +191,7 @@ func generate(m *model.Model, tk tokenize.Tokenizer, p *pool.Pool, adapters []nn
 	defer g.Close()
 	var got []int32
 	shown := ""
-	out, err := g.Generate(ids, s, m.Config.EOS, func(id int32) bool {
+	out, err := g.Generate(ids, s, stop, func(id int32) bool {
 		got = append(got, id)
 		if each != nil {
 			// A character may take several tokens: only what is whole is shown.

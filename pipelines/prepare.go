@@ -46,8 +46,6 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		if name != "train" {
 			dir, rejects = r.product("eval", name), r.product("eval", name, "rejects")
 		}
-		// Documents are separated by the model's beginning-of-text token, or its end-of-text token where it has no other.
-		bos, eos, _, _ := r.tokenizer.Special()
 		var clean, dedupe []map[string]any
 		if name == "train" { // what is measured on stays as it is
 			if clean, err = recipe.Steps(p.Clean); err == nil {
@@ -66,7 +64,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.tokenizerDir(),
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
-			PrependBOS: bos >= 0, AppendEOS: bos < 0 && eos >= 0, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
+			Ends: r.ends(), Before: r.before, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
 			func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
 		if res != nil {
 			for _, l := range res.Layouts {

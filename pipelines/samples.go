@@ -14,7 +14,6 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
-	"github.com/adaptflow/adaptflow/tokenize"
 )
 
 // sampleSequences is the number of continuations that are generated at a time, at most; sampleCache and answerCache the memory of the KV cache of samples, and of the
@@ -87,7 +86,7 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 	if n < 1 || len(prompts) == 0 {
 		return errors.New("samples need a prompt and a number of at least 1")
 	}
-	tk, err := tokenize.Load(l.Tokenizer)
+	tk, frame, err := l.tokenizer()
 	if err != nil {
 		return err
 	}
@@ -96,7 +95,7 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 	var ids [][]int32
 	longest := 0
 	for i, p := range prompts {
-		x, err := promptIDs(m, tk, p)
+		x, err := promptIDs(m, frame, p)
 		if err != nil {
 			return err
 		}
@@ -113,8 +112,8 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 		return err
 	}
 	defer g.Close()
-	done := 0
-	out, err := g.GenerateAll(ids, s, m.Config.EOS, func(_ int, _ int32, last bool) (bool, error) {
+	done, stop := 0, stopIDs(m, frame, len(l.Adapters) > 0)
+	out, err := g.GenerateAll(ids, s, stop, func(_ int, _ int32, last bool) (bool, error) {
 		if last && told != nil {
 			done++
 			told(done, len(ids))
@@ -135,7 +134,7 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 	l.Empty = ""
 	empty, why := 0, ""
 	for i, x := range out {
-		if w := whyEmpty(tk, m.Config.EOS, x); w != "" {
+		if w := whyEmpty(tk, stop, x); w != "" {
 			empty, why = empty+1, w
 		}
 		if err := e.Encode(map[string]string{"text": prompts[i/n] + tk.Decode(x, true)}); err != nil {

@@ -213,6 +213,6 @@ func firstWords(s string, n int) string {
 
 // Generate continues a prompt and returns the continuation's text.
 func (r *Run) Generate(adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
-	text, _, err := generate(r.model, r.tokenizer, r.pool, adapters, params, prompt, s, each)
+	text, _, err := generate(r.model, r.tokenizer, r.frame, r.pool, adapters, params, prompt, s, stopIDs(r.model, r.frame, !r.before), each)
 	return text, err
 }

@@ -180,3 +180,31 @@ func TestDelimiter(t *testing.T) {
 		}
 	}
 }
+
+// A recipe keeps the hash that the first version gave it until a key added since gets another value than its default.
+func TestHashStays(t *testing.T) {
+	base := layer(t, "model:\n  path: m\ndata:\n  input: [a]\nmethod:\n  peft_type: LORA\n  r: 8\n")
+	r, err := Resolve(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Printed by the program of the commit before the first key was added.
+	if got, want := r.Hash(), "6231818fdab3f661d89a87cd4af18ad20969efa94f8692d99d5ca6419a8bac9d"; got != want {
+		t.Errorf("hash %s, want %s", got, want)
+	}
+	for _, text := range []string{"prepare:\n  add_eos: false\n", "prepare:\n  add_eos: \"false\"\n", "prepare:\n  add_bos: true\n", "prepare:\n  document_separator: <|end|>\n"} {
+		x, err := Resolve(base, layer(t, text))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if x.Hash() == r.Hash() {
+			t.Errorf("%s: another value does not change the hash", text)
+		}
+		if again, err := Resolve(layer(t, string(x.YAML()))); err != nil || again.Hash() != x.Hash() {
+			t.Errorf("%s reads as another: %v", text, err)
+		}
+	}
+	if _, err := Resolve(base, layer(t, "prepare:\n  add_bos: maybe\n")); err == nil || !strings.Contains(err.Error(), "prepare.add_bos") {
+		t.Errorf("add_bos: maybe: %v", err)
+	}
+}

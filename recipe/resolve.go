@@ -91,9 +91,10 @@ func (r *Recipe) YAML() []byte {
 	return b
 }
 
-// Hash is the hexadecimal SHA-256 of the resolved recipe's canonical JSON.
+// Hash is the hexadecimal SHA-256 of the resolved recipe's canonical JSON. Keys that were added since are part of it where they have another value than their
+// default, so that a recipe keeps its hash.
 func (r *Recipe) Hash() string {
-	b, err := json.Marshal(r)
+	b, err := json.Marshal(r.before())
 	if err != nil {
 		panic(fmt.Sprintf("recipe: cannot be written: %v", err))
 	}

@@ -57,6 +57,9 @@ type Prepare struct {
 	IsolateDocuments   bool   `yaml:"isolate_documents" json:"isolate_documents" help:"attention never crosses from one document to another"`
 	TokensPerShard     int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" help:"tokens of a Parquet shard"`
 	CompletionOnlyLoss bool   `yaml:"completion_only_loss" json:"completion_only_loss" help:"of prompts and completions take a loss on the completion alone"`
+	AddBOS             string `yaml:"add_bos" json:"add_bos" help:"whether texts begin with bos_token: as the tokenizer itself does it (auto), always or never; turns of a chat template have what the template writes" enum:"auto,true,false" since:"0.2"`
+	AddEOS             string `yaml:"add_eos" json:"add_eos" help:"whether texts and completions end with eos_token, which is learnt: auto is true, but of plain texts with a document_separator" enum:"auto,true,false" since:"0.2"`
+	DocumentSeparator  string `yaml:"document_separator" json:"document_separator" help:"text that ends each plain text in place of eos_token, such as <|endoftext|>, and is learnt; after eos_token where add_eos is true; empty for none" since:"0.2"`
 	AssistantOnlyLoss  bool   `yaml:"assistant_only_loss" json:"assistant_only_loss" help:"of conversations take a loss on what the chat template's {% generation %} marks alone"`
 	ApplyChatTemplate  bool   `yaml:"apply_chat_template" json:"apply_chat_template" help:"plain prompts and completions become turns in the model's chat template, or in Alpaca's prompt where it has none"`
 	ChatTemplate       string `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
@@ -182,7 +185,7 @@ func Default() Recipe {
 	return Recipe{
 		Model:   Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact", Weights: "memory"},
 		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, Sources: map[string]any{}, StoppingStrategy: "all_exhausted", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
-		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true},
+		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true, AddBOS: "auto", AddEOS: "auto"},
 		Method:  map[string]any{"peft_type": "LORA"},
 		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
 			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,

@@ -401,4 +401,7 @@ func (f *Fast) Special() (bos, eos, pad, unk int32) {
 	return f.special[0], f.special[1], f.special[2], f.special[3]
 }
 
+// Around implements Tokenizer.
+func (f *Fast) Around() (before, after []int32) { return f.post.before, f.post.after }
+
 var _ Tokenizer = (*Fast)(nil)

@@ -97,7 +97,7 @@ func (f *Fast) index() error {
 	for id, tok := range f.model.spellings() {
 		f.byID[id], f.known[id] = tok, true
 	}
-	f.addedIDs, f.skip = map[string]int32{}, map[string]bool{}
+	f.addedIDs, f.skip, f.raw, f.normed = map[string]int32{}, map[string]bool{}, trie{}, trie{}
 	for i := range f.added {
 		t := &f.added[i]
 		f.byID[t.id], f.known[t.id] = t.content, true

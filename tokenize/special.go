@@ -1,10 +1,13 @@
 package tokenize
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
+	"strconv"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
@@ -16,56 +19,268 @@ var noSpecial = specialIDs{-1, -1, -1, -1}
 
 var specialKeys = [4]string{"bos_token", "eos_token", "pad_token", "unk_token"}
 
-// readSpecial finds the special tokens a folder names: tokenizer_config.json,
-// then special_tokens_map.json, then the ids of config.json.
-func readSpecial(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) {
-	out := noSpecial
-	for _, name := range []string{"tokenizer_config.json", "special_tokens_map.json"} {
-		m, err := storage.ReadObject(fsys, path.Join(dir, name))
-		if err != nil {
-			return out, err
-		}
-		for i, key := range specialKeys {
-			raw, ok := m[key]
-			if !ok || out[i] >= 0 || string(raw) == "null" {
-				continue
-			}
-			var s string
-			if json.Unmarshal(raw, &s) != nil {
-				var o struct {
-					Content *string `json:"content"`
-				}
-				if err := json.Unmarshal(raw, &o); err != nil || o.Content == nil {
-					return out, fmt.Errorf("%s: %s is neither a string nor an object with content", name, key)
-				}
-				s = *o.Content
-			}
-			id, ok := t.TokenToID(s)
-			if !ok {
-				return out, fmt.Errorf("%s: %s is %q, which tokenizer.json does not have; correct the name or add the token to tokenizer.json", name, key, s)
-			}
-			out[i] = id
-		}
-	}
-	m, err := storage.ReadObject(fsys, path.Join(dir, "config.json"))
+// roles are the special tokens in the order in which transformers adds those that are new.
+var roles = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+
+const (
+	configName = "tokenizer_config.json"
+	mapName    = "special_tokens_map.json"
+	addedName  = "added_tokens.json"
+	decoderKey = "added_tokens_decoder"
+)
+
+// tokenSpec is a token as a folder's files give it.
+type tokenSpec struct {
+	addedToken
+	from string // what gives it, for errors
+	flag bool   // it says how it is looked for
+}
+
+// folder is what the files of a model folder beside tokenizer.json say about its tokenizer, read as transformers 4.57 reads them.
+type folder struct {
+	class      *tokenizerClass
+	special    map[string]tokenSpec // by role
+	null       map[string]bool      // roles that are named as null
+	additional []tokenSpec          // additional_special_tokens and extra_special_tokens, in order
+	declared   []tokenSpec          // added_tokens_decoder or added_tokens.json, by id
+	decoded    bool                 // there is an added_tokens_decoder
+	addBOS     *bool
+	addEOS     *bool
+	vocab      int // config.json's vocab_size, 0 where it has none
+}
+
+// readFolder reads tokenizer_config.json; where that has no added_tokens_decoder also special_tokens_map.json, which goes before it, and added_tokens.json; and what the tokenizer's
+// class brings along.
+func readFolder(fsys fs.FS, dir string) (*folder, error) {
+	config, err := storage.ReadObject(fsys, path.Join(dir, configName))
 	if err != nil {
-		return out, err
+		return nil, err
 	}
-	for i, key := range specialKeys {
-		raw, ok := m[key+"_id"]
-		if !ok || out[i] >= 0 || string(raw) == "null" {
+	model, err := storage.ReadObject(fsys, path.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{special: map[string]tokenSpec{}, null: map[string]bool{}, class: classOf(config, model)}
+	_ = json.Unmarshal(model["vocab_size"], &f.vocab) // package model complains of another kind
+	for key, to := range map[string]**bool{"add_bos_token": &f.addBOS, "add_eos_token": &f.addEOS} {
+		if raw, ok := config[key]; ok && string(raw) != "null" {
+			if err := json.Unmarshal(raw, to); err != nil {
+				return nil, fmt.Errorf("%s: %s is neither true nor false", configName, key)
+			}
+		}
+	}
+	if err := f.names(config, configName); err != nil {
+		return nil, err
+	}
+	added, err := storage.ReadObject(fsys, path.Join(dir, addedName))
+	if err != nil {
+		return nil, err
+	}
+	if raw, ok := config[decoderKey]; ok && string(raw) != "null" {
+		f.decoded = true
+		return f, f.decoder(raw, added)
+	}
+	m, err := storage.ReadObject(fsys, path.Join(dir, mapName))
+	if err != nil {
+		return nil, err
+	}
+	if err := f.names(m, mapName); err != nil {
+		return nil, err
+	}
+	return f, f.added(added)
+}
+
+// names reads the special tokens of one file.
+func (f *folder) names(m map[string]json.RawMessage, file string) error {
+	for _, role := range roles {
+		raw, ok := m[role]
+		if !ok {
 			continue
 		}
-		var id int32
-		if json.Unmarshal(raw, &id) != nil {
-			var list []int32
-			if err := json.Unmarshal(raw, &list); err != nil || len(list) == 0 {
-				return out, fmt.Errorf("config.json: %s_id is neither a number nor a list of numbers", key)
-			}
-			id = list[0]
+		delete(f.special, role)
+		if f.null[role] = string(raw) == "null"; f.null[role] {
+			continue
 		}
-		if _, ok := t.IDToToken(id); ok {
-			out[i] = id
+		s, err := parseToken(raw, file, role)
+		if err != nil {
+			return err
+		}
+		f.special[role] = s
+	}
+	for _, key := range []string{"additional_special_tokens", "extra_special_tokens"} {
+		raw := bytes.TrimSpace(m[key])
+		if len(raw) == 0 || string(raw) == "null" {
+			continue
+		}
+		var list []json.RawMessage
+		if raw[0] == '{' { // names of a model's own
+			pairs, err := orderedPairs(raw)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", file, key, err)
+			}
+			for _, p := range pairs {
+				list = append(list, p.value)
+			}
+		} else if err := json.Unmarshal(raw, &list); err != nil {
+			return fmt.Errorf("%s: %s is neither a list nor an object of tokens", file, key)
+		}
+		for _, raw := range list {
+			s, err := parseToken(raw, file, key)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(f.additional, func(x tokenSpec) bool { return x.content == s.content }) {
+				f.additional = append(f.additional, s)
+			}
+		}
+	}
+	return nil
+}
+
+type namedValue struct {
+	name  string
+	value json.RawMessage
+}
+
+// orderedPairs reads an object in the order of the file.
+func orderedPairs(raw []byte) (out []namedValue, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	for d.More() {
+		k, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		p := namedValue{name: fmt.Sprint(k)}
+		if err := d.Decode(&p.value); err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// parseToken reads a token that is a text, or an object with content and how it is looked for.
+func parseToken(raw json.RawMessage, file, key string) (tokenSpec, error) {
+	t := tokenSpec{from: file + ": " + key}
+	if json.Unmarshal(raw, &t.content) == nil && string(raw) != "null" {
+		t.special = true
+		return t, nil
+	}
+	var o struct {
+		Content    *string `json:"content"`
+		SingleWord bool    `json:"single_word"`
+		LStrip     bool    `json:"lstrip"`
+		RStrip     bool    `json:"rstrip"`
+		Normalized *bool   `json:"normalized"`
+		Special    bool    `json:"special"`
+	}
+	if err := json.Unmarshal(raw, &o); err != nil || o.Content == nil {
+		return t, fmt.Errorf("%s: %s is neither a string nor an object with content", file, key)
+	}
+	t.addedToken = addedToken{content: *o.Content, single: o.SingleWord, lstrip: o.LStrip, rstrip: o.RStrip, special: o.Special || key != decoderKey}
+	t.flag, t.normalized = true, !t.special
+	if o.Normalized != nil {
+		t.normalized = *o.Normalized
+	}
+	return t, nil
+}
+
+// decoder reads added_tokens_decoder, beside which transformers does not look at added_tokens.json; where the two give a token different ids one is wrong.
+func (f *folder) decoder(raw json.RawMessage, added map[string]json.RawMessage) error {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return fmt.Errorf("%s: %s is not an object of tokens by id", configName, decoderKey)
+	}
+	for key, raw := range m {
+		id, err := strconv.ParseInt(key, 10, 32)
+		if err != nil || id < 0 || id >= maxVocab {
+			return fmt.Errorf("%s: %s: %q is no id of a token", configName, decoderKey, key)
+		}
+		t, err := parseToken(raw, configName, decoderKey)
+		if err != nil || !t.flag {
+			return fmt.Errorf("%s: %s: the token of id %d is not an object with content", configName, decoderKey, id)
+		}
+		t.id = int32(id)
+		var other int32
+		if raw, ok := added[t.content]; ok && json.Unmarshal(raw, &other) == nil && other != t.id {
+			return fmt.Errorf("token %q has id %d in %s (%s) and id %d in %s: correct one of them", t.content, t.id, configName, decoderKey, other, addedName)
+		}
+		f.declared = append(f.declared, t)
+	}
+	f.byID()
+	return nil
+}
+
+// added reads added_tokens.json.
+func (f *folder) added(m map[string]json.RawMessage) error {
+	for content, raw := range m {
+		t := tokenSpec{addedToken: addedToken{content: content, special: f.isSpecial(content)}, from: addedName, flag: true}
+		if err := json.Unmarshal(raw, &t.id); err != nil || t.id < 0 || t.id >= maxVocab {
+			return fmt.Errorf("%s: the id of %q is %s", addedName, content, raw)
+		}
+		t.normalized = !t.special
+		f.declared = append(f.declared, t)
+	}
+	f.byID()
+	return nil
+}
+
+func (f *folder) byID() {
+	slices.SortFunc(f.declared, func(a, b tokenSpec) int {
+		if a.id != b.id {
+			return int(a.id) - int(b.id)
+		}
+		return bytes.Compare([]byte(a.content), []byte(b.content))
+	})
+}
+
+func (f *folder) isSpecial(content string) bool {
+	for _, s := range f.specials() {
+		if s.content == content {
+			return true
+		}
+	}
+	return false
+}
+
+// specials are the special tokens in the order in which transformers adds those that are new; those that the class brings along have no from.
+func (f *folder) specials() []tokenSpec {
+	var out []tokenSpec
+	for _, role := range roles {
+		if s, ok := f.special[role]; ok {
+			out = append(out, s)
+		} else if d := f.class.Special(role); d != "" && !f.null[role] {
+			out = append(out, tokenSpec{addedToken: addedToken{content: d, special: true}})
+		}
+	}
+	return append(out, f.additional...)
+}
+
+// role is the content of a special token, that of the class where no file names it; "" where there is none.
+func (f *folder) role(name string) string {
+	if s, ok := f.special[name]; ok {
+		return s.content
+	}
+	if f.null[name] {
+		return ""
+	}
+	return f.class.Special(name)
+}
+
+// SpecialTokens are the special tokens of a model folder by name (bos_token, …), those that the tokenizer's class brings along among them, as a chat template may
+// name them.
+func SpecialTokens(fsys fs.FS, dir string) (map[string]string, error) {
+	f, err := readFolder(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, role := range roles {
+		if s := f.role(role); s != "" {
+			out[role] = s
 		}
 	}
 	return out, nil

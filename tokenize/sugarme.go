@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"unicode/utf8"
@@ -20,6 +21,47 @@ type Sugarme struct {
 	hash    string
 	size    int
 	special specialIDs
+	around  *postProcessor // in place of the library's; nil: the library's
+}
+
+// sugarmeOf makes the engine of a tokenizer.json with what the fast engine has found in the folder: added tokens, special tokens and what stands around a text.
+func sugarmeOf(data []byte, f *Fast) (*Sugarme, error) {
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(data, &top); err != nil {
+		return nil, err
+	}
+	type token struct {
+		ID         int32  `json:"id"`
+		Content    string `json:"content"`
+		SingleWord bool   `json:"single_word"`
+		LStrip     bool   `json:"lstrip"`
+		RStrip     bool   `json:"rstrip"`
+		Normalized bool   `json:"normalized"`
+		Special    bool   `json:"special"`
+	}
+	list := []token{}
+	for _, t := range f.added {
+		list = append(list, token{t.id, t.content, t.single, t.lstrip, t.rstrip, t.normalized, t.special})
+	}
+	raw, err := json.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	top["added_tokens"] = raw
+	if data, err = json.Marshal(top); err != nil {
+		return nil, err
+	}
+	s, err := newSugarme(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range f.added { // the library numbers tokens by itself
+		if id, ok := s.TokenToID(t.content); !ok || id != t.id {
+			return nil, fmt.Errorf("the sugarme engine gives the added token %q the id %d, and it has %d; use tokenizer.engine: fast", t.content, id, t.id)
+		}
+	}
+	s.hash, s.special, s.around = f.hash, f.special, &f.post
+	return s, nil
 }
 
 // newSugarme reads a tokenizer.json. The library panics on some files; that is an error here.
@@ -53,11 +95,20 @@ func (s *Sugarme) Encode(text string, addSpecial bool) (e *Encoding, err error) 
 			err = fmt.Errorf("tokenize: the sugarme engine failed on this text: %v; use tokenizer.engine: fast", r)
 		}
 	}()
-	enc, err := s.tk.EncodeSingle(text, addSpecial)
+	own := addSpecial && s.around != nil
+	enc, err := s.tk.EncodeSingle(text, addSpecial && !own)
 	if err != nil {
 		return nil, fmt.Errorf("tokenize: %w", err)
 	}
 	e = &Encoding{}
+	add := func(ids []int32) {
+		for _, id := range ids {
+			e.IDs, e.Offsets, e.SpecialMask = append(e.IDs, id), append(e.Offsets, [2]int32{}), append(e.SpecialMask, 1)
+		}
+	}
+	if own {
+		add(s.around.before)
+	}
 	for i, id := range enc.Ids {
 		e.IDs = append(e.IDs, int32(id))
 		o := [2]int32{}
@@ -70,6 +121,9 @@ func (s *Sugarme) Encode(text string, addSpecial bool) (e *Encoding, err error) 
 			m = uint8(enc.SpecialTokenMask[i])
 		}
 		e.SpecialMask = append(e.SpecialMask, m)
+	}
+	if own {
+		add(s.around.after)
 	}
 	return e, nil
 }
@@ -108,6 +162,14 @@ func (s *Sugarme) IDToToken(id int32) (string, bool) { return s.tk.IdToToken(int
 
 // Hash implements Tokenizer.
 func (s *Sugarme) Hash() string { return s.hash }
+
+// Around implements Tokenizer.
+func (s *Sugarme) Around() (before, after []int32) {
+	if s.around == nil {
+		return nil, nil
+	}
+	return s.around.before, s.around.after
+}
 
 // Special implements Tokenizer.
 func (s *Sugarme) Special() (bos, eos, pad, unk int32) {

@@ -54,6 +54,9 @@ type Tokenizer interface {
 	// Special returns the ids of the special tokens that the folder's
 	// configuration names, -1 where it names none.
 	Special() (bos, eos, pad, unk int32)
+	// Around returns the tokens that Encode with addSpecial puts before and
+	// after a text. They are not to be changed.
+	Around() (before, after []int32)
 }
 
 // Engine names for LoadEngine and LoadFS.
@@ -69,13 +72,19 @@ func Load(dir string) (Tokenizer, error) { return LoadEngine(dir, EngineFast) }
 
 // LoadEngine is Load with a choice of engine: EngineFast (also "") or
 // EngineSugarme.
-func LoadEngine(dir, engine string) (Tokenizer, error) {
+func LoadEngine(dir, engine string) (Tokenizer, error) { return load(dir, engine, false) }
+
+// LoadBefore is LoadEngine as version 0.1 loaded a folder, for output folders that it began: tokens that stand in other files than tokenizer.json
+// are not read, the tokenizer's class changes nothing, and config.json's ids count where the other files say null.
+func LoadBefore(dir, engine string) (Tokenizer, error) { return load(dir, engine, true) }
+
+func load(dir, engine string, before bool) (Tokenizer, error) {
 	if st, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("tokenize: %w", err)
 	} else if !st.IsDir() {
 		return nil, fmt.Errorf("tokenize: %s is not a folder; give the model folder that holds tokenizer.json", dir)
 	}
-	t, err := LoadFS(os.DirFS(dir), ".", engine)
+	t, err := loadFS(os.DirFS(dir), ".", engine, before)
 	if err != nil {
 		return nil, fmt.Errorf("tokenize: folder %s: %w", dir, err)
 	}
@@ -98,6 +107,13 @@ func LoadFile(name string) (*Fast, error) {
 
 // LoadFS is LoadEngine on a folder of a file system.
 func LoadFS(fsys fs.FS, dir, engine string) (Tokenizer, error) {
+	return loadFS(fsys, dir, engine, false)
+}
+
+func loadFS(fsys fs.FS, dir, engine string, before bool) (Tokenizer, error) {
+	if engine != EngineFast && engine != "" && engine != EngineSugarme {
+		return nil, fmt.Errorf("unknown tokenizer engine %q; the engines are %q and %q", engine, EngineFast, EngineSugarme)
+	}
 	data, err := storage.ReadSmallFS(fsys, path.Join(dir, "tokenizer.json"), storage.KindTokenizer)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, missing(fsys, dir)
@@ -105,27 +121,30 @@ func LoadFS(fsys fs.FS, dir, engine string) (Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch engine {
-	case EngineFast, "":
-		f, err := Parse(data)
-		if err != nil {
-			return nil, fmt.Errorf("tokenizer.json: %w", err)
-		}
-		if f.special, err = readSpecial(fsys, dir, f); err != nil {
-			return nil, err
-		}
-		return f, nil
-	case EngineSugarme:
+	if engine == EngineSugarme && before {
 		s, err := newSugarme(data)
 		if err != nil {
 			return nil, fmt.Errorf("tokenizer.json: %w", err)
 		}
-		if s.special, err = readSpecial(fsys, dir, s); err != nil {
-			return nil, err
-		}
-		return s, nil
+		s.special, err = readSpecialBefore(fsys, dir, s)
+		return s, err
 	}
-	return nil, fmt.Errorf("unknown tokenizer engine %q; the engines are %q and %q", engine, EngineFast, EngineSugarme)
+	f, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	if before {
+		f.special, err = readSpecialBefore(fsys, dir, f)
+		return f, err
+	}
+	if err := f.adopt(fsys, dir); err != nil || engine != EngineSugarme {
+		return f, err
+	}
+	s, err := sugarmeOf(data, f)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	return s, nil
 }
 
 // missing explains a folder without tokenizer.json.

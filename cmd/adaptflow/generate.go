@@ -13,7 +13,7 @@ import (
 )
 
 func generateCommand() *cobra.Command {
-	var model, adapter, prompt, prompts, output string
+	var model, adapter, prompt, prompts, output, bos string
 	var samples int
 	s := evaluate.Sampling{}
 	c := &cobra.Command{Use: "generate", Short: "Continue a prompt, or write samples to a file", Args: cobra.NoArgs,
@@ -30,6 +30,8 @@ what it knows of other text (pseudo-rehearsal):
 				return usage("generate needs --prompt")
 			case prompts != "" && prompt != "":
 				return usage("generate takes --prompt or --prompts, not both")
+			case bos != "auto" && bos != "true" && bos != "false":
+				return usage("--add-bos is %q; it is auto, true or false", bos)
 			case samples < 1:
 				return usage("--samples must be at least 1")
 			case samples > 1 && output == "":
@@ -55,6 +57,7 @@ what it knows of other text (pseudo-rehearsal):
 				return err
 			}
 			defer l.Close()
+			l.Ends.BOS = bos
 			if output != "" {
 				if err := l.Samples(c.Context(), list, samples, s, output, samplesBar()); err != nil {
 					return err
@@ -76,6 +79,7 @@ what it knows of other text (pseudo-rehearsal):
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&prompt, "prompt", "", "text to continue")
 	c.Flags().StringVar(&prompts, "prompts", "", "file of prompts to continue")
+	c.Flags().StringVar(&bos, "add-bos", "auto", "whether a prompt begins with bos_token: auto as the tokenizer does it, true, false; as prepare.add_bos of the adapter's recipe")
 	c.Flags().IntVar(&samples, "samples", 1, "continuations of each prompt")
 	c.Flags().StringVar(&output, "output", "", "JSONL file to write in place of printing")
 	c.Flags().IntVar(&s.MaxNewTokens, "max-new-tokens", 64, "tokens to add at most")

@@ -125,6 +125,10 @@ func TestGoldenSFTMasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	frame, err := tokenize.Ends{}.Frame(tk)
+	if err != nil {
+		t.Fatal(err)
+	}
 	type meta struct {
 		Template      string `json:"chat_template"`
 		Conversations []struct {
@@ -136,7 +140,7 @@ func TestGoldenSFTMasks(t *testing.T) {
 	for name, tokens := range map[string]func(m meta) ([]*Tokens, error){
 		"sft_completion_only": func(m meta) (out []*Tokens, err error) {
 			for _, e := range m.Examples {
-				x, err := PlainPromptCompletion(tk, e.Prompt, e.Completion, Loss{CompletionOnly: true})
+				x, err := PlainPromptCompletion(frame, e.Prompt, e.Completion, Loss{CompletionOnly: true})
 				if err != nil {
 					return nil, err
 				}

@@ -207,13 +207,33 @@ func concat(a, b json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(append(x, y...))
 }
 
-// PlainPromptCompletion makes the tokens of an example whose prompt and completion are texts. The end token is added where the completion lacks it; special tokens of
-// the post-processor are added as the tokenizer adds them to a text.
-func PlainPromptCompletion(tk tokenize.Tokenizer, prompt, completion string, loss Loss) (*Tokens, error) {
+// PlainPromptCompletion makes the tokens of an example whose prompt and completion are texts, with what f says of their beginning and end.
+func PlainPromptCompletion(f *tokenize.Frame, prompt, completion string, loss Loss) (*Tokens, error) {
 	if !utf8.ValidString(prompt) || !utf8.ValidString(completion) {
 		return nil, errors.New("the example is not valid UTF-8")
 	}
-	completion = withEnd(tk, completion)
+	before, err := f.Prompt(prompt)
+	if err != nil {
+		return nil, err
+	}
+	e, err := f.Completion(prompt, completion)
+	if err != nil {
+		return nil, err
+	}
+	out := &Tokens{IDs: e.IDs, Labels: append([]int32(nil), e.IDs...), Spans: e.Offsets}
+	out.cut(before, loss.CompletionOnly)
+	return out, nil
+}
+
+// PlainPromptCompletionBefore is PlainPromptCompletion as version 0.1 made it, for output folders that it began.
+func PlainPromptCompletionBefore(tk tokenize.Tokenizer, prompt, completion string, loss Loss) (*Tokens, error) {
+	if !utf8.ValidString(prompt) || !utf8.ValidString(completion) {
+		return nil, errors.New("the example is not valid UTF-8")
+	}
+	_, eos, _, _ := tk.Special()
+	if tok, ok := tk.IDToToken(eos); ok && !strings.HasSuffix(completion, tok) {
+		completion += tok
+	}
 	before, err := tk.AppendIDs(nil, prompt, true)
 	if err != nil {
 		return nil, err
@@ -224,12 +244,4 @@ func PlainPromptCompletion(tk tokenize.Tokenizer, prompt, completion string, los
 	}
 	out.cut(before, loss.CompletionOnly)
 	return out, nil
-}
-
-func withEnd(tk tokenize.Tokenizer, s string) string {
-	_, eos, _, _ := tk.Special()
-	if tok, ok := tk.IDToToken(eos); ok && !strings.HasSuffix(s, tok) {
-		s += tok
-	}
-	return s
 }

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/tokenize/jinja"
 )
 
@@ -112,7 +113,7 @@ func LoadFS(fsys fs.FS, dir string) (Set, error) { return load(fsys, dir, dir) }
 
 // load is LoadFS of a folder that errors call shown.
 func load(fsys fs.FS, dir, shown string) (Set, error) {
-	special, err := specialTokens(fsys, dir)
+	special, err := tokenize.SpecialTokens(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -189,62 +190,6 @@ func configTemplates(fsys fs.FS, dir string) (map[string]string, error) {
 			return nil, errors.New("tokenizer_config.json: a template of the list chat_template has no name")
 		}
 		out[t.Name] = t.Template
-	}
-	return out, nil
-}
-
-// classTokens are the special tokens that transformers' tokenizer classes have when the files name none.
-var classTokens = map[string]map[string]string{
-	"Llama":   {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
-	"GPT2":    {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
-	"Qwen2":   {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
-	"GPTNeoX": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
-	"Gemma":   {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
-}
-
-var tokenNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
-
-func specialTokens(fsys fs.FS, dir string) (map[string]string, error) {
-	out := map[string]string{}
-	for _, file := range []string{"tokenizer_config.json", "special_tokens_map.json"} {
-		m, err := storage.ReadObject(fsys, path.Join(dir, file))
-		if err != nil {
-			return nil, err
-		}
-		var class string
-		if raw, ok := m["tokenizer_class"]; ok {
-			_ = json.Unmarshal(raw, &class) // null, or another kind, names none
-		}
-		for _, n := range tokenNames {
-			raw, named := m[n]
-			if _, have := out[n]; have {
-				continue
-			}
-			if !named {
-				if def := classTokens[strings.TrimSuffix(strings.TrimSuffix(class, "Fast"), "Tokenizer")][n]; def != "" && file == "tokenizer_config.json" {
-					defer func() {
-						if _, have := out[n]; !have {
-							out[n] = def
-						}
-					}()
-				}
-				continue
-			}
-			if string(raw) == "null" {
-				continue
-			}
-			var s string
-			if json.Unmarshal(raw, &s) != nil {
-				var o struct {
-					Content *string `json:"content"`
-				}
-				if err := json.Unmarshal(raw, &o); err != nil || o.Content == nil {
-					return nil, fmt.Errorf("%s: %s is neither a string nor an object with content", file, n)
-				}
-				s = *o.Content
-			}
-			out[n] = s
-		}
 	}
 	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets/dedupe"
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/datasets/words"
+	"github.com/adaptflow/adaptflow/tokenize"
 )
 
 // Orders of the documents.
@@ -59,8 +60,11 @@ type Config struct {
 	// Until ends after reading and cleaning (UntilClean) or after deduplication (UntilDedupe); there are no shards then. "" goes to the end.
 	Until string
 	// TokenizerDir is the Hugging Face folder with tokenizer.json; Engine is tokenize's.
-	TokenizerDir, Engine  string
-	AppendEOS, PrependBOS bool
+	TokenizerDir, Engine string
+	// Ends say what stands around a text. Before makes all as version 0.1 did, for output folders that it began, whatever Ends say: a plain text begins with bos_token
+	// where the tokenizer names one, and ends with eos_token where it does not; the manifest says nothing of it.
+	Ends   tokenize.Ends
+	Before bool
 	// Packing: see datasets.PackOptions. "best_fit" is another name of "bfd_split".
 	SequenceLength             int
 	Packing                    string
@@ -76,10 +80,12 @@ type Config struct {
 	StagedDir      string // intermediate files; its sub-folders records, tokens and packed are this package's alone
 	KeepStaged     bool   // leave them when done
 	Version        string // adaptflow's version, recorded in the shards
+
+	keepEnds bool // documents have a token at their end
 }
 
 func (c *Config) pack() datasets.PackOptions {
-	return datasets.PackOptions{Strategy: c.Packing, SequenceLength: c.SequenceLength, IsolateDocuments: c.IsolateDocuments, DropLast: c.DropLast, Classes: c.classes()}
+	return datasets.PackOptions{Strategy: c.Packing, SequenceLength: c.SequenceLength, IsolateDocuments: c.IsolateDocuments, DropLast: c.DropLast, Classes: c.classes(), KeepEnds: c.keepEnds}
 }
 
 func (c *Config) reading() datasets.Options {
@@ -100,6 +106,9 @@ func (c *Config) complete() error {
 	}
 	if c.TokensPerShard == 0 {
 		c.TokensPerShard = DefaultTokensPerShard
+	}
+	if c.Before {
+		c.Ends = tokenize.Ends{}
 	}
 	if c.Order == "" {
 		c.Order = OrderHash

@@ -16,6 +16,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	tok "github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/clean"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
@@ -49,12 +50,14 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 		}
 	}
 	hash := ""
+	var frame *tok.Frame
 	if cfg.Until == "" { // what ends before tokenizing needs no tokenizer
-		t, _, _, err := tokenize.LoadTokenizer(cfg.TokenizerDir, cfg.Engine, cfg.PrependBOS, cfg.AppendEOS)
+		t, f, err := tokenize.LoadTokenizer(cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before)
 		if err != nil {
 			return nil, err
 		}
-		hash = t.Hash()
+		hash, frame = t.Hash(), f
+		cfg.keepEnds = !cfg.Before && len(f.End()) > 0
 	}
 	sources, parts, err := cfg.findSources()
 	if err != nil {
@@ -63,7 +66,7 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if err := cfg.check(ctx, sources, parts); err != nil {
 		return nil, err
 	}
-	d := &driver{cfg: cfg, run: run, sources: sources, parts: parts}
+	d := &driver{cfg: cfg, run: run, sources: sources, parts: parts, frame: frame}
 	d.res.Origins = d.origins()
 	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"), storage.Join(cfg.StagedDir, "packed")
 	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: hash, SequenceLength: cfg.SequenceLength, Packing: cfg.Packing,
@@ -92,6 +95,7 @@ type driver struct {
 	files                   []ingest.File
 	groups                  []ingest.Group // as the last stage left them
 	meta                    datasets.ShardMeta
+	frame                   *tok.Frame
 	res                     Result
 	staged                  []pack.Staged
 	plan                    pack.Plan
@@ -291,6 +295,10 @@ func (d *driver) finish() error {
 	m := &datasets.Manifest{Labels: d.res.Labels, SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
 		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Packing, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
 		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Formats: d.res.Layouts, Unused: d.res.Tally.Unused, Notes: d.res.Tally.Notes, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
+	if !d.cfg.Before {
+		bos, eos := d.frame.BOS(), d.frame.EOS()
+		m.AddBOS, m.AddEOS, m.DocumentSeparator = &bos, &eos, d.cfg.Ends.Separator
+	}
 	var docs int64
 	for shard := range d.plan.Train + d.plan.Validation {
 		var info pack.Info

@@ -91,7 +91,7 @@ func corpus(t *testing.T, dir string) map[string]string {
 func config(t *testing.T, tokenizer, in string) Config {
 	out := t.TempDir()
 	return Config{Inputs: []string{filepath.Join(in, "*")}, TokenizerDir: tokenizer, SequenceLength: 64, Packing: datasets.PackBFDSplit, IsolateDocuments: true,
-		AppendEOS: true, TokensPerShard: 2000, Seed: 11, ValidationFraction: 0.1, MaxBadFraction: 0.5, Version: "test",
+		TokensPerShard: 2000, Seed: 11, ValidationFraction: 0.1, MaxBadFraction: 0.5, Version: "test",
 		OutDir: filepath.Join(out, "shards"), RejectsDir: filepath.Join(out, "rejects"), StagedDir: filepath.Join(out, "staged")}
 }
 
@@ -374,7 +374,7 @@ func TestWrongInput(t *testing.T) {
 		"no inputs":    {func(c *Config) { c.Inputs = nil }, "no input"},
 		"packing":      {func(c *Config) { c.Packing = "ffd" }, "ffd"},
 		"order":        {func(c *Config) { c.Order = "random" }, "random"},
-		"bos":          {func(c *Config) { c.PrependBOS = true }, "bos_token"},
+		"bos":          {func(c *Config) { c.Ends.BOS = tokenize.Yes }, "bos_token"},
 		"tokenizer":    {func(c *Config) { c.TokenizerDir = in }, "tokenizer.json"},
 		"fraction":     {func(c *Config) { c.ValidationFraction = 1 }, "validation_fraction"},
 		"output":       {func(c *Config) { c.OutDir = filepath.Join(in, "a.txt", "x") }, "a.txt"},

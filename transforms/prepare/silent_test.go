@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/tokenize"
 )
 
 // TestNothingToLearn: a row of which no token has a loss once it is packed is a dead letter that says why, whatever made it so; its neighbour is kept.
@@ -21,14 +22,14 @@ func TestNothingToLearn(t *testing.T) {
 	}{
 		{"a prompt that fills the sequence", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long + `", "completion": "yes"}`, bfd, "number 51"},
 		{"the answer begins at the cut", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, bfd, "number 33"},
-		{"the answer alone in its piece", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": ""}`, nil, "alone in its piece"},
+		{"the answer alone in its piece", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, func(c *Config) { c.Ends.EOS = tokenize.No }, "alone in its piece"},
 		{"the turn beyond the cut", chat, `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`,
 			`{"messages": [{"role": "user", "content": "` + long + `"}, {"role": "assistant", "content": "b"}]}`, func(c *Config) { bfd(c); c.AssistantOnlyLoss = true }, "number 57"},
 		{"an Alpaca row", chat + "{% if add_generation_prompt %}<a>{% endif %}", `{"instruction": "a", "output": "b"}`, `{"instruction": "` + long + `", "output": "b"}`, bfd, "number 57"},
 		{"no turn of the assistant", chat, `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`,
 			`{"messages": [{"role": "user", "content": "a"}]}`, func(c *Config) { c.AssistantOnlyLoss = true }, "no assistant message"},
-		{"a text of one token", "", `{"text": "ab"}`, `{"text": "a"}`, func(c *Config) { c.AppendEOS = false }, "none predicts another"},
-		{"rows as pieces", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": ""}`, func(c *Config) { c.Packing = datasets.PackNone }, "alone"},
+		{"a text of one token", "", `{"text": "ab"}`, `{"text": "a"}`, func(c *Config) { c.Ends.EOS = tokenize.No }, "none predicts another"},
+		{"rows as pieces", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, func(c *Config) { c.Packing, c.Ends.EOS = datasets.PackNone, tokenize.No }, "alone"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tokenizer, in := byteTokenizer(t), t.TempDir()

@@ -55,7 +55,7 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 		end.Of(s, groups)
 		return
 	}
-	end.Of(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, AppendEOS: d.cfg.AppendEOS, PrependBOS: d.cfg.PrependBOS,
+	end.Of(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, Ends: d.cfg.Ends, Before: d.cfg.Before,
 		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
 		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate, Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate,
 		Pack: d.cfg.pack()}, groups))

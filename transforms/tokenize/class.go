@@ -19,7 +19,7 @@ func (e *rowEncoder) class(row *datasets.Row) (*chat.Tokens, error) {
 	if !ok {
 		return nil, fmt.Errorf("the class %q is none of the %d known", row.Label, len(e.classes))
 	}
-	enc, err := e.t.Encode(text, true)
+	enc, err := e.frame.Class(text)
 	if err != nil {
 		return nil, err
 	}

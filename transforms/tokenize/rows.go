@@ -17,6 +17,8 @@ import (
 // rowEncoder turns rows of several fields into tokens and labels, as TRL's SFTTrainer does.
 type rowEncoder struct {
 	t         tok.Tokenizer
+	frame     *tok.Frame
+	before    bool // as version 0.1 did it
 	templates chat.Set
 	loss      chat.Loss
 	classes   map[string]int32
@@ -25,7 +27,7 @@ type rowEncoder struct {
 }
 
 func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
-	e := &rowEncoder{t: f.t, loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}, classes: map[string]int32{}, max: f.MaxTokens, apply: f.ApplyChatTemplate}
+	e := &rowEncoder{t: f.t, frame: f.frame, before: f.Before, loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}, classes: map[string]int32{}, max: f.MaxTokens, apply: f.ApplyChatTemplate}
 	for i, l := range f.Labels {
 		e.classes[l] = int32(i)
 	}
@@ -160,7 +162,10 @@ func (e *rowEncoder) texts(p, c json.RawMessage) (*chat.Tokens, error) {
 }
 
 func (e *rowEncoder) plain(prompt, completion string) (*chat.Tokens, error) {
-	return chat.PlainPromptCompletion(e.t, prompt, completion, e.loss)
+	if e.before {
+		return chat.PlainPromptCompletionBefore(e.t, prompt, completion, e.loss)
+	}
+	return chat.PlainPromptCompletion(e.frame, prompt, completion, e.loss)
 }
 
 // refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like. That a template takes too

@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"slices"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -60,8 +59,8 @@ func (e *rowError) Unwrap() error { return e.err }
 type EncodeFn struct {
 	TokenizerDir string
 	Engine       string
-	AppendEOS    bool
-	PrependBOS   bool
+	Ends         tok.Ends
+	Before       bool // as version 0.1 did it: see Before
 	Seed         uint64
 	FileOrder    bool
 	OutDir       string
@@ -74,15 +73,15 @@ type EncodeFn struct {
 	// Pack is how documents are packed: one of which nothing would have a loss then is rejected.
 	Pack datasets.PackOptions
 
-	t        tok.Tokenizer
-	rows     *rowEncoder
-	bos, eos int32
-	work     bundle.Workers[*encoded]
+	t     tok.Tokenizer
+	frame *tok.Frame
+	rows  *rowEncoder
+	work  bundle.Workers[*encoded]
 }
 
 // Setup loads the tokenizer, once a process.
 func (f *EncodeFn) Setup() (err error) {
-	if f.t, f.bos, f.eos, err = LoadTokenizer(f.TokenizerDir, f.Engine, f.PrependBOS, f.AppendEOS); err != nil {
+	if f.t, f.frame, err = LoadTokenizer(f.TokenizerDir, f.Engine, f.Ends, f.Before); err != nil {
 		return err
 	}
 	f.rows, err = newRowEncoder(f)
@@ -98,21 +97,22 @@ type loaded struct {
 var tokenizers sync.Map // engine and folder → *loaded
 
 // LoadTokenizer loads a tokenizer once a process and checks that it has the special tokens that are wanted.
-func LoadTokenizer(dir, engine string, bos, eos bool) (t tok.Tokenizer, bosID, eosID int32, err error) {
-	v, _ := tokenizers.LoadOrStore(engine+"\x00"+dir, &loaded{})
+func LoadTokenizer(dir, engine string, ends tok.Ends, before bool) (tok.Tokenizer, *tok.Frame, error) {
+	load := tok.LoadEngine
+	if before {
+		load = tok.LoadBefore
+	}
+	v, _ := tokenizers.LoadOrStore(fmt.Sprintf("%s\x00%v\x00%s", engine, before, dir), &loaded{})
 	l := v.(*loaded)
-	l.once.Do(func() { l.t, l.err = tok.LoadEngine(dir, engine) })
+	l.once.Do(func() { l.t, l.err = load(dir, engine) })
 	if l.err != nil {
-		return nil, 0, 0, l.err
+		return nil, nil, l.err
 	}
-	bosID, eosID, _, _ = l.t.Special()
-	if bos && bosID < 0 {
-		return nil, 0, 0, fmt.Errorf("tokenizer %s: documents are to begin with bos_token, and it names none", dir)
+	f, err := ends.Frame(l.t)
+	if err != nil {
+		return nil, nil, fmt.Errorf("tokenizer %s: prepare.%w", dir, err)
 	}
-	if eos && eosID < 0 {
-		return nil, 0, 0, fmt.Errorf("tokenizer %s: documents are to end with eos_token, and it names none", dir)
-	}
-	return l.t, bosID, eosID, nil
+	return l.t, f, nil
 }
 
 // SummaryPath is the summary of a group in the folder dir.
@@ -235,18 +235,15 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 		return d, errors.New("apply_chat_template: this is a plain text; rows of prompt and completion, messages, conversations, or instruction and output are wanted: " +
 			"name them with columns, as {prompt: question, completion: answer}, or adapt to plain text with domain-adaptation")
 	}
-	e, err := f.t.Encode(r.Text, false)
+	encode := f.frame.Text
+	if f.Before {
+		encode = func(text string) (*tok.Encoding, error) { return textBefore(f.t, text) }
+	}
+	e, err := encode(r.Text)
 	if err != nil {
 		return d, err
 	}
 	d.Tokens, d.Spans = e.IDs, e.Offsets
-	if f.PrependBOS {
-		d.Tokens, d.Spans = slices.Insert(d.Tokens, 0, f.bos), slices.Insert(d.Spans, 0, [2]int32{})
-	}
-	if f.AppendEOS {
-		end := int32(utf8.RuneCountInString(r.Text))
-		d.Tokens, d.Spans = append(d.Tokens, f.eos), append(d.Spans, [2]int32{end, end})
-	}
 	if len(d.Spans) != len(d.Tokens) {
 		return d, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(e.Offsets), len(e.IDs))
 	}

@@ -1,0 +1,83 @@
+package pipelines
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/tokenize"
+)
+
+// ends say what stands around a text, in training, scoring and generating alike.
+func (r *Run) ends() tokenize.Ends {
+	p := r.Recipe.Prepare
+	return tokenize.Ends{BOS: p.AddBOS, EOS: p.AddEOS, Separator: p.DocumentSeparator}
+}
+
+// loadTokenizer opens the tokenizer and checks that it has the tokens that are wanted around a text. A run that version 0.1 began goes on as that version did.
+func (r *Run) loadTokenizer() (err error) {
+	load := tokenize.LoadEngine
+	r.findBefore()
+	if r.before {
+		load = tokenize.LoadBefore
+	}
+	if r.tokenizer, err = load(r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine)); err != nil {
+		return err
+	}
+	ends := r.ends()
+	if r.before {
+		ends = tokenize.Ends{}
+	}
+	if r.frame, err = ends.Frame(r.tokenizer); err != nil {
+		return fmt.Errorf("tokenizer %s: prepare.%w", r.tokenizerDir(), err)
+	}
+	return nil
+}
+
+// findBefore finds out whether the output folder is one that version 0.1 began, which goes on as it was: its recipe lacks the keys of what stands around a text, or its
+// shards' manifest does not say it. What cannot be read is told where the folder is opened.
+func (r *Run) findBefore() {
+	r.text, r.before = r.Recipe.YAML(), false
+	if r.Output == "" {
+		return
+	}
+	path := storage.Join(r.Output, RecipeFile)
+	text, err := storage.ReadSmall(path, storage.KindState)
+	if err != nil || !r.sameRecipe(text) {
+		return
+	}
+	l, err := recipe.Parse(path, text)
+	if err != nil {
+		return
+	}
+	if _, ok := l["prepare"]["add_bos"]; !ok {
+		r.text, r.before = text, true
+	} else if m, err := datasets.ReadManifest(storage.Join(r.Output, "shards")); err == nil {
+		r.before = m.AddBOS == nil && m.AddEOS == nil
+	}
+}
+
+// promptIDs are the tokens of a prompt: what stands before every text, and the text; an empty one begins with the model's bos_token_id.
+func promptIDs(m *model.Model, f *tokenize.Frame, prompt string) ([]int32, error) {
+	ids, err := f.Prompt(prompt)
+	if b := m.Config.BOS; err == nil && b >= 0 && len(ids) == 0 {
+		ids = append(ids, b)
+	}
+	return ids, err
+}
+
+// stopIDs are the tokens that end what is generated: those of the model, and those by which its adapter has learnt to end.
+func stopIDs(m *model.Model, f *tokenize.Frame, adapted bool) []int32 {
+	stop := slices.Clone(m.Config.EOS)
+	if adapted {
+		for _, id := range f.Stop() {
+			if !slices.Contains(stop, id) {
+				stop = append(stop, id)
+			}
+		}
+	}
+	return stop
+}
