@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"time"
 
-	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/recipe"
 )
@@ -92,46 +90,4 @@ func schemes(rec *recipe.Recipe, output string) ([]string, error) {
 	walk(output)
 	slices.Sort(out)
 	return out, nil
-}
-
-// workerDir is the variable that tells a worker the driver's folder, to which relative references belong; workerRun names the run's folder, which
-// the worker must see.
-const (
-	workerDir = "ADAPTFLOW_WORKER_DIR"
-	workerRun = "ADAPTFLOW_WORKER_RUN"
-)
-
-// workerEnv is the environment of worker processes, beside that of the task managers which start them: adaptflow's own variables and the
-// Go runtime's limits as the driver has them, those that the run's locations need and that were asked for, and the driver's folders.
-// What locations need are keys: they are sent to no other machine, whose workers have their own.
-func workerEnv(environ []string, runner Runner) (map[string]string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	set := childenv.Set{More: runner.Env}
-	if hereabouts(runner.Endpoint) {
-		set.Schemes = runner.schemes
-	}
-	out := set.Sent(environ)
-	out[workerDir] = dir
-	if runner.folder != "" {
-		out[workerRun] = runner.folder
-	}
-	return out, nil
-}
-
-// enter makes the driver's folder a worker's own, and sees that it is on the driver's machine or shares its folders.
-func enter() error {
-	if dir := os.Getenv(workerDir); dir != "" {
-		if err := os.Chdir(dir); err != nil {
-			return fmt.Errorf("the driver's folder is not on this machine: %w: workers need the same shared folders as the driver", err)
-		}
-	}
-	if dir := os.Getenv(workerRun); dir != "" {
-		if _, err := os.Stat(dir); err != nil {
-			return fmt.Errorf("the run's folder is not on this machine: %w: workers on other machines need an --output on a volume that they share with the driver", err)
-		}
-	}
-	return nil
 }

@@ -14,6 +14,7 @@ import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/recipe"
 )
 
@@ -90,7 +91,7 @@ func TestSchemesOfARun(t *testing.T) {
 	}
 }
 
-// TestWorkerEnv looks into what a job server is given to start workers with.
+// TestWorkerEnv looks into what a job server is given to start workers with, which it may log, and what a worker then has.
 func TestWorkerEnv(t *testing.T) {
 	for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN"} {
 		t.Setenv(name, "secret")
@@ -101,53 +102,79 @@ func TestWorkerEnv(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := func(r Runner) map[string]string {
-		r.Name, r.Environment, r.Program, r.folder = "flink", "process", "/opt/adaptflow", "/data/out"
-		env, _, err := environment(context.Background(), r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var p pipepb.ProcessPayload
-		if err := proto.Unmarshal(env.GetPayload(), &p); err != nil {
-			t.Fatal(err)
-		}
-		if p.GetCommand() != "/opt/adaptflow" {
-			t.Errorf("the command %q", p.GetCommand())
-		}
-		return p.GetEnv()
-	}
 	for _, c := range []struct {
 		name   string
 		runner Runner
-		more   []string // names beside those that are always there
+		want   map[string]string // beside what is always there
 	}{
 		{"local files", Runner{Endpoint: "localhost:1"}, nil},
-		{"s3", Runner{Endpoint: "localhost:1", schemes: []string{"s3"}}, []string{"AWS_SECRET_ACCESS_KEY"}},
-		{"gs", Runner{Endpoint: "127.0.0.1:1", schemes: []string{"gs"}}, []string{"GOOGLE_APPLICATION_CREDENTIALS"}},
+		{"s3", Runner{Endpoint: "localhost:1", schemes: []string{"s3"}}, map[string]string{"AWS_SECRET_ACCESS_KEY": "secret"}},
+		{"gs", Runner{Endpoint: "127.0.0.1:1", schemes: []string{"gs"}}, map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": "secret"}},
 		{"s3, workers elsewhere", Runner{Endpoint: "192.0.2.7:1", schemes: []string{"s3"}}, nil},
-		{"asked for", Runner{Endpoint: "192.0.2.7:1", Env: []string{"MY_TOKEN", "AWS_SECRET_ACCESS_KEY=given"}}, []string{"MY_TOKEN", "AWS_SECRET_ACCESS_KEY"}},
+		{"asked for", Runner{Endpoint: "192.0.2.7:1", Env: []string{"MY_TOKEN", "AWS_SECRET_ACCESS_KEY=given secret"}},
+			map[string]string{"MY_TOKEN": "secret", "AWS_SECRET_ACCESS_KEY": "given secret"}},
 	} {
-		got := sent(c.runner)
-		want := append([]string{"ADAPTFLOW_CACHE", "GOMEMLIMIT", workerDir, workerRun}, c.more...)
-		for _, name := range want {
-			if got[name] == "" {
-				t.Errorf("%s: %s is missing", c.name, name)
+		t.Run(c.name, func(t *testing.T) {
+			r := c.runner
+			r.Name, r.Environment, r.Program, r.folder = "flink", "process", "/opt/adaptflow", t.TempDir()
+			env, stop, err := environment(context.Background(), r)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		for name := range got {
-			switch name {
-			case "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN", "PATH", "HOME":
-				if !strings.Contains(strings.Join(want, " ")+" ", name+" ") {
-					t.Errorf("%s: %s is sent", c.name, name)
+			if strings.Contains(env.String()+string(env.GetPayload()), "secret") {
+				t.Error("the job has a secret in it")
+			}
+			var p pipepb.ProcessPayload
+			if err := proto.Unmarshal(env.GetPayload(), &p); err != nil {
+				t.Fatal(err)
+			}
+			got := p.GetEnv()
+			if p.GetCommand() != "/opt/adaptflow" || got["ADAPTFLOW_CACHE"] != "/c=d" || got["GOMEMLIMIT"] != "64GiB" || got[workerDir] != dir || got[workerRun] != r.folder || got["PATH"] != "" {
+				t.Errorf("%s %v", p.GetCommand(), got)
+			}
+			files, _ := filepath.Glob(filepath.Join(r.folder, ".*"))
+			if len(files) != min(1, len(c.want)) || len(files) == 1 && got[workerKept] != files[0] {
+				t.Errorf("%v, %s=%s", files, workerKept, got[workerKept])
+			}
+			for _, f := range files {
+				if fi, err := os.Stat(f); err != nil || fi.Mode().Perm() != 0o600 && runtime.GOOS != "windows" {
+					t.Errorf("%s: %v, %v", f, fi.Mode(), err)
 				}
 			}
-		}
-		if got["ADAPTFLOW_CACHE"] != "/c=d" || got["GOMEMLIMIT"] != "64GiB" || got[workerDir] != dir || got[workerRun] != "/data/out" {
-			t.Errorf("%s: %v", c.name, got)
-		}
-	}
-	if got := sent(Runner{Endpoint: "192.0.2.7:1", Env: []string{"AWS_SECRET_ACCESS_KEY=given"}}); got["AWS_SECRET_ACCESS_KEY"] != "given" {
-		t.Errorf("%v", got)
+			for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN"} {
+				t.Setenv(name, "")
+			}
+			for name, value := range got { // the worker's process
+				t.Setenv(name, value)
+			}
+			t.Chdir(dir)
+			if err := enter(); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN"} {
+				if v := os.Getenv(name); v != c.want[name] {
+					t.Errorf("a worker has %s=%q, want %q", name, v, c.want[name])
+				}
+			}
+			if stop(); len(files) == 1 {
+				if _, err := os.Stat(files[0]); err == nil {
+					t.Error("the variables are left when the job has ended")
+				}
+				// A driver that is killed leaves them to the next one.
+				if err := os.WriteFile(files[0], nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := storage.Sweep(r.folder); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := os.Stat(files[0]); err == nil {
+					t.Error("the variables are left by a sweep")
+				}
+				if err := enter(); err == nil || !strings.Contains(err.Error(), "the variables for workers") {
+					t.Errorf("without the file: %v", err)
+				}
+			}
+		})
 	}
 }
 

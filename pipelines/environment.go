@@ -22,10 +22,15 @@ func environment(ctx context.Context, runner Runner) (env *pipepb.Environment, s
 		return jobs.Loopback(ctx)
 	}
 	hooks.EnableHook(harness.DefaultRemoteLoggingHook) //nolint:errcheck // it is registered
-	vars, err := workerEnv(os.Environ(), runner)
+	vars, done, err := workerEnv(os.Environ(), runner)
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() {
+		if err != nil {
+			done()
+		}
+	}()
 	config, err := json.Marshal(map[string]any{"command": runner.Program, "env": vars})
 	if err != nil {
 		return nil, nil, err
@@ -35,5 +40,5 @@ func environment(ctx context.Context, runner Runner) (env *pipepb.Environment, s
 		return nil, nil, err
 	}
 	env.Dependencies = nil // the program is where the workers are: there is none to stage
-	return env, func() {}, nil
+	return env, done, nil
 }

@@ -76,21 +76,29 @@ func (s Set) Environ(environ []string) []string {
 	return append(out, s.more(environ)...)
 }
 
-// Sent is what a worker gets that another machine's process may start, which has its own folders, beside what that process has: the program's
-// own variables, Go's runtime's, what the schemes need, and More.
-func (s Set) Sent(environ []string) map[string]string {
-	out := map[string]string{}
+// Sent is what a worker gets that another process starts, perhaps on another machine, which has its own folders, beside what that process has. plain
+// are the program's own variables and those of Go's runtime, which may be seen by anyone; kept may hold keys: what the schemes need, and More.
+func (s Set) Sent(environ []string) (plain, kept map[string]string) {
+	plain, kept = map[string]string{}, map[string]string{}
+	own := func(name string) bool {
+		return strings.HasPrefix(name, "ADAPTFLOW_") || strings.HasPrefix(name, "GO") && slices.Contains(names, name)
+	}
 	for _, v := range environ {
-		name, value, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "ADAPTFLOW_") || strings.HasPrefix(name, "GO") && slices.Contains(names, name) || s.located(name) {
-			out[name] = value
+		switch name, value, _ := strings.Cut(v, "="); {
+		case own(name):
+			plain[name] = value
+		case s.located(name):
+			kept[name] = value
 		}
 	}
 	for _, v := range s.more(environ) {
-		name, value, _ := strings.Cut(v, "=")
-		out[name] = value
+		if name, value, _ := strings.Cut(v, "="); own(name) {
+			plain[name] = value
+		} else {
+			kept[name] = value
+		}
 	}
-	return out
+	return plain, kept
 }
 
 func (s Set) more(environ []string) (out []string) {
