@@ -59,7 +59,7 @@ func (r *Run) place() error {
 	}
 	// The folder's name is a part of a hash: what it is of is compared.
 	mark := filepath.Join(dir, ".output")
-	if of, err := os.ReadFile(mark); err == nil && string(of) != uri {
+	if of, err := storage.ReadSmall(mark, storage.KindState); err == nil && string(of) != uri {
 		return fmt.Errorf("%s is of the output %s and not of %s: finish that run first, or set ADAPTFLOW_CACHE to another folder", dir, of, uri)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
