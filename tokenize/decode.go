@@ -70,7 +70,10 @@ type decReplace struct{ old, new string }
 func (d decReplace) decode(toks []string) []string {
 	out := make([]string, len(toks))
 	for i, t := range toks {
-		out[i] = strings.ReplaceAll(t, d.old, d.new)
+		out[i] = t // where it would grow out of proportion
+		if n := replaced(len(t), strings.Count(t, d.old), len(d.old), len(d.new)); n <= max(len(t), growFree) {
+			out[i] = strings.ReplaceAll(t, d.old, d.new)
+		}
 	}
 	return out
 }
@@ -122,7 +125,7 @@ func (d decReplaceRegex) decode(toks []string) []string {
 	out := make([]string, len(toks))
 	for i, t := range toks {
 		g, err := normReplaceRegex(d).normalize(seg{s: t}, false)
-		if err != nil {
+		if err != nil || len(g.s) > max(len(t), growFree) {
 			g.s = t
 		}
 		out[i] = g.s

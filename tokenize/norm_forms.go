@@ -289,12 +289,19 @@ func (n normReplaceRegex) normalize(g seg, track bool) (seg, error) {
 	if err != nil {
 		return g, err
 	}
-	any := false
+	count, kept := 0, 0
 	for _, x := range m {
-		any = any || x.match
+		if x.match {
+			count++
+		} else {
+			kept += x.e - x.b
+		}
 	}
-	if !any {
+	if count == 0 {
 		return g, nil
+	}
+	if err := grown(len(g.s), kept+count*len(n.content)); err != nil {
+		return g, err
 	}
 	var sb strings.Builder
 	var al, out []span

@@ -118,11 +118,21 @@ type normalizer interface {
 
 type normPrepend struct{ text string }
 
-func (n normPrepend) normalize(g seg, track bool) (seg, error) { return g.prepend(n.text, track), nil }
+func (n normPrepend) normalize(g seg, track bool) (seg, error) {
+	if err := grown(len(g.s), len(g.s)+len(n.text)); err != nil {
+		return g, err
+	}
+	return g.prepend(n.text, track), nil
+}
 
 type normReplace struct{ old, new string }
 
 func (n normReplace) normalize(g seg, track bool) (seg, error) {
+	if len(n.new) > len(n.old) { // before it takes memory
+		if err := grown(len(g.s), replaced(len(g.s), strings.Count(g.s, n.old), len(n.old), len(n.new))); err != nil {
+			return g, err
+		}
+	}
 	return g.replace(n.old, n.new, track), nil
 }
 
@@ -130,8 +140,12 @@ type normSequence []normalizer
 
 func (n normSequence) normalize(g seg, track bool) (seg, error) {
 	var err error
+	from := len(g.s)
 	for _, x := range n {
 		if g, err = x.normalize(g, track); err != nil {
+			return g, err
+		}
+		if err := grown(from, len(g.s)); err != nil {
 			return g, err
 		}
 	}
@@ -240,6 +254,9 @@ func parseNormalizer(v val) (normalizer, error) {
 				return nil, err
 			}
 			seq = append(seq, x)
+			if steps(seq) > mostSteps {
+				return nil, fmt.Errorf("%s has more than %d parts, which is out of proportion", v.path, mostSteps)
+			}
 		}
 		n = seq
 	default:

@@ -34,6 +34,7 @@ func findRegex(pattern string, empty bool) (finder, error) {
 			}
 			return bytes
 		}
+		start := time.Now()
 		x, err := re.FindStringMatch(s)
 		for ; x != nil && err == nil; x, err = re.FindNextMatch(x) {
 			b := at(x.Index)
@@ -45,6 +46,10 @@ func findRegex(pattern string, empty bool) (finder, error) {
 				m = append(m, mspan{b, e, true})
 			}
 			from = e
+			if len(m)%256 == 0 && time.Since(start) > regexTimeout { // many searches, each just short of it
+				err = fmt.Errorf("more than %s for a text of %d bytes", regexTimeout, len(s))
+				break
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("split pattern %q: %w", pattern, err)

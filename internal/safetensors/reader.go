@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -110,11 +111,45 @@ func open(path string, f *os.File) (*File, error) {
 	return s, nil
 }
 
+// objectOf decodes the members of a JSON object. One that occurs twice is an error: which of the two is meant, each reader would decide for itself.
+func objectOf(head []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(head))
+	wrong := func(err error) error { return fmt.Errorf("the header is not JSON: %w", err) }
+	if t, err := d.Token(); err != nil {
+		return nil, wrong(err)
+	} else if t != json.Delim('{') {
+		return nil, errors.New("the header is not JSON: an object is wanted")
+	}
+	out := map[string]json.RawMessage{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, wrong(err)
+		}
+		name := t.(string) // the decoder takes no other key
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, wrong(err)
+		}
+		if _, twice := out[name]; twice {
+			return nil, fmt.Errorf("tensor %q is in the header twice: write the file again with one of them", name)
+		}
+		out[name] = raw
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, wrong(err)
+	}
+	if rest := bytes.TrimRight(head[d.InputOffset():], " \x00"); len(rest) > 0 {
+		return nil, errors.New("the header is not JSON: there is more after its object")
+	}
+	return out, nil
+}
+
 // parseHeader reads a header and checks it against size, the bytes of the data section.
 func parseHeader(head []byte, size int64) (map[string]Info, map[string]string, error) {
-	var entries map[string]json.RawMessage
-	if err := json.Unmarshal(head, &entries); err != nil {
-		return nil, nil, fmt.Errorf("the header is not JSON: %w", err)
+	entries, err := objectOf(head)
+	if err != nil {
+		return nil, nil, err
 	}
 	infos := map[string]Info{}
 	var meta map[string]string
