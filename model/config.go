@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ type Config struct {
 	fresh         map[string][]float32 // weights that the folder does not have
 	raw           map[string]json.RawMessage
 	int8Threshold float32 // of a checkpoint of LLM.int8
+	tensors       int     // that the folder has, each layer one at least; 0 where the weights are random
 }
 
 // intOrList is a token id, a list of them, or null.
@@ -198,6 +200,9 @@ func (c *Config) only(key string, allowed ...any) error {
 	return fmt.Errorf("config.json: %s: %v is not supported (supported: %v)", key, v, allowed)
 }
 
+// mostLayers bounds the layers of a model of random weights.
+const mostLayers = 1 << 14
+
 // check verifies what every family needs of its sizes.
 func (c *Config) check() error {
 	for _, v := range []struct {
@@ -208,6 +213,13 @@ func (c *Config) check() error {
 		if v.n <= 0 || v.n > 1<<28 {
 			return fmt.Errorf("config.json: the %s is %d", v.name, v.n)
 		}
+	}
+	// Before anything is made for each layer.
+	if most := cmp.Or(c.tensors, mostLayers); c.Layers > most {
+		return fmt.Errorf("config.json: num_hidden_layers is %d, and the weights have %d tensors in all: the two do not belong together", c.Layers, most)
+	}
+	if most := int64(1) << 40; int64(c.Heads)*int64(c.HeadDim) > 1<<28 || int64(c.Vocab) > most/int64(c.Hidden) {
+		return fmt.Errorf("config.json: %d heads of %d, a vocabulary of %d and a hidden size of %d are out of proportion", c.Heads, c.HeadDim, c.Vocab, c.Hidden)
 	}
 	if c.Heads%c.KVHeads != 0 {
 		return fmt.Errorf("config.json: %d attention heads do not share %d key/value heads evenly", c.Heads, c.KVHeads)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/quant"
@@ -102,6 +103,9 @@ func openLMHead(l *loader, c *Config, lm lmHead) head {
 	return h
 }
 
+// mostLabels bounds the classes of a head that starts from a seed; one of a folder has what its tensor has.
+const mostLabels = 1 << 17
+
 // openScore reads the classes' scores, a linear layer without bias over the last token's hidden state. A folder of a language model has none: then its
 // values start from the seed, normal with deviation initializer_range.
 func openScore(l *loader, c *Config, lm lmHead) head {
@@ -120,6 +124,13 @@ func openScore(l *loader, c *Config, lm lmHead) head {
 	std := 0.02
 	if err := c.fields(field{"initializer_range", &std, false}); err != nil {
 		l.fail("%w", err)
+		return h
+	}
+	if l.err != nil { // such as an embedding that has not the hidden size that config.json says
+		return h
+	}
+	if h.out > mostLabels || mem.Floats(h.out, h.in) > 1<<28 {
+		l.fail("num_labels is %d: a head of so many classes and %d inputs is out of proportion", h.out, h.in)
 		return h
 	}
 	x := make([]float32, h.out*h.in)

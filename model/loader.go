@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/quant"
@@ -62,11 +63,9 @@ func (l *loader) tensor(module string, shape ...int) []float32 {
 
 // lazily finds a tensor of the given shape, and returns what reads it.
 func (l *loader) lazily(module string, shape ...int) (read func() ([]float32, error)) {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
+	n := mem.Floats(shape...)
 	l.params += int64(n)
+	l.fits(module, n)
 	if l.err != nil {
 		return nil
 	}
@@ -99,6 +98,13 @@ func (l *loader) lazily(module string, shape ...int) (read func() ([]float32, er
 	}
 }
 
+// fits refuses a random tensor that no memory holds; one of a file is as large as the file says.
+func (l *loader) fits(name string, n int) {
+	if have := mem.Machine(); l.src == nil && l.err == nil && (int64(n) > 1<<42 || have > 0 && int64(n) > have) {
+		l.fail("config.json: %s would have %d values, which is more than this machine's memory holds", name, n)
+	}
+}
+
 // locate finds a tensor of the given shape in the file and notes that it is used.
 func (l *loader) locate(module string, shape []int) (name string, ok bool) {
 	name = module
@@ -124,6 +130,7 @@ func (l *loader) locate(module string, shape []int) (name string, ok bool) {
 func (l *loader) stream(module string, out, in int, store *quant.Storage) quant.Weight {
 	param := module + ".weight"
 	l.params += int64(out * in)
+	l.fits(param, mem.Floats(out, in))
 	if l.err != nil {
 		return nil
 	}

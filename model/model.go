@@ -152,6 +152,9 @@ func open(cfg *Config, fam *family, l *loader) (_ *Model, err error) {
 	l.used, l.stored = map[string]bool{}, map[string]Stored{}
 	m := &Model{family: fam}
 	defer mem.Catch(&err, "store the weights smaller, by model.dtype bfloat16 or load_in_4bit, or outside memory, by model.weights streamed")
+	if l.src != nil {
+		cfg.tensors = len(l.src.Names())
+	}
 	w, err := fam.open(cfg, l)
 	if err == nil {
 		err = l.done(fam.ignore)
