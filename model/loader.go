@@ -158,6 +158,11 @@ func (l *loader) stream(module string, out, in int, store *quant.Storage) quant.
 
 // build stores a matrix where the loader has its place.
 func (l *loader) build(param string, out, in int, store *quant.Storage, rows quant.Rows) quant.Weight {
+	if l.store.Place == quant.Reread && !store.Quantised() {
+		w := quant.NewReread(out, in, store.Name == "bfloat16", rows)
+		l.largest, l.streamed = max(l.largest, w.Bytes()), l.streamed+w.Bytes()
+		return l.keep(w)
+	}
 	w, err := store.BuildIn(l.place, param, out, in, rows, l.store.Half())
 	if err != nil {
 		l.fail("%w", err)
@@ -219,7 +224,11 @@ func (l *loader) readMatrix(module string, out, in int, transposed bool, store *
 				return err
 			}
 		}
-		return quant.RowsOf(in, x, 1, out)(dst, lo, hi)
+		err := quant.RowsOf(in, x, 1, out)(dst, lo, hi)
+		if hi == out {
+			x = nil // the rows are asked for in order
+		}
+		return err
 	})
 }
 

@@ -34,7 +34,8 @@ type Model struct {
 	streamed, largest int64
 	stored            map[string]Stored
 
-	weights []quant.Weight // until Close
+	weights []quant.Weight     // until Close
+	src     safetensors.Source // until Close, of weights that are read again
 	closed  bool
 	hashing sync.Mutex
 	hash    string
@@ -63,10 +64,15 @@ func load(dir, as string, task Task) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer src.Close()
+	keep := false
+	defer func() {
+		if !keep {
+			src.Close()
+		}
+	}()
 	l := &loader{src: src, store: store, prefix: fam.prefix, threshold: cfg.int8Threshold}
 	hash := ""
-	if store.Place != quant.InMemory {
+	if store.Place == quant.Mapped || store.Place == quant.Streamed {
 		if hash, err = hashOf(dir, src); err != nil {
 			return nil, err
 		}
@@ -74,6 +80,9 @@ func load(dir, as string, task Task) (*Model, error) {
 	m, err := place(hash, task, cfg, fam, l)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if keep = store.Place == quant.Reread; keep {
+		m.src = src
 	}
 	m.dir, m.hash, m.task, m.tokenizer = dir, hash, task, dir
 	m.UseTokenizer(task.Embeddings)
@@ -118,7 +127,7 @@ func (m *Model) source() (safetensors.Source, error) {
 
 // place is open with the matrices where the storage says. hash names what the weights are made of.
 func place(hash string, task Task, cfg *Config, fam *family, l *loader) (*Model, error) {
-	if l.store.Place == quant.InMemory {
+	if l.store.Place == quant.InMemory || l.store.Place == quant.Reread {
 		return open(cfg, fam, l)
 	}
 	p, err := openPacked(hash, l.store, task)
@@ -181,6 +190,11 @@ func (m *Model) Close() error {
 		}
 	}
 	m.weights, m.closed = nil, true
+	if m.src != nil {
+		src := m.src
+		m.src = nil
+		return src.Close()
+	}
 	return nil
 }
 

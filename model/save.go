@@ -22,13 +22,23 @@ var dtypeNames = map[string]string{"float32": "F32", "float16": "F16", "bfloat16
 // stored layout. A tensor of a head that is tied to the embedding unties them (tie_word_embeddings: false). dtype is the storage of all floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json,
 // without which a folder is no model, is written last.
 func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
+	sizes := map[string]int{}
+	for name, v := range replaced {
+		sizes[name] = len(v)
+	}
+	return m.SaveWith(dst, dtype, sizes, func(name string) ([]float32, error) { return replaced[name], nil })
+}
+
+// SaveWith is Save with replaced tensors of which load gives one when it is written: sizes has their numbers of values. Beside what load keeps, one tensor at a
+// time is in memory.
+func (m *Model) SaveWith(dst, dtype string, sizes map[string]int, load func(name string) ([]float32, error)) error {
 	if _, ok := dtypeNames[dtype]; !ok && dtype != "" {
 		return fmt.Errorf("dtype %q is unknown; known are float32, float16, bfloat16", dtype)
 	}
 	if m.dir == "" {
 		return fmt.Errorf("a model of random weights has no files to write")
 	}
-	if _, ok := m.Config.raw["quantization_config"]; ok && len(replaced) > 0 {
+	if _, ok := m.Config.raw["quantization_config"]; ok && len(sizes) > 0 {
 		return fmt.Errorf("%s is quantised and cannot hold changed weights: merge into the model it was made from", m.dir)
 	}
 	src, err := m.source()
@@ -36,16 +46,17 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		return err
 	}
 	defer src.Close()
-	byFile := map[string][]float32{}
-	for name, v := range replaced {
+	byFile := map[string]replacement{}
+	for name, n := range sizes {
+		file := name
 		if s, ok := m.stored[name]; ok {
-			name = s.Name
+			file = s.Name
 		}
-		byFile[name] = v
+		byFile[file] = replacement{n, func() ([]float32, error) { return load(name) }}
 	}
 	for name, v := range m.Config.fresh {
 		if _, ok := byFile[name]; !ok {
-			byFile[name] = v
+			byFile[name] = replacement{len(v), func() ([]float32, error) { return v, nil }}
 		}
 	}
 	names := slices.Clone(src.Names())
@@ -66,26 +77,23 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 				ts = append(ts, safetensors.Copy(src, n))
 				continue
 			}
-			ts = append(ts, safetensors.Tensor{Name: n, DType: to, Shape: info.Shape, Load: func() (safetensors.Tensor, error) {
-				x, err := src.Float32(n)
-				return safetensors.Tensor{Data: x}, err
-			}})
-			continue
+			v = replacement{info.Len(), func() ([]float32, error) { return src.Float32(n) }}
 		}
-		if len(v) != info.Len() {
-			return fmt.Errorf("tensor %q: %d values for shape %v", n, len(v), info.Shape)
+		if v.n != info.Len() {
+			return fmt.Errorf("tensor %q: %d values for shape %v", n, v.n, info.Shape)
 		}
-		ts = append(ts, safetensors.Tensor{Name: n, DType: to, Shape: info.Shape, Data: v})
+		ts = append(ts, v.tensor(n, to, info.Shape))
 	}
 	for name := range m.Config.fresh {
 		to := dtypeNames[dtype]
 		if to == "" {
 			to = "F32"
 		}
-		ts = append(ts, safetensors.Tensor{Name: name, DType: to, Shape: []int{m.Config.NumLabels, len(byFile[name]) / m.Config.NumLabels}, Data: byFile[name]})
+		v := byFile[name]
+		ts = append(ts, v.tensor(name, to, []int{m.Config.NumLabels, v.n / m.Config.NumLabels}))
 		delete(byFile, name)
 	}
-	untied := m.Config.Tied && m.Config.Task != "SEQ_CLS" && slices.ContainsFunc(slices.Collect(maps.Keys(replaced)), isLMHead)
+	untied := m.Config.Tied && m.Config.Task != "SEQ_CLS" && slices.ContainsFunc(slices.Collect(maps.Keys(sizes)), isLMHead)
 	for name, v := range byFile {
 		if !untied || !isLMHead(name) {
 			continue
@@ -94,7 +102,7 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		if to == "" {
 			to = "F32"
 		}
-		ts = append(ts, safetensors.Tensor{Name: name, DType: to, Shape: []int{m.Config.Vocab, len(v) / m.Config.Vocab}, Data: v})
+		ts = append(ts, v.tensor(name, to, []int{m.Config.Vocab, v.n / m.Config.Vocab}))
 		delete(byFile, name)
 	}
 	if len(byFile) > 0 {
@@ -131,6 +139,19 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 		return err
 	}
 	return storage.WriteShared(filepath.Join(dst, "config.json"), append(raw, '\n'))
+}
+
+// replacement is a tensor of n values that takes the place of one of the file.
+type replacement struct {
+	n    int
+	load func() ([]float32, error)
+}
+
+func (r replacement) tensor(name, dtype string, shape []int) safetensors.Tensor {
+	return safetensors.Tensor{Name: name, DType: dtype, Shape: shape, Load: func() (safetensors.Tensor, error) {
+		x, err := r.load()
+		return safetensors.Tensor{Data: x}, err
+	}}
 }
 
 // floating are the dtypes that a model's dtype applies to.

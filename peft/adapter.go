@@ -274,20 +274,28 @@ func (a *Adapter) Initial(params *nn.Params, slot int) error {
 // A method that cannot be merged is an error. Where the head shares the embedding's weight and the adapter changes one of them, or each in its own way, the
 // tensors of both are there, and the merged model is one whose weights are not tied.
 func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error)) (map[string][]float32, error) {
+	return a.merge(params, slot, base, nil)
+}
+
+func (a *Adapter) merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	m, value, err := a.merger(params, slot)
 	if err != nil {
 		return nil, err
 	}
 	if a.env.Tied {
-		return a.mergeTied(m, value, a.stored(base))
+		return a.mergeTied(m, value, a.stored(base), want)
 	}
-	return m.Merge(value, a.stored(base))
+	return m.Merge(value, a.stored(base), want)
 }
 
 // MergeShare is Merge of a share of what the adapter changes: each tensor is base + weight·(merged - base), the interpolation of WiSE-FT (Wortsman et
 // al. 2022, arXiv:2109.01903). A weight of 1 is Merge.
 func (a *Adapter) MergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64) (map[string][]float32, error) {
-	out, err := a.Merge(params, slot, base)
+	return a.mergeShare(params, slot, base, weight, nil)
+}
+
+func (a *Adapter) mergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64, want Wanted) (map[string][]float32, error) {
+	out, err := a.merge(params, slot, base, want)
 	if err != nil || weight == 1 {
 		return out, err
 	}

@@ -80,8 +80,8 @@ func (m *bitFit) Attach(sites []nn.Site, env Env) error {
 func (m *bitFit) Adapt(b *nn.Builder, s nn.Site) nn.Ref { return m.extra.apply(b, s).Out }
 
 // Merge implements Merger: the trained biases in the place of the base's.
-func (m *bitFit) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
+func (m *bitFit) Merge(value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	out := map[string][]float32{}
-	err := m.extra.merge(out, value, base)
+	err := m.extra.merge(out, value, base, want)
 	return out, err
 }

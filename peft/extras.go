@@ -297,9 +297,12 @@ func (x *extras) apply(b *nn.Builder, s nn.Site) nn.Site {
 }
 
 // merge writes what is trained over the base's tensors. A head that shares what is trained of the embedding has no tensor of its own.
-func (x *extras) merge(out map[string][]float32, value func(string) []float32, base func(string) ([]float32, error)) error {
+func (x *extras) merge(out map[string][]float32, value func(string) []float32, base func(string) ([]float32, error), want Wanted) error {
 	for _, name := range sortedKeys(x.at) {
 		t := x.at[name]
+		if !want.has(name) {
+			continue
+		}
 		if t.bias != nil {
 			out[name+".bias"] = slices.Clone(value(t.bias.Name))
 		}

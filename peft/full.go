@@ -166,10 +166,12 @@ func (f *full) Attach(sites []nn.Site, env Env) error {
 func (f *full) Adapt(b *nn.Builder, s nn.Site) nn.Ref { return f.extra.apply(b, s).Out }
 
 // Merge implements Merger: the weights as they are.
-func (f *full) Merge(value func(string) []float32, _ func(string) ([]float32, error)) (map[string][]float32, error) {
+func (f *full) Merge(value func(string) []float32, _ func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	out := map[string][]float32{}
 	for _, p := range f.params {
-		out[p.Key[len(prefix):]] = slices.Clone(value(p.Name))
+		if tensor := p.Key[len(prefix):]; want.has(tensor[:max(0, lastDot(tensor))]) {
+			out[tensor] = slices.Clone(value(p.Name))
+		}
 	}
 	return out, nil
 }

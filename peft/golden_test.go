@@ -365,6 +365,7 @@ func mergeCase(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params,
 		t.Error(err)
 		return
 	}
+	checkMergeStream(t, a, params, merged)
 	if meta.Merge.Diff > 1e-2 { // HF's merge changes the model, which this one must not
 		s, p := packed(5, 7), nn.NewParams(1)
 		defer p.Free()

@@ -104,9 +104,9 @@ func (m *lnTuning) Attach(sites []nn.Site, env Env) error {
 func (m *lnTuning) Adapt(b *nn.Builder, s nn.Site) nn.Ref { return m.extra.apply(b, s).Out }
 
 // Merge implements Merger: the trained norms in the place of the base's.
-func (m *lnTuning) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
+func (m *lnTuning) Merge(value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	out := map[string][]float32{}
-	err := m.extra.merge(out, value, base)
+	err := m.extra.merge(out, value, base, want)
 	return out, err
 }
 

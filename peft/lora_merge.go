@@ -10,15 +10,15 @@ import (
 
 // Merge implements Merger: W + scale·B·A in the base's layout, where W is what the starting values have made of the base's weight, and with DoRA its
 // rows at their magnitudes. lora_bias is added to the module's bias.
-func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
+func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	if err := l.mergeable(); err != nil {
 		return nil, err
 	}
 	out := map[string][]float32{}
 	for _, name := range l.names {
 		p := l.pairs[name]
-		if p.tied != nil {
-			continue // its weight is the embedding's
+		if p.tied != nil || !want.has(name) {
+			continue // a tied one's weight is the embedding's
 		}
 		w, err := base(name + ".weight")
 		if err != nil {
@@ -43,10 +43,10 @@ func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32,
 		}
 		out[name+".weight"] = m
 	}
-	if err := l.extra.merge(out, value, base); err != nil {
+	if err := l.extra.merge(out, value, base, want); err != nil {
 		return nil, err
 	}
-	return out, l.mergeBias(out, value)
+	return out, l.mergeBias(out, value, want)
 }
 
 // unties implements untier.
@@ -71,10 +71,10 @@ func (l *lora) mergeable() error {
 }
 
 // mergeBias adds lora_bias to the biases of the modules.
-func (l *lora) mergeBias(out map[string][]float32, value func(string) []float32) error {
+func (l *lora) mergeBias(out map[string][]float32, value func(string) []float32, want Wanted) error {
 	for _, name := range l.names {
 		p := l.pairs[name]
-		if p.bias == nil {
+		if p.bias == nil || !want.has(name) {
 			continue
 		}
 		bias, ok := out[name+".bias"]

@@ -46,8 +46,8 @@ type Method interface {
 // Merger is a method whose effect can be folded into the base model's weights.
 type Merger interface {
 	// Merge returns the changed tensors of the base by HF tensor name, in the layout in which the base stores them.
-	// value returns a parameter's values by its name, base those of a base tensor.
-	Merge(value func(name string) []float32, base func(tensor string) ([]float32, error)) (map[string][]float32, error)
+	// value returns a parameter's values by its name, base those of a base tensor. Of modules that are not wanted the tensors may be left out.
+	Merge(value func(name string) []float32, base func(tensor string) ([]float32, error), want Wanted) (map[string][]float32, error)
 }
 
 // Stepper is a method that changes its parameters or its own state after an optimiser step (AdaLoRA's rank allocation).

@@ -2,6 +2,7 @@ package peft_test
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -283,6 +284,25 @@ func TestMethodFolders(t *testing.T) {
 	}
 }
 
+// checkMergeStream compares what is merged module by module with what is merged at once, in another order than that of the modules.
+func checkMergeStream(t *testing.T, a *peft.Adapter, params *nn.Params, merged map[string][]float32) {
+	t.Helper()
+	s, err := a.MergeStream(params, 0, nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := slices.Sorted(maps.Keys(merged))
+	if !slices.Equal(slices.Sorted(maps.Keys(s.Sizes())), names) {
+		t.Fatalf("module by module the tensors %v change, at once %v", slices.Sorted(maps.Keys(s.Sizes())), names)
+	}
+	slices.Reverse(names)
+	for _, name := range names {
+		if v, err := s.Tensor(name); err != nil || !slices.Equal(v, merged[name]) {
+			t.Errorf("%s has other values when merged alone: %v", name, err)
+		}
+	}
+}
+
 // TestMethodMerges folds every method that can be into the base: the merged model without adapter computes what base and adapter do.
 func TestMethodMerges(t *testing.T) {
 	for name, c := range methodCases(t) {
@@ -298,6 +318,7 @@ func TestMethodMerges(t *testing.T) {
 			if c.refused(t, "merge", err) {
 				return
 			}
+			checkMergeStream(t, a, params, merged)
 			got := nn.NewParams(1)
 			defer got.Free()
 			q := compileWith(t, m, replaced{t: t, tensors: merged, tied: map[quant.Weight][]float32{}}, got, s)

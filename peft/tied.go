@@ -31,13 +31,13 @@ func embeddingAndHead(sites []nn.Site) (embedding, head string) {
 // mergeTied merges into a base whose head shares the embedding's weight, which base (of stored) gives for both. Where the adapter makes the two differ the result has both, so that the merged
 // model's are no longer tied: HF PEFT does so with modules_to_save, and sets tie_word_embeddings to false. Its LoRA on one of the two changes the shared
 // weight, with which the merged model computes something else than base and adapter.
-func (a *Adapter) mergeTied(m Merger, value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
+func (a *Adapter) mergeTied(m Merger, value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	embedding, head := embeddingAndHead(a.sites)
-	out, err := m.Merge(value, base)
+	out, err := m.Merge(value, base, want)
 	if err != nil {
 		return nil, err
 	}
-	if u, ok := m.(untier); ok && u.unties() {
+	if u, ok := m.(untier); ok && u.unties() && want.has(embedding) {
 		for _, name := range []string{embedding + ".weight", head + ".weight"} {
 			if out[name] != nil {
 				continue

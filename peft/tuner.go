@@ -222,9 +222,12 @@ func (t *target) weight(dst []float32) { t.site.Op.(*nn.Linear).W.Dense(dst) }
 type mergeTuner struct{ tuner }
 
 // Merge implements Merger.
-func (u *mergeTuner) Merge(value func(string) []float32, base func(string) ([]float32, error)) (map[string][]float32, error) {
+func (u *mergeTuner) Merge(value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	out := map[string][]float32{}
 	for _, t := range u.list {
+		if !want.has(t.name) {
+			continue
+		}
 		w, err := base(t.name + ".weight")
 		if err != nil {
 			return nil, fmt.Errorf("peft: merging %s: %w", t.name, err)
@@ -270,7 +273,7 @@ func (u *mergeTuner) Merge(value func(string) []float32, base func(string) ([]fl
 			bias[t.name+".bias"] = b
 		}
 	}
-	if err := u.extra.merge(out, value, base); err != nil {
+	if err := u.extra.merge(out, value, base, want); err != nil {
 		return nil, err
 	}
 	for k, b := range bias {

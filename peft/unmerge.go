@@ -50,12 +50,12 @@ func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string
 	zero, err := m.Merge(value, func(name string) ([]float32, error) {
 		w, err := current(name)
 		return make([]float32, len(w)), err
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
 	for step := range unmergeSteps {
-		got, err := m.Merge(value, current)
+		got, err := m.Merge(value, current, nil)
 		if err != nil {
 			return nil, err
 		}

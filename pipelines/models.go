@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/evaluate"
@@ -20,6 +21,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/quant"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
@@ -103,7 +105,10 @@ func AdapterWarnings(base, adapter string) (out []string) {
 }
 
 // LoadModel loads the model at ref (see [ResolveModel]) and the adapter folder, which may be empty.
-func LoadModel(ref, adapter string) (*Loaded, error) {
+func LoadModel(ref, adapter string) (*Loaded, error) { return loadModel(ref, adapter, "float32") }
+
+// loadModel is LoadModel with the weights stored as a [quant.Spec] says.
+func loadModel(ref, adapter, storage string) (*Loaded, error) {
 	dir, err := ResolveModel(ref, nil)
 	if err != nil {
 		return nil, err
@@ -121,7 +126,7 @@ func LoadModel(ref, adapter string) (*Loaded, error) {
 	if task, err = core.WithEmbeddings(dir, task, adapter); err != nil {
 		return nil, err
 	}
-	m, err := core.BaseFor(dir, "float32", task)
+	m, err := core.BaseFor(dir, storage, task)
 	if err != nil {
 		return nil, err
 	}
@@ -274,16 +279,20 @@ func (l *Loaded) Logits(input, output string) error {
 // mergeTolerance is the largest difference of a logit that merging may make when the merged weights are stored in float32.
 const mergeTolerance = 1e-3
 
+// mergeStorage is how a model is opened that is passed through once: a matrix is read from its file by each use.
+const mergeStorage = "float32@" + quant.Reread
+
 // Merge writes the base model with the adapter merged into its weights to the folder to, in dtype ("float32", "float16", "bfloat16"; empty
 // for the base's own), and checks logits before and after.
 //
 // weight is the share of the adapter's change that is merged: each tensor becomes base + weight·(merged - base). 1 is the adapter; between 0 and
 // 1 lie the models of WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903), which keep more of what the base knows of other text.
-func Merge(base, adapter, to, dtype string, weight float64) error {
+func Merge(base, adapter, to, dtype string, weight float64) (err error) {
 	if math.IsNaN(weight) || math.IsInf(weight, 0) {
 		return fmt.Errorf("merging with a weight of %g: it must be a finite number, 1 for the adapter as it is", weight)
 	}
-	l, err := LoadModel(base, adapter)
+	defer quant.CatchRead(&err)
+	l, err := loadModel(base, adapter, mergeStorage)
 	if err != nil {
 		return err
 	}
@@ -302,18 +311,24 @@ func Merge(base, adapter, to, dtype string, weight float64) error {
 	if err != nil {
 		return err
 	}
-	changed, err := l.Adapter.MergeShare(l.Params, 0, l.Model.Tensor, weight)
+	changed, err := l.Adapter.MergeStream(l.Params, 0, l.Model.Tensor, weight)
 	if err != nil {
 		return err
 	}
 	l.Model.UseTokenizer(adapter)
-	if err := l.Model.Save(to, dtype, changed); err != nil {
+	if err := l.Model.SaveWith(to, dtype, changed.Sizes(), func(name string) ([]float32, error) {
+		if changed.Sizes()[name] >= 1<<22 {
+			debug.FreeOSMemory() // the tensor before is garbage, and would stay resident beside this one
+		}
+		return changed.Tensor(name)
+	}); err != nil {
 		return err
 	}
-	merged, err := model.Load(to)
+	merged, err := model.LoadAs(to, mergeStorage)
 	if err != nil {
 		return fmt.Errorf("the merged model does not load: %w", err)
 	}
+	defer merged.Close()
 	after, err := probe(merged, nil, nn.NewParams(1), l.Pool)
 	if err != nil {
 		return err

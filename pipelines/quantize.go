@@ -17,7 +17,7 @@ func Quantize(ref, to, quantType string, double bool, say func(format string, a 
 	if err != nil {
 		return err
 	}
-	m, err := core.Base(dir, "float32")
+	m, err := core.Base(dir, mergeStorage) // of which no weight is read
 	if err != nil {
 		return err
 	}

@@ -64,10 +64,11 @@ const (
 	InMemory = ""         // in this process's memory
 	Mapped   = "mapped"   // in a file of the cache, mapped into memory that all processes of the machine share
 	Streamed = "streamed" // in that file, and of it in memory what is being used
+	Reread   = "reread"   // in the model's own files, read and packed by each use: for a pass or two
 )
 
 // Spec says how a model's weights are stored: embeddings and the head as Dense, the projections of the blocks as Linear. Its text is
-// "float32", "bfloat16", or such a name with a quantised one, "bfloat16+nf4"; with "@mapped" or "@streamed" after it the dense matrices lie in a file.
+// "float32", "bfloat16", or such a name with a quantised one, "bfloat16+nf4"; with "@mapped", "@streamed" or "@reread" after it the dense matrices lie in a file.
 type Spec struct {
 	Dense, Linear *Storage
 	Place         string
@@ -84,8 +85,8 @@ func (s Spec) Text() string {
 // ParseSpec reads the text of a Spec.
 func ParseSpec(text string) (Spec, error) {
 	values, place, _ := strings.Cut(text, "@")
-	if strings.Contains(text, "@") && place != Mapped && place != Streamed {
-		return Spec{}, fmt.Errorf("storage %q: after @ comes %s or %s", text, Mapped, Streamed)
+	if strings.Contains(text, "@") && place != Mapped && place != Streamed && place != Reread {
+		return Spec{}, fmt.Errorf("storage %q: after @ comes %s, %s or %s", text, Mapped, Streamed, Reread)
 	}
 	dense, linear, two := strings.Cut(values, "+")
 	d, err := storageOf(dense)
