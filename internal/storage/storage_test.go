@@ -272,3 +272,49 @@ func TestNotAFolder(t *testing.T) {
 		t.Fatal("opened a folder")
 	}
 }
+
+// TestAccess holds the modes of what is written to the umask, which a child sets: cmd/adaptflow has the test of whole runs.
+func TestAccess(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no modes")
+	}
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name string
+		make func(path string) error
+		file fs.FileMode
+	}{
+		{"own", func(p string) error { return WriteFile(p, []byte("x")) }, 0o600},
+		{"once", func(p string) error { _, err := WriteOnce(p, []byte("x")); return err }, 0o600},
+		{"json", func(p string) error { return WriteJSON(p, 1) }, 0o600},
+		{"copy", func(p string) error { return CopyFile(p, filepath.Join(dir, "own", "d", "f")) }, 0o600},
+		{"shared", func(p string) error { return WriteShared(p, []byte("x")) }, 0o644},
+		{"copy-shared", func(p string) error { return CopyShared(p, filepath.Join(dir, "own", "d", "f")) }, 0o644},
+	} {
+		path := filepath.Join(dir, c.name, "d", "f")
+		if err := c.make(path); err != nil {
+			t.Fatal(err)
+		}
+		umask := fs.FileMode(0o777)
+		if probe, err := os.Create(filepath.Join(dir, "probe-"+c.name)); err == nil {
+			fi, _ := probe.Stat()
+			umask = 0o666 &^ fi.Mode().Perm()
+			probe.Close()
+		}
+		fi, err := os.Stat(path)
+		if err != nil || fi.Mode().Perm() != c.file&^umask {
+			t.Errorf("%s: the file is %v, %v", c.name, fi.Mode(), err)
+		}
+		folder := fs.FileMode(0o700)
+		if c.file == 0o644 {
+			folder = 0o755 &^ umask
+		}
+		if fi, err = os.Stat(filepath.Dir(path)); err != nil || fi.Mode().Perm()&0o666 != folder&0o666 {
+			t.Errorf("%s: the folder is %v, %v", c.name, fi.Mode(), err)
+		}
+		// Names as long as a file system takes leave room for the temporary one's.
+		if err := c.make(filepath.Join(dir, c.name, strings.Repeat("f", 255-len(".")-len(".tmp-4294967295")))); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func create(path string, file, folder fs.FileMode) (*File, error) {
 	}
 	for {
 		// Not os.CreateTemp, whose files no umask is asked about.
-		name := filepath.Join(dir, "."+base+".tmp-"+strconv.FormatUint(rand.Uint64(), 10))
+		name := filepath.Join(dir, "."+base+".tmp-"+strconv.FormatUint(uint64(rand.Uint32()), 10))
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, file)
 		if errors.Is(err, fs.ErrExist) {
 			continue
