@@ -17,6 +17,8 @@ type Record struct {
 	Row string
 	// Label is the name of the text's class, of a row of kind [RowClassification]; it is not staged, the row has it too.
 	Label string
+	// Print identifies the text as it was read; staging it the first time sets it.
+	Print Print
 	URL   string // where the document comes from, of a field or column "url"; "" when unknown
 }
 

@@ -128,6 +128,7 @@ type stagedRecord struct {
 	Key   string `parquet:"key,dict"`
 	URL   string `parquet:"url"`
 	Row   string `parquet:"row"`
+	Print []byte `parquet:"print"`
 }
 
 // RecordWriter stages the records of one source.
@@ -160,7 +161,10 @@ func (w *RecordWriter) Write(r *Record) error {
 		w.spans = append(w.spans, [2]int64{r.Index, r.Index})
 	}
 	w.spans[len(w.spans)-1][1] = r.Index
-	return w.t.add(stagedRecord{r.Index, r.Text, r.Key, r.URL, r.Row}, int64(len(r.Text)+len(r.Row))+64)
+	if r.Print == (Print{}) {
+		r.Print = PrintOf(r.Text)
+	}
+	return w.t.add(stagedRecord{r.Index, r.Text, r.Key, r.URL, r.Row, r.Print[:]}, int64(len(r.Text)+len(r.Row))+64)
 }
 
 // Close finishes the file and returns the first and last record index of each row group.
@@ -199,9 +203,16 @@ func ReadRecords(path, source string, group int) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	prints, err := columnOf(t, group, "print", func(v parquet.Value) (p Print) {
+		copy(p[:], v.ByteArray())
+		return p
+	})
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Record, len(index))
 	for i := range out {
-		out[i] = Record{Source: source, Index: index[i], Text: text[i], Key: key[i], URL: url[i], Row: row[i]}
+		out[i] = Record{Source: source, Index: index[i], Text: text[i], Key: key[i], URL: url[i], Row: row[i], Print: prints[i]}
 	}
 	return out, nil
 }

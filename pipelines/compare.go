@@ -43,9 +43,10 @@ type Comparison struct {
 		Domain  float64 `json:"domain_nll"`
 		General float64 `json:"general_nll,omitempty"`
 	} `json:"base"`
-	Best   []Trial  `json:"best"` // by method, the largest domain gain first
-	Trials []Trial  `json:"trials"`
-	Paths  []string `json:"paths"`
+	Overlap []Overlap `json:"overlap,omitempty"` // of what is measured on with what is trained on
+	Best    []Trial   `json:"best"`              // by method, the largest domain gain first
+	Trials  []Trial   `json:"trials"`
+	Paths   []string  `json:"paths"`
 }
 
 // Compare trains every method of the recipe's compare section, sized to one budget of trainable parameters, at every learning rate of the sweep, on
@@ -72,7 +73,7 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Comparison{Budget: cmp.ParameterBudget, Paths: []string{CompareFile, ReportFile, AdapterDir + "s", "shards", RecipeFile}}
+	out := &Comparison{Budget: cmp.ParameterBudget, Overlap: d.Overlap, Paths: []string{CompareFile, ReportFile, AdapterDir + "s", "shards", RecipeFile}}
 	out.Base.Domain = math.NaN()
 	if before.Domain != nil {
 		out.Base.Domain = before.Domain.NLL
@@ -237,6 +238,9 @@ func (c *Comparison) Table(w io.Writer, output string) {
 		}
 		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, figure("%.2f", expNLL(t.Domain)), figure("%.1f %%", 100*(1-expNLL(t.Domain)/expNLL(c.Base.Domain))), general,
 			forgotten, t.TokensPerSecond)
+	}
+	for _, o := range c.Overlap {
+		fmt.Fprintf(w, "  warning: %s\n", o)
 	}
 	fmt.Fprintf(w, "\n  written to %s:\n", output)
 	for _, p := range c.Paths {

@@ -87,6 +87,9 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 	if err != nil || x.Decision != "" {
 		return err
 	}
+	if err := l.shares(s, x); err != nil {
+		return err
+	}
 	keep, held, err := l.reservoirs(data, x)
 	if err != nil {
 		return err
@@ -172,6 +175,19 @@ func (l *learner) rejects(s *Run, number int) error {
 		}
 	}
 	return nil
+}
+
+// shares notes what the increment's files share with what every version is measured on.
+func (l *learner) shares(s *Run, x *continual.Increment) error {
+	sets := []string{"general", ""}
+	if l.domain != nil {
+		sets = []string{"domain", "general"}
+	}
+	all, err := l.overlaps(s, sets...)
+	for _, o := range all {
+		x.Overlap = append(x.Overlap, o.String())
+	}
+	return err
 }
 
 // reservoirs are what is to be replayed as it was before the increment, and the held-out text with the increment's own; held is nil where eval_input is named.

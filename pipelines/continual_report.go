@@ -109,6 +109,9 @@ func (l *Learned) Table(w io.Writer, output string) {
 		if x.Reason != "" {
 			fmt.Fprintf(w, "  %9s  %s\n", "", x.Reason)
 		}
+		for _, o := range x.Overlap {
+			fmt.Fprintf(w, "  %9s  warning: %s\n", "", o)
+		}
 	}
 	row := func(name, value string) { fmt.Fprintf(w, "  %-24s %s\n", name, value) }
 	fmt.Fprintln(w)

@@ -53,6 +53,7 @@ type KeyRuns struct {
 	PeakRSS    int64           `json:"peak_rss_bytes"`
 	Forgotten  []string        `json:"forgotten,omitempty"`
 	Funnel     []prepare.Stage `json:"funnel"`
+	Overlap    []Overlap       `json:"overlap,omitempty"` // of what is measured on with what is trained on
 	Paths      []string        `json:"paths"`
 }
 
@@ -121,7 +122,7 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	if err := run(ctx, r.Runner, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {
 		return nil, err
 	}
-	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Seconds: time.Since(start).Seconds(), PeakRSS: peak(),
+	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Overlap: d.Overlap, Seconds: time.Since(start).Seconds(), PeakRSS: peak(),
 		Paths: []string{AdapterDir + "s", "shards", KeysFile, ReportFile, RecipeFile}}
 	if out.Keys, err = perkey.Results(cfg.WorkDir); err != nil {
 		return nil, err
@@ -220,6 +221,9 @@ func (k *KeyRuns) Table(w io.Writer, output string) {
 		}
 	}
 	fmt.Fprintln(w)
+	for _, o := range k.Overlap {
+		row("warning", o.String())
+	}
 	row("tokens trained on", fmt.Sprint(k.Tokens))
 	row("seconds", fmt.Sprintf("%.1f", k.Seconds))
 	row("peak memory", fmt.Sprintf("%d MiB", k.PeakRSS>>20))

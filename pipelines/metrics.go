@@ -59,6 +59,7 @@ type Metrics struct {
 		FillRate  float64          `json:"fill_rate"`
 		Tokens    int64            `json:"tokens"`
 		Sequences int64            `json:"sequences"`
+		Overlap   []Overlap        `json:"overlap,omitempty"` // of what is measured on with what is trained on
 		// EvalInput and GeneralInput count the records that are measured on, where they are not held out of the input.
 		EvalInput    *SetCounts `json:"eval_input,omitempty"`
 		GeneralInput *SetCounts `json:"general_input,omitempty"`
@@ -152,6 +153,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	t.Total = a.Total(r.model.ParamCount())
 	p := d.Train
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
+	m.Data.Overlap = d.Overlap
 	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.genral)
 	m.Data.Formats, m.Data.Unused, m.Data.Notes = p.Layouts, p.Tally.Unused, p.Tally.Notes
 	for i := range before.Samples {
@@ -298,6 +300,9 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		if s.n != nil && s.n.Read > s.n.Kept {
 			row(s.name, fmt.Sprintf("%d read, %d kept, %d rejected: %s", s.n.Read, s.n.Kept, s.n.Read-s.n.Kept, prepare.Reasons(s.n.Rejected)))
 		}
+	}
+	for _, o := range m.Data.Overlap {
+		row("warning", o.String())
 	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
 	for _, s := range m.Samples {

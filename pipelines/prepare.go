@@ -64,7 +64,8 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.tokenizerDir(),
 			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
 			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
-			Ends: r.ends(), Before: r.before, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version},
+			Ends: r.ends(), Before: r.before, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version,
+			PrintsPath: r.printsPath(name)},
 			func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
 		if res != nil {
 			for _, l := range res.Layouts {
@@ -117,6 +118,8 @@ type Data struct {
 	General        []prepare.ShardRef
 	Origins        map[string]string // the named source of each file of Domain; nil without named sources
 	domain, genral *prepare.Result
+	// Overlap is what sets that are measured on share with what is trained on.
+	Overlap []Overlap
 }
 
 // Prepare turns the recipe's input into shards: training, held-out and general text.
@@ -165,7 +168,7 @@ func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 		}
 		out.General = out.genral.Train
 	}
-	return out, nil
+	return out, r.compareSets(out)
 }
 
 // Bad is an error that wraps prepare.ErrTooManyBad when more of the records read were rejected than the recipe allows.

@@ -44,6 +44,8 @@ type Increment struct {
 	After   Scores  `json:"after"`
 	Replay  *Kept   `json:"replay,omitempty"`   // the reservoir after it
 	HeldOut *Kept   `json:"held_out,omitempty"` // of the increments' own text, where no eval_input is named
+	// Overlap says what its files share with the text that every version is measured on.
+	Overlap []string `json:"overlap,omitempty"`
 }
 
 // Records is what an increment's files held.

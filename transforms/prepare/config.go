@@ -80,6 +80,7 @@ type Config struct {
 	StagedDir      string // intermediate files; its sub-folders records, tokens and packed are this package's alone
 	KeepStaged     bool   // leave them when done
 	Version        string // adaptflow's version, recorded in the shards
+	PrintsPath     string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
 
 	keepEnds bool // documents have a token at their end
 }

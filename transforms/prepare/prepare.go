@@ -131,6 +131,9 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 	if err := d.countMixed(); err != nil {
 		return nil, err
 	}
+	if err := d.prints(); err != nil {
+		return nil, err
+	}
 	if err := d.finish(); err != nil {
 		return nil, err
 	}
@@ -166,7 +169,7 @@ func (d *driver) clearStaged() error {
 		dirs = append(dirs, d.dir(d.stepName(i)), d.runs(i))
 	}
 	for _, dir := range dirs {
-		for _, ext := range []string{"*.parquet", "*.json", "*.run"} {
+		for _, ext := range []string{"*.parquet", "*.json", "*.run", "*.prints"} {
 			if err := removeAll(storage.Join(dir, ext)); err != nil {
 				return err
 			}

@@ -159,7 +159,7 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 		return nil, err
 	}
 	sum := &Summary{Source: g.Source, Path: storage.Join(f.OutDir, g.Name+".parquet"), MinSplit: math.MaxUint64, Order: g.Order}
-	docs := make([]datasets.StagedDoc, 0, len(recs))
+	docs, prints := make([]datasets.StagedDoc, 0, len(recs)), make([]byte, 0, printBytes*len(recs))
 	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, Name+"-"+g.Name+".jsonl.zst"))
 	defer dead.Abort()
 	for i := range recs {
@@ -189,6 +189,7 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 			return nil, fmt.Errorf("record %d: %w", recs[i].Index, err)
 		}
 		docs = append(docs, d)
+		prints = appendPrint(prints, &recs[i], d.Split)
 		sum.Docs++
 		sum.Tokens += int64(len(d.Tokens))
 		sum.MinSplit, sum.MaxSplit = min(sum.MinSplit, d.Split), max(sum.MaxSplit, d.Split)
@@ -199,6 +200,9 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 		})
 	}
 	if sum.Rejects, err = dead.Close(); err != nil {
+		return nil, err
+	}
+	if err := storage.WriteFile(PrintsPath(f.OutDir, g.Name), prints); err != nil {
 		return nil, err
 	}
 	w, err := datasets.CreateDocs(sum.Path)
