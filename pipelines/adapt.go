@@ -147,7 +147,7 @@ func (r *Run) Open() (err error) {
 	if old, err := storage.ReadSmall(path, storage.KindState); err == nil && !r.sameRecipe(old) {
 		return otherRecipe(r.Output)
 	} else if errors.Is(err, fs.ErrNotExist) {
-		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) {
+		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) && !r.lacksRecipe() {
 			return fmt.Errorf("%w: %s holds files that are not a run's: choose another --output", ErrInUse, r.Output)
 		}
 	}
@@ -299,9 +299,12 @@ func (r *Run) baseName() string {
 	return abs
 }
 
+// recordPath is the record of a stage.
+func (r *Run) recordPath(name string) string { return filepath.Join(r.Output, "stages", name+".json") }
+
 // record reads what a finished stage left, or runs it and records what it gave.
 func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
-	path := filepath.Join(r.Output, "stages", name+".json")
+	path := r.recordPath(name)
 	var v V
 	raw, err := storage.ReadSmall(path, storage.KindState)
 	if err == nil {
@@ -374,6 +377,9 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 		return err
 	}
 	if r.Recipe.Export.Merged {
+		if err := os.RemoveAll(filepath.Join(r.Output, "merged")); err != nil { // of a run that ended here
+			return err
+		}
 		return Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1)
 	}
 	return nil
@@ -381,9 +387,8 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.
 func (r *Run) All(ctx context.Context) (*Metrics, error) {
-	if m, err := ReadMetrics(r.Output); err == nil {
-		r.say("this run is finished: %s", r.product())
-		return m, nil
+	if m, err := r.finished(ctx); m != nil || err != nil {
+		return m, err
 	}
 	d, err := r.Prepare(ctx)
 	if err != nil {

@@ -56,8 +56,12 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	path := filepath.Join(r.Output, CompareFile)
 	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
 		c := &Comparison{}
-		r.say("this comparison is finished: %s", r.product())
-		return c, json.Unmarshal(raw, c)
+		if err := json.Unmarshal(raw, c); err != nil {
+			return nil, fmt.Errorf("%s: %w: delete it, and it is made again", path, err)
+		}
+		if done, err := r.compareFinished(c); done || err != nil {
+			return c, err
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -74,8 +74,12 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	path := filepath.Join(r.Output, KeysFile)
 	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
 		out := &KeyRuns{}
-		r.say("this run is finished: %s", r.product())
-		return out, json.Unmarshal(raw, out)
+		if err := json.Unmarshal(raw, out); err != nil {
+			return nil, fmt.Errorf("%s: %w: delete it, and what is missing is made again", path, err)
+		}
+		if done, err := r.keysFinished(out); done || err != nil {
+			return out, err
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -68,6 +68,37 @@ func TestPersonalAssistants(t *testing.T) {
 		return b
 	}
 	ann, bob := weights("ann"), weights("bob")
+	// What is missing or damaged of the finished run is made again, to the same bytes; a whole one only reads.
+	folder := filepath.Join(r.Output, AdapterDir+"s", perkey.KeyName("ann"))
+	tensors := filepath.Join(folder, "adapter_model.safetensors")
+	for name, spoil := range map[string]func() error{
+		"gone":    func() error { return os.RemoveAll(folder) },
+		"weights": func() error { return os.Remove(tensors) },
+		"damaged": func() error { return os.WriteFile(tensors, append([]byte{ann[0] ^ 1}, ann[1:]...), 0o644) },
+		"lineage": func() error { return os.Remove(filepath.Join(folder, perkey.LineageFile)) },
+		"report":  func() error { return os.Remove(filepath.Join(r.Output, ReportFile)) },
+		"whole":   func() error { return nil },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		r = open()
+		r.Say = func(format string, a ...any) { said += fmt.Sprintf(format, a...) + "\n" }
+		again, err := r.TrainKeys(context.Background())
+		r.Close()
+		if err != nil || again.Trained != 2 || strings.Contains(said, "made again") != (name != "whole") {
+			t.Errorf("%s: %v, %s", name, err, said)
+		}
+		if !bytes.Equal(weights("ann"), ann) || !bytes.Equal(weights("bob"), bob) {
+			t.Errorf("%s: other bytes", name)
+		}
+		for _, path := range []string{filepath.Join(folder, perkey.LineageFile), filepath.Join(r.Output, ReportFile)} {
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 	line, err := os.ReadFile(filepath.Join(r.Output, AdapterDir+"s", perkey.KeyName("ann"), perkey.LineageFile))
 	if err != nil {
 		t.Fatal(err)

@@ -172,16 +172,11 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if r.Recipe.Export.Merged {
 		m.Paths = append(m.Paths, "merged")
 	}
-	events := "events.out.tfevents." + r.Recipe.Hash()[:8]
-	m.Paths = append(m.Paths, events)
-	if err := storage.WriteFile(filepath.Join(r.Output, events), Events(m, st)); err != nil {
+	m.Paths = append(m.Paths, eventsPrefix+r.Recipe.Hash()[:8])
+	if err := r.pages(m, st); err != nil {
 		return nil, err
 	}
-	page, err := HTML(m)
-	if err != nil {
-		return nil, err
-	}
-	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
+	if err := r.noteOutputs(outputsOf(m)...); err != nil {
 		return nil, err
 	}
 	return m, storage.WriteJSON(filepath.Join(r.Output, MetricsFile), m)

@@ -32,7 +32,7 @@ var setNames = map[string]string{"train": "input", "domain": "eval_input", "gene
 
 // prepareSet prepares one set of input: files, or named sources.
 func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
-	return record(r, "prepare-"+name, func() (*prepare.Result, error) {
+	prep := func() (*prepare.Result, error) {
 		files, err := resolveAll(inputs)
 		if err != nil {
 			return nil, err
@@ -84,7 +84,11 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 			return res, nil // the run goes on and ends with exit code 3: see Bad
 		}
 		return res, err
-	})
+	}
+	if err := r.again(name, prep); err != nil {
+		return nil, err
+	}
+	return record(r, "prepare-"+name, prep)
 }
 
 // namedSources are the named sources of a recipe, and their held-out texts, which are neither weighed nor capped.

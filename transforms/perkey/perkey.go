@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -73,6 +74,27 @@ type Result struct {
 	Before     float64 `json:"eval_nll_before"`
 	After      float64 `json:"eval_nll_after"`
 	Binding    string  `json:"binding"` // what the adapter's bytes depend on
+	SHA256     string  `json:"adapter_sha256,omitempty"`
+}
+
+// Broken says what is wrong with a key's folder in the folder out: "" where nothing is, or the key has none.
+func (r *Result) Broken(out string) string {
+	if r.Dir == "" || !storage.IsLocal(out) {
+		return ""
+	}
+	dir := storage.Join(out, r.Dir)
+	for _, name := range []string{MetricsFile, LineageFile, peft.ConfigFile} {
+		if _, err := os.Stat(storage.Join(dir, name)); err != nil {
+			return "lacks " + name
+		}
+	}
+	switch sum, err := peft.TensorSum(dir); {
+	case err != nil:
+		return "lacks its weights"
+	case r.SHA256 != "" && sum != r.SHA256:
+		return "has damaged weights"
+	}
+	return ""
 }
 
 // measured is the result with NaN, in JSON null, for what was not measured.
@@ -248,7 +270,7 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 	if err != nil {
 		return err
 	}
-	sp.Dir, sp.Stale, sp.Finished = at.dir, at.stale, sp.Skipped == "" && at.kept != nil && at.kept.Binding == sp.Binding
+	sp.Dir, sp.Stale, sp.Finished = at.dir, at.stale, sp.Skipped == "" && at.kept != nil && at.kept.Binding == sp.Binding && at.kept.Broken(f.cfg.OutDir) == ""
 	if sp.Skipped != "" { // of a run with more data
 		err = errors.Join(discard(f.cfg.OutDir, sp.Dir), discard(f.cfg.OutDir, sp.Stale))
 	} else if sp.Finished {
@@ -624,6 +646,9 @@ func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params
 		}
 	}
 	if err := a.Save(dir, params, slot, card); err != nil {
+		return err
+	}
+	if r.SHA256, err = peft.TensorSum(dir); err != nil {
 		return err
 	}
 	var lines []byte

@@ -1,0 +1,366 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// outputsFile, among the records of stages, has the SHA-256 of each file that a finished run gave, by its path in the output folder.
+const outputsFile = "outputs.json"
+
+// noteOutputs records the files of the parts named.
+func (r *Run) noteOutputs(parts ...string) error {
+	sums := map[string]string{}
+	for _, part := range parts {
+		files, err := filesOf(filepath.Join(r.Output, part))
+		if err != nil {
+			return err
+		}
+		for _, path := range files {
+			rel, err := filepath.Rel(r.Output, path)
+			if err != nil {
+				return err
+			}
+			if sums[filepath.ToSlash(rel)], err = storage.SHA256File(path); err != nil {
+				return err
+			}
+		}
+	}
+	return storage.WriteJSON(filepath.Join(r.Output, "stages", outputsFile), sums)
+}
+
+// filesOf are the files of a folder, or the file itself.
+func filesOf(path string) (out []string, err error) {
+	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			out = append(out, p)
+		}
+		return err
+	})
+	return out, err
+}
+
+// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no checksums, it finds what is missing.
+func (r *Run) broken(m *Metrics) (map[string]string, error) {
+	out := map[string]string{}
+	for _, p := range m.Paths {
+		if p == "checkpoints" && r.store == "" { // to go on from, not to use
+			continue
+		}
+		path := filepath.Join(r.Output, p)
+		if p == "shards" || p == RejectsDir {
+			path = r.product(p)
+			if !storage.IsLocal(path) {
+				continue
+			}
+		}
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			out[p] = "is missing"
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := out[AdapterDir]; !ok && !weighs(filepath.Join(r.Output, AdapterDir)) {
+		out[AdapterDir] = "has no weights"
+	}
+	raw, err := storage.ReadSmall(filepath.Join(r.Output, "stages", outputsFile), storage.KindState)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
+	sums := map[string]string{}
+	if err == nil {
+		err = json.Unmarshal(raw, &sums)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, rel := range sortedKeys(sums) {
+		part, _, _ := strings.Cut(rel, "/")
+		if out[part] != "" {
+			continue
+		}
+		sum, err := storage.SHA256File(filepath.Join(r.Output, rel))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			out[part] = fmt.Sprintf("lacks %s", rel)
+		case err != nil:
+			return nil, err
+		case sum != sums[rel]:
+			out[part] = fmt.Sprintf("has a damaged file, %s", rel)
+		}
+	}
+	for _, set := range []string{"train", "domain", "general"} {
+		why, err := r.brokenShards(set)
+		if err != nil {
+			return nil, err
+		}
+		if part := map[bool]string{true: "shards", false: "eval"}[set == "train"]; why != "" && out[part] == "" {
+			out[part] = why
+		}
+	}
+	return out, nil
+}
+
+// weighs says whether an adapter folder has weights.
+func weighs(dir string) bool {
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	return err == nil && len(files) > 0
+}
+
+// brokenShards says what is wrong with the shards that a set's record names; "" where nothing is, or there is no record.
+func (r *Run) brokenShards(set string) (string, error) {
+	raw, err := storage.ReadSmall(r.recordPath("prepare-"+set), storage.KindState)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var res prepare.Result
+	if json.Unmarshal(raw, &res) != nil { // record says so
+		return "", nil
+	}
+	for _, s := range slices.Concat(res.Train, res.Validation) {
+		if !storage.IsLocal(s.Path) {
+			continue
+		}
+		sum, err := storage.SHA256File(s.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Sprintf("lacks %s", filepath.Base(s.Path)), nil
+		case err != nil:
+			return "", err
+		case s.SHA256 != "" && sum != s.SHA256:
+			return fmt.Sprintf("has a damaged file, %s", filepath.Base(s.Path)), nil
+		}
+	}
+	return "", nil
+}
+
+// again prepares a set again whose shards are missing or damaged, and checks that they are as they were: what was trained on them depends on it.
+func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
+	why, err := r.brokenShards(set)
+	if err != nil || why == "" {
+		return err
+	}
+	path := r.recordPath("prepare-" + set)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var was prepare.Result
+	if err := json.Unmarshal(raw, &was); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	r.say("the folder of shards of %s %s: they are made again", setNames[set], why)
+	res, err := prep()
+	if err != nil {
+		return fmt.Errorf("the shards of %s are broken (%s) and cannot be made again: %w; restore them, or choose another --output", setNames[set], why, err)
+	}
+	a, b := slices.Concat(was.Train, was.Validation), slices.Concat(res.Train, res.Validation)
+	if !slices.EqualFunc(a, b, func(x, y prepare.ShardRef) bool { return x.SHA256 == y.SHA256 }) {
+		return fmt.Errorf("the shards of %s were broken (%s), and those made again are others: the input has changed since; restore it, or choose another --output", setNames[set], why)
+	}
+	return nil
+}
+
+// mend makes the broken parts of a finished run again, from its checkpoints and records, or says what to do about them.
+func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) error {
+	for _, p := range sortedKeys(broken) {
+		r.say("this run is finished, but %s %s: it is made again", r.product(p), broken[p])
+	}
+	if _, err := r.Prepare(ctx); err != nil { // shards and their dead letters; a classifier's classes
+		return err
+	}
+	var parts []string
+	for p := range broken {
+		if p != "shards" && p != "eval" && p != RejectsDir && p != RecipeFile {
+			parts = append(parts, p)
+		}
+	}
+	if _, gone := broken[RejectsDir]; gone && broken["shards"] == "" { // they come with the shards
+		if err := os.Remove(r.recordPath("prepare-train")); err != nil {
+			return err
+		}
+		if _, err := r.Prepare(ctx); err != nil {
+			return fmt.Errorf("%s cannot be made again: %w", r.product(RejectsDir), err)
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	st, err := r.state()
+	if err != nil {
+		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete %s to train again", strings.Join(parts, ", "), err,
+			r.product(MetricsFile))
+	}
+	if broken[AdapterDir] != "" || broken["merged"] != "" {
+		before, after, err := r.records()
+		if err != nil {
+			return err
+		}
+		a, params, err := r.Trained(st)
+		if err != nil {
+			return err
+		}
+		defer params.Free()
+		for _, dir := range []string{AdapterDir, "merged"} { // one is made of the other
+			if err := os.RemoveAll(filepath.Join(r.Output, dir)); err != nil {
+				return err
+			}
+		}
+		if err := r.Export(a, params, st, before, after); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(parts, func(p string) bool { return p == ReportFile || strings.HasPrefix(p, eventsPrefix) }) {
+		if err := r.pages(m, st); err != nil {
+			return err
+		}
+	}
+	return r.noteOutputs(outputsOf(m)...)
+}
+
+// records reads the scores before and after training.
+func (r *Run) records() (before, after *Eval, err error) {
+	for _, x := range []struct {
+		name string
+		to   **Eval
+	}{{"before", &before}, {"after", &after}} {
+		if *x.to, err = record(r, x.name, func() (*Eval, error) {
+			return nil, fmt.Errorf("the record of the scores %s training is gone: delete %s, and the run measures again", x.name, r.product(MetricsFile))
+		}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return before, after, nil
+}
+
+// outputsOf are the parts of a run whose checksums are recorded: those that nothing else records.
+func outputsOf(m *Metrics) (out []string) {
+	for _, p := range m.Paths {
+		if p != "shards" && p != RejectsDir && p != "checkpoints" && p != RecipeFile && p != MetricsFile {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// finished reads the summary of a finished run, after it has mended what is missing or damaged of it; nil where the run is not finished.
+func (r *Run) finished(ctx context.Context) (*Metrics, error) {
+	m, err := ReadMetrics(r.Output)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil { // it is written again, as the other summaries are
+		r.say("warning: %v: the run's summary is made again", err)
+		return nil, nil
+	}
+	broken, err := r.broken(m)
+	if err != nil {
+		return nil, err
+	}
+	if len(broken) > 0 {
+		if err := r.mend(ctx, m, broken); err != nil {
+			return nil, err
+		}
+		return m, r.publish()
+	}
+	if _, err := os.Stat(filepath.Join(r.Output, "checkpoints")); errors.Is(err, fs.ErrNotExist) && slices.Contains(m.Paths, "checkpoints") {
+		r.say("warning: %s is gone: nothing can be made again from it", r.product("checkpoints"))
+	}
+	r.say("this run is finished: %s", r.product())
+	return m, nil
+}
+
+// pages writes what shows the metrics to people.
+func (r *Run) pages(m *Metrics, st *core.State) error {
+	i := slices.IndexFunc(m.Paths, func(p string) bool { return strings.HasPrefix(p, eventsPrefix) })
+	if i >= 0 {
+		if err := storage.WriteFile(filepath.Join(r.Output, m.Paths[i]), Events(m, st)); err != nil {
+			return err
+		}
+	}
+	page, err := HTML(m)
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(r.Output, ReportFile), page)
+}
+
+// eventsPrefix begins the name of TensorBoard's file.
+const eventsPrefix = "events.out.tfevents."
+
+// lacksRecipe says whether the output folder is a finished run of this recipe whose recipe's file is gone.
+func (r *Run) lacksRecipe() bool {
+	m, err := ReadMetrics(r.Output)
+	return err == nil && m.About.Recipe == r.Recipe.Hash()
+}
+
+// keysFinished says whether the parts of a finished run by key are there; the report is written again where it is missing. The adapters of keys that lack something are trained
+// again, to the same bytes.
+func (r *Run) keysFinished(k *KeyRuns) (bool, error) {
+	done := true
+	for i := range k.Keys {
+		if why := k.Keys[i].Broken(filepath.Join(r.Output, AdapterDir+"s")); why != "" {
+			r.say("this run is finished, but the folder %s of the key %q %s: it is made again", r.product(AdapterDir+"s", k.Keys[i].Dir), k.Keys[i].Key, why)
+			done = false
+		}
+	}
+	if _, err := os.Stat(filepath.Join(r.Output, ReportFile)); errors.Is(err, fs.ErrNotExist) && done {
+		r.say("this run is finished, but %s is missing: it is made again", r.product(ReportFile))
+		page, err := k.html()
+		if err != nil {
+			return false, err
+		}
+		if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
+			return false, err
+		}
+	}
+	why, err := r.brokenShards("train")
+	if err != nil {
+		return false, err
+	}
+	if done = done && why == ""; done {
+		r.say("this run is finished: %s", r.product())
+	}
+	return done, nil
+}
+
+// compareFinished says whether the adapters of a finished comparison are there. A trial that lacks its own is run again.
+func (r *Run) compareFinished(c *Comparison) (bool, error) {
+	done := true
+	for _, t := range c.Trials {
+		name := fmt.Sprintf("%s-%g", strings.ToLower(t.Method), t.LearningRate)
+		if t.Diverged || weighs(filepath.Join(r.Output, AdapterDir+"s", name)) {
+			continue
+		}
+		r.say("this comparison is finished, but %s is missing: its trial is run again", r.product(AdapterDir+"s", name))
+		if err := os.Remove(r.recordPath("trial-" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		done = false
+	}
+	why, err := r.brokenShards("train")
+	if err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(filepath.Join(r.Output, ReportFile)); err != nil || why != "" {
+		done = false // the trials are records: nothing else is done again
+	}
+	if done {
+		r.say("this comparison is finished: %s", r.product())
+	}
+	return done, nil
+}
