@@ -199,7 +199,11 @@ func (t *csvReader) Next() (Record, *Reject, error) {
 		return Record{}, t.reject(ReasonWrongRow, fmt.Sprintf("%s%d fields", line, n), fmt.Sprintf("%d fields", len(t.header)), raw), nil
 	}
 	obj := make(map[string]json.RawMessage, len(t.header))
+	quoted := false
 	for i, h := range t.header {
+		if f := t.s.fields[i]; t.format == FormatTSV && len(f) > 1 && f[0] == '"' && f[len(f)-1] == '"' {
+			quoted = true
+		}
 		q, err := jsontext.AppendQuote(nil, t.s.fields[i])
 		if err != nil {
 			q = encode(string(t.s.fields[i]))
@@ -207,5 +211,8 @@ func (t *csvReader) Next() (Record, *Reject, error) {
 		obj[h] = q
 	}
 	rec, rej := t.row(obj, raw)
+	if quoted && rej == nil {
+		t.tally.note(NoteQuotedTSV)
+	}
 	return rec, rej, nil
 }

@@ -129,6 +129,9 @@ func (r *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *
 			want = "label: true"
 		}
 	}
+	if key := obj[r.o.KeyColumn]; reason == "" && r.o.KeyColumn != "" && len(key) > 0 && (key[0] == '{' || key[0] == '[') {
+		reason, value = ReasonWrongRow, r.o.KeyColumn+": a key is one value"
+	}
 	if reason != "" {
 		return Record{}, r.reject(reason, value, want, line)
 	}
@@ -166,7 +169,7 @@ func (r *fileReader) extra(obj map[string]json.RawMessage, rec *Record) {
 		r.used[r.o.KeyColumn] = true
 		if s, reason := jsonString(obj[r.o.KeyColumn]); reason == "" {
 			rec.Key = s
-		} else if raw := obj[r.o.KeyColumn]; string(raw) != "null" {
+		} else if raw := obj[r.o.KeyColumn]; !absent(raw) {
 			rec.Key = string(raw)
 		}
 	}

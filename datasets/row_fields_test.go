@@ -35,7 +35,7 @@ func TestRowFieldMatrix(t *testing.T) {
 		{"prompt_completion", `{"prompt":"p","completion":"c"}`, "", Options{RowKind: RowPromptCompletion}, map[string]states{
 			"prompt": {missing, null, "", typed, typed}, "completion": {missing, null, "", typed, typed}}},
 		{"prompt_completion", `{"prompt":` + msgs + `,"completion":` + msgs + `}`, "", Options{RowKind: RowPromptCompletion}, map[string]states{
-			"prompt": {missing, null, "one is a text", typed, typed}, "completion": {missing, null, "one is a text", typed, typed}}},
+			"prompt": {missing, null, "", typed, typed}, "completion": {missing, null, "the other a text", typed, typed}}},
 		{"preference", `{"prompt":"p","chosen":"c","rejected":"r"}`, "", Options{RowKind: RowPreference}, map[string]states{
 			"prompt": {missing, null, "", typed, typed}, "chosen": {missing, null, "", typed, typed}, "rejected": {"", "", "", "", ""}}},
 		{"preference", `{"prompt":"q","chosen":` + msgs + `,"rejected":` + msgs + `}`, "", Options{RowKind: RowPreference}, map[string]states{
@@ -136,6 +136,8 @@ func TestRowsOf(t *testing.T) {
 		// B17
 		{`{"prompt":"Q","chosen":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"rejected":[{"role":"user","content":"Q"},{"role":"assistant","content":"B"}]}`,
 			`{"kind":"messages","messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}]}`, Options{RowKind: RowPreference}},
+		{`{"prompt":"Q","chosen":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"rejected":[]}`, // the other advice
+			`{"kind":"messages","messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}]}`, Options{RowKind: RowPromptCompletion, Columns: map[string]string{"completion": "chosen"}}},
 		{`{"prompt":"Q","chosen":[{"role":"assistant","content":"A"}],"rejected":[{"role":"assistant","content":"B"}]}`,
 			`{"kind":"prompt_completion","prompt":[{"role":"user","content":"Q"}],"completion":[{"role":"assistant","content":"A"}]}`, Options{RowKind: RowPreference}},
 		{`{"prompt":[{"role":"user","content":"Q"}],"chosen":[{"role":"assistant","content":"A"}],"rejected":[]}`,
@@ -158,6 +160,20 @@ func TestRowsOf(t *testing.T) {
 	}
 }
 
+// TestKeys: a key is a text, or a number or boolean as it is written; a row without one has none.
+func TestKeys(t *testing.T) {
+	for raw, want := range map[string]string{`"k"`: "k", `7`: "7", `true`: "true", `null`: "", `""`: "", `{"a":1}`: "-", `["a"]`: "-", ``: ""} {
+		row := `{"text":"t","user":` + raw + `}`
+		if raw == "" {
+			row = `{"text":"t"}`
+		}
+		recs, rejects, _ := readContent(t, "a.jsonl", row, Options{KeyColumn: "user"})
+		if want == "-" && (len(rejects) != 1 || rejects[0].Value != "user: a key is one value") || want != "-" && (len(recs) != 1 || recs[0].Key != want) {
+			t.Errorf("%s: %+v %v", row, recs, rejects)
+		}
+	}
+}
+
 // TestTally: fields that hold something and are not used are counted by name, of kept rows alone.
 func TestTally(t *testing.T) {
 	for _, c := range []struct {
@@ -176,6 +192,7 @@ func TestTally(t *testing.T) {
 		{"a.jsonl", `{"translation":{"en":"e","de":"d","fr":"f"},"id":1}`, "map[id:1 translation.fr:1]", "map[]", Options{Translation: []string{"en", "de"}}},
 		{"a.jsonl", `{"text":"t","label":"l","id":7}`, "map[id:1]", "map[]", Options{RowKind: RowClassification}},
 		{"a.csv", "text,id,text\nx,1,y\nz,,\n", "map[id:1 text.1:1]", "map[]", Options{}},
+		{"a.tsv", "text\tb\n\"x\"\t1\n\"x,\" y\t2\n", "map[b:2]", "map[quoted_tsv:1]", Options{}},
 		{"a.csv", ",text\n0,x\n", "map[Unnamed: 0:1]", "map[]", Options{}},
 	} {
 		tally := tallyOf(t, c.name, c.content, c.o)

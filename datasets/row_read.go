@@ -131,8 +131,10 @@ func (r *rowReader) promptCompletion(prompt, completion string) {
 	case list(p) && list(c):
 		r.row.Prompt, r.row.Completion = r.messages(pc, p), r.messages(cc, c)
 		r.variables()
-	case list(p) && !absent(c) && c[0] == '"', list(c) && !absent(p) && p[0] == '"':
-		r.wrong("%s and %s: one is a text and the other a list of messages", pc, cc)
+	case list(p) && !absent(c) && c[0] == '"':
+		r.wrong("%s and %s: one is a list of messages and the other a text", pc, cc)
+	case list(c) && !absent(p) && p[0] == '"':
+		r.promptBeside(pc, p, cc, c)
 	case list(p) && absent(c):
 		r.bad(cc, nothing(c))
 	default:
@@ -181,33 +183,36 @@ func (r *rowReader) conversation(column string, raw json.RawMessage) {
 func (r *rowReader) preference() {
 	pc, p := r.field("prompt")
 	cc, c := r.field("chosen")
-	s, reason := jsonString(p)
 	switch {
 	case absent(c):
 		r.bad(cc, nothing(c))
 	case list(c) && absent(p):
 		r.conversation(cc, c)
-	case list(c) && reason == "":
-		if asks(c) {
-			r.conversation(cc, c)
-			if !slices.Contains(r.texts, s) {
-				r.used[pc] = s == "" // the conversation has another prompt, which is the one that counts
-			}
-			return
-		}
-		type message struct {
-			Role    string          `json:"role"`
-			Content json.RawMessage `json:"content"`
-		}
-		r.row.Prompt = encode([]message{{"user", p}})
-		r.say(s)
-		r.row.Completion = r.messages(cc, c)
-		r.variables()
 	case len(p) == 0 && !list(c):
 		r.bad(pc, ReasonMissingText)
 	default:
 		r.promptCompletion("prompt", "chosen")
 	}
+}
+
+// promptBeside reads a completion that is a list of messages beside a prompt that is a text: the whole conversation, which has the prompt, or what comes after it.
+func (r *rowReader) promptBeside(pc string, p json.RawMessage, cc string, c json.RawMessage) {
+	s := r.needed("prompt")
+	if asks(c) {
+		r.conversation(cc, c)
+		if !slices.Contains(r.texts, s) {
+			r.used[pc] = s == "" // the conversation has another prompt, which is the one that counts
+		}
+		return
+	}
+	type message struct {
+		Role    string          `json:"role"`
+		Content json.RawMessage `json:"content"`
+	}
+	r.row.Prompt = encode([]message{{"user", p}})
+	r.say(s)
+	r.row.Completion = r.messages(cc, c)
+	r.variables()
 }
 
 // asks reports whether a list of messages has one of a user.

@@ -11,6 +11,7 @@ import (
 const (
 	NoteEmptyAnswer = "empty_answer"  // an answer to be learnt is an empty text
 	NoteNUL         = "nul_character" // the text has a NUL
+	NoteQuotedTSV   = "quoted_tsv"    // a field of TSV is whole in quotation marks, as CSV would have it
 )
 
 // Tally counts what a reader found and could not use, of the records that it kept.

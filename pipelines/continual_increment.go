@@ -133,8 +133,12 @@ func (l *learner) prepareIncrement(ctx context.Context, s *Run, c *claim, x *con
 		x.Decision, x.Reason = continual.Rejected, strings.ReplaceAll(reason, s.Output+string(filepath.Separator), "")
 		return nil, l.rejects(s, x.Number)
 	}
+	how, err := s.reading("train")
+	if err != nil {
+		return nil, err
+	}
 	for i, path := range c.inputs(s.Output) { // what cannot be opened is the file's fault: it is a copy on this disk
-		in, err := datasets.Open(path, c.Files[i].Name, datasets.Options{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns})
+		in, err := datasets.Open(path, c.Files[i].Name, datasets.Options{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns, Pages: how.Pages != nil})
 		if err != nil && ctx.Err() == nil {
 			return reject(err.Error())
 		}
