@@ -105,11 +105,18 @@ func (f *Frame) Class(text string) (*Encoding, error) {
 	return f.around(text, f.class)
 }
 
-// Completion encodes a prompt with its completion, to which eos_token is appended as TRL does it: as text, unless the completion ends with it.
+// Completion encodes a prompt with its completion, to which eos_token is appended as TRL does it: as text, unless the completion ends with it. Where the tokenizer does
+// not find the token in that text, as that of Llama 2 behind a word, its id is appended.
 func (f *Frame) Completion(prompt, completion string) (*Encoding, error) {
 	if slices.Contains(f.completion, f.eos) {
 		if s, ok := f.t.IDToToken(f.eos); ok && !strings.HasSuffix(completion, s) {
-			completion += s
+			ids, err := f.t.AppendIDs(nil, prompt+completion+s, false)
+			if err != nil {
+				return nil, err
+			}
+			if ids[len(ids)-1] == f.eos {
+				completion += s
+			}
 		}
 	}
 	return f.around(prompt+completion, f.completion)

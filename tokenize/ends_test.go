@@ -2,6 +2,8 @@ package tokenize
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -152,5 +154,69 @@ func TestEnds(t *testing.T) {
 	f, err := Ends{Separator: "<pad>"}.Frame(named)
 	if err != nil || !slices.Equal(f.Stop(), []int32{0, 2}) {
 		t.Errorf("stop %v, %v", f.Stop(), err)
+	}
+}
+
+// TestGoldenFamilies compares what stands around texts for real tokenizers, where ADAPTFLOW_TOKENIZERS names a folder of them: see interop/golden/tokenizer_families.py.
+func TestGoldenFamilies(t *testing.T) {
+	root := os.Getenv("ADAPTFLOW_TOKENIZERS")
+	if root == "" {
+		t.Skip("ADAPTFLOW_TOKENIZERS is not set")
+	}
+	raw, err := os.ReadFile("testdata/families.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Family string
+		Config json.RawMessage
+		BOS    *int32 `json:"bos"`
+		EOS    *int32 `json:"eos"`
+		Texts  []struct {
+			Text     string
+			Special  []int32 `json:"ids_special"`
+			Document []int32
+		}
+	}
+	if err := json.Unmarshal(raw, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		data, err := os.ReadFile(filepath.Join(root, c.Family, "tokenizer.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tk, err := LoadFS(folderOf(data, map[string]json.RawMessage{"tokenizer_config.json": c.Config}), ".", "")
+		if err != nil {
+			t.Errorf("%s: %v", c.Family, err)
+			continue
+		}
+		bos, eos, _, _ := tk.Special()
+		if (c.BOS == nil) != (bos < 0) || c.BOS != nil && *c.BOS != bos || (c.EOS == nil) != (eos < 0) || c.EOS != nil && *c.EOS != eos {
+			t.Errorf("%s: bos %d, eos %d", c.Family, bos, eos)
+		}
+		f, err := Ends{}.Frame(tk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range c.Texts {
+			got, err := tk.AppendIDs(nil, x.Text, true)
+			if err != nil || !slices.Equal(got, x.Special) {
+				t.Errorf("%s: %q: %v, want %v; %v", c.Family, x.Text, got, x.Special, err)
+			}
+			want := x.Document
+			if n := len(want); n > 1 && c.EOS != nil && want[n-1] == eos && want[n-2] == eos {
+				want = want[:n-1]
+			}
+			if eos >= 0 && want[len(want)-1] != eos { // the tokenizer does not find the token behind a word
+				want = append(slices.Clone(x.Special), eos)
+			}
+			if e, err := f.Text(x.Text); err != nil || !slices.Equal(e.IDs, want) {
+				t.Errorf("%s: the document %q: %v, want %v; %v", c.Family, x.Text, e.IDs, want, err)
+			}
+			if e, err := f.Completion(x.Text[:4], x.Text[4:]); err != nil || !slices.Equal(e.IDs, want) {
+				t.Errorf("%s: the completion %q: %v, want %v; %v", c.Family, x.Text, e.IDs, want, err)
+			}
+		}
 	}
 }
