@@ -38,6 +38,10 @@ func Inspect(path string) ([]Fact, error) {
 		return inspectTensors([]string{path})
 	case !st.IsDir():
 		return inspectInput(path)
+	case has(MetricsFile) && has(peft.ConfigFile):
+		return inspectKey(path)
+	case has(KeysFile):
+		return inspectKeys(path)
 	case has(MetricsFile):
 		m, err := ReadMetrics(path)
 		if err != nil {

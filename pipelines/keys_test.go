@@ -68,6 +68,11 @@ func TestPersonalAssistants(t *testing.T) {
 		return b
 	}
 	ann, bob := weights("ann"), weights("bob")
+	for path, want := range map[string]string{r.Output: filepath.Join(AdapterDir+"s", perkey.KeyName("bob")), filepath.Join(r.Output, AdapterDir+"s", perkey.KeyName("bob")): "{of the key bob}"} {
+		if facts, err := Inspect(path); err != nil || !strings.Contains(fmt.Sprint(facts), want) {
+			t.Errorf("%s: %v, %v, want %s", path, facts, err, want)
+		}
+	}
 	// What is missing or damaged of the finished run is made again, to the same bytes; a whole one only reads.
 	folder := filepath.Join(r.Output, AdapterDir+"s", perkey.KeyName("ann"))
 	tensors := filepath.Join(folder, "adapter_model.safetensors")
