@@ -60,6 +60,9 @@ func load(dir, as string, task Task) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.readStops(dir); err != nil {
+		return nil, err
+	}
 	src, err := openWeights(dir, cfg, fam, task)
 	if err != nil {
 		return nil, err

@@ -166,6 +166,17 @@ func (l *Loaded) Close() {
 	l.Pool.Close()
 }
 
+// Sampling fills in what the model's generation_config.json says of the settings that were not given, by transformers' names. unused names what that file
+// asks for and is not done.
+func (l *Loaded) Sampling(s evaluate.Sampling, given func(name string) bool) (_ evaluate.Sampling, unused []string, err error) {
+	g, err := evaluate.ReadGenerationConfig(l.Dir)
+	if err != nil {
+		return s, nil, err
+	}
+	g.Fill(&s, given)
+	return s, g.Unused(), s.Validate()
+}
+
 // Generate continues a prompt with the model of l.
 func (l *Loaded) Generate(prompt string, s evaluate.Sampling, each func(string)) (string, error) {
 	tk, f, err := l.tokenizer()

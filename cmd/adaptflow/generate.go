@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ func generateCommand() *cobra.Command {
 	c := &cobra.Command{Use: "generate", Short: "Continue a prompt, or write samples to a file", Args: cobra.NoArgs,
 		Long: `Generate continues a prompt and prints it. With --output it writes continuations as JSONL, {"text": …} a line: --samples of the prompt, or of each
 prompt of the file --prompts (a prompt a line; the field "prompt" of .jsonl). Such samples of the base, among the text that it is adapted to, keep
-what it knows of other text (pseudo-rehearsal):
+what it knows of other text (pseudo-rehearsal). What is not given is as the model's generation_config.json says:
 
   adaptflow generate --prompts openings.jsonl --samples 100 --temperature 1 --max-new-tokens 250 --output rehearsal.jsonl`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -38,9 +39,6 @@ what it knows of other text (pseudo-rehearsal):
 				return usage("--samples needs --output, the file to write")
 			}
 			s.DoSample = s.Temperature > 0
-			if samples > 1 && !s.DoSample {
-				return usage("--samples of the likeliest tokens are all the same: set --temperature")
-			}
 			if err := s.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -58,6 +56,19 @@ what it knows of other text (pseudo-rehearsal):
 			}
 			defer l.Close()
 			l.Ends.BOS = bos
+			var unused []string
+			if s, unused, err = l.Sampling(s, func(name string) bool {
+				f := c.Flags().Lookup(strings.ReplaceAll(name, "_", "-"))
+				return f != nil && f.Changed
+			}); err != nil {
+				return err
+			}
+			for _, name := range unused {
+				say("warning: the model's %s asks for %s, which adaptflow does not do", evaluate.GenerationFile, name)
+			}
+			if samples > 1 && !s.DoSample {
+				return usage("--samples of the likeliest tokens are all the same: set --temperature")
+			}
 			if output != "" {
 				if err := l.Samples(c.Context(), list, samples, s, output, samplesBar()); err != nil {
 					return err
