@@ -80,6 +80,12 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each
 		if len(p) >= g.context {
 			return nil, fmt.Errorf("prompt %d has %d tokens, the context %d", i+1, len(p), g.context)
 		}
+		for _, id := range p {
+			if id < 0 || int(id) >= g.vocab {
+				return nil, fmt.Errorf("prompt %d has the token id %d, but the model's vocabulary is %d: its tokenizer is another model's, or has tokens added that the model has no rows for",
+					i+1, id, g.vocab)
+			}
+		}
 	}
 	clear(g.slots)
 	out := make([][]int32, len(prompts))

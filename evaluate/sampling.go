@@ -44,6 +44,8 @@ func (s *Sampling) Validate() error {
 		{s.NoRepeatNgramSize < 0, "no_repeat_ngram_size must be at least 0"},
 		{s.MinNewTokens < 0, "min_new_tokens must be at least 0"},
 		{s.MaxNewTokens < 1, "max_new_tokens must be at least 1"},
+		{s.MaxNewTokens > mostNewTokens, fmt.Sprintf("max_new_tokens must be at most %d", mostNewTokens)},
+		{math.IsInf(s.Temperature, 0) || math.IsInf(s.RepetitionPenalty, 0), "temperature and repetition_penalty must be finite"},
 	} {
 		if c.bad {
 			return fmt.Errorf("%s", c.what)
@@ -56,6 +58,9 @@ func (s *Sampling) Validate() error {
 	}
 	return nil
 }
+
+// mostNewTokens bounds max_new_tokens, more than any model has positions.
+const mostNewTokens = 1 << 24
 
 func (s *Sampling) keep() int { return max(s.MinTokensToKeep, 1) }
 

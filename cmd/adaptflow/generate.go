@@ -13,6 +13,9 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines"
 )
 
+// mostSamples bounds --samples: each has its place in memory while they are written.
+const mostSamples = 1_000_000
+
 func generateCommand() *cobra.Command {
 	var model, adapter, prompt, prompts, output, bos string
 	var samples int
@@ -33,8 +36,8 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 				return usage("generate takes --prompt or --prompts, not both")
 			case bos != "auto" && bos != "true" && bos != "false":
 				return usage("--add-bos is %q; it is auto, true or false", bos)
-			case samples < 1:
-				return usage("--samples must be at least 1")
+			case samples < 1 || samples > mostSamples:
+				return usage("--samples must be from 1 to %d", mostSamples)
 			case samples > 1 && output == "":
 				return usage("--samples needs --output, the file to write")
 			}
