@@ -46,7 +46,12 @@ part_goldens() {
 
 part_faults() { program; "$(peers_python)" interop/faults.py "$work/adaptflow" interop/faults "$shared/faults"; }
 
-part_doors() { program; bash interop/doors.sh "$work/adaptflow" "$work/doors"; }
+part_doors() {
+  program
+  command -v ip > /dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends iproute2; }
+  bash interop/doors.sh "$work/adaptflow" "$work/doors"
+  bash interop/doors_engines.sh "$work/adaptflow" "$work/doors-engines"
+}
 
 part_peers() {
   program
