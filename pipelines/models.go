@@ -227,6 +227,9 @@ func generate(m *model.Model, tk tokenize.Tokenizer, f *tokenize.Frame, p *pool.
 // Logits computes the logits of every token of a batch: input holds input_ids [B, T] and perhaps attention_mask, the output file gets
 // logits F32 [B, T, V], zero at masked positions; of a classifier V is the number of classes.
 func (l *Loaded) Logits(input, output string) error {
+	if err := storage.CheckTarget(output); err != nil {
+		return err
+	}
 	f, err := safetensors.Open(input)
 	if err != nil {
 		return err

@@ -155,7 +155,7 @@ func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
 		return err
 	}
 	path := r.recordPath("prepare-" + set)
-	raw, err := os.ReadFile(path)
+	raw, err := storage.ReadSmall(path, storage.KindState)
 	if err != nil {
 		return err
 	}

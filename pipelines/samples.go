@@ -86,6 +86,9 @@ func (l *Loaded) Samples(ctx context.Context, prompts []string, n int, s evaluat
 	if n < 1 || len(prompts) == 0 {
 		return errors.New("samples need a prompt and a number of at least 1")
 	}
+	if err := storage.CheckTarget(to); err != nil {
+		return err
+	}
 	tk, frame, err := l.tokenizer()
 	if err != nil {
 		return err

@@ -97,20 +97,29 @@ func Size(n int64) string {
 
 // regular refuses what is no regular file: reading a FIFO waits, a device has no end.
 func regular(m fs.FileMode) error {
-	what := ""
-	switch {
-	case m.IsRegular():
+	switch what := kindOf(m); {
+	case what == "":
 		return nil
 	case m.IsDir():
 		return errors.New("is a folder, a file is wanted")
-	case m&fs.ModeNamedPipe != 0:
-		what = "is a FIFO (a pipe)"
-	case m&fs.ModeDevice != 0:
-		what = "is a device"
-	case m&fs.ModeSocket != 0:
-		what = "is a socket"
 	default:
-		what = "is no regular file"
+		return fmt.Errorf("is %s, a regular file is wanted: write what it gives into one first", what)
 	}
-	return fmt.Errorf("%s, a regular file is wanted: write what it gives into one first", what)
+}
+
+// kindOf names what is no regular file; it is empty for one that is.
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsRegular():
+		return ""
+	case m.IsDir():
+		return "a folder"
+	case m&fs.ModeNamedPipe != 0:
+		return "a FIFO (a pipe)"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "no regular file"
 }

@@ -62,6 +62,9 @@ func create(path string, file, folder fs.FileMode) (*File, error) {
 		}
 		return &File{f: f, path: path}, nil
 	}
+	if err := CheckTarget(path); err != nil {
+		return nil, err
+	}
 	dir, base := filepath.Dir(Local(path)), filepath.Base(Local(path))
 	if err := mkdirAll(dir, folder); err != nil {
 		return nil, err
@@ -133,6 +136,10 @@ func (f *File) Commit() error {
 	if f.bad != nil {
 		f.Abort()
 		return f.bad
+	}
+	if err := CheckTarget(f.path); err != nil { // again, since it may have come meanwhile
+		f.Abort()
+		return err
 	}
 	if err := f.commit(); err != nil {
 		f.Abort()
