@@ -84,6 +84,8 @@ func (r *Run) scoreSources(ctx context.Context, d *Data, s evaluate.Scorer) (all
 	for _, name := range names {
 		sum := sums[name]
 		if sum.seen == 0 {
+			none := evaluate.NoScore("no token of its held-out records has a loss: none is held out, or all were rejected")
+			out = append(out, SourceScore{Name: name, Score: &none})
 			continue
 		}
 		x := SourceScore{Name: name, OnAnswers: sum.silent > sum.docs}
@@ -143,8 +145,9 @@ func (s *SourceChange) Title() string {
 
 // sourceChanges pairs the scores of before and after.
 func sourceChanges(before, after *Eval) (out []SourceChange) {
-	for i, b := range before.Sources {
-		if i >= len(after.Sources) || after.Sources[i].Name != b.Name {
+	for _, b := range before.Sources {
+		i := slices.IndexFunc(after.Sources, func(a SourceScore) bool { return a.Name == b.Name })
+		if i < 0 {
 			continue
 		}
 		a := after.Sources[i]

@@ -97,3 +97,38 @@ func TestNoNumber(t *testing.T) {
 		}
 	}
 }
+
+// TestSourceWithoutNumber: a named source of whose held-out text nothing has a loss is in the table and in metrics.json, with the reason, beside the others.
+func TestSourceWithoutNumber(t *testing.T) {
+	b := &bench{t, t.TempDir()}
+	one, two, none := b.corpus(20), b.file("two.jsonl", strings.Repeat(`{"text": "other words of another language"}`+"\n", 8)), b.file("none.jsonl", `{"text": "x"}`+"\n")
+	out := b.path("out")
+	args := append([]string{"run", "domain-adaptation", "--output", out}, set("sequence_length=32", "steps=1", "batch_size=2", "prepare.add_eos=false", "input=", "eval_input=")...)
+	args = append(args, "--set", "languages={a: {input: ["+one+"], eval_input: ["+none+"]}, b: {input: ["+two+"], eval_input: ["+b.file("held.jsonl", `{"text": "held out words"}`+"\n")+"]}}")
+	code, stdout, stderr := run(t, adaptflow(args...))
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if text := stdout + stderr; !strings.Contains(text, "no perplexity: no token of its held-out records has a loss") || strings.Contains(text, "NaN") {
+		t.Error(text)
+	}
+	raw, err := os.ReadFile(filepath.Join(out, "metrics.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m struct {
+		Eval struct {
+			Sources []struct {
+				Name   string
+				Before map[string]any
+			}
+		}
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	s := m.Eval.Sources
+	if len(s) != 2 || s[0].Name != "a" || s[0].Before["perplexity"] != nil || s[0].Before["reason"] == "" || s[1].Before["perplexity"] == nil {
+		t.Errorf("%+v", s)
+	}
+}

@@ -239,7 +239,8 @@ func (d *driver) count() error {
 		if d.res.Read > 0 {
 			advice := ""
 			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
-				advice = fmt.Sprintf("; prompts leave no room for their answers in sequence_length %d: raise it, or shorten them", d.cfg.SequenceLength)
+				advice = fmt.Sprintf("; no token has a loss where prompts fill sequence_length %d: raise it, or shorten them; nor where answers are empty or masked, or a text is of one token: "+
+					"the dead letters say which", d.cfg.SequenceLength)
 			}
 			if d.res.Rejected[datasets.ReasonWrongRow] > 0 {
 				advice = "; the first is " + d.first

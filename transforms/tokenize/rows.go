@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -171,8 +172,13 @@ func (e *rowEncoder) plain(prompt, completion string) (*chat.Tokens, error) {
 // refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like. That a template takes too
 // much for all its rows is the run's.
 func refused(t *chat.Tokens, err error) (*chat.Tokens, error) {
-	if e := (*jinja.Error)(nil); errors.As(err, &e) && e.Run {
-		return nil, err
+	if e := (*jinja.Error)(nil); errors.As(err, &e) {
+		if e.Run {
+			return nil, err
+		}
+		if e.Template != "" { // dead letters are the same on every machine
+			err = errors.New(strings.Replace(err.Error(), e.Template, filepath.Base(e.Template), 1))
+		}
 	}
 	if err != nil {
 		return nil, &rowError{reason: "chat_template", err: err}
