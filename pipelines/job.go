@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -41,6 +42,9 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 	limit, err := r.Recipe.Model.Limit()
 	if err != nil {
 		return core.Job{}, err
+	}
+	if d.domain != nil && len(d.Domain) == 0 && (t.LoadBestModelAtEnd || t.EarlyStoppingPatience > 0) {
+		return core.Job{}, errors.New("train.load_best_model_at_end and early_stopping_patience go by the loss on eval_input, in which no token has one: give other text")
 	}
 	name, _ := r.Recipe.Method["peft_type"].(string)
 	config, err := r.methodConfig()

@@ -48,7 +48,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 	out := &Eval{}
 	var prompt string
 	domain := d.Domain
-	if len(d.Origins) > 0 {
+	if len(d.Origins) > 0 && len(d.Domain) > 0 {
 		apart, err := isolated(d.Domain)
 		if err != nil {
 			return nil, err

@@ -112,6 +112,18 @@ func TestSourceWithoutNumber(t *testing.T) {
 	if text := stdout + stderr; !strings.Contains(text, "no perplexity: no token of its held-out records has a loss") || strings.Contains(text, "NaN") {
 		t.Error(text)
 	}
+	// All sources, and what goes by the loss on them.
+	all := append(set("sequence_length=32", "steps=1", "batch_size=2", "prepare.add_eos=false", "input=", "eval_input="), "--set",
+		"languages={a: {input: ["+one+"], eval_input: ["+none+"]}, b: {input: ["+two+"], eval_input: ["+b.file("none2.jsonl", `{"text": "y"}`+"\n")+"]}}")
+	code, stdout, stderr = run(t, adaptflow(append([]string{"run", "domain-adaptation", "--output", b.path("none")}, all...)...))
+	if text := stdout + stderr; code != 0 || !strings.Contains(text, "no perplexity: no token of its 2 records has a loss") {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+	best := set("train.load_best_model_at_end=true", "train.eval_steps=1", "train.save_steps=1")
+	code, _, stderr = run(t, adaptflow(append(append([]string{"run", "domain-adaptation", "--output", b.path("best")}, all...), best[:6]...)...))
+	if line := errorLine(t, stderr); code != 1 || !strings.Contains(line, "load_best_model_at_end") {
+		t.Errorf("exit code %d: %s", code, line)
+	}
 	raw, err := os.ReadFile(filepath.Join(out, "metrics.json"))
 	if err != nil {
 		t.Fatal(err)
