@@ -67,7 +67,7 @@ func TestBadConfigs(t *testing.T) {
 	llama := strings.Replace(gemma2, "Gemma2", "Llama", 1)
 	for _, c := range []struct{ raw, more, want string }{
 		{llama, `,"partial_rotary_factor":0.1`, "partial_rotary_factor"},
-		{llama, `,"rope_scaling":{"rope_type":"yarn","factor":4}`, `"yarn"`},
+		{llama, `,"rope_scaling":{"rope_type":"proportional","factor":4}`, `"proportional"`},
 		{llama, `,"rope_scaling":{"type":"longrope","short_factor":[1,1],"long_factor":[1,1,1,1]}`, "short_factor has 2 values"},
 		{llama, `,"hidden_act":"mish"`, "hidden_act"},
 		{llama, `,"num_key_value_heads":3`, "share 3 key/value heads"},

@@ -112,7 +112,7 @@ func TestPackedDamaged(t *testing.T) {
 	if _, err := model.LoadAs(dir, "bfloat16@mapped"); err == nil || !strings.Contains(err.Error(), "delete it") || !strings.Contains(err.Error(), file) {
 		t.Errorf("a truncated file: %v", err)
 	}
-	if _, err := model.LoadAs(dir, "bfloat16@elsewhere"); err == nil || !strings.Contains(err.Error(), "mapped or streamed") {
+	if _, err := model.LoadAs(dir, "bfloat16@elsewhere"); err == nil || !strings.Contains(err.Error(), "mapped, streamed or reread") {
 		t.Errorf("a place that is none: %v", err)
 	}
 }

@@ -51,11 +51,34 @@ func filesOf(path string) (out []string, err error) {
 	return out, err
 }
 
-// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no checksums, it finds what is missing.
-func (r *Run) broken(m *Metrics) (map[string]string, error) {
+// missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names are written once, and
+// the machine that asks need not be the one that ran.
+func (r *Run) missingThere(m *Metrics) (map[string]string, error) {
 	out := map[string]string{}
 	for _, p := range m.Paths {
-		if p == "checkpoints" && r.store == "" { // to go on from, not to use
+		uri := storage.Join(r.store, p)
+		_, err := storage.Glob(storage.Join(uri, "*"))
+		there := err == nil
+		if errors.Is(err, fs.ErrNotExist) {
+			there, err = storage.Exists(uri)
+		}
+		if err == nil && !there {
+			out[p] = "is missing"
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no checksums, it finds what is missing.
+func (r *Run) broken(m *Metrics) (map[string]string, error) {
+	if r.store != "" {
+		return r.missingThere(m)
+	}
+	out := map[string]string{}
+	for _, p := range m.Paths {
+		if p == "checkpoints" { // to go on from, not to use
 			continue
 		}
 		path := filepath.Join(r.Output, p)
