@@ -68,7 +68,11 @@ func openParquetInput(path, source string, f storage.ReaderAt, o Options) (Reade
 		return nil, &FileError{path, reason, err}
 	}
 	if o.rowsOf(pf) {
-		return openParquetRows(pf, f, source, o), nil
+		r, err := openParquetRows(pf, f, source, o)
+		if err != nil {
+			return nil, &FileError{path, ReasonCorruptFile, err}
+		}
+		return r, nil
 	}
 	column := func(name, setting string) (*parquet.Column, error) {
 		c := pf.Root().Column(name)

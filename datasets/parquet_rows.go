@@ -15,7 +15,7 @@ import (
 // parquetRows reads rows of several columns, nested ones too, such as messages as list<struct<role, content>>, as a row of JSONL of the same fields is read.
 type parquetRows struct {
 	fileReader
-	r *parquet.GenericReader[any]
+	r *parquet.Reader
 }
 
 // rowsOf says whether the columns of a file are the fields of a row of several fields, by the settings or by their names.
@@ -27,28 +27,41 @@ func (o *Options) rowsOf(f *parquet.File) bool {
 	return o.kindOf(names) != RowPlain
 }
 
-func openParquetRows(f *parquet.File, file storage.ReaderAt, source string, o Options) Reader {
-	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewGenericReader[any](f)}
+func openParquetRows(f *parquet.File, file storage.ReaderAt, source string, o Options) (_ Reader, err error) {
+	defer guard(&err)
+	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewReader(f)}, nil
 }
 
 // Layout implements Reader.
 func (r *parquetRows) Layout() (string, string) { return FormatParquet, r.kind }
 
 // Close closes the file.
-func (r *parquetRows) Close() error { return errors.Join(r.r.Close(), r.file.Close()) }
+func (r *parquetRows) Close() error {
+	return errors.Join(func() (err error) { defer guard(&err); return r.r.Close() }(), r.file.Close())
+}
+
+// errManyValues is of a row whose lists are longer than any text of a row has them.
+var errManyValues = errors.New("too many values")
 
 func (r *parquetRows) read() (row map[string]any, err error) {
 	defer guard(&err)
-	var v [1]any
-	if n, err := r.r.Read(v[:]); n == 0 {
+	var values [1]parquet.Row
+	if n, err := r.r.ReadRows(values[:]); n == 0 {
 		if err == nil {
 			err = io.ErrNoProgress
 		}
 		return nil, err
 	}
-	row, ok := v[0].(map[string]any)
+	if n := len(values[0]); n > valuesPerRow {
+		return nil, fmt.Errorf("%d %w", n, errManyValues)
+	}
+	var v any
+	if err := r.r.Schema().Reconstruct(&v, values[0]); err != nil {
+		return nil, err
+	}
+	row, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("a row of type %T", v[0])
+		return nil, fmt.Errorf("a row of type %T", v)
 	}
 	return row, nil
 }
@@ -62,7 +75,13 @@ func (r *parquetRows) Next() (Record, *Reject, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		r.ended = true
+		if r.index < r.r.NumRows() {
+			return Record{}, r.reject(ReasonTruncatedFile, fmt.Sprintf("%d rows", r.index), fmt.Sprintf("%d rows", r.r.NumRows()), nil), nil
+		}
 		return Record{}, nil, io.EOF
+	case errors.Is(err, errManyValues):
+		defer func() { r.index++ }()
+		return Record{}, r.reject(ReasonRecordTooLarge, err.Error(), fmt.Sprintf("%d values", valuesPerRow), nil), nil
 	case err != nil && isSystem(err):
 		return Record{}, nil, fmt.Errorf("%s: %w", r.source, err)
 	case err != nil:

@@ -38,6 +38,9 @@ func OpenShard(path string) (_ *Shard, err error) {
 	if s.f, err = openParquet(r); err != nil {
 		return nil, err
 	}
+	if n := s.f.NumRows(); n > shardRows+rowsPerByte*r.Size() { // the order of a training has a place for each
+		return nil, fmt.Errorf("damaged file: %d rows in %d bytes", n, r.Size())
+	}
 	for _, c := range []struct {
 		to             **parquet.Column
 		name, sub      string
@@ -216,8 +219,22 @@ func (s *Shard) readRowGroup(rg parquet.RowGroup) ([]Sequence, error) {
 	return out, nil
 }
 
-// openParquet opens a Parquet file; page indexes and bloom filters are not read. Damage is an error, never a panic.
-func openParquet(r storage.ReaderAt) (f *parquet.File, err error) {
+// openParquet opens a Parquet file; page indexes and bloom filters are not read. Damage, and metadata that would take memory out of proportion, is an error, never
+// a panic; so is a page of it when it is read.
+func openParquet(r storage.ReaderAt) (*parquet.File, error) {
+	if err := checkFooter(r); err != nil {
+		return nil, err
+	}
+	g := &pageGuard{ReaderAt: r}
+	f, err := openOwnParquet(g)
+	if err != nil {
+		return nil, err
+	}
+	return f, g.watch(f)
+}
+
+// openOwnParquet is [openParquet] of a file that this run wrote, of which pages are read in any order: nothing is looked at before the decoder does.
+func openOwnParquet(r storage.ReaderAt) (f *parquet.File, err error) {
 	defer guard(&err)
 	return parquet.OpenFile(r, r.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(256<<10))
 }

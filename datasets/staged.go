@@ -83,7 +83,7 @@ func openTable(path string) (*tableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := openParquet(r)
+	f, err := openOwnParquet(r)
 	if err != nil {
 		r.Close()
 		return nil, fmt.Errorf("staged file %s: %w", path, err)

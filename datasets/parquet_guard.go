@@ -1,0 +1,262 @@
+package datasets
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// checkFooter reads the footer of a file and is an error when it cannot be what it says: the decoder takes memory, and goes as deep, as the footer says.
+func checkFooter(r storage.ReaderAt) error {
+	var tail [8]byte
+	if r.Size() < 12 {
+		return fmt.Errorf("a Parquet file of %d bytes: %w", r.Size(), io.ErrUnexpectedEOF)
+	}
+	if _, err := r.ReadAt(tail[:], r.Size()-8); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if string(tail[4:]) != "PAR1" {
+		return nil // the decoder says so
+	}
+	n := int64(binary.LittleEndian.Uint32(tail[:]))
+	if n > r.Size()-12 || n > footerBytes {
+		return fmt.Errorf("damaged file: its last bytes say that it has %d bytes of metadata, of %d bytes in all", n, r.Size())
+	}
+	t := metaWalk{b: make([]byte, n)}
+	if k, err := r.ReadAt(t.b, r.Size()-8-n); int64(k) < n {
+		return err
+	}
+	return t.fields(0, func(id int16, typ byte) (bool, error) {
+		if id != 2 || typ != thriftList {
+			return false, nil
+		}
+		return true, t.schema()
+	})
+}
+
+// schema reads the list of a schema's elements, each with those below it behind it.
+func (t *metaWalk) schema() error {
+	n, typ, err := t.list()
+	var open []int64 // of each level, the elements that are still to come
+	for i := 0; err == nil && i < n; i++ {
+		if typ != thriftStruct {
+			err = t.skip(typ, 1, true)
+			continue
+		}
+		var length, kids int64
+		err = t.fields(1, func(id int16, typ byte) (bool, error) {
+			if typ <= thriftByte || typ > thriftI64 || id != 2 && id != 5 {
+				return false, nil
+			}
+			v, err := t.whole()
+			if id == 2 {
+				length = v
+			} else {
+				kids = v
+			}
+			return true, err
+		})
+		for len(open) > 0 && open[len(open)-1] == 0 {
+			open = open[:len(open)-1]
+		}
+		if len(open) > 0 {
+			open[len(open)-1]--
+		}
+		if kids > 0 {
+			open = append(open, kids)
+		}
+		switch {
+		case err != nil:
+		case length < 0 || length > fixedBytes:
+			err = fmt.Errorf("damaged file: column %d has values of %d bytes", i, length)
+		case kids < 0 || kids > int64(n):
+			err = fmt.Errorf("damaged file: column %d has %d columns below it, the schema %d in all", i, kids, n)
+		case len(open) > schemaDepth:
+			err = fmt.Errorf("damaged file: columns nested more than %d deep", schemaDepth)
+		}
+	}
+	return err
+}
+
+// chunk is where the pages of a column in a row group lie, with where the first page begins that has not been looked at.
+type chunk struct{ from, to, next, fixed, values int64 }
+
+// pageGuard reads a Parquet file and looks at the header of each page before the decoder sees it.
+type pageGuard struct {
+	storage.ReaderAt
+	mu     sync.Mutex
+	chunks []chunk
+}
+
+// watch checks what the metadata says of rows and chunks of columns, and keeps where these lie.
+func (g *pageGuard) watch(f *parquet.File) error {
+	m := f.Metadata()
+	var rows int64
+	var chunks []chunk
+	for i, rg := range m.RowGroups {
+		if rg.NumRows < 0 || rg.NumRows > 1<<40 {
+			return fmt.Errorf("damaged file: row group %d has %d rows", i, rg.NumRows)
+		}
+		rows += rg.NumRows
+		for j, c := range rg.Columns {
+			d := c.MetaData
+			from := d.DataPageOffset
+			if d.DictionaryPageOffset != 0 {
+				from = d.DictionaryPageOffset
+			}
+			switch {
+			case d.NumValues < 0 || d.NumValues > 1<<48:
+				return fmt.Errorf("damaged file: column %d of row group %d has %d values", j, i, d.NumValues)
+			case d.TotalCompressedSize < 0 || from < 0 || d.TotalCompressedSize > g.Size() || from > g.Size()-d.TotalCompressedSize:
+				return fmt.Errorf("damaged file: column %d of row group %d has %d bytes from byte %d on, the file %d in all", j, i, d.TotalCompressedSize, from, g.Size())
+			case d.DataPageOffset != 0 && (d.DataPageOffset < from || d.DataPageOffset > from+d.TotalCompressedSize): // 0 of a column without a page
+				return fmt.Errorf("damaged file: column %d of row group %d has pages from byte %d on, and %d bytes from byte %d on", j, i, d.DataPageOffset,
+					d.TotalCompressedSize, from)
+			case d.TotalCompressedSize > 0:
+				k := chunk{from: from, to: from + d.TotalCompressedSize, next: from, values: d.NumValues}
+				if d.Type == format.FixedLenByteArray {
+					k.fixed = fixedLength(m, d.PathInSchema)
+				}
+				chunks = append(chunks, k)
+			}
+		}
+	}
+	if rows != m.NumRows {
+		return fmt.Errorf("damaged file: the file has %d rows, its row groups %d", m.NumRows, rows)
+	}
+	slices.SortFunc(chunks, func(a, b chunk) int { return int(min(1, max(-1, a.from-b.from))) })
+	for i := range chunks[:max(0, len(chunks)-1)] {
+		if chunks[i].to > chunks[i+1].from {
+			return fmt.Errorf("damaged file: two columns share the bytes from %d on", chunks[i+1].from)
+		}
+	}
+	g.mu.Lock()
+	g.chunks = chunks
+	g.mu.Unlock()
+	return nil
+}
+
+// fixedLength is the length of the values of a column, or the longest where several have its name.
+func fixedLength(m *format.FileMetaData, path []string) (n int64) {
+	for _, e := range m.Schema {
+		if len(path) > 0 && e.Name == path[len(path)-1] && e.TypeLength.Valid {
+			n = max(n, int64(e.TypeLength.V))
+		}
+	}
+	return n
+}
+
+// ReadAt implements io.ReaderAt: the headers of pages that begin before the end of what is read are right.
+func (g *pageGuard) ReadAt(p []byte, off int64) (int, error) {
+	n, err := g.ReaderAt.ReadAt(p, off)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := sort.Search(len(g.chunks), func(i int) bool { return g.chunks[i].to > off })
+	for ; i < len(g.chunks) && g.chunks[i].from < off+int64(n); i++ {
+		c := &g.chunks[i]
+		for c.next < min(c.to, off+int64(n)) {
+			var have []byte
+			if c.next >= off {
+				have = p[c.next-off : n]
+			}
+			if bad := g.page(c, have); bad != nil {
+				return 0, bad
+			}
+		}
+	}
+	return n, err
+}
+
+// page looks at the header of a chunk's next page; have are bytes of the file from there on.
+func (g *pageGuard) page(c *chunk, have []byte) error {
+	have = have[:min(int64(len(have)), c.to-c.next)]
+	for size := int64(512); ; size *= 8 {
+		t := metaWalk{b: have}
+		h, err := t.pageHeader()
+		if err == nil {
+			if err = h.check(c, c.to-c.next-int64(t.at)); err == nil {
+				c.next += int64(t.at) + h.compressed
+				return nil
+			}
+		} else if errors.Is(err, io.ErrUnexpectedEOF) && c.next+int64(len(have)) < c.to && len(have) < headerBytes { // there is more of it
+			have = make([]byte, min(max(size, int64(len(have))*8), headerBytes, c.to-c.next))
+			if k, err := g.ReaderAt.ReadAt(have, c.next); k < len(have) {
+				return err
+			}
+			continue
+		}
+		return fmt.Errorf("damaged file: the page at byte %d: %w", c.next, err)
+	}
+}
+
+// pageHeader is what a page's header says of sizes; index that its values are places in a dictionary, dictionary that it is one.
+type pageHeader struct {
+	kind, uncompressed, compressed, values int64
+	index, dictionary                      bool
+}
+
+func (t *metaWalk) pageHeader() (h pageHeader, err error) {
+	number := func(typ byte, to *int64) (bool, error) {
+		if typ <= thriftByte || typ > thriftI64 {
+			return false, nil
+		}
+		var err error
+		*to, err = t.whole()
+		return true, err
+	}
+	err = t.fields(0, func(id int16, typ byte) (bool, error) {
+		switch {
+		case id == 1:
+			return number(typ, &h.kind)
+		case id == 2:
+			return number(typ, &h.uncompressed)
+		case id == 3:
+			return number(typ, &h.compressed)
+		case typ == thriftStruct && (id == 5 || id == 7 || id == 8): // of values, a dictionary, and values in the second version
+			h.dictionary = id == 7
+			coding := map[int16]int16{5: 2, 7: 2, 8: 4}[id]
+			return true, t.fields(1, func(sub int16, typ byte) (bool, error) {
+				switch sub {
+				case 1:
+					return number(typ, &h.values)
+				case coding:
+					var v int64
+					ok, err := number(typ, &v)
+					h.index = v == int64(format.PlainDictionary) || v == int64(format.RLEDictionary)
+					return ok, err
+				}
+				return false, nil
+			})
+		}
+		return false, nil
+	})
+	return h, err
+}
+
+// check is an error for a page that takes memory out of proportion to what is stored of it; left are the bytes behind its header.
+func (h pageHeader) check(c *chunk, left int64) error {
+	switch {
+	case h.kind < 0 || h.kind > int64(format.DataPageV2):
+		return fmt.Errorf("it is of the unknown kind %d", h.kind)
+	case h.compressed < 0 || h.compressed > left:
+		return fmt.Errorf("it has %d bytes where %d are left of its column: %w", h.compressed, left, io.ErrUnexpectedEOF)
+	case h.uncompressed < 0 || h.uncompressed > pageBytes+pageRatio*h.compressed:
+		return fmt.Errorf("%d bytes become %d", h.compressed, h.uncompressed)
+	case h.values < 0 || h.dictionary && h.values > h.uncompressed:
+		return fmt.Errorf("%d values in %d bytes", h.values, h.uncompressed)
+	case !h.dictionary && h.values > min(c.values, pageValues+64*h.uncompressed):
+		return fmt.Errorf("%d values in %d bytes, its column has %d", h.values, h.uncompressed, c.values)
+	case c.fixed > 0 && (h.dictionary || !h.index) && h.values > (pageBytes+pageRatio*h.uncompressed)/c.fixed:
+		return fmt.Errorf("%d values of %d bytes in %d bytes", h.values, c.fixed, h.uncompressed)
+	}
+	return nil
+}
