@@ -96,6 +96,11 @@ func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 	if len(adapters) == 0 || len(adapters) != len(c.Weights) {
 		return nil, fmt.Errorf("peft: %d adapters and %d weights; give one weight an adapter", len(adapters), len(c.Weights))
 	}
+	for i, w := range c.Weights {
+		if !(math.Abs(w) <= math.MaxFloat32) {
+			return nil, fmt.Errorf("peft: the weight of adapter %d is %g; it must be a finite number", i+1, w)
+		}
+	}
 	if len(adapters) == 1 {
 		row, svd = combinations[0], false
 	}

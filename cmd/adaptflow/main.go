@@ -85,6 +85,8 @@ func command() *cobra.Command {
 		Version:       pipelines.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+
+		PersistentPreRunE: checkBounds,
 	}
 	root.AddCommand(serverCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })

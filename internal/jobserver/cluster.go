@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -483,20 +482,4 @@ func freePort() (int, error) {
 		return 0, err
 	}
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
-
-// readState reads a folder's state; without one the error wraps ErrDown.
-func (e Engine) readState(dir string) (*State, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: bring one up with adaptflow %s up", e.Title, ErrDown, e.Name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var st State
-	if err := json.Unmarshal(raw, &st); err != nil {
-		return nil, fmt.Errorf("%s: %w: delete it", filepath.Join(dir, stateFile), err)
-	}
-	return &st, nil
 }

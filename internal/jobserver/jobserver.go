@@ -127,8 +127,14 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	if say == nil {
 		say = func(string, ...any) {}
 	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	dir, err := e.dir(o.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := foreign(dir); err != nil {
 		return nil, err
 	}
 	lock, err := storage.LockDir(dir)
@@ -313,6 +319,9 @@ func (e Engine) endServer(st *State, dir string) error {
 
 // clear removes what a server keeps beside its log.
 func (e Engine) clear(dir string) error {
+	if err := foreign(dir); err != nil {
+		return err
+	}
 	for _, name := range []string{"tmp", artifacts} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return err
