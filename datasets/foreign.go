@@ -164,6 +164,11 @@ func foreignOf(path string, head []byte) *FormatError {
 	return nil
 }
 
+// Foreign is the format of a file that is not read as text, seen from its name and how it begins; nil for text.
+func Foreign(path string, content []byte) *FormatError {
+	return foreignOf(path, content[:min(len(content), sniffBytes)])
+}
+
 // plainName is the name of a file in small letters, without the suffix of its compression.
 func plainName(path string) string {
 	name := strings.ToLower(filepath.Base(path))

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"unicode/utf8"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -50,10 +52,16 @@ func ReadPrompts(path string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f := datasets.Foreign(path, raw); f != nil {
+		return nil, fmt.Errorf("%s is %s (by %s), not prompts: write one a line, or JSONL with the field \"prompt\"", path, f.Format, f.By)
+	}
 	var out []string
 	for i, line := range bytes.Split(raw, []byte("\n")) {
 		if line = bytes.TrimRight(line, "\r"); len(bytes.TrimSpace(line)) == 0 {
 			continue
+		}
+		if !utf8.Valid(line) {
+			return nil, fmt.Errorf("%s: line %d is not valid UTF-8: save the file in UTF-8", path, i+1)
 		}
 		if filepath.Ext(path) != ".jsonl" {
 			out = append(out, string(line))

@@ -73,6 +73,11 @@ func TestReadPrompts(t *testing.T) {
 		{"b.jsonl", `{"prompt": "one"}` + "\n" + `{"text": "two"}`, `error: line 2 has no field "prompt"`},
 		{"c.jsonl", `{"prompt": "one"`, "error: line 1"},
 		{"d.txt", " \n\n", "error: holds no prompt"},
+		{"e.docx", "PK\x03\x04", "error: is DOCX (Word)"},
+		{"f.txt", "%PDF-1.7\nx", "error: is PDF"},
+		{"g.txt", "<!doctype html>\n<p>x", "error: is HTML"},
+		{"h.txt", "one\nna\xefve", "error: line 2 is not valid UTF-8"},
+		{"i.jsonl", "{\"prompt\": \"na\xefve\"}", "error: line 1 is not valid UTF-8"},
 	} {
 		path := filepath.Join(dir, c.name)
 		if err := os.WriteFile(path, []byte(c.text), 0o644); err != nil {
