@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/quant"
 )
@@ -73,7 +74,7 @@ func parseConfig(raw []byte, task Task) (*Config, *family, error) {
 			Threshold *float32 `json:"llm_int8_threshold"`
 		} `json:"quantization_config"`
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
+	if err := storage.Unmarshal(raw, &c); err != nil {
 		return nil, nil, fmt.Errorf("config.json: %w", err)
 	}
 	threshold := float32(quant.Int8Threshold)

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +23,7 @@ func (c *Config) readStops(dir string) error {
 	var g struct {
 		EOS intOrList `json:"eos_token_id"`
 	}
-	if err := json.Unmarshal(raw, &g); err != nil {
+	if err := storage.Unmarshal(raw, &g); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if len(g.EOS) > 0 {

@@ -64,3 +64,39 @@ func TestNumbersInBounds(t *testing.T) {
 		t.Errorf("the product of both: %v", err)
 	}
 }
+
+// A number with a fraction, or one beyond all whole ones, is not cut where a whole number is wanted: in a recipe, and as a setting.
+func TestWholeNumbers(t *testing.T) {
+	for _, f := range Fields() {
+		if f.Type != "integer" {
+			continue
+		}
+		section, key, _ := strings.Cut(f.Path, ".")
+		for _, v := range []string{"1.5", "0.999", "18446744073709551616", "-9223372036854775809", "1e17"} {
+			if _, err := Parse("r.yaml", []byte(fmt.Sprintf("%s:\n  %s: %s\n", section, key, v))); err == nil {
+				t.Errorf("%s: %s is taken", f.Path, v)
+			}
+			if got, err := parseValue(f.Path, v); err == nil {
+				t.Errorf("--set %s=%s is %v", f.Path, v, got)
+			}
+		}
+		for _, v := range []string{"2", "2.0", "1e2"} {
+			if _, err := Parse("r.yaml", []byte(fmt.Sprintf("%s:\n  %s: %s\n", section, key, v))); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A name without end does not make an error without end.
+func TestErrorsAreShort(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	_, top := Parse("r.yaml", []byte(long+": 1\n"))
+	_, in := Parse("r.yaml", []byte("train:\n  "+long+": 1\n"))
+	_, set := lookup(long)
+	for i, err := range []error{top, in, set} {
+		if err == nil || len(err.Error()) > 400 {
+			t.Errorf("%d: %.200v", i, err)
+		}
+	}
+}

@@ -112,7 +112,7 @@ func unknownKey(key, extra string) error {
 	}
 	names = append(names, strings.Fields(extra)...)
 	sort.Strings(names)
-	return fmt.Errorf("unknown setting %q; the nearest known one is %q", key, Nearest(key, names))
+	return fmt.Errorf("unknown setting %q; the nearest known one is %q", shown(key), Nearest(key, names))
 }
 
 // field is a field's value.

@@ -51,6 +51,12 @@ func Parse(name string, text []byte) (Layer, error) {
 	if err := yaml.NodeToValue(body, &layer); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, plain(err))
 	}
+	for _, f := range Fields() {
+		section, key, _ := strings.Cut(f.Path, ".")
+		if err := whole(f, layer[section][key]); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	return layer, nil
 }
 
@@ -103,11 +109,11 @@ func unknownAt(name string, line int, key string, known, others []string) error 
 	last := key[strings.LastIndex(key, ".")+1:]
 	for _, o := range others { // the right name in the wrong place
 		if strings.HasSuffix(o, "."+last) {
-			return fmt.Errorf("%s: line %d: unknown key %q; %s belongs in its section, as %s", name, line, key, last, o)
+			return fmt.Errorf("%s: line %d: unknown key %q; %s belongs in its section, as %s", name, line, shown(key), last, o)
 		}
 	}
 	near := Nearest(key, known)
-	return fmt.Errorf("%s: line %d: unknown key %q; the nearest known one is %q", name, line, key, near)
+	return fmt.Errorf("%s: line %d: unknown key %q; the nearest known one is %q", name, line, shown(key), near)
 }
 
 func prefixed(section string, names []string) []string {

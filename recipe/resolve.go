@@ -177,7 +177,7 @@ func parseValue(path, value string) (any, error) {
 	if err := decode(value, &v); err != nil {
 		return nil, fmt.Errorf("setting %s=%s: %w", path, shown(value), err)
 	}
-	return v, nil
+	return v, whole(Field{Path: path, Type: fieldType(path)}, v)
 }
 
 // shown is a setting's value for an error's line.

@@ -1,7 +1,6 @@
 package safetensors
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -69,7 +68,7 @@ func (d *Folder) openShards(index string, raw []byte) error {
 	var doc struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
-	if err := json.Unmarshal(raw, &doc); err != nil {
+	if err := storage.Unmarshal(raw, &doc); err != nil {
 		return fmt.Errorf("%s: %w", index, err)
 	}
 	if len(doc.WeightMap) == 0 {

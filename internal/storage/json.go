@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 )
@@ -98,4 +99,13 @@ func marked(v reflect.Value) reflect.Value {
 		return out
 	}
 	return v
+}
+
+// Unmarshal is json.Unmarshal into a pointer to a struct or a map. Its error says so where the text is no object, and not what the fields in Go are.
+func Unmarshal(raw []byte, v any) error {
+	err := json.Unmarshal(raw, v)
+	if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) && kind.Field == "" {
+		return fmt.Errorf("it is a JSON %s, and an object is wanted", kind.Value)
+	}
+	return err
 }
