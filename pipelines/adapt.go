@@ -412,7 +412,7 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 	defer params.Free()
 	after, err := record(r, "after", func() (*Eval, error) { return r.Evaluate(ctx, d, []nn.Adapter{a}, params) })
 	if err != nil {
-		return nil, err
+		return nil, afterTraining(err)
 	}
 	if err := r.Export(a, params, st, before, after); err != nil {
 		return nil, err

@@ -202,6 +202,10 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	}
 	defer params.Free()
 	after, err := sub.Evaluate(ctx, d, []nn.Adapter{a}, params)
+	if diverged(err) && ctx.Err() == nil {
+		t.Diverged = true
+		return t, os.RemoveAll(sub.Output)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +247,9 @@ func (c *Comparison) Table(w io.Writer, output string) {
 		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, figure("%.2f", expNLL(t.Domain)), figure("%.1f %%", 100*(1-expNLL(t.Domain)/expNLL(c.Base.Domain))), general,
 			forgotten, t.TokensPerSecond)
 	}
+	for _, m := range c.diverged() {
+		fmt.Fprintf(w, "  %-26s diverged at every learning rate: lower compare.learning_rates\n", m)
+	}
 	for _, o := range c.Overlap {
 		fmt.Fprintf(w, "  warning: %s\n", o)
 	}
@@ -250,6 +257,16 @@ func (c *Comparison) Table(w io.Writer, output string) {
 	for _, p := range c.Paths {
 		fmt.Fprintln(w, "    "+storage.Join(output, p))
 	}
+}
+
+// diverged are the methods of which no trial ended well, in the trials' order.
+func (c *Comparison) diverged() (out []string) {
+	for _, t := range c.Trials {
+		if !slices.Contains(out, t.Method) && !slices.ContainsFunc(c.Best, func(b Trial) bool { return b.Method == t.Method }) {
+			out = append(out, t.Method)
+		}
+	}
+	return out
 }
 
 // Comparing says whether a recipe is a comparison of methods.

@@ -116,6 +116,10 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 	}
 	defer params.Free()
 	after, err := record(s, "after", func() (*Eval, error) { return s.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	if diverged(err) && ctx.Err() == nil {
+		x.Decision, x.Reason = continual.RolledBack, "the training diverged: "+err.Error()
+		return l.drop(x)
+	}
 	if err != nil {
 		return err
 	}
@@ -313,6 +317,12 @@ func (l *learner) trainIncrement(ctx context.Context, s *Run, d *Data, x *contin
 			return nil, err
 		}
 		own.Train = append(slices.Clip(own.Train), prepare.ShardRef{Path: path, SHA256: k.SHA256, Rows: k.Sequences})
+	}
+	args := s.args()
+	if have, least := int(n)+x.Data.Replayed, args.LeastSequences(); have < least {
+		x.Decision = continual.Rejected
+		x.Reason = fmt.Sprintf("its %d training sequences are fewer than a batch of %d, and dataloader_drop_last drops them all", have, least)
+		return nil, l.drop(x)
 	}
 	with := *d
 	with.Train = &own

@@ -144,3 +144,29 @@ func TestSourceWithoutNumber(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestDiverged: a training whose adapted model is not finite is said so, with what to do: of a run, of the one key that it befell, of each method compared.
+func TestDiverged(t *testing.T) {
+	b := &bench{t, t.TempDir()}
+	corpus := b.corpus(20)
+	rows := b.file("keys.jsonl", strings.Repeat(`{"text": "the words of one key, of which there are some", "user": "a"}`+"\n", 4))
+	wild := func(more ...string) []string {
+		return append(set(append(more, "sequence_length=32", "batch_size=2", "train.warmup_steps=0", "train.max_grad_norm=0")...), "--set", "steps=1")
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{append([]string{"run", "domain-adaptation", "--set", "learning_rate=1e18", "--output", b.path("da")}, append(wild("input="+corpus), "--set", "eval_input="+corpus)...), 1, "lower learning_rate"},
+		{append([]string{"run", "personal-assistants", "--set", "learning_rate=1e18", "--output", b.path("keys")},
+			append(wild("input="+rows, "key_column=user", "min_sequences=1"), "--set", "eval_input="+rows)...), 1, "no key was trained of 1 (the model scores NaN"},
+		{append([]string{"run", "compare-methods", "--output", b.path("compare")},
+			append(wild("input="+corpus, "methods=LORA", "compare.learning_rates=[1e18]"), "--set", "eval_input="+corpus)...), 0, "diverged at every learning rate"},
+	} {
+		code, stdout, stderr := run(t, adaptflow(c.args...))
+		if text := stdout + stderr; code != c.code || !strings.Contains(text, c.want) || strings.Contains(text, "NaN %") {
+			t.Errorf("%s: exit code %d: %s", c.args[1], code, text)
+		}
+	}
+}

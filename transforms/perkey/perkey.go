@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -624,6 +625,10 @@ func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params
 			return err
 		}
 		after, _, err := score.SlotNLL(seqs, slot)
+		if err != nil && strings.Contains(err.Error(), "not finite") { // the key's own training: the others are none the worse
+			r.Dir, r.Skipped = "", fmt.Sprintf("%v: lower learning_rate or raise warmup_steps", err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
