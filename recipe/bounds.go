@@ -99,8 +99,8 @@ func finite(path string, v any) error {
 // exact is the largest number below which the YAML library's floating-point numbers are all whole ones that they were written as.
 const exact = 1 << 53
 
-// whole refuses a number with a fraction, or one too large to be exact, where a whole one is wanted: the YAML library would cut it. It gives numbers beyond
-// 64 bits, and those in quotation marks, as text.
+// whole refuses a number with a fraction, or one too large to be exact, where a whole one is wanted: the YAML library would cut it. It
+// gives numbers beyond 64 bits, and those in quotation marks, as text.
 func whole(f Field, v any) error {
 	if f.Type != "integer" {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// bounds are the least and the most of flags that count something, by their names, which mean the same in every command. Beyond them a number overflows, or
-// what it asks for never ends. Settings of recipes have bounds of their own.
+// bounds are the least and the most of flags that count something, by their names, which mean the same in every command. Beyond them a
+// number overflows, or what it asks for never ends. Settings of recipes have bounds of their own.
 var bounds = map[string][2]int64{
 	"add":              {1, 1 << 20},
 	"batch":            {1, 1 << 16},

@@ -38,7 +38,9 @@ func TestAFolderIsOneEngines(t *testing.T) {
 // What somebody keeps in a folder is not removed when it is named as a server's by mistake.
 func TestAFolderOfOthersIsLeftAlone(t *testing.T) {
 	e, _ := Find("flink")
-	for _, files := range [][]string{{"tmp/mine"}, {"artifacts/mine"}, {"letter.txt", "tmp/mine"}, {"state.json", "letter.txt"}, {".adaptflow.lock", "tmp/mine", "shards/a.parquet"}} {
+	for _, files := range [][]string{
+		{"tmp/mine"}, {"artifacts/mine"}, {"letter.txt", "tmp/mine"}, {"state.json", "letter.txt"}, {".adaptflow.lock", "tmp/mine", "shards/a.parquet"},
+	} {
 		dir := t.TempDir()
 		for _, f := range files {
 			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o700); err != nil {
@@ -67,7 +69,8 @@ func TestAFolderOfOthersIsLeftAlone(t *testing.T) {
 func TestHeapBounds(t *testing.T) {
 	e, _ := Find("spark")
 	for _, bad := range []string{"x", "-1g", "0", "1.5g", "1g -version", "1 g", "9999999999999g"} {
-		if _, err := Up(context.Background(), e, Options{Dir: t.TempDir(), Memory: bad}); err == nil || !strings.Contains(err.Error(), "--memory") {
+		_, err := Up(context.Background(), e, Options{Dir: t.TempDir(), Memory: bad})
+		if err == nil || !strings.Contains(err.Error(), "--memory") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

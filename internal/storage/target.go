@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// CheckTarget says why no file may be put at path: a finished file takes the place of what is there, so that a device or a pipe would be lost, and a
-// folder is in the way. [Create] asks, too; who works long before it writes asks at the start.
+// CheckTarget says why no file may be put at path: a finished file takes the place of what is there, so that a device or a pipe would be
+// lost, and a folder is in the way. [Create] asks, too; who works long before it writes asks at the start.
 func CheckTarget(path string) error {
 	if !IsLocal(path) {
 		return nil

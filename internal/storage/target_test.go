@@ -30,7 +30,9 @@ func TestTargets(t *testing.T) {
 	if err := os.WriteFile(in("file"), []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, to := range map[string]string{"null": os.DevNull, "stdout": "/proc/self/fd/1", "descriptor": "/dev/fd/1", "socket-link": in("socket"), "file-link": in("file")} {
+	for name, to := range map[string]string{
+		"null": os.DevNull, "stdout": "/proc/self/fd/1", "descriptor": "/dev/fd/1", "socket-link": in("socket"), "file-link": in("file"),
+	} {
 		if err := os.Symlink(to, in(name)); err != nil {
 			t.Skip(err)
 		}
