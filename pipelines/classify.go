@@ -101,7 +101,7 @@ func (r *Run) classify(ctx context.Context, shards []prepare.ShardRef, adapters 
 	for i := range sum.Confusion {
 		sum.Confusion[i] = make([]int, len(r.classes))
 	}
-	if err := eachBatch(ctx, shards, e.MaxSequences, e.BatchSize, func(seqs []datasets.Sequence) error {
+	if err := eachBatch(ctx, r.model.Config.Vocab, shards, e.MaxSequences, e.BatchSize, func(seqs []datasets.Sequence) error {
 		part, err := c.Classify(seqs)
 		if err == nil {
 			sum.Add(part)

@@ -43,7 +43,7 @@ func (r *Run) initialise(ctx context.Context, job *core.Job) error {
 		if err != nil {
 			return "", err
 		}
-		defer data.Close()
+		defer data.Within(r.model.Config.Vocab).Close()
 		if err := core.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir, func(s string) { r.say("%s", s) }); err != nil {
 			if ctx.Err() != nil {
 				return "", ctx.Err()

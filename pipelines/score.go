@@ -76,7 +76,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		}
 		sum, tokens, silent, docs := 0.0, 0, 0, 0
 		var text evaluate.Text
-		if err := eachBatch(ctx, set.shards, e.MaxSequences, batch, func(seqs []datasets.Sequence) error {
+		if err := eachBatch(ctx, r.model.Config.Vocab, set.shards, e.MaxSequences, batch, func(seqs []datasets.Sequence) error {
 			for _, q := range seqs {
 				silent, docs = silent+len(q.Labels)-q.Supervised(), docs+len(q.DocStarts)
 				body := r.tokenizer.Decode(q.InputIDs, true)
@@ -136,7 +136,7 @@ func (r *Run) generated(ctx context.Context, d *Data, out *Eval, adapters []nn.A
 	if err != nil {
 		return nil, err
 	}
-	defer data.Close()
+	defer data.Within(r.model.Config.Vocab).Close()
 	if r.Recipe.Evaluate.ExactMatch > 0 {
 		m, sample, err := r.answer(ctx, data, adapters, params)
 		if err != nil {
@@ -172,8 +172,8 @@ func (r *Run) generated(ctx context.Context, d *Data, out *Eval, adapters []nn.A
 	return samples, nil
 }
 
-// eachBatch calls f with the sequences of the shards, batch at a time, and no more than limit where it is above 0.
-func eachBatch(ctx context.Context, shards []prepare.ShardRef, limit, batch int, f func([]datasets.Sequence) error) error {
+// eachBatch calls f with the sequences of the shards, which are for a vocabulary, batch at a time, and no more than limit where it is above 0.
+func eachBatch(ctx context.Context, vocab int, shards []prepare.ShardRef, limit, batch int, f func([]datasets.Sequence) error) error {
 	var paths []string
 	for _, s := range shards {
 		paths = append(paths, s.Path)
@@ -182,7 +182,7 @@ func eachBatch(ctx context.Context, shards []prepare.ShardRef, limit, batch int,
 	if err != nil {
 		return err
 	}
-	defer data.Close()
+	defer data.Within(vocab).Close()
 	n := data.Len()
 	if limit > 0 {
 		n = min(n, limit)

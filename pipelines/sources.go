@@ -53,7 +53,7 @@ func (r *Run) scoreSources(ctx context.Context, d *Data, s evaluate.Scorer) (all
 	for _, name := range names {
 		sums[name] = &sourceSum{}
 	}
-	if err := eachBatch(ctx, d.Domain, 0, e.BatchSize, func(seqs []datasets.Sequence) error {
+	if err := eachBatch(ctx, r.model.Config.Vocab, d.Domain, 0, e.BatchSize, func(seqs []datasets.Sequence) error {
 		for _, name := range names {
 			sum := sums[name]
 			var own []datasets.Sequence

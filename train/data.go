@@ -40,6 +40,7 @@ type Shards struct {
 	groups []group
 	first  []int // index of each group's first sequence
 	n      int
+	vocab  int   // of the model that reads them; 0 where none does
 	heard  []int // the sequences that training takes; nil for all
 	cache  map[int][]datasets.Sequence
 	recent []int
@@ -130,6 +131,9 @@ func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
 		if rows, err = s.shards[s.groups[g].shard].ReadRowGroup(s.groups[g].row); err != nil {
 			return datasets.Sequence{}, err
 		}
+		if err := s.known(g, rows); err != nil {
+			return datasets.Sequence{}, err
+		}
 		if len(s.recent) == cachedGroups {
 			delete(s.cache, s.recent[0])
 			s.recent = s.recent[1:]
@@ -141,6 +145,35 @@ func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
 		return rows[k], nil
 	}
 	return datasets.Sequence{}, fmt.Errorf("%s: row group %d has %d rows, fewer than its metadata says", s.shards[s.groups[g].shard].Path(), s.groups[g].row, len(rows))
+}
+
+// Within makes a sequence with a token that a model of vocab tokens has no row for an error, and returns s: its shards are another model's.
+func (s *Shards) Within(vocab int) *Shards {
+	s.vocab = vocab
+	return s
+}
+
+// known is an error for the first sequence of a row group that the model has no rows for.
+func (s *Shards) known(g int, rows []datasets.Sequence) error {
+	if s.vocab == 0 {
+		return nil
+	}
+	f := s.shards[s.groups[g].shard]
+	ids := f.Meta().Kind == datasets.KindLM // labels of a classification are classes
+	for i := range rows {
+		for t, id := range rows[i].InputIDs {
+			label := rows[i].Labels[t]
+			if int(id) >= s.vocab || id < 0 {
+				return fmt.Errorf("shard %s, row group %d, row %d: token %d is %d, but the model's vocabulary is %d: it was prepared for another model; prepare the data again",
+					f.Path(), s.groups[g].row, i, t, id, s.vocab)
+			}
+			if ids && label != datasets.NoLoss && (int(label) >= s.vocab || label < 0) {
+				return fmt.Errorf("shard %s, row group %d, row %d: label %d is %d, but the model's vocabulary is %d: it was prepared for another model; prepare the data again",
+					f.Path(), s.groups[g].row, i, t, label, s.vocab)
+			}
+		}
+	}
+	return nil
 }
 
 // Close closes the files.

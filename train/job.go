@@ -225,13 +225,14 @@ func openSession(job Job) (_ *Session, err error) {
 	if s.data, err = OpenTraining(&job.Args, paths(job.Train)); err != nil {
 		return nil, err
 	}
+	s.data.Within(s.Model.Config.Vocab)
 	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 {
 		labels := 0
 		v, err := OpenShards(paths(job.Validation))
 		if err != nil {
 			return nil, err
 		}
-		defer v.Close()
+		defer v.Within(s.Model.Config.Vocab).Close()
 		for i := range v.Len() {
 			q, err := v.Sequence(i)
 			if err != nil {

@@ -566,7 +566,7 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		if err != nil {
 			return nil, err
 		}
-		defer data.Close()
+		defer data.Within(m.Config.Vocab).Close()
 		job := core.KeyJob{Key: sp.Key, Data: data, Tokens: sp.Tokens}
 		if sp.Init != "" {
 			if job.Init, err = core.OpenAdapter(m, sp.Init, "", nil, j.BaseName, j.Args.Seed); err != nil {
@@ -593,7 +593,7 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		r := Result{Key: sp.Key, Dir: sp.Dir, Sequences: sp.Sequences, Steps: runs[i].Steps, Tokens: runs[i].Tokens, Loss: runs[i].Loss, Warm: sp.Init != "", Binding: sp.Binding}
 		if runs[i].Err != nil {
 			r.Dir, r.Skipped = "", runs[i].Err.Error()
-		} else if err := finish(cfg, &sp, &r, a, params, i, score); err != nil {
+		} else if err := finish(cfg, m, &sp, &r, a, params, i, score); err != nil {
 			return nil, fmt.Errorf("key %q: %w", sp.Key, err)
 		}
 		if Progress != nil {
@@ -605,13 +605,13 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 }
 
 // finish scores a key and writes its folder; metrics.json, which makes it finished, last.
-func finish(cfg *Config, sp *spec, r *Result, a *peft.Adapter, params *nn.Params, slot int, score *core.Scorer) error {
+func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, params *nn.Params, slot int, score *core.Scorer) error {
 	if sp.Eval != "" {
 		data, err := core.OpenShards([]string{sp.Eval})
 		if err != nil {
 			return err
 		}
-		defer data.Close()
+		defer data.Within(m.Config.Vocab).Close()
 		var seqs []datasets.Sequence
 		for i := range data.Len() {
 			q, err := data.Sequence(i)
