@@ -42,7 +42,7 @@ func check(root, dir, file string, strict bool) error {
 		return err
 	}
 	if st.Mode()&fs.ModeSymlink == 0 {
-		raw, err := os.ReadFile(record(root, dir, file))
+		raw, err := storage.ReadSmall(record(root, dir, file), storage.KindNote)
 		if err != nil {
 			if strict {
 				return fmt.Errorf("%s: nothing tells its checksum", path)
@@ -107,10 +107,10 @@ func sound(root, blob, etag string) error {
 	if filepath.Base(blob) != etag {
 		kept = filepath.Join(root, ".checked", filepath.Base(filepath.Dir(blob))+"-"+filepath.Base(blob)+".stamp")
 	}
-	if old, err := os.ReadFile(kept); err == nil && now.text != "" && string(old) == now.text {
+	if old, err := storage.ReadSmall(kept, storage.KindNote); err == nil && now.text != "" && string(old) == now.text {
 		return nil
 	}
-	f, err := os.Open(blob)
+	f, err := storage.OpenFile(blob)
 	if err != nil {
 		return err
 	}

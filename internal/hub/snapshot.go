@@ -96,7 +96,7 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 		return dir, nil
 	}
 	at := filepath.Join(root, "refs", filepath.FromSlash(revision))
-	if raw, err := os.ReadFile(at); err == nil && strings.TrimSpace(string(raw)) == l.SHA {
+	if raw, err := storage.ReadSmall(at, storage.KindNote); err == nil && strings.TrimSpace(string(raw)) == l.SHA {
 		return dir, nil // also in a cache that is read only
 	}
 	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
@@ -135,7 +135,7 @@ func choose(l listing) ([]string, error) {
 func (c *Client) cached(root, revision string) string {
 	commit := revision
 	if !commitName.MatchString(revision) {
-		raw, err := os.ReadFile(filepath.Join(root, "refs", filepath.FromSlash(revision)))
+		raw, err := storage.ReadSmall(filepath.Join(root, "refs", filepath.FromSlash(revision)), storage.KindNote)
 		if err != nil {
 			return ""
 		}
@@ -161,7 +161,7 @@ func incomplete(dir string) string {
 	if err != nil || !st.Mode().IsRegular() || st.Size() > maxSide {
 		return weights
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, index))
+	raw, err := storage.ReadSmall(filepath.Join(dir, index), storage.KindIndex)
 	if err != nil {
 		return weights
 	}

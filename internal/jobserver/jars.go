@@ -160,7 +160,7 @@ func verify(dir string, sums map[string]string) error {
 }
 
 func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := storage.OpenFile(path)
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -233,7 +234,7 @@ func ready(ctx context.Context, log string, ended <-chan error) (string, error) 
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	for {
-		raw, err := os.ReadFile(log)
+		raw, err := part(log, 0)
 		if err != nil {
 			return "", err
 		}
@@ -253,9 +254,29 @@ func ready(ctx context.Context, log string, ended <-chan error) (string, error) 
 	}
 }
 
+// logBytes are the most bytes of a log that are read: a server's log may grow without end.
+const logBytes = 1 << 20
+
+// part reads a log from an offset on, counted from its end where it is negative.
+func part(path string, from int64) ([]byte, error) {
+	f, err := storage.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if from < 0 {
+		st, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		from = max(0, st.Size()+from)
+	}
+	return io.ReadAll(io.LimitReader(io.NewSectionReader(f, from, logBytes), logBytes))
+}
+
 // lastLines is the end of a log without stack frames, on one line.
 func lastLines(path string, n int) string {
-	raw, err := os.ReadFile(path)
+	raw, err := part(path, -logBytes)
 	if err != nil {
 		return err.Error()
 	}

@@ -16,6 +16,7 @@ type Kind struct {
 
 // The kinds of files that are read whole. The largest known of each is a fraction of its bound.
 var (
+	KindNote      = Kind{"a note of a cache or a server", 1 << 20} // references, checksums, what is up
 	KindRecipe    = Kind{"a recipe", 1 << 20}
 	KindTemplate  = Kind{"a chat template", 4 << 20}
 	KindConfig    = Kind{"a configuration", 32 << 20} // config.json, generation_config.json, tokenizer_config.json, adapter_config.json, …
