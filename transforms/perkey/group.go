@@ -1,0 +1,201 @@
+package perkey
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// GroupFn trains a group of keys and writes their folders.
+type GroupFn struct{ Config string }
+
+// training lets one group of the process train at a time: each takes all threads.
+var training sync.Mutex
+
+// Progress is told, when set, of every result of this process.
+var Progress func(*Result)
+
+// ProcessElement trains one group and emits the keys' results.
+func (f *GroupFn) ProcessElement(ctx context.Context, raw string, emit func(string)) error {
+	var cfg Config
+	var specs []spec
+	if err := errors.Join(json.Unmarshal([]byte(f.Config), &cfg), json.Unmarshal([]byte(raw), &specs)); err != nil {
+		return err
+	}
+	results, err := trainGroup(&cfg, specs)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		beam.NewCounter("adaptflow", map[bool]string{true: "keys.trained", false: "keys.failed"}[results[i].Skipped == ""]).Inc(ctx, 1)
+		out, err := storage.MarshalJSON(&results[i], "")
+		if err != nil {
+			return err
+		}
+		emit(string(out))
+	}
+	return nil
+}
+
+// trainGroup trains the keys together, or one after another where their adapters cannot share a pass.
+func trainGroup(cfg *Config, specs []spec) (out []Result, err error) {
+	training.Lock()
+	defer training.Unlock()
+	j := &cfg.Job
+	if got := kernels.Active().String(); j.KernelSet != "" && got != j.KernelSet {
+		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently", j.KernelSet, got)
+	}
+	m, err := core.BaseFor(j.Model, j.DType, j.Task)
+	if err != nil {
+		return nil, err
+	}
+	for len(specs) > 0 {
+		a, err := core.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
+		if err != nil {
+			return nil, err
+		}
+		n := len(specs)
+		if !core.Groupable(a) {
+			n = 1
+		}
+		rs, err := trainTogether(cfg, m, a, specs[:n])
+		if err != nil {
+			return nil, err
+		}
+		out, specs = append(out, rs...), specs[n:]
+	}
+	return out, nil
+}
+
+func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) ([]Result, error) {
+	j := &cfg.Job
+	p := pool.New(j.Threads)
+	defer p.Close()
+	params := nn.NewParams(len(specs))
+	defer params.Free()
+	var jobs []core.KeyJob
+	for _, sp := range specs {
+		data, err := core.OpenShards([]string{sp.Path})
+		if err != nil {
+			return nil, err
+		}
+		defer data.Within(m.Config.Vocab).Close()
+		job := core.KeyJob{Key: sp.Key, Data: data, Tokens: sp.Tokens}
+		if sp.Init != "" {
+			if job.Init, err = core.OpenAdapter(m, sp.Init, "", nil, j.BaseName, j.Args.Seed); err != nil {
+				return nil, fmt.Errorf("key %q: %w", sp.Key, err)
+			}
+		}
+		jobs = append(jobs, job)
+	}
+	limit, err := core.ProgramLimit(j.MemoryLimit, core.ProcessBytes(m), m, nil)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, MemoryLimit: limit, DType: core.Values(j.DType)}, jobs)
+	if err != nil {
+		return nil, err
+	}
+	score, err := core.NewScorer(m, []nn.Adapter{a}, params, p, max(j.SequenceLength, 1024))
+	if err != nil {
+		return nil, err
+	}
+	defer score.Close()
+	var out []Result
+	for i, sp := range specs {
+		r := Result{Key: sp.Key, Dir: sp.Dir, Sequences: sp.Sequences, Steps: runs[i].Steps, Tokens: runs[i].Tokens, Loss: runs[i].Loss, Warm: sp.Init != "", Binding: sp.Binding}
+		if runs[i].Err != nil {
+			r.Dir, r.Skipped = "", runs[i].Err.Error()
+		} else if err := finish(cfg, m, &sp, &r, a, params, i, score); err != nil {
+			return nil, fmt.Errorf("key %q: %w", sp.Key, err)
+		}
+		if Progress != nil {
+			Progress(&r)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// finish scores a key and writes its folder; metrics.json, which makes it finished, last.
+func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, params *nn.Params, slot int, score *core.Scorer) error {
+	if sp.Eval != "" {
+		data, err := core.OpenShards([]string{sp.Eval})
+		if err != nil {
+			return err
+		}
+		defer data.Within(m.Config.Vocab).Close()
+		var seqs []datasets.Sequence
+		for i := range data.Len() {
+			q, err := data.Sequence(i)
+			if err != nil {
+				return err
+			}
+			seqs = append(seqs, q)
+		}
+		before, n, err := score.SlotNLL(seqs, -1)
+		if err != nil {
+			return err
+		}
+		after, _, err := score.SlotNLL(seqs, slot)
+		if err != nil && strings.Contains(err.Error(), "not finite") { // the key's own training: the others are none the worse
+			r.Dir, r.Skipped = "", fmt.Sprintf("%v: lower learning_rate or raise warmup_steps", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.EvalTokens, r.Before, r.After = n, before/float64(max(n, 1)), after/float64(max(n, 1))
+	}
+	dir := storage.Join(cfg.OutDir, r.Dir)
+	trained, err := core.TrainedCount(&cfg.Job.Args, a)
+	if err != nil {
+		return err
+	}
+	card := peft.Card{Title: sp.Key, Version: cfg.Version, Trained: trained, Summary: fmt.Sprintf("The adapter of the key `%s`, one of several that were trained over one base model.", sp.Key),
+		Training: [][2]string{{"steps", fmt.Sprint(r.Steps)}, {"sequences", fmt.Sprint(r.Sequences)}, {"tokens", fmt.Sprint(r.Tokens)},
+			{"learning_rate", fmt.Sprint(cfg.Job.Args.LearningRate)}, {"seed", fmt.Sprint(cfg.Job.Args.Seed)}}}
+	if r.EvalTokens > 0 {
+		card.Results = [][2]string{{"held-out loss", fmt.Sprintf("%.4f before, %.4f after, of %d tokens", r.Before, r.After, r.EvalTokens)}}
+	}
+	for _, name := range []string{MetricsFile, LineageFile} { // a folder without metrics.json is unfinished
+		if err := storage.Remove(storage.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if err := a.Save(dir, params, slot, card); err != nil {
+		return err
+	}
+	if r.SHA256, err = peft.TensorSum(dir); err != nil {
+		return err
+	}
+	var lines []byte
+	if err := eachDocument(sp, func(d Document) error {
+		b, err := json.Marshal(&d)
+		lines = append(append(lines, b...), '\n')
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := storage.WriteFile(storage.Join(dir, LineageFile), lines); err != nil {
+		return err
+	}
+	if err := storage.WriteJSON(storage.Join(dir, MetricsFile), r.measured()); err != nil {
+		return err
+	}
+	return discard(cfg.OutDir, sp.Stale)
+}
