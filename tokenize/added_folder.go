@@ -53,6 +53,11 @@ func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
 		}
 		list = append(list, s)
 	}
+	for _, t := range list {
+		if len(t.content) > maxAddedBytes {
+			return nil, fmt.Errorf("an added token of %d bytes, more than %d", len(t.content), maxAddedBytes)
+		}
+	}
 	at := map[string]int{}
 	next := int32(len(f.vocab))
 	for i, t := range f.added {

@@ -15,6 +15,9 @@ const maxVocab = 1 << 24
 // engine does not implement is an error that names it. The file's truncation and
 // padding are checked and recorded ([Fast.Recorded]), not applied: callers cut and pack by themselves.
 func Parse(data []byte) (*Fast, error) {
+	if err := shallow(data); err != nil {
+		return nil, err
+	}
 	top, err := val{"", data}.object()
 	if err != nil {
 		var x any
@@ -82,6 +85,9 @@ func (f *Fast) index() error {
 		top = max(top, id)
 	}
 	for _, t := range f.added {
+		if len(t.content) > maxAddedBytes {
+			return fmt.Errorf("added_tokens: token %d has %d bytes, more than %d", t.id, len(t.content), maxAddedBytes)
+		}
 		if t.id < 0 || t.id >= maxVocab {
 			return fmt.Errorf("added_tokens: token %q has id %d, out of range", t.content, t.id)
 		}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/adaptflow/adaptflow/internal/childenv"
-
-	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // member starts a stand-in for a Java process of a folder: a shell that is known by the mark, with a child, as a task manager has workers.
@@ -111,7 +109,7 @@ func TestASupervisorBringsTaskManagersBack(t *testing.T) {
 		c.watch(ctx, "task-manager-1", []string{"/bin/sh", "-c", "echo up; sleep 600"}, true, ended, make(chan string, 1))
 	}()
 	pid := func() int {
-		raw, err := storage.ReadSmall(filepath.Join(dir, stateFile), storage.KindNote)
+		raw, err := os.ReadFile(filepath.Join(dir, stateFile))
 		if err != nil {
 			t.Fatal(err)
 		}
