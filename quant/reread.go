@@ -34,7 +34,7 @@ func (e *ReadError) Error() string { return fmt.Sprintf("reading a weight: %v", 
 // Unwrap returns the cause.
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// CatchRead, deferred, makes an error of the panic of a weight that could not be read.
+// CatchRead makes an error of the panic of a weight that could not be read. It is to be deferred.
 func CatchRead(err *error) {
 	switch r := recover().(type) {
 	case nil:
