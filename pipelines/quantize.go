@@ -2,6 +2,8 @@ package pipelines
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/model"
 	core "github.com/adaptflow/adaptflow/train"
@@ -16,6 +18,9 @@ func Quantize(ref, to, quantType string, double bool, say func(format string, a 
 	dir, err := ResolveModel(ref, say)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
+		return fmt.Errorf("%w: %s already holds a model", ErrInUse, to)
 	}
 	m, err := core.Base(dir, mergeStorage) // of which no weight is read
 	if err != nil {

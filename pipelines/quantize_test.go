@@ -1,0 +1,18 @@
+package pipelines
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+// A quantised model does not take the place of a model that is there.
+func TestQuantizeTwice(t *testing.T) {
+	from, to := filepath.Join("..", "model", "testdata", "models", "llama_gqa"), filepath.Join(t.TempDir(), "q")
+	if err := Quantize(from, to, "nf4", true, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := Quantize(from, to, "nf4", true, nil); !errors.Is(err, ErrInUse) {
+		t.Errorf("quantised over a model: %v", err)
+	}
+}
