@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -248,6 +249,9 @@ func (d *driver) count() error {
 			if d.res.Rejected[datasets.ReasonMissingText] > 0 {
 				advice = "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, instruction and output): " +
 					"name theirs with text_column, or columns as {prompt: question, completion: answer}"
+				if d.cfg.RowKind == datasets.RowPlain {
+					advice = fmt.Sprintf("; row_kind is plain, and rows have no text in %q: name the field with text_column, or set row_kind to auto for rows of several fields", cmp.Or(d.cfg.TextColumn, "text"))
+				}
 			}
 			for _, l := range d.res.Layouts {
 				switch auto := d.cfg.RowKind == "" || d.cfg.RowKind == datasets.RowAuto; {

@@ -70,3 +70,14 @@ func TestNothingToLearn(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestRowsAsPlain: rows of several fields where plain texts are asked for are told by what to set.
+func TestRowsAsPlain(t *testing.T) {
+	in := t.TempDir()
+	write(t, filepath.Join(in, "p.jsonl"), `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`+"\n")
+	cfg := config(t, byteTokenizer(t), in)
+	cfg.RowKind = datasets.RowPlain
+	if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "set row_kind to auto") {
+		t.Errorf("%v", err)
+	}
+}
