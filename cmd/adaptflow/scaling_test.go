@@ -77,7 +77,7 @@ func TestPlanWorkers(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want string
-	}{{[]string{"--workers", "0"}, "at least 1"}, {[]string{"--workers", "4", "--constants", broken}, broken + ": flops_per_second is 0"},
+	}{{[]string{"--workers", "0"}, "from 1 to"}, {[]string{"--workers", "4", "--constants", broken}, broken + ": flops_per_second is 0"},
 		{[]string{"--workers", "4", "--constants", broken + "x"}, "no such file"}} {
 		if out, code := plan(c.args...); code != 2 || !strings.Contains(out, c.want) {
 			t.Errorf("%v: exit code %d, want 2 and %q: %s", c.args, code, c.want, out)
