@@ -231,6 +231,7 @@ func (t *metaWalk) pageHeader() (h pageHeader, err error) {
 				case coding:
 					var v int64
 					ok, err := number(typ, &v)
+					//lint:ignore SA1019 older writers still name their pages so
 					h.index = v == int64(format.PlainDictionary) || v == int64(format.RLEDictionary)
 					return ok, err
 				}

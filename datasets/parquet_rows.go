@@ -15,7 +15,7 @@ import (
 // parquetRows reads rows of several columns, nested ones too, such as messages as list<struct<role, content>>, as a row of JSONL of the same fields is read.
 type parquetRows struct {
 	fileReader
-	r *parquet.Reader
+	r *parquet.GenericReader[any]
 }
 
 // rowsOf says whether the columns of a file are the fields of a row of several fields, by the settings or by their names.
@@ -29,7 +29,7 @@ func (o *Options) rowsOf(f *parquet.File) bool {
 
 func openParquetRows(f *parquet.File, file storage.ReaderAt, source string, o Options) (_ Reader, err error) {
 	defer guard(&err)
-	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewReader(f)}, nil
+	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewGenericReader[any](f)}, nil
 }
 
 // Layout implements Reader.

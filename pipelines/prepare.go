@@ -74,7 +74,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 			if n := res.Read - res.Kept; n > 0 && name != "train" { // those of train are in the table
 				r.say("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), rejects)
 			}
-			r.sayTally(name, res)
+			r.sayTally(name, inputs, res)
 		}
 		if silent := (*prepare.SilentError)(nil); errors.As(err, &silent) && name != "train" { // the run goes on without what it would measure
 			r.say("warning: %s: nothing can be measured: %v", setNames[name], err)

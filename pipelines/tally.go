@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -16,7 +17,7 @@ var noted = map[string]string{
 }
 
 // sayTally warns, once a set, of the fields of its rows that are not used and of what is noted of its records.
-func (r *Run) sayTally(set string, res *prepare.Result) {
+func (r *Run) sayTally(set string, inputs []string, res *prepare.Result) {
 	what := setNames[set]
 	if what == "" {
 		what = set
@@ -29,7 +30,8 @@ func (r *Run) sayTally(set string, res *prepare.Result) {
 	if n := len(names); n > most {
 		names = append(names[:most], fmt.Sprintf("%d more", n-most))
 	}
-	if len(names) > 0 {
+	own := slices.ContainsFunc(inputs, func(ref string) bool { return !strings.HasPrefix(ref, "embedded:") })
+	if len(names) > 0 && (own || len(inputs) == 0) { // of embedded text it is known
 		r.say("warning: %s: fields that are not used, with the rows that have them: %s", what, strings.Join(names, ", "))
 	}
 	for _, k := range sortedKeys(res.Tally.Notes) {
