@@ -81,9 +81,12 @@ func zipOf(names ...string) func([]byte) bool {
 
 var htmlBegins = regexp.MustCompile(`(?i)^(?:\s|<\?xml[^>]*>|<!--(?s:.*?)-->)*<(?:!doctype\s+html|html[\s>]|head>|body[\s>])`)
 
+// pdfLater is a PDF behind other bytes, of which viewers pass over the first 1024: its header and, in the next line, its mark of binary content or an object.
+var pdfLater = regexp.MustCompile(`%PDF-[12]\.[0-9][\r\n]+(?:%[^ -~\r\n]|[0-9]+ [0-9]+ obj)`)
+
 // foreigners are looked through in order.
 var foreigners = []foreign{
-	{"PDF", extract + ", as with pdftotext", "pdf", begins("%PDF-")},
+	{"PDF", extract + ", as with pdftotext", "pdf", func(h []byte) bool { return begins("%PDF-")(h) || pdfLater.Match(h[:min(len(h), 1024)]) }},
 	{"EPUB", extract + ", as with pandoc", "epub", zipOf("application/epub+zip")},
 	{"an OpenDocument file", extract + ", as with pandoc", "odt ott odp odg fodt", zipOf("opendocument.text", "opendocument.presentation")},
 	{"an OpenDocument spreadsheet", tabular, "ods fods", zipOf("opendocument.spreadsheet")},
@@ -147,8 +150,9 @@ func foreignOf(path string, head []byte) *FormatError {
 	if named != nil && begins("PK\x03\x04")(head) { // of archives the name says more than their first entries
 		return named
 	}
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n") // what editors and mail put first changes no format
 	for _, f := range foreigners {
-		if f.magic != nil && f.magic(head) {
+		if f.magic != nil && (f.magic(head) || f.magic(text)) {
 			return &FormatError{path, f.name, "its content", f.advice}
 		}
 	}

@@ -45,6 +45,11 @@ func TestForeignFormats(t *testing.T) {
 	page := "<!DOCTYPE html>\n<html><body><p>Text.</p></body></html>\n"
 	for _, c := range []struct{ format, name, content, advice string }{
 		{"PDF", "pdf", "%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "pdftotext"},
+		{"PDF", "", "\n\n%PDF-1.7\n1 0 obj\n", "pdftotext"},
+		{"PDF", "", "Content-Type: application/pdf\n\n%PDF-1.4\r\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "pdftotext"},
+		{"WARC", "", "\r\n\r\nWARC/1.0\r\nWARC-Type: warcinfo\r\n", "JSONL"},
+		{"RTF", "", "\xef\xbb\xbf{\\rtf1\\ansi text}", "pandoc"},
+		{"HTML", "", "\xef\xbb\xbf" + page, "clean=html_text"},
 		{"DOCX", "docx", zipFile(t, "[Content_Types].xml=<Types/>", "_rels/.rels=x", "word/document.xml=<w:document/>"), "pandoc"},
 		{"XLSX", "xlsx", zipFile(t, "[Content_Types].xml=<Types/>", "xl/workbook.xml=x"), "CSV"},
 		{"PPTX", "pptx", zipFile(t, "[Content_Types].xml=<Types/>", "ppt/presentation.xml=x"), "extract"},
