@@ -12,6 +12,5 @@ func detect() processor {
 		avx2:       c.Supports(cpuid.AVX2, cpuid.FMA3),
 		avx512:     c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ),
 		avx512BF16: c.Supports(cpuid.AVX512BF16),
-		tiles:      c.Supports(cpuid.AMXTILE, cpuid.AMXBF16),
 	}
 }

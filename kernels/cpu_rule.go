@@ -6,16 +6,16 @@ type processor struct {
 	avx2       bool   // AVX2 and FMA
 	avx512     bool   // AVX-512 F, BW, VL and DQ
 	avx512BF16 bool
-	tiles      bool // AMX-TILE and AMX-BF16
 }
 
 // vendorIntel is Intel's name in CPUID leaf 0.
 const vendorIntel = "GenuineIntel"
 
-// setsOf are the highest set that p runs, the set that it is to run, and why. The rule knows nothing but p, so that all machines of a model choose alike.
+// setsOf are the highest set that p runs, the set that it is to run, and why. The rule knows nothing but p, so that all machines of a model
+// choose alike.
 //
-// Intel's processors issue VDPBF16PS every second cycle: products of bfloat16 pairs are no faster there than float32 ones and pay for the rounding of
-// their input. A bfloat16 weight is stored as it is and widened where it is multiplied.
+// Intel's processors issue VDPBF16PS every second cycle: products of bfloat16 pairs are no faster there than float32 ones and pay for the
+// rounding of their input. A bfloat16 weight is stored as it is and widened where it is multiplied.
 func setsOf(p processor) (best, chosen Set, why string) {
 	switch {
 	case p.avx512 && p.avx512BF16 && p.vendor == vendorIntel:

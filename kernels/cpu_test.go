@@ -36,7 +36,7 @@ func TestSetsOf(t *testing.T) {
 		{"Haswell", processor{vendor: vendorIntel, avx2: true}, AVX2, AVX2},
 		{"Skylake", processor{vendor: vendorIntel, avx2: true, avx512: true}, AVX512, AVX512},
 		{"Cooper Lake", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512},
-		{"Sapphire Rapids", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true, tiles: true}, AVX512BF16, AVX512},
+		{"Sapphire Rapids", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512},
 		{"a kernel that saves no wide registers", processor{vendor: vendorIntel, avx2: true, avx512BF16: true}, AVX2, AVX2},
 		{"another vendor", processor{vendor: "HygonGenuine", avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512BF16},
 		{"none", processor{}, Plain, Plain},

@@ -2,13 +2,13 @@ package model
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/quant"
 )
 
@@ -183,10 +183,8 @@ func (l *loader) keep(w quant.Weight) quant.Weight {
 
 // finite refuses values that are no numbers. x are the values of the tensor from value at on.
 func finite(name string, at int, x []float32) error {
-	for i, v := range x {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("tensor %q holds %v at value %d: the weights are damaged", name, v, at+i)
-		}
+	if i := kernels.NonFinite(x); i >= 0 {
+		return fmt.Errorf("tensor %q holds %v at value %d: the weights are damaged", name, x[i], at+i)
 	}
 	return nil
 }

@@ -2,12 +2,13 @@ package model
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// NonFinite looks for the first tensor of a model folder's floating-point weights, by name, that holds NaN or an infinite value, and describes it; "" where there is none.
+// NonFinite looks for the first tensor of a model folder's floating-point weights, by name, that holds NaN or an infinite value, and describes it;
+// "" where there is none.
 func NonFinite(dir string) (string, error) {
 	src, err := safetensors.OpenDir(dir)
 	if err != nil {
@@ -22,19 +23,14 @@ func NonFinite(dir string) (string, error) {
 		default: // codes of quantised weights
 			continue
 		}
-		n := 1
-		for _, d := range info.Shape {
-			n *= d
-		}
+		n := info.Len()
 		for at := 0; at < n; at += len(buf) {
 			x := buf[:min(len(buf), n-at)]
 			if err := src.ReadFloat32(name, x, at); err != nil {
 				return "", err
 			}
-			for i, v := range x {
-				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-					return fmt.Sprintf("the tensor %s of %s holds %g (value %d of %d): get the model's files again", name, dir, v, at+i, n), nil
-				}
+			if i := kernels.NonFinite(x); i >= 0 {
+				return fmt.Sprintf("the tensor %s of %s holds %g (value %d of %d): get the model's files again", name, dir, x[i], at+i, n), nil
 			}
 		}
 	}

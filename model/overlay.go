@@ -31,9 +31,6 @@ type laid struct {
 	keep int              // values that stay the folder's
 }
 
-// baseForms are the names, after the module's, under which an adapter's folder has the weight of a module that it does not train, by what wraps the module.
-var baseForms = []string{".original_module", ".base_layer", ".token_adapter.base_layer", ""}
-
 // Embeddings is the adapter's folder whose embedding and head the model was opened with, empty for its own.
 func (m *Model) Embeddings() string { return m.task.Embeddings }
 
@@ -196,10 +193,10 @@ func (o *overlay) find(cfg *Config, fam *family, trained []string) error {
 
 // tensor finds the adapter's tensor of a base weight. keep says that the rows that the folder has stay: the tensor is that of a trained copy.
 func (o *overlay) tensor(module, leaf string, trained bool) (key string, keep bool) {
-	for _, form := range baseForms {
-		key := adapterfile.Prefix + module + form + leaf
+	for _, part := range adapterfile.BaseParts {
+		key := adapterfile.Prefix + module + part + leaf
 		if _, ok := o.adapter.Info(key); ok {
-			return key, form == "" && trained
+			return key, part == "" && trained
 		}
 	}
 	return "", false

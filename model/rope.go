@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -126,7 +127,7 @@ func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 		if inv, scale, err = yarn(c, s, theta, dim); err != nil {
 			return rope{}, err
 		}
-		c.reach(s.Factor, or(s.Original, float64(c.MaxPositions)))
+		c.reach(s.Factor, cmp.Or(s.Original, float64(c.MaxPositions)))
 	case "dynamic":
 		if !(s.Factor >= 1) || math.IsInf(s.Factor, 0) || dim < 4 {
 			return rope{}, fmt.Errorf("config.json: rope_scaling: dynamic needs a factor of at least 1 and 4 elements that turn; factor is %g, and %d turn", s.Factor, dim)

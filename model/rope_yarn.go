@@ -1,21 +1,19 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
 
-// yarn computes the inverse frequencies of YaRN (Peng et al. 2023, arXiv:2309.00071), as transformers does, and the factor of cosines and sines: long
-// wavelengths are stretched by the factor, short ones stay, those between are blended, by how often they turn within the original positions.
+// yarn computes the inverse frequencies of YaRN (Peng et al. 2023, arXiv:2309.00071), as transformers does, and the factor of cosines and sines:
+// long wavelengths are stretched by the factor, short ones stay, those between are blended, by how often they turn within the original positions.
 func yarn(c *Config, s ropeScaling, theta float64, dim int) (inv []float32, scale float64, err error) {
-	original := s.Original
-	if original == 0 {
-		original = float64(c.MaxPositions)
-	}
+	original, fast, slow := cmp.Or(s.Original, float64(c.MaxPositions)), cmp.Or(s.BetaFast, 32), cmp.Or(s.BetaSlow, 1)
 	for _, v := range []struct {
 		key   string
 		value float64
-	}{{"factor", s.Factor}, {"original_max_position_embeddings", original}, {"beta_fast", or(s.BetaFast, 32)}, {"beta_slow", or(s.BetaSlow, 1)}} {
+	}{{"factor", s.Factor}, {"original_max_position_embeddings", original}, {"beta_fast", fast}, {"beta_slow", slow}} {
 		if !(v.value > 0) || math.IsInf(v.value, 0) {
 			return nil, 0, fmt.Errorf("config.json: rope_scaling: %s of yarn is %g; it must be a number above 0", v.key, v.value)
 		}
@@ -44,7 +42,7 @@ func yarn(c *Config, s ropeScaling, theta float64, dim int) (inv []float32, scal
 	border := func(turns float64) float64 {
 		return float64(dim) * math.Log(original/(turns*2*math.Pi)) / (2 * math.Log(theta))
 	}
-	low, high := border(or(s.BetaFast, 32)), border(or(s.BetaSlow, 1))
+	low, high := border(fast), border(slow)
 	if s.Truncate == nil || *s.Truncate {
 		low, high = math.Floor(low), math.Ceil(high)
 	}
@@ -60,14 +58,6 @@ func yarn(c *Config, s ropeScaling, theta float64, dim int) (inv []float32, scal
 		inv[i] = float32(1/(float32(s.Factor)*power)*(1-keep)) + float32(1/power*keep)
 	}
 	return inv, scale, nil
-}
-
-// or is v, or def where it is 0.
-func or(v, def float64) float64 {
-	if v == 0 {
-		return def
-	}
-	return v
 }
 
 // ntk are the inverse frequencies of dynamic NTK scaling for a document of so many positions, more than the model was trained with.

@@ -3,9 +3,7 @@ package model
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -176,21 +174,8 @@ func writeWeights(dst string, ts []safetensors.Tensor) error {
 
 // copyTokenizer copies the files of the folder that are no weights; those of the tokenizer from where that comes from.
 func (m *Model) copyTokenizer(dst string) error {
-	for _, f := range append([]string{"generation_config.json"}, adapterfile.TokenizerFiles...) {
-		from := m.tokenizer
-		if f == "generation_config.json" {
-			from = m.dir
-		}
-		raw, err := storage.ReadSmall(filepath.Join(from, f), storage.KindTokenizer)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = storage.WriteShared(filepath.Join(dst, f), raw)
-		}
-		if err != nil {
-			return err
-		}
+	if err := adapterfile.CopySmall(dst, m.dir, "generation_config.json"); err != nil {
+		return err
 	}
-	return nil
+	return adapterfile.CopyTokenizer(dst, m.tokenizer)
 }

@@ -10,26 +10,32 @@ type Rope struct {
 }
 
 // Plan implements Op.
-func (r *Rope) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true},
-		Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
+func (r *Rope) Plan(in []Shape, want []bool) Plan { return turnPlan(in) }
+
+func (r *Rope) turn(w *Work, y, x []float32, inverse bool) {
+	kernels.Rope(w.Pool, y, x, len(w.Step.Tokens), r.Heads, r.HeadDim, r.RotaryDim, w.Step.Positions, r.Table, inverse, r.Interleaved)
 }
 
 // Forward implements Op.
-func (r *Rope) Forward(w *Work) {
-	kernels.Rope(w.Pool, w.Out, w.In[0], len(w.Step.Tokens), r.Heads, r.HeadDim, r.RotaryDim, w.Step.Positions, r.Table, false, r.Interleaved)
-}
+func (r *Rope) Forward(w *Work) { r.turn(w, w.Out, w.In[0], false) }
 
 // Backward implements Op.
-func (r *Rope) Backward(w *Work) {
-	s := w.DIn[0]
-	if w.Beta(0) != 0 {
-		s = w.Scratch[:len(w.DOut)]
+func (r *Rope) Backward(w *Work) { turnBack(w, r.turn) }
+
+// turnPlan is the plan of an op that rotates its input.
+func turnPlan(in []Shape) Plan {
+	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true}, Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
+}
+
+// turnBack is the backward pass of such an op: the gradient turns the other way.
+func turnBack(w *Work, turn func(w *Work, y, x []float32, inverse bool)) {
+	if w.Beta(0) == 0 {
+		turn(w, w.DIn[0], w.DOut, true)
+		return
 	}
-	kernels.Rope(w.Pool, s, w.DOut, len(w.Step.Tokens), r.Heads, r.HeadDim, r.RotaryDim, w.Step.Positions, r.Table, true, r.Interleaved)
-	if w.Beta(0) != 0 {
-		kernels.AddTo(w.Pool, w.DIn[0], s)
-	}
+	s := w.Scratch[:len(w.DOut)]
+	turn(w, s, w.DOut, true)
+	kernels.AddTo(w.Pool, w.DIn[0], s)
 }
 
 // Attention is causal attention within each document of the step (Vaswani et al. 2017; grouped queries after Ainslie et

@@ -2,10 +2,10 @@ package nn
 
 import "github.com/adaptflow/adaptflow/kernels"
 
-// DynamicRope is Rope whose frequencies depend on how long a document is (dynamic NTK scaling, transformers' rope type "dynamic"): the tokens of a document
-// of more than Limit positions, those in the cache counted, turn by the frequencies of its length, the others by Table. transformers takes the length of a
-// batch's longest row, and keeps it for the shorter ones that follow, down to Limit; here a document's result depends on itself alone. When a document
-// grows token by token each key is turned by the length that it had then, as transformers does with its cache.
+// DynamicRope is Rope whose frequencies depend on how long a document is (dynamic NTK scaling, transformers' rope type "dynamic"): the tokens of a
+// document of more than Limit positions, those in the cache counted, turn by the frequencies of its length, the others by Table. transformers takes
+// the length of a batch's longest row, and keeps it for the shorter ones that follow, down to Limit; here a document's result depends on itself
+// alone. When a document grows token by token each key is turned by the length that it had then, as transformers does with its cache.
 type DynamicRope struct {
 	Heads, HeadDim, RotaryDim int
 	Table                     *kernels.RopeTable
@@ -15,8 +15,7 @@ type DynamicRope struct {
 
 // Plan implements Op.
 func (r *DynamicRope) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true},
-		Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
+	return turnPlan(in)
 }
 
 // turn rotates x [T, Heads·HeadDim] into y, document after document.
@@ -53,12 +52,4 @@ func (r *DynamicRope) turn(w *Work, y, x []float32, inverse bool) {
 func (r *DynamicRope) Forward(w *Work) { r.turn(w, w.Out, w.In[0], false) }
 
 // Backward implements Op.
-func (r *DynamicRope) Backward(w *Work) {
-	if w.Beta(0) == 0 {
-		r.turn(w, w.DIn[0], w.DOut, true)
-		return
-	}
-	s := w.Scratch[:len(w.DOut)]
-	r.turn(w, s, w.DOut, true)
-	kernels.AddTo(w.Pool, w.DIn[0], s)
-}
+func (r *DynamicRope) Backward(w *Work) { turnBack(w, r.turn) }

@@ -13,8 +13,7 @@ type LongRope struct {
 
 // Plan implements Op.
 func (r *LongRope) Plan(in []Shape, want []bool) Plan {
-	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true},
-		Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
+	return turnPlan(in)
 }
 
 // turn rotates x [T, Heads·HeadDim] into y, run after run of documents that use the same table.
@@ -46,12 +45,4 @@ func (r *LongRope) turn(w *Work, y, x []float32, inverse bool) {
 func (r *LongRope) Forward(w *Work) { r.turn(w, w.Out, w.In[0], false) }
 
 // Backward implements Op.
-func (r *LongRope) Backward(w *Work) {
-	if w.Beta(0) == 0 {
-		r.turn(w, w.DIn[0], w.DOut, true)
-		return
-	}
-	s := w.Scratch[:len(w.DOut)]
-	r.turn(w, s, w.DOut, true)
-	kernels.AddTo(w.Pool, w.DIn[0], s)
-}
+func (r *LongRope) Backward(w *Work) { turnBack(w, r.turn) }

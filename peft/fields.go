@@ -151,7 +151,8 @@ func probability(method, field string, v Float) error {
 func rankPattern(method, field string, ps Patterns) error {
 	for _, p := range ps {
 		if p.Value < 1 || p.Value > mostCount || p.Value != math.Trunc(p.Value) {
-			return fmt.Errorf("peft: %s: %s[%q] = %g; it must be a whole number of at least 1, in proportion to the model", method, field, p.Key, p.Value)
+			return fmt.Errorf("peft: %s: %s[%q] = %g; it must be a whole number of at least 1, in proportion to the model",
+				method, field, p.Key, p.Value)
 		}
 	}
 	return nil

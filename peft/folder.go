@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/adapterfile"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -344,10 +344,8 @@ func tensor(f safetensors.Source, path, key string, shape []int) ([]float32, err
 	if err != nil {
 		return nil, fmt.Errorf("peft: %w", err)
 	}
-	for i, x := range v {
-		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			return nil, fmt.Errorf("peft: %s: tensor %q has the value %g at %d", path, key, x, i)
-		}
+	if i := kernels.NonFinite(v); i >= 0 {
+		return nil, fmt.Errorf("peft: %s: tensor %q has the value %g at %d", path, key, v[i], i)
 	}
 	return v, nil
 }
@@ -411,10 +409,8 @@ func (a *Adapter) tensors(params *nn.Params, slot int) ([]safetensors.Tensor, er
 				continue
 			}
 		}
-		for i, x := range v {
-			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-				return nil, fmt.Errorf("peft: parameter %s has the value %g at %d; the training has diverged", p.Name, x, i)
-			}
+		if i := kernels.NonFinite(v); i >= 0 {
+			return nil, fmt.Errorf("peft: parameter %s has the value %g at %d; the training has diverged", p.Name, v[i], i)
 		}
 		if p.Key != "" {
 			for _, key := range append([]string{p.Key}, p.Also...) {
@@ -451,8 +447,10 @@ func (a *Adapter) save(dir string, ts []safetensors.Tensor, config []byte, card 
 		if err := storage.WriteShared(storage.Join(to, CardFile), []byte(card.render(a))); err != nil {
 			return err
 		}
-		if err := copyTokenizer(to, a.env.Embeddings); err != nil {
-			return err
+		if from := a.env.Embeddings; from != "" {
+			if err := adapterfile.CopyTokenizer(to, from); err != nil {
+				return err
+			}
 		}
 		if card.ModelConfig != nil {
 			if err := storage.WriteShared(storage.Join(to, modelFile), card.ModelConfig); err != nil {

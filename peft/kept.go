@@ -1,23 +1,17 @@
 package peft
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/adapterfile"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
-	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // HF PEFT saves the base's embedding and head beside an adapter whose model had its vocabulary resized (save_embedding_layers), whatever the method. Whoever
 // opens such a folder opens the base with them first (model.Task); here they are checked, and kept for the next folder.
-
-// baseParts are what stands between a module's name and its weight's where the tensor is the base's, by what wraps the module.
-var baseParts = []string{"", ".original_module", ".base_layer", ".token_adapter.base_layer"}
 
 // readKept takes the tensors of f that are the base's embedding and head or copies of what the adapter trains of them, and adds their names to known.
 func (a *Adapter) readKept(f safetensors.Source, path string, known map[string]bool) error {
@@ -39,7 +33,7 @@ func (a *Adapter) readKept(f safetensors.Source, path string, known map[string]b
 				}
 				shape, values = []int{l.biasLen}, func() []float32 { return slices.Clone(l.bias) }
 			}
-			for _, part := range baseParts {
+			for _, part := range adapterfile.BaseParts {
 				key := prefix + s.Name + part + leaf
 				info, ok := f.Info(key)
 				if !ok || known[key] {
@@ -104,26 +98,6 @@ func (a *Adapter) keeps() []Frozen {
 		}
 	}
 	return out
-}
-
-// copyTokenizer copies the tokenizer's files of a folder, where it has any.
-func copyTokenizer(to, from string) error {
-	if from == "" {
-		return nil
-	}
-	for _, name := range adapterfile.TokenizerFiles {
-		raw, err := storage.ReadSmall(storage.Join(from, name), storage.KindTokenizer)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = storage.WriteShared(storage.Join(to, name), raw)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // copyOf takes a tensor that is a parameter once more.

@@ -2,7 +2,6 @@ package peft
 
 import (
 	"fmt"
-	"math"
 )
 
 // LoraConfig is HF's LoraConfig.
@@ -55,12 +54,7 @@ func (l *lora) validate() error {
 	if err := c.validateVariants(); err != nil {
 		return err
 	}
-	for _, p := range c.RankPattern {
-		if p.Value < 1 || p.Value > mostCount || p.Value != math.Trunc(p.Value) {
-			return fmt.Errorf("peft: LORA: rank_pattern[%q] = %g; a rank is a whole number of at least 1", p.Key, p.Value)
-		}
-	}
-	return nil
+	return rankPattern("LORA", "rank_pattern", c.RankPattern)
 }
 
 // pattern returns the first value whose key matches the end of name, or def.

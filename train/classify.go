@@ -3,10 +3,10 @@ package train
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -154,7 +154,7 @@ func (c *Classifier) add(out *Classified, step *nn.Step) error {
 		return nil
 	}
 	logits := c.prog.Forward(step, false)
-	if slices.ContainsFunc(logits, func(v float32) bool { return !(v >= -math.MaxFloat32 && v <= math.MaxFloat32) }) {
+	if kernels.NonFinite(logits) >= 0 {
 		return fmt.Errorf("the model's logits are not finite: %s", c.prog.Why(step, false))
 	}
 	for i, class := range step.Labels {

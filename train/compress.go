@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/kernels"
 )
 
 // compression is a row of the table of compressions: how what a replica sends of a parameter in a round (its gradient sums, or what it moved) is
@@ -76,10 +78,8 @@ func (c codec) feed(name string, x, rest []float32) ([]byte, error) {
 	for i := range rest {
 		x[i] += rest[i]
 	}
-	for _, v := range x {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return nil, fmt.Errorf("what a replica sends of %s is not finite: lower learning_rate", name)
-		}
+	if kernels.NonFinite(x) >= 0 {
+		return nil, fmt.Errorf("what a replica sends of %s is not finite: lower learning_rate", name)
 	}
 	b := c.encode(c.o, x)
 	if rest == nil {

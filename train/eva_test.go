@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
-	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 )
@@ -18,11 +17,7 @@ import (
 // TestInitializeAdapter: the folder that the pass over the data writes has the same bytes with any number of threads, and other bytes for other data; an
 // adapter that was not initialised is refused where training would begin; a cancelled pass writes nothing.
 func TestInitializeAdapter(t *testing.T) {
-	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := llama(t)
 	args := DefaultArgs()
 	args.MaxSteps, args.PerDeviceTrainBatchSize = 3, 4
 	fresh := func() *peft.Adapter {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
-	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 )
@@ -35,11 +34,7 @@ func keyed(key, n int) Sequences {
 // TestKeysEqualAlone: keys that share each pass over the base end with the bytes of each key trained alone by a Trainer, whatever their numbers of
 // sequences and steps, with dropout, accumulation and other optimisers too.
 func TestKeysEqualAlone(t *testing.T) {
-	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := llama(t)
 	p := pool.New(2)
 	defer p.Close()
 	for _, c := range []struct {
@@ -76,6 +71,7 @@ func TestKeysEqualAlone(t *testing.T) {
 				t.Fatalf("Groupable is %v", Groupable(a))
 			}
 			if Groupable(a) {
+				var err error
 				if runs, err = TrainKeys(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p}, jobs); err != nil {
 					t.Fatal(err)
 				}
@@ -141,11 +137,7 @@ func TestKeysEqualAlone(t *testing.T) {
 
 // TestKeysFailAlone: a key whose loss is not finite fails, and the others of its group end with the bytes they have without it.
 func TestKeysFailAlone(t *testing.T) {
-	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := llama(t)
 	args := DefaultArgs()
 	args.MaxSteps, args.PerDeviceTrainBatchSize = 3, 2
 	train := func(bad bool) (*nn.Params, []KeyRun) {

@@ -75,11 +75,7 @@ func TestGoldenLoraFA(t *testing.T) {
 
 // TestLoraFARefuses: what LoRA-FA cannot train is an error that says what to change.
 func TestLoraFARefuses(t *testing.T) {
-	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := llama(t)
 	args := DefaultArgs()
 	args.Optim, args.MaxSteps = "lorafa", 1
 	for _, c := range []struct {

@@ -10,7 +10,6 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/golden"
 	"github.com/adaptflow/adaptflow/internal/pool"
-	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 )
@@ -49,10 +48,7 @@ func (g *trainerRuns) data(n int) (out Sequences) {
 func TestGoldenEpochs(t *testing.T) {
 	dir := "testdata/epochs"
 	g := golden.JSON[trainerRuns](t, filepath.Join(dir, "trainer.json"))
-	m, err := model.Load("../model/testdata/models/llama_gqa")
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := llama(t)
 	p := pool.New(1)
 	defer p.Close()
 	for i, c := range g.Cases {

@@ -2,12 +2,10 @@ package train
 
 import (
 	"math"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 )
@@ -37,11 +35,7 @@ func short(n int) []datasets.Sequence {
 // TestPromptMethodsOnShortDocuments: a batch of more documents than the program has virtual rows for is run in parts, whose loss and gradients
 // are those of the whole at once; the virtual rows do not multiply the memory.
 func TestPromptMethodsOnShortDocuments(t *testing.T) {
-	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := llama(t)
 	data := short(6)
 	plain := int64(0)
 	for _, c := range []struct {
@@ -138,11 +132,7 @@ func TestPromptMethodsOnShortDocuments(t *testing.T) {
 
 // TestSeveralTasksAreRefused: sequences do not say a document's task.
 func TestSeveralTasksAreRefused(t *testing.T) {
-	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := llama(t)
 	a, err := peft.New("MULTITASK_PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2, "num_tasks": 3}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
 	if err != nil {
 		t.Fatal(err)

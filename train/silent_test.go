@@ -7,7 +7,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
-	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 )
@@ -25,11 +24,7 @@ func masked(seqs Sequences) Sequences {
 
 // TestSilentSteps: a step in which no token has a loss is an error that names the documents, in every mode; a part of a step may be silent.
 func TestSilentSteps(t *testing.T) {
-	m, err := model.Load(filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := llama(t)
 	p := pool.New(1)
 	defer p.Close()
 	open := func() *peft.Adapter {

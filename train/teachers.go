@@ -162,10 +162,8 @@ func (t *Teachers) Teach(s *nn.Step) (err error) {
 				_, sums[i] = kernels.ExpRow(p, float32(math.Inf(-1)))
 				kernels.Axpy(nil, share/sums[i], p, target[(row+i)*v:][:common])
 			})
-			for _, sum := range sums[:len(part.Rows)] {
-				if math.IsNaN(float64(sum)) || math.IsInf(float64(sum), 0) {
-					return fmt.Errorf("the teacher %s gives logits that are not finite", x.dir)
-				}
+			if kernels.NonFinite(sums[:len(part.Rows)]) >= 0 {
+				return fmt.Errorf("the teacher %s gives logits that are not finite", x.dir)
 			}
 			row += len(part.Rows)
 		}

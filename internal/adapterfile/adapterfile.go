@@ -3,7 +3,9 @@
 package adapterfile
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +20,32 @@ const Tensors = "adapter_model.safetensors"
 // TokenizerFiles are the files of a tokenizer in a model's folder, and in that of an adapter whose training changed it.
 var TokenizerFiles = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt",
 	"tokenizer.model", "added_tokens.json"}
+
+// CopyTokenizer copies the tokenizer's files of the folder from, where it has any, to the folder to.
+func CopyTokenizer(to, from string) error {
+	for _, name := range TokenizerFiles {
+		if err := CopySmall(to, from, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CopySmall copies a file of the folder from, where it is there, to the folder to.
+func CopySmall(to, from, name string) error {
+	raw, err := storage.ReadSmall(storage.Join(from, name), storage.KindTokenizer)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return storage.WriteShared(storage.Join(to, name), raw)
+}
+
+// BaseParts are what stands between a module's name and its weight's in an adapter's folder where the tensor is the base's, by what wraps the module.
+// The bare name comes last: where a module is wrapped, it is that of a trained copy.
+var BaseParts = []string{".original_module", ".base_layer", ".token_adapter.base_layer", ""}
 
 // Prefix begins the names of a wrapped model's tensors. Of a method of virtual tokens, whose file has [PromptTensor], it is "base_model." there, since such a
 // method does not wrap the model's layers; the names are given as those of the others.

@@ -1,0 +1,16 @@
+package kernels
+
+import "math"
+
+// NonFinite is the index of the first value of x that is NaN or infinite, -1 for none.
+func NonFinite(x []float32) int {
+	if s := SumSquares(x); !math.IsNaN(s) && !math.IsInf(s, 0) { // fast, and no square of a float32 overflows a float64
+		return -1
+	}
+	for i, v := range x {
+		if !(v >= -math.MaxFloat32 && v <= math.MaxFloat32) {
+			return i
+		}
+	}
+	return -1
+}
