@@ -23,9 +23,6 @@ type csvReader struct {
 func newCSVReader(base fileReader, format string) Reader {
 	r := &csvReader{fileReader: base, format: format}
 	b := base.lines.b
-	if head, _ := b.Peek(len(bom)); bytes.Equal(head, bom) {
-		b.Discard(len(bom))
-	}
 	head, _ := b.Peek(sniffBytes)
 	r.s = &fieldScanner{b: b, comma: delimiterOf(base.o.Delimiter), max: base.o.MaxRecordBytes, end: '\n'}
 	if bytes.IndexByte(head, '\n') < 0 && bytes.IndexByte(head, '\r') >= 0 {
@@ -183,20 +180,21 @@ func (t *csvReader) Next() (Record, *Reject, error) {
 		return Record{}, rej, err
 	}
 	defer func() { t.index++ }()
-	raw, line := t.s.raw, fmt.Sprintf("line %d: ", t.s.begin)
+	raw := t.s.raw
+	line := func() string { return fmt.Sprintf("line %d: ", t.s.begin) }
 	switch {
 	case t.s.size > int64(t.o.MaxRecordBytes):
 		rej := t.tooLarge(t.s.size, raw)
-		rej.Value = strings.TrimSuffix(line+t.s.fault, ": ") + ": " + rej.Value
+		rej.Value = strings.TrimSuffix(line()+t.s.fault, ": ") + ": " + rej.Value
 		return Record{}, rej, nil
 	case t.s.fault != "":
-		return Record{}, t.reject(ReasonWrongRow, line+t.s.fault, t.format, raw), nil
+		return Record{}, t.reject(ReasonWrongRow, line()+t.s.fault, t.format, raw), nil
 	}
 	if where, bad := badUTF8(raw); bad {
-		return Record{}, t.reject(ReasonInvalidUTF8, line+where, "UTF-8", raw), nil
+		return Record{}, t.reject(ReasonInvalidUTF8, line()+where, "UTF-8", raw), nil
 	}
 	if n := len(t.s.fields); n != len(t.header) {
-		return Record{}, t.reject(ReasonWrongRow, fmt.Sprintf("%s%d fields", line, n), fmt.Sprintf("%d fields", len(t.header)), raw), nil
+		return Record{}, t.reject(ReasonWrongRow, fmt.Sprintf("%s%d fields", line(), n), fmt.Sprintf("%d fields", len(t.header)), raw), nil
 	}
 	obj := make(map[string]json.RawMessage, len(t.header))
 	quoted := false

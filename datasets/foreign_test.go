@@ -116,7 +116,7 @@ func TestForeignFormats(t *testing.T) {
 			}
 		}
 	}
-	for name, content := range map[string]string{"a.html": page, "a.txt": page, "b.html": string(encodeAs(&encodings[2], page, true))} {
+	for name, content := range map[string]string{"a.html": page, "a.txt": page, "b.html": string(encodeAs(&encodings[2], page, true)), "c.txt": "\ufeff" + page} {
 		recs, _, layout := readContent(t, name, content, Options{Pages: true})
 		if len(recs) != 1 || recs[0].Text != page || !strings.HasPrefix(layout, "html") {
 			t.Errorf("a page: %+v %s", recs, layout)

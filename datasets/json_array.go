@@ -1,7 +1,6 @@
 package datasets
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,9 +15,6 @@ type jsonReader struct {
 
 func newJSONReader(base fileReader) *jsonReader {
 	r := &jsonReader{fileReader: base}
-	if head, _ := base.lines.b.Peek(len(bom)); bytes.Equal(head, bom) {
-		base.lines.b.Discard(len(bom))
-	}
 	r.d = json.NewDecoder(&capped{r: base.lines.b, r2: r})
 	return r
 }

@@ -9,22 +9,15 @@ import (
 
 // lineReader reads lines, ended by \n alone, holding at most max bytes of one.
 type lineReader struct {
-	b       *bufio.Reader
-	max     int
-	buf     []byte
-	started bool
+	b   *bufio.Reader
+	max int
+	buf []byte
 }
 
-// next returns a line without its \n or \r\n, valid until the next call, and its whole size; a line larger than max is cut. The byte order
-// mark before the first line is dropped. With an error other than io.EOF the line is what had been read of it; io.EOF comes with no line.
+// next returns a line without its \n or \r\n, valid until the next call, and its whole size; a line larger than max is cut.
+// With an error other than io.EOF the line is what had been read of it; io.EOF comes with no line.
 func (l *lineReader) next() (line []byte, size int64, err error) {
 	l.buf = l.buf[:0]
-	if !l.started {
-		l.started = true
-		if head, _ := l.b.Peek(len(bom)); bytes.Equal(head, bom) {
-			l.b.Discard(len(bom))
-		}
-	}
 	for {
 		part, err := l.b.ReadSlice('\n')
 		size += int64(len(part))

@@ -26,48 +26,40 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 			f.Close()
 		}
 	}()
-	head := make([]byte, 16)
-	n, err := f.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	head, err := magicOf(path, f)
+	if err != nil {
+		return nil, err
 	}
-	head = head[:n]
-	if o.RowKind == RowClassification && (o.Format == FormatParquet || o.Format == FormatText || bytes.HasPrefix(head, []byte("PAR1"))) {
+	if o.RowKind == RowClassification && (o.Format == FormatParquet || o.Format == FormatText || bytes.HasPrefix(head, parquetMagic)) {
 		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; convert the file to one of them", path)
 	}
-	if o.Format == FormatParquet || (o.Format == FormatAuto && bytes.HasPrefix(head, []byte("PAR1"))) {
+	if o.Format == FormatParquet || (o.Format == FormatAuto && bytes.HasPrefix(head, parquetMagic)) {
 		return openParquetInput(path, source, f, o)
 	}
-	d, err := newDecompressor(f, compressionOf(head), o.MaxDecompressed)
+	d, b, enc, foreign, err := openText(path, f, head, o.MaxDecompressed)
 	if err != nil {
-		return nil, &FileError{path, ReasonCorruptFile, err}
+		return nil, err
 	}
-	raw := bufio.NewReaderSize(d, 64<<10)
-	head, _ = raw.Peek(sniffBytes)
-	b, enc := decoded(raw)
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
 	format := o.Format
 	if format == FormatAuto {
-		fe := foreignOf(path, head)
-		if fe == nil && enc != utf8Encoding { // a page, say, in another encoding
-			head, _ = b.Peek(sniffBytes)
-			fe = foreignOf(path, head)
-		}
 		switch {
-		case fe != nil && fe.Format == formatHTML && o.Pages:
+		case foreign != nil && foreign.Format == formatHTML && o.Pages:
 			format = FormatHTML
-		case fe != nil:
-			d.Close()
-			return nil, fe
+		case foreign != nil:
+			return nil, foreign
 		default:
 			if format, err = detectFormat(path, b); err != nil {
-				d.Close()
 				return nil, err
 			}
 		}
 	}
 	lr := &lineReader{b: b, max: o.MaxRecordBytes}
 	if o.RowKind == RowClassification && format == FormatText {
-		d.Close()
 		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; this is neither by its name nor by its content: set format where it is one of them", path)
 	}
 	base := fileReader{file: f, d: d, lines: lr, source: source, o: o, encoding: enc.name}
@@ -91,25 +83,83 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 // sniffBytes is how much of the beginning of a file its format and encoding are seen from.
 const sniffBytes = 4 << 10
 
-// decoded reads text as UTF-8 however it is written.
-func decoded(b *bufio.Reader) (*bufio.Reader, *encoding) {
-	head, _ := b.Peek(sniffBytes)
-	e := sniffEncoding(head)
-	if e == utf8Encoding {
-		return b, e
+// openText reads an open file, which begins with head, as text in UTF-8 without a byte order mark, however it is compressed and written. foreign says what it is where that is no text.
+func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *decompressor, b *bufio.Reader, e *encoding, foreign *FormatError, err error) {
+	if d, err = newDecompressor(f, compressionOf(head), limit); err != nil {
+		return nil, nil, nil, nil, &FileError{path, ReasonCorruptFile, err}
 	}
-	if bytes.HasPrefix(head, e.mark) {
-		b.Discard(len(e.mark))
+	b = bufio.NewReaderSize(d, 64<<10)
+	head, _ = b.Peek(sniffBytes)
+	foreign, e = foreignOf(path, head), sniffEncoding(head)
+	marked := bytes.HasPrefix(head, e.mark)
+	if e != utf8Encoding {
+		if marked {
+			b.Discard(len(e.mark))
+		}
+		b = bufio.NewReaderSize(newUnicodeReader(b, e), 64<<10)
 	}
-	return bufio.NewReaderSize(newUnicodeReader(b, e), 64<<10), e
+	if head, _ = b.Peek(len(bom)); bytes.Equal(head, bom) {
+		b.Discard(len(bom))
+	}
+	if foreign == nil && (marked || e != utf8Encoding) { // a page, say, in another encoding
+		head, _ = b.Peek(sniffBytes)
+		foreign = foreignOf(path, head)
+	}
+	return d, b, e, foreign, nil
+}
+
+// OpenText opens a text file, compressed or not, and reads it as UTF-8 without a byte order mark in whatever Unicode encoding it is written. A file of
+// a format that is no text is a *[FormatError].
+func OpenText(path string) (_ io.ReadCloser, err error) {
+	f, err := storage.OpenReaderAt(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	head, err := magicOf(path, f)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(head, parquetMagic) {
+		return nil, &FormatError{path, "Parquet", "its content", "export it as JSONL"}
+	}
+	d, b, _, foreign, err := openText(path, f, head, 0)
+	if err != nil {
+		return nil, err
+	}
+	if foreign != nil {
+		d.Close()
+		return nil, foreign
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{b, &fileReader{file: f, d: d}}, nil
+}
+
+// parquetMagic begins a Parquet file.
+var parquetMagic = []byte("PAR1")
+
+// magicOf reads the bytes by which compressions and Parquet are told.
+func magicOf(path string, f storage.ReaderAt) ([]byte, error) {
+	head := make([]byte, 16)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return head[:n], nil
 }
 
 // detectFormat goes by the name without its compression suffix, and by the first byte of the content when the name says nothing.
 func detectFormat(path string, b *bufio.Reader) (string, error) {
 	name := plainName(path)
 	head, _ := b.Peek(sniffBytes)
-	text := bytes.TrimLeft(bytes.TrimPrefix(head, bom), " \t\r\n")
-	if bytes.HasPrefix(head, []byte("PAR1")) {
+	text := bytes.TrimLeft(head, " \t\r\n")
+	if bytes.HasPrefix(head, parquetMagic) {
 		return "", &FileError{path, ReasonCorruptFile, errors.New("a Parquet file inside another compression; decompress it first")}
 	}
 	switch filepath.Ext(name) {

@@ -1,7 +1,6 @@
 package datasets
 
 import (
-	"bytes"
 	"cmp"
 	"io"
 	"unicode/utf8"
@@ -131,12 +130,11 @@ func (t *textFile) Next() (Record, *Reject, error) {
 		return Record{}, nil, io.EOF
 	}
 	t.done = true
-	b, err := io.ReadAll(io.LimitReader(t.lines.b, int64(t.o.MaxRecordBytes)+int64(len(bom))))
+	b, err := io.ReadAll(io.LimitReader(t.lines.b, int64(t.o.MaxRecordBytes)))
 	if err != nil {
 		rej, err := t.fault(err, b)
 		return Record{}, rej, err
 	}
-	b = bytes.TrimPrefix(b, bom)
 	// One byte more tells a file of the greatest size from a larger one; reading it also reaches the checksum at the end.
 	n, err := io.CopyN(io.Discard, t.lines.b, 1)
 	if err != nil && err != io.EOF {

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
@@ -80,18 +80,21 @@ func (c *Decontamination) Prepare() error {
 }
 
 func (c *Decontamination) read(task int32, path string) error {
-	f, err := storage.OpenReaderAt(path)
+	f, err := datasets.OpenText(path)
+	if fe := (*datasets.FormatError)(nil); errors.As(err, &fe) {
+		return fmt.Errorf("%s is %s (by %s), not JSONL: write a query and a label a line, as JSON", path, fe.Format, fe.By)
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	t := c.Tasks[task]
-	r := bufio.NewReaderSize(storage.NewReader(f), 1<<16)
+	r := bufio.NewReaderSize(f, 1<<16)
 	for n := 1; ; n++ {
 		line, err := r.ReadBytes('\n')
 		if len(strings.TrimSpace(string(line))) > 0 {
 			var row map[string]any
-			if err := json.Unmarshal(line, &row); err != nil {
+			if err := storage.Unmarshal(line, &row); err != nil {
 				return fmt.Errorf("%s, line %d: %w", path, n, err)
 			}
 			p := taskPair{task: task}
