@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"reflect"
 	"slices"
 
@@ -65,12 +66,33 @@ func ReadGenerationConfig(dir string) (*GenerationConfig, error) {
 		}
 	}
 	slices.Sort(g.unused)
-	s := Sampling{MaxNewTokens: 1}
-	g.Fill(&s, func(string) bool { return false })
-	if err := s.Validate(); err != nil {
+	if err := g.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return g, nil
+}
+
+// check refuses what transformers refuses. Sampling takes a setting of 0 for one that is not given: so it is here that a 0 in the file is refused, where it
+// would be used.
+func (g *GenerationConfig) check() error {
+	draws := g.DoSample != nil && *g.DoSample
+	for _, f := range []struct {
+		name  string
+		value *float64
+		used  bool
+		want  string
+	}{
+		{"temperature", g.Temperature, draws, "above 0, or do_sample false for the likeliest token"},
+		{"typical_p", g.TypicalP, draws, "in (0, 1]"},
+		{"repetition_penalty", g.RepetitionPenalty, true, "above 0, 1 for none"},
+	} {
+		if f.used && f.value != nil && *f.value == 0 {
+			return fmt.Errorf("%s is 0; it must be %s", f.name, f.want)
+		}
+	}
+	s := Sampling{MaxNewTokens: 1}
+	g.Fill(&s, func(string) bool { return false })
+	return s.Validate()
 }
 
 // Unused names the settings of the file that change the text in transformers and not here.
@@ -88,6 +110,9 @@ func (g *GenerationConfig) Fill(s *Sampling, given func(name string) bool) {
 	set(&s.Temperature, g.Temperature, given("temperature") || !s.DoSample)
 	set(&s.TopK, g.TopK, given("top_k"))
 	set(&s.TopP, g.TopP, given("top_p"))
+	if g.TopP != nil && *g.TopP == 0 && !given("top_p") { // the likeliest token, as there; 0 of Sampling would be none
+		s.TopP = math.SmallestNonzeroFloat64
+	}
 	set(&s.MinP, g.MinP, given("min_p"))
 	set(&s.TypicalP, g.TypicalP, given("typical_p"))
 	set(&s.EpsilonCutoff, g.EpsilonCutoff, given("epsilon_cutoff"))

@@ -80,8 +80,17 @@ func TestGenerationConfigGiven(t *testing.T) {
 	if !s.DoSample || s.Temperature != 2 || s.TopK != 3 || s.TopP != 1 {
 		t.Errorf("given: %+v", s)
 	}
-	for text, want := range map[string]string{`{"top_p": 7}`: "top_p must be", `{"temperature": "hot"}`: "temperature", `[`: "unexpected end"} {
+	for text, want := range map[string]string{`{"top_p": 7}`: "top_p must be", `{"temperature": "hot"}`: "temperature", `[`: "unexpected end",
+		`{"do_sample": true, "temperature": 0}`: "temperature is 0", `{"do_sample": true, "temperature": 0.0, "top_k": 5}`: "temperature is 0",
+		`{"do_sample": true, "typical_p": 0}`: "typical_p is 0", `{"repetition_penalty": 0}`: "repetition_penalty is 0",
+		`{"do_sample": true, "repetition_penalty": 0.0}`: "repetition_penalty is 0", `{"max_new_tokens": 0}`: "max_new_tokens must be"} {
 		if _, err := read(text); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), GenerationFile) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for _, text := range []string{`{"temperature": 0}`, `{"do_sample": false, "temperature": 0.0, "typical_p": 0}`,
+		`{"do_sample": true, "min_p": 0, "top_k": 0, "epsilon_cutoff": 0, "eta_cutoff": 0, "no_repeat_ngram_size": 0, "min_new_tokens": 0}`} {
+		if _, err := read(text); err != nil { // as transformers takes it
 			t.Errorf("%s: %v", text, err)
 		}
 	}

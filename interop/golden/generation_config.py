@@ -14,6 +14,7 @@ CASES = {
     "defaults": dict(do_sample=True, eos_token_id=2),
     "minimum": dict(do_sample=True, top_k=0, min_p=0.1, suppress_tokens=[7, 9], bad_words_ids=[[11], [4, 12]], eos_token_id=2),
     "typical": dict(do_sample=True, temperature=1.4, typical_p=0.8, epsilon_cutoff=0.001, eta_cutoff=0.002, eos_token_id=2),
+    "likeliest": dict(do_sample=True, top_p=0.0, eos_token_id=2),
 }
 m = GPT2LMHeadModel(GPT2Config(vocab_size=V, n_embd=8, n_layer=1, n_head=1, n_positions=32))
 for i, (name, fields) in enumerate(CASES.items()):
