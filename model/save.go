@@ -148,8 +148,21 @@ type replacement struct {
 func (r replacement) tensor(name, dtype string, shape []int) safetensors.Tensor {
 	return safetensors.Tensor{Name: name, DType: dtype, Shape: shape, Load: func() (safetensors.Tensor, error) {
 		x, err := r.load()
+		if err == nil && dtype == "F16" {
+			err = inFloat16(name, x)
+		}
 		return safetensors.Tensor{Data: x}, err
 	}}
+}
+
+// inFloat16 refuses values that float16 would make infinite.
+func inFloat16(name string, x []float32) error {
+	for i, v := range x {
+		if v >= 65520 || v <= -65520 { // what is nearer to 65504 is rounded to it
+			return fmt.Errorf("tensor %q has the value %g at %d, beyond what float16 holds: write bfloat16 or float32", name, v, i)
+		}
+	}
+	return nil
 }
 
 // floating are the dtypes that a model's dtype applies to.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -308,6 +309,9 @@ func (a *Adapter) mergeShare(params *nn.Params, slot int, base func(tensor strin
 		v := out[name]
 		for i, x := range b {
 			v[i] = x + float32(weight)*(v[i]-x)
+		}
+		if i := kernels.NonFinite(v); i >= 0 {
+			return nil, fmt.Errorf("peft: a weight of %g makes the value %g of %s at %d: take one nearer to 1", weight, v[i], name, i)
 		}
 	}
 	return out, nil

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
@@ -97,5 +98,30 @@ func TestMergeWeight(t *testing.T) {
 	}
 	if err := Merge(base, filepath.Join(cases, "lora_weight_tying", "adapter"), filepath.Join(t.TempDir(), "x"), "", math.NaN()); err == nil {
 		t.Error("a weight that is no number is taken")
+	}
+}
+
+// TestMergeWeightOutOfProportion: a weight by which a tensor leaves the range of its storage is named as the cause, and leaves no model behind.
+func TestMergeWeightOutOfProportion(t *testing.T) {
+	base := filepath.Join("..", "model", "testdata", "models", "llama_tied")
+	adapter := filepath.Join("..", "peft", "testdata", "peft", "llama_tied", "lora_weight_tying", "adapter")
+	for _, c := range []struct {
+		weight float64
+		dtype  string
+		want   string
+	}{
+		{1e300, "", "a weight of 1e+300"}, {-1e300, "float32", "a weight of -1e+300"}, {3e38, "float32", "a weight of 3e+38"},
+		{1e300, "bfloat16", "a weight of 1e+300"},
+		{1e6, "float16", "float16"},
+	} {
+		to := filepath.Join(t.TempDir(), "merged")
+		err := Merge(base, adapter, to, c.dtype, c.weight)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "damaged") ||
+			strings.Contains(err.Error(), "\n") {
+			t.Errorf("a weight of %g in %q: %v", c.weight, c.dtype, err)
+		}
+		if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
+			t.Errorf("a weight of %g in %q leaves a model", c.weight, c.dtype)
+		}
 	}
 }

@@ -293,6 +293,9 @@ func (l *Loaded) Logits(input, output string) error {
 // mergeTolerance is the largest difference of a logit that merging may make when the merged weights are stored in float32.
 const mergeTolerance = 1e-3
 
+// mostWeight bounds the share of an adapter's change that is merged. Beyond 1 it extrapolates, which models stand a few times over.
+const mostWeight = 1e6
+
 // mergeStorage is how a model is opened that is passed through once: a matrix is read from its file by each use.
 const mergeStorage = "float32@" + quant.Reread
 
@@ -302,8 +305,8 @@ const mergeStorage = "float32@" + quant.Reread
 // weight is the share of the adapter's change that is merged: each tensor becomes base + weight·(merged - base). 1 is the adapter; between 0 and
 // 1 lie the models of WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903), which keep more of what the base knows of other text.
 func Merge(base, adapter, to, dtype string, weight float64) (err error) {
-	if math.IsNaN(weight) || math.IsInf(weight, 0) {
-		return fmt.Errorf("merging with a weight of %g: it must be a finite number, 1 for the adapter as it is", weight)
+	if !(math.Abs(weight) <= mostWeight) {
+		return fmt.Errorf("merging with a weight of %g: it must be a number between -%g and %g, 1 for the adapter as it is", weight, mostWeight, mostWeight)
 	}
 	defer quant.CatchRead(&err)
 	l, err := loadModel(base, adapter, mergeStorage)
@@ -346,6 +349,9 @@ func Merge(base, adapter, to, dtype string, weight float64) (err error) {
 	after, err := probe(merged, nil, nn.NewParams(1), l.Pool)
 	if err != nil {
 		return err
+	}
+	if kernels.NonFinite(after) >= 0 {
+		return fmt.Errorf("%s: with a weight of %g the merged model's logits are not finite: do not use it", to, weight)
 	}
 	worst := 0.0
 	for i := range before {
