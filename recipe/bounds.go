@@ -11,7 +11,7 @@ import (
 
 // most are the largest values of settings that count something, where more than a person can want would overflow, or take the machine, before anything is
 // learnt. A whole number without a row may be 2147483647 at most.
-var most = map[string]int64{
+var most = map[string]uint64{
 	"prepare.sequence_length":           1 << 24,
 	"prepare.tokens_per_shard":          1 << 40,
 	"train.max_steps":                   1_000_000_000,
@@ -20,7 +20,7 @@ var most = map[string]int64{
 	"train.replicas":                    1 << 16,
 	"train.optimizer_shards":            1 << 16,
 	"train.min_replicas":                1 << 16,
-	"train.seed":                        math.MaxInt64, // all that YAML has
+	"train.seed":                        math.MaxUint64,
 	"evaluate.batch_size":               1 << 20,
 	"evaluate.max_new_tokens":           1 << 24,
 	"keys.group_keys":                   1 << 20,
@@ -43,14 +43,10 @@ func (r *Recipe) bounded() error {
 				limit = math.MaxInt32
 			}
 			v := r.field(f.Path)
-			if v.CanInt() && v.Int() > limit || v.CanUint() && f.Path != "train.seed" && v.Uint() > uint64(limit) {
+			if v.CanInt() && v.Int() > 0 && uint64(v.Int()) > limit || v.CanUint() && v.Uint() > limit {
 				return fmt.Errorf("%s is %s; it must be at most %d", f.Path, r.text(f.Path), limit)
 			}
-		case "number":
-			if v := r.field(f.Path).Float(); math.IsNaN(v) || math.IsInf(v, 0) {
-				return fmt.Errorf("%s is %s; it must be a finite number", f.Path, r.text(f.Path))
-			}
-		case "object", "list":
+		case "number", "object", "list":
 			if err := finite(f.Path, r.field(f.Path).Interface()); err != nil {
 				return err
 			}
@@ -61,8 +57,8 @@ func (r *Recipe) bounded() error {
 	}
 	t := &r.Train
 	if n := float64(t.PerDeviceTrainBatchSize) * float64(t.GradientAccumulationSteps) * float64(t.Replicas); n > mostSequences {
-		return fmt.Errorf("train.per_device_train_batch_size is %d, gradient_accumulation_steps %d and replicas %d: their product, the sequences of a step, must be at most %d",
-			t.PerDeviceTrainBatchSize, t.GradientAccumulationSteps, t.Replicas, mostSequences)
+		return fmt.Errorf("train.per_device_train_batch_size is %d, gradient_accumulation_steps %d and replicas %d: their product, the sequences of a step, "+
+			"must be at most %d", t.PerDeviceTrainBatchSize, t.GradientAccumulationSteps, t.Replicas, mostSequences)
 	}
 	return finite("method", r.Method)
 }

@@ -157,12 +157,16 @@ func decode(text string, dst any) error {
 		return plain(err)
 	}
 	for _, d := range file.Docs {
+		if d.Body == nil || d.Body.Type() == ast.CommentType {
+			continue
+		}
 		if err := expanded(d.Body); err != nil {
 			return err
 		}
-	}
-	if err := yaml.Unmarshal([]byte(text), dst); err != nil {
-		return plain(err)
+		if err := yaml.NodeToValue(d.Body, dst); err != nil {
+			return plain(err)
+		}
+		break // of several documents the first is the value
 	}
 	return nil
 }

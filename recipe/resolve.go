@@ -146,9 +146,6 @@ func fieldType(path string) string {
 func parseValue(path, value string) (any, error) {
 	switch fieldType(path) {
 	case "string":
-		if path == "data.delimiter" {
-			value = delimiterName(value)
-		}
 		return value, nil
 	case "list":
 		if strings.TrimSpace(value) == "" {
