@@ -275,11 +275,7 @@ func (r *Run) methodConfig() (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer_name_or_path: %w", err)
 	}
-	load := tokenize.LoadEngine
-	if r.before {
-		load = tokenize.LoadBefore
-	}
-	tk, err := load(dir, engine(r.Recipe.Model.TokenizerEngine))
+	tk, err := r.openTokenizer(dir)
 	if err != nil {
 		return nil, err
 	}

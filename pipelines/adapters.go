@@ -24,7 +24,7 @@ func LoadAdapters(ref string, adapters, names []string) (*Loaded, error) {
 		}
 		labels, dirs = append(labels, name), append(dirs, dir)
 	}
-	l, err := loadBase(ref, dirs)
+	l, err := loadBase(ref, "float32", model.Task{}, dirs...)
 	if err != nil {
 		return nil, err
 	}
@@ -49,23 +49,6 @@ func LoadAdapters(ref string, adapters, names []string) (*Loaded, error) {
 	return l, nil
 }
 
-// loadBase loads the model at ref for adapters, of which one may bring the embeddings that all have.
-func loadBase(ref string, adapters []string) (*Loaded, error) {
-	dir, err := ResolveModel(ref, nil)
-	if err != nil {
-		return nil, err
-	}
-	task, err := core.WithEmbeddings(dir, model.Task{}, adapters...)
-	if err != nil {
-		return nil, err
-	}
-	m, err := core.BaseFor(dir, "float32", task)
-	if err != nil {
-		return nil, err
-	}
-	return &Loaded{Dir: dir, Tokenizer: tokenizerOf(dir, task.Embeddings), Model: m, Params: nn.NewParams(1), Pool: pool.New(0)}, nil
-}
-
 // segments gives a row of a batch its adapter.
 func (l *Loaded) segments(s *nn.Step, row, rows int) error {
 	if l.rows == nil {
@@ -80,21 +63,14 @@ func (l *Loaded) segments(s *nn.Step, row, rows int) error {
 
 // Combine makes one LoRA adapter of several adapter folders over the model at ref and writes it to the folder to.
 func Combine(ref string, adapters []string, c peft.Combination, to string) error {
-	dir, err := ResolveModel(ref, nil)
+	l, err := loadBase(ref, "float32", model.Task{}, adapters...)
 	if err != nil {
 		return err
 	}
-	task, err := core.WithEmbeddings(dir, model.Task{}, adapters...)
-	if err != nil {
-		return err
-	}
-	m, err := core.BaseFor(dir, "float32", task)
-	if err != nil {
-		return err
-	}
+	defer l.Close()
 	var as []*peft.Adapter
 	for _, a := range adapters {
-		ad, err := core.OpenAdapter(m, a, "", nil, dir, 0)
+		ad, err := core.OpenAdapter(l.Model, a, "", nil, l.Dir, 0)
 		if err != nil {
 			return err
 		}
@@ -104,10 +80,8 @@ func Combine(ref string, adapters []string, c peft.Combination, to string) error
 	if err != nil {
 		return err
 	}
-	params := nn.NewParams(1)
-	defer params.Free()
 	// A program makes the parameters; this one is never run.
-	p, err := nn.Compile(m, []nn.Adapter{out}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+	p, err := nn.Compile(l.Model, []nn.Adapter{out}, l.Params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
 	if err != nil {
 		return err
 	}
@@ -116,7 +90,7 @@ func Combine(ref string, adapters []string, c peft.Combination, to string) error
 	for i, a := range adapters {
 		card.Training = append(card.Training, [2]string{fmt.Sprintf("adapter %d", i+1), fmt.Sprintf("%s, weight %g", filepath.Base(filepath.Clean(a)), c.Weights[i])})
 	}
-	return out.Save(to, params, 0, card)
+	return out.Save(to, l.Params, 0, card)
 }
 
 // Unmerge writes the base model that a merged model was made of: the model at ref with the adapter taken out of its weights.

@@ -69,8 +69,9 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 			steps[i] = append(steps[i], m)
 		}
 	}
-	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: steps[0], Dedupe: steps[1], Until: c.Until, TextMode: c.TextMode, TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing,
-		IsolateDocuments: true, Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
+	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: steps[0], Dedupe: steps[1], Until: c.Until, TextMode: c.TextMode,
+		TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing, IsolateDocuments: true,
+		Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
 		StagedDir: filepath.Join(tmp, "staged"), Version: Version}, func(ctx context.Context, p *beam.Pipeline, job string) error {
 		return run(ctx, Runner{Name: c.Runner}, p, job)
 	})

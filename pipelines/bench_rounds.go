@@ -139,8 +139,9 @@ func (c *BenchRoundsConfig) job(ctx context.Context, dir string) (core.Job, erro
 	if err != nil {
 		return core.Job{}, err
 	}
-	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, SequenceLength: c.SequenceLength, Packing: "best_fit", IsolateDocuments: true, Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes},
-		MaxBadFraction: 1, OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"), Version: Version}, nil)
+	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, SequenceLength: c.SequenceLength, Packing: "best_fit",
+		IsolateDocuments: true, Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1,
+		OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"), Version: Version}, nil)
 	if err != nil {
 		return core.Job{}, err
 	}

@@ -137,7 +137,8 @@ func startScalingWorker(ctx context.Context, job string, threads int) (*scalingP
 	if err != nil {
 		return nil, err
 	}
-	p := &scalingProcess{cmd: childenv.Set{More: []string{fmt.Sprintf("GOMAXPROCS=%d", threads)}}.Command(ctx, self, "bench", "scaling-worker")}
+	env := childenv.Set{More: []string{fmt.Sprintf("GOMAXPROCS=%d", threads)}}
+	p := &scalingProcess{cmd: env.Command(ctx, self, "bench", "scaling-worker")}
 	p.cmd.Stderr = &p.stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

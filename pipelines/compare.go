@@ -49,6 +49,11 @@ type Comparison struct {
 	Paths   []string  `json:"paths"`
 }
 
+// trialName names a trial's record and its adapter's folder.
+func trialName(method string, learningRate float64) string {
+	return fmt.Sprintf("%s-%g", strings.ToLower(method), learningRate)
+}
+
 // Compare trains every method of the recipe's compare section, sized to one budget of trainable parameters, at every learning rate of the sweep, on
 // the same shards; the rate is chosen on held-out training text and the result scored on the evaluation sets. The trials are records of the
 // run: an interrupted comparison goes on where it stopped.
@@ -77,7 +82,8 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Comparison{Budget: cmp.ParameterBudget, Overlap: d.Overlap, Paths: []string{CompareFile, ReportFile, AdapterDir + "s", "shards", RecipeFile}}
+	out := &Comparison{Budget: cmp.ParameterBudget, Overlap: d.Overlap,
+		Paths: []string{CompareFile, ReportFile, AdapterDir + "s", "shards", RecipeFile}}
 	out.Base.Domain = math.NaN()
 	if before.Domain != nil {
 		out.Base.Domain = before.Domain.NLL
@@ -104,7 +110,7 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 		}
 		var best *Trial
 		for _, lr := range rates {
-			t, err := record(r, fmt.Sprintf("trial-%s-%g", strings.ToLower(m), lr), func() (*Trial, error) {
+			t, err := record(r, "trial-"+trialName(m, lr), func() (*Trial, error) {
 				r.say("%s, %d parameters, learning rate %g", m, n, lr)
 				return r.trial(ctx, d, m, config, n, lr)
 			})
@@ -179,15 +185,15 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	rec.Train.LearningRate, rec.Train.LoadBestModelAtEnd, rec.Train.EvalSteps = lr, false, 1<<30 // scored at the last step
 	rec.Evaluate.MaxNewTokens = 0
 	sub.Recipe = &rec
-	sub.Output = filepath.Join(r.Output, "trials", fmt.Sprintf("%s-%g", strings.ToLower(m), lr))
+	sub.Output = filepath.Join(r.Output, "trials", trialName(m, lr))
 	own := *d
 	own.Domain = d.Train.Validation
 	st, err := sub.Train(ctx, &own)
+	if diverged(err) && ctx.Err() == nil {
+		t.Diverged = true
+		return t, os.RemoveAll(sub.Output)
+	}
 	if err != nil {
-		if ctx.Err() == nil && strings.Contains(err.Error(), "not finite") {
-			t.Diverged = true
-			return t, os.RemoveAll(sub.Output)
-		}
 		return nil, err
 	}
 	if len(st.Evals) > 0 {
@@ -244,7 +250,8 @@ func (c *Comparison) Table(w io.Writer, output string) {
 		if c.Base.General > 0 {
 			general, forgotten = fmt.Sprintf("%.2f", math.Exp(t.General)), fmt.Sprintf("%+.1f %%", 100*(math.Exp(t.General-c.Base.General)-1))
 		}
-		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, figure("%.2f", expNLL(t.Domain)), figure("%.1f %%", 100*(1-expNLL(t.Domain)/expNLL(c.Base.Domain))), general,
+		fall := figure("%.1f %%", 100*(1-expNLL(t.Domain)/expNLL(c.Base.Domain)))
+		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, figure("%.2f", expNLL(t.Domain)), fall, general,
 			forgotten, t.TokensPerSecond)
 	}
 	for _, m := range c.diverged() {

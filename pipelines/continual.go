@@ -113,7 +113,8 @@ func (l *learner) open(ctx context.Context) (err error) {
 	h := l.history
 	h.Version, h.Base = Version, continual.Scores{Domain: score(base.Domain), General: score(base.General)}
 	if h.Base.General == nil {
-		return fmt.Errorf("general_input %s: no token in it has a loss, so max_forgetting could not be held: give other text", strings.Join(d.GeneralInput, ", "))
+		return fmt.Errorf("general_input %s: no token in it has a loss, so max_forgetting could not be held: give other text",
+			strings.Join(d.GeneralInput, ", "))
 	}
 	h.GeneralLimit = l.limits.GeneralLimit(h.Base.General)
 	if err := l.check(); err != nil {

@@ -142,7 +142,8 @@ func (l *learner) prepareIncrement(ctx context.Context, s *Run, c *claim, x *con
 		return nil, err
 	}
 	for i, path := range c.inputs(s.Output) { // what cannot be opened is the file's fault: it is a copy on this disk
-		in, err := datasets.Open(path, c.Files[i].Name, datasets.Options{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns, Pages: how.Pages != nil})
+		in, err := datasets.Open(path, c.Files[i].Name, datasets.Options{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn,
+			TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns, Pages: how.Pages != nil})
 		if err != nil && ctx.Err() == nil {
 			return reject(err.Error())
 		}
@@ -327,7 +328,7 @@ func (l *learner) trainIncrement(ctx context.Context, s *Run, d *Data, x *contin
 	with := *d
 	with.Train = &own
 	st, err := s.Train(ctx, &with)
-	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "not finite") {
+	if diverged(err) && ctx.Err() == nil {
 		x.Decision, x.Reason = continual.RolledBack, "the training diverged: "+err.Error()
 		return nil, l.drop(x)
 	}

@@ -39,7 +39,8 @@ func whyEmpty(tk tokenize.Tokenizer, eos, out []int32) string {
 	case text != "":
 		return fmt.Sprintf("the continuation of %d tokens is white space", len(out))
 	case slices.Contains(eos, out[len(out)-1]):
-		return fmt.Sprintf("the continuation is empty: %d special tokens from %s on, which are not shown, and %s, which ends a text", len(out)-1, name(out[0]), name(out[len(out)-1]))
+		return fmt.Sprintf("the continuation is empty: %d special tokens from %s on, which are not shown, and %s, which ends a text",
+			len(out)-1, name(out[0]), name(out[len(out)-1]))
 	}
 	return fmt.Sprintf("the continuation is empty: its %d tokens from %s on are special ones, which are not shown", len(out), name(out[0]))
 }

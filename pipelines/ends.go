@@ -17,14 +17,19 @@ func (r *Run) ends() tokenize.Ends {
 	return tokenize.Ends{BOS: p.AddBOS, EOS: p.AddEOS, Separator: p.DocumentSeparator}
 }
 
-// loadTokenizer opens the tokenizer and checks that it has the tokens that are wanted around a text. A run that version 0.1 began goes on as that version did.
-func (r *Run) loadTokenizer() (err error) {
+// openTokenizer opens the tokenizer in a folder. A run that version 0.1 began goes on as that version did.
+func (r *Run) openTokenizer(dir string) (tokenize.Tokenizer, error) {
 	load := tokenize.LoadEngine
-	r.findBefore()
 	if r.before {
 		load = tokenize.LoadBefore
 	}
-	if r.tokenizer, err = load(r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine)); err != nil {
+	return load(dir, engine(r.Recipe.Model.TokenizerEngine))
+}
+
+// loadTokenizer opens the run's tokenizer and checks that it has the tokens that are wanted around a text.
+func (r *Run) loadTokenizer() (err error) {
+	r.findBefore()
+	if r.tokenizer, err = r.openTokenizer(r.tokenizerDir()); err != nil {
 		return err
 	}
 	ends := r.ends()
@@ -37,8 +42,8 @@ func (r *Run) loadTokenizer() (err error) {
 	return nil
 }
 
-// findBefore finds out whether the output folder is one that version 0.1 began, which goes on as it was: its recipe lacks the keys of what stands around a text, or its
-// shards' manifest does not say it. What cannot be read is told where the folder is opened.
+// findBefore finds out whether the output folder is one that version 0.1 began, which goes on as it was: its recipe lacks the keys of what stands
+// around a text, or its shards' manifest does not say it. What cannot be read is told where the folder is opened.
 func (r *Run) findBefore() {
 	r.text, r.before = r.Recipe.YAML(), false
 	if r.Output == "" {

@@ -18,6 +18,15 @@ func figure(format string, x float64) string {
 // change prints how much a number grew.
 func change(after, before float64) string { return figure("%+.1f %%", 100*(after/before-1)) }
 
+// bar is the width of the bar of a of two numbers; none has none.
+func bar(a, b float64) string {
+	share := 100 * a / max(a, b)
+	if math.IsNaN(share) || math.IsInf(share, 0) {
+		return "0%"
+	}
+	return fmt.Sprintf("%.1f%%", share)
+}
+
 // beforeAfter prints two numbers for a model card.
 func beforeAfter(before, after float64) string {
 	return figure("%.2f", before) + " before, " + figure("%.2f", after) + " after"

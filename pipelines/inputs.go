@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 	"os"
-	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/recipe"
@@ -13,8 +12,8 @@ import (
 // reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows to learn from are.
 func (r *Run) reading(set string) (prepare.Config, error) {
 	d := r.Recipe.Data
-	c := prepare.Config{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(set), TextMode: d.TextMode, RowKind: d.RowKind, LabelColumn: d.LabelColumn,
-		Labels: r.classes, Columns: d.Columns}
+	c := prepare.Config{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(set), TextMode: d.TextMode,
+		RowKind: d.RowKind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: d.Columns}
 	if r.Recipe.Classifies() {
 		c.RowKind = datasets.RowClassification
 	}
@@ -44,7 +43,7 @@ func (r *Run) checkInputs(ctx context.Context, train, held []prepare.Source) err
 		if len(s.inputs)+len(s.sources) == 0 {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(r.Output, "stages", "prepare-"+s.set+".json")); err == nil { // the set is prepared; its files may be gone
+		if _, err := os.Stat(r.recordPath("prepare-" + s.set)); err == nil { // the set is prepared; its files may be gone
 			continue
 		}
 		c, err := r.reading(s.set)

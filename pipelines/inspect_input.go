@@ -33,7 +33,8 @@ func inspectInput(path string) ([]Fact, error) {
 		if rej != nil {
 			rejected[rej.Reason]++
 			if len(first) < 3 {
-				first = append(first, Fact{"rejected", fmt.Sprintf("%s, %s %s: %s", datasets.DocID(rej.Source, rej.Index), rej.Reason, rej.Value, oneLine(string(rej.Record)))})
+				at := datasets.DocID(rej.Source, rej.Index)
+				first = append(first, Fact{"rejected", fmt.Sprintf("%s, %s %s: %s", at, rej.Reason, rej.Value, oneLine(string(rej.Record)))})
 			}
 		} else if kept++; len(first) < 3 {
 			first = append(first, Fact{"record", oneLine(rec.Text)})

@@ -44,7 +44,8 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 		return core.Job{}, err
 	}
 	if d.domain != nil && len(d.Domain) == 0 && (t.LoadBestModelAtEnd || t.EarlyStoppingPatience > 0) {
-		return core.Job{}, errors.New("train.load_best_model_at_end and early_stopping_patience go by the loss on eval_input, in which no token has one: give other text")
+		return core.Job{}, errors.New("train.load_best_model_at_end and early_stopping_patience go by the loss on eval_input, in which no token has one: " +
+			"give other text")
 	}
 	name, _ := r.Recipe.Method["peft_type"].(string)
 	config, err := r.methodConfig()

@@ -19,11 +19,14 @@ func (r *Run) fitsMachine() error {
 		key string
 		n   int
 		of  int64 // values of a token
-	}{{"train.per_device_train_batch_size", r.Recipe.Train.PerDeviceTrainBatchSize, 2 * width}, {"evaluate.batch_size", r.Recipe.Evaluate.BatchSize, width}} {
+	}{
+		{"train.per_device_train_batch_size", r.Recipe.Train.PerDeviceTrainBatchSize, 2 * width},
+		{"evaluate.batch_size", r.Recipe.Evaluate.BatchSize, width},
+	} {
 		tokens := int64(b.n) * length // at most 2^44, with a width of at most 2^28
 		if need := float64(tokens) * float64(b.of) * 4; need > float64(have) {
-			return fmt.Errorf("%s is %d: a pass of so many sequences of %d tokens takes more than %s, and this machine has %s: lower it or sequence_length", b.key, b.n, length,
-				storage.Size(int64(min(need, 1<<62))), storage.Size(have))
+			return fmt.Errorf("%s is %d: a pass of so many sequences of %d tokens takes more than %s, and this machine has %s: lower it or sequence_length",
+				b.key, b.n, length, storage.Size(int64(min(need, 1<<62))), storage.Size(have))
 		}
 	}
 	return nil

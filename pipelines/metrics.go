@@ -176,7 +176,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	if err := r.pages(m, st); err != nil {
 		return nil, err
 	}
-	if err := r.noteOutputs(outputsOf(m)...); err != nil {
+	if err := r.noteOutputs(m); err != nil {
 		return nil, err
 	}
 	return m, storage.WriteJSON(filepath.Join(r.Output, MetricsFile), m)
@@ -246,7 +246,8 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+12.2f\n", s.Title(), s.Translation.Before.ChrF, s.Translation.After.ChrF, s.Translation.After.ChrF-s.Translation.Before.ChrF)
 	}
 	if s := m.Eval.Domain; s != nil && m.Eval.OnAnswers {
-		fmt.Fprintf(w, "  %-24s %12s %12s %13s\n", "loss on answers", figure("%.4f", s.Before.NLL), figure("%.4f", s.After.NLL), change(s.After.NLL, s.Before.NLL))
+		fmt.Fprintf(w, "  %-24s %12s %12s %13s\n", "loss on answers", figure("%.4f", s.Before.NLL), figure("%.4f", s.After.NLL),
+			change(s.After.NLL, s.Before.NLL))
 	}
 	if s := m.Eval.Answers; s != nil {
 		for _, v := range []struct {

@@ -88,8 +88,8 @@ func OtherBase(base, adapter string) string {
 	return fmt.Sprintf("%s was made for the base model %s, and this is %s: over another model than its own an adapter gives nonsense", adapter, made, base)
 }
 
-// AdapterWarnings says what a user should know of an adapter folder over the model at base: that it names another base, and which fields of its configuration
-// are passed over.
+// AdapterWarnings says what a user should know of an adapter folder over the model at base: that it names another base, and which fields of its
+// configuration are passed over.
 func AdapterWarnings(base, adapter string) (out []string) {
 	if adapter == "" {
 		return nil
@@ -109,10 +109,6 @@ func LoadModel(ref, adapter string) (*Loaded, error) { return loadModel(ref, ada
 
 // loadModel is LoadModel with the weights stored as a [quant.Spec] says.
 func loadModel(ref, adapter, storage string) (*Loaded, error) {
-	dir, err := ResolveModel(ref, nil)
-	if err != nil {
-		return nil, err
-	}
 	task := model.Task{}
 	if adapter != "" {
 		name, classes, err := peft.TaskOf(adapter)
@@ -123,21 +119,32 @@ func loadModel(ref, adapter, storage string) (*Loaded, error) {
 			task = model.Task{Type: name, NumLabels: classes}
 		}
 	}
-	if task, err = core.WithEmbeddings(dir, task, adapter); err != nil {
+	l, err := loadBase(ref, storage, task, adapter)
+	if err != nil || adapter == "" {
+		return l, err
+	}
+	l.Tokenizer = tokenizerOf(l.Dir, adapter)
+	if l.Adapter, err = core.OpenAdapter(l.Model, adapter, "", nil, l.Dir, 0); err != nil {
+		return nil, err
+	}
+	l.Adapters = []nn.Adapter{l.Adapter}
+	return l, nil
+}
+
+// loadBase loads the model at ref for adapters, of which one may bring the embeddings that all have.
+func loadBase(ref, storage string, task model.Task, adapters ...string) (*Loaded, error) {
+	dir, err := ResolveModel(ref, nil)
+	if err != nil {
+		return nil, err
+	}
+	if task, err = core.WithEmbeddings(dir, task, adapters...); err != nil {
 		return nil, err
 	}
 	m, err := core.BaseFor(dir, storage, task)
 	if err != nil {
 		return nil, err
 	}
-	l := &Loaded{Dir: dir, Tokenizer: tokenizerOf(dir, adapter), Model: m, Params: nn.NewParams(1), Pool: pool.New(0)}
-	if adapter != "" {
-		if l.Adapter, err = core.OpenAdapter(m, adapter, "", nil, dir, 0); err != nil {
-			return nil, err
-		}
-		l.Adapters = []nn.Adapter{l.Adapter}
-	}
-	return l, nil
+	return &Loaded{Dir: dir, Tokenizer: tokenizerOf(dir, task.Embeddings), Model: m, Params: nn.NewParams(1), Pool: pool.New(0)}, nil
 }
 
 // tokenizerOf is the folder whose tokenizer goes with a base model and an adapter: the adapter's, where its training saved one with it.
@@ -191,7 +198,8 @@ func (l *Loaded) Generate(prompt string, s evaluate.Sampling, each func(string))
 	return text, err
 }
 
-func generate(m *model.Model, tk tokenize.Tokenizer, f *tokenize.Frame, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, stop []int32, each func(string)) (string, []int32, error) {
+func generate(m *model.Model, tk tokenize.Tokenizer, f *tokenize.Frame, p *pool.Pool, adapters []nn.Adapter, params *nn.Params, prompt string,
+	s evaluate.Sampling, stop []int32, each func(string)) (string, []int32, error) {
 	ids, err := promptIDs(m, f, prompt)
 	if err != nil {
 		return "", nil, err

@@ -19,10 +19,10 @@ import (
 // outputsFile, among the records of stages, has the SHA-256 of each file that a finished run gave, by its path in the output folder.
 const outputsFile = "outputs.json"
 
-// noteOutputs records the files of the parts named.
-func (r *Run) noteOutputs(parts ...string) error {
+// noteOutputs records the files of a finished run's parts.
+func (r *Run) noteOutputs(m *Metrics) error {
 	sums := map[string]string{}
-	for _, part := range parts {
+	for _, part := range outputsOf(m) {
 		files, err := filesOf(filepath.Join(r.Output, part))
 		if err != nil {
 			return err
@@ -51,8 +51,22 @@ func filesOf(path string) (out []string, err error) {
 	return out, err
 }
 
-// missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names are written once, and
-// the machine that asks need not be the one that ran.
+// wrong says what is wrong with a file that had a checksum, "" for one that is not known: nothing where it is empty.
+func wrong(path, name, sum string) (string, error) {
+	got, err := storage.SHA256File(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "lacks " + name, nil
+	case err != nil:
+		return "", err
+	case sum != "" && got != sum:
+		return "has a damaged file, " + name, nil
+	}
+	return "", nil
+}
+
+// missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names are written
+// once, and the machine that asks need not be the one that ran.
 func (r *Run) missingThere(m *Metrics) (map[string]string, error) {
 	out := map[string]string{}
 	for _, p := range m.Paths {
@@ -71,7 +85,8 @@ func (r *Run) missingThere(m *Metrics) (map[string]string, error) {
 	return out, nil
 }
 
-// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no checksums, it finds what is missing.
+// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no
+// checksums, it finds what is missing.
 func (r *Run) broken(m *Metrics) (map[string]string, error) {
 	if r.store != "" {
 		return r.missingThere(m)
@@ -113,18 +128,16 @@ func (r *Run) broken(m *Metrics) (map[string]string, error) {
 		if out[part] != "" {
 			continue
 		}
-		sum, err := storage.SHA256File(filepath.Join(r.Output, rel))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			out[part] = fmt.Sprintf("lacks %s", rel)
-		case err != nil:
+		why, err := wrong(filepath.Join(r.Output, rel), rel, sums[rel])
+		if err != nil {
 			return nil, err
-		case sum != sums[rel]:
-			out[part] = fmt.Sprintf("has a damaged file, %s", rel)
+		}
+		if why != "" {
+			out[part] = why
 		}
 	}
 	for _, set := range []string{"train", "domain", "general"} {
-		why, err := r.brokenShards(set)
+		_, why, err := r.brokenShards(set)
 		if err != nil {
 			return nil, err
 		}
@@ -142,49 +155,33 @@ func weighs(dir string) bool {
 }
 
 // brokenShards says what is wrong with the shards that a set's record names; "" where nothing is, or there is no record.
-func (r *Run) brokenShards(set string) (string, error) {
+func (r *Run) brokenShards(set string) (res prepare.Result, why string, err error) {
 	raw, err := storage.ReadSmall(r.recordPath("prepare-"+set), storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return res, "", nil
 	}
 	if err != nil {
-		return "", err
+		return res, "", err
 	}
-	var res prepare.Result
 	if json.Unmarshal(raw, &res) != nil { // record says so
-		return "", nil
+		return res, "", nil
 	}
 	for _, s := range slices.Concat(res.Train, res.Validation) {
 		if !storage.IsLocal(s.Path) {
 			continue
 		}
-		sum, err := storage.SHA256File(s.Path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Sprintf("lacks %s", filepath.Base(s.Path)), nil
-		case err != nil:
-			return "", err
-		case s.SHA256 != "" && sum != s.SHA256:
-			return fmt.Sprintf("has a damaged file, %s", filepath.Base(s.Path)), nil
+		if why, err = wrong(s.Path, filepath.Base(s.Path), s.SHA256); why != "" || err != nil {
+			break
 		}
 	}
-	return "", nil
+	return res, why, err
 }
 
 // again prepares a set again whose shards are missing or damaged, and checks that they are as they were: what was trained on them depends on it.
 func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
-	why, err := r.brokenShards(set)
+	was, why, err := r.brokenShards(set)
 	if err != nil || why == "" {
 		return err
-	}
-	path := r.recordPath("prepare-" + set)
-	raw, err := storage.ReadSmall(path, storage.KindState)
-	if err != nil {
-		return err
-	}
-	var was prepare.Result
-	if err := json.Unmarshal(raw, &was); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
 	}
 	r.say("the folder of shards of %s %s: they are made again", setNames[set], why)
 	res, err := prep()
@@ -193,7 +190,8 @@ func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
 	}
 	a, b := slices.Concat(was.Train, was.Validation), slices.Concat(res.Train, res.Validation)
 	if !slices.EqualFunc(a, b, func(x, y prepare.ShardRef) bool { return x.SHA256 == y.SHA256 }) {
-		return fmt.Errorf("the shards of %s were broken (%s), and those made again are others: the input has changed since; restore it, or choose another --output", setNames[set], why)
+		return fmt.Errorf("the shards of %s were broken (%s), and those made again are others: the input has changed since; restore it, or choose another "+
+			"--output", setNames[set], why)
 	}
 	return nil
 }
@@ -225,8 +223,8 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 	}
 	st, err := r.state()
 	if err != nil {
-		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete %s to train again", strings.Join(parts, ", "), err,
-			r.product(MetricsFile))
+		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete %s to train again",
+			strings.Join(parts, ", "), err, r.product(MetricsFile))
 	}
 	if broken[AdapterDir] != "" || broken["merged"] != "" {
 		before, after, err := r.records()
@@ -252,7 +250,7 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 			return err
 		}
 	}
-	return r.noteOutputs(outputsOf(m)...)
+	return r.noteOutputs(m)
 }
 
 // records reads the scores before and after training.
@@ -300,7 +298,8 @@ func (r *Run) finished(ctx context.Context) (*Metrics, error) {
 		}
 		return m, r.publish()
 	}
-	if _, err := os.Stat(filepath.Join(r.Output, "checkpoints")); errors.Is(err, fs.ErrNotExist) && slices.Contains(m.Paths, "checkpoints") {
+	_, err = os.Stat(filepath.Join(r.Output, "checkpoints"))
+	if errors.Is(err, fs.ErrNotExist) && slices.Contains(m.Paths, "checkpoints") {
 		r.say("warning: %s is gone: nothing can be made again from it", r.product("checkpoints"))
 	}
 	r.say("this run is finished: %s", r.product())
@@ -331,13 +330,14 @@ func (r *Run) lacksRecipe() bool {
 	return err == nil && m.About.Recipe == r.Recipe.Hash()
 }
 
-// keysFinished says whether the parts of a finished run by key are there; the report is written again where it is missing. The adapters of keys that lack something are trained
-// again, to the same bytes.
+// keysFinished says whether the parts of a finished run by key are there; the report is written again where it is missing. The adapters of keys that
+// lack something are trained again, to the same bytes.
 func (r *Run) keysFinished(k *KeyRuns) (bool, error) {
 	done := true
 	for i := range k.Keys {
 		if why := k.Keys[i].Broken(filepath.Join(r.Output, AdapterDir+"s")); why != "" {
-			r.say("this run is finished, but the folder %s of the key %q %s: it is made again", r.product(AdapterDir+"s", k.Keys[i].Dir), k.Keys[i].Key, why)
+			dir := r.product(AdapterDir+"s", k.Keys[i].Dir)
+			r.say("this run is finished, but the folder %s of the key %q %s: it is made again", dir, k.Keys[i].Key, why)
 			done = false
 		}
 	}
@@ -351,7 +351,7 @@ func (r *Run) keysFinished(k *KeyRuns) (bool, error) {
 			return false, err
 		}
 	}
-	why, err := r.brokenShards("train")
+	_, why, err := r.brokenShards("train")
 	if err != nil {
 		return false, err
 	}
@@ -365,7 +365,7 @@ func (r *Run) keysFinished(k *KeyRuns) (bool, error) {
 func (r *Run) compareFinished(c *Comparison) (bool, error) {
 	done := true
 	for _, t := range c.Trials {
-		name := fmt.Sprintf("%s-%g", strings.ToLower(t.Method), t.LearningRate)
+		name := trialName(t.Method, t.LearningRate)
 		if t.Diverged || weighs(filepath.Join(r.Output, AdapterDir+"s", name)) {
 			continue
 		}
@@ -375,7 +375,7 @@ func (r *Run) compareFinished(c *Comparison) (bool, error) {
 		}
 		done = false
 	}
-	why, err := r.brokenShards("train")
+	_, why, err := r.brokenShards("train")
 	if err != nil {
 		return false, err
 	}

@@ -33,46 +33,38 @@ var setNames = map[string]string{"train": "input", "domain": "eval_input", "gene
 // prepareSet prepares one set of input: files, or named sources.
 func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
 	prep := func() (*prepare.Result, error) {
-		files, err := resolveAll(inputs)
+		p, d := r.Recipe.Prepare, r.Recipe.Data
+		cfg, err := r.reading(name)
 		if err != nil {
 			return nil, err
 		}
-		p, d := r.Recipe.Prepare, r.Recipe.Data
-		temperature := d.SamplingTemperature
-		if name != "train" {
-			temperature = 0
+		if cfg.Inputs, err = resolveAll(inputs); err != nil {
+			return nil, err
 		}
-		dir, rejects := r.product("shards"), r.product(RejectsDir)
-		if name != "train" {
-			dir, rejects = r.product("eval", name), r.product("eval", name, "rejects")
-		}
-		var clean, dedupe []map[string]any
+		cfg.OutDir, cfg.RejectsDir = r.product("eval", name), r.product("eval", name, "rejects")
 		if name == "train" { // what is measured on stays as it is
-			if clean, err = recipe.Steps(p.Clean); err == nil {
-				dedupe, err = recipe.Steps(p.Dedupe)
+			cfg.OutDir, cfg.RejectsDir, cfg.SamplingTemperature = r.product("shards"), r.product(RejectsDir), d.SamplingTemperature
+			if cfg.Clean, err = recipe.Steps(p.Clean); err == nil {
+				cfg.Dedupe, err = recipe.Steps(p.Dedupe)
 			}
 			if err != nil {
 				return nil, err
 			}
 		}
-		reading, err := r.reading(name)
-		if err != nil {
-			return nil, err
-		}
-		apply := p.ApplyChatTemplate && name != "general"
-		res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Sources: sources, SamplingTemperature: temperature, StoppingStrategy: d.StoppingStrategy, Clean: clean, Dedupe: dedupe, Language: p.Language, Format: reading.Format, Delimiter: reading.Delimiter, TextColumn: reading.TextColumn, KeyColumn: reading.KeyColumn, TextMode: reading.TextMode, RowKind: reading.RowKind, LabelColumn: reading.LabelColumn, Labels: reading.Labels, Columns: reading.Columns, Pages: reading.Pages, ApplyChatTemplate: apply,
-			CompletionOnlyLoss: p.CompletionOnlyLoss, AssistantOnlyLoss: p.AssistantOnlyLoss, ChatTemplate: p.ChatTemplate, TokenizerDir: r.tokenizerDir(),
-			Engine: engine(r.Recipe.Model.TokenizerEngine), SequenceLength: p.SequenceLength, Packing: p.Packing, IsolateDocuments: p.IsolateDocuments,
-			TokensPerShard: p.TokensPerShard, Seed: r.Recipe.Train.Seed, ValidationFraction: validation, MaxBadFraction: d.MaxBadFraction,
-			Ends: r.ends(), Before: r.before, OutDir: dir, RejectsDir: rejects, StagedDir: filepath.Join(r.Output, ".staged-"+name), Version: Version,
-			PrintsPath: r.printsPath(name)},
-			func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
+		cfg.Sources, cfg.StoppingStrategy, cfg.Language = sources, d.StoppingStrategy, p.Language
+		cfg.ApplyChatTemplate, cfg.ChatTemplate = p.ApplyChatTemplate && name != "general", p.ChatTemplate
+		cfg.CompletionOnlyLoss, cfg.AssistantOnlyLoss = p.CompletionOnlyLoss, p.AssistantOnlyLoss
+		cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before = r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine), r.ends(), r.before
+		cfg.SequenceLength, cfg.Packing, cfg.IsolateDocuments, cfg.TokensPerShard = p.SequenceLength, p.Packing, p.IsolateDocuments, p.TokensPerShard
+		cfg.Seed, cfg.ValidationFraction, cfg.MaxBadFraction = r.Recipe.Train.Seed, validation, d.MaxBadFraction
+		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), Version
+		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
 		if res != nil {
 			for _, l := range res.Layouts {
 				r.say("%s", l)
 			}
 			if n := res.Read - res.Kept; n > 0 && name != "train" { // those of train are in the table
-				r.say("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), rejects)
+				r.say("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), cfg.RejectsDir)
 			}
 			r.sayTally(name, inputs, res)
 		}

@@ -13,15 +13,13 @@ import (
 var noted = map[string]string{
 	datasets.NoteEmptyAnswer: "have an answer that is an empty text: the model learns to say nothing",
 	datasets.NoteNUL:         "have NUL characters in their text",
-	datasets.NoteQuotedTSV:   "of TSV have fields in quotation marks, which are taken as they are: if they are quoted as in CSV, set data.format: csv and data.delimiter: tab",
+	datasets.NoteQuotedTSV: "of TSV have fields in quotation marks, which are taken as they are: if they are quoted as in CSV, " +
+		"set data.format: csv and data.delimiter: tab",
 }
 
 // sayTally warns, once a set, of the fields of its rows that are not used and of what is noted of its records.
 func (r *Run) sayTally(set string, inputs []string, res *prepare.Result) {
 	what := setNames[set]
-	if what == "" {
-		what = set
-	}
 	const most = 12
 	var names []string
 	for _, k := range sortedKeys(res.Tally.Unused) {

@@ -42,7 +42,7 @@ func (r *Run) findTeacher(ref string) (string, error) {
 		return "", fmt.Errorf("the teacher %w", err)
 	}
 	if r.tokenizer == nil { // a plan
-		if r.tokenizer, err = tokenize.LoadEngine(r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine)); err != nil {
+		if r.tokenizer, err = r.openTokenizer(r.tokenizerDir()); err != nil {
 			return "", err
 		}
 	}
