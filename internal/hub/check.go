@@ -94,6 +94,12 @@ func regular(path string) error {
 	return err
 }
 
+// stamp is what changes when a file is written or replaced.
+type stamp struct {
+	text string // "" unknown
+	last time.Time
+}
+
 // sound is nil for a blob with the checksum etag.
 func sound(root, blob, etag string) error {
 	if err := regular(blob); err != nil {

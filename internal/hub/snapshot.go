@@ -157,10 +157,6 @@ func incomplete(dir string) string {
 	if has(weights) {
 		return ""
 	}
-	st, err := os.Stat(filepath.Join(dir, index))
-	if err != nil || !st.Mode().IsRegular() || st.Size() > maxSide {
-		return weights
-	}
 	raw, err := storage.ReadSmall(filepath.Join(dir, index), storage.KindIndex)
 	if err != nil {
 		return weights

@@ -5,16 +5,9 @@ package hub
 import (
 	"fmt"
 	"os"
-	"time"
 )
 
 const noFollow = 0
-
-// stamp is what changes when a file is written or replaced.
-type stamp struct {
-	text string // "" unknown
-	last time.Time
-}
 
 func stampOf(path string) stamp {
 	st, err := os.Stat(path)

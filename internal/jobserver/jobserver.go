@@ -271,7 +271,10 @@ func part(path string, from int64) ([]byte, error) {
 		}
 		from = max(0, st.Size()+from)
 	}
-	return io.ReadAll(io.LimitReader(io.NewSectionReader(f, from, logBytes), logBytes))
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, logBytes))
 }
 
 // lastLines is the end of a log without stack frames, on one line.

@@ -3,6 +3,7 @@ package mem
 import (
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 )
 
@@ -88,13 +89,12 @@ func bound(n, beside int64) string {
 		return ""
 	}
 	for _, l := range limits() {
-		have := l.bytes
-		if !l.left {
-			have -= beside
-		}
-		if n > have {
+		if n > l.bytes-beside {
 			return fmt.Sprintf(l.format, mib(l.bytes))
 		}
+	}
+	if left, ok := addressSpaceLeft(); ok && n > left {
+		return fmt.Sprintf("the address space has %s left; raise its limit (ulimit -v)", mib(left))
 	}
 	return ""
 }
@@ -102,15 +102,17 @@ func bound(n, beside int64) string {
 // limit is something that bounds the process's memory.
 type limit struct {
 	bytes  int64
-	left   bool   // bytes are what is left rather than all
 	format string // of a person's words for it
 }
+
+// limits are the machine's and the control group's, asked for once: blocks are made in every step.
+var limits = sync.OnceValue(findLimits)
 
 // Machine is the memory that this process can have at most, 0 where that is not known.
 func Machine() int64 {
 	n := int64(0)
 	for _, l := range limits() {
-		if !l.left && (n == 0 || l.bytes < n) {
+		if n == 0 || l.bytes < n {
 			n = l.bytes
 		}
 	}

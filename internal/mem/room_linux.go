@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limits are the machine's memory, the control group's, and what the address space has left.
-func limits() []limit {
+// findLimits finds the machine's memory and the control group's.
+func findLimits() []limit {
 	var out []limit
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
@@ -20,13 +20,17 @@ func limits() []limit {
 	if n, ok := groupLimit(); ok {
 		out = append(out, limit{bytes: n, format: "the control group of this process may have %s (memory.max)"})
 	}
-	var r unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_AS, &r) == nil && r.Cur < 1<<62 {
-		if used, ok := addressSpace(); ok {
-			out = append(out, limit{bytes: max(0, int64(r.Cur)-used-goHeap), left: true, format: "the address space has %s left; raise its limit (ulimit -v)"})
-		}
-	}
 	return out
+}
+
+// addressSpaceLeft is what the limit of the address space, where there is one, leaves for blocks.
+func addressSpaceLeft() (int64, bool) {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &r) != nil || r.Cur >= 1<<62 {
+		return 0, false
+	}
+	used, ok := addressSpace()
+	return max(0, int64(r.Cur)-used-goHeap), ok
 }
 
 // addressSpace is the size of the process's address space.

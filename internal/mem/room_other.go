@@ -2,5 +2,8 @@
 
 package mem
 
-// limits are not known here: the system refuses what does not fit.
-func limits() []limit { return nil }
+// Limits are not known here: the system refuses what does not fit.
+
+func findLimits() []limit { return nil }
+
+func addressSpaceLeft() (int64, bool) { return 0, false }
