@@ -294,12 +294,16 @@ func FuzzJSONL(f *testing.F) {
 		}
 		records := 0
 		if compressionOf(b) == plain {
-			for _, l := range bytes.Split(bytes.TrimPrefix(b, bom), []byte("\n")) {
+			text := bytes.TrimPrefix(b, bom)
+			if e := sniffEncoding(b); e != utf8Encoding {
+				text, _ = io.ReadAll(newUnicodeReader(bytes.NewReader(bytes.TrimPrefix(b, e.mark)), e))
+			}
+			for _, l := range bytes.Split(text, []byte("\n")) {
 				if len(bytes.TrimSpace(l)) > 0 || len(l) > 65 {
 					records++
 				}
 			}
-			if n := len(got.recs) + len(got.rejects); n != records && !bytes.Contains(b, []byte("\r")) && n < records {
+			if n := len(got.recs) + len(got.rejects); n != records && !bytes.Contains(text, []byte("\r")) && n < records {
 				t.Fatalf("%d of %d records accounted for", n, records)
 			}
 		}
