@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"unicode/utf8"
 )
 
@@ -113,12 +114,32 @@ func TestStrictLoader(t *testing.T) {
 		{"added_tokens", `[{"id":3,"content":"<pad>"}]`, "<pad>"},
 		{"added_tokens", `[{"id":0,"content":"<pad>","shiny":true}]`, "shiny"},
 		{"version", `"2.0"`, "2.0"},
+		{"version", `2`, "version is a number, and a text is needed"},
+		{"model", `[1]`, "model is a list, and an object is needed"},
+		{"model", `{"type":"BPE","vocab":{"a":"0"},"merges":[]}`, "model.vocab at /a is a text, and a whole number is needed"},
+		{"added_tokens", `{}`, "added_tokens is an object, and a list is needed"},
+		{"added_tokens", `[null]`, "added_tokens[0] is null, and an object is needed"},
 		{"novelty", `{}`, "novelty"},
 	} {
 		m := base(t)
 		m[c.key] = json.RawMessage(c.value)
 		if _, err := parseMap(t, m); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s = %s: error %v, want one with %q", c.key, c.value, err, c.want)
+		}
+	}
+}
+
+// TestNoObject: a file that is another JSON value is named as what it is.
+func TestNoObject(t *testing.T) {
+	for text, want := range map[string]string{"[1,2]": "it is a list, and an object is needed", `"x"`: "it is a text, and an object is needed", "3": "it is a number, and an object is needed",
+		"true": "it is true, and an object is needed", "null": "it is null, and an object is needed", "": "not valid JSON", "[1": "not valid JSON"} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+		for _, engine := range []string{EngineFast, EngineSugarme} {
+			if _, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: []byte(text)}}, ".", engine); err == nil || !strings.Contains(err.Error(), "tokenizer.json: "+want) {
+				t.Errorf("%s: %v, want %s", text, err, want)
+			}
 		}
 	}
 }

@@ -1,7 +1,10 @@
 package tokenize
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"reflect"
 	"sort"
 	"strings"
 
@@ -18,11 +21,30 @@ type val struct {
 func (v val) null() bool { return len(v.raw) == 0 || string(v.raw) == "null" }
 
 func (v val) decode(to any) error {
-	if err := json.Unmarshal(v.raw, to, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+	err := json.Unmarshal(v.raw, to, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if e := (*json.SemanticError)(nil); errors.As(err, &e) && e.Err == nil && e.GoType != nil && kinds[e.JSONKind] != "" && wanted[e.GoType.Kind()] != "" {
+		place := v.name()
+		if e.JSONPointer != "" {
+			place += " at " + string(e.JSONPointer)
+		}
+		return fmt.Errorf("%s is %s, and %s is needed", place, kinds[e.JSONKind], wanted[e.GoType.Kind()])
+	}
+	if err != nil && v.path != "" {
 		return fmt.Errorf("%s: %w", v.path, err)
 	}
-	return nil
+	return err
 }
+
+// name is where the value stands, for messages.
+func (v val) name() string { return cmp.Or(v.path, "it") }
+
+// kinds and wanted name what stands in the file, and what a field is read into.
+var (
+	kinds = map[jsontext.Kind]string{'{': "an object", '[': "a list", '"': "a text", '0': "a number", 't': "true", 'f': "false", 'n': "null"}
+
+	wanted = map[reflect.Kind]string{reflect.Map: "an object", reflect.Struct: "an object", reflect.Slice: "a list", reflect.String: "a text", reflect.Bool: "true or false",
+		reflect.Int: "a whole number", reflect.Int32: "a whole number", reflect.Float64: "a number"}
+)
 
 func (v val) list() ([]val, error) {
 	if v.null() {
@@ -52,7 +74,7 @@ func (v val) object() (*obj, error) {
 		return nil, err
 	}
 	if o.m == nil {
-		return nil, fmt.Errorf("%s: null where an object is needed", v.path)
+		return nil, fmt.Errorf("%s is null, and an object is needed", v.name())
 	}
 	return o, nil
 }
