@@ -21,7 +21,7 @@ func (f *Fast) adopt(fsys fs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	if f.special, err = fo.ids(fsys, dir, f); err != nil {
+	if f.special, err = fo.ids(f); err != nil {
 		return err
 	}
 	if len(changed) > 0 { // other ids than those of tokenizer.json alone
@@ -41,11 +41,11 @@ func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
 	specials := fo.specials()
 	list := slices.Clone(fo.declared)
 	for i := range list {
-		list[i].special = list[i].special || fo.isSpecial(list[i].content)
+		list[i].special = list[i].special || named(specials, list[i].content)
 	}
 	for _, s := range specials {
 		_, have := f.addedIDs[s.content]
-		if slices.ContainsFunc(list, func(x tokenSpec) bool { return x.content == s.content }) || have && !s.flag {
+		if named(list, s.content) || have && !s.flag {
 			continue
 		}
 		if s.flag && have && !fo.decoded { // added_tokens of tokenizer.json goes before
@@ -85,11 +85,14 @@ func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
 			id = next
 			next++
 		}
-		if err := t.conflict(id, map[bool]string{true: "model.vocab of tokenizer.json", false: "the first free one after tokenizer.json"}[known]); err != nil {
+		where := "model.vocab of tokenizer.json"
+		if !known {
+			where = "the first free one after tokenizer.json"
+		}
+		if err := t.conflict(id, where); err != nil {
 			return nil, err
 		}
-		if !known && (strings.HasSuffix(t.from, ": bos_token") || strings.HasSuffix(t.from, ": eos_token")) &&
-			!slices.ContainsFunc(fo.additional, func(x tokenSpec) bool { return x.content == t.content }) {
+		if !known && (strings.HasSuffix(t.from, ": bos_token") || strings.HasSuffix(t.from, ": eos_token")) && !named(fo.additional, t.content) {
 			return nil, fmt.Errorf("%s is %q, which tokenizer.json does not have; correct the name or add the token to tokenizer.json", t.from, t.content)
 		}
 		if t.id = id; !known && (t.from == "" || fo.idle(t.content, id)) {
@@ -120,7 +123,7 @@ func (t tokenSpec) conflict(id int32, where string) error {
 
 // idle says that the model has no row for a token which only fills up, masks or separates: padding that is added to a tokenizer and not to its model is never used.
 func (f *folder) idle(content string, id int32) bool {
-	if f.vocab == 0 || int(id) < f.vocab || slices.ContainsFunc(f.additional, func(x tokenSpec) bool { return x.content == content }) {
+	if f.vocab == 0 || int(id) < f.vocab || named(f.additional, content) {
 		return false
 	}
 	idle := false
@@ -136,7 +139,7 @@ func (f *folder) idle(content string, id int32) bool {
 }
 
 // ids finds the ids of the special tokens: those that the files name, then those of the class, then those of config.json where the files say nothing.
-func (f *folder) ids(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) {
+func (f *folder) ids(t Tokenizer) (specialIDs, error) {
 	out := noSpecial
 	for i, key := range specialKeys {
 		if s := f.role(key); s != "" {
@@ -145,7 +148,7 @@ func (f *folder) ids(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) {
 			}
 		}
 	}
-	return out, configIDs(fsys, dir, t, &out, func(i int) bool { return !f.null[specialKeys[i]] })
+	return out, configIDs(f.model, t, &out, func(i int) bool { return !f.null[specialKeys[i]] })
 }
 
 // frame puts the class's post-processor in place of the file's, where it has one.

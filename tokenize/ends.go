@@ -68,7 +68,10 @@ func (e Ends) Frame(t Tokenizer) (*Frame, error) {
 	if len(f.separator) == 0 {
 		return nil, fmt.Errorf("document_separator %q is no token of the tokenizer's", e.Separator)
 	}
-	f.text = slices.Concat(edge(after, f.eos, map[bool]string{true: Yes, false: No}[e.EOS == Yes], false), f.separator)
+	if eos = No; e.EOS == Yes { // the separator ends a text alone, unless eos_token is asked for
+		eos = Yes
+	}
+	f.text = slices.Concat(edge(after, f.eos, eos, false), f.separator)
 	return f, nil
 }
 
@@ -95,14 +98,14 @@ func (f *Frame) EOS() bool { return f.eos >= 0 && slices.Contains(f.text, f.eos)
 func (f *Frame) End() []int32 { return f.text }
 
 // Text encodes a plain text with what stands around it. A token at its border that the text itself has there is not doubled.
-func (f *Frame) Text(text string) (*Encoding, error) { return f.around(text, f.text) }
+func (f *Frame) Text(text string) (*Encoding, error) { return f.encode(text, f.text) }
 
 // Class encodes a text that has a class as the tokenizer by itself does, unless Ends say otherwise of BOS or EOS.
 func (f *Frame) Class(text string) (*Encoding, error) {
 	if f.plain {
 		return f.t.Encode(text, true)
 	}
-	return f.around(text, f.class)
+	return f.encode(text, f.class)
 }
 
 // Completion encodes a prompt with its completion, to which eos_token is appended as TRL does it: as text, unless the completion ends with it. Where the tokenizer does
@@ -110,16 +113,17 @@ func (f *Frame) Class(text string) (*Encoding, error) {
 func (f *Frame) Completion(prompt, completion string) (*Encoding, error) {
 	if slices.Contains(f.completion, f.eos) {
 		if s, ok := f.t.IDToToken(f.eos); ok && !strings.HasSuffix(completion, s) {
-			ids, err := f.t.AppendIDs(nil, prompt+completion+s, false)
+			text := prompt + completion + s
+			e, err := f.t.Encode(text, false)
 			if err != nil {
 				return nil, err
 			}
-			if ids[len(ids)-1] == f.eos {
-				completion += s
+			if n := len(e.IDs); n > 0 && e.IDs[n-1] == f.eos {
+				return f.around(e, text, f.completion)
 			}
 		}
 	}
-	return f.around(prompt+completion, f.completion)
+	return f.encode(prompt+completion, f.completion)
 }
 
 // Prompt are the ids of a text that is continued: what stands before a text is there, what stands after it is not.
@@ -163,11 +167,17 @@ func (f *Frame) tail(ids, after []int32) []int32 {
 	return after
 }
 
-func (f *Frame) around(text string, after []int32) (*Encoding, error) {
+// encode encodes a text and puts around it what stands there.
+func (f *Frame) encode(text string, after []int32) (*Encoding, error) {
 	e, err := f.t.Encode(text, false)
 	if err != nil {
 		return nil, err
 	}
+	return f.around(e, text, after)
+}
+
+// around puts around an encoded text what stands there.
+func (f *Frame) around(e *Encoding, text string, after []int32) (*Encoding, error) {
 	if len(e.Offsets) != len(e.IDs) {
 		return nil, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(e.Offsets), len(e.IDs))
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -46,7 +47,8 @@ type folder struct {
 	decoded    bool                 // there is an added_tokens_decoder
 	addBOS     *bool
 	addEOS     *bool
-	vocab      int // config.json's vocab_size, 0 where it has none
+	model      map[string]json.RawMessage // config.json
+	vocab      int                        // its vocab_size, 0 where it has none
 }
 
 // readFolder reads tokenizer_config.json; where that has no added_tokens_decoder also special_tokens_map.json, which goes before it, and added_tokens.json; and what the tokenizer's
@@ -60,7 +62,7 @@ func readFolder(fsys fs.FS, dir string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{special: map[string]tokenSpec{}, null: map[string]bool{}, class: classOf(config, model)}
+	f := &folder{special: map[string]tokenSpec{}, null: map[string]bool{}, class: classOf(config, model), model: model}
 	_ = json.Unmarshal(model["vocab_size"], &f.vocab) // package model complains of another kind
 	for key, to := range map[string]**bool{"add_bos_token": &f.addBOS, "add_eos_token": &f.addEOS} {
 		if raw, ok := config[key]; ok && string(raw) != "null" {
@@ -129,7 +131,7 @@ func (f *folder) names(m map[string]json.RawMessage, file string) error {
 			if err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(f.additional, func(x tokenSpec) bool { return x.content == s.content }) {
+			if !named(f.additional, s.content) {
 				f.additional = append(f.additional, s)
 			}
 		}
@@ -194,12 +196,12 @@ func (f *folder) decoder(raw json.RawMessage, added map[string]json.RawMessage) 
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return fmt.Errorf("%s: %s is not an object of tokens by id", configName, decoderKey)
 	}
-	for key, raw := range m {
+	for _, key := range slices.Sorted(maps.Keys(m)) { // of several faults the same one is told
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil || id < 0 || id >= maxVocab {
 			return fmt.Errorf("%s: %s: %q is no id of a token", configName, decoderKey, key)
 		}
-		t, err := parseToken(raw, configName, decoderKey)
+		t, err := parseToken(m[key], configName, decoderKey)
 		if err != nil || !t.flag {
 			return fmt.Errorf("%s: %s: the token of id %d is not an object with content", configName, decoderKey, id)
 		}
@@ -216,8 +218,10 @@ func (f *folder) decoder(raw json.RawMessage, added map[string]json.RawMessage) 
 
 // added reads added_tokens.json.
 func (f *folder) added(m map[string]json.RawMessage) error {
-	for content, raw := range m {
-		t := tokenSpec{addedToken: addedToken{content: content, special: f.isSpecial(content)}, from: addedName, flag: true}
+	specials := f.specials()
+	for _, content := range slices.Sorted(maps.Keys(m)) {
+		raw := m[content]
+		t := tokenSpec{addedToken: addedToken{content: content, special: named(specials, content)}, from: addedName, flag: true}
 		if err := json.Unmarshal(raw, &t.id); err != nil || t.id < 0 || t.id >= maxVocab {
 			return fmt.Errorf("%s: the id of %q is %s", addedName, content, raw)
 		}
@@ -237,13 +241,9 @@ func (f *folder) byID() {
 	})
 }
 
-func (f *folder) isSpecial(content string) bool {
-	for _, s := range f.specials() {
-		if s.content == content {
-			return true
-		}
-	}
-	return false
+// named reports whether a token is among those of a list.
+func named(list []tokenSpec, content string) bool {
+	return slices.ContainsFunc(list, func(t tokenSpec) bool { return t.content == content })
 }
 
 // specials are the special tokens in the order in which transformers adds those that are new; those that the class brings along have no from.

@@ -34,17 +34,17 @@ func readSpecialBefore(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) 
 			out[i] = id
 		}
 	}
-	return out, configIDs(fsys, dir, t, &out, func(int) bool { return true })
+	model, err := storage.ReadObject(fsys, path.Join(dir, "config.json"))
+	if err != nil {
+		return out, err
+	}
+	return out, configIDs(model, t, &out, func(int) bool { return true })
 }
 
 // configIDs fills in ids of config.json that are not found yet.
-func configIDs(fsys fs.FS, dir string, t Tokenizer, out *specialIDs, may func(i int) bool) error {
-	m, err := storage.ReadObject(fsys, path.Join(dir, "config.json"))
-	if err != nil {
-		return err
-	}
+func configIDs(model map[string]json.RawMessage, t Tokenizer, out *specialIDs, may func(i int) bool) error {
 	for i, key := range specialKeys {
-		raw, ok := m[key+"_id"]
+		raw, ok := model[key+"_id"]
 		if !ok || out[i] >= 0 || string(raw) == "null" || !may(i) {
 			continue
 		}
