@@ -5,37 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"sort"
-	"sync"
 
-	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// checkFooter reads the footer of a file and is an error when it cannot be what it says: the decoder takes memory, and goes as deep, as the footer says.
-func checkFooter(r storage.ReaderAt) error {
+// checkFooter reads the footer of a file and is an error when it cannot be what it says: the decoder takes memory, and goes as
+// deep, as the footer says.
+func checkFooter(r storage.ReaderAt) (footer []byte, err error) {
 	var tail [8]byte
 	if r.Size() < 12 {
-		return fmt.Errorf("a Parquet file of %d bytes: %w", r.Size(), io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("a Parquet file of %d bytes: %w", r.Size(), io.ErrUnexpectedEOF)
 	}
 	if _, err := r.ReadAt(tail[:], r.Size()-8); err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return nil, err
 	}
 	if string(tail[4:]) != "PAR1" {
-		return nil // the decoder says so
+		return nil, nil // the decoder says so
 	}
 	n := int64(binary.LittleEndian.Uint32(tail[:]))
 	if n > r.Size()-12 || n > footerBytes {
-		return fmt.Errorf("damaged file: its last bytes say that it has %d bytes of metadata, of %d bytes in all", n, r.Size())
+		return nil, fmt.Errorf("damaged file: its last bytes say that it has %d bytes of metadata, of %d bytes in all", n, r.Size())
 	}
 	t := metaWalk{b: make([]byte, n)}
 	if k, err := r.ReadAt(t.b, r.Size()-8-n); int64(k) < n {
-		return err
+		return nil, err
 	}
-	return t.fields(0, func(id int16, typ byte) (bool, error) {
+	return t.b, t.fields(0, func(id int16, typ byte) (bool, error) {
 		if id != 2 || typ != thriftList {
 			return false, nil
 		}
@@ -85,117 +82,6 @@ func (t *metaWalk) schema() error {
 		}
 	}
 	return err
-}
-
-// chunk is where the pages of a column in a row group lie, with where the first page begins that has not been looked at.
-type chunk struct{ from, to, next, fixed, values int64 }
-
-// pageGuard reads a Parquet file and looks at the header of each page before the decoder sees it.
-type pageGuard struct {
-	storage.ReaderAt
-	mu     sync.Mutex
-	chunks []chunk
-}
-
-// watch checks what the metadata says of rows and chunks of columns, and keeps where these lie.
-func (g *pageGuard) watch(f *parquet.File) error {
-	m := f.Metadata()
-	var rows int64
-	var chunks []chunk
-	for i, rg := range m.RowGroups {
-		if rg.NumRows < 0 || rg.NumRows > 1<<40 {
-			return fmt.Errorf("damaged file: row group %d has %d rows", i, rg.NumRows)
-		}
-		rows += rg.NumRows
-		for j, c := range rg.Columns {
-			d := c.MetaData
-			from := d.DataPageOffset
-			if d.DictionaryPageOffset != 0 {
-				from = d.DictionaryPageOffset
-			}
-			switch {
-			case d.NumValues < 0 || d.NumValues > 1<<48:
-				return fmt.Errorf("damaged file: column %d of row group %d has %d values", j, i, d.NumValues)
-			case d.TotalCompressedSize < 0 || from < 0 || d.TotalCompressedSize > g.Size() || from > g.Size()-d.TotalCompressedSize:
-				return fmt.Errorf("damaged file: column %d of row group %d has %d bytes from byte %d on, the file %d in all", j, i, d.TotalCompressedSize, from, g.Size())
-			case d.DataPageOffset != 0 && (d.DataPageOffset < from || d.DataPageOffset > from+d.TotalCompressedSize): // 0 of a column without a page
-				return fmt.Errorf("damaged file: column %d of row group %d has pages from byte %d on, and %d bytes from byte %d on", j, i, d.DataPageOffset,
-					d.TotalCompressedSize, from)
-			case d.TotalCompressedSize > 0:
-				k := chunk{from: from, to: from + d.TotalCompressedSize, next: from, values: d.NumValues}
-				if d.Type == format.FixedLenByteArray {
-					k.fixed = fixedLength(m, d.PathInSchema)
-				}
-				chunks = append(chunks, k)
-			}
-		}
-	}
-	if rows != m.NumRows {
-		return fmt.Errorf("damaged file: the file has %d rows, its row groups %d", m.NumRows, rows)
-	}
-	slices.SortFunc(chunks, func(a, b chunk) int { return int(min(1, max(-1, a.from-b.from))) })
-	for i := range chunks[:max(0, len(chunks)-1)] {
-		if chunks[i].to > chunks[i+1].from {
-			return fmt.Errorf("damaged file: two columns share the bytes from %d on", chunks[i+1].from)
-		}
-	}
-	g.mu.Lock()
-	g.chunks = chunks
-	g.mu.Unlock()
-	return nil
-}
-
-// fixedLength is the length of the values of a column, or the longest where several have its name.
-func fixedLength(m *format.FileMetaData, path []string) (n int64) {
-	for _, e := range m.Schema {
-		if len(path) > 0 && e.Name == path[len(path)-1] && e.TypeLength.Valid {
-			n = max(n, int64(e.TypeLength.V))
-		}
-	}
-	return n
-}
-
-// ReadAt implements io.ReaderAt: the headers of pages that begin before the end of what is read are right.
-func (g *pageGuard) ReadAt(p []byte, off int64) (int, error) {
-	n, err := g.ReaderAt.ReadAt(p, off)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	i := sort.Search(len(g.chunks), func(i int) bool { return g.chunks[i].to > off })
-	for ; i < len(g.chunks) && g.chunks[i].from < off+int64(n); i++ {
-		c := &g.chunks[i]
-		for c.next < min(c.to, off+int64(n)) {
-			var have []byte
-			if c.next >= off {
-				have = p[c.next-off : n]
-			}
-			if bad := g.page(c, have); bad != nil {
-				return 0, bad
-			}
-		}
-	}
-	return n, err
-}
-
-// page looks at the header of a chunk's next page; have are bytes of the file from there on.
-func (g *pageGuard) page(c *chunk, have []byte) error {
-	have = have[:min(int64(len(have)), c.to-c.next)]
-	for size := int64(512); ; size *= 8 {
-		t := metaWalk{b: have}
-		h, err := t.pageHeader()
-		if err == nil {
-			if err = h.check(c, c.to-c.next-int64(t.at)); err == nil {
-				c.next += int64(t.at) + h.compressed
-				return nil
-			}
-		} else if errors.Is(err, io.ErrUnexpectedEOF) && c.next+int64(len(have)) < c.to && len(have) < headerBytes { // there is more of it
-			have = make([]byte, min(max(size, int64(len(have))*8), headerBytes, c.to-c.next))
-			if k, err := g.ReaderAt.ReadAt(have, c.next); k < len(have) {
-				return err
-			}
-			continue
-		}
-		return fmt.Errorf("damaged file: the page at byte %d: %w", c.next, err)
-	}
 }
 
 // pageHeader is what a page's header says of sizes; index that its values are places in a dictionary, dictionary that it is one.

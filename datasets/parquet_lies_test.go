@@ -198,8 +198,10 @@ func TestParquetLies(t *testing.T) {
 }
 
 // readLies reads an input; a dead letter for the file is an error, too.
-func readLies(path string) error {
-	r, err := Open(path, path, Options{})
+func readLies(path string) error { return readLiesOf(path, Options{}) }
+
+func readLiesOf(path string, o Options) error {
+	r, err := Open(path, path, o)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,9 @@ const (
 	shardRows    = 1 << 22  // rows of a file, beside rowsPerByte for each of its bytes
 	rowsPerByte  = 1 << 10
 	valuesPerRow = 1 << 18 // of a row of nested columns
+	rowRatio     = 64      // values of a page or a row for each byte of the page, beside those below
+	rowMost      = 1 << 21 // of the rows that are open in all columns
+	spreadMost   = 1 << 28 // of the pages that are open in all columns
 )
 
 // The types of Thrift's compact protocol that are told apart.

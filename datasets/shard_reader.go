@@ -222,15 +222,18 @@ func (s *Shard) readRowGroup(rg parquet.RowGroup) ([]Sequence, error) {
 // openParquet opens a Parquet file; page indexes and bloom filters are not read. Damage, and metadata that would take memory out of proportion, is an error, never
 // a panic; so is a page of it when it is read.
 func openParquet(r storage.ReaderAt) (*parquet.File, error) {
-	if err := checkFooter(r); err != nil {
-		return nil, err
-	}
-	g := &pageGuard{ReaderAt: r}
-	f, err := openOwnParquet(g)
+	footer, err := checkFooter(r)
 	if err != nil {
 		return nil, err
 	}
-	return f, g.watch(f)
+	if footer == nil {
+		return openOwnParquet(r)
+	}
+	g, err := newPageFile(r, footer)
+	if err != nil {
+		return nil, err
+	}
+	return openOwnParquet(g)
 }
 
 // openOwnParquet is [openParquet] of a file that this run wrote, of which pages are read in any order: nothing is looked at before the decoder does.
