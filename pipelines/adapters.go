@@ -13,15 +13,21 @@ import (
 	core "github.com/adaptflow/adaptflow/train"
 )
 
-// LoadAdapters loads the model at ref with several adapter folders at once, each "NAME=DIR" or DIR, whose name is then the folder's. names says, for each
+// NamedAdapter is the name and the folder of an adapter given as NAME=DIR, or as DIR, whose name is then the folder's.
+func NamedAdapter(given string) (name, dir string) {
+	name, dir, ok := strings.Cut(given, "=")
+	if !ok {
+		return filepath.Base(filepath.Clean(given)), given
+	}
+	return name, dir
+}
+
+// LoadAdapters loads the model at ref with several adapter folders at once, each as [NamedAdapter] has it. names says, for each
 // row of a batch, which adapter it uses ("__base__" for none); a single name is for all rows. Adapters that a name joins by "+" are added up.
 func LoadAdapters(ref string, adapters, names []string) (*Loaded, error) {
 	var labels, dirs []string
 	for _, a := range adapters {
-		name, dir, ok := strings.Cut(a, "=")
-		if !ok {
-			name, dir = filepath.Base(filepath.Clean(a)), a
-		}
+		name, dir := NamedAdapter(a)
 		labels, dirs = append(labels, name), append(dirs, dir)
 	}
 	l, err := loadBase(ref, "float32", model.Task{}, dirs...)

@@ -25,6 +25,7 @@ var bounds = map[string][2]int64{
 	"repeat":           {1, 1 << 20},
 	"replicas":         {1, 1 << 16},
 	"rounds":           {1, 1 << 30},
+	"samples":          {1, 1_000_000}, // each has its place in memory while they are written
 	"save-steps":       {1, 1 << 30},
 	"seq":              {2, 1 << 20},
 	"sequence-length":  {2, 1 << 24},

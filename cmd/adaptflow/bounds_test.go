@@ -14,7 +14,7 @@ import (
 // Every flag that is a whole number is refused beyond its bounds before anything is done, in every command.
 func TestFlagsInBounds(t *testing.T) {
 	// These say themselves what is wrong with them.
-	own := map[string]bool{"samples": true, "max-new-tokens": true, "top-k": true, "seed": true}
+	own := map[string]bool{"max-new-tokens": true, "top-k": true, "seed": true}
 	used := map[string]bool{}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
@@ -46,7 +46,8 @@ func TestFlagsInBounds(t *testing.T) {
 					if errors.As(err, new(usageError)) && strings.Contains(err.Error(), "arg(s)") {
 						continue
 					}
-					if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), fmt.Sprintf("--%s is %d; it must be from", f.Name, v)) {
+					want := fmt.Sprintf("--%s is %d; it must be from", f.Name, v)
+					if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), want) {
 						t.Errorf("%v: %v", given, err)
 					}
 					break

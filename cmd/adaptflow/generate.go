@@ -13,9 +13,6 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines"
 )
 
-// mostSamples bounds --samples: each has its place in memory while they are written.
-const mostSamples = 1_000_000
-
 func generateCommand() *cobra.Command {
 	var model, adapter, prompt, prompts, output, bos string
 	var samples int
@@ -36,8 +33,6 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 				return usage("generate takes --prompt or --prompts, not both")
 			case bos != "auto" && bos != "true" && bos != "false":
 				return usage("--add-bos is %q; it is auto, true or false", bos)
-			case samples < 1 || samples > mostSamples:
-				return usage("--samples must be from 1 to %d", mostSamples)
 			case samples > 1 && output == "":
 				return usage("--samples needs --output, the file to write")
 			}
@@ -93,7 +88,8 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&prompt, "prompt", "", "text to continue")
 	c.Flags().StringVar(&prompts, "prompts", "", "file of prompts to continue")
-	c.Flags().StringVar(&bos, "add-bos", "auto", "whether a prompt begins with bos_token: auto as the tokenizer does it, true, false; as prepare.add_bos of the adapter's recipe")
+	c.Flags().StringVar(&bos, "add-bos", "auto",
+		"whether a prompt begins with bos_token: auto as the tokenizer does it, true, false; as prepare.add_bos of the adapter's recipe")
 	c.Flags().IntVar(&samples, "samples", 1, "continuations of each prompt")
 	c.Flags().StringVar(&output, "output", "", "JSONL file to write in place of printing")
 	c.Flags().IntVar(&s.MaxNewTokens, "max-new-tokens", 64, "tokens to add at most")

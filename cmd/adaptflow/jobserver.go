@@ -57,7 +57,8 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 
 // addWorkerEnv adds the flag of the variables that workers and job servers get.
 func addWorkerEnv(c *cobra.Command, env *[]string) {
-	c.Flags().StringArrayVar(env, "worker-env", nil, "variable that the server's processes and workers get, too, as NAME or NAME=VALUE; repeat for more (tokens and keys are not passed on unasked)")
+	c.Flags().StringArrayVar(env, "worker-env", nil, "variable that the server's processes and workers get, too, as NAME or NAME=VALUE; repeat for more "+
+		"(tokens and keys are not passed on unasked)")
 }
 
 // serverSupervise is the process that up --task-managers leaves behind.

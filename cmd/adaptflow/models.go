@@ -22,13 +22,10 @@ func modelFlags(c *cobra.Command, model, adapter *string) {
 	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
 }
 
-// warnAdapters says on stderr what a user should know of adapters, each a folder or NAME=FOLDER: that it names another base model, or what is ignored of it.
-func warnAdapters(model string, adapters ...string) {
-	for _, a := range adapters {
-		if _, dir, ok := strings.Cut(a, "="); ok {
-			a = dir
-		}
-		for _, s := range pipelines.AdapterWarnings(model, a) {
+// warnAdapters says on stderr what a user should know of adapter folders: that one names another base model, or what is ignored of it.
+func warnAdapters(model string, dirs ...string) {
+	for _, dir := range dirs {
+		for _, s := range pipelines.AdapterWarnings(model, dir) {
 			say("warning: %s", s)
 		}
 	}
@@ -45,13 +42,17 @@ func logitsCommand() *cobra.Command {
 			}
 			var l *pipelines.Loaded
 			var err error
-			warnAdapters(model, adapters...)
 			switch {
 			case len(names) == 0 && len(adapters) > 1:
 				return usage("logits has %d adapters: --adapter-names says which of them each row uses", len(adapters))
 			case len(names) > 0:
+				for _, a := range adapters {
+					_, dir := pipelines.NamedAdapter(a)
+					warnAdapters(model, dir)
+				}
 				l, err = pipelines.LoadAdapters(model, adapters, names)
 			default:
+				warnAdapters(model, adapters...)
 				l, err = pipelines.LoadModel(model, strings.Join(adapters, ""))
 			}
 			if err != nil {
@@ -76,14 +77,13 @@ func mergeCommand() *cobra.Command {
 		if adapter == "" || output == "" {
 			return usage("merge needs --adapter and --output")
 		}
-		if undo {
-			if weight != 1 {
-				return usage("--unmerge takes an adapter out that was merged whole: leave --weight out")
-			}
-			warnAdapters(model, adapter)
-			return pipelines.Unmerge(model, adapter, output, dtype)
+		if undo && weight != 1 {
+			return usage("--unmerge takes an adapter out that was merged whole: leave --weight out")
 		}
 		warnAdapters(model, adapter)
+		if undo {
+			return pipelines.Unmerge(model, adapter, output, dtype)
+		}
 		return pipelines.Merge(model, adapter, output, dtype, weight)
 	}}
 	modelFlags(c, &model, &adapter)
@@ -207,7 +207,8 @@ func planWorkers(f *recipeFlags, template, constants string, workers []int) erro
 
 func inspectCommand() *cobra.Command {
 	var asJSON bool
-	c := &cobra.Command{Use: "inspect PATH", Short: "Show what an input file, a shard, an adapter folder, a model folder or a run's folder holds", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "inspect PATH", Args: cobra.ExactArgs(1),
+		Short: "Show what an input file, a shard, an adapter folder, a model folder or a run's folder holds",
 		RunE: func(_ *cobra.Command, args []string) error {
 			v, err := pipelines.Inspect(args[0])
 			if err != nil {
