@@ -15,9 +15,14 @@ import (
 	"github.com/adaptflow/adaptflow/internal/childenv"
 )
 
-// member starts a stand-in for a Java process of a folder: a shell that is known by the mark, with a child, as a task manager has workers.
-func member(t *testing.T, e Engine, dir string) (pid int, child string) {
+// member starts a stand-in for a Java process of Flink in a folder: a shell that is known by the mark, with a child, as a task manager has workers.
+func member(t *testing.T) (e Engine, dir string, pid int, child string) {
 	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("looks into /proc")
+	}
+	e, _ = Find("flink")
+	dir = t.TempDir()
 	note := filepath.Join(t.TempDir(), "child")
 	cmd := exec.Command("/bin/sh", "-c", "sleep 600 & echo $! > "+note+"; wait; : "+e.mark(dir)+" ")
 	detach(cmd)
@@ -27,12 +32,12 @@ func member(t *testing.T, e Engine, dir string) (pid int, child string) {
 	go cmd.Wait() //nolint:errcheck // it is killed
 	for range 100 {
 		if raw, err := os.ReadFile(note); err == nil && len(raw) > 1 {
-			return cmd.Process.Pid, strings.TrimSpace(string(raw))
+			return e, dir, cmd.Process.Pid, strings.TrimSpace(string(raw))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatal("the stand-in did not start")
-	return 0, ""
+	return e, dir, 0, ""
 }
 
 func running(pid string) bool {
@@ -41,12 +46,7 @@ func running(pid string) bool {
 }
 
 func TestDownEndsWhatALostClusterLeft(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("looks into /proc")
-	}
-	e, _ := Find("flink")
-	dir := t.TempDir()
-	pid, child := member(t, e, dir)
+	e, dir, pid, child := member(t)
 	// The supervisor and the job server are gone; a number that another process has now is left alone.
 	st := State{Engine: e.Name, PID: 1 << 22, Processes: []Process{{supervisorName, os.Getpid(), ""}, {"task-manager-1", pid, ""}, {serverName, 1 << 22, ""}}}
 	if err := writeState(dir, &st); err != nil {
@@ -72,12 +72,7 @@ func TestDownEndsWhatALostClusterLeft(t *testing.T) {
 }
 
 func TestAnEarlierVersionsServerIsNotTaken(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("looks into /proc")
-	}
-	e, _ := Find("flink")
-	dir := t.TempDir()
-	pid, _ := member(t, e, dir)
+	e, dir, pid, _ := member(t)
 	defer killGroup(pid)
 	if err := writeState(dir, &State{Engine: e.Name, PID: pid, Endpoint: "localhost:1"}); err != nil {
 		t.Fatal(err)
@@ -151,8 +146,9 @@ func TestServersGetNoSecrets(t *testing.T) {
 	t.Setenv("MAVEN_OPTS", "-Xmx128m")
 	bin := t.TempDir()
 	for name, script := range map[string]string{
-		"java": `case " $* " in *" -version "*) echo 'version "17"';; *) env > ` + notes + `/java; echo "JobService started on 127.0.0.1:1";; esac`,
-		"mvn":  `env > ` + notes + `/mvn; exit 1`,
+		"java": `case " $* " in *" -version "*) echo 'version "17"';;
+*) env > ` + notes + `/java; echo "JobService started on 127.0.0.1:1";; esac`,
+		"mvn": `env > ` + notes + `/mvn; exit 1`,
 	} {
 		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
@@ -163,7 +159,8 @@ func TestServersGetNoSecrets(t *testing.T) {
 	if _, err := Up(context.Background(), e, Options{Env: []string{"MY_TOKEN"}}); err == nil {
 		t.Fatal("jars without Maven")
 	}
-	if _, err := Up(context.Background(), e, Options{Env: []string{"NOT_SET_ANYWHERE"}}); err == nil || !strings.Contains(err.Error(), "--worker-env: NOT_SET_ANYWHERE") {
+	_, err := Up(context.Background(), e, Options{Env: []string{"NOT_SET_ANYWHERE"}})
+	if err == nil || !strings.Contains(err.Error(), "--worker-env: NOT_SET_ANYWHERE") {
 		t.Errorf("%v", err)
 	}
 	// A process of a cluster, as the supervisor starts it.
@@ -182,7 +179,8 @@ func TestServersGetNoSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		env := "\n" + string(raw)
-		if strings.Contains(env, "secret") || !strings.Contains(env, "\nMY_TOKEN=asked for\n") || !strings.Contains(env, "\nPATH=") || !strings.Contains(env, "\nADAPTFLOW_CACHE=") ||
+		if strings.Contains(env, "secret") || !strings.Contains(env, "\nMY_TOKEN=asked for\n") ||
+			!strings.Contains(env, "\nPATH=") || !strings.Contains(env, "\nADAPTFLOW_CACHE=") ||
 			strings.Contains(env, "\nMAVEN_OPTS=") != maven {
 			t.Errorf("%s has%s", name, env)
 		}

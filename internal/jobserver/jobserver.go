@@ -38,7 +38,8 @@ type Engine struct {
 
 // Engines are the job servers that can be brought up.
 var Engines = []Engine{
-	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver", args: []string{"--flink-master=[local]"}, Cluster: true},
+	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver",
+		args: []string{"--flink-master=[local]"}, Cluster: true},
 	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"},
 		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=" + host, "-Dspark.driver.bindAddress=" + host}},
 }
@@ -145,7 +146,8 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	defer lock.Unlock()
 	if st, err := Status(e, dir); err == nil {
 		if line, ok := commandLine(st.PID); ok && !strings.Contains(line, loopback(dir)) {
-			return nil, fmt.Errorf("the %s job server that is up, process %d, is an earlier version's and listens on all interfaces: end it with adaptflow %s down", e.Title, st.PID, e.Name)
+			return nil, fmt.Errorf("the %s job server that is up, process %d, is an earlier version's and listens on all interfaces: end it with adaptflow %s down",
+				e.Title, st.PID, e.Name)
 		}
 		return st, nil
 	} else if !errors.Is(err, ErrDown) {
@@ -217,15 +219,6 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	}
 	return st, nil
 }
-
-// opens are the packages that the engines reach into, which Java 17 closes.
-var opens = func() (out []string) {
-	for _, p := range []string{"java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util", "java.util.concurrent",
-		"java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.security.action", "sun.util.calendar"} {
-		out = append(out, "--add-opens=java.base/"+p+"=ALL-UNNAMED")
-	}
-	return out
-}()
 
 var serving = regexp.MustCompile(`JobService started on (\S+:\d+)`)
 

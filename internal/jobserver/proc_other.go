@@ -27,6 +27,7 @@ func killGroup(pid int) {
 
 // commandLine is the command line of a running process; false where there is none.
 func commandLine(pid int) (string, bool) {
-	raw, err := childenv.Command(context.Background(), "powershell", "-NoProfile", "-Command", fmt.Sprintf("(Get-CimInstance Win32_Process -Filter 'ProcessId=%d').CommandLine", pid)).Output()
+	ask := fmt.Sprintf("(Get-CimInstance Win32_Process -Filter 'ProcessId=%d').CommandLine", pid)
+	raw, err := childenv.Command(context.Background(), "powershell", "-NoProfile", "-Command", ask).Output()
 	return string(raw), err == nil && strings.TrimSpace(string(raw)) != ""
 }

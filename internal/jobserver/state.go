@@ -16,19 +16,27 @@ import (
 // readState reads a folder's state; without one the error wraps ErrDown. A folder is one engine's.
 func (e Engine) readState(dir string) (*State, error) {
 	path := filepath.Join(dir, stateFile)
-	raw, err := storage.ReadSmall(path, storage.KindConfig)
+	st, err := readStateFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: bring one up with adaptflow %s up", e.Title, ErrDown, e.Name)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if st.Engine != e.Name && st.Engine != "" {
+		return nil, fmt.Errorf("%s is the folder of a %s job server: give another --dir", dir, st.Engine)
+	}
+	return st, nil
+}
+
+func readStateFile(path string) (*State, error) {
+	raw, err := storage.ReadSmall(path, storage.KindConfig)
+	if err != nil {
+		return nil, err
+	}
 	var st State
 	if err := json.Unmarshal(raw, &st); err != nil {
 		return nil, fmt.Errorf("%s: %w: delete it", path, err)
-	}
-	if st.Engine != e.Name && st.Engine != "" {
-		return nil, fmt.Errorf("%s is the folder of a %s job server: give another --dir", dir, st.Engine)
 	}
 	return &st, nil
 }
@@ -63,9 +71,8 @@ func foreign(dir string) error {
 
 // ours says whether a file is a server's state.
 func ours(path string) bool {
-	var st State
-	raw, err := storage.ReadSmall(path, storage.KindConfig)
-	return err == nil && json.Unmarshal(raw, &st) == nil && st.Engine != ""
+	st, err := readStateFile(path)
+	return err == nil && st.Engine != ""
 }
 
 // heap is Java's notation of a heap's bound.
