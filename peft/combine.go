@@ -160,6 +160,9 @@ func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 		if err != nil {
 			return nil, err
 		}
+		if kernels.NonFinite(a) >= 0 || kernels.NonFinite(b) >= 0 {
+			return nil, fmt.Errorf("peft: combining with the weights %v makes the values of %s not finite: take smaller ones", c.Weights, name)
+		}
 		out.loaded[p.a.Name], out.loaded[p.b.Name] = a, b
 	}
 	for _, p := range out.Params() {

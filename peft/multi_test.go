@@ -297,6 +297,7 @@ func TestSetRefuses(t *testing.T) {
 	wantError(combine(peft.Combination{Type: "cat_svd", Weights: []float64{1, 1}}, "a", "b"), "must be one of")
 	wantError(combine(peft.Combination{Type: "ties", Weights: []float64{1, 1}}, "a", "b"), "density")
 	wantError(combine(peft.Combination{Type: "svd", SVDRank: 4096, Weights: []float64{1, 1}}, "a", "b"), "above the dimensions")
+	wantError(combine(peft.Combination{Type: "cat", Weights: []float64{1, 3e38}}, "a", "b"), "the weights [1 3e+38] makes the values")
 	_, err = peft.Combine([]*peft.Adapter{x.open(t, "a"), loha}, peft.Combination{Type: "svd", Weights: []float64{1, 1}})
 	wantError(err, "only LORA")
 	// Adapters of two methods in one program are no less mixed.
