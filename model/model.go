@@ -27,6 +27,7 @@ type Model struct {
 	dir       string
 	task      Task
 	tokenizer string // folder of the tokenizer's files that Save copies
+	ends      bool   // EndAt was called with tokens that the folder does not name
 	wiring    nn.Wiring
 	params    int64
 	bytes     int64

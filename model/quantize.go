@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,21 +68,20 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 	if err := writeWeights(dst, ts); err != nil {
 		return err
 	}
-	if err := m.copyTokenizer(dst); err != nil {
+	config := maps.Clone(m.Config.raw)
+	if err := m.copyRest(dst, config); err != nil {
 		return err
-	}
-	config := map[string]any{}
-	for k, v := range m.Config.raw {
-		config[k] = v
 	}
 	quantType := q.Type
 	if q.Type == "int8" {
 		quantType, q.Double = "fp4", false // BitsAndBytesConfig's defaults, which int8 does not read
 	}
-	config["quantization_config"] = map[string]any{"quant_method": "bitsandbytes", "load_in_4bit": q.Type != "int8", "load_in_8bit": q.Type == "int8",
+	if config["quantization_config"], err = json.Marshal(map[string]any{"quant_method": "bitsandbytes", "load_in_4bit": q.Type != "int8", "load_in_8bit": q.Type == "int8",
 		"_load_in_4bit": q.Type != "int8", "_load_in_8bit": q.Type == "int8", "bnb_4bit_quant_type": quantType, "bnb_4bit_use_double_quant": q.Double,
 		"bnb_4bit_compute_dtype": "float32", "bnb_4bit_quant_storage": "uint8", "llm_int8_enable_fp32_cpu_offload": false, "llm_int8_has_fp16_weight": false,
-		"llm_int8_skip_modules": nil, "llm_int8_threshold": json.RawMessage("6.0")}
+		"llm_int8_skip_modules": nil, "llm_int8_threshold": json.RawMessage("6.0")}); err != nil {
+		return err
+	}
 	raw, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return err

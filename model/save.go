@@ -112,12 +112,9 @@ func (m *Model) SaveWith(dst, dtype string, sizes map[string]int, load func(name
 	if err := writeWeights(dst, ts); err != nil {
 		return err
 	}
-	if err := m.copyTokenizer(dst); err != nil {
+	config := maps.Clone(m.Config.raw)
+	if err := m.copyRest(dst, config); err != nil {
 		return err
-	}
-	config := map[string]json.RawMessage{}
-	for k, v := range m.Config.raw {
-		config[k] = v
 	}
 	if dtype != "" {
 		quoted, _ := json.Marshal(dtype)
@@ -185,9 +182,9 @@ func writeWeights(dst string, ts []safetensors.Tensor) error {
 	return safetensors.WriteShared(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"})
 }
 
-// copyTokenizer copies the files of the folder that are no weights; those of the tokenizer from where that comes from.
-func (m *Model) copyTokenizer(dst string) error {
-	if err := adapterfile.CopySmall(dst, m.dir, "generation_config.json"); err != nil {
+// copyRest copies the files of the folder that are no weights; those of the tokenizer from where that comes from. config is to become config.json.
+func (m *Model) copyRest(dst string, config map[string]json.RawMessage) error {
+	if err := m.copyGeneration(dst, config); err != nil {
 		return err
 	}
 	return adapterfile.CopyTokenizer(dst, m.tokenizer)

@@ -341,6 +341,9 @@ func Merge(base, adapter, to, dtype string, weight float64) (err error) {
 		return err
 	}
 	l.Model.UseTokenizer(adapter)
+	if _, f, err := l.tokenizer(); err == nil { // a folder whose tokenizer cannot be read is a model nevertheless
+		l.Model.EndAt(stopIDs(l.Model, f, true))
+	}
 	if err := l.Model.SaveWith(to, dtype, changed.Sizes(), func(name string) ([]float32, error) {
 		if changed.Sizes()[name] >= 1<<22 {
 			debug.FreeOSMemory() // the tensor before is garbage, and would stay resident beside this one
