@@ -149,13 +149,18 @@ func parseAdded(v val, vocab map[string]int32) ([]addedToken, error) {
 			return nil, err
 		}
 		t := addedToken{
-			id: int32(o.integer("id")), content: o.str("content"), special: o.boolean("special", false),
+			content: o.str("content"), special: o.boolean("special", false),
 			single: o.boolean("single_word", false), lstrip: o.boolean("lstrip", false), rstrip: o.boolean("rstrip", false),
 		}
 		t.normalized = o.boolean("normalized", !t.special)
+		id := o.integer("id")
 		if err := o.done(); err != nil {
 			return nil, err
 		}
+		if id < 0 || id >= maxVocab {
+			return nil, fmt.Errorf("added_tokens: token %.40q has id %d, out of range", t.content, id)
+		}
+		t.id = int32(id)
 		if t.content == "" {
 			continue
 		}

@@ -6,6 +6,7 @@ import "fmt"
 const (
 	maxDepth      = 200      // lists and objects in one another
 	maxAddedBytes = 64 << 10 // of an added token
+	maxAround     = 1000     // tokens that the post-processor puts around each text
 )
 
 // shallow is an error for JSON that nests deeper than any tokenizer does: each level is read again for the one within it.

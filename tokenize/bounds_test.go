@@ -17,7 +17,23 @@ func TestTokenizersOutOfProportion(t *testing.T) {
 		return fmt.Sprintf(`{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "added_tokens": [{"id": 1, "content": "%s", "single_word": false,
 			"lstrip": false, "rstrip": false, "normalized": false, "special": true}]}`, strings.Repeat("x", n))
 	}
+	added := func(id string) string { return strings.Replace(long(1), `"id": 1`, `"id": `+id, 1) }
+	around := func(parts, ids int) string {
+		return `{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "post_processor": {"type": "TemplateProcessing", "pair": [], "single": [` +
+			strings.Repeat(`{"SpecialToken": {"id": "a", "type_id": 0}}, `, parts) + `{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"a": {"id": "a", "ids": [0` +
+			strings.Repeat(", 0", ids-1) + `], "tokens": ["a"]}}}}`
+	}
+	several := func(n int) string {
+		return `{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "post_processor": {"type": "Sequence", "processors": [` +
+			strings.Repeat(`{"type": "ByteLevel"}, `, n-1) + `{"type": "ByteLevel"}]}}`
+	}
 	for _, c := range []struct{ name, data, want string }{
+		{"an id that int32 cannot hold", added("4294967297"), "has id 4294967297, out of range"},
+		{"an id below 0", added("-1"), "has id -1, out of range"},
+		{"around a text", around(20000, 20000), "post_processor.single puts more than 1000 tokens around a text"},
+		{"a few around a text", around(3, 2), ""},
+		{"many steps around a text", several(100000), "post_processor does more than 1000 things to a text"},
+		{"some steps around a text", several(3), ""},
 		{"nested", deep(4000), "nests deeper than 200"},
 		{"nested a little", deep(20), ""},
 		{"brackets in text", long(10) + strings.Repeat(" ", 10), ""},

@@ -68,6 +68,9 @@ func parsePost(v val, p *postProcessor, vocab func(string) (int32, bool)) error 
 			if err := parsePost(e, p, vocab); err != nil {
 				return err
 			}
+			if len(p.before)+len(p.after)+len(p.trims) > maxAround {
+				return fmt.Errorf("%s does more than %d things to a text", v.path, maxAround)
+			}
 		}
 	case "ByteLevel":
 		prefix := o.boolean("add_prefix_space", true)
@@ -173,6 +176,9 @@ func parseTemplate(o *obj, p *postProcessor, vocab func(string) (int32, bool)) e
 				after = append(after, s.IDs...)
 			} else {
 				before = append(before, s.IDs...)
+			}
+			if len(before)+len(after) > maxAround {
+				return fmt.Errorf("%s puts more than %d tokens around a text", single.path, maxAround)
 			}
 		}
 		if err := eo.done(); err != nil {
