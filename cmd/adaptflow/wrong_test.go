@@ -141,6 +141,9 @@ var wrongInputs = []wrong{
 	{"empty file", func(b *bench) []string { return set("input=" + b.file("empty.txt", "")) }, 1, []string{"empty.txt", "no text"}},
 	{"no input", func(b *bench) []string { return set("input=") }, 2, []string{"input"}},
 	{"no text field", func(b *bench) []string { return set("input="+b.corpus(20), "text_column=body") }, 1, []string{"missing_text", "rejects"}},
+	{"another delimiter than the file's", func(b *bench) []string {
+		return set("input="+b.file("a.csv", "id;text\n1;some text\n"), "data.delimiter=|")
+	}, 1, []string{"missing_text", "missing_text fields: id;text", `data.delimiter is "|"`}},
 	{"truncated gzip", func(b *bench) []string {
 		return set("input=" + b.file("a.jsonl.gz", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b"))
 	}, 1, []string{"a.jsonl.gz"}},

@@ -1,7 +1,6 @@
 package prepare
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
@@ -238,30 +236,7 @@ func (d *driver) count() error {
 			what = fmt.Sprintf("input %s: there is no text in it", d.sources[0].Path)
 		}
 		if d.res.Read > 0 {
-			advice := ""
-			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
-				advice = fmt.Sprintf("; no token has a loss where prompts fill sequence_length %d: raise it, or shorten them; nor where answers are empty or masked, or a text is of one token: "+
-					"the dead letters say which", d.cfg.SequenceLength)
-			}
-			if d.res.Rejected[datasets.ReasonWrongRow] > 0 {
-				advice = "; the first is " + d.first
-			}
-			if d.res.Rejected[datasets.ReasonMissingText] > 0 {
-				advice = "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, instruction and output): " +
-					"name theirs with text_column, or columns as {prompt: question, completion: answer}"
-				if d.cfg.RowKind == datasets.RowPlain {
-					advice = fmt.Sprintf("; row_kind is plain, and rows have no text in %q: name the field with text_column, or set row_kind to auto for rows of several fields", cmp.Or(d.cfg.TextColumn, "text"))
-				}
-			}
-			for _, l := range d.res.Layouts {
-				switch auto := d.cfg.RowKind == "" || d.cfg.RowKind == datasets.RowAuto; {
-				case auto && strings.HasSuffix(l, datasets.RowUnpaired):
-					advice = "; " + datasets.UnpairedAdvice
-				case auto && strings.HasSuffix(l, datasets.RowPreference):
-					advice = "; " + datasets.PreferenceAdvice
-				}
-			}
-			text := fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected), d.cfg.RejectsDir, advice)
+			text := fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected), d.cfg.RejectsDir, d.advice())
 			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
 				return &SilentError{text, &d.res}
 			}
