@@ -24,6 +24,10 @@ func (f *Fast) adopt(fsys fs.FS, dir string) error {
 	if f.special, err = fo.ids(f); err != nil {
 		return err
 	}
+	if p := f.loneByteLevel(); p != nil && fo.prefix != nil && p.prefix != *fo.prefix {
+		p.prefix = *fo.prefix
+		changed = append(changed, [2]any{prefixKey, p.prefix})
+	}
 	if len(changed) > 0 { // other ids than those of tokenizer.json alone
 		raw, err := json.Marshal(changed)
 		if err != nil {
@@ -33,6 +37,14 @@ func (f *Fast) adopt(fsys fs.FS, dir string) error {
 		f.hash = hex.EncodeToString(sum[:])
 	}
 	return f.frame(fo)
+}
+
+// loneByteLevel is a ByteLevel that is all of the pre-tokenizer: of a Sequence transformers changes nothing.
+func (f *Fast) loneByteLevel() *preStep {
+	if len(f.pre) == 1 && f.pre[0].kind == preByteLevel && f.pre[0].lone {
+		return &f.pre[0]
+	}
+	return nil
 }
 
 // addTokens adds the tokens that the folder gives beside tokenizer.json as transformers' fast tokenizers do: those of added_tokens_decoder by id, then special ones. A token that

@@ -47,6 +47,7 @@ type preStep struct {
 	kind     preKind
 	scan     scanner // nil: no split
 	prefix   bool    // ByteLevel: add_prefix_space
+	lone     bool    // ByteLevel: of no Sequence
 	single   bool    // Digits: individual_digits
 	find     finder
 	behavior behavior
@@ -308,7 +309,7 @@ func parsePre(v val, steps []preStep) ([]preStep, error) {
 		if mapped {
 			return nil, fmt.Errorf("%s: a second ByteLevel is not supported", v.path)
 		}
-		p.kind = preByteLevel
+		p.kind, p.lone = preByteLevel, v.path == "pre_tokenizer"
 		p.prefix = o.boolean("add_prefix_space", true)
 		o.boolean("trim_offsets", true) // used by the post-processor only
 		if o.boolean("use_regex", true) {

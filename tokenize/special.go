@@ -28,6 +28,7 @@ const (
 	mapName    = "special_tokens_map.json"
 	addedName  = "added_tokens.json"
 	decoderKey = "added_tokens_decoder"
+	prefixKey  = "add_prefix_space"
 )
 
 // tokenSpec is a token as a folder's files give it.
@@ -47,6 +48,7 @@ type folder struct {
 	decoded    bool                 // there is an added_tokens_decoder
 	addBOS     *bool
 	addEOS     *bool
+	prefix     *bool                      // add_prefix_space; nil: nothing changes
 	model      map[string]json.RawMessage // config.json
 	vocab      int                        // its vocab_size, 0 where it has none
 }
@@ -64,7 +66,13 @@ func readFolder(fsys fs.FS, dir string) (*folder, error) {
 	}
 	f := &folder{special: map[string]tokenSpec{}, null: map[string]bool{}, class: classOf(config, model), model: model}
 	_ = json.Unmarshal(model["vocab_size"], &f.vocab) // package model complains of another kind
-	for key, to := range map[string]**bool{"add_bos_token": &f.addBOS, "add_eos_token": &f.addEOS} {
+	if config != nil || model != nil {                // otherwise there is a tokenizer.json alone, which the tokenizers library opens
+		f.prefix = f.class.Prefix()
+	}
+	if raw, ok := config[prefixKey]; ok && string(raw) == "null" {
+		f.prefix = nil
+	}
+	for key, to := range map[string]**bool{"add_bos_token": &f.addBOS, "add_eos_token": &f.addEOS, prefixKey: &f.prefix} {
 		if raw, ok := config[key]; ok && string(raw) != "null" {
 			if err := json.Unmarshal(raw, to); err != nil {
 				return nil, fmt.Errorf("%s: %s is neither true nor false", configName, key)

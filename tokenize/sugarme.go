@@ -24,7 +24,8 @@ type Sugarme struct {
 	around  *postProcessor // in place of the library's; nil: the library's
 }
 
-// sugarmeOf makes the engine of a tokenizer.json with what the fast engine has found in the folder: added tokens, special tokens and what stands around a text.
+// sugarmeOf makes the engine of a tokenizer.json with what the fast engine has found in the folder: added tokens, special tokens, what stands around a text and
+// add_prefix_space.
 func sugarmeOf(data []byte, f *Fast) (*Sugarme, error) {
 	var top map[string]json.RawMessage
 	if err := json.Unmarshal(data, &top); err != nil {
@@ -48,6 +49,16 @@ func sugarmeOf(data []byte, f *Fast) (*Sugarme, error) {
 		return nil, err
 	}
 	top["added_tokens"] = raw
+	if p := f.loneByteLevel(); p != nil {
+		var pre map[string]any
+		if err := json.Unmarshal(top["pre_tokenizer"], &pre); err != nil {
+			return nil, err
+		}
+		pre[prefixKey] = p.prefix
+		if top["pre_tokenizer"], err = json.Marshal(pre); err != nil {
+			return nil, err
+		}
+	}
 	if data, err = json.Marshal(top); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,16 @@ type tokenizerClass struct {
 	tokens map[string]string // special tokens by name, where the files name none
 	// template: the class puts a post-processor of its own in place of tokenizer.json's, which adds bos and eos as add_bos_token and add_eos_token say.
 	template       bool
-	addBOS, addEOS bool // their defaults
+	addBOS, addEOS bool  // their defaults
+	prefix         *bool // add_prefix_space where no file says it; nil: as tokenizer.json has it
+}
+
+// Prefix is the class's add_prefix_space, where the files do not say it; nil where the pre-tokenizer of tokenizer.json stays as it is.
+func (c *tokenizerClass) Prefix() *bool {
+	if c == nil {
+		return new(bool)
+	}
+	return c.prefix
 }
 
 // Special is a special token of the class, "" where it has none.
@@ -57,9 +66,13 @@ func classOf(config, model map[string]json.RawMessage) *tokenizerClass {
 	if !ok {
 		return nil
 	}
-	c := &tokenizerClass{tokens: map[string]string{}}
+	c := &tokenizerClass{tokens: map[string]string{}, prefix: new(bool)}
 	for k, v := range row {
 		switch v := v.(type) {
+		case nil:
+			c.prefix = nil
+		case bool:
+			c.prefix = &v
 		case string:
 			c.tokens[k] = v
 		case []any:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes what the fast tokenizer classes of transformers bring along when a model folder does not say it: their special tokens, and the classes that put a
-post-processor of their own in place of tokenizer.json's, with what it adds.
+post-processor of their own in place of tokenizer.json's, with what it adds; and the classes that do not have add_prefix_space false.
 
     tokenizer_classes.py tokenize/transformers_classes.json
 
-classes: name without "Fast" → special tokens; "template": [add_bos_token, add_eos_token] of the classes whose constructor calls update_post_processor.
+classes: name without "Fast" → special tokens; "template": [add_bos_token, add_eos_token] of the classes whose constructor calls update_post_processor;
+"add_prefix_space": its default where that is not false; with null the pre-tokenizer of tokenizer.json stays as it is.
 models: model_type of config.json → class, where neither tokenizer_config.json nor config.json names one.
 """
 import inspect
@@ -23,7 +24,7 @@ def text(value):
 
 
 def row(cls):
-    out, flags, own = {}, {}, False
+    out, flags, own, prefix = {}, {}, False, None
     for base in cls.__mro__:
         init = vars(base).get("__init__")
         if init is None or base is transformers.PreTrainedTokenizerFast:
@@ -35,10 +36,14 @@ def row(cls):
         for name in ("add_bos_token", "add_eos_token"):
             if name in parameters and name not in flags:
                 flags[name] = parameters[name].default is True
+        if "add_prefix_space" in parameters and prefix is None:
+            prefix = [parameters["add_prefix_space"].default]
         own = own or "update_post_processor" in inspect.getsource(init)
     out = {k: v for k, v in out.items() if v is not None}
     if own:
         out["template"] = [flags.get("add_bos_token", False), flags.get("add_eos_token", False)]
+    if prefix and prefix[0] is not False:
+        out["add_prefix_space"] = prefix[0]
     return out
 
 

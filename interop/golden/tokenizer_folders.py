@@ -42,6 +42,8 @@ bases = {
     "llama": trained(models.BPE(unk_token="<unk>", fuse_unk=True), pre_tokenizers.Metaspace(), ["<unk>", "<s>", "</s>"]),
     "bert": trained(models.WordPiece(unk_token="[UNK]"), pre_tokenizers.BertPreTokenizer(), ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
                     normalizers.BertNormalizer(), bert_post),
+    "prefixed": trained(models.BPE(), pre_tokenizers.ByteLevel(add_prefix_space=True), ["<unk>", "<s>", "</s>"]),
+    "sequence": trained(models.BPE(), pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=True)]), ["<unk>", "<s>", "</s>"]),
     "t5": trained(models.Unigram(), pre_tokenizers.Metaspace(), ["<pad>", "</s>", "<unk>"], post=eos_post, unk_token="<unk>"),
 }
 for t in bases.values():
@@ -120,6 +122,16 @@ cases = [
     ("bert", "BERT by model_type", {"config.json": {"model_type": "bert"}}),
     ("bert", "Albert's class, eos is [SEP]", config(tokenizer_class="PreTrainedTokenizerFast", eos_token="[SEP]", bos_token="[CLS]")),
     ("t5", "T5", config(tokenizer_class="T5Tokenizer", extra_ids=0, additional_special_tokens=[])),
+    # the pre-tokenizer
+    ("bytes", "add_prefix_space", fast(add_prefix_space=True)),
+    ("bytes", "add_prefix_space is false", fast(add_prefix_space=False)),
+    ("prefixed", "no add_prefix_space in the plain class", fast()),
+    ("prefixed", "add_prefix_space is true in both", fast(add_prefix_space=True)),
+    ("prefixed", "add_prefix_space is null", fast(add_prefix_space=None)),
+    ("prefixed", "no add_prefix_space in GPT2", config(tokenizer_class="GPT2Tokenizer", bos_token="</s>", eos_token="</s>", unk_token="<unk>")),
+    ("prefixed", "no add_prefix_space by model_type", {"config.json": {"model_type": "gpt_neox"}, "tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}}),
+    ("prefixed", "Llama keeps what the file has", config(tokenizer_class="LlamaTokenizerFast", bos_token="<s>", eos_token="</s>", unk_token="<unk>")),
+    ("sequence", "add_prefix_space of a sequence stays", fast(add_prefix_space=False)),
     ("t5", "ends by itself", fast(eos_token="</s>")),
 ]
 texts = [f"x{WORD}x {WORD}", "a<|tool|>b", "a <|tool|> b", " the <tool> toolkit tool.", f"he {EOS} hello", "[PAD] [UNK] </s>", "the cat"]
