@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
@@ -182,7 +183,7 @@ func (m *bottleneck) defaults(raw []byte) error {
 	}
 	if c.Config != nil && !m.preset(*c.Config) {
 		known := append(sortedKeys(bnPresets), sortedKeys(bnOldNames)...)
-		return fmt.Errorf("peft: BOTTLENECK: config = %q; the nearest known one is %q, of %s", *c.Config, nearest(*c.Config, slices.Clone(known)), strings.Join(known, ", "))
+		return fmt.Errorf("peft: BOTTLENECK: config = %q; the nearest known one is %q, of %s", *c.Config, nearest.Name(*c.Config, known), strings.Join(known, ", "))
 	}
 	return nil
 }

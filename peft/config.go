@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/nearest"
 )
 
 // peftVersion is the version of HF PEFT whose formats this package follows.
@@ -108,7 +110,7 @@ func decodeFields(raw []byte, cfg any, known map[string]any) error {
 		def, ok := known[name]
 		if !ok {
 			names := append(sortedKeys(targets), sortedKeys(known)...)
-			return fmt.Errorf("unknown field %q = %s; the nearest known one is %q", name, shortened(fields[name]), nearest(name, names))
+			return fmt.Errorf("unknown field %q = %s; the nearest known one is %q", name, shortened(fields[name]), nearest.Name(name, names))
 		}
 		var v any
 		if err := json.Unmarshal(fields[name], &v); err != nil {
@@ -298,37 +300,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	sort.Strings(keys)
 	return keys
-}
-
-// nearest returns the name with the smallest edit distance to s, the first of equals in the order of the alphabet.
-func nearest(s string, names []string) string {
-	best, at := 1<<30, ""
-	sort.Strings(names)
-	for _, n := range names {
-		if d := editDistance(s, n); d < best {
-			best, at = d, n
-		}
-	}
-	return at
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(diag+cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // Names is a list of module names, one regular expression, or nothing.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/adapterfile"
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
@@ -290,7 +291,7 @@ func (a *Adapter) read(dir string) error {
 	}
 	for _, name := range f.Names() {
 		if !known[name] {
-			return fmt.Errorf("peft: %s: tensor %q has no place in this adapter; the nearest that has one is %q", path, name, nearest(name, sortedKeys(known)))
+			return fmt.Errorf("peft: %s: tensor %q has no place in this adapter; the nearest that has one is %q", path, name, nearest.Name(name, sortedKeys(known)))
 		}
 	}
 	return nil
@@ -300,7 +301,7 @@ func (a *Adapter) read(dir string) error {
 func located(f safetensors.Source, path, key string, shape []int) (safetensors.Info, error) {
 	info, ok := f.Info(key)
 	if !ok {
-		return info, fmt.Errorf("peft: %s: tensor %q is missing; the nearest there is %q", path, key, nearest(key, slices.Clone(f.Names())))
+		return info, fmt.Errorf("peft: %s: tensor %q is missing; the nearest there is %q", path, key, nearest.Name(key, f.Names()))
 	}
 	if !slices.Equal(info.Shape, shape) {
 		return info, fmt.Errorf("peft: %s: tensor %q has the shape %v, the configuration and the base model want %v", path, key, info.Shape, shape)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/quant"
@@ -16,7 +17,7 @@ var loftqDefaults = map[string]int{"loftq_bits": 4, "loftq_iter": 1}
 func (c *LoraConfig) loftq() (bits, iter int, err error) {
 	for _, k := range sortedKeys(c.LoftqConfig) {
 		if _, ok := loftqDefaults[k]; !ok {
-			return 0, 0, fmt.Errorf("peft: LORA: loftq_config has the unknown field %q; the nearest known one is %q", k, nearest(k, sortedKeys(loftqDefaults)))
+			return 0, 0, fmt.Errorf("peft: LORA: loftq_config has the unknown field %q; the nearest known one is %q", k, nearest.Name(k, sortedKeys(loftqDefaults)))
 		}
 	}
 	get := func(k string) int {

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -172,6 +173,6 @@ func find(peftType string) (Row, error) {
 		known = append(known, r.Type)
 	}
 	sort.Strings(known)
-	return Row{}, fmt.Errorf("peft: unknown method (peft_type) %q; the nearest known one is %s, of %s", peftType, nearest(strings.ToUpper(peftType), known),
+	return Row{}, fmt.Errorf("peft: unknown method (peft_type) %q; the nearest known one is %s, of %s", peftType, nearest.Name(strings.ToUpper(peftType), known),
 		strings.Join(known, ", "))
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -178,7 +179,7 @@ func noTarget(field string, want []string, sites []nn.Site) error {
 	names := sortedKeys(suffixes)
 	var near []string
 	for _, w := range want {
-		if n := nearest(w[strings.LastIndexByte(w, '.')+1:], slices.Clone(names)); !slices.Contains(near, n) {
+		if n := nearest.Name(w[strings.LastIndexByte(w, '.')+1:], names); !slices.Contains(near, n) {
 			near = append(near, n)
 		}
 	}
@@ -188,7 +189,7 @@ func noTarget(field string, want []string, sites []nn.Site) error {
 
 // noPattern is the error for a string that matches nothing, which is often meant as a name.
 func noPattern(p string, sites []nn.Site) error {
-	if d := editDistance(strings.ToLower(p), allLinear); d > 0 && d <= 3 {
+	if d := nearest.Distance(strings.ToLower(p), allLinear); d > 0 && d <= 3 {
 		return fmt.Errorf("peft: target_modules %q matches no module of the base model; did you mean %q", p, allLinear)
 	}
 	if slices.ContainsFunc(modules(sites), func(n string) bool { return named([]string{p}, n) }) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -72,5 +73,5 @@ func nearestEnd(key string, names []string) string {
 			ends[e] = n
 		}
 	}
-	return ends[nearest(key, sortedKeys(ends))]
+	return ends[nearest.Name(key, sortedKeys(ends))]
 }

@@ -154,7 +154,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	p := d.Train
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
 	m.Data.Overlap = d.Overlap
-	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.genral)
+	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.general)
 	m.Data.Formats, m.Data.Unused, m.Data.Notes = p.Layouts, p.Tally.Unused, p.Tally.Notes
 	for i := range before.Samples {
 		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})

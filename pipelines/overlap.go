@@ -84,7 +84,7 @@ func (r *Run) compareSets(d *Data) (err error) {
 	if len(d.Train.Validation) > 0 {
 		sets = append(sets, "")
 	}
-	if d.genral != nil {
+	if d.general != nil {
 		sets = append(sets, "general")
 	}
 	d.Overlap, err = r.overlaps(r, slices.Clip(sets)...)

@@ -109,11 +109,11 @@ func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
 
 // Data is what the data stages gave.
 type Data struct {
-	Train          *prepare.Result
-	Domain         []prepare.ShardRef // held-out text of the same kind
-	General        []prepare.ShardRef
-	Origins        map[string]string // the named source of each file of Domain; nil without named sources
-	domain, genral *prepare.Result
+	Train           *prepare.Result
+	Domain          []prepare.ShardRef // held-out text of the same kind
+	General         []prepare.ShardRef
+	Origins         map[string]string // the named source of each file of Domain; nil without named sources
+	domain, general *prepare.Result
 	// Overlap is what sets that are measured on share with what is trained on.
 	Overlap []Overlap
 }
@@ -159,10 +159,10 @@ func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 		out.Domain, out.Origins = out.domain.Train, out.domain.Origins
 	}
 	if len(d.GeneralInput) > 0 {
-		if out.genral, err = r.prepareSet(ctx, "general", d.GeneralInput, nil, 0); err != nil {
+		if out.general, err = r.prepareSet(ctx, "general", d.GeneralInput, nil, 0); err != nil {
 			return nil, err
 		}
-		out.General = out.genral.Train
+		out.General = out.general.Train
 	}
 	return out, r.compareSets(out)
 }

@@ -66,7 +66,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		shards []prepare.ShardRef
 		to     **evaluate.Score
 		from   *prepare.Result
-	}{{domain, &out.Domain, d.domain}, {d.General, &out.General, d.genral}} {
+	}{{domain, &out.Domain, d.domain}, {d.General, &out.General, d.general}} {
 		if len(set.shards) == 0 {
 			if set.from != nil && len(set.from.Train) == 0 {
 				none := evaluate.NoScore(fmt.Sprintf("no token of its %d records has a loss (%s)", set.from.Read, prepare.Reasons(set.from.Rejected)))

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -112,7 +113,7 @@ func unknownKey(key, extra string) error {
 	}
 	names = append(names, strings.Fields(extra)...)
 	sort.Strings(names)
-	return fmt.Errorf("unknown setting %q; the nearest known one is %q", shown(key), Nearest(key, names))
+	return fmt.Errorf("unknown setting %q; the nearest known one is %q", shown(key), nearest.Name(key, names))
 }
 
 // field is a field's value.

@@ -9,6 +9,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/adaptflow/adaptflow/internal/nearest"
 )
 
 // Layer is what one document says: the sections and keys it has, nothing else.
@@ -112,7 +114,7 @@ func unknownAt(name string, line int, key string, known, others []string) error 
 			return fmt.Errorf("%s: line %d: unknown key %q; %s belongs in its section, as %s", name, line, shown(key), last, o)
 		}
 	}
-	near := Nearest(key, known)
+	near := nearest.Name(key, known)
 	return fmt.Errorf("%s: line %d: unknown key %q; the nearest known one is %q", name, line, shown(key), near)
 }
 

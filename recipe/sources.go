@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/nearest"
 )
 
 // Source is a named part of the input: a language, a pair of languages, a corpus. In a recipe it is a mapping of these keys, or its files alone.
@@ -36,7 +37,7 @@ func plainSources(in map[string]any) (map[string]any, error) {
 		case map[string]any:
 			for _, k := range slices.Sorted(maps.Keys(v)) {
 				if !slices.Contains(sourceKeys, k) {
-					return nil, fmt.Errorf("data.sources.%s: unknown key %q; the nearest known one is %q", name, k, Nearest(k, sourceKeys))
+					return nil, fmt.Errorf("data.sources.%s: unknown key %q; the nearest known one is %q", name, k, nearest.Name(k, sourceKeys))
 				}
 				m[k] = v[k]
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/recipe"
 )
 
@@ -44,7 +45,7 @@ func Get(name string) (*Template, error) {
 		}
 		names = append(names, table[i].Name)
 	}
-	return nil, fmt.Errorf("unknown template %q; the nearest is %q (adaptflow templates list shows all)", name, recipe.Nearest(name, names))
+	return nil, fmt.Errorf("unknown template %q; the nearest is %q (adaptflow templates list shows all)", name, nearest.Name(name, names))
 }
 
 // Text is the template's recipe as YAML, with its comments.
@@ -153,7 +154,7 @@ func set(key, value string) (recipe.Layer, error) {
 		for _, f := range recipe.Fields() {
 			names = append(names, f.Path[strings.Index(f.Path, ".")+1:])
 		}
-		return nil, fmt.Errorf("unknown parameter %q; the nearest known one is %q", key, recipe.Nearest(key, names))
+		return nil, fmt.Errorf("unknown parameter %q; the nearest known one is %q", key, nearest.Name(key, names))
 	}
 	return l, err
 }

@@ -5,14 +5,12 @@ import (
 	"reflect"
 	"slices"
 	"testing"
-
-	"github.com/adaptflow/adaptflow/internal/mt19937"
 )
 
 // The values are numpy's, RandomState(42).randint(1, 2**61-1, dtype=uint64).
 func TestMT19937(t *testing.T) {
 	want := []uint64{2297359619001564596, 1396682528897996047, 1973689801170867272}
-	if got := uint64s(mt19937.New(42), 3, 1, mersenne); !slices.Equal(got, want) {
+	if got := uint64s(randomState(42), 3, 1, mersenne); !slices.Equal(got, want) {
 		t.Errorf("got %d, want %d", got, want)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/adaptflow/adaptflow/datasets/rules"
-	"github.com/adaptflow/adaptflow/internal/mt19937"
 )
 
 // MinHashConfig are the settings of MinHash with locality-sensitive hashing, under datatrove's names. Two documents whose sets of n-grams have
@@ -42,7 +41,7 @@ func NewMinHash(c MinHashConfig) (*MinHash, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	m := mt19937.New(c.Seed)
+	m := randomState(c.Seed)
 	n := c.NumBuckets * c.HashesPerBucket
 	return &MinHash{c, uint64s(m, n, 1, mersenne), uint64s(m, n, 0, mersenne)}, nil
 }

@@ -1,9 +1,16 @@
 package dedupe
 
-import "github.com/adaptflow/adaptflow/internal/mt19937"
+import "gonum.org/v1/gonum/mathext/prng"
+
+// randomState is numpy.random.RandomState(seed).
+func randomState(seed uint32) *prng.MT19937 {
+	m := prng.NewMT19937()
+	m.Seed(uint64(seed))
+	return m
+}
 
 // uint64s draws n numbers from low to high-1 as RandomState.randint(low, high, dtype=uint64) does: masked, rejected when too large.
-func uint64s(m *mt19937.Source, n int, low, high uint64) []uint64 {
+func uint64s(m *prng.MT19937, n int, low, high uint64) []uint64 {
 	span := high - 1 - low
 	mask := span
 	for s := 1; s < 64; s *= 2 {

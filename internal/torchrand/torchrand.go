@@ -7,18 +7,22 @@ package torchrand
 import (
 	"math"
 
-	"github.com/adaptflow/adaptflow/internal/mt19937"
+	"gonum.org/v1/gonum/mathext/prng"
 )
 
 // Generator is a stream of numbers.
 type Generator struct {
-	*mt19937.Source
+	*prng.MT19937
 	spare  float64 // second number of a pair of normal numbers
 	spared bool
 }
 
 // New starts a generator as manual_seed does, which takes the low 32 bits of the seed.
-func New(seed uint64) *Generator { return &Generator{Source: mt19937.New(uint32(seed))} }
+func New(seed uint64) *Generator {
+	g := &Generator{MT19937: prng.NewMT19937()}
+	g.Seed(seed)
+	return g
+}
 
 // Uniform fills x as tensor.uniform_(lo, hi) fills a float32 tensor: 24 bits a number.
 func (g *Generator) Uniform(x []float32, lo, hi float64) {
