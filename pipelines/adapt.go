@@ -18,6 +18,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -26,12 +27,6 @@ import (
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
-
-// Version is adaptflow's version, recorded in what it writes.
-const Version = "0.1.0"
-
-// ErrInUse is wrapped by the error of an output folder that another run holds, or that belongs to another recipe.
-var ErrInUse = errors.New("the output folder is in use")
 
 // Run is one run of a recipe in an output folder. Each step of it leaves a record there, so that the same run again continues.
 type Run struct {
@@ -148,7 +143,7 @@ func (r *Run) Open() (err error) {
 		return otherRecipe(r.Output)
 	} else if errors.Is(err, fs.ErrNotExist) {
 		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) && !r.lacksRecipe() {
-			return fmt.Errorf("%w: %s holds files that are not a run's: choose another --output", ErrInUse, r.Output)
+			return fmt.Errorf("%w: %s holds files that are not a run's: choose another --output", storage.ErrInUse, r.Output)
 		}
 	}
 	var began []string
@@ -162,7 +157,7 @@ func (r *Run) Open() (err error) {
 	}
 	if r.lock, err = storage.LockDir(r.Output); err != nil {
 		if errors.Is(err, storage.ErrLocked) {
-			return fmt.Errorf("%w: %w", ErrInUse, err)
+			return fmt.Errorf("%w: %w", storage.ErrInUse, err)
 		}
 		return err
 	}
@@ -338,7 +333,7 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 	if err != nil {
 		return err
 	}
-	card := peft.Card{Version: Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
+	card := peft.Card{Version: version.Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
 		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}}
 	card.Training = append(card.Training, r.teaching()...)
 	for _, s := range []struct {

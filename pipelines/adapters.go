@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -92,7 +94,7 @@ func Combine(ref string, adapters []string, c peft.Combination, to string) error
 		return err
 	}
 	p.Close()
-	card := peft.Card{Version: Version, Training: [][2]string{{"combination_type", c.Type}}}
+	card := peft.Card{Version: version.Version, Training: [][2]string{{"combination_type", c.Type}}}
 	for i, a := range adapters {
 		card.Training = append(card.Training, [2]string{fmt.Sprintf("adapter %d", i+1), fmt.Sprintf("%s, weight %g", filepath.Base(filepath.Clean(a)), c.Weights[i])})
 	}
@@ -102,7 +104,7 @@ func Combine(ref string, adapters []string, c peft.Combination, to string) error
 // Unmerge writes the base model that a merged model was made of: the model at ref with the adapter taken out of its weights.
 func Unmerge(ref, adapter, to, dtype string) error {
 	if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
-		return fmt.Errorf("%w: %s already holds a model", ErrInUse, to)
+		return fmt.Errorf("%w: %s already holds a model", storage.ErrInUse, to)
 	}
 	l, err := LoadModel(ref, adapter)
 	if err != nil {

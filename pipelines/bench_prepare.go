@@ -10,6 +10,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -48,7 +49,7 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 	if err != nil {
 		return nil, err
 	}
-	files, err := resolveAll(c.Input)
+	files, err := assets.ResolveAll(c.Input)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: steps[0], Dedupe: steps[1], Until: c.Until, TextMode: c.TextMode,
 		TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing, IsolateDocuments: true,
 		Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
-		StagedDir: filepath.Join(tmp, "staged"), Version: Version}, func(ctx context.Context, p *beam.Pipeline, job string) error {
+		StagedDir: filepath.Join(tmp, "staged"), Version: version.Version}, func(ctx context.Context, p *beam.Pipeline, job string) error {
 		return run(ctx, Runner{Name: c.Runner}, p, job)
 	})
 	if err != nil {

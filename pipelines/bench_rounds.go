@@ -12,6 +12,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
@@ -135,13 +136,13 @@ func (c *BenchRoundsConfig) job(ctx context.Context, dir string) (core.Job, erro
 	if err != nil {
 		return core.Job{}, err
 	}
-	files, err := resolveAll([]string{"embedded:linux_man_en/valid.jsonl"})
+	files, err := assets.ResolveAll([]string{"embedded:linux_man_en/valid.jsonl"})
 	if err != nil {
 		return core.Job{}, err
 	}
 	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, SequenceLength: c.SequenceLength, Packing: "best_fit",
 		IsolateDocuments: true, Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1,
-		OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"), Version: Version}, nil)
+		OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"), Version: version.Version}, nil)
 	if err != nil {
 		return core.Job{}, err
 	}

@@ -57,7 +57,7 @@ func BenchTokenize(c BenchTokenizeConfig) (*BenchTokenizeResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := resolveAll(c.Input)
+	files, err := assets.ResolveAll(c.Input)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -126,7 +127,7 @@ func countClasses(rec *recipe.Recipe) (int, error) {
 	for _, s := range named {
 		inputs = append(inputs, s.Input...)
 	}
-	files, err := resolveAll(inputs)
+	files, err := assets.ResolveAll(inputs)
 	if err != nil {
 		return 0, err
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
@@ -229,7 +230,7 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	if err != nil {
 		return nil, err
 	}
-	card := peft.Card{Version: Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
+	card := peft.Card{Version: version.Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
 	card.Training = append(card.Training, r.teaching()...)
 	if err := a.Save(filepath.Join(r.Output, AdapterDir+"s", filepath.Base(sub.Output)), params, 0, card); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train/continual"
@@ -111,7 +112,7 @@ func (l *learner) open(ctx context.Context) (err error) {
 		return err
 	}
 	h := l.history
-	h.Version, h.Base = Version, continual.Scores{Domain: score(base.Domain), General: score(base.General)}
+	h.Version, h.Base = version.Version, continual.Scores{Domain: score(base.Domain), General: score(base.General)}
 	if h.Base.General == nil {
 		return fmt.Errorf("general_input %s: no token in it has a loss, so max_forgetting could not be held: give other text",
 			strings.Join(d.GeneralInput, ", "))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
@@ -365,7 +366,7 @@ func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *
 	if err := os.RemoveAll(dir); err != nil { // of a run that was killed here
 		return err
 	}
-	card := peft.Card{Version: Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)}, {"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
+	card := peft.Card{Version: version.Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)}, {"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
 	card.Training = append(card.Training, l.teaching()...)
 	for _, r := range []struct {
 		name          string

@@ -16,6 +16,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/train/continual"
 )
 
@@ -28,7 +29,7 @@ type stream struct {
 // newStream checks the inputs. A folder must exist; that no file matches a glob yet is no error.
 func newStream(inputs []string) (*stream, error) {
 	s := &stream{sums: map[string]string{}}
-	paths, err := resolveAll(inputs)
+	paths, err := assets.ResolveAll(inputs)
 	if err != nil {
 		return nil, err
 	}

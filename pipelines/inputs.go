@@ -6,6 +6,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -50,7 +51,7 @@ func (r *Run) checkInputs(ctx context.Context, train, held []prepare.Source) err
 		if err != nil {
 			return err
 		}
-		if c.Inputs, err = resolveAll(s.inputs); err != nil {
+		if c.Inputs, err = assets.ResolveAll(s.inputs); err != nil {
 			return err
 		}
 		c.Sources = s.sources

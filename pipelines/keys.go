@@ -25,6 +25,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
@@ -99,7 +100,7 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 	}
 	k := r.Recipe.Keys
 	cfg := perkey.Config{Job: job, OutDir: filepath.Join(r.Output, AdapterDir+"s"), WorkDir: filepath.Join(r.Output, ".staged-keys"), RejectsDir: r.product(RejectsDir),
-		InitDir: k.InitAdapters, MinSequences: k.MinSequences, GroupKeys: k.GroupKeys, GroupTokens: k.GroupTokens, Forget: forgotten, Version: Version}
+		InitDir: k.InitAdapters, MinSequences: k.MinSequences, GroupKeys: k.GroupKeys, GroupTokens: k.GroupTokens, Forget: forgotten, Version: version.Version}
 	if cfg.InitDir != "" {
 		if _, err := os.Stat(cfg.InitDir); err != nil {
 			return nil, fmt.Errorf("keys.init_adapters: %w", err)

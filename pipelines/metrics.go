@@ -10,6 +10,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
@@ -159,7 +160,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	for i := range before.Samples {
 		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
 	}
-	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
+	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = version.Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
 	m.About.KernelWhy, m.About.DType = kernels.Why(), r.dtype
 	m.Paths = []string{AdapterDir, "shards"}
 	if len(p.RejectFiles) > 0 {

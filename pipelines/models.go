@@ -323,7 +323,7 @@ func Merge(base, adapter, to, dtype string, weight float64) (err error) {
 	}
 	defer l.Close()
 	if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
-		return fmt.Errorf("%w: %s already holds a model", ErrInUse, to)
+		return fmt.Errorf("%w: %s already holds a model", storage.ErrInUse, to)
 	}
 	if names, err := peft.ClassNames(adapter); err != nil {
 		return err

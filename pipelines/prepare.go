@@ -10,22 +10,11 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
-
-func resolveAll(refs []string) ([]string, error) {
-	var out []string
-	for _, ref := range refs {
-		p, err := assets.Resolve(ref)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
 
 // setNames are what the sets of input are called.
 var setNames = map[string]string{"train": "input", "domain": "eval_input", "general": "general_input"}
@@ -38,7 +27,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		if err != nil {
 			return nil, err
 		}
-		if cfg.Inputs, err = resolveAll(inputs); err != nil {
+		if cfg.Inputs, err = assets.ResolveAll(inputs); err != nil {
 			return nil, err
 		}
 		cfg.OutDir, cfg.RejectsDir = r.product("eval", name), r.product("eval", name, "rejects")
@@ -57,7 +46,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before = r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine), r.ends(), r.before
 		cfg.SequenceLength, cfg.Packing, cfg.IsolateDocuments, cfg.TokensPerShard = p.SequenceLength, p.Packing, p.IsolateDocuments, p.TokensPerShard
 		cfg.Seed, cfg.ValidationFraction, cfg.MaxBadFraction = r.Recipe.Train.Seed, validation, d.MaxBadFraction
-		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), Version
+		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version
 		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
 		if res != nil {
 			for _, l := range res.Layouts {
@@ -92,14 +81,14 @@ func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
 	for _, s := range named {
 		p := prepare.Source{Translation: s.Translation}
 		p.MixSource = datasets.MixSource{Name: s.Name}
-		if p.Inputs, err = resolveAll(s.EvalInput); err != nil {
+		if p.Inputs, err = assets.ResolveAll(s.EvalInput); err != nil {
 			return nil, nil, err
 		}
 		if len(p.Inputs) > 0 {
 			held = append(held, p)
 		}
 		p.MixSource = datasets.MixSource{Name: s.Name, Weight: s.Weight, MaxDocuments: s.MaxDocuments, MaxTokens: s.MaxTokens}
-		if p.Inputs, err = resolveAll(s.Input); err != nil {
+		if p.Inputs, err = assets.ResolveAll(s.Input); err != nil {
 			return nil, nil, err
 		}
 		train = append(train, p)

@@ -75,7 +75,7 @@ func (r *Run) place() error {
 func empty(dir string) error {
 	lock, err := storage.LockDir(dir)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInUse, err)
+		return fmt.Errorf("%w: %w", storage.ErrInUse, err)
 	}
 	defer lock.Unlock()
 	es, err := os.ReadDir(dir)
@@ -88,7 +88,7 @@ func empty(dir string) error {
 }
 
 func otherRecipe(output string) error {
-	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", ErrInUse, output, RecipeFile)
+	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", storage.ErrInUse, output, RecipeFile)
 }
 
 // product is the path of something that users want of the run: shards, dead letters.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/model"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -20,7 +21,7 @@ func Quantize(ref, to, quantType string, double bool, say func(format string, a 
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(to, "config.json")); err == nil {
-		return fmt.Errorf("%w: %s already holds a model", ErrInUse, to)
+		return fmt.Errorf("%w: %s already holds a model", storage.ErrInUse, to)
 	}
 	m, err := core.Base(dir, mergeStorage) // of which no weight is read
 	if err != nil {

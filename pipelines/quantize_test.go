@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // A quantised model does not take the place of a model that is there.
@@ -12,7 +14,7 @@ func TestQuantizeTwice(t *testing.T) {
 	if err := Quantize(from, to, "nf4", true, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := Quantize(from, to, "nf4", true, nil); !errors.Is(err, ErrInUse) {
+	if err := Quantize(from, to, "nf4", true, nil); !errors.Is(err, storage.ErrInUse) {
 		t.Errorf("quantised over a model: %v", err)
 	}
 }

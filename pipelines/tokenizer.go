@@ -13,6 +13,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
@@ -55,7 +56,7 @@ func TrainTokenizer(c TrainTokenizerConfig) (*TokenizerResult, error) {
 	if ok, err := storage.Exists(filepath.Join(c.Output, "tokenizer.json")); err != nil {
 		return nil, err
 	} else if ok {
-		return nil, fmt.Errorf("%w: %s already holds a tokenizer", ErrInUse, c.Output)
+		return nil, fmt.Errorf("%w: %s already holds a tokenizer", storage.ErrInUse, c.Output)
 	}
 	if err := storage.MkdirShared(c.Output); err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func TrainTokenizer(c TrainTokenizerConfig) (*TokenizerResult, error) {
 }
 
 func countDocuments(input []string, mode string, counts *tokenize.WordCounts) (n int, err error) {
-	files, err := resolveAll(input)
+	files, err := assets.ResolveAll(input)
 	if err != nil {
 		return 0, err
 	}
@@ -137,7 +138,7 @@ func ExtendTokenizer(c ExtendTokenizerConfig, say func(format string, a ...any))
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(c.Output, "config.json")); err == nil {
-		return nil, fmt.Errorf("%w: %s already holds a model", ErrInUse, c.Output)
+		return nil, fmt.Errorf("%w: %s already holds a model", storage.ErrInUse, c.Output)
 	}
 	file, err := storage.ReadSmall(filepath.Join(dir, "tokenizer.json"), storage.KindTokenizer)
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 
 	_ "github.com/adaptflow/adaptflow/cmd/adaptflow/early" // refuses what Go's runtime would die of
 	_ "github.com/adaptflow/adaptflow/datasets/langid"     // the rule "language"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -69,7 +71,7 @@ func exitCode(ctx context.Context, err error) int {
 	fmt.Fprintln(os.Stderr, "adaptflow: "+strings.Join(strings.Fields(err.Error()), " "))
 	var u usageError
 	switch {
-	case errors.As(err, &u), errors.Is(err, pipelines.ErrInUse):
+	case errors.As(err, &u), errors.Is(err, storage.ErrInUse):
 		return 2
 	case errors.Is(err, prepare.ErrTooManyBad):
 		return 3
@@ -82,7 +84,7 @@ func command() *cobra.Command {
 		Use:           "adaptflow",
 		Short:         "Adapt language models on ordinary CPUs",
 		Long:          "adaptflow adapts language models to a domain, a language, a task or a person, on ordinary CPUs, as Apache Beam pipelines.\nStart with: adaptflow run domain-adaptation",
-		Version:       pipelines.Version,
+		Version:       version.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 

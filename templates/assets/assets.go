@@ -70,6 +70,19 @@ func Resolve(ref string) (string, error) {
 	return p, nil
 }
 
+// ResolveAll is [Resolve] for each of refs.
+func ResolveAll(refs []string) ([]string, error) {
+	var out []string
+	for _, ref := range refs {
+		p, err := Resolve(ref)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
 func listing(folder string) (out []string) {
 	entries, _ := files.ReadDir(path.Join("files", folder))
 	for _, e := range entries {
