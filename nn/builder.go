@@ -152,7 +152,7 @@ func (b *Builder) Param(name string, rows, cols int, init func(dst []float32)) R
 	r := Ref(len(b.values))
 	v := value{shape: Shape{Count: rows, Cols: cols}, from: -1, grad: true}
 	if b.sites == nil {
-		v.param = b.params.add(name, rows, cols, init)
+		v.param = b.params.Add(name, rows, cols, init)
 		v.grad = !v.param.Frozen
 	}
 	b.values = append(b.values, v)

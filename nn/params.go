@@ -97,8 +97,9 @@ func (p *Params) Free() {
 	p.list, p.byName = nil, map[string]*Param{}
 }
 
-// add returns the parameter of that name, made and initialised when new. A second use with another shape panics.
-func (p *Params) add(name string, rows, cols int, init func(dst []float32)) *Param {
+// Add returns the parameter of that name, made and initialised when new: [rows, cols] a slot, each filled by init, or zeros where that is nil. A second use
+// with another shape panics, as does a lack of memory (see internal/mem).
+func (p *Params) Add(name string, rows, cols int, init func(dst []float32)) *Param {
 	if q := p.byName[name]; q != nil {
 		if q.Rows != rows || q.Cols != cols {
 			panic(fmt.Sprintf("nn: parameter %s is [%d, %d] and [%d, %d]", name, q.Rows, q.Cols, rows, cols))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
 )
@@ -212,17 +213,37 @@ func (a *Adapter) StateNames() map[string]string {
 	return m
 }
 
-// Values reads one slot of the adapter's parameter out of params. It fails when no program with this adapter has made
-// the parameter yet, or when it has another shape.
-func (a *Adapter) values(params *nn.Params, p *Param, slot int) ([]float32, error) {
-	name := p.Name
+// paramName is the name of the adapter's parameter in programs.
+func (a *Adapter) paramName(p *Param) string {
 	if a.scope != "" {
-		name = a.scope + ":" + name
+		return a.scope + ":" + p.Name
 	}
-	q := params.Get(name)
+	return p.Name
+}
+
+// NewParams makes the adapter's parameters with their starting values in each slot, as a program compiled with the adapter makes them. It fails where the
+// memory has no room for them. The caller frees them.
+func (a *Adapter) NewParams(slots int) (_ *nn.Params, err error) {
+	params := nn.NewParams(slots)
+	defer func() {
+		if err != nil {
+			params.Free()
+		}
+	}()
+	defer mem.Catch(&err, "adapt fewer modules or lower the rank")
+	for _, p := range a.Params() {
+		params.Add(a.paramName(p), p.Rows, p.Cols, p.Init)
+	}
+	return params, nil
+}
+
+// values reads one slot of the adapter's parameter out of params. It fails when neither NewParams nor a program with this adapter has made
+// the parameter, or when it has another shape.
+func (a *Adapter) values(params *nn.Params, p *Param, slot int) ([]float32, error) {
+	q := params.Get(a.paramName(p))
 	switch {
 	case q == nil:
-		return nil, fmt.Errorf("peft: parameter %s does not exist; compile a program with the adapter first", p.Name)
+		return nil, fmt.Errorf("peft: parameter %s does not exist; make it with NewParams or compile a program with the adapter first", p.Name)
 	case q.Rows != p.Rows || q.Cols != p.Cols:
 		return nil, fmt.Errorf("peft: parameter %s is [%d, %d], the adapter's is [%d, %d]", p.Name, q.Rows, q.Cols, p.Rows, p.Cols)
 	case slot < 0 || slot >= q.Slots:

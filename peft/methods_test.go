@@ -253,6 +253,7 @@ func TestMethodFolders(t *testing.T) {
 			s := packed(5, 7)
 			p := compileFor(t, m, a, params, nn.ModeScore, s)
 			fresh := slices.Clone(p.Forward(s, false))
+			checkNewParams(t, a, params)
 			shake(params)
 			want := slices.Clone(p.Forward(s, false))
 			if golden.MaxDiff(fresh, want) < 1e-3 {
@@ -267,6 +268,7 @@ func TestMethodFolders(t *testing.T) {
 				t.Fatal(err)
 			}
 			q := compileFor(t, m, b, other, nn.ModeScore, s)
+			checkNewParams(t, b, other)
 			if d := golden.MaxDiff(q.Forward(s, false), want); d > 1e-6 {
 				t.Errorf("the opened adapter's log-probabilities differ by %g", d)
 			}
@@ -281,6 +283,31 @@ func TestMethodFolders(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// checkNewParams compares the parameters that the adapter makes with those that a program compiled with it has made in params, by name.
+func checkNewParams(t *testing.T, a *peft.Adapter, params *nn.Params) {
+	t.Helper()
+	own, err := a.NewParams(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Free()
+	if len(own.List()) != len(params.List()) {
+		t.Errorf("NewParams makes %d parameters, a program %d", len(own.List()), len(params.List()))
+	}
+	for _, want := range params.List() {
+		got := own.Get(want.Name)
+		if got == nil || got.Rows != want.Rows || got.Cols != want.Cols {
+			t.Errorf("NewParams makes %+v of %s, a program [%d, %d]", got, want.Name, want.Rows, want.Cols)
+			continue
+		}
+		for slot := range own.Slots() {
+			if !slices.Equal(got.Slot(slot), want.Slot(0)) {
+				t.Errorf("slot %d of %s starts otherwise than in a program", slot, want.Name)
+			}
+		}
 	}
 }
 

@@ -448,24 +448,11 @@ func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	params, err := r.parameters(a)
+	params, err := a.NewParams(1)
 	if err != nil {
 		return nil, nil, err
 	}
 	return a, params, core.ReadAdapter(core.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), a, params)
-}
-
-// parameters makes the parameters of an adapter, with its starting values.
-func (r *Run) parameters(a *peft.Adapter) (*nn.Params, error) {
-	params := nn.NewParams(1)
-	// A program makes the parameters; this one is never run.
-	p, err := nn.Compile(r.model, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
-	if err != nil {
-		params.Free()
-		return nil, err
-	}
-	p.Close()
-	return params, nil
 }
 
 // peak is the process's high-water mark in bytes, 0 where the system does not say.

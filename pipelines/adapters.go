@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/model"
@@ -88,17 +87,16 @@ func Combine(ref string, adapters []string, c peft.Combination, to string) error
 	if err != nil {
 		return err
 	}
-	// A program makes the parameters; this one is never run.
-	p, err := nn.Compile(l.Model, []nn.Adapter{out}, l.Params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+	params, err := out.NewParams(1)
 	if err != nil {
 		return err
 	}
-	p.Close()
+	defer params.Free()
 	card := peft.Card{Version: version.Version, Training: [][2]string{{"combination_type", c.Type}}}
 	for i, a := range adapters {
 		card.Training = append(card.Training, [2]string{fmt.Sprintf("adapter %d", i+1), fmt.Sprintf("%s, weight %g", filepath.Base(filepath.Clean(a)), c.Weights[i])})
 	}
-	return out.Save(to, l.Params, 0, card)
+	return out.Save(to, params, 0, card)
 }
 
 // Unmerge writes the base model that a merged model was made of: the model at ref with the adapter taken out of its weights.
@@ -111,12 +109,12 @@ func Unmerge(ref, adapter, to, dtype string) error {
 		return err
 	}
 	defer l.Close()
-	p, err := nn.Compile(l.Model, l.Adapters, l.Params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}, Pool: pool.New(1)})
+	params, err := l.Adapter.NewParams(1)
 	if err != nil {
 		return err
 	}
-	p.Close()
-	changed, err := l.Adapter.Unmerge(l.Params, 0, l.Model.Tensor)
+	defer params.Free()
+	changed, err := l.Adapter.Unmerge(params, 0, l.Model.Tensor)
 	if err != nil {
 		return err
 	}

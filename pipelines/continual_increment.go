@@ -277,7 +277,7 @@ func (l *learner) before(ctx context.Context, s *Run, d *Data, parent string) (c
 		if err != nil {
 			return nil, err
 		}
-		params, err := s.parameters(a)
+		params, err := a.NewParams(1)
 		if err != nil {
 			return nil, err
 		}

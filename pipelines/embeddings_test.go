@@ -10,7 +10,6 @@ import (
 	"github.com/adaptflow/adaptflow/internal/golden"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/model"
-	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -144,12 +143,10 @@ func TestEmbeddingsTraining(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		params := nn.NewParams(1)
-		p, err := nn.Compile(m, []nn.Adapter{fresh}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+		params, err := fresh.NewParams(1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Close()
 		to := filepath.Join(t.TempDir(), "fresh")
 		if err := fresh.Save(to, params, 0, peft.Card{}); err != nil {
 			t.Fatal(err)

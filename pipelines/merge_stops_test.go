@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/golden"
-	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -114,12 +113,12 @@ func saveFresh(t *testing.T, base, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prog, err := nn.Compile(l.Model, []nn.Adapter{a}, l.Params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: 4, S: 4, N: 1}, Pool: l.Pool})
+	params, err := a.NewParams(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer prog.Close()
-	if err := a.Save(to, l.Params, 0, peft.Card{}); err != nil {
+	defer params.Free()
+	if err := a.Save(to, params, 0, peft.Card{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/model"
-	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 )
 
@@ -56,14 +55,11 @@ func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, arg
 	if err := a.InitializeEVA(m, threads, batches, note); err != nil {
 		return err
 	}
-	params := nn.NewParams(1)
-	defer params.Free()
-	// A program makes the parameters, with their first values; this one is never run.
-	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+	params, err := a.NewParams(1)
 	if err != nil {
 		return err
 	}
-	p.Close()
+	defer params.Free()
 	return a.Save(dir, params, 0, peft.Card{})
 }
 

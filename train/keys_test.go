@@ -148,12 +148,11 @@ func TestKeysFailAlone(t *testing.T) {
 		jobs := []KeyJob{{Key: "a", Data: keyed(0, 3)}, {Key: "b", Data: keyed(1, 3)}, {Key: "c", Data: keyed(2, 3)}}
 		params := nn.NewParams(len(jobs))
 		if bad { // an earlier adapter that overflows
-			p1 := nn.NewParams(1)
-			prog, err := nn.Compile(m, []nn.Adapter{a}, p1, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 1, S: 1, N: 1}})
+			p1, err := a.NewParams(1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			prog.Close()
+			defer p1.Free()
 			for _, q := range p1.List() {
 				for i := range q.Data {
 					q.Data[i] = 3e38
