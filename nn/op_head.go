@@ -35,8 +35,16 @@ type Head struct {
 	ReplaceRows []int32 // token ids, without repetition
 
 	mode  Mode
+	in    headInputs
 	train bool // something beside x is trainable
+	sums  *headSums
 }
+
+// What Forward saves for Backward.
+const (
+	savedLSE = iota // [S, 1] log of the sum of the logits' exponentials
+	savedU          // [S, D] ∂log p/∂x
+)
 
 const (
 	headRows = 512  // rows of a chunk
@@ -45,26 +53,30 @@ const (
 
 func (h *Head) setMode(m Mode, _ bool) { h.mode = m }
 
-// input indices
-func (h *Head) at(what int) int {
-	i := 1
-	for k, on := range []bool{h.TrainW, h.TrainBias, h.LowRank != nil, len(h.ReplaceRows) > 0} {
-		if k == what {
-			return i
-		}
-		if on {
-			i++
-			if k == 2 {
-				i++
+// headInputs are the places of the head's inputs, those of x first; 0 for one that it does not have.
+type headInputs struct{ weight, bias, lowA, lowB, rows int }
+
+// inputs numbers the inputs in the order in which callers hand them over, and counts them with x.
+func (h *Head) inputs() (in headInputs, n int) {
+	n = 1
+	take := func(has bool, places ...*int) {
+		if has {
+			for _, p := range places {
+				*p, n = n, n+1
 			}
 		}
 	}
-	return i
+	take(h.TrainW, &in.weight)
+	take(h.TrainBias, &in.bias)
+	take(h.LowRank != nil, &in.lowA, &in.lowB)
+	take(len(h.ReplaceRows) > 0, &in.rows)
+	return in, n
 }
 
 // Plan implements Op.
 func (h *Head) Plan(in []Shape, want []bool) Plan {
-	if n := h.at(4); len(in) != n {
+	var n int
+	if h.in, n = h.inputs(); len(in) != n {
 		panic(fmt.Sprintf("nn: the head takes %d inputs, got %d", n, len(in)))
 	}
 	p := Plan{Out: Shape{Rows: S, Cols: 1}, ReadsIn: make([]bool, len(in))}
@@ -75,7 +87,7 @@ func (h *Head) Plan(in []Shape, want []bool) Plan {
 		h.train = h.train || wt
 	}
 	if h.mode == ModeTrain {
-		p.Saved = []Shape{{Rows: S, Cols: 1}, {Rows: S, Cols: h.D}} // log-sum-exp, u
+		p.Saved = []Shape{{Rows: S, Cols: 1}, {Rows: S, Cols: h.D}}
 		p.ReadsIn[0] = h.train
 		for i := 1; i < len(in); i++ {
 			p.ReadsIn[i] = true
@@ -153,30 +165,30 @@ func (h *Head) logits(w *Work, s *headScratch, n, lo, hi int, panels kernels.Pan
 	c := hi - lo
 	l := s.logits[:n*c]
 	if h.TrainW {
-		kernels.Gemm(w.Pool, n, c, h.D, 1, s.x, h.D, 1, w.In[1][lo*h.D:], 1, h.D, 0, l, c)
+		kernels.Gemm(w.Pool, n, c, h.D, 1, s.x, h.D, 1, w.In[h.in.weight][lo*h.D:], 1, h.D, 0, l, c)
 	} else {
 		kernels.MatMul(w.Pool, n, s.x, h.D, panels, 0, l, c)
 	}
 	if lr := h.LowRank; lr != nil {
-		kernels.Gemm(w.Pool, n, c, lr.R, lr.Scale, s.xa, lr.R, 1, w.In[h.at(2)+1][lo*lr.R:], 1, lr.R, 1, l, c)
+		kernels.Gemm(w.Pool, n, c, lr.R, lr.Scale, s.xa, lr.R, 1, w.In[h.in.lowB][lo*lr.R:], 1, lr.R, 1, l, c)
 	}
 	for j, id := range h.ReplaceRows {
 		if int(id) < lo || int(id) >= hi {
 			continue
 		}
-		row := w.In[h.at(3)][j*h.D : (j+1)*h.D]
+		row := w.In[h.in.rows][j*h.D : (j+1)*h.D]
 		for i := range n {
 			v := kernels.Dot(s.x[i*h.D:(i+1)*h.D], row)
 			if h.LowRank != nil {
 				v += float64(h.LowRank.Scale) * kernels.Dot(s.xa[i*h.LowRank.R:(i+1)*h.LowRank.R],
-					w.In[h.at(2)+1][int(id)*h.LowRank.R:(int(id)+1)*h.LowRank.R])
+					w.In[h.in.lowB][int(id)*h.LowRank.R:(int(id)+1)*h.LowRank.R])
 			}
 			l[i*c+int(id)-lo] = float32(v)
 		}
 	}
 	bias := h.Bias
 	if h.TrainBias {
-		bias = w.In[h.at(1)]
+		bias = w.In[h.in.bias]
 	}
 	if bias != nil {
 		kernels.AddBias(w.Pool, l, n, c, bias[lo:hi])
@@ -195,14 +207,14 @@ func (h *Head) products(w *Work, s *headScratch, n, lo, hi int, panels kernels.P
 	c := hi - lo
 	g := s.logits[:n*c]
 	if lr := h.LowRank; lr != nil {
-		kernels.Gemm(w.Pool, n, lr.R, c, 1, g, c, 1, w.In[h.at(2)+1][lo*lr.R:], lr.R, 1, 1, s.ub, lr.R)
+		kernels.Gemm(w.Pool, n, lr.R, c, 1, g, c, 1, w.In[h.in.lowB][lo*lr.R:], lr.R, 1, 1, s.ub, lr.R)
 	}
 	nrep := len(h.ReplaceRows)
 	for j, id := range h.ReplaceRows {
 		if int(id) < lo || int(id) >= hi {
 			continue
 		}
-		row := w.In[h.at(3)][j*h.D : (j+1)*h.D]
+		row := w.In[h.in.rows][j*h.D : (j+1)*h.D]
 		for i := range n {
 			v := g[i*c+int(id)-lo]
 			s.rep[i*nrep+j] = v
@@ -211,7 +223,7 @@ func (h *Head) products(w *Work, s *headScratch, n, lo, hi int, panels kernels.P
 		}
 	}
 	if h.TrainW {
-		kernels.Gemm(w.Pool, n, h.D, c, 1, g, c, 1, w.In[1][lo*h.D:], h.D, 1, 1, out, h.D)
+		kernels.Gemm(w.Pool, n, h.D, c, 1, g, c, 1, w.In[h.in.weight][lo*h.D:], h.D, 1, 1, out, h.D)
 	} else {
 		kernels.MatMulT(w.Pool, n, g, c, panels, 1, out, h.D)
 	}
@@ -231,7 +243,7 @@ func (h *Head) gather(w *Work, s *headScratch, at, n int) {
 		copy(s.x[i*h.D:(i+1)*h.D], w.In[0][r*h.D:(r+1)*h.D])
 	}
 	if lr := h.LowRank; lr != nil {
-		kernels.Gemm(w.Pool, n, lr.R, h.D, 1, s.x, h.D, 1, w.In[h.at(2)], 1, h.D, 0, s.xa, lr.R)
+		kernels.Gemm(w.Pool, n, lr.R, h.D, 1, s.x, h.D, 1, w.In[h.in.lowA], 1, h.D, 0, s.xa, lr.R)
 	}
 }
 
@@ -263,6 +275,7 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 			panic(fmt.Sprintf("nn: label %d at row %d, but the vocabulary has %d", l, at+i, h.V))
 		}
 	}
+	h.beginStats(w.Step)
 	if w.Step.Targets != nil && h.mode == ModeTrain {
 		h.scoreTargets(w, s, at, n)
 		return
@@ -274,7 +287,7 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 		clear(u)
 		clear(s.ub)
 		if h.SoftCap > 0 {
-			slope = w.Saved[0][at : at+n] // of the label's logit, until the log-sum-exp takes its place
+			slope = w.Saved[savedLSE][at : at+n] // of the label's logit, until the log-sum-exp takes its place
 		}
 	}
 	h.tiles(w, s, func(lo, hi int, p kernels.Panels) {
@@ -288,9 +301,7 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 					slope[i] = s.slope[i*c+k-lo]
 				}
 			}
-			m, sum := kernels.ExpRow(row, s.max[i])
-			old := kernels.Exp(s.max[i] - m)
-			s.max[i], s.sum[i] = m, s.sum[i]*old+sum
+			old := h.exponentials(w, s, i, row)
 			if back {
 				if old != 1 {
 					kernels.Scale(nil, old, u[i*h.D:(i+1)*h.D])
@@ -309,6 +320,7 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 			h.products(w, s, n, lo, hi, p, u)
 		}
 	})
+	h.endStats(w, s, at, n)
 	for i := range n {
 		lse := s.max[i] + float32(math.Log(float64(s.sum[i])))
 		picked[i] -= lse
@@ -320,21 +332,21 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 		if slope != nil {
 			f = slope[i]
 		}
-		w.Saved[0][at+i] = lse
+		w.Saved[savedLSE][at+i] = lse
 		ui := u[i*h.D : (i+1)*h.D]
 		kernels.Scale(nil, -1/s.sum[i], ui)
 		if lr := h.LowRank; lr != nil { // ub = f·B[label] - ub/sum, and its product with A below
 			ub := s.ub[i*lr.R : (i+1)*lr.R]
 			kernels.Scale(nil, -1/s.sum[i], ub)
-			kernels.Axpy(nil, f, w.In[h.at(2)+1][k*lr.R:(k+1)*lr.R], ub)
+			kernels.Axpy(nil, f, w.In[h.in.lowB][k*lr.R:(k+1)*lr.R], ub)
 		}
 		h.addRow(w, ui, k, f, s)
 	}
 	if back {
 		if lr := h.LowRank; lr != nil {
-			kernels.Gemm(w.Pool, n, h.D, lr.R, lr.Scale, s.ub, lr.R, 1, w.In[h.at(2)], h.D, 1, 1, u, h.D)
+			kernels.Gemm(w.Pool, n, h.D, lr.R, lr.Scale, s.ub, lr.R, 1, w.In[h.in.lowA], h.D, 1, 1, u, h.D)
 		}
-		copy(w.Saved[1][at*h.D:], u)
+		copy(w.Saved[savedU][at*h.D:], u)
 	}
 }
 
@@ -342,12 +354,12 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 func (h *Head) addRow(w *Work, dst []float32, id int, f float32, s *headScratch) {
 	for j, r := range h.ReplaceRows {
 		if int(r) == id {
-			kernels.Axpy(nil, f, w.In[h.at(3)][j*h.D:(j+1)*h.D], dst)
+			kernels.Axpy(nil, f, w.In[h.in.rows][j*h.D:(j+1)*h.D], dst)
 			return
 		}
 	}
 	if h.TrainW {
-		kernels.Axpy(nil, f, w.In[1][id*h.D:(id+1)*h.D], dst)
+		kernels.Axpy(nil, f, w.In[h.in.weight][id*h.D:(id+1)*h.D], dst)
 		return
 	}
 	row := s.dx[:h.D]
@@ -360,7 +372,7 @@ func (h *Head) Backward(w *Work) {
 	total := len(w.Step.Rows)
 	if dx := w.DIn[0]; dx != nil {
 		for i, r := range w.Step.Rows {
-			kernels.Axpy(nil, w.DOut[i], w.Saved[1][i*h.D:(i+1)*h.D], dx[int(r)*h.D:(int(r)+1)*h.D])
+			kernels.Axpy(nil, w.DOut[i], w.Saved[savedU][i*h.D:(i+1)*h.D], dx[int(r)*h.D:(int(r)+1)*h.D])
 		}
 	}
 	if !h.train {
@@ -387,16 +399,16 @@ func (h *Head) weights(w *Work, s *headScratch, at, n int) {
 		c := hi - lo
 		w.Pool.Run(n, func(i int) {
 			row := s.logits[i*c : (i+1)*c]
-			kernels.ExpShift(row, w.Saved[0][at+i])
+			kernels.ExpShift(row, w.Saved[savedLSE][at+i])
 			kernels.Scale(nil, -w.DOut[at+i], row)
 			h.addTarget(w, s, at+i, lo, hi, w.DOut[at+i], row, i*c)
 		})
 		g := s.logits[:n*c]
-		if h.TrainBias && grad(h.at(1)) != nil {
-			kernels.ColSum(w.Pool, grad(h.at(1))[lo:hi], g, n, c)
+		if h.TrainBias && grad(h.in.bias) != nil {
+			kernels.ColSum(w.Pool, grad(h.in.bias)[lo:hi], g, n, c)
 		}
 		if lr := h.LowRank; lr != nil {
-			b := h.at(2) + 1
+			b := h.in.lowB
 			if d := grad(b); d != nil { // dB = Scale·gᵀ·(x·Aᵀ)
 				kernels.Gemm(w.Pool, c, lr.R, n, lr.Scale, g, 1, c, s.xa, lr.R, 1, 1, d[lo*lr.R:], lr.R)
 			}
@@ -408,18 +420,18 @@ func (h *Head) weights(w *Work, s *headScratch, at, n int) {
 			}
 			for i := range n {
 				v := g[i*c+int(id)-lo]
-				if d := grad(h.at(3)); d != nil {
+				if d := grad(h.in.rows); d != nil {
 					kernels.Axpy(nil, v, s.x[i*h.D:(i+1)*h.D], d[j*h.D:(j+1)*h.D])
 				}
 				g[i*c+int(id)-lo] = 0
 			}
 		}
-		if h.TrainW && grad(1) != nil { // dW = gᵀ·x
-			kernels.Gemm(w.Pool, c, h.D, n, 1, g, 1, c, s.x, h.D, 1, 1, grad(1)[lo*h.D:], h.D)
+		if h.TrainW && grad(h.in.weight) != nil { // dW = gᵀ·x
+			kernels.Gemm(w.Pool, c, h.D, n, 1, g, 1, c, s.x, h.D, 1, 1, grad(h.in.weight)[lo*h.D:], h.D)
 		}
 	})
 	if lr := h.LowRank; lr != nil {
-		if d := grad(h.at(2)); d != nil { // dA = Scale·(g·B)ᵀ·x
+		if d := grad(h.in.lowA); d != nil { // dA = Scale·(g·B)ᵀ·x
 			kernels.Gemm(w.Pool, lr.R, h.D, n, lr.Scale, s.ub, 1, lr.R, s.x, h.D, 1, 1, d, h.D)
 		}
 	}

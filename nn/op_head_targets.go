@@ -48,11 +48,11 @@ func (h *Head) scoreTargets(w *Work, s *headScratch, at, n int) {
 			} else if k := int(w.Step.Labels[at+i]); k >= lo && k < hi {
 				out[i] = row[k-lo]
 			}
-			m, sum := kernels.ExpRow(row, s.max[i])
-			s.max[i], s.sum[i] = m, s.sum[i]*kernels.Exp(s.max[i]-m)+sum
+			h.exponentials(w, s, i, row)
 		})
 	})
-	lse := w.Saved[0][at : at+n]
+	h.endStats(w, s, at, n)
+	lse := w.Saved[savedLSE][at : at+n]
 	for i := range n {
 		lse[i] = s.max[i] + float32(math.Log(float64(s.sum[i])))
 		out[i] -= lse[i]
@@ -72,7 +72,7 @@ func (h *Head) scoreTargets(w *Work, s *headScratch, at, n int) {
 		h.products(w, s, n, lo, hi, p, u)
 	})
 	if lr := h.LowRank; lr != nil {
-		kernels.Gemm(w.Pool, n, h.D, lr.R, lr.Scale, s.ub, lr.R, 1, w.In[h.at(2)], h.D, 1, 1, u, h.D)
+		kernels.Gemm(w.Pool, n, h.D, lr.R, lr.Scale, s.ub, lr.R, 1, w.In[h.in.lowA], h.D, 1, 1, u, h.D)
 	}
-	copy(w.Saved[1][at*h.D:], u)
+	copy(w.Saved[savedU][at*h.D:], u)
 }

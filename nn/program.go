@@ -289,6 +289,9 @@ func (p *Program) check(s *Step) {
 	if s.Targets != nil && p.o.Mode != ModeTrain {
 		panic("nn: targets in a program that was not compiled for training")
 	}
+	if s.Stats != nil && p.o.Mode == ModeLogits {
+		panic("nn: statistics of rows in a program that gives their logits")
+	}
 	if len(s.Positions) != e.T || p.o.Mode != ModeLogits && len(s.Labels) != e.S {
 		panic(fmt.Sprintf("nn: a step of %d tokens with %d positions; %d rows with %d labels", e.T, len(s.Positions), e.S, len(s.Labels)))
 	}

@@ -90,8 +90,8 @@ func (p *Program) Parts(s *Step) []*Step {
 func (s *Step) documents(from, to int) *Step {
 	lo, hi := s.Docs[from].Start, s.Docs[to-1].End
 	out := &Step{Tokens: s.Tokens[lo:hi], Positions: s.Positions[lo:hi], Index: s.Index}
-	if s.Targets != nil {
-		panic("nn: targets are set on the parts of a step")
+	if s.Targets != nil || s.Stats != nil {
+		panic("nn: targets and statistics are set on the parts of a step")
 	}
 	for i := from; i < to; i++ {
 		d := s.Docs[i]
@@ -148,7 +148,7 @@ func (s *Step) slot(i int) int {
 func (p *Program) expand(s *Step) *Step {
 	q, e := p.prompt, &p.expanded
 	*e = Step{Tokens: e.Tokens[:0], Positions: e.Positions[:0], Docs: e.Docs[:0], DocIDs: s.DocIDs, Rows: e.Rows[:0], Labels: e.Labels[:0],
-		Segments: e.Segments[:0], Virtual: e.Virtual[:0], Tasks: s.Tasks, Targets: s.Targets, Index: s.Index}
+		Segments: e.Segments[:0], Virtual: e.Virtual[:0], Tasks: s.Tasks, Targets: s.Targets, Stats: s.Stats, Index: s.Index}
 	p.moved, p.virtual = p.moved[:0], p.virtual[:0]
 	next := int32(0)
 	for i, d := range s.Docs {

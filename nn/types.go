@@ -167,6 +167,7 @@ type Step struct {
 	Rows      []int32       // [S] rows whose prediction is wanted; -1-i is the i'th virtual row of the step
 	Labels    []int32       // [S] the token that each of them should predict; unread when logits are wanted
 	Targets   []float32     // [S, V] the distribution that each of them should predict in place of a label, in training; nil for the labels. Rows beyond these, of virtual tokens, keep theirs
+	Stats     *RowStats     // where the head writes what is wanted beside log p; nil for nothing
 	Segments  []Segment     // adapter slot of each token range, in order; nil means slot 0 for all
 	Tasks     []int32       // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all
 	Virtual   []int32       // [N] virtual rows at the start of each document; a program with a Prompter sets it
