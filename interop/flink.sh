@@ -22,8 +22,8 @@ for engine in ${ENGINES:-flink}; do
   # The checked-in class by which the servers listen on the loopback address is its source's.
   jars=$(tr '\0' '\n' < "/proc/$pid/cmdline" | sed -n 's#.*:\(/.*\)/\*$#\1#p')
   if javac -version 2> /dev/null | grep -q '^javac 17'; then
-    bash "$(dirname "$0")/../internal/jobserver/loopback/build.sh" "$jars" "$work/loopback.jar"
-    cmp "$work/loopback.jar" "$(dirname "$0")/../internal/jobserver/loopback/loopback.jar" || { echo "loopback.jar is not its source's: internal/jobserver/loopback/build.sh $jars"; exit 1; }
+    bash "$(dirname "$0")/../pipelines/runners/jobserver/loopback/build.sh" "$jars" "$work/loopback.jar"
+    cmp "$work/loopback.jar" "$(dirname "$0")/../pipelines/runners/jobserver/loopback/loopback.jar" || { echo "loopback.jar is not its source's: pipelines/runners/jobserver/loopback/build.sh $jars"; exit 1; }
   fi
   echo "$engine is up after $((SECONDS - start)) s"
   run() { "$bin" run domain-adaptation "${settings[@]}" --output "$@"; }

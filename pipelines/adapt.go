@@ -22,6 +22,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
@@ -32,8 +33,8 @@ import (
 type Run struct {
 	Recipe *recipe.Recipe
 	Output string
-	// Runner is where its pipelines run, as [Runner.Resolve] returns it.
-	Runner Runner
+	// Runner is where its pipelines run, as [runners.Runner.Resolve] returns it.
+	Runner runners.Runner
 	// Say is told what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 	// Step hears of every optimiser step and evaluation; nil for nobody.
@@ -77,7 +78,7 @@ func (r *Run) Open() (err error) {
 	if err := r.Runner.CheckOutput(r.Output); err != nil {
 		return err
 	}
-	if r.Runner.schemes, err = schemes(r.Recipe, r.Output); err != nil {
+	if r.Runner.Schemes, err = runners.Schemes(r.Recipe, r.Output); err != nil {
 		return err
 	}
 	if r.modelDir, err = ResolveModel(r.Recipe.Model.Path, r.say); err != nil {
@@ -173,7 +174,7 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	sum := sha256.Sum256([]byte(abs))
-	r.Runner.folder = abs
+	r.Runner.Folder = abs
 	r.Runner.Job = "r" + hex.EncodeToString(sum[:6])
 	if err := storage.WriteFile(path, text); err != nil || r.store == "" {
 		r.began = began

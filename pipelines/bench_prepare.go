@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -74,7 +75,7 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 		TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing, IsolateDocuments: true,
 		Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
 		StagedDir: filepath.Join(tmp, "staged"), Version: version.Version}, func(ctx context.Context, p *beam.Pipeline, job string) error {
-		return run(ctx, Runner{Name: c.Runner}, p, job)
+		return runners.Runner{Name: c.Runner}.Run(ctx, p, job)
 	})
 	if err != nil {
 		return nil, err

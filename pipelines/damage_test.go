@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -234,7 +235,7 @@ func TestDamagedFiles(t *testing.T) {
 					}
 					path := filepath.Join(dir, filepath.Base(file))
 					spoil(t, path, d.do)
-					_, err := Train(context.Background(), other, Runner{}, nil)
+					_, err := Train(context.Background(), other, runners.Runner{}, nil)
 					core.CloseSessions()
 					if filepath.Base(file) == "trainer_state.json" && d.do == nil { // without its state the folder is no checkpoint
 						if err != nil || !bytes.Equal(trained(t, other, 6), want) {

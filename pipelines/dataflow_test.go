@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -82,8 +83,8 @@ func spell(c *pipepb.Components, id string) string {
 	return s
 }
 
-func dataflow(out *bytes.Buffer) Runner {
-	return Runner{Name: "dataflow", Job: "test", Dataflow: &Dataflow{Project: "p", Region: "europe-west4", StagingLocation: "gs://b/staging", Image: "registry/adaptflow:1",
+func dataflow(out *bytes.Buffer) runners.Runner {
+	return runners.Runner{Name: "dataflow", Job: "test", Dataflow: &runners.Dataflow{Project: "p", Region: "europe-west4", StagingLocation: "gs://b/staging", Image: "registry/adaptflow:1",
 		MachineType: "c3-standard-8", NumWorkers: 2, MaxNumWorkers: 5, ServiceAccount: "worker@p", Network: "n", Subnetwork: "s", NoPublicIPs: true, DryRun: out}}
 }
 
@@ -96,7 +97,7 @@ func TestDataflowJobOfTraining(t *testing.T) {
 		job := core.Job{Args: core.DefaultArgs(), Dir: "out/checkpoints", Train: []core.ShardRef{{Path: "shards/train-0.parquet"}}}
 		job.Args.MaxSteps, job.Args.SaveSteps, job.Args.Replicas = 4, 2, c.replicas
 		err := segment(context.Background(), job, `{"job": "`+c.name+`"}`, dataflow(&out), 0, 2, 4)
-		if !errors.Is(err, ErrDryRun) {
+		if !errors.Is(err, runners.ErrDryRun) {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		var got dryJob
@@ -107,7 +108,7 @@ func TestDataflowJobOfTraining(t *testing.T) {
 		if err := protojson.Unmarshal(got.Pipeline, &p); err != nil {
 			t.Fatal(err)
 		}
-		if n := proto.Size(&p); n >= MaxJobBytes || n < 1000 {
+		if n := proto.Size(&p); n >= runners.MaxJobBytes || n < 1000 {
 			t.Errorf("%s: the graph takes %d bytes", c.name, n)
 		}
 		path := filepath.Join("testdata", "dataflow", c.name+".txt")

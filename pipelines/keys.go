@@ -26,6 +26,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
@@ -122,9 +123,9 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 			r.say("%d keys trained", done)
 		}
 	}
-	p, s := newPipeline()
+	p, s := runners.NewPipeline()
 	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
-	if err := run(ctx, r.Runner, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {
+	if err := r.Runner.Run(ctx, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {
 		return nil, err
 	}
 	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Overlap: d.Overlap, Seconds: time.Since(start).Seconds(), PeakRSS: peak(),

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -58,7 +59,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		// All replicas are late, which the pipeline finds.
 		failing := elsewhere(t, job)
 		failing.Args.DropLateAfter, failing.Args.MinReplicas = 1e-9, 2
-		_, err := Train(context.Background(), failing, Runner{}, nil)
+		_, err := Train(context.Background(), failing, runners.Runner{}, nil)
 		core.CloseSessions()
 		if err == nil || !strings.Contains(err.Error(), "0 of 3 replicas") {
 			t.Errorf("%s, failure: %v", mode, err)
@@ -76,7 +77,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			}
 			cancel()
 		}()
-		_, err = Train(ctx, stopped, Runner{}, nil)
+		_, err = Train(ctx, stopped, runners.Runner{}, nil)
 		core.CloseSessions()
 		if err != context.Canceled {
 			t.Errorf("%s, interrupted: %v", mode, err)

@@ -47,7 +47,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		cfg.SequenceLength, cfg.Packing, cfg.IsolateDocuments, cfg.TokensPerShard = p.SequenceLength, p.Packing, p.IsolateDocuments, p.TokensPerShard
 		cfg.Seed, cfg.ValidationFraction, cfg.MaxBadFraction = r.Recipe.Train.Seed, validation, d.MaxBadFraction
 		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version
-		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return run(ctx, r.Runner, p, job) })
+		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return r.Runner.Run(ctx, p, job) })
 		if res != nil {
 			for _, l := range res.Layouts {
 				r.say("%s", l)

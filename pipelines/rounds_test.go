@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -91,7 +92,7 @@ func TestRoundsFindDamage(t *testing.T) {
 	}
 	raw[len(raw)-1] ^= 1
 	os.WriteFile(path, raw, 0o666)
-	_, err = Train(context.Background(), other, Runner{}, nil)
+	_, err = Train(context.Background(), other, runners.Runner{}, nil)
 	core.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "kept-001") {
 		t.Errorf("damage was not found: %v", err)
@@ -167,7 +168,7 @@ func TestLateReplicasByTheClock(t *testing.T) {
 	// One that none keeps: too few are left, which says so.
 	hurried := elsewhere(t, job)
 	hurried.Args.DropLateAfter, hurried.Args.MinReplicas = 1e-9, 2
-	_, err := Train(context.Background(), hurried, Runner{}, nil)
+	_, err := Train(context.Background(), hurried, runners.Runner{}, nil)
 	core.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "0 of 3 replicas wrote their part, and 2 must") {
 		t.Errorf("%v", err)
@@ -343,7 +344,7 @@ func TestShardedOptimizerMemory(t *testing.T) {
 	}
 	job := roundsJob(t, "local")
 	job.Args.OptimizerShards = 2
-	if _, err := Train(context.Background(), job, Runner{}, nil); err == nil {
+	if _, err := Train(context.Background(), job, runners.Runner{}, nil); err == nil {
 		t.Error("shards of an optimiser that every replica has were accepted")
 	}
 }
@@ -352,7 +353,7 @@ func TestShardedOptimizerMemory(t *testing.T) {
 func TestLateReplicasWithoutAShare(t *testing.T) {
 	job := roundsJob(t, "sync")
 	job.Contributors = map[int][]int{4: {1, 2}} // the nineteenth sequence is replica 0's
-	_, err := Train(context.Background(), job, Runner{}, nil)
+	_, err := Train(context.Background(), job, runners.Runner{}, nil)
 	core.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "round 3: no token of the replicas that were not late had a loss") {
 		t.Errorf("%v", err)

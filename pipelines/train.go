@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/train"
@@ -18,7 +19,7 @@ const maxAttempts = 3
 
 // Train drives a job to its end, in segments that each end with a checkpoint, and returns the last state. A job whose folder holds checkpoints
 // continues from the newest. note, if not nil, hears of segments that failed and are tried again.
-func Train(ctx context.Context, job core.Job, runner Runner, note func(string)) (*core.State, error) {
+func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(string)) (*core.State, error) {
 	raw, err := json.Marshal(&job)
 	if err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func Train(ctx context.Context, job core.Job, runner Runner, note func(string)) 
 			}
 		}
 		stop := func() {}
-		if runner.remote() {
+		if runner.Remote() {
 			stop = follow(job.Dir, step, total)
 		}
 		err := segment(ctx, job, js, runner, step, job.Boundary(step, total), total)
@@ -97,11 +98,11 @@ func latest(dir string) (int, error) {
 const unrolled = 10
 
 // segment runs one pipeline from step up to the step to, or on a job server up to some checkpoints more.
-func segment(ctx context.Context, job core.Job, js string, runner Runner, step, to, total int) error {
-	p, s := newPipeline()
+func segment(ctx context.Context, job core.Job, js string, runner runners.Runner, step, to, total int) error {
+	p, s := runners.NewPipeline()
 	at := beam.Create(s, step)
 	parts := 1
-	if !runner.inProcess() && job.Args.EarlyStoppingPatience == 0 { // whether to stop is the driver's to see
+	if !runner.InProcess() && job.Args.EarlyStoppingPatience == 0 { // whether to stop is the driver's to see
 		parts = unrolled
 	}
 	from := step
@@ -125,5 +126,5 @@ func segment(ctx context.Context, job core.Job, js string, runner Runner, step, 
 		from, to = to, job.Boundary(to, total)
 	}
 	end.Of(s, at)
-	return run(ctx, runner, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
+	return runner.Run(ctx, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -55,7 +56,7 @@ func testJob(t *testing.T) core.Job {
 func trainJob(t *testing.T, job core.Job) *core.State {
 	t.Helper()
 	defer core.CloseSessions()
-	st, err := Train(context.Background(), job, Runner{}, func(s string) { t.Log(s) })
+	st, err := Train(context.Background(), job, runners.Runner{}, func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestTrainLowersTheLossAndResumesToTheSameBytes(t *testing.T) {
 	// A finished run does nothing more; other settings are refused.
 	trainJob(t, job)
 	job.Args.LearningRate *= 2
-	if _, err := Train(context.Background(), job, Runner{}, nil); err == nil {
+	if _, err := Train(context.Background(), job, runners.Runner{}, nil); err == nil {
 		t.Error("a checkpoint of other settings was continued")
 	}
 	core.CloseSessions()
@@ -195,7 +196,7 @@ func TestTrainRefusesWhatIsWrong(t *testing.T) {
 	} {
 		j := job
 		f(&j)
-		if _, err := Train(context.Background(), j, Runner{}, nil); err == nil {
+		if _, err := Train(context.Background(), j, runners.Runner{}, nil); err == nil {
 			t.Errorf("%s: accepted", name)
 		} else {
 			t.Logf("%s: %v", name, err)

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"github.com/adaptflow/adaptflow/internal/jobserver"
+	"github.com/adaptflow/adaptflow/pipelines/runners/jobserver"
 )
 
 // serverCommands are the commands of the job servers: adaptflow flink up, down, status.
@@ -31,7 +33,7 @@ func serverFlags(c *cobra.Command, dir *string, json *bool) {
 }
 
 func serverUp(e jobserver.Engine) *cobra.Command {
-	o := jobserver.Options{Say: say}
+	o := jobserver.Options{Say: say, Supervisor: supervisor}
 	var json bool
 	c := &cobra.Command{Use: "up", Short: "Bring the " + e.Title + " job server up and print its endpoint", Args: cobra.NoArgs,
 		Long: "Up fetches the job server's jars with Maven where the cache does not have them, checks each against its pinned SHA-256, starts the server, and\n" +
@@ -59,6 +61,16 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 func addWorkerEnv(c *cobra.Command, env *[]string) {
 	c.Flags().StringArrayVar(env, "worker-env", nil, "variable that the server's processes and workers get, too, as NAME or NAME=VALUE; repeat for more "+
 		"(tokens and keys are not passed on unasked)")
+}
+
+// supervisor is the command line of a process that supervises a cluster: see serverSupervise.
+func supervisor(e jobserver.Engine, o jobserver.Options) (program string, args []string, err error) {
+	args = []string{e.Name, "supervise", "--dir", o.Dir, "--task-managers", strconv.Itoa(o.TaskManagers), "--port", strconv.Itoa(o.Port), "--memory", o.Memory}
+	for _, name := range o.Env {
+		args = append(args, "--worker-env", name)
+	}
+	program, err = os.Executable()
+	return program, args, err
 }
 
 // serverSupervise is the process that up --task-managers leaves behind.

@@ -21,7 +21,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
-	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 	_ "github.com/adaptflow/adaptflow/transforms/remote/objects" // s3:// and gs://
 )
@@ -35,8 +35,8 @@ func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(1 << 30) // the heap; weights and activations lie outside it
 	}
-	if pipelines.IsWorker(os.Args[1:]) { // a runner's, not a person's
-		if err := pipelines.Worker(os.Args[1:]); err != nil {
+	if runners.IsWorker(os.Args[1:]) { // a runner's, not a person's
+		if err := runners.Worker(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, "adaptflow: "+strings.Join(strings.Fields(err.Error()), " "))
 			os.Exit(1)
 		}

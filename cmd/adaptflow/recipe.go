@@ -13,6 +13,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/train"
@@ -21,8 +22,8 @@ import (
 // recipeFlags are the flags of the commands that work on a recipe.
 type recipeFlags struct {
 	file, output, init string
-	runner             pipelines.Runner
-	dataflow           pipelines.Dataflow
+	runner             runners.Runner
+	dataflow           runners.Dataflow
 	dryRun             bool
 	set                []string
 	json               bool
@@ -32,9 +33,9 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.file, "recipe", "", "recipe file (YAML), over the template")
 	c.Flags().StringArrayVar(&f.set, "set", nil, "setting key=value, over the recipe; repeat for more")
 	c.Flags().StringVar(&f.output, "output", "", "output folder (default adaptflow-out/TEMPLATE-HASH)")
-	c.Flags().StringVar(&f.runner.Name, "runner", "prism", "Beam runner: "+strings.Join(pipelines.Runners, ", "))
+	c.Flags().StringVar(&f.runner.Name, "runner", "prism", "Beam runner: "+strings.Join(runners.Names, ", "))
 	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "", "job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
-	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback", "where a job server's workers run: "+strings.Join(pipelines.Environments, ", "))
+	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback", "where a job server's workers run: "+strings.Join(runners.Environments, ", "))
 	c.Flags().StringVar(&f.runner.Program, "worker-program", "", "adaptflow on the task managers' machines, of --environment process (default this program's path)")
 	addWorkerEnv(c, &f.runner.Env)
 	f.addDataflow(c)

@@ -94,14 +94,14 @@ var readsAll = regexp.MustCompile(`\b(os\.ReadFile|os\.Open|fs\.ReadFile|ioutil\
 
 // readsAllowed are the files that may call them, and why.
 var readsAllowed = map[string]string{
-	"internal/doors/":                 "/proc",
-	"internal/golden/":                "golden data, in tests",
-	"internal/jobserver/proc_unix.go": "/proc",
-	"internal/mem/":                   "/proc and /sys",
-	"internal/storage/":               "this package",
-	"internal/usage/":                 "/proc",
-	"interop/":                        "checks of this repository",
-	"pipelines/worker.go":             "the pipeline options that Beam's boot left",
+	"internal/doors/":                          "/proc",
+	"internal/golden/":                         "golden data, in tests",
+	"pipelines/runners/jobserver/proc_unix.go": "/proc",
+	"internal/mem/":                            "/proc and /sys",
+	"internal/storage/":                        "this package",
+	"internal/usage/":                          "/proc",
+	"interop/":                                 "checks of this repository",
+	"pipelines/runners/worker.go":              "the pipeline options that Beam's boot left",
 }
 
 // TestNoUnboundedReads: whatever a user names is opened by this package, which refuses FIFOs and files out of proportion.

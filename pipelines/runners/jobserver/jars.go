@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ import (
 	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
+
+//go:embed flink/* spark/*
+var pinned embed.FS
 
 // resolver is the Maven plugin, pinned as the jars are, that gathers the dependencies of a pom.
 const resolver = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"

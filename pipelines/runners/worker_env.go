@@ -1,4 +1,4 @@
-package pipelines
+package runners
 
 import (
 	"encoding/json"
@@ -29,15 +29,15 @@ func workerEnv(environ []string, runner Runner) (env map[string]string, done fun
 	}
 	set := childenv.Set{More: runner.Env}
 	if hereabouts(runner.Endpoint) {
-		set.Schemes = runner.schemes
+		set.Schemes = runner.Schemes
 	}
 	env, kept := set.Sent(environ)
 	for _, name := range []string{workerDir, workerRun, workerKept} {
 		delete(env, name)
 	}
 	env[workerDir], done = dir, func() {}
-	if runner.folder != "" {
-		env[workerRun] = runner.folder
+	if runner.Folder != "" {
+		env[workerRun] = runner.Folder
 	}
 	if len(kept) == 0 {
 		return env, done, nil
@@ -47,7 +47,7 @@ func workerEnv(environ []string, runner Runner) (env map[string]string, done fun
 		return nil, nil, err
 	}
 	// The name is one that storage.Sweep removes when the driver was killed; the file is its owner's alone.
-	f, err := os.CreateTemp(runner.folder, ".worker-env.tmp-*")
+	f, err := os.CreateTemp(runner.Folder, ".worker-env.tmp-*")
 	if err != nil {
 		return nil, nil, err
 	}

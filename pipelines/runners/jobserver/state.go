@@ -7,11 +7,35 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
+
+// Status returns the server that is up. dir is as in Options.
+func Status(e Engine, dir string) (*State, error) {
+	dir, err := e.dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	st, err := e.readState(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !e.owns(st, dir) {
+		return nil, fmt.Errorf("%s: %w: the one with process %d has ended, see %s; bring one up with adaptflow %s up", e.Title, ErrDown, st.PID, st.Log, e.Name)
+	}
+	return st, nil
+}
+
+// owns says whether the process of a state runs and is the server: process numbers are used again.
+func (e Engine) owns(st *State, dir string) bool { return e.marked(st.PID, dir) }
+
+// marked says whether a process is a Java process of a folder.
+func (e Engine) marked(pid int, dir string) bool {
+	line, ok := commandLine(pid)
+	return ok && strings.Contains(line, e.mark(dir)+" ")
+}
 
 // readState reads a folder's state; without one the error wraps ErrDown. A folder is one engine's.
 func (e Engine) readState(dir string) (*State, error) {
@@ -75,13 +99,10 @@ func ours(path string) bool {
 	return err == nil && st.Engine != ""
 }
 
-// heap is Java's notation of a heap's bound.
-var heap = regexp.MustCompile(`^[1-9][0-9]{0,11}[kKmMgG]?$`)
-
-// check refuses what Java would refuse after the jars were fetched.
-func (o Options) check() error {
-	if o.Memory != "" && !heap.MatchString(o.Memory) {
-		return fmt.Errorf("--memory %q: want a number and k, m or g, as 1g", o.Memory)
+func writeState(dir string, st *State) error {
+	raw, err := json.MarshalIndent(st, "", " ")
+	if err != nil {
+		return err
 	}
-	return nil
+	return storage.WriteFile(filepath.Join(dir, stateFile), append(raw, '\n'))
 }

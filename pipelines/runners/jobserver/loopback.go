@@ -9,9 +9,6 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// host is where every server listens that is brought up here: a name would be looked up, and may be another address for who connects.
-const host = "127.0.0.1"
-
 // loopbackJar has the class by which Beam's servers listen on the loopback address: its source is beside it, in loopback/org. It is checked in
 // as built, so that a Java runtime is enough where servers are brought up.
 //

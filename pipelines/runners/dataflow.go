@@ -1,4 +1,4 @@
-package pipelines
+package runners
 
 import (
 	"context"
@@ -18,9 +18,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow/dataflowlib"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-
-	core "github.com/adaptflow/adaptflow/train"
-	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
 // Dataflow are the settings of the runner dataflow, under the names of Dataflow's pipeline options.
@@ -132,26 +129,4 @@ func (d *Dataflow) run(ctx context.Context, p *beam.Pipeline, name string) error
 		return err
 	}
 	return ErrDryRun
-}
-
-// DryRun writes the jobs of a run whose runner is a dry run of Dataflow: the first that reads the input, and one of training. What
-// the input gives is not known before it is read, so that the training job's only shard is a name.
-func (r *Run) DryRun(ctx context.Context) error {
-	if _, err := r.Prepare(ctx); !errors.Is(err, ErrDryRun) {
-		return err
-	}
-	job, err := r.Job(&Data{Train: &prepare.Result{}})
-	if err != nil {
-		return err
-	}
-	job.Train = []core.ShardRef{{Path: "shards/train-00000-of-00001.parquet"}}
-	raw, err := json.Marshal(&job)
-	if err != nil {
-		return err
-	}
-	total := max(job.Args.MaxSteps, 1)
-	if err := segment(ctx, job, string(raw), r.Runner, 0, job.Boundary(0, total), total); !errors.Is(err, ErrDryRun) {
-		return err
-	}
-	return nil
 }

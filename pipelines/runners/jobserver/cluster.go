@@ -20,15 +20,8 @@ import (
 )
 
 // A cluster is real: a job manager, task managers and a job server, each a process of its own from the job server's class path. A
-// supervisor, which is this program, starts them, brings task managers back that end, and ends all. A task manager leads a process group,
-// so that the workers it starts end with it.
-
-// Process is one process of a cluster.
-type Process struct {
-	Name string `json:"name"` // supervisor, job-manager, task-manager-1, job-server
-	PID  int    `json:"pid"`
-	Log  string `json:"log"`
-}
+// supervisor, which is a process that runs [Supervise], starts them, brings task managers back that end, and ends all. A task manager leads a
+// process group, so that the workers it starts end with it.
 
 const (
 	supervisorName = "supervisor"
@@ -40,9 +33,8 @@ const (
 
 // upCluster starts the supervisor as a process of its own and waits for the state that it writes.
 func (e Engine) upCluster(ctx context.Context, dir string, o Options) (*State, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	if o.Supervisor == nil {
+		return nil, errors.New("a cluster has a supervisor, and nothing says how it is started: Options.Supervisor")
 	}
 	log, err := openLog(filepath.Join(dir, supervisorName+".log"), os.O_TRUNC)
 	if err != nil {
@@ -50,12 +42,12 @@ func (e Engine) upCluster(ctx context.Context, dir string, o Options) (*State, e
 	}
 	defer log.Close()
 	env := childenv.Set{More: o.Env}
-	args := []string{e.Name, "supervise", "--dir", dir, "--task-managers", strconv.Itoa(o.TaskManagers), "--port", strconv.Itoa(o.Port),
-		"--memory", o.Memory}
-	for _, name := range env.Names() { // it has the values in its environment: a command line is everyone's to read
-		args = append(args, "--worker-env", name)
+	o.Dir, o.Env = dir, env.Names() // it has the values in its environment: a command line is everyone's to read
+	program, args, err := o.Supervisor(e, o)
+	if err != nil {
+		return nil, err
 	}
-	cmd := env.Command(context.WithoutCancel(ctx), self, args...)
+	cmd := env.Command(context.WithoutCancel(ctx), program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
@@ -99,7 +91,7 @@ type cluster struct {
 	wait sync.WaitGroup
 }
 
-// Supervise runs a cluster in this process until ctx ends: [Up] with task managers starts it as a process of its own.
+// Supervise runs a cluster in this process until ctx ends: [Up] with task managers starts a process that does, by [Options.Supervisor].
 func Supervise(ctx context.Context, e Engine, o Options) error {
 	dir, err := e.dir(o.Dir)
 	if err != nil {
@@ -270,33 +262,12 @@ func (c *cluster) start(name string, args []string) (<-chan error, error) {
 	return ended, c.save()
 }
 
-// openLog opens a log, which may quote what users process, for its owner alone.
-func openLog(path string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flags, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(0o600); err != nil && !errors.Is(err, errors.ErrUnsupported) { // of an earlier version
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // save writes the state, once the cluster is up.
 func (c *cluster) save() error {
 	if !c.up {
 		return nil
 	}
 	return writeState(c.dir, &c.st)
-}
-
-func writeState(dir string, st *State) error {
-	raw, err := json.MarshalIndent(st, "", " ")
-	if err != nil {
-		return err
-	}
-	return storage.WriteFile(filepath.Join(dir, stateFile), append(raw, '\n'))
 }
 
 // watch waits for the end of a process, ends what it has started, and starts it again where it is a task manager.
@@ -404,16 +375,10 @@ func (e Engine) endProcesses(st *State, dir string) error {
 	}
 }
 
-// supervises says whether a process is the supervisor of a folder.
+// supervises says whether a process is the supervisor of a folder: its arguments name the folder, and it is none of the engine's.
 func (e Engine) supervises(pid int, dir string) bool {
 	line, ok := commandLine(pid)
-	return ok && strings.Contains(line, " "+e.Name+" supervise --dir "+dir+" ")
-}
-
-// marked says whether a process is a Java process of a folder.
-func (e Engine) marked(pid int, dir string) bool {
-	line, ok := commandLine(pid)
-	return ok && strings.Contains(line, e.mark(dir)+" ")
+	return ok && strings.Contains(line, " "+dir+" ") && !e.marked(pid, dir)
 }
 
 func freePort() (int, error) {

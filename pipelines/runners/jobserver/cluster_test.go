@@ -71,6 +71,44 @@ func TestDownEndsWhatALostClusterLeft(t *testing.T) {
 	}
 }
 
+// TestTheCallerSaysHowASupervisorStarts: its folder and the names of variables are handed over, their values are not, and it is known by its folder.
+func TestTheCallerSaysHowASupervisorStarts(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("looks into /proc")
+	}
+	e, _ := Find("flink")
+	dir := t.TempDir()
+	o := Options{TaskManagers: 2, Port: 7, Memory: "2g", Env: []string{"MY_TOKEN=secret"}}
+	if _, err := e.upCluster(context.Background(), dir, o); err == nil || !strings.Contains(err.Error(), "Options.Supervisor") {
+		t.Errorf("without a supervisor: %v", err)
+	}
+	var got Options
+	o.Supervisor = func(_ Engine, o Options) (string, []string, error) {
+		got = o
+		return "/bin/sh", []string{"-c", "echo it ended early; exit 1", "sh", o.Dir, "more"}, nil
+	}
+	if _, err := e.upCluster(context.Background(), dir, o); err == nil || !strings.Contains(err.Error(), "it ended early") {
+		t.Errorf("a supervisor that fails: %v", err)
+	}
+	if got.Dir != dir || got.Port != 7 || got.TaskManagers != 2 || got.Memory != "2g" || len(got.Env) != 1 || got.Env[0] != "MY_TOKEN" {
+		t.Errorf("the supervisor's options are %+v", got)
+	}
+	for script, want := range map[string]bool{"sleep 600": true, "sleep 600; : " + e.mark(dir) + " ": false} { // a Java process is none
+		cmd := exec.Command("/bin/sh", "-c", script+"; :", "sh", dir, "more")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if is := e.supervises(cmd.Process.Pid, dir); is != want {
+			t.Errorf("%q: a supervisor %v, want %v", script, is, want)
+		}
+		if e.supervises(cmd.Process.Pid, dir+"x") {
+			t.Errorf("%q supervises another folder", script)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
+
 func TestAnEarlierVersionsServerIsNotTaken(t *testing.T) {
 	e, dir, pid, _ := member(t)
 	defer killGroup(pid)

@@ -1,4 +1,4 @@
-package pipelines
+package runners
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/recipe"
 )
 
 // What a run keeps while it works (staged records, states, the packed base) lies in folders of the driver's machine: the output folder, or, where the
@@ -24,7 +23,7 @@ func (r Runner) CheckOutput(output string) error {
 	case r.Name == "dataflow":
 		return errors.New("--runner dataflow cannot train yet: checkpoints and staged records lie in folders of this machine, which workers on " +
 			"Dataflow do not see: look at the jobs with run --dry-run, or take --runner flink with workers that share this machine's folders")
-	case storage.IsLocal(output) || !r.remote() || hereabouts(r.Endpoint):
+	case storage.IsLocal(output) || !r.Remote() || hereabouts(r.Endpoint):
 		return nil
 	}
 	return fmt.Errorf("--output %s with workers on other machines (--environment process at %s) is not possible yet: checkpoints and staged records of an "+
@@ -59,9 +58,9 @@ func hereabouts(endpoint string) bool {
 	})
 }
 
-// schemes are those of the locations that a run of a recipe reads and writes.
-func schemes(rec *recipe.Recipe, output string) ([]string, error) {
-	raw, err := json.Marshal(rec)
+// Schemes are those of the locations that a run reads and writes: of the strings in its settings, as JSON has them, and of its output.
+func Schemes(settings any, output string) ([]string, error) {
+	raw, err := json.Marshal(settings)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package runners
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // loopback: the server sends its bundles back to this process, where the base model is loaded already, so that nothing is staged.
 // process: each task manager starts this program, which has the environment [workerEnv] and becomes a worker (see [Worker]).
 func environment(ctx context.Context, runner Runner) (env *pipepb.Environment, stop func(), err error) {
-	if !runner.remote() {
+	if !runner.Remote() {
 		return jobs.Loopback(ctx)
 	}
 	hooks.EnableHook(harness.DefaultRemoteLoggingHook) //nolint:errcheck // it is registered

@@ -1,0 +1,97 @@
+package runners
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/jobs"
+)
+
+// begin initialises Beam once, and quietens the runner, whose every job would be several lines in the log.
+var begin = sync.OnceFunc(func() {
+	beam.Init()
+	// What fails comes back as an error; the runner's own account of it would stand beside ours.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+})
+
+// NewPipeline returns an empty pipeline.
+func NewPipeline() (*beam.Pipeline, beam.Scope) {
+	begin()
+	return beam.NewPipelineWithRoot()
+}
+
+// Run executes a pipeline and waits for its end.
+func (r Runner) Run(ctx context.Context, p *beam.Pipeline, name string) error {
+	begin()
+	var err error
+	switch {
+	case r.InProcess():
+		err = inProcess(ctx, p, name)
+	case r.Name == "dataflow":
+		if err = r.Dataflow.run(ctx, p, name+"-"+r.Job); errors.Is(err, ErrDryRun) {
+			return err
+		}
+	default:
+		err = remote(ctx, r, p, name)
+	}
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%s: %w", name, cause(err))
+}
+
+// inProcess executes a pipeline on Prism. Prism panics where a job is cancelled while its worker starts, so that an interrupt is not
+// passed on: training stops by itself at the next step, and other work is left to end with the process.
+func inProcess(ctx context.Context, p *beam.Pipeline, name string) error {
+	done := make(chan error, 1)
+	go func() { done <- jobs.Prism(context.WithoutCancel(ctx), p, name) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	core.Interrupt(true)
+	select {
+	case <-done:
+		core.Interrupt(false)
+	case <-time.After(patience):
+	}
+	return ctx.Err()
+}
+
+// patience is how long an interrupted pipeline may take to end.
+const patience = 10 * time.Second
+
+var doFnCause = regexp.MustCompile(`(?s)caused by:\s*(.*)$`)
+
+// cause cuts the runner's account of bundles and stages down to what failed inside the DoFn.
+func cause(err error) error {
+	text := err.Error()
+	for {
+		m := doFnCause.FindStringSubmatch(text)
+		if m == nil {
+			break
+		}
+		text = m[1]
+	}
+	text = strings.TrimSpace(text)
+	if i := strings.Index(text, "\nFull error:"); i >= 0 {
+		text = strings.TrimSpace(text[:i])
+	}
+	if text == "" {
+		return err
+	}
+	return errors.New(text)
+}

@@ -1,0 +1,117 @@
+// Package jobserver brings up Beam job servers with an engine inside (Flink, Spark) on this machine, from Maven and without Docker, and
+// ends them. What they are made of is pinned: the pom and the SHA-256 of every jar are part of the program.
+package jobserver
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// host is where every server listens that is brought up here: a name would be looked up, and may be another address for who connects.
+const host = "127.0.0.1"
+
+// Engine is a kind of job server.
+type Engine struct {
+	Name  string // flink
+	Title string // Flink
+	main  string // Java class
+	args  []string
+	// properties are Java's: what keeps the engine's own sockets on the loopback address.
+	properties []string
+	// Cluster says that the engine can be brought up as a cluster of processes too.
+	Cluster bool
+}
+
+// Engines are the job servers that can be brought up.
+var Engines = []Engine{
+	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver",
+		args: []string{"--flink-master=[local]"}, Cluster: true},
+	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"},
+		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=" + host, "-Dspark.driver.bindAddress=" + host}},
+}
+
+// Find returns the engine of a name.
+func Find(name string) (Engine, bool) {
+	for _, e := range Engines {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return Engine{}, false
+}
+
+// Options say how a server is brought up.
+type Options struct {
+	// Dir holds the server's state, log and temporary files; by default a folder of the engine's in the cache.
+	Dir string
+	// Port of the job service; 0 for a free one.
+	Port int
+	// Memory is the Java heap's bound in Java's notation, 1g by default.
+	Memory string
+	// TaskManagers, where not 0, is how many task managers a cluster of processes has; without, the engine runs inside the job server.
+	TaskManagers int
+	// Supervisor says how a process is started that calls [Supervise] with the engine and these options: its program, and arguments of which one is Dir alone.
+	// The caller knows what its own command line means. It is needed with TaskManagers.
+	Supervisor func(e Engine, o Options) (program string, args []string, err error)
+	// Env are variables that the server's processes get beside those that every child gets: see [childenv.Set].
+	Env []string
+	// Say is told what happens, in whole lines; nil for nobody.
+	Say func(format string, a ...any)
+}
+
+// State is a server that was brought up.
+type State struct {
+	Engine   string    `json:"engine"`
+	PID      int       `json:"pid"`
+	Endpoint string    `json:"endpoint"` // of the job service, host:port
+	Log      string    `json:"log"`
+	Started  time.Time `json:"started"`
+	// Processes are those of a cluster, the supervisor among them; nil where the engine runs inside the job server.
+	Processes []Process `json:"processes,omitempty"`
+}
+
+// ErrDown is wrapped by the error of [Status] and [Down] where no server is up.
+var ErrDown = errors.New("no job server is up")
+
+const (
+	stateFile = "state.json"
+	logFile   = "server.log"
+	artifacts = "artifacts"
+	readyTime = 2 * time.Minute  // a loaded machine takes longer than the usual five seconds
+	endTime   = 15 * time.Second // after which a server that was asked to end is killed
+)
+
+// Process is one process of a cluster.
+type Process struct {
+	Name string `json:"name"` // supervisor, job-manager, task-manager-1, job-server
+	PID  int    `json:"pid"`
+	Log  string `json:"log"`
+}
+
+// dir is the folder of the engine's server.
+func (e Engine) dir(given string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	cache, err := storage.CacheDir()
+	return filepath.Join(cache, "jobserver", e.Name), err
+}
+
+// mark is the Java property by which a server's process is known.
+func (e Engine) mark(dir string) string { return "-Dadaptflow.jobserver=" + dir }
+
+// heap is Java's notation of a heap's bound.
+var heap = regexp.MustCompile(`^[1-9][0-9]{0,11}[kKmMgG]?$`)
+
+// check refuses what Java would refuse after the jars were fetched.
+func (o Options) check() error {
+	if o.Memory != "" && !heap.MatchString(o.Memory) {
+		return fmt.Errorf("--memory %q: want a number and k, m or g, as 1g", o.Memory)
+	}
+	return nil
+}
