@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -24,6 +25,7 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -81,7 +83,7 @@ func (r *Run) Open() (err error) {
 	if r.Runner.Schemes, err = runners.Schemes(r.Recipe, r.Output); err != nil {
 		return err
 	}
-	if r.modelDir, err = ResolveModel(r.Recipe.Model.Path, r.say); err != nil {
+	if r.modelDir, err = assets.Model(r.Recipe.Model.Path, r.say); err != nil {
 		return err
 	}
 	if err := r.findEmbeddings(); err != nil {
@@ -111,7 +113,7 @@ func (r *Run) Open() (err error) {
 	if err := r.findTeachers(); err != nil {
 		return err
 	}
-	for _, s := range AdapterWarnings(r.modelDir, r.Recipe.Train.InitAdapter) {
+	for _, s := range infer.Warnings(r.modelDir, r.modelDir, r.Recipe.Train.InitAdapter) {
 		r.say("warning: %s", s)
 	}
 	// What is wrong with the method shows before anything is written.
@@ -267,7 +269,7 @@ func (r *Run) methodConfig() (map[string]any, error) {
 		ref = r.modelDir
 		config["tokenizer_name_or_path"] = r.baseName()
 	}
-	dir, err := ResolveModel(ref, r.say)
+	dir, err := assets.Model(ref, r.say)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer_name_or_path: %w", err)
 	}
@@ -372,7 +374,7 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 		if err := os.RemoveAll(filepath.Join(r.Output, "merged")); err != nil { // of a run that ended here
 			return err
 		}
-		return Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1)
+		return infer.Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1)
 	}
 	return nil
 }

@@ -8,9 +8,12 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
-	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/infer"
 	core "github.com/adaptflow/adaptflow/train"
 )
+
+// answerCache is the memory of the KV cache of the answers that an evaluation generates.
+const answerCache = 32 << 20
 
 // question is a held-out example: what stands before its last answer, and that answer with its end token.
 type question struct {
@@ -65,7 +68,7 @@ func questions(data core.Data, limit, length int, of func(source string) bool) (
 }
 
 // answer lets the model answer held-out questions and compares what it says with the right answers. It returns the first answer as a sample.
-func (r *Run) answer(ctx context.Context, data core.Data, adapters []nn.Adapter, params *nn.Params) (*evaluate.Match, *Sample, error) {
+func (r *Run) answer(ctx context.Context, data core.Data, m *infer.Model) (*evaluate.Match, *Sample, error) {
 	e := r.Recipe.Evaluate
 	qs, err := questions(data, e.ExactMatch, r.Recipe.Prepare.SequenceLength, nil)
 	if err != nil {
@@ -75,26 +78,26 @@ func (r *Run) answer(ctx context.Context, data core.Data, adapters []nn.Adapter,
 		r.say("exact match is not measured: no held-out row has a prompt and an answer within sequence_length (%d)", r.Recipe.Prepare.SequenceLength)
 		return nil, nil, nil
 	}
-	got, want, err := r.complete(ctx, qs, adapters, params)
+	got, want, err := r.complete(ctx, qs, m)
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := evaluate.NewMatch(got, want, e.AnswerDelimiter, e.AnswerMatch)
+	match, err := evaluate.NewMatch(got, want, e.AnswerDelimiter, e.AnswerMatch)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &m, &Sample{r.tokenizer.Decode(qs[0].prompt, true), got[0]}, nil
+	return &match, &Sample{r.tokenizer.Decode(qs[0].prompt, true), got[0]}, nil
 }
 
 // translate lets the model complete held-out prompts of a named source ("" for all) and scores the completions by chrF. It returns the first as a sample; nil where
 // the source has no prompts. A right completion of one line is compared with the first line of a generated one, as few-shot harnesses cut what a base model says.
-func (r *Run) translate(ctx context.Context, data core.Data, origins map[string]string, name string, adapters []nn.Adapter, params *nn.Params) (*Translation, *Sample, error) {
+func (r *Run) translate(ctx context.Context, data core.Data, origins map[string]string, name string, m *infer.Model) (*Translation, *Sample, error) {
 	of := func(source string) bool { return name == "" || origins[source] == name }
 	qs, err := questions(data, r.Recipe.Evaluate.ChrF, r.Recipe.Prepare.SequenceLength, of)
 	if err != nil || len(qs) == 0 {
 		return nil, nil, err
 	}
-	got, want, err := r.complete(ctx, qs, adapters, params)
+	got, want, err := r.complete(ctx, qs, m)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,24 +115,18 @@ func (r *Run) translate(ctx context.Context, data core.Data, origins map[string]
 
 // complete answers questions greedily, with a KV cache, and returns the answers and the right ones. An answer ends where the right ones do: at an end token of the
 // model or a special token that is in them.
-func (r *Run) complete(ctx context.Context, qs []question, adapters []nn.Adapter, params *nn.Params) (got, want []string, err error) {
-	e := r.Recipe.Evaluate
-	stop, longest := slices.Clone(r.model.Config.EOS), 0
+func (r *Run) complete(ctx context.Context, qs []question, m *infer.Model) (got, want []string, err error) {
+	stop := slices.Clone(m.Base.Config.EOS)
 	var prompts [][]int32
 	for _, q := range qs {
-		prompts, longest = append(prompts, q.prompt), max(longest, len(q.prompt))
+		prompts = append(prompts, q.prompt)
 		for _, id := range q.answer {
 			if !slices.Contains(stop, id) && r.tokenizer.Decode([]int32{id}, true) == "" && r.tokenizer.Decode([]int32{id}, false) != "" {
 				stop = append(stop, id)
 			}
 		}
 	}
-	g, err := generator(r.model, adapters, params, r.pool, longest+e.MaxNewTokens, len(qs), answerCache)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer g.Close()
-	answers, err := g.GenerateAll(prompts, evaluate.Sampling{MaxNewTokens: e.MaxNewTokens}, stop, func(int, int32, bool) (bool, error) { return true, ctx.Err() })
+	answers, err := m.Complete(ctx, prompts, evaluate.Sampling{MaxNewTokens: r.Recipe.Evaluate.MaxNewTokens}, stop, answerCache, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("held-out questions: %w", err)
 	}

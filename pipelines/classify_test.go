@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/templates"
 )
@@ -85,7 +86,7 @@ func TestClassification(t *testing.T) {
 	if n, err := countClasses(rec); err != nil || n != 3 {
 		t.Errorf("%d classes, %v", n, err)
 	}
-	if err := Merge(r.modelDir, filepath.Join(r.Output, AdapterDir), filepath.Join(dir, "merged"), "float32", 1); err != nil {
+	if err := infer.Merge(r.modelDir, filepath.Join(r.Output, AdapterDir), filepath.Join(dir, "merged"), "float32", 1); err != nil {
 		t.Fatal(err)
 	}
 	if raw, err := os.ReadFile(filepath.Join(dir, "merged", "config.json")); err != nil || !strings.Contains(string(raw), `"10": 2`) {

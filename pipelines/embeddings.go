@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/adaptflow/adaptflow/infer"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -27,4 +28,4 @@ func (r *Run) findEmbeddings() (err error) {
 }
 
 // tokenizerDir is the folder of the run's tokenizer: that of the adapter whose embeddings it starts from, where that has one.
-func (r *Run) tokenizerDir() string { return tokenizerOf(r.modelDir, r.brought.Embeddings) }
+func (r *Run) tokenizerDir() string { return infer.TokenizerOf(r.modelDir, r.brought.Embeddings) }

@@ -2,11 +2,9 @@ package pipelines
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
@@ -63,26 +61,4 @@ func (r *Run) findBefore() {
 	} else if m, err := datasets.ReadManifest(storage.Join(r.Output, "shards")); err == nil {
 		r.before = m.AddBOS == nil && m.AddEOS == nil
 	}
-}
-
-// promptIDs are the tokens of a prompt: what stands before every text, and the text; an empty one begins with the model's bos_token_id.
-func promptIDs(m *model.Model, f *tokenize.Frame, prompt string) ([]int32, error) {
-	ids, err := f.Prompt(prompt)
-	if b := m.Config.BOS; err == nil && b >= 0 && len(ids) == 0 {
-		ids = append(ids, b)
-	}
-	return ids, err
-}
-
-// stopIDs are the tokens that end what is generated: those of the model, and those by which its adapter has learnt to end.
-func stopIDs(m *model.Model, f *tokenize.Frame, adapted bool) []int32 {
-	stop := slices.Clone(m.Config.EOS)
-	if adapted {
-		for _, id := range f.Stop() {
-			if !slices.Contains(stop, id) {
-				stop = append(stop, id)
-			}
-		}
-	}
-	return stop
 }

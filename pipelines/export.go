@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/train/continual"
 )
@@ -54,7 +55,7 @@ func (r *Run) exportVersion() error {
 		return err
 	}
 	if r.Recipe.Export.Merged {
-		if err := Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1); err != nil {
+		if err := infer.Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -345,3 +346,16 @@ func oneLine(s string) string {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// ReadMetrics reads the summary of a finished run.
+func ReadMetrics(output string) (*Metrics, error) {
+	raw, err := storage.ReadSmall(filepath.Join(output, MetricsFile), storage.KindState)
+	if err != nil {
+		return nil, err
+	}
+	var m Metrics
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(output, MetricsFile), err)
+	}
+	return &m, nil
+}

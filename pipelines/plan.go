@@ -7,6 +7,7 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -55,7 +56,7 @@ func (p *planned) close() {
 
 // planProgram compiles the program that one worker of a recipe's training runs.
 func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
-	dir, err := ResolveModel(rec.Model.Path, nil)
+	dir, err := assets.Model(rec.Model.Path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/nn"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -40,7 +41,8 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 	}
 	e := r.Recipe.Evaluate
 	batch := max(e.BatchSize, 1)
-	s, err := core.NewScorer(r.model, adapters, params, r.pool, batch*r.Recipe.Prepare.SequenceLength)
+	m := r.answering(adapters, params)
+	s, err := m.Scorer(batch * r.Recipe.Prepare.SequenceLength)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 	}
 	prompts := e.Prompts
 	if e.ExactMatch+e.ChrF > 0 && len(d.Domain) > 0 {
-		samples, err := r.generated(ctx, d, out, adapters, params)
+		samples, err := r.generated(ctx, d, out, m)
 		if err != nil {
 			return nil, err
 		}
@@ -116,18 +118,18 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, para
 		prompts = nil
 	}
 	for _, p := range prompts {
-		text, err := r.Generate(adapters, params, p, evaluate.Sampling{DoSample: e.DoSample, Temperature: e.Temperature, TopK: e.TopK, TopP: e.TopP,
+		c, err := m.Generate(p, evaluate.Sampling{DoSample: e.DoSample, Temperature: e.Temperature, TopK: e.TopK, TopP: e.TopP,
 			RepetitionPenalty: e.RepetitionPenalty, MaxNewTokens: e.MaxNewTokens, Seed: r.Recipe.Train.Seed}, nil)
 		if err != nil {
 			return nil, err
 		}
-		out.Samples = append(out.Samples, Sample{p, text})
+		out.Samples = append(out.Samples, Sample{p, c.Text})
 	}
 	return out, nil
 }
 
 // generated measures answers and translations of held-out rows, and returns a sample of each kind.
-func (r *Run) generated(ctx context.Context, d *Data, out *Eval, adapters []nn.Adapter, params *nn.Params) (samples []Sample, err error) {
+func (r *Run) generated(ctx context.Context, d *Data, out *Eval, m *infer.Model) (samples []Sample, err error) {
 	var paths []string
 	for _, x := range d.Domain {
 		paths = append(paths, x.Path)
@@ -138,11 +140,11 @@ func (r *Run) generated(ctx context.Context, d *Data, out *Eval, adapters []nn.A
 	}
 	defer data.Within(r.model.Config.Vocab).Close()
 	if r.Recipe.Evaluate.ExactMatch > 0 {
-		m, sample, err := r.answer(ctx, data, adapters, params)
+		match, sample, err := r.answer(ctx, data, m)
 		if err != nil {
 			return nil, err
 		}
-		if out.Answers = m; sample != nil {
+		if out.Answers = match; sample != nil {
 			samples = append(samples, *sample)
 		}
 	}
@@ -158,7 +160,7 @@ func (r *Run) generated(ctx context.Context, d *Data, out *Eval, adapters []nn.A
 	}
 	some := false
 	for _, name := range sortedKeys(wanted) {
-		t, sample, err := r.translate(ctx, data, d.Origins, name, adapters, params)
+		t, sample, err := r.translate(ctx, data, d.Origins, name, m)
 		if err != nil {
 			return nil, err
 		}
@@ -211,8 +213,8 @@ func firstWords(s string, n int) string {
 	return strings.Join(f[:min(n, len(f))], " ")
 }
 
-// Generate continues a prompt and returns the continuation's text.
-func (r *Run) Generate(adapters []nn.Adapter, params *nn.Params, prompt string, s evaluate.Sampling, each func(string)) (string, error) {
-	text, _, err := generate(r.model, r.tokenizer, r.frame, r.pool, adapters, params, prompt, s, stopIDs(r.model, r.frame, !r.before), each)
-	return text, err
+// answering is the run's model with adapters over it, or with none.
+func (r *Run) answering(adapters []nn.Adapter, params *nn.Params) *infer.Model {
+	return &infer.Model{Dir: r.modelDir, Base: r.model, Adapters: adapters, Params: params, Pool: r.pool, Tokenizer: r.tokenizer, Frame: r.frame,
+		Framed: !r.before}
 }

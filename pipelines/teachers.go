@@ -8,6 +8,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -26,7 +27,7 @@ func (r *Run) findTeachers() error {
 }
 
 func (r *Run) findTeacher(ref string) (string, error) {
-	dir, err := ResolveModel(ref, r.say)
+	dir, err := assets.Model(ref, r.say)
 	if err != nil {
 		return "", err
 	}

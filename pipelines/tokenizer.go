@@ -133,7 +133,7 @@ type ExtendTokenizerConfig struct {
 // ExtendTokenizer writes the model with the new tokens in tokenizer.json and a row for each in the embedding and the head: the mean of the rows of the pieces that the
 // old vocabulary makes of it. All else is as it was, and transformers opens the folder. The rows are trained by trainable_token_indices or modules_to_save.
 func ExtendTokenizer(c ExtendTokenizerConfig, say func(format string, a ...any)) (*TokenizerResult, error) {
-	dir, err := ResolveModel(c.Model, say)
+	dir, err := assets.Model(c.Model, say)
 	if err != nil {
 		return nil, err
 	}

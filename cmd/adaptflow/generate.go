@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/adaptflow/adaptflow/evaluate"
-	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/infer"
 )
 
 func generateCommand() *cobra.Command {
@@ -43,19 +43,22 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 			list := []string{prompt}
 			if prompts != "" {
 				var err error
-				if list, err = pipelines.ReadPrompts(prompts); err != nil {
+				if list, err = infer.ReadPrompts(prompts); err != nil {
 					return err
 				}
 			}
-			warnAdapters(model, adapter)
-			l, err := pipelines.LoadModel(model, adapter)
+			dir, err := openModel(model, adapter)
 			if err != nil {
 				return err
 			}
-			defer l.Close()
-			l.Ends.BOS = bos
+			m, err := infer.Load(dir, "", adapter)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			m.Ends.BOS = bos
 			var unused []string
-			if s, unused, err = l.Sampling(s, func(name string) bool {
+			if s, unused, err = m.Sampling(s, func(name string) bool {
 				f := c.Flags().Lookup(strings.ReplaceAll(name, "_", "-"))
 				return f != nil && f.Changed
 			}); err != nil {
@@ -68,20 +71,21 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 				return usage("--samples of the likeliest tokens are all the same: set --temperature")
 			}
 			if output != "" {
-				if err := l.Samples(c.Context(), list, samples, s, output, samplesBar()); err != nil {
+				empty, err := m.Samples(c.Context(), list, samples, s, output, samplesBar())
+				if err != nil {
 					return err
 				}
 				say("wrote %d samples to %s", len(list)*samples, output)
-				if l.Empty != "" {
-					say("warning: %s", l.Empty)
+				if empty != "" {
+					say("warning: %s", empty)
 				}
 				return nil
 			}
 			fmt.Print(prompt)
-			_, err = l.Generate(prompt, s, func(t string) { fmt.Print(t) })
+			out, err := m.Generate(prompt, s, func(t string) { fmt.Print(t) })
 			fmt.Println()
-			if err == nil && l.Empty != "" {
-				say("%s", l.Empty)
+			if err == nil && out.Empty != "" {
+				say("%s", out.Empty)
 			}
 			return err
 		}}

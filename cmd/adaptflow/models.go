@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/templates/assets"
 )
 
 const (
@@ -22,13 +24,18 @@ func modelFlags(c *cobra.Command, model, adapter *string) {
 	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
 }
 
-// warnAdapters says on stderr what a user should know of adapter folders: that one names another base model, or what is ignored of it.
-func warnAdapters(model string, dirs ...string) {
-	for _, dir := range dirs {
-		for _, s := range pipelines.AdapterWarnings(model, dir) {
+// openModel finds the folder of a model, and says on stderr what a user should know of adapter folders over it: that one names another base
+// model, or what is ignored of it.
+func openModel(model string, adapters ...string) (dir string, err error) {
+	if dir, err = assets.Model(model, say); err != nil {
+		return "", err
+	}
+	for _, a := range adapters {
+		for _, s := range infer.Warnings(dir, model, a) {
 			say("warning: %s", s)
 		}
 	}
+	return dir, nil
 }
 
 func logitsCommand() *cobra.Command {
@@ -40,26 +47,31 @@ func logitsCommand() *cobra.Command {
 			if input == "" || output == "" {
 				return usage("logits needs --input and --output")
 			}
-			var l *pipelines.Loaded
-			var err error
-			switch {
-			case len(names) == 0 && len(adapters) > 1:
+			if len(names) == 0 && len(adapters) > 1 {
 				return usage("logits has %d adapters: --adapter-names says which of them each row uses", len(adapters))
-			case len(names) > 0:
-				for _, a := range adapters {
-					_, dir := pipelines.NamedAdapter(a)
-					warnAdapters(model, dir)
+			}
+			var named []infer.Named
+			if len(names) > 0 {
+				for i, a := range adapters {
+					named = append(named, infer.ParseNamed(a))
+					adapters[i] = named[i].Dir
 				}
-				l, err = pipelines.LoadAdapters(model, adapters, names)
-			default:
-				warnAdapters(model, adapters...)
-				l, err = pipelines.LoadModel(model, strings.Join(adapters, ""))
+			}
+			dir, err := openModel(model, adapters...)
+			if err != nil {
+				return err
+			}
+			var m *infer.Model
+			if len(names) > 0 {
+				m, err = infer.LoadNamed(dir, "", named...)
+			} else {
+				m, err = infer.Load(dir, "", strings.Join(adapters, ""))
 			}
 			if err != nil {
 				return err
 			}
-			defer l.Close()
-			return l.Logits(input, output)
+			defer m.Close()
+			return m.Logits(input, output, names...)
 		}}
 	c.Flags().StringVar(&model, "model", modelDefault, modelHelp)
 	c.Flags().StringArrayVar(&adapters, "adapter", nil, "adapter folder, or NAME=FOLDER; repeat for more")
@@ -80,11 +92,14 @@ func mergeCommand() *cobra.Command {
 		if undo && weight != 1 {
 			return usage("--unmerge takes an adapter out that was merged whole: leave --weight out")
 		}
-		warnAdapters(model, adapter)
-		if undo {
-			return pipelines.Unmerge(model, adapter, output, dtype)
+		dir, err := openModel(model, adapter)
+		if err != nil {
+			return err
 		}
-		return pipelines.Merge(model, adapter, output, dtype, weight)
+		if undo {
+			return infer.Unmerge(dir, adapter, output, dtype)
+		}
+		return infer.Merge(dir, adapter, output, dtype, weight)
 	}}
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&output, "output", "", "folder to write")
@@ -112,8 +127,11 @@ func combineCommand() *cobra.Command {
 			if len(comb.Weights) != len(adapters) {
 				return usage("%d adapters and %d weights: give one weight an adapter", len(adapters), len(comb.Weights))
 			}
-			warnAdapters(model, adapters...)
-			if err := pipelines.Combine(model, adapters, comb, output); err != nil {
+			dir, err := openModel(model, adapters...)
+			if err != nil {
+				return err
+			}
+			if err := infer.Combine(dir, adapters, comb, output); err != nil {
 				return err
 			}
 			say("wrote %s", output)
@@ -141,10 +159,14 @@ func quantizeCommand() *cobra.Command {
 			if output == "" {
 				return usage("quantize needs --output")
 			}
-			if !slices.Contains(pipelines.QuantizationTypes, quantType) {
-				return usage("quant-type is %q; it must be one of %s", quantType, strings.Join(pipelines.QuantizationTypes, ", "))
+			if !slices.Contains(infer.QuantizationTypes, quantType) {
+				return usage("quant-type is %q; it must be one of %s", quantType, strings.Join(infer.QuantizationTypes, ", "))
 			}
-			return pipelines.Quantize(model, output, quantType, double, say)
+			dir, err := openModel(model)
+			if err != nil {
+				return err
+			}
+			return infer.Quantize(dir, output, quantType, double)
 		}}
 	c.Flags().StringVar(&model, "model", "embedded:lm-en-5m", "model: a Hugging Face folder, the name of one on the hub, or embedded:NAME")
 	c.Flags().StringVar(&output, "output", "", "folder to write")

@@ -23,6 +23,7 @@ var rows = [][]string{
 	{"model", "peft"},
 	{"tokenize", "datasets"},
 	{"train", "evaluate"},
+	{"infer"},
 	{"recipe"},
 	{"transforms"},
 	{"templates"},
@@ -36,8 +37,8 @@ var beamFolders = []string{"transforms", "pipelines", "cmd", "interop"}
 
 const beam = "github.com/apache/beam/"
 
-// testOnly are imports of tests against the order: an adapter's numbers are checked on real models.
-var testOnly = map[string]string{"peft": "model"}
+// testOnly are imports of tests against the order: an adapter's numbers are checked on real models, and a model's answers on the embedded one.
+var testOnly = map[string]string{"peft": "model", "infer": "templates"}
 
 type listed struct {
 	ImportPath   string

@@ -1,4 +1,4 @@
-package pipelines
+package infer
 
 import (
 	"bytes"
@@ -15,18 +15,14 @@ import (
 
 // TestSamples draws samples of prompts into a file: the same bytes again, each sample its own, and no file where it is interrupted.
 func TestSamples(t *testing.T) {
-	l, err := LoadModel("embedded:lm-en-5m", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	m := embedded(t)
 	dir := t.TempDir()
 	prompts := []string{"The city\n\nThe city was", ""}
 	s := evaluate.Sampling{DoSample: true, Temperature: 1, MaxNewTokens: 9, Seed: 5}
 	var files [][]byte
 	for _, name := range []string{"a.jsonl", "b.jsonl"} {
 		last, of := 0, 0
-		if err := l.Samples(context.Background(), prompts, 3, s, filepath.Join(dir, name), func(d, o int) { last, of = d, o }); err != nil {
+		if _, err := m.Samples(context.Background(), prompts, 3, s, filepath.Join(dir, name), func(d, o int) { last, of = d, o }); err != nil {
 			t.Fatal(err)
 		}
 		if last != 6 || of != 6 {
@@ -56,7 +52,7 @@ func TestSamples(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := l.Samples(ctx, prompts, 1, s, filepath.Join(dir, "c.jsonl"), nil); !errors.Is(err, context.Canceled) {
+	if _, err := m.Samples(ctx, prompts, 1, s, filepath.Join(dir, "c.jsonl"), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 2 {

@@ -1,4 +1,4 @@
-package pipelines
+package infer
 
 import (
 	"fmt"
@@ -7,17 +7,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/tokenize"
 )
-
-// diverged says whether an error is that of a training or an adapted model whose numbers are not finite.
-func diverged(err error) bool { return err != nil && strings.Contains(err.Error(), "not finite") }
-
-// afterTraining adds what to do to the error of scoring an adapted model.
-func afterTraining(err error) error {
-	if diverged(err) {
-		return fmt.Errorf("the training diverged: %w: lower learning_rate or raise warmup_steps, and choose another --output", err)
-	}
-	return err
-}
 
 // whyEmpty says why a continuation shows nothing: the tokens out, of a model whose texts end with one of eos. "" where it shows something.
 func whyEmpty(tk tokenize.Tokenizer, eos, out []int32) string {

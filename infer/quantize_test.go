@@ -1,4 +1,4 @@
-package pipelines
+package infer
 
 import (
 	"errors"
@@ -11,10 +11,10 @@ import (
 // A quantised model does not take the place of a model that is there.
 func TestQuantizeTwice(t *testing.T) {
 	from, to := filepath.Join("..", "model", "testdata", "models", "llama_gqa"), filepath.Join(t.TempDir(), "q")
-	if err := Quantize(from, to, "nf4", true, nil); err != nil {
+	if err := Quantize(from, to, "nf4", true); err != nil {
 		t.Fatal(err)
 	}
-	if err := Quantize(from, to, "nf4", true, nil); !errors.Is(err, storage.ErrInUse) {
+	if err := Quantize(from, to, "nf4", true); !errors.Is(err, storage.ErrInUse) {
 		t.Errorf("quantised over a model: %v", err)
 	}
 }

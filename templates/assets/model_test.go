@@ -1,4 +1,4 @@
-package pipelines
+package assets
 
 import (
 	"crypto/sha256"
@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestModelOfTheHub loads a model by org/name from a hub on this machine, and again when that hub is gone.
+// TestModelOfTheHub finds a model by org/name from a hub on this machine, and again when that hub is gone.
 func TestModelOfTheHub(t *testing.T) {
-	from := filepath.Join("..", "model", "testdata", "models", "llama_gqa")
+	from := filepath.Join("..", "..", "model", "testdata", "models", "llama_gqa")
 	const commit = "00112233445566778899aabbccddeeff00112233"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api/models/org/tiny/") {
@@ -35,7 +35,7 @@ func TestModelOfTheHub(t *testing.T) {
 		t.Setenv(k, "")
 	}
 	var said []string
-	dir, err := ResolveModel("org/tiny", func(format string, a ...any) { said = append(said, fmt.Sprintf(format, a...)) })
+	dir, err := Model("org/tiny", func(format string, a ...any) { said = append(said, fmt.Sprintf(format, a...)) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,15 +44,13 @@ func TestModelOfTheHub(t *testing.T) {
 	}
 	srv.Close()
 	t.Setenv("HF_HUB_OFFLINE", "1")
-	l, err := LoadModel("org/tiny", "")
-	if err != nil {
-		t.Fatal(err)
+	if again, err := Model("org/tiny", nil); err != nil || again != dir {
+		t.Errorf("without the hub: %s, %v", again, err)
 	}
-	defer l.Close()
-	if l.Dir != dir || l.Model.Config.ModelType != "llama" {
-		t.Errorf("%s, %+v", l.Dir, l.Model.Config)
+	if raw, err := os.ReadFile(filepath.Join(dir, "config.json")); err != nil || !strings.Contains(string(raw), `"llama"`) {
+		t.Errorf("config.json: %s, %v", raw, err)
 	}
-	if _, err := LoadModel("org/other", ""); err == nil || !strings.Contains(err.Error(), "no folder here is called org/other") ||
+	if _, err := Model("org/other", nil); err == nil || !strings.Contains(err.Error(), "no folder here is called org/other") ||
 		!strings.Contains(err.Error(), "HF_HUB_OFFLINE") {
 		t.Errorf("a model that is nowhere: %v", err)
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package infer
 
 import (
 	"encoding/json"
@@ -11,13 +11,14 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/golden"
 	"github.com/adaptflow/adaptflow/peft"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // TestMergedStops: what a merged model generates ends where it does with base and adapter, at the tokenizer's eos_token too, which the adapter has learnt:
 // the file that names the tokens for transformers' generate names it. A model that ends there already keeps its files.
 func TestMergedStops(t *testing.T) {
-	embedded, err := ResolveModel("embedded:lm-en-5m", nil)
+	embedded, err := assets.Resolve("embedded:lm-en-5m")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,16 +57,16 @@ func TestMergedStops(t *testing.T) {
 			saveFresh(t, base, adapter)
 
 			stops := func(model, adapter string) []int32 {
-				l, err := LoadModel(model, adapter)
+				m, err := Load(model, "", adapter)
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer l.Close()
-				_, f, err := l.tokenizer()
+				defer m.Close()
+				stop, err := m.Stops()
 				if err != nil {
 					t.Fatal(err)
 				}
-				return stopIDs(l.Model, f, adapter != "")
+				return stop
 			}
 			if got := stops(base, adapter); !slices.Equal(got, c.want) {
 				t.Fatalf("base and adapter end at %v, want %v", got, c.want)
@@ -104,12 +105,12 @@ func TestMergedStops(t *testing.T) {
 // saveFresh saves a new LoRA adapter of a base model.
 func saveFresh(t *testing.T, base, to string) {
 	t.Helper()
-	l, err := LoadModel(base, "")
+	m, err := Load(base, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	a, err := core.OpenAdapter(l.Model, "", "LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj"}}, base, 1)
+	defer m.Close()
+	a, err := train.OpenAdapter(m.Base, "", "LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj"}}, base, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

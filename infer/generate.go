@@ -1,0 +1,141 @@
+package infer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/evaluate"
+)
+
+// Continuation is what a model says after a prompt.
+type Continuation struct {
+	Text string
+	IDs  []int32 // with the token that ended it
+	// Empty says why Text shows nothing, "" where it shows something.
+	Empty string
+}
+
+// Sampling fills in what the model's generation_config.json says of the settings that were not given, by transformers' names. unused names what that file
+// asks for and is not done.
+func (m *Model) Sampling(s evaluate.Sampling, given func(name string) bool) (_ evaluate.Sampling, unused []string, err error) {
+	g, err := evaluate.ReadGenerationConfig(m.Dir)
+	if err != nil {
+		return s, nil, err
+	}
+	g.Fill(&s, given)
+	return s, g.Unused(), s.Validate()
+}
+
+// Prompt are the tokens of a prompt: what stands before every text, and the text; an empty one begins with the model's bos_token_id.
+func (m *Model) Prompt(prompt string) ([]int32, error) {
+	_, f, err := m.Text()
+	if err != nil {
+		return nil, err
+	}
+	ids, err := f.Prompt(prompt)
+	if b := m.Base.Config.BOS; err == nil && b >= 0 && len(ids) == 0 {
+		ids = append(ids, b)
+	}
+	return ids, err
+}
+
+// Stops are the tokens that end what is generated: those of the model, and those by which its adapter has learnt to end.
+func (m *Model) Stops() ([]int32, error) {
+	stop := slices.Clone(m.Base.Config.EOS)
+	if !m.Framed {
+		return stop, nil
+	}
+	_, f, err := m.Text()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range f.Stop() {
+		if !slices.Contains(stop, id) {
+			stop = append(stop, id)
+		}
+	}
+	return stop, nil
+}
+
+// Generate continues a prompt. each, if not nil, is told what is new of the text as it comes. The same prompt, settings and seed give the same
+// text.
+func (m *Model) Generate(prompt string, s evaluate.Sampling, each func(text string)) (*Continuation, error) {
+	tk, _, err := m.Text()
+	if err != nil {
+		return nil, err
+	}
+	ids, err := m.Prompt(prompt)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("the prompt has no tokens, and config.json names no bos_token_id to begin a text with: give a prompt that is not empty")
+	}
+	stop, err := m.Stops()
+	if err != nil {
+		return nil, err
+	}
+	g, err := m.generator(len(ids)+s.MaxNewTokens, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	var got []int32
+	shown := ""
+	out, err := g.Generate(ids, s, stop, func(id int32) bool {
+		got = append(got, id)
+		if each != nil {
+			// A character may take several tokens: only what is whole is shown.
+			if text := tk.Decode(got, true); strings.HasPrefix(text, shown) && !strings.HasSuffix(text, "\uFFFD") {
+				each(text[len(shown):])
+				shown = text
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Continuation{Text: tk.Decode(out, true), IDs: out, Empty: whyEmpty(tk, stop, out)}, nil
+}
+
+// mostAtOnce is the number of continuations that are generated at a time, at most.
+const mostAtOnce = 64
+
+// generator generates as many of n continuations at a time as a cache of so many bytes holds, one at least. The longest has so many tokens with its prompt, as far as the
+// model has positions.
+func (m *Model) generator(longest, n int, cache int64) (*evaluate.Generator, error) {
+	room := min(m.Positions(), longest)
+	g, err := evaluate.NewGenerator(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, room, 1)
+	if err != nil {
+		return nil, err
+	}
+	if n = min(mostAtOnce, n, int(cache/max(g.CacheBytes(), 1))); n > 1 {
+		g.Close()
+		return evaluate.NewGenerator(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, room, n)
+	}
+	return g, nil
+}
+
+// Complete continues many prompts of tokens, each until one of stop, as many at a time as a KV cache of so many bytes holds. told, if not nil,
+// is called when one more is finished. What a prompt is continued with depends on its place among the prompts where tokens are drawn, and on
+// no other prompt.
+func (m *Model) Complete(ctx context.Context, prompts [][]int32, s evaluate.Sampling, stop []int32, cache int64, told func()) ([][]int32, error) {
+	longest := 0
+	for _, p := range prompts {
+		longest = max(longest, len(p))
+	}
+	g, err := m.generator(longest+s.MaxNewTokens, len(prompts), cache)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	return g.GenerateAll(prompts, s, stop, func(_ int, _ int32, last bool) (bool, error) {
+		if last && told != nil {
+			told()
+		}
+		return true, ctx.Err()
+	})
+}

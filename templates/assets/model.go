@@ -1,0 +1,37 @@
+package assets
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/adaptflow/adaptflow/internal/hub"
+)
+
+// Model returns the folder of the model that ref names: a folder, embedded:NAME, or org/name (org/name@revision) of the hub, which is
+// downloaded into the cache of Hugging Face's libraries unless it is there. A folder of that name is preferred to the hub. say is told of
+// each file that is downloaded; nil for the standard error.
+func Model(ref string, say func(format string, a ...any)) (string, error) {
+	if _, err := os.Stat(ref); err == nil || !hub.Is(ref) {
+		return Resolve(ref)
+	}
+	if say == nil {
+		say = func(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
+	}
+	c, err := hub.FromEnv()
+	if err != nil {
+		return "", err
+	}
+	last := ""
+	c.Progress = func(file string, done, total int64) {
+		if file != last {
+			last = file
+			say("downloading %s: %s, %.1f MiB", ref, file, float64(total-done)/(1<<20))
+		}
+	}
+	dir, err := c.Snapshot(context.Background(), ref)
+	if err != nil {
+		return "", fmt.Errorf("no folder here is called %s; on the hub: %w", ref, err)
+	}
+	return dir, nil
+}
