@@ -17,13 +17,11 @@ import (
 	"github.com/spf13/cobra"
 
 	_ "github.com/adaptflow/adaptflow/cmd/adaptflow/early" // refuses what Go's runtime would die of
-	_ "github.com/adaptflow/adaptflow/datasets/langid"     // the rule "language"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
-	_ "github.com/adaptflow/adaptflow/transforms/remote/objects" // s3:// and gs://
 )
 
 // usageError is wrong use of the command: exit code 2.

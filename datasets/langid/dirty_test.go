@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,11 +57,12 @@ func TestDirtyLanguages(t *testing.T) {
 			continue
 		}
 		if keep[r.Lang] == nil {
-			rule, err := rules.Decode(map[string]any{"rule": "language", "languages": []string{r.Lang}, "candidates": []string{"en", "de", "fr", "ru", "ja", "es", "it", "nl", "pt"}})
+			chain, err := rules.DecodeChain(fmt.Sprintf(`[{"rule": "language", "languages": [%q], "candidates": ["en", "de", "fr", "ru", "ja", "es", "it", "nl", "pt"]}]`, r.Lang),
+				rules.Tools{Languages: New})
 			if err != nil {
 				t.Fatal(err)
 			}
-			keep[r.Lang] = rule
+			keep[r.Lang] = chain[0]
 		}
 		n++
 		for lang, rule := range keep {

@@ -1,5 +1,5 @@
-// Package langid identifies languages with lingua (n-gram models of 75 languages, embedded: they add some 120 MB to a program). Importing it
-// gives the rule "language" its identifier; it stands apart so that programs and tests without that rule stay small.
+// Package langid identifies languages with lingua (n-gram models of 75 languages, embedded: they add some 120 MB to a program). New
+// is given to the rule "language" (rules.Tools); it stands apart so that programs and tests which apply no such rule stay small.
 package langid
 
 import (
@@ -11,8 +11,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets/rules"
 )
-
-func init() { rules.RegisterIdentifier(New) }
 
 type detector struct{ d lingua.LanguageDetector }
 

@@ -57,8 +57,8 @@ func keys(rule any) []string {
 	return slices.Sorted(maps.Keys(m))
 }
 
-// Decode makes a rule of its settings, whose key "rule" is the rule's name, over its published defaults; it is prepared. An unknown key is an
-// error.
+// Decode makes a rule of its settings, whose key "rule" is the rule's name, over its published defaults; it is prepared, but has no tools yet: see
+// [User]. An unknown key is an error.
 func Decode(settings map[string]any) (Rule, error) {
 	name, rest, err := Named(settings, "cleaning rule")
 	if err != nil {
@@ -75,8 +75,8 @@ func Decode(settings map[string]any) (Rule, error) {
 	return r, r.Prepare()
 }
 
-// DecodeChain makes the rules of a JSON array of settings.
-func DecodeChain(text string) ([]Rule, error) {
+// DecodeChain makes the rules of a JSON array of settings, ready to be applied, with the tools that they need.
+func DecodeChain(text string, tools Tools) ([]Rule, error) {
 	var all []map[string]any
 	d := json.NewDecoder(bytes.NewReader([]byte(text)))
 	d.UseNumber()
@@ -88,6 +88,11 @@ func DecodeChain(text string) ([]Rule, error) {
 		var err error
 		if out[i], err = Decode(s); err != nil {
 			return nil, err
+		}
+		if u, ok := out[i].(User); ok {
+			if err := u.Use(tools); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil

@@ -6,11 +6,10 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 )
 
 // Language keeps documents of the wanted languages, as datatrove's LanguageFilter: the likeliest language is one of them, with at least
-// LanguageThreshold (Penedo et al. 2024, 3.3: 0.65). Which identifier it asks is registered: see package langid.
+// LanguageThreshold (Penedo et al. 2024, 3.3: 0.65). Which identifier it asks comes by Use: see package langid.
 type Language struct {
 	Languages         []string `yaml:"languages" json:"languages"`   // to keep, ISO 639-1
 	Candidates        []string `yaml:"candidates" json:"candidates"` // to choose among; empty for all that the identifier knows
@@ -33,21 +32,12 @@ type LanguageScore struct {
 	Score float64
 }
 
-// NewIdentifier makes the identifier among languages (none: all it knows). It is nil where the program has none.
+// NewIdentifier makes the identifier among languages by their codes (none: all it knows). langid.New is one.
 type NewIdentifier func(candidates []string, lowAccuracy bool) (Identifier, error)
 
-var identifier struct {
-	sync.Mutex
-	make NewIdentifier
-	made map[string]Identifier
-}
-
-// RegisterIdentifier sets the language identifier of the program.
-func RegisterIdentifier(f NewIdentifier) {
-	identifier.Lock()
-	defer identifier.Unlock()
-	identifier.make, identifier.made = f, map[string]Identifier{}
-}
+// languageCodes are those of the languages that can be told apart, by ISO 639-1.
+var languageCodes = strings.Fields("af ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gu he hi hr hu hy id is it ja ka kk ko la lg lt lv mi mk mn " +
+	"mr ms nb nl nn pa pl pt ro ru sk sl sn so sq sr st sv sw ta te th tl tn tr ts uk ur vi xh yo zh zu")
 
 // NewLanguage returns the reference's threshold.
 func NewLanguage() *Language {
@@ -57,7 +47,7 @@ func NewLanguage() *Language {
 // Name is "language".
 func (*Language) Name() string { return "language" }
 
-// Prepare loads the identifier, once a process.
+// Prepare checks the settings. The identifier comes by [Language.Use].
 func (l *Language) Prepare() error {
 	if len(l.Languages) == 0 {
 		return errors.New("language: languages names none; write the codes of the languages to keep, such as [en]")
@@ -65,33 +55,40 @@ func (l *Language) Prepare() error {
 	if !(l.LanguageThreshold >= 0 && l.LanguageThreshold <= 1) {
 		return fmt.Errorf("language: language_threshold is %g; it is from 0 to 1", l.LanguageThreshold)
 	}
-	candidates := slices.Clone(l.Candidates)
-	if len(candidates) > 0 {
-		for _, c := range l.Languages {
-			if !slices.Contains(candidates, c) {
-				candidates = append(candidates, c)
-			}
+	candidates := l.candidates()
+	for _, c := range candidates {
+		if !slices.Contains(languageCodes, strings.ToLower(c)) {
+			return fmt.Errorf("language: language %q is not among those that are known; codes are of ISO 639-1, such as en", c)
 		}
-		sort.Strings(candidates)
 	}
-	identifier.Lock()
-	defer identifier.Unlock()
-	if identifier.make == nil {
-		return errors.New("language: this program has no language identifier; import github.com/adaptflow/adaptflow/datasets/langid")
+	if len(candidates) == 1 {
+		return errors.New("language: candidates has 1 languages; at least two are needed to choose among")
 	}
-	key := fmt.Sprint(candidates, l.LowAccuracy)
-	if identifier.made[key] == nil {
-		id, err := identifier.make(candidates, l.LowAccuracy)
-		if err != nil {
-			return fmt.Errorf("language: %w", err)
-		}
-		identifier.made[key] = id
-	}
-	l.id = identifier.made[key]
 	return nil
 }
 
-// Apply identifies the language of the middle of the document.
+// candidates are those of the settings with the languages to keep, in order; none for all.
+func (l *Language) candidates() []string {
+	if len(l.Candidates) == 0 {
+		return nil
+	}
+	out := slices.Concat(l.Candidates, l.Languages)
+	sort.Strings(out)
+	return slices.Compact(out)
+}
+
+// Use makes the identifier that Apply asks.
+func (l *Language) Use(tools Tools) (err error) {
+	if tools.Languages == nil {
+		return errors.New("language: the rule is given no language identifier (rules.Tools.Languages)")
+	}
+	if l.id, err = tools.Languages(l.candidates(), l.LowAccuracy); err != nil {
+		return fmt.Errorf("language: %w", err)
+	}
+	return nil
+}
+
+// Apply identifies the language of the middle of the document, after Use.
 func (l *Language) Apply(d *Doc) Verdict {
 	text := d.Text
 	if l.MaxChars > 0 && len(text) > 4*l.MaxChars {

@@ -68,6 +68,16 @@ type Rule interface {
 	Apply(d *Doc) Verdict
 }
 
+// Tools are what some rules need beside their settings, and what is too large for a program that only checks settings.
+type Tools struct {
+	Languages NewIdentifier // of the rule language: langid.New, whose models are 120 MB of a program
+}
+
+// User is a rule that applies tools: Use gives it them after Prepare and before the first Apply.
+type User interface {
+	Use(Tools) error
+}
+
 // Entry is a rule by name.
 type Entry struct {
 	Name  string

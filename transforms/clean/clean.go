@@ -8,6 +8,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/datasets/langid"
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/datasets/words"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
@@ -34,7 +35,7 @@ type RulesFn struct {
 
 // Setup builds the rules.
 func (f *RulesFn) Setup() (err error) {
-	if f.chain, err = rules.DecodeChain(f.Rules); err != nil {
+	if f.chain, err = rules.DecodeChain(f.Rules, rules.Tools{Languages: langid.New}); err != nil {
 		return err
 	}
 	f.splitter, err = words.For(f.Language)

@@ -131,7 +131,7 @@ func (f *ReadFn) Setup() error {
 	if f.Pages == "" {
 		return nil
 	}
-	chain, err := rules.DecodeChain("[" + f.Pages + "]")
+	chain, err := rules.DecodeChain("["+f.Pages+"]", rules.Tools{})
 	if err == nil {
 		f.pages = chain[0]
 	}

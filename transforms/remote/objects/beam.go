@@ -10,7 +10,7 @@ import (
 
 // Beam's own file system of S3 ends the program by a panic where the settings are wrong, and knows no server whose buckets are not host names. Beam's
 // transforms get the one of this package.
-func init() {
+func registerWithBeam() {
 	filesystem.Register("s3", func(context.Context) filesystem.Interface { return beamFiles{s3Files} })
 }
 

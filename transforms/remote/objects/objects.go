@@ -1,5 +1,5 @@
-// Package objects serves the paths of object stores, s3://BUCKET/KEY and gs://BUCKET/KEY: a program that imports it reads and writes them
-// through internal/storage, and has them in Beam's registry of file systems.
+// Package objects serves the paths of object stores, s3://BUCKET/KEY and gs://BUCKET/KEY: after [Register] a program reads and writes them
+// through internal/storage, and Beam's transforms do. The packages of pipelines call it; a program with pipelines of its own does.
 //
 // An object is read by ranges, pinned to the version that was opened, and appears whole or not at all. There is no rename and no lock: what consists
 // of several objects is described by a manifest that is written last.
@@ -19,10 +19,13 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-func init() {
+// Register makes s3:// and gs:// paths of this process, in the driver and in each worker. Calls after the first do nothing. No store is asked before
+// a path of it is used.
+var Register = sync.OnceFunc(func() {
 	storage.Register("s3", s3Files)
 	storage.Register("gs", gsFiles)
-}
+	registerWithBeam()
+})
 
 // store is the client of an object store. Its errors say what is wrong in words and wrap fs.ErrNotExist for an object that is not there; that a
 // bucket is not there is another error.

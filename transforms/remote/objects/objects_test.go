@@ -23,6 +23,7 @@ import (
 // fresh makes the process's clients anew for a test, from the environment that it sets.
 func fresh(t *testing.T) {
 	t.Helper()
+	Register()
 	oldS3, oldGS := s3Files, gsFiles
 	s3Files, gsFiles = &files{scheme: "s3", open: openS3}, &files{scheme: "gs", open: openGCS}
 	storage.Register("s3", s3Files)
