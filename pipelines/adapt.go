@@ -23,6 +23,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
@@ -429,10 +430,10 @@ func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
 	}
 	core.Progress = r.Step
 	debug.SetGCPercent(50) // weights and activations lie outside the heap; what is left is small
-	if step, err := latest(job.Dir); err == nil && step > 0 {
+	if step, err := drive.Latest(job.Dir); err == nil && step > 0 {
 		r.say("continuing from %s", core.CheckpointDir(job.Dir, step))
 	}
-	st, err := Train(ctx, job, r.Runner, func(s string) { r.say("%s", s) })
+	st, err := drive.Train(ctx, job, r.Runner, func(s string) { r.say("%s", s) })
 	core.CloseSessions()
 	return st, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
@@ -109,7 +110,7 @@ func BenchRounds(ctx context.Context, c BenchRoundsConfig) (*BenchRoundsResult, 
 	if err := core.Use(string(text), func(s *core.Session) error { r.Trainable = s.Params().Count(); return nil }); err != nil {
 		return nil, err
 	}
-	_, err = Train(ctx, job, runners.Runner{}, nil)
+	_, err = drive.Train(ctx, job, runners.Runner{}, nil)
 	core.CloseSessions()
 	if err = errors.Join(err, failed); err != nil {
 		return nil, err

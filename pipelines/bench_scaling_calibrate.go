@@ -13,6 +13,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/usage"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
@@ -203,7 +204,7 @@ func calibrateRunner(ctx context.Context, p *planned, c *core.Constants, dir str
 			if bare {
 				err = core.Use(string(raw), func(s *core.Session) error { return bareRounds(s, n) })
 			} else {
-				_, err = Train(ctx, job, runners.Runner{}, nil)
+				_, err = drive.Train(ctx, job, runners.Runner{}, nil)
 			}
 			if err != nil {
 				return err

@@ -2,9 +2,9 @@ package pipelines
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
+	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -21,12 +21,7 @@ func (r *Run) DryRun(ctx context.Context) error {
 		return err
 	}
 	job.Train = []core.ShardRef{{Path: "shards/train-00000-of-00001.parquet"}}
-	raw, err := json.Marshal(&job)
-	if err != nil {
-		return err
-	}
-	total := max(job.Args.MaxSteps, 1)
-	if err := segment(ctx, job, string(raw), r.Runner, 0, job.Boundary(0, total), total); !errors.Is(err, runners.ErrDryRun) {
+	if err := drive.First(ctx, job, r.Runner); !errors.Is(err, runners.ErrDryRun) {
 		return err
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -15,14 +16,14 @@ func TestEmbeddingsTraining(t *testing.T) {
 	const embeddings = "../infer/testdata/embeddings"
 	for _, c := range []struct{ base, name, dtype string }{{"llama", "llama_grown", ""}, {"tied", "tied_grown", ""}, {"gpt2", "gpt2_grown_modules_to_save", ""},
 		{"llama", "llama_grown", "float32+nf4"}, {"llama", "llama_grown", "bfloat16"}} {
-		job := testJob(t)
+		job := drivetest.Job(t)
 		job.Model, job.DType, job.Args.MaxSteps = filepath.Join(embeddings, "bases", c.base), c.dtype, 2
 		job.InitAdapter = filepath.Join(embeddings, c.name, "adapter")
 		var err error
 		if job.Task, err = core.WithEmbeddings(job.Model, model.Task{}, job.InitAdapter); err != nil || job.Task.Embeddings == "" {
 			t.Fatalf("%s: %+v, %v", c.name, job.Task, err)
 		}
-		if st := trainJob(t, job); len(st.History) != 2 {
+		if st := driven(t, job); len(st.History) != 2 {
 			t.Errorf("%s as %q: %d steps", c.name, c.dtype, len(st.History))
 		}
 		m, err := core.BaseFor(job.Model, job.DType, job.Task)

@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/pipelines/drive"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -97,7 +98,7 @@ func Inspect(path string) ([]Fact, error) {
 		}
 		return []Fact{{"model", path}, {"architectures", c["architectures"]}, {"vocab_size", c["vocab_size"]}, {"tensors", len(src.Names())}, {"parameters", n}}, nil
 	case has(RecipeFile):
-		step, err := latest(filepath.Join(path, "checkpoints"))
+		step, err := drive.Latest(filepath.Join(path, "checkpoints"))
 		return []Fact{{"unfinished run", path}, {"last checkpoint", step}}, err
 	}
 	return nil, fmt.Errorf("%s is no model, adapter, checkpoint or run folder", path)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/pipelines/drive"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -48,7 +49,7 @@ func (e *Eval) Translations() (out []SourceScore) {
 // state reads the newest checkpoint of the run.
 func (r *Run) state() (*core.State, error) {
 	dir := filepath.Join(r.Output, "checkpoints")
-	step, err := latest(dir)
+	step, err := drive.Latest(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (r *Run) Scores(ctx context.Context) (before, after *Eval, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if step, err := latest(filepath.Join(r.Output, "checkpoints")); step == 0 || err != nil {
+	if step, err := drive.Latest(filepath.Join(r.Output, "checkpoints")); step == 0 || err != nil {
 		return before, nil, err
 	}
 	st, err := r.state()

@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,61 +9,6 @@ import (
 	"github.com/adaptflow/adaptflow/templates/assets"
 	core "github.com/adaptflow/adaptflow/train"
 )
-
-func taught(t *testing.T, teacher string, alpha float64) core.Job {
-	job := testJob(t)
-	job.Teachers, job.DistillationAlpha = []string{filepath.Join("..", "model", "testdata", "models", teacher)}, alpha
-	return job
-}
-
-// A distillation gives the same bytes with one thread and with two, resumed and whole; what it learns from is a part of what it is bound to.
-func TestDistillationRepeats(t *testing.T) {
-	job := taught(t, "qwen2", 0.5)
-	trainJob(t, job)
-	want := trained(t, job, 8)
-	other := elsewhere(t, job)
-	other.Threads = 1
-	if err := os.CopyFS(core.CheckpointDir(other.Dir, 6), os.DirFS(core.CheckpointDir(job.Dir, 6))); err != nil {
-		t.Fatal(err)
-	}
-	trainJob(t, other)
-	if !bytes.Equal(trained(t, other, 8), want) {
-		t.Error("resumed with one thread: other bytes")
-	}
-	binding, err := job.Binding()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]core.Job{"another teacher": taught(t, "llama_tied", 0.5), "another alpha": taught(t, "qwen2", 1), "no teacher": testJob(t)} {
-		b, err := c.Binding()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b == binding {
-			t.Errorf("%s: the same binding", name)
-		}
-		trainJob(t, c)
-		if bytes.Equal(trained(t, c, 8), want) {
-			t.Errorf("%s: the same bytes", name)
-		}
-	}
-	for _, mode := range []string{"sync", "local"} {
-		rounds := roundsJob(t, mode)
-		rounds.Teachers, rounds.DistillationAlpha = job.Teachers, job.DistillationAlpha
-		trainJob(t, rounds)
-		again := elsewhere(t, rounds)
-		again.Threads = 1
-		if err := os.CopyFS(core.CheckpointDir(again.Dir, 4), os.DirFS(core.CheckpointDir(rounds.Dir, 4))); err != nil {
-			t.Fatal(err)
-		}
-		trainJob(t, again)
-		plain := roundsJob(t, mode)
-		trainJob(t, plain)
-		if w := trained(t, rounds, 8); !bytes.Equal(trained(t, again, 8), w) || bytes.Equal(trained(t, plain, 8), w) {
-			t.Errorf("mode %s: resumed with one thread other bytes, or those of no teacher", mode)
-		}
-	}
-}
 
 // What is wrong with a teacher shows when the run opens, by the key of the recipe, and leaves nothing.
 func TestTeachersThatAreRefused(t *testing.T) {

@@ -1,4 +1,4 @@
-package pipelines
+package drive
 
 import (
 	"bytes"
@@ -15,30 +15,18 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
+	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
-// roundsJob is a job of three replicas with short rounds.
-func roundsJob(t *testing.T, mode string) core.Job {
-	job := testJob(t)
-	a := &job.Args
-	a.Mode, a.Replicas, a.LocalSteps, a.MaxSteps, a.SaveSteps, a.SaveTotalLimit = mode, 3, 2, 8, 4, 0
-	return job
-}
-
-func elsewhere(t *testing.T, job core.Job) core.Job {
-	job.Dir = filepath.Join(t.TempDir(), "c")
-	return job
-}
-
 // A run of rounds goes on from its checkpoint alone, without the files of rounds, to the same bytes.
 func TestRoundsResumeFromTheCheckpointAlone(t *testing.T) {
 	for _, mode := range []string{"sync", "local"} {
-		whole := trainJob(t, roundsJob(t, mode)) // without compression
+		whole := trainJob(t, drivetest.Rounds(t, mode)) // without compression
 		for _, c := range []struct{ name, args string }{{"none", ""}, {"int8", "block_size=64"}, {"topk", "density=0.25"}} {
 			t.Run(mode+"/"+c.name, func(t *testing.T) {
-				job := roundsJob(t, mode)
+				job := drivetest.Rounds(t, mode)
 				job.Args.Compression, job.Args.CompressionArgs = c.name, c.args
 				st := trainJob(t, job)
 				last := st.History[len(st.History)-1]
@@ -52,7 +40,7 @@ func TestRoundsResumeFromTheCheckpointAlone(t *testing.T) {
 					c.name == "topk" && last.BytesSent > full*3/4 {
 					t.Errorf("%d bytes sent, %d received", last.BytesSent, full)
 				}
-				other := elsewhere(t, job)
+				other := drivetest.Elsewhere(t, job)
 				if err := os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(job.Dir, 4))); err != nil {
 					t.Fatal(err)
 				}
@@ -78,9 +66,9 @@ func TestRoundsResumeFromTheCheckpointAlone(t *testing.T) {
 
 // The checkpoint of a round refers to what replicas keep; a damaged file of it is an error that names it.
 func TestRoundsFindDamage(t *testing.T) {
-	job := roundsJob(t, "local")
+	job := drivetest.Rounds(t, "local")
 	trainJob(t, job)
-	other := elsewhere(t, job)
+	other := drivetest.Elsewhere(t, job)
 	dir := core.CheckpointDir(other.Dir, 4)
 	if err := os.CopyFS(dir, os.DirFS(core.CheckpointDir(job.Dir, 4))); err != nil {
 		t.Fatal(err)
@@ -103,13 +91,13 @@ func TestRoundsFindDamage(t *testing.T) {
 func TestLateReplicas(t *testing.T) {
 	for _, mode := range []string{"sync", "local"} {
 		t.Run(mode, func(t *testing.T) {
-			all := roundsJob(t, mode)
+			all := drivetest.Rounds(t, mode)
 			all.Args.Compression = "int8" // what is dropped must not have lost its rest
 			all.Args.Stride = 1           // every replica has its share of every round: of the last of an epoch some have none
 			whole := trainJob(t, all)
 
 			// Lists that leave one out now and then: what an earlier run's clock decided.
-			job := elsewhere(t, all)
+			job := drivetest.Elsewhere(t, all)
 			job.Contributors = map[int][]int{2: {0, 2}, 4: {1, 2}, 6: {0}, 8: {0, 1}}
 			st := trainJob(t, job)
 			if bytes.Equal(trained(t, job, 8), trained(t, all, 8)) {
@@ -136,7 +124,7 @@ func TestLateReplicas(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, from := range []int{0, 4} {
-				again := elsewhere(t, all)
+				again := drivetest.Elsewhere(t, all)
 				again.Contributors = list
 				if from > 0 {
 					// A checkpoint belongs to the list it was made with.
@@ -153,10 +141,10 @@ func TestLateReplicas(t *testing.T) {
 }
 
 func TestLateReplicasByTheClock(t *testing.T) {
-	job := roundsJob(t, "local")
+	job := drivetest.Rounds(t, "local")
 	// A limit that every replica keeps: the bytes of a run without one.
 	trainJob(t, job)
-	patient := elsewhere(t, job)
+	patient := drivetest.Elsewhere(t, job)
 	patient.Args.DropLateAfter, patient.Args.MinReplicas = 1000, 2
 	st := trainJob(t, patient)
 	if !bytes.Equal(trained(t, patient, 8), trained(t, job, 8)) {
@@ -166,7 +154,7 @@ func TestLateReplicasByTheClock(t *testing.T) {
 		t.Errorf("%s contributed", got)
 	}
 	// One that none keeps: too few are left, which says so.
-	hurried := elsewhere(t, job)
+	hurried := drivetest.Elsewhere(t, job)
 	hurried.Args.DropLateAfter, hurried.Args.MinReplicas = 1e-9, 2
 	_, err := Train(context.Background(), hurried, runners.Runner{}, nil)
 	core.CloseSessions()
@@ -178,7 +166,7 @@ func TestLateReplicasByTheClock(t *testing.T) {
 // Who contributes is decided once: another attempt at the round, whose clock says otherwise, gives the same state.
 func TestContributorsAreDecidedOnce(t *testing.T) {
 	defer core.CloseSessions()
-	job := roundsJob(t, "local")
+	job := drivetest.Rounds(t, "local")
 	job.Args.DropLateAfter, job.Args.MinReplicas = 1000, 2
 	raw, err := json.Marshal(&job)
 	if err != nil {
@@ -229,10 +217,10 @@ func TestContributorsAreDecidedOnce(t *testing.T) {
 }
 
 func TestFourSyncReplicasEqualTheFourfoldBatch(t *testing.T) {
-	one := testJob(t)
+	one := drivetest.Job(t)
 	one.Args.MaxSteps, one.Args.PerDeviceTrainBatchSize = 30, 4
 	a := trainJob(t, one)
-	four := elsewhere(t, one)
+	four := drivetest.Elsewhere(t, one)
 	four.Args.PerDeviceTrainBatchSize, four.Args.Replicas = 1, 4
 	b := trainJob(t, four)
 	if len(a.History) != 30 || len(b.History) != 30 {
@@ -252,15 +240,15 @@ func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
 		shards             int
 	}{{"adamw_torch", "none", 2}, {"adamw_torch", "int8", 5}, {"lorafa", "none", 3}, {"muon", "none", 3}, {"adamw_8bit", "none", 4}, {"sgd", "none", 2}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
-			job := roundsJob(t, "sync")
+			job := drivetest.Rounds(t, "sync")
 			job.Args.Optim, job.Args.Compression = c.optim, c.compression
 			whole := trainJob(t, job)
 			if !slices.ContainsFunc(whole.History, func(i core.StepInfo) bool { return i.GradNorm > job.Args.MaxGradNorm }) {
 				job.Args.MaxGradNorm = whole.History[2].GradNorm / 2 // so that some step clips
-				job = elsewhere(t, job)
+				job = drivetest.Elsewhere(t, job)
 				whole = trainJob(t, job)
 			}
-			parts := elsewhere(t, job)
+			parts := drivetest.Elsewhere(t, job)
 			parts.Args.OptimizerShards = c.shards
 			st := trainJob(t, parts)
 			for i := range st.History {
@@ -279,7 +267,7 @@ func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
 				}
 			}
 			// With another number of shards, from the middle.
-			other := elsewhere(t, job)
+			other := drivetest.Elsewhere(t, job)
 			other.Args.OptimizerShards = c.shards + 1
 			if err := os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(parts.Dir, 4))); err != nil {
 				t.Fatal(err)
@@ -296,7 +284,7 @@ func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
 func TestShardedOptimizerMemory(t *testing.T) {
 	defer core.CloseSessions()
 	for _, optim := range []string{"adamw_torch", "adamw_8bit", "adafactor", "sgd"} {
-		job := roundsJob(t, "sync")
+		job := drivetest.Rounds(t, "sync")
 		job.Args.Optim, job.Args.OptimizerShards, job.Args.MaxSteps, job.Args.SaveSteps = optim, 4, 3, 2
 		trainJob(t, job)
 		raw, _ := json.Marshal(&job)
@@ -342,7 +330,7 @@ func TestShardedOptimizerMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	job := roundsJob(t, "local")
+	job := drivetest.Rounds(t, "local")
 	job.Args.OptimizerShards = 2
 	if _, err := Train(context.Background(), job, runners.Runner{}, nil); err == nil {
 		t.Error("shards of an optimiser that every replica has were accepted")
@@ -351,7 +339,7 @@ func TestShardedOptimizerMemory(t *testing.T) {
 
 // Where an epoch ends with fewer sequences than replicas, a round of those alone that have none is no step: it says so, and is not taken.
 func TestLateReplicasWithoutAShare(t *testing.T) {
-	job := roundsJob(t, "sync")
+	job := drivetest.Rounds(t, "sync")
 	job.Contributors = map[int][]int{4: {1, 2}} // the nineteenth sequence is replica 0's
 	_, err := Train(context.Background(), job, runners.Runner{}, nil)
 	core.CloseSessions()

@@ -1,4 +1,4 @@
-package pipelines
+package drive
 
 import (
 	"sync"
@@ -15,7 +15,7 @@ const followEvery = 500 * time.Millisecond
 func follow(dir string, from, total int) (stop func()) {
 	told, evals := from, from
 	look := func() {
-		step, err := latest(dir)
+		step, err := Latest(dir)
 		if err != nil || step <= told || core.Progress == nil {
 			return // what is wrong with the folder the driver finds when the job has ended
 		}

@@ -1,4 +1,6 @@
-package pipelines
+// Package drive drives a training job to its end through a Beam runner, in segments that each end with a checkpoint, from which a failed or interrupted
+// training goes on. What it knows of a job is its settings, its shards and its folder: recipes and output folders are another's.
+package drive
 
 import (
 	"context"
@@ -30,7 +32,7 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 	if err := core.Use(js, func(s *core.Session) error { total = s.Total(); return nil }); err != nil {
 		return nil, err
 	}
-	step, err := latest(job.Dir)
+	step, err := Latest(job.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +68,7 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		now, lerr := latest(job.Dir)
+		now, lerr := Latest(job.Dir)
 		if lerr != nil {
 			return nil, lerr
 		}
@@ -86,7 +88,8 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 	}
 }
 
-func latest(dir string) (int, error) {
+// Latest is the step of the newest checkpoint in a job's folder, 0 where there is none.
+func Latest(dir string) (int, error) {
 	steps, err := core.Checkpoints(dir)
 	if err != nil || len(steps) == 0 {
 		return 0, err
@@ -127,4 +130,14 @@ func segment(ctx context.Context, job core.Job, js string, runner runners.Runner
 	}
 	end.Of(s, at)
 	return runner.Run(ctx, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
+}
+
+// First runs the first segment of a job that is not opened, of which a dry run shows the graph: see [runners.ErrDryRun].
+func First(ctx context.Context, job core.Job, runner runners.Runner) error {
+	raw, err := json.Marshal(&job)
+	if err != nil {
+		return err
+	}
+	total := max(job.Args.MaxSteps, 1)
+	return segment(ctx, job, string(raw), runner, 0, job.Boundary(0, total), total)
 }

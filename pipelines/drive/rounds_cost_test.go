@@ -1,10 +1,10 @@
-package pipelines
+package drive
 
 import (
-	"context"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 )
 
 // A round waits for the disk at most twice: for the file of its state and for the folder of it.
@@ -18,7 +18,7 @@ func TestARoundSyncsTwice(t *testing.T) {
 		{mode: "sync", shards: 2}, {mode: "sync", compression: "topk", shards: 3, late: 1000}, {mode: "local", compression: "int8", late: 1000},
 	} {
 		syncs := func(rounds int) int64 {
-			job := roundsJob(t, c.mode)
+			job := drivetest.Rounds(t, c.mode)
 			a := &job.Args
 			a.Compression, a.DropLateAfter, a.MinReplicas, a.OptimizerShards = c.compression, c.late, 1, c.shards
 			a.MaxSteps, a.SaveSteps, a.LocalSteps = rounds, rounds, 1
@@ -30,15 +30,5 @@ func TestARoundSyncsTwice(t *testing.T) {
 		if few, many := syncs(2), syncs(8); many-few > 2*6 || many-few < 6 {
 			t.Errorf("%+v: %d waits for the disk in 6 rounds", c, many-few)
 		}
-	}
-}
-
-func TestBenchRoundsMeasuresEveryRound(t *testing.T) {
-	r, err := BenchRounds(context.Background(), BenchRoundsConfig{Rounds: 4, Replicas: 2, Mode: "sync", SaveSteps: 2, Rank: 1, SequenceLength: 64})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Rounds != 4 || r.Trainable != 28032 || r.SyncsRound < 1 || r.OverheadSeconds <= 0 || r.OverheadSeconds >= r.RoundSeconds || r.ResidentLast == 0 || r.HeapLast == 0 {
-		t.Errorf("%+v", *r)
 	}
 }

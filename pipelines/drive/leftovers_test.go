@@ -1,4 +1,4 @@
-package pipelines
+package drive
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -49,7 +50,7 @@ func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 // A run leaves no temporary file, however it ends.
 func TestNothingIsLeftBehind(t *testing.T) {
 	for _, mode := range []string{"sync", "local"} {
-		job := roundsJob(t, mode)
+		job := drivetest.Rounds(t, mode)
 		temp := emptyTemp(t)
 		trainJob(t, job)
 		if l := leftovers(t, temp, job.Dir); len(l) > 0 {
@@ -57,7 +58,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		}
 
 		// All replicas are late, which the pipeline finds.
-		failing := elsewhere(t, job)
+		failing := drivetest.Elsewhere(t, job)
 		failing.Args.DropLateAfter, failing.Args.MinReplicas = 1e-9, 2
 		_, err := Train(context.Background(), failing, runners.Runner{}, nil)
 		core.CloseSessions()
@@ -68,7 +69,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			t.Errorf("%s, failure: %q", mode, l)
 		}
 
-		stopped := elsewhere(t, job)
+		stopped := drivetest.Elsewhere(t, job)
 		stopped.Args.MaxSteps = 1000
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() { // as soon as a checkpoint is there

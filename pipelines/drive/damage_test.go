@@ -1,4 +1,4 @@
-package pipelines
+package drive
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -154,14 +155,14 @@ func TestDamagedFiles(t *testing.T) {
 		late              float64
 	}{{mode: "local", compression: "int8", late: 1000}, {mode: "sync", compression: "topk"}, {mode: "sync", shards: 2}} {
 		t.Run(fmt.Sprintf("%s,%s,shards=%d", c.mode, c.compression, c.shards), func(t *testing.T) {
-			whole := roundsJob(t, c.mode)
+			whole := drivetest.Rounds(t, c.mode)
 			a := &whole.Args
 			a.Compression, a.DropLateAfter, a.MinReplicas, a.OptimizerShards, a.LocalSteps, a.MaxSteps = c.compression, c.late, 1, c.shards, 1, 6
 			trainJob(t, whole)
 			want := trained(t, whole, 6)
 
 			// A run that was killed in its third round, before its first checkpoint.
-			job := elsewhere(t, whole)
+			job := drivetest.Elsewhere(t, whole)
 			h := newByHand(t, job)
 			nothing := func() {}
 			var refs []core.Ref
@@ -210,7 +211,7 @@ func TestDamagedFiles(t *testing.T) {
 				t.Errorf("%d damages were tried", read)
 			}
 			for _, d := range damages {
-				other := elsewhere(t, job)
+				other := drivetest.Elsewhere(t, job)
 				if err := os.CopyFS(other.Dir, os.DirFS(job.Dir)); err != nil {
 					t.Fatal(err)
 				}
@@ -228,7 +229,7 @@ func TestDamagedFiles(t *testing.T) {
 			// A checkpoint: the run says which folder to delete, and goes on without it.
 			for _, file := range files(t, core.CheckpointDir(whole.Dir, 4)) {
 				for _, d := range damages {
-					other := elsewhere(t, job)
+					other := drivetest.Elsewhere(t, job)
 					dir := core.CheckpointDir(other.Dir, 4)
 					if err := os.CopyFS(dir, os.DirFS(filepath.Dir(file))); err != nil {
 						t.Fatal(err)
@@ -253,10 +254,10 @@ func TestDamagedFiles(t *testing.T) {
 // The times of files say nothing to a run: one that goes on after the clock was set back or forward ends with the same bytes.
 func TestTheClockIsMoved(t *testing.T) {
 	for _, mode := range []string{"sync", "local"} {
-		whole := roundsJob(t, mode)
+		whole := drivetest.Rounds(t, mode)
 		trainJob(t, whole)
 		for _, year := range []int{1999, 2100} {
-			job := elsewhere(t, whole)
+			job := drivetest.Elsewhere(t, whole)
 			if err := os.CopyFS(core.CheckpointDir(job.Dir, 4), os.DirFS(core.CheckpointDir(whole.Dir, 4))); err != nil {
 				t.Fatal(err)
 			}

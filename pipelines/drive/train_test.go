@@ -1,57 +1,17 @@
-package pipelines
+package drive
 
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/internal/philox"
-	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
-
-// shard writes n random sequences of several documents each.
-func shard(t *testing.T, path string, n, length int) core.ShardRef {
-	t.Helper()
-	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: length})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := philox.NewKey(9, "shard", filepath.Base(path))
-	for i := range n {
-		s := datasets.Sequence{DocStarts: []int32{0, int32(length / 3)}, DocIDs: []string{fmt.Sprint("a", i), fmt.Sprint("b", i)},
-			DocSpans: [][2]int32{{0, 1}, {0, 1}}, Sources: []string{"x", "x"}}
-		for j := range length {
-			id := int32(3 + k.At(uint64(i), uint64(j))[0]%40)
-			s.InputIDs, s.Labels = append(s.InputIDs, id), append(s.Labels, id)
-		}
-		s.Labels[0], s.Labels[length/3] = datasets.NoLoss, datasets.NoLoss
-		if err := w.Write(&s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	info, err := w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return core.ShardRef{Path: path, SHA256: info.SHA256}
-}
-
-func testJob(t *testing.T) core.Job {
-	dir := t.TempDir()
-	a := core.DefaultArgs()
-	a.LearningRate, a.MaxSteps, a.PerDeviceTrainBatchSize, a.SaveSteps, a.WarmupSteps, a.WeightDecay = 5e-3, 8, 2, 3, 2, 0.01
-	return core.Job{Args: a, Model: filepath.Join("..", "model", "testdata", "models", "llama_gqa"), Method: "lora", SequenceLength: 16,
-		Config:     map[string]any{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora_dropout": 0.1},
-		Train:      []core.ShardRef{shard(t, filepath.Join(dir, "train-0.parquet"), 13, 16), shard(t, filepath.Join(dir, "train-1.parquet"), 6, 16)},
-		Validation: []core.ShardRef{shard(t, filepath.Join(dir, "valid.parquet"), 3, 16)}, Dir: filepath.Join(dir, "checkpoints"), KernelSet: kernels.Active().String()}
-}
 
 func trainJob(t *testing.T, job core.Job) *core.State {
 	t.Helper()
@@ -73,7 +33,7 @@ func trained(t *testing.T, job core.Job, step int) []byte {
 }
 
 func TestTrainLowersTheLossAndResumesToTheSameBytes(t *testing.T) {
-	job := testJob(t)
+	job := drivetest.Job(t)
 	job.Args.SaveTotalLimit = 0
 	st := trainJob(t, job)
 	if n := len(st.History); n != 8 || st.History[7].Loss >= st.History[0].Loss {
@@ -122,7 +82,7 @@ func TestSyncReplicasEqualTheWholeBatch(t *testing.T) {
 }
 
 func syncReplicas(t *testing.T, optim string) {
-	one := testJob(t)
+	one := drivetest.Job(t)
 	one.Args.Optim = optim
 	one.Args.PerDeviceTrainBatchSize = 4
 	a := trainJob(t, one)
@@ -153,7 +113,7 @@ func TestLocalReplicas(t *testing.T) {
 }
 
 func localReplicas(t *testing.T, optim string) {
-	job := testJob(t)
+	job := drivetest.Job(t)
 	job.Args.Optim = optim
 	job.Args.Mode, job.Args.Replicas, job.Args.LocalSteps, job.Args.MaxSteps, job.Args.SaveSteps, job.Args.SaveTotalLimit = "local", 2, 2, 8, 4, 0
 	st := trainJob(t, job)
@@ -172,7 +132,7 @@ func localReplicas(t *testing.T, optim string) {
 }
 
 func TestEvaluationStopsEarlyAndKeepsTheBest(t *testing.T) {
-	job := testJob(t)
+	job := drivetest.Job(t)
 	a := &job.Args
 	a.EvalSteps, a.EarlyStoppingPatience, a.LoadBestModelAtEnd, a.MaxSteps, a.LearningRate, a.SaveTotalLimit, a.SaveSteps = 2, 2, true, 200, 5e-2, 2, 4
 	st := trainJob(t, job)
@@ -186,7 +146,7 @@ func TestEvaluationStopsEarlyAndKeepsTheBest(t *testing.T) {
 }
 
 func TestTrainRefusesWhatIsWrong(t *testing.T) {
-	job := testJob(t)
+	job := drivetest.Job(t)
 	for name, f := range map[string]func(*core.Job){
 		"changed shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: j.Train[0].Path, SHA256: "0"}} },
 		"missing shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: "nowhere.parquet"}} },
