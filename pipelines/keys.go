@@ -118,11 +118,11 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 		shards = append(shards, perkey.ShardRef{Path: s.Path, Eval: true})
 	}
 	done := 0
-	perkey.Progress = func(x *perkey.Result) {
+	defer perkey.Watch(cfg.OutDir, func(*perkey.Result) {
 		if done++; done%25 == 0 {
 			r.say("%d keys trained", done)
 		}
-	}
+	})()
 	p, s := runners.NewPipeline()
 	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
 	if err := r.Runner.Run(ctx, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {

@@ -137,7 +137,7 @@ func (f *workerFlags) serve(ctx context.Context) error {
 			beamlog.Infof(ctx, "step %d: eval_loss %.4f", eval.Step, eval.Loss)
 		}
 	}
-	perkey.Progress = func(r *perkey.Result) { beamlog.Infof(ctx, "key %q: %d steps, loss %v", r.Key, r.Steps, r.Loss) }
+	defer perkey.Watch("", func(r *perkey.Result) { beamlog.Infof(ctx, "key %q: %d steps, loss %v", r.Key, r.Steps, r.Loss) })()
 	return harness.MainWithOptions(ctx, f.logging, f.control, harness.Options{StatusEndpoint: f.statusFromRunner, RunnerCapabilities: f.capabilities})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/watch"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
@@ -26,8 +27,11 @@ type GroupFn struct{ Config string }
 // training lets one group of the process train at a time: each takes all threads.
 var training sync.Mutex
 
-// Progress is told, when set, of every result of this process.
-var Progress func(*Result)
+var watched watch.Runs[*Result]
+
+// Watch has see called with each result that groups of this process give, of the run that writes its adapters to the folder out, or of every run where
+// out is "", until stop is called.
+func Watch(out string, see func(*Result)) (stop func()) { return watched.Watch(out, see) }
 
 // ProcessElement trains one group and emits the keys' results.
 func (f *GroupFn) ProcessElement(ctx context.Context, raw string, emit func(string)) error {
@@ -123,9 +127,7 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		} else if err := finish(cfg, m, &sp, &r, a, params, i, score); err != nil {
 			return nil, fmt.Errorf("key %q: %w", sp.Key, err)
 		}
-		if Progress != nil {
-			Progress(&r)
-		}
+		watched.Tell(cfg.OutDir, &r)
 		out = append(out, r)
 	}
 	return out, nil

@@ -112,9 +112,9 @@ func TestKeysOfOneShortHash(t *testing.T) {
 		}
 		earlier(t, cfg, "-x", "Bob", twin2)
 		var trained []string
-		Progress = func(r *Result) { trained = append(trained, r.Key) }
+		stop := Watch(cfg.OutDir, func(r *Result) { trained = append(trained, r.Key) })
 		res := train(t, cfg, list, 1)
-		Progress = nil
+		stop()
 		if !slices.Equal(trained, []string{twin1}) {
 			t.Errorf("trained %q, want only the key that was lost", trained)
 		}
@@ -129,9 +129,9 @@ func TestKeysOfOneShortHash(t *testing.T) {
 		// Forgetting a document of a key whose folder has an earlier name: the new adapter replaces it.
 		cfg.Forget = []string{fmt.Sprintf("%x#1", twin2)}
 		trained = nil
-		Progress = func(r *Result) { trained = append(trained, r.Key) }
+		stop = Watch(cfg.OutDir, func(r *Result) { trained = append(trained, r.Key) })
 		train(t, cfg, list, 1)
-		Progress = nil
+		stop()
 		if want := names(twin1, twin2); !slices.Equal(trained, []string{twin2}) || !slices.Contains(folders(t, cfg.OutDir), want[0]) || len(folders(t, cfg.OutDir)) != 4 ||
 			slices.Contains(folders(t, cfg.OutDir), name40(twin2)) {
 			t.Errorf("trained %q, folders %v", trained, folders(t, cfg.OutDir))

@@ -187,9 +187,9 @@ func TestTrainPerKey(t *testing.T) {
 	}
 
 	// Again: nothing is trained.
-	Progress = func(r *Result) { t.Errorf("%s was trained again", r.Key) }
+	stop := Watch(cfg.OutDir, func(r *Result) { t.Errorf("%s was trained again", r.Key) })
 	again := train(t, cfg, list, 3)
-	Progress = nil
+	stop()
 	if again["ann"].After != res["ann"].After {
 		t.Errorf("the second run has %+v, the first %+v", again["ann"], res["ann"])
 	}
@@ -201,9 +201,9 @@ func TestTrainPerKey(t *testing.T) {
 	}
 	cfg.Forget = []string{"ann.jsonl#2"}
 	var trained []string
-	Progress = func(r *Result) { trained = append(trained, r.Key) }
+	stop = Watch(cfg.OutDir, func(r *Result) { trained = append(trained, r.Key) })
 	forgotten := train(t, cfg, list, 3)
-	Progress = nil
+	stop()
 	if !slices.Equal(trained, []string{"ann"}) || forgotten["ann"].Sequences != sizes["ann"]-1 {
 		t.Errorf("trained %v for a document of ann; %d sequences", trained, forgotten["ann"].Sequences)
 	}

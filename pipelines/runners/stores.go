@@ -1,4 +1,4 @@
-package pipelines
+package runners
 
 import "github.com/adaptflow/adaptflow/transforms/remote/objects"
 
