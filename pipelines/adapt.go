@@ -208,13 +208,6 @@ func ours(es []fs.DirEntry) bool {
 	return true
 }
 
-func engine(name string) string {
-	if name == "exact" {
-		return tokenize.EngineFast
-	}
-	return name
-}
-
 // Close ends the run and gives the folder free.
 func (r *Run) Close() {
 	core.CloseSessions()

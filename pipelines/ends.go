@@ -21,7 +21,7 @@ func (r *Run) openTokenizer(dir string) (tokenize.Tokenizer, error) {
 	if r.before {
 		load = tokenize.LoadBefore
 	}
-	return load(dir, engine(r.Recipe.Model.TokenizerEngine))
+	return load(dir, tokenize.Engine(r.Recipe.Model.TokenizerEngine))
 }
 
 // loadTokenizer opens the run's tokenizer and checks that it has the tokens that are wanted around a text.

@@ -9,6 +9,7 @@ import (
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
 // Plan is the memory that training will take, in bytes.
@@ -30,32 +31,43 @@ type Plan struct {
 
 // MakePlan computes the memory of a recipe's training without running a step. It fails when the recipe's memory_limit cannot hold it.
 func MakePlan(rec *recipe.Recipe) (*Plan, error) {
-	p, err := planProgram(rec)
+	p, err := Compile(rec)
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
+	defer p.Close()
 	return p.plan(), nil
 }
 
-// planned is the program of a recipe's training, which is compiled and never run.
-type planned struct {
-	rec      *recipe.Recipe
+// Planned is the program of a recipe's training, which is compiled and never run.
+type Planned struct {
+	Recipe *recipe.Recipe
+	Args   core.Args
+	Params *nn.Params
+
 	run      *Run
-	args     core.Args
-	params   *nn.Params
 	memory   nn.Memory
 	adapter  *peft.Adapter
 	teachers *core.Teachers // nil for none
 }
 
-func (p *planned) close() {
-	p.params.Free()
+// Close frees the program.
+func (p *Planned) Close() {
+	p.Params.Free()
 	p.teachers.Close()
 }
 
-// planProgram compiles the program that one worker of a recipe's training runs.
-func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
+// Vocab is the size of the model's vocabulary.
+func (p *Planned) Vocab() int { return p.run.model.Config.Vocab }
+
+// Job is the training job of the recipe over shards, in an output folder.
+func (p *Planned) Job(output string, shards ...prepare.ShardRef) (core.Job, error) {
+	p.run.Output = output
+	return p.run.Job(&Data{Train: &prepare.Result{Train: shards}})
+}
+
+// Compile compiles the program that one worker of a recipe's training runs.
+func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	dir, err := assets.Model(rec.Model.Path, nil)
 	if err != nil {
 		return nil, err
@@ -97,13 +109,13 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 		return nil, err
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
-	out := &planned{rec: rec, run: r, args: r.args(), params: nn.NewParams(1), adapter: a, teachers: teachers}
+	out := &Planned{Recipe: rec, run: r, Args: r.args(), Params: nn.NewParams(1), adapter: a, teachers: teachers}
 	defer func() {
 		if err != nil {
-			out.close()
+			out.Close()
 		}
 	}()
-	args, params := &out.args, out.params
+	args, params := &out.Args, out.Params
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
@@ -124,10 +136,10 @@ func planProgram(rec *recipe.Recipe) (_ *planned, err error) {
 	return out, nil
 }
 
-func (p *planned) plan() *Plan {
-	m, mem, params := p.run.model, p.memory, p.params
-	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) + p.teachers.Streamed()) * int64(p.rec.Train.GradientAccumulationSteps),
-		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.args, params), Runtime: core.ProcessBytes(m),
+func (p *Planned) plan() *Plan {
+	m, mem, params := p.run.model, p.memory, p.Params
+	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) + p.teachers.Streamed()) * int64(p.Recipe.Train.GradientAccumulationSteps),
+		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.Args, params), Runtime: core.ProcessBytes(m),
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Teachers = p.teachers.WeightBytes(m) + p.teachers.WorkBytes()
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime

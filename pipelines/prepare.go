@@ -13,6 +13,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -43,7 +44,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		cfg.Sources, cfg.StoppingStrategy, cfg.Language = sources, d.StoppingStrategy, p.Language
 		cfg.ApplyChatTemplate, cfg.ChatTemplate = p.ApplyChatTemplate && name != "general", p.ChatTemplate
 		cfg.CompletionOnlyLoss, cfg.AssistantOnlyLoss = p.CompletionOnlyLoss, p.AssistantOnlyLoss
-		cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before = r.tokenizerDir(), engine(r.Recipe.Model.TokenizerEngine), r.ends(), r.before
+		cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before = r.tokenizerDir(), tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.ends(), r.before
 		cfg.SequenceLength, cfg.Packing, cfg.IsolateDocuments, cfg.TokensPerShard = p.SequenceLength, p.Packing, p.IsolateDocuments, p.TokensPerShard
 		cfg.Seed, cfg.ValidationFraction, cfg.MaxBadFraction = r.Recipe.Train.Seed, validation, d.MaxBadFraction
 		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version

@@ -47,22 +47,22 @@ type ScalingPlan struct {
 
 // MakeScaling computes what a recipe's training takes with each number of workers, without running a step. The recipe has several replicas, as its mode and its shards ask for; how many does not matter.
 func MakeScaling(rec *recipe.Recipe, c *core.Constants, workers []int) (*ScalingPlan, error) {
-	p, err := planProgram(rec)
+	p, err := Compile(rec)
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	setup, err := p.scaling()
+	defer p.Close()
+	setup, err := p.Scaling()
 	if err != nil {
 		return nil, err
 	}
-	out := &ScalingPlan{Constants: c, FLOPs: setup.FLOPs, Trainable: p.params.Count()}
+	out := &ScalingPlan{Constants: c, FLOPs: setup.FLOPs, Trainable: p.Params.Count()}
 	out.Plans, err = setup.ScaleAll(c, workers)
 	return out, err
 }
 
-// scaling is the setup of the scaling model.
-func (p *planned) scaling() (*core.ScalingSetup, error) {
+// Scaling is the setup of the scaling model.
+func (p *Planned) Scaling() (*core.ScalingSetup, error) {
 	m, mem := p.run.model, p.memory
 	method := 0
 	if s, ok := p.adapter.Method.(peft.Stepper); ok {
@@ -74,8 +74,8 @@ func (p *planned) scaling() (*core.ScalingSetup, error) {
 	}
 	weights := m.Resident() + p.teachers.WeightBytes(m)
 	share := float64(mem.Checkpointed) / float64(max(1, mem.Blocks))
-	return &core.ScalingSetup{Args: p.args, Params: p.params, Method: method, SequenceLength: p.rec.Prepare.SequenceLength,
-		FLOPs:   core.TrainFLOPs(m, p.params.Count(), p.rec.Prepare.SequenceLength, share) + p.teachers.FLOPs(p.rec.Prepare.SequenceLength),
+	return &core.ScalingSetup{Args: p.Args, Params: p.Params, Method: method, SequenceLength: p.Recipe.Prepare.SequenceLength,
+		FLOPs:   core.TrainFLOPs(m, p.Params.Count(), p.Recipe.Prepare.SequenceLength, share) + p.teachers.FLOPs(p.Recipe.Prepare.SequenceLength),
 		Weights: weights, Loaded: weights, Program: mem.Arena + mem.Scratch + mem.Params + mem.Grads + p.teachers.WorkBytes()}, nil
 }
 

@@ -65,6 +65,14 @@ const (
 	EngineSugarme = "sugarme"
 )
 
+// Engine is the engine that a recipe's name for it means: "exact" is EngineFast.
+func Engine(name string) string {
+	if name == "exact" {
+		return EngineFast
+	}
+	return name
+}
+
 // Load reads the tokenizer of a Hugging Face model folder with the fast engine:
 // tokenizer.json, and the special tokens named in tokenizer_config.json,
 // special_tokens_map.json and config.json where these exist.

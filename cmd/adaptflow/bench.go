@@ -6,23 +6,40 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/adaptflow/adaptflow/nn"
-	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/bench"
 )
 
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
-	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchKeys(), benchScaling(), scalingWorker(),
-		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", pipelines.BenchGemm),
-		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", pipelines.BenchHead),
-		benchKernels("attention", "Causal attention of a 135M Llama's layer", pipelines.BenchAttention),
-		benchKernels("elementwise", "Norms, activations and rotary embedding of a 135M Llama's layer", pipelines.BenchElementwise))
+	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchKeys(), benchScaling(), benchChild(),
+		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", bench.Gemm),
+		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", bench.Head),
+		benchKernels("attention", "Causal attention of a 135M Llama's layer", bench.Attention),
+		benchKernels("elementwise", "Norms, activations and rotary embedding of a 135M Llama's layer", bench.Elementwise))
 	return c
+}
+
+// program is this one, started again as a child of a measurement: see benchChild.
+func program(ctx context.Context, env ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return bench.Started(self, "bench", "child")(ctx, env...)
+}
+
+// benchChild is the program as a process of a measurement.
+func benchChild() *cobra.Command {
+	return &cobra.Command{Use: "child", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		return bench.Child(os.Stdin, os.Stdout)
+	}}
 }
 
 // measured makes a subcommand that measures and prints, as JSON where asked for.
@@ -71,11 +88,11 @@ func interruptible[R any](ctx context.Context, measure func(ctx context.Context)
 }
 
 func benchTrain() *cobra.Command {
-	b := pipelines.BenchTrainConfig{Warmup: 2}
+	b := bench.TrainConfig{Warmup: 2}
 	var options string
 	var limit int64
 	var checkpoint bool
-	c := measured("train", "Training speed and memory of a model of random weights", func(context.Context) (*pipelines.BenchTrainResult, error) {
+	c := measured("train", "Training speed and memory of a model of random weights", func(context.Context) (*bench.TrainResult, error) {
 		if b.ConfigPath == "" {
 			return nil, usage("bench train needs --config config.json")
 		}
@@ -88,8 +105,8 @@ func benchTrain() *cobra.Command {
 		if checkpoint {
 			b.Checkpoint = nn.CheckpointAll
 		}
-		return pipelines.BenchTrain(b)
-	}, func(r *pipelines.BenchTrainResult) {
+		return bench.Train(b)
+	}, func(r *bench.TrainResult) {
 		fmt.Printf("%.1f tokens/s, peak memory %d MiB, loss %.4f, %s, %s, %d threads\n", r.TokensPerSecond, r.PeakRSS>>20, r.Loss, r.DType, r.KernelSet, r.Threads)
 	})
 	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape, for random weights, or a model folder")
@@ -111,13 +128,13 @@ func benchTrain() *cobra.Command {
 }
 
 func benchMemory() *cobra.Command {
-	b := pipelines.BenchMemoryConfig{Train: pipelines.BenchTrainConfig{Steps: 2, Warmup: 1}}
-	c := measured("memory", "Memory of LoRA and QLoRA against full fine-tuning", func(ctx context.Context) (*pipelines.BenchMemoryResult, error) {
+	b := bench.MemoryConfig{Program: program, Train: bench.TrainConfig{Steps: 2, Warmup: 1}}
+	c := measured("memory", "Memory of LoRA and QLoRA against full fine-tuning", func(ctx context.Context) (*bench.MemoryResult, error) {
 		if b.Train.ConfigPath == "" {
 			return nil, usage("bench memory needs --config config.json")
 		}
-		return pipelines.BenchMemory(ctx, b, func(r pipelines.BenchMemoryRow) { fmt.Fprintf(os.Stderr, "measured: %s\n", r.Name) })
-	}, func(r *pipelines.BenchMemoryResult) {
+		return bench.Memory(ctx, b, func(r bench.MemoryRow) { fmt.Fprintf(os.Stderr, "measured: %s\n", r.Name) })
+	}, func(r *bench.MemoryResult) {
 		fmt.Printf("%-46s %12s %11s %8s %11s %8s\n", "", "trained", "state, MiB", "saved", "peak, MiB", "saved")
 		for i, row := range r.Rows {
 			state, peak := "", ""
@@ -140,8 +157,8 @@ func benchMemory() *cobra.Command {
 }
 
 func benchMethods() *cobra.Command {
-	b := pipelines.BenchMethodsConfig{Train: pipelines.BenchTrainConfig{Warmup: 2}}
-	line := func(r pipelines.BenchMethodsRow) string {
+	b := bench.MethodsConfig{Program: program, Train: bench.TrainConfig{Warmup: 2}}
+	line := func(r bench.MethodsRow) string {
 		if r.Error != "" {
 			return fmt.Sprintf("%-24s %-5s %s", r.Method, r.Base, r.Error)
 		}
@@ -149,17 +166,17 @@ func benchMethods() *cobra.Command {
 	}
 	head := fmt.Sprintf("%-24s %-5s %12s %12s %10s %10s", "method", "base", "parameters", "tokens/s", "peak MiB", "loss")
 	var file string
-	c := measured("methods", "Training speed and memory of every adapter method on one shape", func(ctx context.Context) (*pipelines.BenchMethodsResult, error) {
+	c := measured("methods", "Training speed and memory of every adapter method on one shape", func(ctx context.Context) (*bench.MethodsResult, error) {
 		if b.Train.ConfigPath == "" {
 			return nil, usage("bench methods needs --config config.json")
 		}
 		fmt.Fprintln(os.Stderr, head)
-		r, err := pipelines.BenchMethods(ctx, b, func(r pipelines.BenchMethodsRow) { fmt.Fprintln(os.Stderr, line(r)) })
+		r, err := bench.Methods(ctx, b, func(r bench.MethodsRow) { fmt.Fprintln(os.Stderr, line(r)) })
 		if err == nil && file != "" {
 			err = r.Update(file)
 		}
 		return r, err
-	}, func(r *pipelines.BenchMethodsResult) {
+	}, func(r *bench.MethodsResult) {
 		fmt.Println(head)
 		for _, row := range r.Rows {
 			fmt.Println(line(row))
@@ -182,10 +199,10 @@ func benchMethods() *cobra.Command {
 }
 
 func benchRounds() *cobra.Command {
-	b := pipelines.BenchRoundsConfig{}
-	c := measured("rounds", "What a round of several replicas takes beside computing, on Prism", func(ctx context.Context) (*pipelines.BenchRoundsResult, error) {
-		return pipelines.BenchRounds(ctx, b)
-	}, func(r *pipelines.BenchRoundsResult) {
+	b := bench.RoundsConfig{}
+	c := measured("rounds", "What a round of several replicas takes beside computing, on Prism", func(ctx context.Context) (*bench.RoundsResult, error) {
+		return bench.Rounds(ctx, b)
+	}, func(r *bench.RoundsResult) {
 		fmt.Printf("%d rounds of %d parameters (%.1f MB)\n", r.Rounds, r.Trainable, float64(r.Trainable)*4/1e6)
 		fmt.Printf("a round %.1f ms, of it overhead %.1f ms (nine of ten below %.1f ms); %d waits for the disk, %.2f with those of checkpoints\n", 1e3*r.RoundSeconds, 1e3*r.OverheadSeconds,
 			1e3*r.Overhead90, r.SyncsRound, r.SyncsMean)
@@ -206,15 +223,15 @@ func benchRounds() *cobra.Command {
 }
 
 func benchKeys() *cobra.Command {
-	b := pipelines.BenchKeysConfig{}
-	line := func(r pipelines.BenchKeysRow) string {
+	b := bench.KeysConfig{}
+	line := func(r bench.KeysRow) string {
 		return fmt.Sprintf("%7d %6d %12.0f %12.0f %8.2f %14.0f %14.0f %8.2f %10.1e", r.Tokens, r.Keys, r.Group, r.Alone, r.Ratio, r.GroupCPU, r.AloneCPU, r.RatioCPU, r.Difference)
 	}
 	head := fmt.Sprintf("%7s %6s %12s %12s %8s %14s %14s %8s %10s", "tokens", "keys", "group, t/s", "alone, t/s", "ratio", "group, t/CPU s", "alone, t/CPU s", "ratio", "loss diff")
-	c := measured("keys", "Adapters by key in groups, beside one key after another", func(ctx context.Context) (*pipelines.BenchKeysResult, error) {
+	c := measured("keys", "Adapters by key in groups, beside one key after another", func(ctx context.Context) (*bench.KeysResult, error) {
 		fmt.Fprintln(os.Stderr, head)
-		return pipelines.BenchKeys(ctx, b, func(r pipelines.BenchKeysRow) { fmt.Fprintln(os.Stderr, line(r)) })
-	}, func(r *pipelines.BenchKeysResult) {
+		return bench.Keys(ctx, b, func(r bench.KeysRow) { fmt.Fprintln(os.Stderr, line(r)) })
+	}, func(r *bench.KeysResult) {
 		fmt.Printf("%s, %s, %d threads, %d parameters a key\n%s\n", r.DType, r.KernelSet, r.Threads, r.Trainable, head)
 		for _, row := range r.Rows {
 			fmt.Println(line(row))
@@ -235,10 +252,10 @@ func benchKeys() *cobra.Command {
 }
 
 func benchTokenize() *cobra.Command {
-	b := pipelines.BenchTokenizeConfig{}
-	c := measured("tokenize", "Encoding text", func(context.Context) (*pipelines.BenchTokenizeResult, error) {
-		return pipelines.BenchTokenize(b)
-	}, func(r *pipelines.BenchTokenizeResult) {
+	b := bench.TokenizeConfig{}
+	c := measured("tokenize", "Encoding text", func(context.Context) (*bench.TokenizeResult, error) {
+		return bench.Tokenize(b)
+	}, func(r *bench.TokenizeResult) {
 		fmt.Printf("%.1f MB/s, %.2f M tokens/s; %d documents, %.1f MB, %d tokens; %s engine, offsets %v\n", r.MBPerSecond, r.TokensPerSecond/1e6, r.Documents,
 			float64(r.Bytes)/1e6, r.Tokens, r.Engine, r.Offsets)
 	})
@@ -253,10 +270,10 @@ func benchTokenize() *cobra.Command {
 }
 
 func benchPrepare() *cobra.Command {
-	b := pipelines.BenchPrepareConfig{}
-	c := measured("prepare", "Raw files to packed Parquet shards", func(ctx context.Context) (*pipelines.BenchPrepareResult, error) {
-		return pipelines.BenchPrepare(ctx, b)
-	}, func(r *pipelines.BenchPrepareResult) {
+	b := bench.PrepareConfig{}
+	c := measured("prepare", "Raw files to packed Parquet shards", func(ctx context.Context) (*bench.PrepareResult, error) {
+		return bench.Prepare(ctx, b)
+	}, func(r *bench.PrepareResult) {
 		fmt.Printf("%.0f documents/s, %.2f MB/s, %.2f M tokens/s, peak memory %d MiB; %d documents, %d rejected, %d tokens, %.1f %% filled\n", r.DocumentsPerSecond,
 			r.MBPerSecond, r.TokensPerSecond/1e6, r.PeakRSS>>20, r.Documents, r.Rejected, r.Tokens, 100*r.FillRate)
 	})
@@ -272,9 +289,9 @@ func benchPrepare() *cobra.Command {
 	return c
 }
 
-func benchKernels(use, short string, measure func(pipelines.BenchKernelsConfig) (*pipelines.BenchKernelsResult, error)) *cobra.Command {
-	b := pipelines.BenchKernelsConfig{}
-	c := measured(use, short, func(context.Context) (*pipelines.BenchKernelsResult, error) { return measure(b) }, func(r *pipelines.BenchKernelsResult) {
+func benchKernels(use, short string, measure func(bench.KernelsConfig) (*bench.KernelsResult, error)) *cobra.Command {
+	b := bench.KernelsConfig{}
+	c := measured(use, short, func(context.Context) (*bench.KernelsResult, error) { return measure(b) }, func(r *bench.KernelsResult) {
 		fmt.Printf("%s, %d threads\n", r.KernelSet, r.Threads)
 		for _, k := range []string{"float32", "bfloat16"} {
 			if p := r.Peak[k]; p > 0 {

@@ -15,7 +15,7 @@ import (
 // TestStartFromDataAndCodes: LoRA that starts from the activations of the data (EVA), or beside quantised weights (LoftQ), trains from a recipe. EVA's pass
 // over the data is deterministic: a run that is killed in it or after it ends with the bytes of one that was not.
 func TestStartFromDataAndCodes(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	corpus := b.corpus(60)
 	recipe := func(name, init string) string {
 		return b.file(name+".yaml", "method: {peft_type: LORA, r: 4, lora_alpha: 8, target_modules: [q_proj, v_proj, down_proj], "+init+"}\n")

@@ -11,7 +11,7 @@ import (
 )
 
 // instruct runs the template on rows with small settings and returns the metrics, or the error text of a run that fails.
-func (b *bench) instruct(name string, settings ...string) (*pipelines.Metrics, string) {
+func (b *desk) instruct(name string, settings ...string) (*pipelines.Metrics, string) {
 	b.t.Helper()
 	args := []string{"run", "instruction-tuning", "--output", b.path(name)}
 	for _, s := range append([]string{"steps=1", "warmup_steps=0", "batch_size=1", "sequence_length=96", "general_input=", "exact_match=2", "max_new_tokens=6", "max_sequences=2"}, settings...) {
@@ -33,7 +33,7 @@ func TestInstructionTuning(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains")
 	}
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	rows := func(name string, n int, row func(q, a string) any) string {
 		var s strings.Builder
 		for i := range n {

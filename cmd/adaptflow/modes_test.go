@@ -63,7 +63,7 @@ func TestModes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("several runs")
 	}
-	corpus := func(b *bench, bad bool) string {
+	corpus := func(b *desk, bad bool) string {
 		var s strings.Builder
 		for i := range 60 {
 			fmt.Fprintf(&s, "{\"text\": \"Page %d. The call number %d opens file %d and returns descriptor %d, or an error.\", \"who\": \"k%d\"}\n", i, i, 7*i, i%5, i%2)
@@ -77,30 +77,30 @@ func TestModes(t *testing.T) {
 		"--set", "general_input=", "--set", "data.max_bad_fraction=0.5"}
 	for _, c := range []struct {
 		umask fs.FileMode
-		args  func(b *bench) []string
+		args  func(b *desk) []string
 		least []string // what must be among the files
 	}{
-		{0, func(b *bench) []string {
+		{0, func(b *desk) []string {
 			return append([]string{"run", "domain-adaptation", "--set", "input=" + corpus(b, true), "--set", "eval_input=", "--set", "train.replicas=2", "--set", "export.merged=true",
 				"--set", "model.weights=mapped", "--set", `prepare.dedupe=[exact, minhash]`, "--set", `method.init_lora_weights=eva`}, small...)
 		}, []string{"adapter/adapter_model.safetensors", "merged/model.safetensors", "init/adapter_config.json", "metrics.json", "report.html", "recipe.resolved.yaml", "rejects", "shards/manifest.json", "checkpoints/", "stages/after.json"}},
-		{0o022, func(b *bench) []string {
+		{0o022, func(b *desk) []string {
 			return append([]string{"run", "domain-adaptation", "--set", "input=" + corpus(b, false), "--set", "eval_input="}, small...)
 		}, []string{"adapter/adapter_model.safetensors", "shards/manifest.json"}},
-		{0o077, func(b *bench) []string {
+		{0o077, func(b *desk) []string {
 			return append([]string{"run", "domain-adaptation", "--set", "input=" + corpus(b, false), "--set", "eval_input=", "--set", "export.merged=true"}, small...)
 		}, []string{"adapter/adapter_model.safetensors", "merged/model.safetensors"}},
-		{0, func(b *bench) []string {
+		{0, func(b *desk) []string {
 			return append([]string{"run", "personal-assistants", "--set", "input=" + corpus(b, false), "--set", "eval_input=", "--set", "key_column=who", "--set", "min_sequences=1"}, small...)
 		}, []string{"adapters/", "keys.json"}},
-		{0, func(b *bench) []string {
+		{0, func(b *desk) []string {
 			return append([]string{"run", "continual-learning", "--set", "input=" + corpus(b, false), "--set", "eval_input="}, append(small, "--set", "general_input="+b.path("corpus.jsonl"))...)
 		}, []string{"versions/", "current", "history.json", "replay/"}},
-		{0, func(b *bench) []string {
+		{0, func(b *desk) []string {
 			return append([]string{"run", "compare-methods", "--set", "input=" + corpus(b, false), "--set", "eval_input=", "--set", "methods=LORA"}, small...)
 		}, []string{"adapters/", "trials/"}},
 	} {
-		args := c.args(&bench{t: t, dir: t.TempDir()})
+		args := c.args(&desk{t: t, dir: t.TempDir()})
 		t.Run(fmt.Sprintf("%s under %03o", args[1], c.umask), func(t *testing.T) {
 			dir := t.TempDir()
 			if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {

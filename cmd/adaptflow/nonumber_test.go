@@ -13,7 +13,7 @@ import (
 // TestNoNumber: an evaluation set in which nothing has a loss is null with the reason in metrics, table and report; a base whose values are not finite is an error that names where, of
 // every command; numbers of config.json out of range are refused by name.
 func TestNoNumber(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	long := strings.Repeat("a long question ", 60)
 	rows := b.file("rows.jsonl", `{"prompt": "what is open?", "completion": "a call"}`+"\n"+`{"prompt": "what is read?", "completion": "another call"}`+"\n")
 	silent := b.file("silent.jsonl", `{"prompt": "`+long+`", "completion": "yes"}`+"\n")
@@ -100,7 +100,7 @@ func TestNoNumber(t *testing.T) {
 
 // TestSourceWithoutNumber: a named source of whose held-out text nothing has a loss is in the table and in metrics.json, with the reason, beside the others.
 func TestSourceWithoutNumber(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	one, two, none := b.corpus(20), b.file("two.jsonl", strings.Repeat(`{"text": "other words of another language"}`+"\n", 8)), b.file("none.jsonl", `{"text": "x"}`+"\n")
 	out := b.path("out")
 	args := append([]string{"run", "domain-adaptation", "--output", out}, set("sequence_length=32", "steps=1", "batch_size=2", "prepare.add_eos=false", "input=", "eval_input=")...)
@@ -147,7 +147,7 @@ func TestSourceWithoutNumber(t *testing.T) {
 
 // TestDiverged: a training whose adapted model is not finite is said so, with what to do: of a run, of the one key that it befell, of each method compared.
 func TestDiverged(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	corpus := b.corpus(20)
 	rows := b.file("keys.jsonl", strings.Repeat(`{"text": "the words of one key, of which there are some", "user": "a"}`+"\n", 4))
 	wild := func(more ...string) []string {

@@ -30,7 +30,7 @@ func TestObjectStore(t *testing.T) {
 	}
 	s := httptest.NewServer(gofakes3.New(backend).Server())
 	defer s.Close()
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	env := map[string]string{"AWS_ENDPOINT_URL": strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
 		"AWS_PROFILE": "", "AWS_CONFIG_FILE": b.path("none"), "AWS_SHARED_CREDENTIALS_FILE": b.path("none"), "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
 	for k, v := range env {

@@ -28,7 +28,7 @@ func sums(t *testing.T, dir string) map[string]string {
 
 // TestFinishedRunIsMended: what is missing or damaged of a finished run is made again with the same bytes, or named with what to do.
 func TestFinishedRunIsMended(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	corpus := b.corpus(40, "{\"text\": 3}\n")
 	out := b.path("out")
 	again := func() (int, string) {

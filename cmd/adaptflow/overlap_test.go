@@ -12,7 +12,7 @@ import (
 // TestOverlap: documents that are both measured on and trained on are counted by their text, whatever file and format they come in, and named in log, table, report and metrics;
 // texts that only look alike are not.
 func TestOverlap(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	text := func(i int) string {
 		return fmt.Sprintf("Document %d: the call opens the file, reads it and closes it.", i)
 	}

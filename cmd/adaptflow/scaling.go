@@ -10,6 +10,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/bench"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train"
 )
@@ -17,7 +18,7 @@ import (
 // scalingOutcome is what bench scaling prints: constants, or a comparison.
 type scalingOutcome struct {
 	*train.Constants
-	*pipelines.BenchScalingResult
+	*bench.ScalingResult
 }
 
 // workers makes the recipe of a template for numbers of workers, in place of its replicas.
@@ -42,7 +43,7 @@ func benchScaling() *cobra.Command {
 			return nil, err
 		}
 		if calibrate {
-			c, err := pipelines.Calibrate(ctx, rec, threads)
+			c, err := bench.Calibrate(ctx, program, rec, threads)
 			if err != nil {
 				return nil, err
 			}
@@ -58,10 +59,10 @@ func benchScaling() *cobra.Command {
 		if err != nil {
 			return nil, usageError{err}
 		}
-		r, err := pipelines.BenchScaling(ctx, pipelines.BenchScalingConfig{Recipe: rec, Workers: workers, Constants: c}, nil)
-		return &scalingOutcome{BenchScalingResult: r}, err
+		r, err := bench.Scaling(ctx, bench.ScalingConfig{Program: program, Recipe: rec, Workers: workers, Constants: c}, nil)
+		return &scalingOutcome{ScalingResult: r}, err
 	}, func(o *scalingOutcome) {
-		if o.BenchScalingResult != nil {
+		if o.ScalingResult != nil {
 			o.Table(os.Stdout)
 			return
 		}
@@ -79,11 +80,4 @@ func benchScaling() *cobra.Command {
 	c.Flags().StringVar(&machine, "machine", "", "name of the machine, to stand in the constants")
 	c.Flags().IntVar(&threads, "threads", 1, "threads of a worker, when the constants are measured")
 	return c
-}
-
-// scalingWorker is the program as a worker of bench scaling.
-func scalingWorker() *cobra.Command {
-	return &cobra.Command{Use: "scaling-worker", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		return pipelines.ScalingWorker(os.Stdin, os.Stdout)
-	}}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/bench"
 )
 
 // What real processes write and read in rounds is what the scaling model predicts.
@@ -26,14 +27,14 @@ func TestScalingOfRealProcesses(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
 		}
-		var r pipelines.BenchScalingResult
+		var r bench.ScalingResult
 		if err := json.Unmarshal(out, &r); err != nil {
 			t.Fatal(err)
 		}
 		if len(r.Rows) != 2 || r.Rows[0].Driver != nil || r.Rows[1].Driver == nil {
 			t.Fatalf("%s", out)
 		}
-		near := func(what string, m *pipelines.MeasuredProcess, slack float64) {
+		near := func(what string, m *bench.MeasuredProcess, slack float64) {
 			t.Helper()
 			if off := math.Abs(float64(m.Written - m.PredictedWritten)); off > slack {
 				t.Errorf("%v: %s wrote %d bytes, predicted %d", more, what, m.Written, m.PredictedWritten)

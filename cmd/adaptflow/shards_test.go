@@ -12,7 +12,7 @@ import (
 )
 
 // foreign writes the shards of a prepared run's split again, with an id that its model has no row for, and the manifest of them.
-func (b *bench) foreign(out, split string, id int32) {
+func (b *desk) foreign(out, split string, id int32) {
 	b.t.Helper()
 	dir := filepath.Join(out, "shards")
 	m, err := datasets.ReadManifest(dir)
@@ -67,7 +67,7 @@ func (b *bench) foreign(out, split string, id int32) {
 }
 
 // records are the files of a run that say what it has done.
-func (b *bench) records(out string) []string {
+func (b *desk) records(out string) []string {
 	b.t.Helper()
 	at, err := filepath.Glob(filepath.Join(out, "stages", "*.json"))
 	if err != nil || len(at) == 0 {
@@ -81,7 +81,7 @@ func TestShardsOfAnotherModel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("loads a model each time")
 	}
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	in := b.corpus(60)
 	for _, c := range []struct{ split, command string }{{"train", "train"}, {"validation", "run"}} {
 		out := b.path(c.split)

@@ -34,15 +34,15 @@ func adaptflow(args ...string) *exec.Cmd {
 	return c
 }
 
-// bench is a folder of a test with what it may need.
-type bench struct {
+// desk is a folder of a test with what it may need.
+type desk struct {
 	t   *testing.T
 	dir string
 }
 
-func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
+func (b *desk) path(name string) string { return filepath.Join(b.dir, name) }
 
-func (b *bench) file(name, text string) string {
+func (b *desk) file(name, text string) string {
 	b.t.Helper()
 	if err := os.WriteFile(b.path(name), []byte(text), 0o644); err != nil {
 		b.t.Fatal(err)
@@ -51,7 +51,7 @@ func (b *bench) file(name, text string) string {
 }
 
 // corpus writes n good documents as JSONL.
-func (b *bench) corpus(n int, more ...string) string {
+func (b *desk) corpus(n int, more ...string) string {
 	var s strings.Builder
 	for i := range n {
 		fmt.Fprintf(&s, "{\"text\": \"Document %d: the open() system call opens the file specified by pathname, and returns a file descriptor.\"}\n", i)
@@ -63,7 +63,7 @@ func (b *bench) corpus(n int, more ...string) string {
 }
 
 // model copies the embedded model and lets change work on the copy.
-func (b *bench) model(change func(dir string)) string {
+func (b *desk) model(change func(dir string)) string {
 	b.t.Helper()
 	src, err := assets.Resolve("embedded:lm-en-5m")
 	if err != nil {
@@ -78,7 +78,7 @@ func (b *bench) model(change func(dir string)) string {
 }
 
 // quantised is the embedded model as adaptflow quantize writes it, with changed weights.
-func (b *bench) quantised(quantType string, change func([]byte) []byte) string {
+func (b *desk) quantised(quantType string, change func([]byte) []byte) string {
 	b.t.Helper()
 	dir := b.path("quantised")
 	if out, err := adaptflow("quantize", "--quant-type", quantType, "--output", dir).CombinedOutput(); err != nil {
@@ -89,7 +89,7 @@ func (b *bench) quantised(quantType string, change func([]byte) []byte) string {
 }
 
 // rewrite changes a file's bytes.
-func (b *bench) rewrite(path string, f func([]byte) []byte) {
+func (b *desk) rewrite(path string, f func([]byte) []byte) {
 	b.t.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -112,7 +112,7 @@ func replace(old, new string) func([]byte) []byte {
 // wrong is one wrong input: the arguments after "run domain-adaptation --output DIR/out", the exit code, and words of the error line.
 type wrong struct {
 	name  string
-	args  func(b *bench) []string
+	args  func(b *desk) []string
 	code  int
 	words []string
 }
@@ -125,51 +125,51 @@ func set(kv ...string) (args []string) {
 }
 
 // withModel is a run on good text with a changed model.
-func withModel(change func(b *bench, dir string)) func(b *bench) []string {
-	return func(b *bench) []string {
+func withModel(change func(b *desk, dir string)) func(b *desk) []string {
+	return func(b *desk) []string {
 		return set("input="+b.corpus(20), "model="+b.model(func(dir string) { change(b, dir) }))
 	}
 }
 
-func withText(kv ...string) func(b *bench) []string {
-	return func(b *bench) []string { return set(append([]string{"input=" + b.corpus(20)}, kv...)...) }
+func withText(kv ...string) func(b *desk) []string {
+	return func(b *desk) []string { return set(append([]string{"input=" + b.corpus(20)}, kv...)...) }
 }
 
 var wrongInputs = []wrong{
-	{"missing file", func(b *bench) []string { return set("input=" + b.path("none.txt")) }, 1, []string{"none.txt"}},
-	{"glob of nothing", func(b *bench) []string { return set("input=" + b.path("*.jsonl")) }, 1, []string{"*.jsonl"}},
-	{"empty file", func(b *bench) []string { return set("input=" + b.file("empty.txt", "")) }, 1, []string{"empty.txt", "no text"}},
-	{"no input", func(b *bench) []string { return set("input=") }, 2, []string{"input"}},
-	{"no text field", func(b *bench) []string { return set("input="+b.corpus(20), "text_column=body") }, 1, []string{"missing_text", "rejects"}},
-	{"another delimiter than the file's", func(b *bench) []string {
+	{"missing file", func(b *desk) []string { return set("input=" + b.path("none.txt")) }, 1, []string{"none.txt"}},
+	{"glob of nothing", func(b *desk) []string { return set("input=" + b.path("*.jsonl")) }, 1, []string{"*.jsonl"}},
+	{"empty file", func(b *desk) []string { return set("input=" + b.file("empty.txt", "")) }, 1, []string{"empty.txt", "no text"}},
+	{"no input", func(b *desk) []string { return set("input=") }, 2, []string{"input"}},
+	{"no text field", func(b *desk) []string { return set("input="+b.corpus(20), "text_column=body") }, 1, []string{"missing_text", "rejects"}},
+	{"another delimiter than the file's", func(b *desk) []string {
 		return set("input="+b.file("a.csv", "id;text\n1;some text\n"), "data.delimiter=|")
 	}, 1, []string{"missing_text", "missing_text fields: id;text", `data.delimiter is "|"`}},
-	{"truncated gzip", func(b *bench) []string {
+	{"truncated gzip", func(b *desk) []string {
 		return set("input=" + b.file("a.jsonl.gz", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b"))
 	}, 1, []string{"a.jsonl.gz"}},
-	{"damaged Parquet", func(b *bench) []string { return set("input=" + b.file("a.parquet", "PAR1 and no more of it")) }, 1, []string{"a.parquet"}},
-	{"truncated weights", withModel(func(b *bench, dir string) {
+	{"damaged Parquet", func(b *desk) []string { return set("input=" + b.file("a.parquet", "PAR1 and no more of it")) }, 1, []string{"a.parquet"}},
+	{"truncated weights", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "model.safetensors"), func(x []byte) []byte { return x[:len(x)/2] })
 	}), 1, []string{"model.safetensors"}},
-	{"lying header", withModel(func(b *bench, dir string) {
+	{"lying header", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "model.safetensors"), func(x []byte) []byte { x[3] = 0x7f; return x })
 	}), 1, []string{"model.safetensors", "header"}},
-	{"pickle weights", withModel(func(b *bench, dir string) {
+	{"pickle weights", withModel(func(b *desk, dir string) {
 		if err := os.Rename(filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "pytorch_model.bin")); err != nil {
 			b.t.Fatal(err)
 		}
 	}), 1, []string{"pytorch_model.bin", "safe_serialization"}},
-	{"no weights", withModel(func(b *bench, dir string) { os.Remove(filepath.Join(dir, "model.safetensors")) }), 1, []string{"safetensors"}},
-	{"shape mismatch", withModel(func(b *bench, dir string) {
+	{"no weights", withModel(func(b *desk, dir string) { os.Remove(filepath.Join(dir, "model.safetensors")) }), 1, []string{"safetensors"}},
+	{"shape mismatch", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "config.json"), replace(`"intermediate_size": 704`, `"intermediate_size": 700`))
 	}), 1, []string{"mlp", "704", "700"}},
-	{"unknown architecture", withModel(func(b *bench, dir string) {
+	{"unknown architecture", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "config.json"), replace("LlamaForCausalLM", "MambaForCausalLM"))
 	}), 1, []string{"MambaForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel"}},
-	{"config.json is no JSON", withModel(func(b *bench, dir string) {
+	{"config.json is no JSON", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "config.json"), func(x []byte) []byte { return x[:40] })
 	}), 1, []string{"config.json"}},
-	{"vocabulary mismatch", withModel(func(b *bench, dir string) {
+	{"vocabulary mismatch", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "tokenizer.json"), func(x []byte) []byte {
 			var v map[string]any
 			if err := json.Unmarshal(x, &v); err != nil {
@@ -181,29 +181,29 @@ var wrongInputs = []wrong{
 			return out
 		})
 	}), 1, []string{"4097", "4096", "vocabulary"}},
-	{"no tokenizer", withModel(func(b *bench, dir string) { os.Remove(filepath.Join(dir, "tokenizer.json")) }), 1, []string{"tokenizer.json"}},
-	{"NaN in the weights", withModel(func(b *bench, dir string) {
+	{"no tokenizer", withModel(func(b *desk, dir string) { os.Remove(filepath.Join(dir, "tokenizer.json")) }), 1, []string{"tokenizer.json"}},
+	{"NaN in the weights", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "model.safetensors"), func(x []byte) []byte { copy(x[len(x)-4:], "\xff\xff\xff\xff"); return x })
 	}), 1, []string{"tensor", "NaN", "damaged"}},
-	{"a quantised checkpoint of another block size", func(b *bench) []string {
+	{"a quantised checkpoint of another block size", func(b *desk) []string {
 		return set("input="+b.corpus(20), "model="+b.quantised("nf4", replace(`"blocksize":64`, `"blocksize":48`)))
 	}, 1, []string{"blocksize 48", "quant_state", "32 to 4096"}},
-	{"a quantised checkpoint of half the block size", func(b *bench) []string {
+	{"a quantised checkpoint of half the block size", func(b *desk) []string {
 		return set("input="+b.corpus(20), "model="+b.quantised("nf4", replace(`"blocksize":64`, `"blocksize":32`)))
 	}, 1, []string{"absmax", "blocks of 32"}},
-	{"a quantised checkpoint of the other code", func(b *bench) []string {
+	{"a quantised checkpoint of the other code", func(b *desk) []string {
 		return set("input="+b.corpus(20), "model="+b.quantised("fp4", replace(`"quant_type":"fp4"`, `"quant_type":"nf4"`)))
 	}, 1, []string{"quant_map", "code book of nf4"}},
 	{"4-bit and 8-bit at once", withText("model.load_in_4bit=true", "model.load_in_8bit=true"), 2, []string{"load_in_8bit", "load_in_4bit"}},
-	{"no model folder", func(b *bench) []string { return set("input="+b.corpus(20), "model="+b.path("nowhere")) }, 1, []string{"nowhere"}},
+	{"no model folder", func(b *desk) []string { return set("input="+b.corpus(20), "model="+b.path("nowhere")) }, 1, []string{"nowhere"}},
 	{"unknown parameter", withText("batchsize=3"), 2, []string{"batchsize", "batch_size"}},
-	{"unknown recipe key", func(b *bench) []string {
+	{"unknown recipe key", func(b *desk) []string {
 		return append(set("input="+b.corpus(20)), "--recipe", b.file("r.yaml", "train:\n  max_stepz: 5\n"))
 	}, 2, []string{"max_stepz", "max_steps", "2"}},
-	{"recipe is no YAML", func(b *bench) []string {
+	{"recipe is no YAML", func(b *desk) []string {
 		return append(set("input="+b.corpus(20)), "--recipe", b.file("r.yaml", "train: [1\n"))
 	}, 2, []string{"r.yaml"}},
-	{"no recipe file", func(b *bench) []string { return append(set(), "--recipe", b.path("r.yaml")) }, 2, []string{"r.yaml"}},
+	{"no recipe file", func(b *desk) []string { return append(set(), "--recipe", b.path("r.yaml")) }, 2, []string{"r.yaml"}},
 	{"value of the wrong type", withText("steps=many"), 2, []string{"many"}},
 	{"unknown optimiser", withText("train.optim=adamx"), 2, []string{"adamx", "adamw_torch"}},
 	{"unknown setting of the optimiser", withText("optim_args=betaz=3"), 1, []string{"betaz", "amsgrad"}},
@@ -213,23 +213,23 @@ var wrongInputs = []wrong{
 	{"rank 0", withText("rank=0"), 1, []string{"r"}},
 	{"sequence too long", withText("sequence_length=100000"), 1, []string{"100000", "1024"}},
 	{"memory too small", withText("memory_limit=80MiB"), 1, []string{"memory_limit"}},
-	{"read-only output", func(b *bench) []string { return append(set("input="+b.corpus(20)), "--output", "/proc/adaptflow") }, 1, []string{"/proc/adaptflow"}},
-	{"output below a file", func(b *bench) []string {
+	{"read-only output", func(b *desk) []string { return append(set("input="+b.corpus(20)), "--output", "/proc/adaptflow") }, 1, []string{"/proc/adaptflow"}},
+	{"output below a file", func(b *desk) []string {
 		return append(set("input="+b.corpus(20)), "--output", filepath.Join(b.file("file", "x"), "out"))
 	}, 1, []string{"file"}},
-	{"output holds other files", func(b *bench) []string {
+	{"output holds other files", func(b *desk) []string {
 		os.MkdirAll(b.path("other"), 0o755)
 		b.file("other/thesis.tex", "x")
 		return append(set("input="+b.corpus(20)), "--output", b.path("other"))
 	}, 2, []string{"other", "--output"}},
-	{"output of another recipe", func(b *bench) []string {
+	{"output of another recipe", func(b *desk) []string {
 		args := append([]string{"prepare", "domain-adaptation", "--output", b.path("used")}, set("input="+b.corpus(20))...)
 		if out, err := adaptflow(args...).CombinedOutput(); err != nil {
 			b.t.Fatalf("%v: %s", err, out)
 		}
 		return append(set("input="+b.path("corpus.jsonl"), "learning_rate=0.5"), "--output", b.path("used"))
 	}, 2, []string{"another recipe", "--output"}},
-	{"output in use", func(b *bench) []string {
+	{"output in use", func(b *desk) []string {
 		l, err := storage.LockDir(b.path("busy"))
 		if err != nil {
 			b.t.Fatal(err)
@@ -237,18 +237,18 @@ var wrongInputs = []wrong{
 		b.t.Cleanup(func() { l.Unlock() })
 		return append(set("input="+b.corpus(20)), "--output", b.path("busy"))
 	}, 2, []string{"in use", fmt.Sprint(os.Getpid())}},
-	{"Dataflow without a dry run", func(b *bench) []string {
+	{"Dataflow without a dry run", func(b *desk) []string {
 		return append(set(), "--runner", "dataflow", "--project", "p", "--region", "r", "--staging-location", "gs://b", "--image", "i", "--output", "gs://b/out")
 	}, 2, []string{"dataflow", "--dry-run", "folders of this machine"}},
-	{"workers elsewhere for an object store", func(b *bench) []string {
+	{"workers elsewhere for an object store", func(b *desk) []string {
 		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--output", "s3://b/out")
 	}, 2, []string{"s3://b/out", "192.0.2.7:8099", "do not see"}},
-	{"a variable for workers that is not set", func(b *bench) []string {
+	{"a variable for workers that is not set", func(b *desk) []string {
 		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--worker-env", "NOT_SET_ANYWHERE")
 	}, 2, []string{"--worker-env", "NOT_SET_ANYWHERE"}},
-	{"unknown runner", func(b *bench) []string { return append(set(), "--runner", "hadoop") }, 2, []string{"hadoop", "prism"}},
-	{"unknown flag", func(b *bench) []string { return []string{"--sett", "a=b"} }, 2, []string{"--sett"}},
-	{"adapter that is none", func(b *bench) []string {
+	{"unknown runner", func(b *desk) []string { return append(set(), "--runner", "hadoop") }, 2, []string{"hadoop", "prism"}},
+	{"unknown flag", func(b *desk) []string { return []string{"--sett", "a=b"} }, 2, []string{"--sett"}},
+	{"adapter that is none", func(b *desk) []string {
 		return append(set("input="+b.corpus(20)), "--init-adapter", b.path("nothing"))
 	}, 1, []string{"nothing"}},
 }
@@ -299,7 +299,7 @@ func run(t *testing.T, c *exec.Cmd) (code int, stdout, stderr string) {
 func TestWrongInput(t *testing.T) {
 	for _, w := range wrongInputs {
 		t.Run(w.name, func(t *testing.T) {
-			b := &bench{t, t.TempDir()}
+			b := &desk{t, t.TempDir()}
 			args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, w.args(b)...)
 			code, _, stderr := run(t, adaptflow(args...))
 			line := errorLine(t, stderr)
@@ -321,7 +321,7 @@ func TestWrongInput(t *testing.T) {
 
 // A loss that overflows stops training, with the step, the documents of its batch and the last good checkpoint, from which a sound run may go on.
 func TestOverflow(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(200), "learning_rate=1e18", "train.max_grad_norm=0",
 		"train.save_steps=1", "sequence_length=64", "batch_size=1", "train.lr_scheduler_type=constant", "train.warmup_ratio=0")...)
 	code, _, stderr := run(t, adaptflow(append(args, "--set", "steps=12")...))
@@ -335,7 +335,7 @@ func TestOverflow(t *testing.T) {
 // TestLowerKernels forces lower instruction sets on the real command: training gives the same losses within rounding, and says which set it used. A
 // set that the processor lacks falls back to the best that it has.
 func TestLowerKernels(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	in := b.corpus(60)
 	losses, used := map[string][]float64{}, map[string]string{}
 	for _, kernels := range []string{"", "plain", "avx2", "avx512_bf16"} {
@@ -402,7 +402,7 @@ func TestBadRecords(t *testing.T) {
 		code    int
 	}{{"a few", "0.2", 0}, {"too many", "0.05", 3}} {
 		t.Run(c.name, func(t *testing.T) {
-			b := &bench{t, t.TempDir()}
+			b := &desk{t, t.TempDir()}
 			in := b.corpus(30, "{\"text\": \"not \xff\xfe UTF-8\"}\n", "[1, 2]\n", "{\"text\": null}\n", "{\"text\": \"cut off in the midd")
 			code, stdout, stderr := run(t, adaptflow(append([]string{"run", "domain-adaptation", "--json", "--output", b.path("out")},
 				set("input="+in, "data.max_bad_fraction="+c.allowed, "data.validation_fraction=0.2")...)...))
@@ -436,7 +436,7 @@ func TestBadRecords(t *testing.T) {
 
 // A disk that fills up ends with one line that names the file; once there is room, the same command finishes the run.
 func TestFullDisk(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	disk := b.path("disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
@@ -461,7 +461,7 @@ func TestFullDisk(t *testing.T) {
 // An interrupt ends with exit code 130 and a word on how to go on; the same command then finishes.
 func TestInterrupt(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		b := &bench{t, t.TempDir()}
+		b := &desk{t, t.TempDir()}
 		args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(200))...)
 		args = append(args, "--set", "steps=120", "--set", "train.save_steps=2", "--set", "train.logging_steps=1", "--set", "batch_size=1", "--set", "sequence_length=64")
 		c := adaptflow(args...)
@@ -492,7 +492,7 @@ func TestInterrupt(t *testing.T) {
 
 // A finished run prints its table again and trains nothing.
 func TestFinishedRunPrintsAgain(t *testing.T) {
-	b := &bench{t, t.TempDir()}
+	b := &desk{t, t.TempDir()}
 	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(40))...)
 	code, _, first := run(t, adaptflow(args...))
 	again, _, second := run(t, adaptflow(args...))

@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// BenchPrepareConfig says what `adaptflow bench prepare` measures: raw files to packed Parquet shards.
-type BenchPrepareConfig struct {
+// PrepareConfig says what `adaptflow bench prepare` measures: raw files to packed Parquet shards.
+type PrepareConfig struct {
 	Tokenizer      string // folder of the model, or embedded:NAME
 	Input          []string
 	TextMode       string
@@ -29,8 +29,8 @@ type BenchPrepareConfig struct {
 	Until          string   // "clean", "dedupe", or "" for all
 }
 
-// BenchPrepareResult is what was measured, from the first byte read to the manifest.
-type BenchPrepareResult struct {
+// PrepareResult is what was measured, from the first byte read to the manifest.
+type PrepareResult struct {
 	Documents          int64   `json:"documents"`
 	Kept               int64   `json:"kept"`
 	Rejected           int64   `json:"rejected"`
@@ -44,8 +44,8 @@ type BenchPrepareResult struct {
 	PeakRSS            int64   `json:"peak_rss_bytes"`
 }
 
-// BenchPrepare prepares the input into a temporary folder and removes it.
-func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResult, error) {
+// Prepare prepares the input into a temporary folder and removes it.
+func Prepare(ctx context.Context, c PrepareConfig) (*PrepareResult, error) {
 	dir, err := assets.Resolve(c.Tokenizer)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func BenchPrepare(ctx context.Context, c BenchPrepareConfig) (*BenchPrepareResul
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	r := &BenchPrepareResult{}
+	r := &PrepareResult{}
 	start := time.Now()
 	var steps [2][]map[string]any
 	for i, names := range [][]string{c.Clean, c.Dedupe} {

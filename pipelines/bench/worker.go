@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"bufio"
@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime/debug"
 	"strings"
 
-	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/usage"
 	core "github.com/adaptflow/adaptflow/train"
@@ -39,13 +37,12 @@ type scalingReply struct {
 	Error   string   `json:"error,omitempty"`
 }
 
-// ScalingWorker is the program as a worker of `adaptflow bench scaling`: it runs what the DoFns of a round run, on the calls that it reads, until there are no
-// more.
-func ScalingWorker(in io.Reader, out io.Writer) error {
+// scalingWorker runs what the DoFns of a round run, on the calls that it reads, until there are no more: the program as a worker of [Scaling].
+func scalingWorker(_ json.RawMessage, lines *bufio.Reader, out io.Writer) error {
 	debug.SetGCPercent(50) // as a runner's worker
 	var job string
 	read, written := int64(0), int64(0)
-	for lines := bufio.NewReader(in); ; {
+	for {
 		line, err := lines.ReadBytes('\n')
 		if err == io.EOF {
 			core.CloseSessions()
@@ -131,14 +128,13 @@ type scalingProcess struct {
 	last   scalingReply
 }
 
-// startScalingWorker starts this program again as a worker of so many threads, and opens the job's session in it.
-func startScalingWorker(ctx context.Context, job string, threads int) (*scalingProcess, error) {
-	self, err := os.Executable()
+// startWorker starts the program as a worker of so many threads, and opens the job's session in it.
+func (program Program) startWorker(ctx context.Context, job string, threads int) (*scalingProcess, error) {
+	cmd, err := program.command(ctx, fmt.Sprintf("GOMAXPROCS=%d", threads))
 	if err != nil {
 		return nil, err
 	}
-	env := childenv.Set{More: []string{fmt.Sprintf("GOMAXPROCS=%d", threads)}}
-	p := &scalingProcess{cmd: env.Command(ctx, self, "bench", "scaling-worker")}
+	p := &scalingProcess{cmd: cmd}
 	p.cmd.Stderr = &p.stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -150,6 +146,10 @@ func startScalingWorker(ctx context.Context, job string, threads int) (*scalingP
 	p.out = bufio.NewReader(out)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
+	}
+	if err := json.NewEncoder(p.in).Encode(task{Name: "scaling worker"}); err != nil {
+		p.end() //nolint:errcheck // the error that counts is another
+		return nil, p.lost(err)
 	}
 	for _, op := range []string{"hello", "load", "open"} {
 		if p.first, err = p.call(scalingCall{Op: op, Job: job}); err != nil {

@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"cmp"
@@ -18,39 +18,36 @@ import (
 	"github.com/adaptflow/adaptflow/quant"
 )
 
-// BenchMethodsConfig says what `adaptflow bench methods` measures: BenchTrain for each method of the table, in a process of its own.
-type BenchMethodsConfig struct {
-	Train   BenchTrainConfig // Method, Options and DType are each row's
-	Methods []string         // peft_types; none means all
-	DTypes  []string         // of the base, as BenchTrainConfig.DType has them
-	cache   string           // folder of the base's weights, which are drawn once and then mapped
+// MethodsConfig says what `adaptflow bench methods` measures: Train for each method of the table, in a process of its own.
+type MethodsConfig struct {
+	Program Program     // starts each measurement's process
+	Train   TrainConfig // Method, Options and DType are each row's
+	Methods []string    // peft_types; none means all
+	DTypes  []string    // of the base, as TrainConfig.DType has them
+	cache   string      // folder of the base's weights, which are drawn once and then mapped
 }
 
-// BenchMethodsResult has a row for each method and dtype, in the table's order.
-type BenchMethodsResult struct {
-	Config string            `json:"config"` // the shape's config.json
-	Batch  int               `json:"batch"`  // sequences of a step
-	Seq    int               `json:"seq"`    // tokens of a sequence
-	Rank   int               `json:"rank"`   // where a method has one
-	Rows   []BenchMethodsRow `json:"methods"`
+// MethodsResult has a row for each method and dtype, in the table's order.
+type MethodsResult struct {
+	Config string       `json:"config"` // the shape's config.json
+	Batch  int          `json:"batch"`  // sequences of a step
+	Seq    int          `json:"seq"`    // tokens of a sequence
+	Rank   int          `json:"rank"`   // where a method has one
+	Rows   []MethodsRow `json:"methods"`
 }
 
-// BenchMethodsRow is one method's measurement, or why it cannot train the shape.
-type BenchMethodsRow struct {
+// MethodsRow is one method's measurement, or why it cannot train the shape.
+type MethodsRow struct {
 	Method  string         `json:"method"`
 	Base    string         `json:"base"` // the dtype that was asked for: fp32, bf16, …
 	Options map[string]any `json:"options"`
-	*BenchTrainResult
+	*TrainResult
 	Error string `json:"error,omitempty"`
 }
 
-// BenchMethods measures each method by starting this program again, so that every peak of memory is one method's. done is called after each.
-func BenchMethods(ctx context.Context, c BenchMethodsConfig, done func(BenchMethodsRow)) (*BenchMethodsResult, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	out := &BenchMethodsResult{Config: filepath.Base(c.Train.ConfigPath), Batch: c.Train.Batch, Seq: c.Train.Seq, Rank: c.Train.Rank}
+// Methods measures each method in a process of its own, so that every peak of memory is one method's. done is called after each.
+func Methods(ctx context.Context, c MethodsConfig, done func(MethodsRow)) (*MethodsResult, error) {
+	out := &MethodsResult{Config: filepath.Base(c.Train.ConfigPath), Batch: c.Train.Batch, Seq: c.Train.Seq, Rank: c.Train.Rank}
 	for _, m := range c.Methods {
 		if !slices.ContainsFunc(peft.Methods, func(r peft.Row) bool { return strings.EqualFold(r.Type, m) }) {
 			return nil, fmt.Errorf("no method %q; adaptflow has %s", m, strings.Join(methodTypes(), ", "))
@@ -67,8 +64,8 @@ func BenchMethods(ctx context.Context, c BenchMethodsConfig, done func(BenchMeth
 			continue
 		}
 		for _, dtype := range c.DTypes {
-			row := BenchMethodsRow{Method: m.Type, Base: dtype, Options: m.Comparable(c.Train.Rank)}
-			if row.BenchTrainResult, err = c.child(ctx, self, row); err != nil {
+			row := MethodsRow{Method: m.Type, Base: dtype, Options: m.Comparable(c.Train.Rank)}
+			if row.TrainResult, err = c.child(ctx, row); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
@@ -85,12 +82,12 @@ func BenchMethods(ctx context.Context, c BenchMethodsConfig, done func(BenchMeth
 
 // Update writes the rows into the file that an earlier call wrote, if there is one, in the place of those of the same method and dtype. Rows of other
 // shapes do not go into one file.
-func (r *BenchMethodsResult) Update(path string) error {
+func (r *MethodsResult) Update(path string) error {
 	all := *r
 	raw, err := storage.ReadSmall(path, storage.KindState)
 	switch {
 	case err == nil:
-		var old BenchMethodsResult
+		var old MethodsResult
 		if err := json.Unmarshal(raw, &old); err != nil {
 			return fmt.Errorf("%s is not what bench methods wrote: %w", path, err)
 		}
@@ -98,7 +95,7 @@ func (r *BenchMethodsResult) Update(path string) error {
 			return fmt.Errorf("%s has rows of %s, %d x %d, rank %d: measure the same shape, or write another file", path, old.Config, old.Batch, old.Seq, old.Rank)
 		}
 		for _, o := range old.Rows {
-			if !slices.ContainsFunc(r.Rows, func(n BenchMethodsRow) bool { return n.Method == o.Method && n.Base == o.Base }) {
+			if !slices.ContainsFunc(r.Rows, func(n MethodsRow) bool { return n.Method == o.Method && n.Base == o.Base }) {
 				all.Rows = append(all.Rows, o)
 			}
 		}
@@ -107,7 +104,7 @@ func (r *BenchMethodsResult) Update(path string) error {
 	}
 	order := methodTypes()
 	all.Rows = slices.Clone(all.Rows)
-	slices.SortFunc(all.Rows, func(a, b BenchMethodsRow) int {
+	slices.SortFunc(all.Rows, func(a, b MethodsRow) int {
 		return cmp.Or(slices.Index(order, a.Method)-slices.Index(order, b.Method), strings.Compare(b.Base, a.Base))
 	})
 	if raw, err = json.MarshalIndent(&all, "", " "); err != nil {
@@ -125,13 +122,13 @@ func methodTypes() []string {
 }
 
 // child measures one method in another process.
-func (c *BenchMethodsConfig) child(ctx context.Context, self string, row BenchMethodsRow) (*BenchTrainResult, error) {
+func (c *MethodsConfig) child(ctx context.Context, row MethodsRow) (*TrainResult, error) {
 	t := c.Train
 	t.Method, t.Options, t.DType, t.OneBatch = row.Method, row.Options, row.Base, true
 	if runtime.GOOS != "windows" && !strings.Contains(t.DType, "@") {
 		t.DType += "@" + quant.Mapped
 	}
-	r, err := t.inProcess(ctx, self, "ADAPTFLOW_CACHE="+c.cache)
+	r, err := c.Program.train(ctx, t, "ADAPTFLOW_CACHE="+c.cache)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"context"
@@ -22,8 +22,8 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// BenchRoundsConfig says what `adaptflow bench rounds` measures: rounds of several replicas of the embedded English model, on Prism.
-type BenchRoundsConfig struct {
+// RoundsConfig says what `adaptflow bench rounds` measures: rounds of several replicas of the embedded English model, on Prism.
+type RoundsConfig struct {
 	Rounds          int
 	Replicas        int
 	Mode            string // sync or local, then of one step
@@ -34,9 +34,9 @@ type BenchRoundsConfig struct {
 	SequenceLength  int
 }
 
-// BenchRoundsResult is what was measured. A round lasts from the end of the one before to its own; what it computes is gradients and optimiser steps, of all
+// RoundsResult is what was measured. A round lasts from the end of the one before to its own; what it computes is gradients and optimiser steps, of all
 // replicas, and the rest is overhead.
-type BenchRoundsResult struct {
+type RoundsResult struct {
 	Rounds          int     `json:"rounds"`
 	Trainable       int     `json:"trainable_parameters"`
 	RoundSeconds    float64 `json:"round_seconds"`         // median
@@ -53,8 +53,8 @@ type BenchRoundsResult struct {
 	GoroutinesLast  int     `json:"goroutines_last"`
 }
 
-// BenchRounds trains in rounds in a temporary folder, which it removes.
-func BenchRounds(ctx context.Context, c BenchRoundsConfig) (*BenchRoundsResult, error) {
+// Rounds trains in rounds in a temporary folder, which it removes.
+func Rounds(ctx context.Context, c RoundsConfig) (*RoundsResult, error) {
 	if c.Rounds < 2 || c.Replicas < 2 {
 		return nil, errors.New("bench rounds needs two rounds and two replicas at least")
 	}
@@ -67,7 +67,7 @@ func BenchRounds(ctx context.Context, c BenchRoundsConfig) (*BenchRoundsResult, 
 	if err != nil {
 		return nil, err
 	}
-	r := &BenchRoundsResult{}
+	r := &RoundsResult{}
 	var walls, overheads []float64
 	var syncs []int64
 	at, computed, synced := time.Now(), core.Computed(), storage.Syncs()
@@ -133,7 +133,7 @@ func heap() int64 {
 }
 
 // job prepares the embedded pages of the Linux manual into dir and returns the job on them.
-func (c *BenchRoundsConfig) job(ctx context.Context, dir string) (core.Job, error) {
+func (c *RoundsConfig) job(ctx context.Context, dir string) (core.Job, error) {
 	base, err := assets.Resolve("embedded:lm-en-5m")
 	if err != nil {
 		return core.Job{}, err

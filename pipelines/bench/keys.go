@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"context"
@@ -19,9 +19,9 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// BenchKeysConfig says what `adaptflow bench keys` measures: adapters by key trained in groups, beside the same keys trained one after another with the model
+// KeysConfig says what `adaptflow bench keys` measures: adapters by key trained in groups, beside the same keys trained one after another with the model
 // loaded once.
-type BenchKeysConfig struct {
+type KeysConfig struct {
 	ConfigPath  string // config.json of a shape, with random weights; "" for the embedded English model
 	DType       string // fp32, bf16 or auto, also with +nf4 and the like
 	Tokens      []int  // of a key and step, each measured apart
@@ -34,17 +34,17 @@ type BenchKeysConfig struct {
 	Threads     int
 }
 
-// BenchKeysResult is what was measured.
-type BenchKeysResult struct {
-	DType     string         `json:"dtype"`
-	KernelSet string         `json:"kernel_set"`
-	Threads   int            `json:"threads"`
-	Trainable int            `json:"trainable_parameters"` // of a key
-	Rows      []BenchKeysRow `json:"rows"`
+// KeysResult is what was measured.
+type KeysResult struct {
+	DType     string    `json:"dtype"`
+	KernelSet string    `json:"kernel_set"`
+	Threads   int       `json:"threads"`
+	Trainable int       `json:"trainable_parameters"` // of a key
+	Rows      []KeysRow `json:"rows"`
 }
 
-// BenchKeysRow is one number of tokens a key and step. Both sides train the same keys to the same values; a key alone opens a trainer of its own.
-type BenchKeysRow struct {
+// KeysRow is one number of tokens a key and step. Both sides train the same keys to the same values; a key alone opens a trainer of its own.
+type KeysRow struct {
 	Tokens     int     `json:"tokens"`
 	Keys       int     `json:"keys"`
 	Group      float64 `json:"group_tokens_per_second"`
@@ -56,8 +56,8 @@ type BenchKeysRow struct {
 	Difference float64 `json:"loss_difference"` // the largest between the two sides, of any key and step
 }
 
-// BenchKeys measures every number of tokens in turn. told, if not nil, hears of each row.
-func BenchKeys(ctx context.Context, c BenchKeysConfig, told func(BenchKeysRow)) (*BenchKeysResult, error) {
+// Keys measures every number of tokens in turn. told, if not nil, hears of each row.
+func Keys(ctx context.Context, c KeysConfig, told func(KeysRow)) (*KeysResult, error) {
 	if c.Steps < 1 || c.Repeat < 1 || c.GroupKeys < 1 || slices.ContainsFunc(c.Tokens, func(n int) bool { return n < 2 }) {
 		return nil, errors.New("bench keys needs a step, a repetition, a key and two tokens at least")
 	}
@@ -81,10 +81,10 @@ func BenchKeys(ctx context.Context, c BenchKeysConfig, told func(BenchKeysRow)) 
 	defer p.Close()
 	b := &keysBench{c: &c, m: m, pool: p, dtype: dtype, args: train.DefaultArgs()}
 	b.args.MaxSteps, b.args.PerDeviceTrainBatchSize, b.args.LearningRate = c.Steps, 1, 1e-4
-	r := &BenchKeysResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads()}
+	r := &KeysResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads()}
 	for _, tokens := range c.Tokens {
 		jobs := b.jobs(tokens)
-		row := BenchKeysRow{Tokens: tokens, Keys: len(jobs)}
+		row := KeysRow{Tokens: tokens, Keys: len(jobs)}
 		var group, alone, groupCPU, aloneCPU []float64
 		timed := func(wall, cpu *[]float64, f func() error) error {
 			start, used := time.Now(), usage.CPU()
@@ -123,7 +123,7 @@ func BenchKeys(ctx context.Context, c BenchKeysConfig, told func(BenchKeysRow)) 
 }
 
 type keysBench struct {
-	c     *BenchKeysConfig
+	c     *KeysConfig
 	m     *model.Model
 	pool  *pool.Pool
 	dtype string

@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"fmt"
@@ -10,16 +10,16 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// BenchKernelsConfig says how kernels are measured.
-type BenchKernelsConfig struct {
+// KernelsConfig says how kernels are measured.
+type KernelsConfig struct {
 	Tokens  int           // rows of a product, tokens of a batch
 	Seq     int           // tokens of a document, for attention
 	Threads int           // 0: all
 	Time    time.Duration // at least so long a case
 }
 
-// BenchCase is one measured kernel: the median of its calls, and their low quartile, which other work on the machine moves less.
-type BenchCase struct {
+// Case is one measured kernel: the median of its calls, and their low quartile, which other work on the machine moves less.
+type Case struct {
 	Name         string  `json:"name"`
 	DType        string  `json:"dtype"`
 	Shape        []int   `json:"shape"` // of a product: rows, output and input features
@@ -29,15 +29,15 @@ type BenchCase struct {
 	ShareOfPeak  float64 `json:"share_of_peak,omitempty"` // of the peak of its dtype
 }
 
-// BenchKernelsResult is what was measured.
-type BenchKernelsResult struct {
+// KernelsResult is what was measured.
+type KernelsResult struct {
 	KernelSet string             `json:"kernel_set"`
 	Threads   int                `json:"threads"`
 	Peak      map[string]float64 `json:"peak_gflops,omitempty"` // the best rate of one small product a thread whose operands stay in the second cache
-	Cases     []BenchCase        `json:"cases"`
+	Cases     []Case             `json:"cases"`
 }
 
-func (c *BenchKernelsConfig) complete() error {
+func (c *KernelsConfig) complete() error {
 	if c.Tokens == 0 {
 		c.Tokens = 2048
 	}
@@ -79,14 +79,14 @@ var linears = []struct {
 	out, in int
 }{{"q_proj", 576, 576}, {"k_proj", 192, 576}, {"up_proj", 1536, 576}, {"down_proj", 576, 1536}, {"lm_head", 49152, 576}}
 
-// BenchGemm measures the matrix products of the linear layers and the head of a 135M Llama, forward and dX, with float32 and bfloat16 weights.
-func BenchGemm(c BenchKernelsConfig) (*BenchKernelsResult, error) {
+// Gemm measures the matrix products of the linear layers and the head of a 135M Llama, forward and dX, with float32 and bfloat16 weights.
+func Gemm(c KernelsConfig) (*KernelsResult, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
 	p := pool.New(c.Threads)
 	defer p.Close()
-	r := &BenchKernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads(), Peak: map[string]float64{}}
+	r := &KernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads(), Peak: map[string]float64{}}
 	packed := func(dtype string, out, in int, w []float32) kernels.Panels {
 		if dtype == "bfloat16" {
 			return kernels.PackHalf(make([]uint16, kernels.HalfLen(in, out)), in, out, w, 1, in)
@@ -121,7 +121,7 @@ func BenchGemm(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 				copy(y, random("y", len(y)))
 				ms, low := timed(c.Time, d.f)
 				g := flop / ms / 1e6
-				r.Cases = append(r.Cases, BenchCase{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in}, Milliseconds: ms, LowQuartile: low,
+				r.Cases = append(r.Cases, Case{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in}, Milliseconds: ms, LowQuartile: low,
 					GFLOPS: g, ShareOfPeak: g / r.Peak[dtype]})
 			}
 		}
@@ -153,15 +153,15 @@ func peakGFLOPS(p *pool.Pool, packed func(string, int, int, []float32) kernels.P
 	return best
 }
 
-// BenchAttention measures causal attention of a 135M Llama's layer, forward and backward: documents of Seq tokens, 9 heads of 64, 3 of keys
+// Attention measures causal attention of a 135M Llama's layer, forward and backward: documents of Seq tokens, 9 heads of 64, 3 of keys
 // and values. Operations count the causal half.
-func BenchAttention(c BenchKernelsConfig) (*BenchKernelsResult, error) {
+func Attention(c KernelsConfig) (*KernelsResult, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
 	p := pool.New(c.Threads)
 	defer p.Close()
-	r := &BenchKernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
+	r := &KernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
 	const H, KV, hd = 9, 3, 64
 	a := kernels.Attn{Heads: H, KVHeads: KV, HeadDim: hd, Scale: 0.125}
 	t := c.Tokens
@@ -182,20 +182,20 @@ func BenchAttention(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 		f        func()
 	}{{"forward", 2, forward}, {"backward", 5, backward}, {"forward+backward", 7, func() { forward(); backward() }}} {
 		ms, low := timed(c.Time, d.f)
-		r.Cases = append(r.Cases, BenchCase{Name: "attention " + d.name, DType: "float32", Shape: []int{len(docs), c.Seq, H, KV, hd}, Milliseconds: ms,
+		r.Cases = append(r.Cases, Case{Name: "attention " + d.name, DType: "float32", Shape: []int{len(docs), c.Seq, H, KV, hd}, Milliseconds: ms,
 			LowQuartile: low, GFLOPS: d.products * product / ms / 1e6})
 	}
 	return r, nil
 }
 
-// BenchElementwise measures the row-wise kernels of a 135M Llama's layer.
-func BenchElementwise(c BenchKernelsConfig) (*BenchKernelsResult, error) {
+// Elementwise measures the row-wise kernels of a 135M Llama's layer.
+func Elementwise(c KernelsConfig) (*KernelsResult, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
 	p := pool.New(c.Threads)
 	defer p.Close()
-	r := &BenchKernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
+	r := &KernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
 	const d, ff, heads = 576, 1536, 9
 	t := c.Tokens
 	x, dy, w := random("x", t*d), random("dy", t*d), random("w", d)
@@ -233,7 +233,7 @@ func BenchElementwise(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 		{"rope forward", d, func() { kernels.Rope(p, y, x, t, heads, d/heads, d/heads, pos, table, false, false) }},
 	} {
 		ms, low := timed(c.Time, k.f)
-		r.Cases = append(r.Cases, BenchCase{Name: k.name, DType: "float32", Shape: []int{t, k.cols}, Milliseconds: ms, LowQuartile: low})
+		r.Cases = append(r.Cases, Case{Name: k.name, DType: "float32", Shape: []int{t, k.cols}, Milliseconds: ms, LowQuartile: low})
 	}
 	return r, nil
 }

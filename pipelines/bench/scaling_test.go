@@ -1,7 +1,8 @@
-package pipelines
+package bench
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -9,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -24,7 +27,7 @@ func TestScalingWorker(t *testing.T) {
 	in, calls := io.Pipe()
 	replies, out := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- ScalingWorker(in, out); out.Close() }()
+	go func() { done <- scalingWorker(nil, bufio.NewReader(in), out); out.Close() }()
 	p := &scalingProcess{in: calls, out: bufio.NewReader(replies)}
 	if _, err := p.call(scalingCall{Op: "load", Job: string(raw)}); err != nil {
 		t.Fatal(err)
@@ -52,7 +55,9 @@ func TestScalingWorker(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	driven(t, whole)
+	if _, err := drive.Train(context.Background(), whole, runners.Runner{}, nil); err != nil {
+		t.Fatal(err)
+	}
 	a, err1 := os.ReadFile(filepath.Join(job.Dir, refs[1].Kept.Path))
 	if err1 != nil || int64(len(a)) != refs[1].Kept.Bytes {
 		t.Errorf("%d bytes of the kept file, %v", len(a), err1)

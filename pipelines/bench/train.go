@@ -1,4 +1,6 @@
-package pipelines
+// Package bench measures this machine: kernels, tokenizing, preparing, training, rounds of several replicas. Each measurement is a function from its settings
+// to its result; what needs a process of its own is told how one is started (see [Program]).
+package bench
 
 import (
 	"fmt"
@@ -19,8 +21,8 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// BenchTrainConfig says what `adaptflow bench train` measures: optimiser steps on random weights and tokens.
-type BenchTrainConfig struct {
+// TrainConfig says what `adaptflow bench train` measures: optimiser steps on random weights and tokens.
+type TrainConfig struct {
 	ConfigPath  string // config.json of the shape, for random weights; or a model folder
 	Method      string
 	Options     map[string]any // of the method; nil means the rank on all linears
@@ -39,8 +41,8 @@ type BenchTrainConfig struct {
 	OneBatch     bool    // every step trains on the same sequences, so that the loss shows what the method learns
 }
 
-// BenchTrainResult is what was measured. PeakRSS is the high-water mark of the whole process from its start.
-type BenchTrainResult struct {
+// TrainResult is what was measured. PeakRSS is the high-water mark of the whole process from its start.
+type TrainResult struct {
 	TokensPerSecond float64   `json:"tokens_per_second"` // of the median step; over shards, of all measured steps, none of which has padding
 	Tokens          int       `json:"tokens"`            // of the measured steps
 	PeakRSS         int64     `json:"peak_rss_bytes"`
@@ -75,8 +77,8 @@ func benchDType(name string) (string, error) {
 	return train.ResolveDType(dtype), nil
 }
 
-// BenchTrain trains a model of random weights for a few steps and measures them.
-func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
+// Train trains a model of random weights for a few steps and measures them.
+func Train(c TrainConfig) (*TrainResult, error) {
 	dtype, err := benchDType(c.DType)
 	if err != nil {
 		return nil, err
@@ -113,7 +115,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 			return nil, err
 		}
 		defer shards.Close()
-		data, c.Seq, args.Stride = shards, shards.SequenceLength(), BenchStride
+		data, c.Seq, args.Stride = shards, shards.SequenceLength(), Stride
 	} else {
 		data = c.randomTokens(m.Config.Vocab)
 	}
@@ -123,7 +125,7 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 		return nil, err
 	}
 	defer t.Close()
-	r := &BenchTrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: a.Total(m.ParamCount()),
+	r := &TrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: a.Total(m.ParamCount()),
 		State:   t.Memory().Params + t.Memory().Grads + t.OptimizerBytes(),
 		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + train.BareProcessBytes}
 	for i := range c.Warmup + c.Steps {
@@ -147,8 +149,8 @@ func BenchTrain(c BenchTrainConfig) (*BenchTrainResult, error) {
 	return r, err
 }
 
-// BenchStride is the distance of the sequences that a measurement over shards takes one after another, so that those of a step are not of like length.
-const BenchStride = 1009
+// Stride is the distance of the sequences that a measurement over shards takes one after another, so that those of a step are not of like length.
+const Stride = 1009
 
 func benchModel(path, dtype string) (*model.Model, error) {
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
@@ -174,15 +176,15 @@ func benchShards(glob string) (*train.Shards, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Len()%BenchStride == 0 {
+	if s.Len()%Stride == 0 {
 		s.Close()
-		return nil, fmt.Errorf("%s: the shards hold a multiple of %d sequences, of which the measurement would take few: prepare some more or fewer rows", glob, BenchStride)
+		return nil, fmt.Errorf("%s: the shards hold a multiple of %d sequences, of which the measurement would take few: prepare some more or fewer rows", glob, Stride)
 	}
 	return s, nil
 }
 
 // randomTokens are the sequences of all steps, or of one where OneBatch says so.
-func (c *BenchTrainConfig) randomTokens(vocab int) train.Sequences {
+func (c *TrainConfig) randomTokens(vocab int) train.Sequences {
 	n := c.Batch * (c.Warmup + c.Steps)
 	if c.OneBatch {
 		n = c.Batch

@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 )
 
 func TestBenchRoundsMeasuresEveryRound(t *testing.T) {
-	r, err := BenchRounds(context.Background(), BenchRoundsConfig{Rounds: 4, Replicas: 2, Mode: "sync", SaveSteps: 2, Rank: 1, SequenceLength: 64})
+	r, err := Rounds(context.Background(), RoundsConfig{Rounds: 4, Replicas: 2, Mode: "sync", SaveSteps: 2, Rank: 1, SequenceLength: 64})
 	if err != nil {
 		t.Fatal(err)
 	}

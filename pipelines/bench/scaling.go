@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"context"
@@ -12,28 +12,30 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// BenchScalingConfig says what `adaptflow bench scaling` measures: rounds of a recipe's training on random tokens, each worker a process of its own, and one
+// ScalingConfig says what `adaptflow bench scaling` measures: rounds of a recipe's training on random tokens, each worker a process of its own, and one
 // more that combines, which run what the DoFns of a round run. The runner itself is not measured.
-type BenchScalingConfig struct {
+type ScalingConfig struct {
+	Program   Program // starts the workers
 	Recipe    *recipe.Recipe
 	Workers   []int
 	Constants *core.Constants // their Threads are each worker's
 }
 
-// BenchScalingResult has what was predicted and measured for each number of workers.
-type BenchScalingResult struct {
-	KernelSet string            `json:"kernel_set"`
-	Threads   int               `json:"threads"`
-	Rows      []BenchScalingRow `json:"rows"`
+// ScalingResult has what was predicted and measured for each number of workers.
+type ScalingResult struct {
+	KernelSet string       `json:"kernel_set"`
+	Threads   int          `json:"threads"`
+	Rows      []ScalingRow `json:"rows"`
 }
 
-// BenchScalingRow is one number of workers. Of the workers it has the mean; memory is the largest.
-type BenchScalingRow struct {
+// ScalingRow is one number of workers. Of the workers it has the mean; memory is the largest.
+type ScalingRow struct {
 	Workers   int              `json:"workers"`
 	Mode      string           `json:"mode"`
 	Rounds    int              `json:"rounds"`
@@ -56,17 +58,17 @@ type MeasuredProcess struct {
 }
 
 // scalingJob makes a recipe's job over random tokens in dir: enough sequences that none comes twice in so many steps, at most 4096. bytes is the length of its shard.
-func scalingJob(p *planned, dir string, threads, workers int) (job core.Job, bytes int64, err error) {
-	length := p.rec.Prepare.SequenceLength
+func scalingJob(p *pipelines.Planned, dir string, threads, workers int) (job core.Job, bytes int64, err error) {
+	length := p.Recipe.Prepare.SequenceLength
 	path := filepath.Join(dir, "train.parquet")
 	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: length})
 	if err != nil {
 		return job, 0, err
 	}
 	key := philox.NewKey(1, "bench", "tokens")
-	n := min(4096, workers*p.args.PerDeviceTrainBatchSize*p.args.GradientAccumulationSteps*max(1, p.args.MaxSteps))
+	n := min(4096, workers*p.Args.PerDeviceTrainBatchSize*p.Args.GradientAccumulationSteps*max(1, p.Args.MaxSteps))
 	for i := range n {
-		if err := w.Write(randomSequence(key, i, length, p.run.model.Config.Vocab)); err != nil {
+		if err := w.Write(randomSequence(key, i, length, p.Vocab())); err != nil {
 			return job, 0, err
 		}
 	}
@@ -78,8 +80,7 @@ func scalingJob(p *planned, dir string, threads, workers int) (job core.Job, byt
 	if err != nil {
 		return job, 0, err
 	}
-	p.run.Output = dir
-	job, err = p.run.Job(&Data{Train: &prepare.Result{Train: []prepare.ShardRef{{Path: path, SHA256: info.SHA256}}}})
+	job, err = p.Job(dir, prepare.ShardRef{Path: path, SHA256: info.SHA256})
 	job.Threads, job.Args.Replicas, job.Args.EvalSteps = threads, workers, 0
 	if workers == 1 {
 		job.Args.Mode, job.Args.OptimizerShards = "sync", 1
@@ -98,27 +99,27 @@ func randomSequence(key philox.Key, i, length, vocab int) *datasets.Sequence {
 	return s
 }
 
-// BenchScaling measures each number of workers. done is called after each.
-func BenchScaling(ctx context.Context, c BenchScalingConfig, done func(*BenchScalingRow)) (*BenchScalingResult, error) {
-	p, err := planProgram(c.Recipe)
+// Scaling measures each number of workers. done is called after each.
+func Scaling(ctx context.Context, c ScalingConfig, done func(*ScalingRow)) (*ScalingResult, error) {
+	p, err := pipelines.Compile(c.Recipe)
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	if p.args.OptimizerShards > 1 {
-		return nil, fmt.Errorf("optimizer_shards is %d: rounds whose optimiser is sharded are planned, and not measured", p.args.OptimizerShards)
+	defer p.Close()
+	if p.Args.OptimizerShards > 1 {
+		return nil, fmt.Errorf("optimizer_shards is %d: rounds whose optimiser is sharded are planned, and not measured", p.Args.OptimizerShards)
 	}
-	setup, err := p.scaling()
+	setup, err := p.Scaling()
 	if err != nil {
 		return nil, err
 	}
-	out := &BenchScalingResult{KernelSet: kernels.Active().String(), Threads: c.Constants.Threads}
+	out := &ScalingResult{KernelSet: kernels.Active().String(), Threads: c.Constants.Threads}
 	for _, n := range c.Workers {
 		predicted, err := setup.Scale(c.Constants, n)
 		if err != nil {
 			return nil, err
 		}
-		row, err := measureScaling(ctx, p, c.Constants.Threads, n, predicted)
+		row, err := measureScaling(ctx, c.Program, p, c.Constants.Threads, n, predicted)
 		if err != nil {
 			return nil, fmt.Errorf("%d workers: %w", n, err)
 		}
@@ -131,7 +132,7 @@ func BenchScaling(ctx context.Context, c BenchScalingConfig, done func(*BenchSca
 }
 
 // measureScaling runs a job with n worker processes, and one that combines where there are several.
-func measureScaling(ctx context.Context, p *planned, threads, n int, predicted *core.Scaling) (_ *BenchScalingRow, err error) {
+func measureScaling(ctx context.Context, program Program, p *pipelines.Planned, threads, n int, predicted *core.Scaling) (_ *ScalingRow, err error) {
 	dir, err := os.MkdirTemp("", "adaptflow-bench-")
 	if err != nil {
 		return nil, err
@@ -156,7 +157,7 @@ func measureScaling(ctx context.Context, p *planned, threads, n int, predicted *
 		count++ // the driver is the last
 	}
 	for range count {
-		w, err := startScalingWorker(ctx, string(raw), threads)
+		w, err := program.startWorker(ctx, string(raw), threads)
 		if err != nil {
 			return nil, err
 		}
@@ -173,7 +174,7 @@ func measureScaling(ctx context.Context, p *planned, threads, n int, predicted *
 	} else if err := scalingRounds(processes[:n], processes[n], &job); err != nil {
 		return nil, err
 	}
-	row := &BenchScalingRow{Workers: n, Mode: job.Args.Mode, Rounds: predicted.Rounds, Predicted: predicted}
+	row := &ScalingRow{Workers: n, Mode: job.Args.Mode, Rounds: predicted.Rounds, Predicted: predicted}
 	for i, w := range processes {
 		cpu, err := w.end()
 		if err != nil {
@@ -234,7 +235,7 @@ func scalingRounds(workers []*scalingProcess, driver *scalingProcess, job *core.
 }
 
 // Table prints the measurement for a person, in Markdown.
-func (r *BenchScalingResult) Table(w io.Writer) {
+func (r *ScalingResult) Table(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d threads a process; measured / predicted\n\n", r.KernelSet, r.Threads)
 	fmt.Fprintln(w, "| mode | workers | rounds | process | CPU, s | written, MB | read, MB | peak, MiB |\n|---|---|---|---|---|---|---|---|")
 	for i := range r.Rows {
@@ -242,7 +243,7 @@ func (r *BenchScalingResult) Table(w io.Writer) {
 	}
 }
 
-func (r *BenchScalingRow) line(w io.Writer) {
+func (r *ScalingRow) line(w io.Writer) {
 	one := func(name string, m *MeasuredProcess) {
 		fmt.Fprintf(w, "| %s | %d | %d | %s | %.2f / %.2f | %.2f / %.2f | %.2f / %.2f | %d / %d |\n", r.Mode, r.Workers, r.Rounds, name, m.CPU, m.PredictedCPU,
 			float64(m.Written)/1e6, float64(m.PredictedWritten)/1e6, float64(m.Read)/1e6, float64(m.PredictedRead)/1e6, m.Peak>>20, m.PredictedPeak>>20)

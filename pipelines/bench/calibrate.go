@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/usage"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
@@ -27,7 +28,7 @@ const (
 
 // Calibrate measures the constants of the scaling model on this machine with a recipe's training on random tokens: in a worker's process of so many threads the start, the
 // steps and the memory; in this process what rounds do with files, and what the runner in this process (Prism) adds to a round.
-func Calibrate(ctx context.Context, rec *recipe.Recipe, threads int) (*core.Constants, error) {
+func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads int) (*core.Constants, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as training does
 	dir, err := os.MkdirTemp("", "adaptflow-bench-")
 	if err != nil {
@@ -36,17 +37,17 @@ func Calibrate(ctx context.Context, rec *recipe.Recipe, threads int) (*core.Cons
 	defer os.RemoveAll(dir)
 	own := *rec
 	own.Train.Mode, own.Train.OptimizerShards, own.Train.Compression, own.Train.MaxSteps = "sync", 1, "none", calibrationSteps
-	p, err := planProgram(&own)
+	p, err := pipelines.Compile(&own)
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	setup, err := p.scaling()
+	defer p.Close()
+	setup, err := p.Scaling()
 	if err != nil {
 		return nil, err
 	}
 	c := &core.Constants{Threads: threads, Machine: fmt.Sprintf("%s, %s", kernels.Active(), filepath.Base(own.Model.Path))}
-	if err := calibrateSteps(ctx, p, setup, c, filepath.Join(dir, "steps")); err != nil {
+	if err := calibrateSteps(ctx, program, p, setup, c, filepath.Join(dir, "steps")); err != nil {
 		return nil, err
 	}
 	if err := calibrateFiles(p, c, filepath.Join(dir, "files")); err != nil {
@@ -54,11 +55,11 @@ func Calibrate(ctx context.Context, rec *recipe.Recipe, threads int) (*core.Cons
 	}
 	own.Prepare.SequenceLength = min(32, own.Prepare.SequenceLength) // what is computed is the same with the runner and without
 	own.Train.PerDeviceTrainBatchSize, own.Train.GradientAccumulationSteps = 1, 1
-	short, err := planProgram(&own)
+	short, err := pipelines.Compile(&own)
 	if err != nil {
 		return nil, err
 	}
-	defer short.close()
+	defer short.Close()
 	if err := calibrateRunner(ctx, short, c, filepath.Join(dir, "runner")); err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func Calibrate(ctx context.Context, rec *recipe.Recipe, threads int) (*core.Cons
 }
 
 // calibrateSteps measures a worker's process: its start, its steps after two that warm it up, and its memory.
-func calibrateSteps(ctx context.Context, p *planned, setup *core.ScalingSetup, c *core.Constants, dir string) error {
+func calibrateSteps(ctx context.Context, program Program, p *pipelines.Planned, setup *core.ScalingSetup, c *core.Constants, dir string) error {
 	job, _, err := scalingJob(p, dir, c.Threads, 1)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func calibrateSteps(ctx context.Context, p *planned, setup *core.ScalingSetup, c
 	}
 	var start, load, steps []float64
 	for range 2 { // the smaller of two
-		w, err := startScalingWorker(ctx, string(raw), c.Threads)
+		w, err := program.startWorker(ctx, string(raw), c.Threads)
 		if err != nil {
 			return err
 		}
@@ -90,7 +91,7 @@ func calibrateSteps(ctx context.Context, p *planned, setup *core.ScalingSetup, c
 		before := w.last.CPU
 		_, err = w.call(scalingCall{Op: "advance", Step: 2, To: calibrationSteps + 2})
 		steps = append(steps, w.last.CPU-before)
-		c.Memory = max(c.Memory, w.last.Peak-setup.Weights-setup.Program-core.HeldOptimizerBytes(&p.args, p.params))
+		c.Memory = max(c.Memory, w.last.Peak-setup.Weights-setup.Program-core.HeldOptimizerBytes(&p.Args, p.Params))
 		if _, end := w.end(); err == nil {
 			err = end
 		}
@@ -102,7 +103,7 @@ func calibrateSteps(ctx context.Context, p *planned, setup *core.ScalingSetup, c
 		}
 	}
 	c.Start, c.Load = slices.Min(start), float64(setup.Loaded)/slices.Min(load)
-	tokens := calibrationSteps * p.args.PerDeviceTrainBatchSize * p.args.GradientAccumulationSteps * p.rec.Prepare.SequenceLength
+	tokens := calibrationSteps * p.Args.PerDeviceTrainBatchSize * p.Args.GradientAccumulationSteps * p.Recipe.Prepare.SequenceLength
 	if c.Pack, err = packRate(job); err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func packRate(job core.Job) (float64, error) {
 }
 
 // calibrateFiles measures what rounds do with files, and how long the disk is waited for.
-func calibrateFiles(p *planned, c *core.Constants, dir string) error {
+func calibrateFiles(p *pipelines.Planned, c *core.Constants, dir string) error {
 	job, _, err := scalingJob(p, dir, c.Threads, 2)
 	if err != nil {
 		return err
@@ -180,7 +181,7 @@ func calibrateFiles(p *planned, c *core.Constants, dir string) error {
 }
 
 // calibrateRunner measures what Prism adds to rounds of two and of eight replicas: the CPU time of the same rounds with and without it, the least of two runs.
-func calibrateRunner(ctx context.Context, p *planned, c *core.Constants, dir string) error {
+func calibrateRunner(ctx context.Context, p *pipelines.Planned, c *core.Constants, dir string) error {
 	defer core.CloseSessions()
 	counts := []int{2, 8}
 	added := map[int]float64{}

@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"crypto/sha256"
@@ -19,8 +19,8 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// BenchTokenizeConfig says what `adaptflow bench tokenize` measures: encoding the documents of files.
-type BenchTokenizeConfig struct {
+// TokenizeConfig says what `adaptflow bench tokenize` measures: encoding the documents of files.
+type TokenizeConfig struct {
 	Tokenizer string   // folder, or embedded:NAME
 	Engine    string   // "" for the exact one
 	Input     []string // text, JSONL or Parquet, plain or compressed
@@ -30,8 +30,8 @@ type BenchTokenizeConfig struct {
 	Threads   int      // documents encoded at once; 0 is 1
 }
 
-// BenchTokenizeResult is what was measured.
-type BenchTokenizeResult struct {
+// TokenizeResult is what was measured.
+type TokenizeResult struct {
 	Documents       int       `json:"documents"`
 	Bytes           int64     `json:"bytes"`
 	Tokens          int64     `json:"tokens"`
@@ -44,8 +44,8 @@ type BenchTokenizeResult struct {
 	Threads         int       `json:"threads"`
 }
 
-// BenchTokenize reads the documents into memory and encodes them.
-func BenchTokenize(c BenchTokenizeConfig) (*BenchTokenizeResult, error) {
+// Tokenize reads the documents into memory and encodes them.
+func Tokenize(c TokenizeConfig) (*TokenizeResult, error) {
 	dir, err := assets.Resolve(c.Tokenizer)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func BenchTokenize(c BenchTokenizeConfig) (*BenchTokenizeResult, error) {
 	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
 		dir = filepath.Dir(dir)
 	}
-	t, err := tokenize.LoadEngine(dir, engine(c.Engine))
+	t, err := tokenize.LoadEngine(dir, tokenize.Engine(c.Engine))
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func BenchTokenize(c BenchTokenizeConfig) (*BenchTokenizeResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &BenchTokenizeResult{Documents: len(texts), Engine: c.Engine, Offsets: c.Offsets}
+	r := &TokenizeResult{Documents: len(texts), Engine: c.Engine, Offsets: c.Offsets}
 	if r.Engine == "" {
 		r.Engine = "exact"
 	}

@@ -1,4 +1,4 @@
-package pipelines
+package bench
 
 import (
 	"github.com/adaptflow/adaptflow/internal/philox"
@@ -22,17 +22,17 @@ func (h headAlone) Wire(b *nn.Builder) {
 	b.Finish(b.Apply(&nn.Head{W: h.w, V: v, D: h.d}, e))
 }
 
-// BenchHead measures the head of a 135M Llama as training runs it, on min(Tokens, 512) rows: log-probabilities of the labels, and the gradient
+// Head measures the head of a 135M Llama as training runs it, on min(Tokens, 512) rows: log-probabilities of the labels, and the gradient
 // of their sum for the rows. Logits are made a tile at a time, forward, and multiplied by the weight at once: two products in all. Copying
 // the rows in, and adding their gradient, is part of the time.
-func BenchHead(c BenchKernelsConfig) (*BenchKernelsResult, error) {
+func Head(c KernelsConfig) (*KernelsResult, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
 	const v, d = 49152, 576
 	p := pool.New(c.Threads)
 	defer p.Close()
-	r := &BenchKernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
+	r := &KernelsResult{KernelSet: kernels.Active().String(), Threads: p.Threads()}
 	m := min(c.Tokens, 512)
 	s := &nn.Step{Docs: []kernels.Doc{{End: int32(m), Slot: -1}}}
 	coef := make([]float32, m)
@@ -59,7 +59,7 @@ func BenchHead(c BenchKernelsConfig) (*BenchKernelsResult, error) {
 	return r, nil
 }
 
-func (r *BenchKernelsResult) head(c BenchKernelsConfig, h headAlone, dtype string, p *pool.Pool, s *nn.Step, coef []float32) error {
+func (r *KernelsResult) head(c KernelsConfig, h headAlone, dtype string, p *pool.Pool, s *nn.Step, coef []float32) error {
 	params := nn.NewParams(1)
 	defer params.Free()
 	prog, err := nn.Compile(h, nil, params, nn.Options{Pool: p, Caps: nn.Caps{T: h.rows, S: h.rows, N: 1}})
@@ -72,7 +72,7 @@ func (r *BenchKernelsResult) head(c BenchKernelsConfig, h headAlone, dtype strin
 		prog.Backward(coef)
 	})
 	v, d := h.w.Dims()
-	r.Cases = append(r.Cases, BenchCase{Name: "head forward+backward", DType: dtype, Shape: []int{h.rows, v, d}, Milliseconds: ms, LowQuartile: low,
+	r.Cases = append(r.Cases, Case{Name: "head forward+backward", DType: dtype, Shape: []int{h.rows, v, d}, Milliseconds: ms, LowQuartile: low,
 		GFLOPS: 4 * float64(h.rows) * float64(v) * float64(d) / ms / 1e6})
 	return nil
 }
