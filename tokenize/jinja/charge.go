@@ -94,6 +94,9 @@ type run struct {
 	out     *strings.Builder
 	spans   []Span
 	wrote   bool
+
+	filters map[string]builtin  // what templates name while they run
+	tests   map[string]testFunc // likewise
 }
 
 // unlimited is a run for values of our own.

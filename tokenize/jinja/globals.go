@@ -3,8 +3,6 @@ package jinja
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 )
 
 // params are the arguments of a filter or a function.
@@ -181,109 +179,4 @@ var globals = map[string]any{
 		}
 		return strftime(r.now(), f), nil
 	}},
-}
-
-// strftime formats as C's in the C locale.
-func strftime(t time.Time, f string) string {
-	var sb strings.Builder
-	for i := 0; i < len(f); i++ {
-		if f[i] != '%' || i+1 == len(f) {
-			sb.WriteByte(f[i])
-			continue
-		}
-		i++
-		pad := "%02d"
-		if f[i] == '-' && i+1 < len(f) { // glibc: no padding
-			pad = "%d"
-			i++
-		}
-		year, week := t.ISOWeek()
-		yday, wday := t.YearDay(), int(t.Weekday())
-		h12 := (t.Hour()+11)%12 + 1
-		switch f[i] {
-		case 'a':
-			sb.WriteString(t.Format("Mon"))
-		case 'A':
-			sb.WriteString(t.Format("Monday"))
-		case 'b', 'h':
-			sb.WriteString(t.Format("Jan"))
-		case 'B':
-			sb.WriteString(t.Format("January"))
-		case 'c':
-			sb.WriteString(t.Format("Mon Jan _2 15:04:05 2006"))
-		case 'C':
-			fmt.Fprintf(&sb, pad, t.Year()/100)
-		case 'd':
-			fmt.Fprintf(&sb, pad, t.Day())
-		case 'D', 'x':
-			sb.WriteString(t.Format("01/02/06"))
-		case 'e':
-			fmt.Fprintf(&sb, "%2d", t.Day())
-		case 'f':
-			fmt.Fprintf(&sb, "%06d", t.Nanosecond()/1000)
-		case 'F':
-			sb.WriteString(t.Format("2006-01-02"))
-		case 'G':
-			fmt.Fprintf(&sb, "%d", year)
-		case 'g':
-			fmt.Fprintf(&sb, pad, year%100)
-		case 'H':
-			fmt.Fprintf(&sb, pad, t.Hour())
-		case 'I':
-			fmt.Fprintf(&sb, pad, h12)
-		case 'j':
-			if pad == "%02d" {
-				pad = "%03d"
-			}
-			fmt.Fprintf(&sb, pad, yday)
-		case 'k':
-			fmt.Fprintf(&sb, "%2d", t.Hour())
-		case 'l':
-			fmt.Fprintf(&sb, "%2d", h12)
-		case 'm':
-			fmt.Fprintf(&sb, pad, int(t.Month()))
-		case 'M':
-			fmt.Fprintf(&sb, pad, t.Minute())
-		case 'n':
-			sb.WriteByte('\n')
-		case 'p':
-			sb.WriteString(t.Format("PM"))
-		case 'r':
-			sb.WriteString(t.Format("03:04:05 PM"))
-		case 'R':
-			sb.WriteString(t.Format("15:04"))
-		case 's':
-			fmt.Fprintf(&sb, "%d", t.Unix())
-		case 'S':
-			fmt.Fprintf(&sb, pad, t.Second())
-		case 't':
-			sb.WriteByte('\t')
-		case 'T', 'X':
-			sb.WriteString(t.Format("15:04:05"))
-		case 'u':
-			fmt.Fprintf(&sb, "%d", (wday+6)%7+1)
-		case 'U':
-			fmt.Fprintf(&sb, pad, (yday+6-wday)/7)
-		case 'V':
-			fmt.Fprintf(&sb, pad, week)
-		case 'w':
-			fmt.Fprintf(&sb, "%d", wday)
-		case 'W':
-			fmt.Fprintf(&sb, pad, (yday+6-(wday+6)%7)/7)
-		case 'y':
-			fmt.Fprintf(&sb, pad, t.Year()%100)
-		case 'Y':
-			fmt.Fprintf(&sb, "%d", t.Year())
-		case 'z', 'Z': // the clock of strftime_now is naive
-		case '%':
-			sb.WriteByte('%')
-		default:
-			sb.WriteByte('%')
-			if pad == "%d" {
-				sb.WriteByte('-')
-			}
-			sb.WriteByte(f[i])
-		}
-	}
-	return sb.String()
 }

@@ -245,68 +245,91 @@ func (l *lexer) inside(block bool) error {
 				return nil
 			}
 		}
-		line := l.line
-		if n := numberLen(rest); n > 0 {
-			k := tInt
-			if strings.ContainsAny(rest[:n], ".eE") && !strings.HasPrefix(rest, "0x") && !strings.HasPrefix(rest, "0X") {
-				k = tFloat
-			}
-			l.out = append(l.out, token{k, strings.ReplaceAll(l.skip(n), "_", ""), line})
-			continue
+		var err error
+		switch r, _ := utf8.DecodeRuneInString(rest); {
+		case numberLen(rest) > 0:
+			l.number(rest)
+		case r == '_' || unicode.IsLetter(r):
+			l.word(rest)
+		case r == '\'' || r == '"':
+			err = l.quoted(rest)
+		default:
+			open, err = l.operator(rest, open)
 		}
-		r, _ := utf8.DecodeRuneInString(rest)
-		if r == '_' || unicode.IsLetter(r) {
-			n := strings.IndexFunc(rest, func(r rune) bool {
-				return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
-			})
-			if n < 0 {
-				n = len(rest)
-			}
-			l.out = append(l.out, token{tName, l.skip(n), line})
-			continue
+		if err != nil {
+			return err
 		}
-		if r == '\'' || r == '"' {
-			n := 1
-			for ; n < len(rest) && rest[n] != rest[0]; n++ {
-				if rest[n] == '\\' {
-					n++
-				}
-			}
-			if n >= len(rest) {
-				return syntax(line, "unexpected char %q", string(r))
-			}
-			s, err := unescape(rest[1:n])
-			if err != nil {
-				return syntax(line, "%v", err)
-			}
-			l.skip(n + 1)
-			l.out = append(l.out, token{tString, s, line})
-			continue
-		}
-		op := ""
-		for _, o := range operators {
-			if strings.HasPrefix(rest, o) {
-				op = o
-				break
-			}
-		}
-		switch op {
-		case "":
-			return syntax(line, "unexpected char %q", string(r))
-		case "(", "[", "{":
-			open = append(open, map[string]byte{"(": ')', "[": ']', "{": '}'}[op])
-		case ")", "]", "}":
-			if len(open) == 0 || open[len(open)-1] != op[0] {
-				return syntax(line, "unexpected '%s'", op)
-			}
-			open = open[:len(open)-1]
-		}
-		if len(open) > maxDepth {
-			return syntax(line, "brackets nest deeper than %d", maxDepth)
-		}
-		l.skip(len(op))
-		l.out = append(l.out, token{tOp, op, line})
 	}
+}
+
+// number takes a number.
+func (l *lexer) number(rest string) {
+	n, k, line := numberLen(rest), tInt, l.line
+	if strings.ContainsAny(rest[:n], ".eE") && !strings.HasPrefix(rest, "0x") && !strings.HasPrefix(rest, "0X") {
+		k = tFloat
+	}
+	l.out = append(l.out, token{k, strings.ReplaceAll(l.skip(n), "_", ""), line})
+}
+
+// word takes a name.
+func (l *lexer) word(rest string) {
+	line := l.line
+	n := strings.IndexFunc(rest, func(r rune) bool {
+		return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
+	})
+	if n < 0 {
+		n = len(rest)
+	}
+	l.out = append(l.out, token{tName, l.skip(n), line})
+}
+
+// quoted takes a text in quotation marks.
+func (l *lexer) quoted(rest string) error {
+	line, n := l.line, 1
+	for ; n < len(rest) && rest[n] != rest[0]; n++ {
+		if rest[n] == '\\' {
+			n++
+		}
+	}
+	if n >= len(rest) {
+		return syntax(line, "unexpected char %q", rest[:1])
+	}
+	s, err := unescape(rest[1:n])
+	if err != nil {
+		return syntax(line, "%v", err)
+	}
+	l.skip(n + 1)
+	l.out = append(l.out, token{tString, s, line})
+	return nil
+}
+
+// operator takes an operator or a bracket; open are the brackets to close, before and after.
+func (l *lexer) operator(rest string, open []byte) ([]byte, error) {
+	line, op := l.line, ""
+	for _, o := range operators {
+		if strings.HasPrefix(rest, o) {
+			op = o
+			break
+		}
+	}
+	switch op {
+	case "":
+		r, _ := utf8.DecodeRuneInString(rest)
+		return nil, syntax(line, "unexpected char %q", string(r))
+	case "(", "[", "{":
+		open = append(open, map[string]byte{"(": ')', "[": ']', "{": '}'}[op])
+	case ")", "]", "}":
+		if len(open) == 0 || open[len(open)-1] != op[0] {
+			return nil, syntax(line, "unexpected '%s'", op)
+		}
+		open = open[:len(open)-1]
+	}
+	if len(open) > maxDepth {
+		return nil, syntax(line, "brackets nest deeper than %d", maxDepth)
+	}
+	l.skip(len(op))
+	l.out = append(l.out, token{tOp, op, line})
+	return open, nil
 }
 
 // numberLen is the length of a number at the start of s.

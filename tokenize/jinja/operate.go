@@ -3,6 +3,7 @@ package jinja
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -87,55 +88,16 @@ func (r *run) operate(op string, a, b any) (any, error) {
 	}
 	switch op {
 	case "+":
-		if x, ok := a.(string); ok {
-			if y, ok := b.(string); ok {
-				return r.concat(x, y)
-			}
-			return nil, fmt.Errorf(`can only concatenate str (not "%s") to str`, typeName(b))
-		}
-		if x, ok := a.(*List); ok {
-			if y, ok := b.(*List); ok && x.Tuple == y.Tuple {
-				if err := r.room(len(x.Items) + len(y.Items)); err != nil {
-					return nil, err
-				}
-				l := append(append(make([]any, 0, len(x.Items)+len(y.Items)), x.Items...), y.Items...)
-				return &List{l, x.Tuple}, nil
-			}
-			return nil, fmt.Errorf(`can only concatenate %s (not "%s") to %s`, typeName(a), typeName(b), typeName(a))
+		if v, ok, err := r.join(a, b); ok || err != nil {
+			return v, err
 		}
 	case "*":
 		if ok1 && ai {
 			a, b, j, bi, ok2 = b, a, i, true, true
 		}
 		if ok2 && bi {
-			n := max(j, 0)
-			switch x := a.(type) {
-			case string:
-				if x == "" {
-					return "", nil
-				}
-				if n > math.MaxInt32 {
-					return nil, limit("a text is repeated %d times", n)
-				}
-				if err := r.times(int(n), len(x)); err != nil {
-					return nil, err
-				}
-				return strings.Repeat(x, int(n)), nil
-			case *List:
-				if n > math.MaxInt32 {
-					return nil, limit("a list is repeated %d times", n)
-				}
-				if err := r.times(len(x.Items)*int(n), itemSize); err != nil {
-					return nil, err
-				}
-				if len(x.Items) == 0 {
-					n = 0
-				}
-				l := make([]any, 0, len(x.Items)*int(n))
-				for range n {
-					l = append(l, x.Items...)
-				}
-				return &List{l, x.Tuple}, r.charge(listSize)
+			if v, ok, err := r.repeat(a, max(j, 0)); ok || err != nil {
+				return v, err
 			}
 		}
 	case "%":
@@ -146,27 +108,84 @@ func (r *run) operate(op string, a, b any) (any, error) {
 	return nil, fmt.Errorf("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(a), typeName(b))
 }
 
+// join adds two texts or two lists; ok is false where a is neither.
+func (r *run) join(a, b any) (v any, ok bool, err error) {
+	switch x := a.(type) {
+	case string:
+		y, ok := b.(string)
+		if !ok {
+			return nil, false, fmt.Errorf(`can only concatenate str (not "%s") to str`, typeName(b))
+		}
+		v, err := r.concat(x, y)
+		return v, true, err
+	case *List:
+		y, ok := b.(*List)
+		if !ok || x.Tuple != y.Tuple {
+			return nil, false, fmt.Errorf(`can only concatenate %s (not "%s") to %s`, typeName(a), typeName(b), typeName(a))
+		}
+		if err := r.room(len(x.Items) + len(y.Items)); err != nil {
+			return nil, false, err
+		}
+		return &List{slices.Concat(x.Items, y.Items), x.Tuple}, true, nil
+	}
+	return nil, false, nil
+}
+
+// repeat is a text or a list n times; ok is false where a is neither.
+func (r *run) repeat(a any, n int64) (v any, ok bool, err error) {
+	switch x := a.(type) {
+	case string:
+		if x == "" {
+			return "", true, nil
+		}
+		if n > math.MaxInt32 {
+			return nil, false, limit("a text is repeated %d times", n)
+		}
+		if err := r.times(int(n), len(x)); err != nil {
+			return nil, false, err
+		}
+		return strings.Repeat(x, int(n)), true, nil
+	case *List:
+		if n > math.MaxInt32 {
+			return nil, false, limit("a list is repeated %d times", n)
+		}
+		if err := r.times(len(x.Items)*int(n), itemSize); err != nil {
+			return nil, false, err
+		}
+		if len(x.Items) == 0 {
+			n = 0
+		}
+		return &List{slices.Repeat(x.Items, int(n)), x.Tuple}, true, r.charge(listSize)
+	}
+	return nil, false, nil
+}
+
 func arithmetic(op string, i, j int64, f, g float64, whole bool) (any, error) {
 	if (op == "/" || op == "//" || op == "%") && g == 0 {
 		return nil, &Error{Kind: "ZeroDivisionError", Message: "division by zero"}
 	}
-	if !whole {
-		switch op {
-		case "+":
-			return f + g, nil
-		case "-":
-			return f - g, nil
-		case "*":
-			return f * g, nil
-		case "/":
-			return f / g, nil
-		case "//":
-			return math.Floor(f / g), nil
-		case "%":
-			return f - g*math.Floor(f/g), nil
-		}
-		return math.Pow(f, g), nil
+	if whole && op != "/" {
+		return integers(op, i, j)
 	}
+	switch op {
+	case "+":
+		return f + g, nil
+	case "-":
+		return f - g, nil
+	case "*":
+		return f * g, nil
+	case "/":
+		return f / g, nil
+	case "//":
+		return math.Floor(f / g), nil
+	case "%":
+		return f - g*math.Floor(f/g), nil
+	}
+	return math.Pow(f, g), nil
+}
+
+// integers is arithmetic of whole numbers but for /.
+func integers(op string, i, j int64) (any, error) {
 	switch op {
 	case "+":
 		if s := i + j; (s > i) == (j > 0) || j == 0 {
@@ -183,8 +202,6 @@ func arithmetic(op string, i, j int64, f, g float64, whole bool) (any, error) {
 		if s := i * j; s/j == i && !(i == -1 && j == math.MinInt64) && !(j == -1 && i == math.MinInt64) {
 			return s, nil
 		}
-	case "/":
-		return f / g, nil
 	case "//", "%":
 		q, m := i/j, i%j
 		if m != 0 && (m < 0) != (j < 0) {
@@ -195,30 +212,30 @@ func arithmetic(op string, i, j int64, f, g float64, whole bool) (any, error) {
 		}
 		return q, nil
 	case "**":
-		if j < 0 {
-			return math.Pow(f, g), nil
-		}
-		s := int64(1)
-		for k := int64(0); k < j; k++ {
-			if k > 64 && i != 0 && i != 1 && i != -1 {
-				return nil, errRange
-			}
-			if i == 0 || i == 1 {
-				return i, nil
-			}
-			if i == -1 {
-				if j%2 == 0 {
-					return int64(1), nil
-				}
-				return i, nil
-			}
-			n := s * i
-			if n/i != s {
-				return nil, errRange
-			}
-			s = n
-		}
-		return s, nil
+		return power(i, j)
 	}
 	return nil, errRange
+}
+
+// power is i ** j.
+func power(i, j int64) (any, error) {
+	switch {
+	case j < 0:
+		return math.Pow(float64(i), float64(j)), nil
+	case j == 0:
+		return int64(1), nil
+	case i == 0 || i == 1:
+		return i, nil
+	case i == -1:
+		return 1 - 2*(j%2), nil
+	}
+	s := int64(1)
+	for k := int64(0); k < j; k++ {
+		n := s * i
+		if k > 64 || n/i != s {
+			return nil, errRange
+		}
+		s = n
+	}
+	return s, nil
 }

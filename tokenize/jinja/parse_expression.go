@@ -219,50 +219,60 @@ func (p *parser) primary() (expr, error) {
 			return e, p.expectOp(")")
 		case "[":
 			p.i++
-			l := &listExpr{}
-			for !p.skipOp("]") {
-				if len(l.list) > 0 {
-					if err := p.expectOp(","); err != nil {
-						return nil, err
-					}
-					if p.skipOp("]") {
-						break
-					}
-				}
-				e, err := p.expr(true)
-				if err != nil {
-					return nil, err
-				}
-				l.list = append(l.list, e)
-			}
-			return l, nil
+			return p.listRest()
 		case "{":
 			p.i++
-			d := &dictExpr{}
-			for !p.skipOp("}") {
-				if len(d.keys) > 0 {
-					if err := p.expectOp(","); err != nil {
-						return nil, err
-					}
-					if p.skipOp("}") {
-						break
-					}
-				}
-				k, err := p.expr(true)
-				if err != nil {
-					return nil, err
-				}
-				if err := p.expectOp(":"); err != nil {
-					return nil, err
-				}
-				v, err := p.expr(true)
-				if err != nil {
-					return nil, err
-				}
-				d.keys, d.values = append(d.keys, k), append(d.values, v)
-			}
-			return d, nil
+			return p.dictRest()
 		}
 	}
 	return nil, syntax(p.cur().line, "unexpected %v", p.cur())
+}
+
+// listRest parses a list after its bracket.
+func (p *parser) listRest() (expr, error) {
+	l := &listExpr{}
+	for !p.skipOp("]") {
+		if len(l.list) > 0 {
+			if err := p.expectOp(","); err != nil {
+				return nil, err
+			}
+			if p.skipOp("]") {
+				break
+			}
+		}
+		e, err := p.expr(true)
+		if err != nil {
+			return nil, err
+		}
+		l.list = append(l.list, e)
+	}
+	return l, nil
+}
+
+// dictRest parses a dictionary after its brace.
+func (p *parser) dictRest() (expr, error) {
+	d := &dictExpr{}
+	for !p.skipOp("}") {
+		if len(d.keys) > 0 {
+			if err := p.expectOp(","); err != nil {
+				return nil, err
+			}
+			if p.skipOp("}") {
+				break
+			}
+		}
+		k, err := p.expr(true)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.expectOp(":"); err != nil {
+			return nil, err
+		}
+		v, err := p.expr(true)
+		if err != nil {
+			return nil, err
+		}
+		d.keys, d.values = append(d.keys, k), append(d.values, v)
+	}
+	return d, nil
 }

@@ -130,7 +130,7 @@ func (t *Template) Run(vars *Dict, o Options) (*Result, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &run{limits: o.Limits.orDefaults(), now: o.Now, started: time.Now()}
+	r := &run{limits: o.Limits.orDefaults(), now: o.Now, started: time.Now(), filters: filterTable, tests: testTable}
 	if o.Budget != nil {
 		if err := o.Budget.open(r.limits.Steps); err != nil {
 			return &Result{}, named(err, t.name)
