@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"encoding/json"
@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/adaptflow/adaptflow/internal/golden"
-	"github.com/adaptflow/adaptflow/tokenize/jinja"
 )
 
 // templatesOut are templates that are not compared, and why.
@@ -33,6 +32,15 @@ func TestGoldenTemplates(t *testing.T) {
 			ErrorType string   `json:"error_type"`
 		} `json:"cases"`
 	}](t, filepath.Join("testdata", "templates.json"))
+	messages, err := FromJSON(x.Messages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars := NewDict()
+	for name, v := range map[string]any{"messages": messages, "bos_token": "<s>", "eos_token": "</s>", "tools": nil, "documents": nil, "add_generation_prompt": false} {
+		vars.Set(name, v)
+	}
+	now := func() time.Time { return time.Date(2024, 7, 26, 9, 5, 3, 0, time.UTC) }
 	good := 0
 	var out []string
 	for _, c := range x.Cases {
@@ -40,16 +48,16 @@ func TestGoldenTemplates(t *testing.T) {
 			out = append(out, c.Template+" ("+why+")")
 			continue
 		}
-		var r *Rendered
-		tm, err := New(c.Template, map[string]string{"bos_token": "<s>", "eos_token": "</s>"})
+		var text string
+		var marked []Span
+		tm, err := Parse(c.Template)
 		if err == nil {
-			tm.Now = func() time.Time { return time.Date(2024, 7, 26, 9, 5, 3, 0, time.UTC) }
-			r, err = tm.Render(Conversation{Messages: x.Messages}, Options{})
+			text, marked, err = tm.Render(vars, Limits{}, now)
 		}
 		if c.Expected == nil {
-			var e *jinja.Error
+			var e *Error
 			if !errors.As(err, &e) || e.Kind != c.ErrorType {
-				t.Errorf("%q: %+v, error %v, want %s: %s", c.Template, r, err, c.ErrorType, c.Error)
+				t.Errorf("%q: %q, error %v, want %s: %s", c.Template, text, err, c.ErrorType, c.Error)
 				continue
 			}
 			good++
@@ -59,12 +67,12 @@ func TestGoldenTemplates(t *testing.T) {
 			t.Errorf("%q: %v, want %q", c.Template, err, *c.Expected)
 			continue
 		}
-		if r.Text != *c.Expected {
-			t.Errorf("%q:\n%q, want\n%q", c.Template, r.Text, *c.Expected)
+		if text != *c.Expected {
+			t.Errorf("%q:\n%q, want\n%q", c.Template, text, *c.Expected)
 			continue
 		}
 		spans := [][2]int{}
-		for _, s := range r.Assistant {
+		for _, s := range marked {
 			spans = append(spans, [2]int{s.Start, s.End})
 		}
 		if !slices.Equal(spans, c.Spans) {
