@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/vocabulary"
 )
 
 func tokenizerCommand() *cobra.Command {
@@ -16,7 +16,7 @@ func tokenizerCommand() *cobra.Command {
 }
 
 func tokenizerTrain() *cobra.Command {
-	t := pipelines.TrainTokenizerConfig{}
+	t := vocabulary.TrainConfig{}
 	var asJSON bool
 	c := &cobra.Command{Use: "train", Short: "Learn a byte-level BPE vocabulary from a corpus", Args: cobra.NoArgs,
 		Long: "Train writes tokenizer.json and tokenizer_config.json with the tokens and merges that Hugging Face tokenizers' BpeTrainer learns from the same texts.",
@@ -27,7 +27,7 @@ func tokenizerTrain() *cobra.Command {
 			if n := 256 + len(t.SpecialTokens); t.VocabSize < n {
 				return usage("--vocab-size %d has no room for 256 bytes and the special tokens; give %d or more", t.VocabSize, n)
 			}
-			r, err := pipelines.TrainTokenizer(t)
+			r, err := vocabulary.Train(t)
 			if err != nil {
 				return err
 			}
@@ -45,7 +45,7 @@ func tokenizerTrain() *cobra.Command {
 }
 
 func tokenizerExtend() *cobra.Command {
-	e := pipelines.ExtendTokenizerConfig{}
+	e := vocabulary.ExtendConfig{}
 	var asJSON bool
 	c := &cobra.Command{Use: "extend", Short: "Add tokens of a corpus to a model's vocabulary, with rows in its embedding and head", Args: cobra.NoArgs,
 		Long: "Extend writes the model with new tokens, each row the mean of the rows of the token's pieces. transformers opens the folder. Train the new rows with " +
@@ -57,7 +57,7 @@ func tokenizerExtend() *cobra.Command {
 			if e.Add < 1 {
 				return usage("--add %d: ask for 1 token or more", e.Add)
 			}
-			r, err := pipelines.ExtendTokenizer(e, func(f string, a ...any) { fmt.Fprintf(os.Stderr, f+"\n", a...) })
+			r, err := vocabulary.Extend(e, func(f string, a ...any) { fmt.Fprintf(os.Stderr, f+"\n", a...) })
 			if err != nil {
 				return err
 			}

@@ -1,127 +1,22 @@
-package pipelines
+package vocabulary
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// TrainTokenizerConfig says what `adaptflow tokenizer train` does: a byte-level BPE vocabulary from a corpus.
-type TrainTokenizerConfig struct {
-	Input         []string // text, JSONL or Parquet, plain or compressed
-	TextMode      string   // what is a document of a text file
-	VocabSize     int
-	MinFrequency  int
-	SpecialTokens []string // the first ids; the last one is the end of a text
-	Output        string   // folder
-}
-
-// TokenizerResult is what a vocabulary came to.
-type TokenizerResult struct {
-	Documents int    `json:"documents"`
-	Words     int    `json:"words"` // different ones
-	VocabSize int    `json:"vocab_size"`
-	Added     int    `json:"added"`    // tokens that are new
-	FirstID   int    `json:"first_id"` // of the new tokens
-	Rows      int    `json:"rows,omitempty"`
-	Output    string `json:"output"`
-}
-
-// TrainTokenizer writes tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer opens.
-func TrainTokenizer(c TrainTokenizerConfig) (*TokenizerResult, error) {
-	counts := tokenize.CountWords(tokenize.ByteLevel())
-	n, err := countDocuments(c.Input, c.TextMode, counts)
-	if err != nil {
-		return nil, err
-	}
-	file, err := tokenize.BPETraining{VocabSize: c.VocabSize, MinFrequency: c.MinFrequency, SpecialTokens: c.SpecialTokens}.Train(counts)
-	if err != nil {
-		return nil, err
-	}
-	f, err := tokenize.Parse(file)
-	if err != nil {
-		return nil, err
-	}
-	if ok, err := storage.Exists(filepath.Join(c.Output, "tokenizer.json")); err != nil {
-		return nil, err
-	} else if ok {
-		return nil, fmt.Errorf("%w: %s already holds a tokenizer", storage.ErrInUse, c.Output)
-	}
-	if err := storage.MkdirShared(c.Output); err != nil {
-		return nil, err
-	}
-	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false}
-	if k := len(c.SpecialTokens); k > 0 {
-		config["eos_token"] = c.SpecialTokens[k-1]
-	}
-	raw, err := json.MarshalIndent(config, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	if err := storage.WriteShared(filepath.Join(c.Output, "tokenizer_config.json"), append(raw, '\n')); err != nil {
-		return nil, err
-	}
-	r := &TokenizerResult{Documents: n, Words: counts.Len(), VocabSize: f.VocabSize(), Added: f.VocabSize(), Output: c.Output}
-	return r, storage.WriteShared(filepath.Join(c.Output, "tokenizer.json"), file)
-}
-
-func countDocuments(input []string, mode string, counts *tokenize.WordCounts) (n int, err error) {
-	files, err := assets.ResolveAll(input)
-	if err != nil {
-		return 0, err
-	}
-	return n, eachDocument(files, mode, func(text string) error {
-		n++
-		return counts.Add(text)
-	})
-}
-
-// eachDocument calls f for the texts of files, one at a time; a record that cannot be read is an error.
-func eachDocument(files []string, mode string, f func(text string) error) error {
-	sources, err := datasets.FindSources(files)
-	if err != nil {
-		return err
-	}
-	for _, s := range sources {
-		r, err := datasets.Open(s.Path, s.Source, datasets.Options{TextMode: mode})
-		if err != nil {
-			return err
-		}
-		for {
-			rec, bad, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err == nil && bad != nil {
-				err = fmt.Errorf("%s: record %d: %s", s.Path, bad.Index, bad.Reason)
-			}
-			if err == nil {
-				err = f(rec.Text)
-			}
-			if err != nil {
-				return errors.Join(err, r.Close())
-			}
-		}
-		if err := r.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ExtendTokenizerConfig says what `adaptflow tokenizer extend` does: tokens that a corpus has often and the model's vocabulary lacks.
-type ExtendTokenizerConfig struct {
+// ExtendConfig says what `adaptflow tokenizer extend` does: tokens that a corpus has often and the model's vocabulary lacks.
+type ExtendConfig struct {
 	Model        string
 	Input        []string
 	TextMode     string
@@ -130,9 +25,9 @@ type ExtendTokenizerConfig struct {
 	Output       string // folder
 }
 
-// ExtendTokenizer writes the model with the new tokens in tokenizer.json and a row for each in the embedding and the head: the mean of the rows of the pieces that the
+// Extend writes the model with the new tokens in tokenizer.json and a row for each in the embedding and the head: the mean of the rows of the pieces that the
 // old vocabulary makes of it. All else is as it was, and transformers opens the folder. The rows are trained by trainable_token_indices or modules_to_save.
-func ExtendTokenizer(c ExtendTokenizerConfig, say func(format string, a ...any)) (*TokenizerResult, error) {
+func Extend(c ExtendConfig, say func(format string, a ...any)) (*Result, error) {
 	dir, err := assets.Model(c.Model, say)
 	if err != nil {
 		return nil, err
@@ -165,7 +60,7 @@ func ExtendTokenizer(c ExtendTokenizerConfig, say func(format string, a ...any))
 		return nil, err
 	}
 	first := int(e.Tokens[0].ID)
-	r := &TokenizerResult{Documents: n, Words: counts.Len(), VocabSize: first + len(e.Tokens), Added: len(e.Tokens), FirstID: first, Rows: rows, Output: c.Output}
+	r := &Result{Documents: n, Words: counts.Len(), VocabSize: first + len(e.Tokens), Added: len(e.Tokens), FirstID: first, Rows: rows, Output: c.Output}
 	return r, writeConfig(dir, c.Output, rows)
 }
 

@@ -1,0 +1,119 @@
+// Package vocabulary trains a byte-level BPE vocabulary from a corpus, and extends a model's for a new language. It runs no pipeline: one pass over the corpus
+// counts its words.
+package vocabulary
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
+)
+
+// TrainConfig says what `adaptflow tokenizer train` does: a byte-level BPE vocabulary from a corpus.
+type TrainConfig struct {
+	Input         []string // text, JSONL or Parquet, plain or compressed
+	TextMode      string   // what is a document of a text file
+	VocabSize     int
+	MinFrequency  int
+	SpecialTokens []string // the first ids; the last one is the end of a text
+	Output        string   // folder
+}
+
+// Result is what a vocabulary came to.
+type Result struct {
+	Documents int    `json:"documents"`
+	Words     int    `json:"words"` // different ones
+	VocabSize int    `json:"vocab_size"`
+	Added     int    `json:"added"`    // tokens that are new
+	FirstID   int    `json:"first_id"` // of the new tokens
+	Rows      int    `json:"rows,omitempty"`
+	Output    string `json:"output"`
+}
+
+// Train writes tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer opens.
+func Train(c TrainConfig) (*Result, error) {
+	counts := tokenize.CountWords(tokenize.ByteLevel())
+	n, err := countDocuments(c.Input, c.TextMode, counts)
+	if err != nil {
+		return nil, err
+	}
+	file, err := tokenize.BPETraining{VocabSize: c.VocabSize, MinFrequency: c.MinFrequency, SpecialTokens: c.SpecialTokens}.Train(counts)
+	if err != nil {
+		return nil, err
+	}
+	f, err := tokenize.Parse(file)
+	if err != nil {
+		return nil, err
+	}
+	if ok, err := storage.Exists(filepath.Join(c.Output, "tokenizer.json")); err != nil {
+		return nil, err
+	} else if ok {
+		return nil, fmt.Errorf("%w: %s already holds a tokenizer", storage.ErrInUse, c.Output)
+	}
+	if err := storage.MkdirShared(c.Output); err != nil {
+		return nil, err
+	}
+	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false}
+	if k := len(c.SpecialTokens); k > 0 {
+		config["eos_token"] = c.SpecialTokens[k-1]
+	}
+	raw, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.WriteShared(filepath.Join(c.Output, "tokenizer_config.json"), append(raw, '\n')); err != nil {
+		return nil, err
+	}
+	r := &Result{Documents: n, Words: counts.Len(), VocabSize: f.VocabSize(), Added: f.VocabSize(), Output: c.Output}
+	return r, storage.WriteShared(filepath.Join(c.Output, "tokenizer.json"), file)
+}
+
+func countDocuments(input []string, mode string, counts *tokenize.WordCounts) (n int, err error) {
+	files, err := assets.ResolveAll(input)
+	if err != nil {
+		return 0, err
+	}
+	return n, eachDocument(files, mode, func(text string) error {
+		n++
+		return counts.Add(text)
+	})
+}
+
+// eachDocument calls f for the texts of files, one at a time; a record that cannot be read is an error.
+func eachDocument(files []string, mode string, f func(text string) error) error {
+	sources, err := datasets.FindSources(files)
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		r, err := datasets.Open(s.Path, s.Source, datasets.Options{TextMode: mode})
+		if err != nil {
+			return err
+		}
+		for {
+			rec, bad, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err == nil && bad != nil {
+				err = fmt.Errorf("%s: record %d: %s", s.Path, bad.Index, bad.Reason)
+			}
+			if err == nil {
+				err = f(rec.Text)
+			}
+			if err != nil {
+				return errors.Join(err, r.Close())
+			}
+		}
+		if err := r.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
