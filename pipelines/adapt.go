@@ -14,12 +14,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -320,7 +320,7 @@ func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 }
 
 // Export writes the adapter folder, and the merged model when the recipe asks for it.
-func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *Eval) error {
+func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *measure.Results) error {
 	if st.TokensSeen == 0 {
 		return fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look at %s, raise sequence_length where prompts fill it, "+
 			"and choose another --output", st.Step, r.product(RejectsDir))
@@ -333,32 +333,12 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 	card := peft.Card{Version: version.Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
 		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}}
 	card.Training = append(card.Training, r.teaching()...)
-	for _, s := range []struct {
-		name     string
-		old, new *evaluate.Score
-	}{{map[bool]string{false: "domain perplexity", true: "perplexity of answers"}[before.OnAnswers], before.Domain, after.Domain}, {"general perplexity", before.General, after.General}} {
-		if s.old != nil && s.new != nil {
-			card.Results = append(card.Results, [2]string{s.name, beforeAfter(s.old.Perplexity, s.new.Perplexity)})
-		}
-	}
-	for _, s := range sourceChanges(before, after) {
-		card.Results = append(card.Results, [2]string{"perplexity of " + s.Title(), beforeAfter(s.Before.Perplexity, s.After.Perplexity)})
-		if t := s.Translation; t != nil {
-			card.Results = append(card.Results, [2]string{"chrF of " + s.Name, fmt.Sprintf("%.2f before, %.2f after, of %d completions", t.Before.ChrF, t.After.ChrF, t.After.Pairs)})
-		}
-	}
-	if before.Classes != nil && after.Classes != nil {
-		for _, row := range classRows(before.Classes, after.Classes) {
-			card.Results = append(card.Results, [2]string{row.name, row.before + " before, " + row.after + " after"})
-		}
-	}
+	changes := measure.Compare(before, after)
+	card.Results = measure.Card(&changes)
 	if r.classes != nil {
 		if card.ModelConfig, err = r.model.ClassifierConfig(); err != nil {
 			return err
 		}
-	}
-	if b, c := before.Answers, after.Answers; b != nil && c != nil {
-		card.Results = append(card.Results, [2]string{"exact match", fmt.Sprintf("%.1f %% before, %.1f %% after, of %d questions", 100*b.ExactMatch, 100*c.ExactMatch, c.Questions)})
 	}
 	dir := filepath.Join(r.Output, AdapterDir)
 	if err := a.Save(dir, params, 0, card); err != nil {
@@ -384,7 +364,7 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 	}
 	none := nn.NewParams(1)
 	r.say("scoring the base model")
-	before, err := record(r, "before", func() (*Eval, error) { return r.Evaluate(ctx, d, nil, none) })
+	before, err := record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, none) })
 	if err != nil {
 		return nil, err
 	}
@@ -398,7 +378,7 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 		return nil, err
 	}
 	defer params.Free()
-	after, err := record(r, "after", func() (*Eval, error) { return r.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	after, err := record(r, "after", func() (*measure.Results, error) { return r.Evaluate(ctx, d, []nn.Adapter{a}, params) })
 	if err != nil {
 		return nil, afterTraining(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
@@ -79,7 +80,7 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	if len(d.Train.Validation) == 0 {
 		return nil, errors.New("nothing was held out of the input to choose learning rates by: raise data.validation_fraction, or give more documents")
 	}
-	before, err := record(r, "before", func() (*Eval, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
+	before, err := record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
 	if err != nil {
 		return nil, err
 	}

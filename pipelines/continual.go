@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train/continual"
@@ -104,7 +105,7 @@ func (l *learner) open(ctx context.Context) (err error) {
 		}
 		l.domain = domain.Train
 	}
-	base, err := record(l.Run, "before", func() (*Eval, error) {
+	base, err := record(l.Run, "before", func() (*measure.Results, error) {
 		l.say("scoring the base model")
 		return l.sub(l.Output).Evaluate(ctx, &Data{Domain: l.domain, General: l.general}, nil, nn.NewParams(1))
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
@@ -116,7 +117,7 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 		return err
 	}
 	defer params.Free()
-	after, err := record(s, "after", func() (*Eval, error) { return s.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	after, err := record(s, "after", func() (*measure.Results, error) { return s.Evaluate(ctx, d, []nn.Adapter{a}, params) })
 	if diverged(err) && ctx.Err() == nil {
 		x.Decision, x.Reason = continual.RolledBack, "the training diverged: "+err.Error()
 		return l.drop(x)
@@ -269,7 +270,7 @@ func (l *learner) before(ctx context.Context, s *Run, d *Data, parent string) (c
 	if l.domain != nil && (l.history.Current() != nil || parent == "") {
 		return l.history.Latest(), nil
 	}
-	e, err := record(s, "before", func() (*Eval, error) {
+	e, err := record(s, "before", func() (*measure.Results, error) {
 		if parent == "" {
 			return s.Evaluate(ctx, &Data{Domain: d.Domain}, nil, nn.NewParams(1))
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/train/continual"
 )
@@ -35,7 +36,7 @@ func (r *Run) ExportTrained() error {
 		return err
 	}
 	defer params.Free()
-	if err := r.Export(a, params, st, &Eval{}, &Eval{}); err != nil {
+	if err := r.Export(a, params, st, &measure.Results{}, &measure.Results{}); err != nil {
 		return err
 	}
 	return r.publish()

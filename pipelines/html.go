@@ -20,9 +20,6 @@ const ReportFile = "report.html"
 var page string
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"pct":     change,
-	"f2":      func(x float64) string { return figure("%.2f", x) },
-	"why":     reasons,
 	"mib":     func(n int64) int64 { return n >> 20 },
 	"share":   func(a, b int64) string { return fmt.Sprintf("%.2f %%", 100*float64(a)/float64(max(b, 1))) },
 	"bar":     bar,

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/peft"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -20,17 +20,7 @@ import (
 
 // Metrics is metrics.json: the summary of a finished run, with stable keys.
 type Metrics struct {
-	Eval struct {
-		Domain  *BeforeAfter        `json:"domain,omitempty"`
-		General *BeforeAfter        `json:"general,omitempty"`
-		Classes *BeforeAfterClasses `json:"classification,omitempty"`
-		// OnAnswers: the score of Domain is on held-out answers alone. Answers is how often held-out questions were answered rightly.
-		OnAnswers bool         `json:"on_answers,omitempty"`
-		Answers   *MatchChange `json:"answers,omitempty"`
-		// Sources are the named sources apart, such as languages; Domain is all of them together then. Translation is of generated completions without named sources.
-		Sources     []SourceChange     `json:"sources,omitempty"`
-		Translation *TranslationChange `json:"translation,omitempty"`
-	} `json:"eval"`
+	Eval  measure.Changes `json:"eval"`
 	Train struct {
 		Steps           int         `json:"steps"`
 		Loss            []float64   `json:"loss"`
@@ -66,8 +56,8 @@ type Metrics struct {
 		EvalInput    *SetCounts `json:"eval_input,omitempty"`
 		GeneralInput *SetCounts `json:"general_input,omitempty"`
 	} `json:"data"`
-	Samples []SamplePair `json:"samples,omitempty"`
-	Paths   []string     `json:"paths"` // what the run wrote, relative to its folder
+	Samples []measure.SamplePair `json:"samples,omitempty"`
+	Paths   []string             `json:"paths"` // what the run wrote, relative to its folder
 	About   struct {
 		Version   string `json:"version"`
 		Seed      uint64 `json:"seed"`
@@ -92,45 +82,9 @@ func countSet(res *prepare.Result) *SetCounts {
 	return &SetCounts{res.Read, res.Kept, res.Rejected}
 }
 
-// BeforeAfter is the score of one evaluation set before and after training.
-type BeforeAfter struct {
-	Before *evaluate.Score `json:"before"`
-	After  *evaluate.Score `json:"after"`
-}
-
-// MatchChange is how generated answers agreed with the right ones before and after training.
-type MatchChange struct {
-	Before *evaluate.Match `json:"before"`
-	After  *evaluate.Match `json:"after"`
-}
-
-// SamplePair is a prompt and its continuations.
-type SamplePair struct {
-	Prompt string `json:"prompt"`
-	Before string `json:"before"`
-	After  string `json:"after"`
-}
-
 // report writes the summary files; metrics.json, which makes the run finished, last.
-func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Eval) (*Metrics, error) {
-	m := &Metrics{}
-	if before.Domain != nil {
-		m.Eval.Domain = &BeforeAfter{before.Domain, after.Domain}
-	}
-	if before.General != nil {
-		m.Eval.General = &BeforeAfter{before.General, after.General}
-	}
-	if before.Classes != nil {
-		m.Eval.Classes = &BeforeAfterClasses{before.Classes, after.Classes}
-	}
-	m.Eval.OnAnswers = before.OnAnswers
-	if before.Answers != nil && after.Answers != nil {
-		m.Eval.Answers = &MatchChange{before.Answers, after.Answers}
-	}
-	m.Eval.Sources = sourceChanges(before, after)
-	if before.Translation != nil && after.Translation != nil {
-		m.Eval.Translation = &TranslationChange{before.Translation, after.Translation}
-	}
+func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *measure.Results) (*Metrics, error) {
+	m := &Metrics{Eval: measure.Compare(before, after), Samples: measure.Pairs(before, after)}
 	t := &m.Train
 	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, peak(), st.Evals, st.BestStep, st.Stopped
 	for _, s := range st.History {
@@ -158,9 +112,6 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	m.Data.Overlap = d.Overlap
 	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.general)
 	m.Data.Formats, m.Data.Unused, m.Data.Notes = p.Layouts, p.Tally.Unused, p.Tally.Notes
-	for i := range before.Samples {
-		m.Samples = append(m.Samples, SamplePair{before.Samples[i].Prompt, before.Samples[i].Text, after.Samples[i].Text})
-	}
 	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = version.Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
 	m.About.KernelWhy, m.About.DType = kernels.Why(), r.dtype
 	m.Paths = []string{AdapterDir, "shards"}
@@ -184,84 +135,14 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *Ev
 	return m, storage.WriteJSON(filepath.Join(r.Output, MetricsFile), m)
 }
 
-// DomainName is what the evaluation set Domain is called: the text of the domain, or the answers of held-out rows.
-func (m *Metrics) DomainName() string {
-	if len(m.Eval.Sources) > 0 {
-		return "all of these"
-	}
-	if m.Eval.OnAnswers {
-		return "answers (held-out)"
-	}
-	return "domain"
-}
-
-// Translations are the sources whose completions were scored.
-func (m *Metrics) Translations() (out []SourceChange) {
-	for _, s := range m.Eval.Sources {
-		if s.Translation != nil {
-			s.Name, s.OnAnswers = fmt.Sprintf("%s (of %d)", s.Name, s.Translation.After.Pairs), false
-			out = append(out, s)
-		}
-	}
-	if t := m.Eval.Translation; t != nil {
-		out = append(out, SourceChange{Name: fmt.Sprintf("completions (of %d)", t.After.Pairs), Translation: t})
-	}
-	return out
-}
+// Sections are the tables of what was measured.
+func (m *Metrics) Sections() []measure.Section { return measure.Sections(&m.Eval) }
 
 // Table prints the summary for a person.
 func (m *Metrics) Table(w io.Writer, output string) {
 	row := func(name, value string) { fmt.Fprintf(w, "  %-24s %s\n", name, value) }
 	fmt.Fprintln(w)
-	what := "perplexity"
-	if m.Eval.Classes != nil {
-		what = fmt.Sprintf("%d classes", len(m.Eval.Classes.After.Labels))
-	}
-	fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", what, "before", "after", "change")
-	fmt.Fprintln(w, "  "+strings.Repeat("-", 63))
-	score := func(name string, b, a *evaluate.Score) {
-		fmt.Fprintf(w, "  %-24s %12s %12s %13s\n", name, figure("%.2f", b.Perplexity), figure("%.2f", a.Perplexity), change(a.Perplexity, b.Perplexity))
-		if why := reasons(b, a); why != "" {
-			fmt.Fprintf(w, "    no perplexity: %s\n", why)
-		}
-	}
-	for _, s := range m.Eval.Sources {
-		score(s.Title(), s.Before, s.After)
-	}
-	for _, s := range []struct {
-		name string
-		s    *BeforeAfter
-	}{{m.DomainName(), m.Eval.Domain}, {"general (forgetting)", m.Eval.General}} {
-		if s.s != nil {
-			score(s.name, s.s.Before, s.s.After)
-		}
-	}
-	if c := m.Eval.Classes; c != nil {
-		for _, s := range c.Rows() {
-			fmt.Fprintf(w, "  %-24s %12s %12s %12s\n", s.name, s.before, s.after, s.change)
-		}
-	}
-	for i, s := range m.Translations() {
-		if i == 0 {
-			fmt.Fprintf(w, "\n  %-24s %12s %12s %12s\n  %s\n", "chrF", "before", "after", "change", strings.Repeat("-", 63))
-		}
-		fmt.Fprintf(w, "  %-24s %12.2f %12.2f %+12.2f\n", s.Title(), s.Translation.Before.ChrF, s.Translation.After.ChrF, s.Translation.After.ChrF-s.Translation.Before.ChrF)
-	}
-	if s := m.Eval.Domain; s != nil && m.Eval.OnAnswers {
-		fmt.Fprintf(w, "  %-24s %12s %12s %13s\n", "loss on answers", figure("%.4f", s.Before.NLL), figure("%.4f", s.After.NLL),
-			change(s.After.NLL, s.Before.NLL))
-	}
-	if s := m.Eval.Answers; s != nil {
-		for _, v := range []struct {
-			name string
-			b, a float64
-		}{{fmt.Sprintf("exact match (of %d)", s.After.Questions), s.Before.ExactMatch, s.After.ExactMatch}, {"F1 of the answer", s.Before.F1, s.After.F1}} {
-			if v.name == "F1 of the answer" && s.After.Rule == evaluate.MatchNumber {
-				continue
-			}
-			fmt.Fprintf(w, "  %-24s %10.1f %% %10.1f %% %+8.1f points\n", v.name, 100*v.b, 100*v.a, 100*(v.a-v.b))
-		}
-	}
+	measure.Print(w, m.Sections())
 	fmt.Fprintln(w)
 	t := m.Train
 	row("trained parameters", fmt.Sprintf("%d of %d (%.2f %%)", t.Trainable, t.Total, 100*float64(t.Trainable)/float64(t.Total)))

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/measure"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -254,12 +255,12 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 }
 
 // records reads the scores before and after training.
-func (r *Run) records() (before, after *Eval, err error) {
+func (r *Run) records() (before, after *measure.Results, err error) {
 	for _, x := range []struct {
 		name string
-		to   **Eval
+		to   **measure.Results
 	}{{"before", &before}, {"after", &after}} {
-		if *x.to, err = record(r, x.name, func() (*Eval, error) {
+		if *x.to, err = record(r, x.name, func() (*measure.Results, error) {
 			return nil, fmt.Errorf("the record of the scores %s training is gone: delete %s, and the run measures again", x.name, r.product(MetricsFile))
 		}); err != nil {
 			return nil, nil, err

@@ -5,46 +5,11 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	core "github.com/adaptflow/adaptflow/train"
 )
-
-// Set is the score of one evaluation set.
-type Set struct {
-	Name  string
-	Score *evaluate.Score
-}
-
-// Sets lists the scores that there are.
-func (e *Eval) Sets() []Set {
-	var out []Set
-	for _, s := range []Set{{"domain", e.Domain}, {"general", e.General}} {
-		if s.Score != nil {
-			out = append(out, s)
-		}
-	}
-	for _, s := range e.Sources {
-		if s.Score != nil {
-			out = append(out, Set{s.Name, s.Score})
-		}
-	}
-	return out
-}
-
-// Translations are the sources whose completions were scored; of all held-out rows, where there are no named sources, one called "all".
-func (e *Eval) Translations() (out []SourceScore) {
-	for _, s := range e.Sources {
-		if s.Translation != nil {
-			out = append(out, s)
-		}
-	}
-	if e.Translation != nil {
-		out = append(out, SourceScore{Name: "all", Translation: e.Translation})
-	}
-	return out
-}
 
 // state reads the newest checkpoint of the run.
 func (r *Run) state() (*core.State, error) {
@@ -60,12 +25,12 @@ func (r *Run) state() (*core.State, error) {
 }
 
 // Scores scores the base model, and the trained adapter where there is one (after is nil otherwise).
-func (r *Run) Scores(ctx context.Context) (before, after *Eval, err error) {
+func (r *Run) Scores(ctx context.Context) (before, after *measure.Results, err error) {
 	d, err := r.Prepare(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	before, err = record(r, "before", func() (*Eval, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
+	before, err = record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
@@ -260,27 +261,13 @@ func evaluateCommand() *cobra.Command {
 			}
 			for _, s := range []struct {
 				name string
-				e    *pipelines.Eval
+				e    *measure.Results
 			}{{"base", before}, {"adapter", after}} {
 				if s.e == nil {
 					continue
 				}
-				if c := s.e.Classes; c != nil {
-					say("%-8s accuracy %.2f %%, macro F1 %.2f %%, loss %.4f, %d texts of %d classes", s.name, 100*c.Accuracy, 100*c.MacroF1, c.Loss, c.Documents, len(c.Labels))
-				}
-				for _, set := range s.e.Sets() {
-					if set.Score.Reason != "" {
-						say("%-8s %-8s no perplexity: %s", s.name, set.Name, set.Score.Reason)
-						continue
-					}
-					say("%-8s %-8s nll %.4f, perplexity %.2f a token, %.2f a word, %.3f bits a byte, %d tokens", s.name, set.Name, set.Score.NLL, set.Score.Perplexity,
-						set.Score.WordPerplexity, set.Score.BitsPerByte, set.Score.Tokens)
-				}
-				if a := s.e.Answers; a != nil {
-					say("%-8s %-8s exact match %.1f %% of %d questions, compared by %s", s.name, "answers", 100*a.ExactMatch, a.Questions, a.Rule)
-				}
-				for _, t := range s.e.Translations() {
-					say("%-8s %-8s chrF2 %.2f, chrF2++ %.2f, %d completions", s.name, t.Name, t.Translation.ChrF, t.Translation.ChrFP, t.Translation.Pairs)
+				for _, line := range measure.Summary(s.e) {
+					say("%-8s %s", s.name, line)
 				}
 			}
 			return nil

@@ -24,6 +24,7 @@ var rows = [][]string{
 	{"tokenize", "datasets"},
 	{"train", "evaluate"},
 	{"infer"},
+	{"measure"},
 	{"recipe"},
 	{"transforms"},
 	{"templates"},
@@ -38,7 +39,7 @@ var beamFolders = []string{"transforms", "pipelines", "cmd", "interop"}
 const beam = "github.com/apache/beam/"
 
 // testOnly are imports of tests against the order: an adapter's numbers are checked on real models, and a model's answers on the embedded one.
-var testOnly = map[string]string{"peft": "model", "infer": "templates"}
+var testOnly = map[string]string{"peft": "model", "infer": "templates", "measure": "templates"}
 
 type listed struct {
 	ImportPath   string

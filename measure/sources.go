@@ -1,4 +1,4 @@
-package pipelines
+package measure
 
 import (
 	"context"
@@ -7,8 +7,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
-	core "github.com/adaptflow/adaptflow/train"
-	"github.com/adaptflow/adaptflow/transforms/prepare"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // SourceScore is a model's score on the held-out text of a named source, such as a language.
@@ -21,17 +20,18 @@ type SourceScore struct {
 	Translation *Translation `json:"translation,omitempty"`
 }
 
-// Translation is how generated completions agree with the right ones: sacrebleu's corpus scores, from 0 to 100.
-type Translation struct {
-	Pairs int     `json:"pairs"`
-	ChrF  float64 `json:"chrf"`   // chrF2
-	ChrFP float64 `json:"chrf++"` // chrF2++
+// Title is the source's name, and that its score is on completions alone.
+func (s *SourceScore) Title() string {
+	if s.OnAnswers {
+		return s.Name + " (completions)"
+	}
+	return s.Name
 }
 
 // originNames are the named sources that held-out text is of, in their order.
-func (d *Data) originNames() []string {
+func (in *Input) originNames() []string {
 	seen := map[string]bool{}
-	for _, n := range d.Origins {
+	for _, n := range in.Origins {
 		seen[n] = true
 	}
 	return slices.Sorted(maps.Keys(seen))
@@ -46,24 +46,27 @@ type sourceSum struct {
 
 // scoreSources scores each named source by itself, on at most max_sequences full sequences of its tokens, and all of them together. Documents are isolated,
 // so that what stands beside one changes nothing.
-func (r *Run) scoreSources(ctx context.Context, d *Data, s evaluate.Scorer) (all *evaluate.Score, out []SourceScore, err error) {
-	e := r.Recipe.Evaluate
-	limit := e.MaxSequences * r.Recipe.Prepare.SequenceLength
-	names, sums := d.originNames(), map[string]*sourceSum{}
+func (in *Input) scoreSources(ctx context.Context, s evaluate.Scorer) (all *evaluate.Score, out []SourceScore, err error) {
+	tk, _, err := in.Model.Text()
+	if err != nil {
+		return nil, nil, err
+	}
+	limit := in.Config.MaxSequences * in.SequenceLength
+	names, sums := in.originNames(), map[string]*sourceSum{}
 	for _, name := range names {
 		sums[name] = &sourceSum{}
 	}
-	if err := eachBatch(ctx, r.model.Config.Vocab, d.Domain, 0, e.BatchSize, func(seqs []datasets.Sequence) error {
+	if err := in.eachBatch(ctx, in.Domain.Shards, 0, func(seqs []datasets.Sequence) error {
 		for _, name := range names {
 			sum := sums[name]
 			var own []datasets.Sequence
 			for i := range seqs {
-				q := seqs[i].Pick(func(k int) bool { return d.Origins[seqs[i].Sources[k]] == name })
+				q := seqs[i].Pick(func(k int) bool { return in.Origins[seqs[i].Sources[k]] == name })
 				if len(q.InputIDs) == 0 || limit > 0 && sum.seen >= limit {
 					continue
 				}
 				sum.seen, sum.silent, sum.docs = sum.seen+len(q.InputIDs), sum.silent+len(q.Labels)-q.Supervised(), sum.docs+len(q.DocStarts)
-				c := evaluate.CountText(r.tokenizer.Decode(q.InputIDs, true))
+				c := evaluate.CountText(tk.Decode(q.InputIDs, true))
 				sum.text.Words, sum.text.Bytes = sum.text.Words+c.Words, sum.text.Bytes+c.Bytes
 				own = append(own, q)
 			}
@@ -105,9 +108,9 @@ func (r *Run) scoreSources(ctx context.Context, d *Data, s evaluate.Scorer) (all
 }
 
 // isolated says whether the documents of held-out sequences are apart, so that those of a source can be taken out.
-func isolated(shards []prepare.ShardRef) (bool, error) {
+func isolated(shards []string) (bool, error) {
 	for _, s := range shards {
-		data, err := core.OpenShards([]string{s.Path})
+		data, err := train.OpenShards([]string{s})
 		if err != nil {
 			return false, err
 		}
@@ -129,22 +132,8 @@ type SourceChange struct {
 	Translation *TranslationChange `json:"translation,omitempty"`
 }
 
-// TranslationChange is the agreement of generated completions before and after training.
-type TranslationChange struct {
-	Before *Translation `json:"before"`
-	After  *Translation `json:"after"`
-}
-
-// Title is the source's name, and that its score is on completions alone.
-func (s *SourceChange) Title() string {
-	if s.OnAnswers {
-		return s.Name + " (completions)"
-	}
-	return s.Name
-}
-
 // sourceChanges pairs the scores of before and after.
-func sourceChanges(before, after *Eval) (out []SourceChange) {
+func sourceChanges(before, after *Results) (out []SourceChange) {
 	for _, b := range before.Sources {
 		i := slices.IndexFunc(after.Sources, func(a SourceScore) bool { return a.Name == b.Name })
 		if i < 0 {

@@ -1,17 +1,17 @@
-package pipelines
+package measure
 
 import (
 	"reflect"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // TestQuestions: whole documents with a prompt and an answer, the last one of a conversation; not what was cut, split or is plain.
 func TestQuestions(t *testing.T) {
 	n := int32(datasets.NoLoss)
-	data := core.Sequences{
+	data := train.Sequences{
 		{InputIDs: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9}, Labels: []int32{n, n, 3, 4, n, n, 7, 8, n}, DocStarts: []int32{0, 5}, DocIDs: []string{"a", "b"}},
 		{InputIDs: []int32{1, 2, 3, 4, 5, 6}, Labels: []int32{n, 2, n, n, 5, 6}, DocStarts: []int32{0, 2}, DocIDs: []string{"plain", "split"}},
 		{InputIDs: []int32{7, 8, 9}, Labels: []int32{n, n, 9}, DocStarts: []int32{0}, DocIDs: []string{"split"}},
