@@ -20,20 +20,11 @@ func refs(shards []prepare.ShardRef) []core.ShardRef {
 
 // args are the recipe's settings of training.
 func (r *Run) args() core.Args {
-	t := r.Recipe.Train
-	order := core.OrderEpochs
-	if r.begunBefore {
-		order = core.OrderWrapped
+	a := r.Recipe.Train.Args
+	if a.Order = core.OrderEpochs; r.begunBefore {
+		a.Order = core.OrderWrapped
 	}
-	return core.Args{LearningRate: t.LearningRate, WeightDecay: t.WeightDecay, AdamBeta1: t.AdamBeta1, AdamBeta2: t.AdamBeta2,
-		AdamEpsilon: t.AdamEpsilon, MaxGradNorm: t.MaxGradNorm, Optim: t.Optim, OptimArgs: t.OptimArgs, LoraPlusLRRatio: t.LoraPlusLRRatio,
-		LRSchedulerKwargs: t.LRSchedulerKwargs, LRSchedulerType: t.LRSchedulerType, WarmupSteps: t.WarmupSteps,
-		WarmupRatio: t.WarmupRatio, MaxSteps: t.MaxSteps, NumTrainEpochs: t.NumTrainEpochs, PerDeviceTrainBatchSize: t.PerDeviceTrainBatchSize,
-		GradientAccumulationSteps: t.GradientAccumulationSteps, LoggingSteps: t.LoggingSteps, EvalSteps: t.EvalSteps, SaveSteps: t.SaveSteps,
-		SaveTotalLimit: t.SaveTotalLimit, LoadBestModelAtEnd: t.LoadBestModelAtEnd, EarlyStoppingPatience: t.EarlyStoppingPatience, Seed: t.Seed,
-		Replicas: t.Replicas, Mode: t.Mode, LocalSteps: t.LocalSteps, OuterLearningRate: t.OuterLR, OuterMomentum: t.OuterMomentum,
-		Compression: t.Compression, CompressionArgs: t.CompressionArgs, DropLateAfter: t.DropLateAfter, MinReplicas: t.MinReplicas, OptimizerShards: t.OptimizerShards,
-		DataloaderDropLast: t.DataloaderDropLast, Order: order}
+	return a
 }
 
 // Job is the training job of the recipe over prepared data.

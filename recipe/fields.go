@@ -5,91 +5,90 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/adaptflow/adaptflow/internal/nearest"
-	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // Field describes one key of a recipe, for help, schemas and settings.
 type Field struct {
-	Path string   // dotted: "train.max_steps"
-	Type string   // "string", "integer", "number", "boolean", "list" or "object"
-	Help string   // one line
-	Enum []string // accepted values; nil for any
+	Path string // dotted: "train.max_steps"
+	settings.Field
+	Default any
 }
 
-// sections are the top-level keys in the order of a recipe.
-var sections = func() []string {
-	var out []string
+// section is a top-level key of a recipe. fields is nil for method, whose keys are the method's.
+type section struct {
+	name   string
+	index  int // of the field of Recipe
+	fields []settings.Field
+}
+
+// table lists the sections in the order of a recipe.
+var table = sync.OnceValue(func() (out []section) {
 	t := reflect.TypeFor[Recipe]()
 	for i := range t.NumField() {
-		out = append(out, t.Field(i).Tag.Get("yaml"))
-	}
-	return out
-}()
-
-// tables are the fields whose accepted values are the rows of a table.
-var tables = map[string]func() []string{"train.optim": train.Optimizers, "train.lr_scheduler_type": train.Schedules, "train.compression": train.Compressions}
-
-// Fields lists every key of a recipe but those of method, which belong to the method.
-func Fields() []Field {
-	var out []Field
-	t := reflect.TypeFor[Recipe]()
-	for i := range t.NumField() {
-		s := t.Field(i)
-		if s.Type.Kind() != reflect.Struct {
+		f := t.Field(i)
+		s := section{name: f.Tag.Get("yaml"), index: i}
+		if s.name == "-" {
 			continue
 		}
-		for j := range s.Type.NumField() {
-			f := s.Type.Field(j)
-			d := Field{Path: s.Tag.Get("yaml") + "." + f.Tag.Get("yaml"), Type: typeName(f.Type), Help: f.Tag.Get("help")}
-			if e, ok := f.Tag.Lookup("enum"); ok {
-				d.Enum = strings.Split(e, ",")
-			}
-			if e, ok := tables[d.Path]; ok {
-				d.Enum = e()
-			}
-			out = append(out, d)
+		if f.Type.Kind() == reflect.Struct {
+			s.fields = settings.Of(f.Type)
 		}
+		out = append(out, s)
+	}
+	return out
+})
+
+// sections are the top-level keys in the order of a recipe.
+func sections() (out []string) {
+	for _, s := range table() {
+		out = append(out, s.name)
 	}
 	return out
 }
 
-func typeName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "string"
-	case reflect.Bool:
-		return "boolean"
-	case reflect.Float64:
-		return "number"
-	case reflect.Slice:
-		return "list"
-	case reflect.Map:
-		return "object"
-	case reflect.Int, reflect.Int64, reflect.Uint64:
-		return "integer"
+// fields lists every key with its default.
+var fields = sync.OnceValue(func() (out []Field) {
+	def := Default()
+	v := reflect.ValueOf(&def).Elem()
+	for _, s := range table() {
+		for _, f := range s.fields {
+			out = append(out, Field{Path: s.name + "." + f.Name, Field: f, Default: v.Field(s.index).FieldByIndex(f.Index).Interface()})
+		}
 	}
-	panic(fmt.Sprintf("recipe: a field of type %s", t))
+	return out
+})
+
+// Fields lists every key of a recipe but those of method, which belong to the method.
+func Fields() []Field { return fields() }
+
+// find is the key of a path, nil where there is none.
+func find(path string) *Field {
+	for i, f := range fields() {
+		if f.Path == path || f.Alias != "" && f.Path == strings.TrimSuffix(path, "."+f.Alias)+"."+f.Name {
+			return &fields()[i]
+		}
+	}
+	return nil
 }
 
 // lookup finds the field that a key of "--set" names: a dotted path, or a last part that only one path has.
 func lookup(key string) (string, error) {
 	if section, rest, ok := strings.Cut(key, "."); ok {
-		if section == "method" && rest != "" {
+		if section == "method" && rest != "" || find(key) != nil {
 			return key, nil
-		}
-		for _, f := range Fields() {
-			if f.Path == key {
-				return key, nil
-			}
 		}
 		return "", unknownKey(key, "")
 	}
 	var found []string
 	for _, f := range Fields() {
-		if strings.HasSuffix(f.Path, "."+key) {
-			found = append(found, f.Path)
+		for _, name := range []string{f.Name, f.Alias} {
+			if name == key {
+				found = append(found, f.Path[:strings.Index(f.Path, ".")+1]+name)
+			}
 		}
 	}
 	switch len(found) {
@@ -108,7 +107,7 @@ func unknownKey(key, extra string) error {
 		if strings.Contains(key, ".") {
 			names = append(names, f.Path)
 		} else {
-			names = append(names, f.Path[strings.Index(f.Path, ".")+1:])
+			names = append(names, f.Name)
 		}
 	}
 	names = append(names, strings.Fields(extra)...)
@@ -118,16 +117,18 @@ func unknownKey(key, extra string) error {
 
 // field is a field's value.
 func (r *Recipe) field(path string) reflect.Value {
-	v := reflect.ValueOf(r).Elem()
-	for _, part := range strings.Split(path, ".") {
-		for i := range v.NumField() {
-			if v.Type().Field(i).Tag.Get("yaml") == part {
-				v = v.Field(i)
-				break
+	name, key, _ := strings.Cut(path, ".")
+	for _, s := range table() {
+		if s.name != name {
+			continue
+		}
+		for _, f := range s.fields {
+			if f.Name == key {
+				return reflect.ValueOf(r).Elem().Field(s.index).FieldByIndex(f.Index)
 			}
 		}
 	}
-	return v
+	panic(fmt.Sprintf("recipe: no key %s", path))
 }
 
 // text is a field's value as text.

@@ -3,7 +3,7 @@ package recipe
 import (
 	"errors"
 	"fmt"
-	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -37,12 +37,13 @@ func Parse(name string, text []byte) (Layer, error) {
 		body = d.Body
 	}
 	if body == nil {
-		return nil, fmt.Errorf("%s: the recipe is empty; it has the sections %s", name, strings.Join(sections, ", "))
+		return nil, fmt.Errorf("%s: the recipe is empty; it has the sections %s", name, strings.Join(sections(), ", "))
 	}
 	if err := expanded(body); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := checkKeys(name, body); err != nil {
+	former, err := checkKeys(name, body)
+	if err != nil {
 		return nil, err
 	}
 	var typed Recipe
@@ -54,50 +55,69 @@ func Parse(name string, text []byte) (Layer, error) {
 		return nil, fmt.Errorf("%s: %w", name, plain(err))
 	}
 	for _, f := range Fields() {
-		section, key, _ := strings.Cut(f.Path, ".")
-		if err := whole(f, layer[section][key]); err != nil {
+		section, key := split(f.Path)
+		if err := whole(f.Path, f.Type, layer[section][key]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	layer.former(former)
 	return layer, nil
 }
 
-// checkKeys compares the keys of the document with the fields of the types.
-func checkKeys(name string, body ast.Node) error {
+// split takes a dotted path apart.
+func split(path string) (section, key string) {
+	section, key, _ = strings.Cut(path, ".")
+	return section, key
+}
+
+// checkKeys compares the keys of the document with the fields of the types. Keys with a former name get that of today, and are returned: the former name by path.
+func checkKeys(name string, body ast.Node) (former map[string]string, err error) {
 	top, err := entries(name, "the recipe", body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	types := map[string]reflect.Type{}
-	t := reflect.TypeFor[Recipe]()
-	for i := range t.NumField() {
-		types[t.Field(i).Tag.Get("yaml")] = t.Field(i).Type
-	}
+	former = map[string]string{}
 	for _, e := range top {
 		key, line := e.Key.GetToken().Value, e.Key.GetToken().Position.Line
-		section, ok := types[key]
-		if !ok {
-			return unknownAt(name, line, key, sections, allKeys())
+		i := slices.IndexFunc(table(), func(s section) bool { return s.name == key })
+		if i < 0 {
+			return nil, unknownAt(name, line, key, sections(), allKeys())
 		}
 		kids, err := entries(name, key, e.Value)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if section.Kind() != reflect.Struct {
+		if table()[i].fields == nil {
 			continue
-		}
-		var known []string
-		for i := range section.NumField() {
-			known = append(known, section.Field(i).Tag.Get("yaml"))
 		}
 		for _, k := range kids {
 			kk := k.Key.GetToken()
-			if !contains(known, kk.Value) {
-				return unknownAt(name, kk.Position.Line, key+"."+kk.Value, prefixed(key, known), prefixed("", allKeys()))
+			f := find(key + "." + kk.Value)
+			switch {
+			case f == nil:
+				return nil, unknownAt(name, kk.Position.Line, key+"."+kk.Value, table()[i].paths(), allKeys())
+			case f.Name != kk.Value:
+				if has(kids, f.Name) {
+					return nil, fmt.Errorf("%s: line %d: %w", name, kk.Position.Line, bothNames(key, *f))
+				}
+				former[f.Path] = kk.Value
+				rename(k.Key, f.Name)
 			}
 		}
 	}
-	return nil
+	return former, nil
+}
+
+func has(kids []*ast.MappingValueNode, key string) bool {
+	return slices.ContainsFunc(kids, func(k *ast.MappingValueNode) bool { return k.Key.GetToken().Value == key })
+}
+
+// paths are the dotted keys of a section.
+func (s *section) paths() (out []string) {
+	for _, f := range s.fields {
+		out = append(out, s.name+"."+f.Name)
+	}
+	return out
 }
 
 func allKeys() (out []string) {
@@ -116,26 +136,6 @@ func unknownAt(name string, line int, key string, known, others []string) error 
 	}
 	near := nearest.Name(key, known)
 	return fmt.Errorf("%s: line %d: unknown key %q; the nearest known one is %q", name, line, shown(key), near)
-}
-
-func prefixed(section string, names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = n
-		if section != "" {
-			out[i] = section + "." + n
-		}
-	}
-	return out
-}
-
-func contains(names []string, s string) bool {
-	for _, n := range names {
-		if n == s {
-			return true
-		}
-	}
-	return false
 }
 
 // entries returns the pairs of a mapping.

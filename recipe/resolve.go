@@ -1,9 +1,6 @@
 package recipe
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -22,7 +19,13 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 	if err != nil {
 		panic(fmt.Sprintf("recipe: the defaults cannot be read: %v", err))
 	}
+	var warnings []string
 	for _, l := range append([]Layer{base}, layers...) {
+		l, warned, err := l.renamed()
+		if err != nil {
+			return nil, err
+		}
+		warnings = append(warnings, warned...)
 		for section, kv := range l {
 			if section == "method" && kv["peft_type"] != nil && merged["method"] != nil && fmt.Sprint(kv["peft_type"]) != fmt.Sprint(merged["method"]["peft_type"]) {
 				merged["method"] = nil
@@ -46,6 +49,7 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 	if err := yaml.UnmarshalWithOptions(text, &r, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("recipe: %w", plain(err))
 	}
+	r.Warnings = warnings
 	if err := r.normalise(); err != nil {
 		return nil, err
 	}
@@ -91,17 +95,6 @@ func (r *Recipe) YAML() []byte {
 	return b
 }
 
-// Hash is the hexadecimal SHA-256 of the resolved recipe's canonical JSON. Keys that were added since are part of it where they have another value than their
-// default, so that a recipe keeps its hash.
-func (r *Recipe) Hash() string {
-	b, err := json.Marshal(r.before())
-	if err != nil {
-		panic(fmt.Sprintf("recipe: cannot be written: %v", err))
-	}
-	s := sha256.Sum256(b)
-	return hex.EncodeToString(s[:])
-}
-
 // Set makes a layer of one setting. key is a dotted path ("train.max_steps") or a last part that only one path has ("max_steps"); value
 // is YAML ("3", "[a, b]"); where a list is wanted a comma separates its elements.
 func Set(key, value string) (Layer, error) {
@@ -118,7 +111,11 @@ func Set(key, value string) (Layer, error) {
 	if section == "method" {
 		return l, nil
 	}
-	text, err := yaml.Marshal(l)
+	known, _, err := l.renamed()
+	if err != nil {
+		return nil, err
+	}
+	text, err := yaml.Marshal(known)
 	if err != nil {
 		return nil, err
 	}
@@ -135,10 +132,8 @@ func delimiterName(s string) string {
 }
 
 func fieldType(path string) string {
-	for _, f := range Fields() {
-		if f.Path == path {
-			return f.Type
-		}
+	if f := find(path); f != nil {
+		return f.Type
 	}
 	return ""
 }
@@ -174,7 +169,7 @@ func parseValue(path, value string) (any, error) {
 	if err := decode(value, &v); err != nil {
 		return nil, fmt.Errorf("setting %s=%s: %w", path, shown(value), err)
 	}
-	return v, whole(Field{Path: path, Type: fieldType(path)}, v)
+	return v, whole(path, fieldType(path), v)
 }
 
 // shown is a setting's value for an error's line.

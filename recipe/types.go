@@ -1,5 +1,7 @@
 package recipe
 
+import "github.com/adaptflow/adaptflow/train"
+
 // Recipe is a resolved recipe: every field has its value.
 type Recipe struct {
 	Model    Model          `yaml:"model" json:"model"`
@@ -13,6 +15,9 @@ type Recipe struct {
 	Keys     Keys           `yaml:"keys" json:"keys"`
 	// Continual makes the run continual learning.
 	Continual Continual `yaml:"continual" json:"continual"`
+
+	// Warnings are of former names of keys that the layers use.
+	Warnings []string `yaml:"-" json:"-"`
 }
 
 // Model names the base model.
@@ -44,18 +49,18 @@ type Data struct {
 	TextMode     string            `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
 	// Sources are named parts of the input: see [Source].
 	Sources             map[string]any `yaml:"sources" json:"sources" help:"named parts of the input, such as languages, in place of input: {de: german/*.jsonl, fr: {input: [french/*.jsonl], max_tokens: 1000000}}; each may have input, eval_input, weight, max_documents, max_tokens and translation"`
-	SamplingTemperature float64        `yaml:"sampling_temperature" json:"sampling_temperature" help:"share of each source as its tokens to the power 1/temperature: 1 in proportion, 3.33 as XLM-R samples languages; 0 uses every document once"`
+	SamplingTemperature float64        `yaml:"sampling_temperature" json:"sampling_temperature" bounds:"[0,)" help:"share of each source as its tokens to the power 1/temperature: 1 in proportion, 3.33 as XLM-R samples languages; 0 uses every document once"`
 	StoppingStrategy    string         `yaml:"stopping_strategy" json:"stopping_strategy" help:"how weights and sampling_temperature are reached: documents of small sources are repeated (all_exhausted) or of large ones left out (first_exhausted)" enum:"all_exhausted,first_exhausted"`
-	ValidationFraction  float64        `yaml:"validation_fraction" json:"validation_fraction" help:"share of the documents held out when eval_input is empty"`
-	MaxBadFraction      float64        `yaml:"max_bad_fraction" json:"max_bad_fraction" help:"share of rejected records above which the command ends with exit code 3"`
+	ValidationFraction  float64        `yaml:"validation_fraction" json:"validation_fraction" bounds:"[0,1)" help:"share of the documents held out when eval_input is empty"`
+	MaxBadFraction      float64        `yaml:"max_bad_fraction" json:"max_bad_fraction" bounds:"[0,1]" help:"share of rejected records above which the command ends with exit code 3"`
 }
 
 // Prepare says how documents become training sequences.
 type Prepare struct {
-	SequenceLength     int    `yaml:"sequence_length" json:"sequence_length" help:"tokens of a packed sequence"`
+	SequenceLength     int    `yaml:"sequence_length" json:"sequence_length" bounds:"[2,16777216]" help:"tokens of a packed sequence"`
 	Packing            string `yaml:"packing" json:"packing" help:"how documents are packed" enum:"best_fit,bfd_split,bfd,wrapped,none"`
 	IsolateDocuments   bool   `yaml:"isolate_documents" json:"isolate_documents" help:"attention never crosses from one document to another"`
-	TokensPerShard     int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" help:"tokens of a Parquet shard"`
+	TokensPerShard     int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" bounds:"[1,1099511627776]" help:"tokens of a Parquet shard"`
 	CompletionOnlyLoss bool   `yaml:"completion_only_loss" json:"completion_only_loss" help:"of prompts and completions take a loss on the completion alone"`
 	AddBOS             string `yaml:"add_bos" json:"add_bos" help:"whether texts begin with bos_token: as the tokenizer itself does it (auto), always or never; turns of a chat template have what the template writes" enum:"auto,true,false" since:"0.2"`
 	AddEOS             string `yaml:"add_eos" json:"add_eos" help:"whether texts and completions end with eos_token, which is learnt: auto is true, but of plain texts with a document_separator" enum:"auto,true,false" since:"0.2"`
@@ -68,89 +73,55 @@ type Prepare struct {
 	Language           string `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
 }
 
-// Train has the names of Hugging Face's TrainingArguments, and the settings of rounds.
+// Train is [train.Args], and what else a training starts from.
 type Train struct {
-	MaxSteps                  int            `yaml:"max_steps" json:"max_steps" help:"optimiser steps; -1 leaves it to num_train_epochs"`
-	NumTrainEpochs            float64        `yaml:"num_train_epochs" json:"num_train_epochs" help:"passes over the data when max_steps is -1"`
-	PerDeviceTrainBatchSize   int            `yaml:"per_device_train_batch_size" json:"per_device_train_batch_size" help:"packed sequences of one pass"`
-	GradientAccumulationSteps int            `yaml:"gradient_accumulation_steps" json:"gradient_accumulation_steps" help:"passes of one optimiser step"`
-	LearningRate              float64        `yaml:"learning_rate" json:"learning_rate" help:"peak learning rate"`
-	LRSchedulerType           string         `yaml:"lr_scheduler_type" json:"lr_scheduler_type" help:"learning-rate schedule"`
-	WarmupSteps               int            `yaml:"warmup_steps" json:"warmup_steps" help:"steps of linear warm-up"`
-	WarmupRatio               float64        `yaml:"warmup_ratio" json:"warmup_ratio" help:"warm-up as a share of all steps, when warmup_steps is 0"`
-	Optim                     string         `yaml:"optim" json:"optim" help:"optimiser"`
-	OptimArgs                 string         `yaml:"optim_args" json:"optim_args" help:"settings of the optimiser, as key=value,key=value"`
-	LoraPlusLRRatio           float64        `yaml:"loraplus_lr_ratio" json:"loraplus_lr_ratio" help:"LoRA+: learning rate of lora_B over that of lora_A; 0 for the same"`
-	LRSchedulerKwargs         map[string]any `yaml:"lr_scheduler_kwargs" json:"lr_scheduler_kwargs" help:"settings of the schedule, such as {num_cycles: 3}"`
-	WeightDecay               float64        `yaml:"weight_decay" json:"weight_decay" help:"decoupled weight decay"`
-	AdamBeta1                 float64        `yaml:"adam_beta1" json:"adam_beta1" help:"AdamW's beta 1"`
-	AdamBeta2                 float64        `yaml:"adam_beta2" json:"adam_beta2" help:"AdamW's beta 2"`
-	AdamEpsilon               float64        `yaml:"adam_epsilon" json:"adam_epsilon" help:"AdamW's epsilon"`
-	MaxGradNorm               float64        `yaml:"max_grad_norm" json:"max_grad_norm" help:"gradients are clipped to this norm; 0 does not clip"`
-	DataloaderDropLast        bool           `yaml:"dataloader_drop_last" json:"dataloader_drop_last,omitempty" help:"leave out the last batch of an epoch where it is not full"`
-	LoggingSteps              int            `yaml:"logging_steps" json:"logging_steps" help:"a line of progress each so many steps"`
-	EvalSteps                 int            `yaml:"eval_steps" json:"eval_steps" help:"evaluation each so many steps; 0 for none in between"`
-	SaveSteps                 int            `yaml:"save_steps" json:"save_steps" help:"checkpoint each so many steps"`
-	SaveTotalLimit            int            `yaml:"save_total_limit" json:"save_total_limit" help:"checkpoints kept; the newest and the best always are"`
-	LoadBestModelAtEnd        bool           `yaml:"load_best_model_at_end" json:"load_best_model_at_end" help:"export the checkpoint of lowest eval_loss rather than the last"`
-	EarlyStoppingPatience     int            `yaml:"early_stopping_patience" json:"early_stopping_patience" help:"stop after so many evaluations without improvement; 0 never"`
-	Seed                      uint64         `yaml:"seed" json:"seed" help:"seed of initial values, order and dropout"`
-	Replicas                  int            `yaml:"replicas" json:"replicas" help:"workers that train together"`
-	Mode                      string         `yaml:"mode" json:"mode" help:"how replicas work together" enum:"sync,local"`
-	LocalSteps                int            `yaml:"local_steps" json:"local_steps" help:"steps each replica takes alone in mode local"`
-	OuterLR                   float64        `yaml:"outer_lr" json:"outer_lr" help:"learning rate of the outer optimiser in mode local"`
-	OuterMomentum             float64        `yaml:"outer_momentum" json:"outer_momentum" help:"Nesterov momentum of the outer optimiser in mode local"`
-	Compression               string         `yaml:"compression" json:"compression" help:"how what replicas send in a round is written; what is lost is sent in later rounds (error feedback)"`
-	CompressionArgs           string         `yaml:"compression_args" json:"compression_args" help:"settings of the compression, as density=0.01 of topk or block_size=256 of int8"`
-	DropLateAfter             float64        `yaml:"drop_late_after" json:"drop_late_after" help:"seconds after which a replica that has not done its share of a round gives it up; 0 never"`
-	MinReplicas               int            `yaml:"min_replicas" json:"min_replicas" help:"replicas that must contribute to a round where late ones are dropped"`
-	OptimizerShards           int            `yaml:"optimizer_shards" json:"optimizer_shards" help:"shards, by parameter, of the optimiser's state in mode sync: a worker holds one at a time; it changes no result"`
-	Contributors              string         `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
-	InitAdapter               string         `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
+	train.Args   `yaml:",inline"`
+	Contributors string `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
+	InitAdapter  string `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
 	// Distillation.
 	Teachers          []string `yaml:"teacher_model_name_or_path" json:"teacher_model_name_or_path" help:"models to distil from, with the tokenizer of the base: what a token should predict is then, by distillation_alpha, the mean of their distributions; stored as model.dtype says; empty for none"`
-	DistillationAlpha float64  `yaml:"distillation_alpha" json:"distillation_alpha" help:"share of the teachers' distribution in what a token should predict; the rest is the token that follows"`
+	DistillationAlpha float64  `yaml:"distillation_alpha" json:"distillation_alpha" bounds:"(0,1]" help:"share of the teachers' distribution in what a token should predict; the rest is the token that follows"`
 }
 
 // Evaluate says what is measured before and after training.
 type Evaluate struct {
-	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" help:"packed sequences scored of each evaluation set; 0 for all"`
-	ExactMatch        int      `yaml:"exact_match" json:"exact_match" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
+	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" bounds:"[0,)" help:"packed sequences scored of each evaluation set; 0 for all"`
+	ExactMatch        int      `yaml:"exact_match" json:"exact_match" bounds:"[0,)" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
 	AnswerDelimiter   string   `yaml:"answer_delimiter" json:"answer_delimiter" help:"what stands before the final answer, such as ####; empty compares whole answers"`
 	AnswerMatch       string   `yaml:"answer_match" json:"answer_match" help:"how answers are compared: texts normalised as SQuAD's script does, or the numbers after answer_delimiter by GSM8K's rule" enum:"squad,number"`
-	ChrF              int      `yaml:"chrf" json:"chrf" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
-	BatchSize         int      `yaml:"batch_size" json:"batch_size" help:"packed sequences of one pass"`
+	ChrF              int      `yaml:"chrf" json:"chrf" bounds:"[0,)" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
+	BatchSize         int      `yaml:"batch_size" json:"batch_size" bounds:"[1,1048576]" help:"packed sequences of one pass"`
 	Prompts           []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
-	MaxNewTokens      int      `yaml:"max_new_tokens" json:"max_new_tokens" help:"tokens of a sample; 0 for no samples"`
+	MaxNewTokens      int      `yaml:"max_new_tokens" json:"max_new_tokens" bounds:"[0,16777216]" help:"tokens of a sample; 0 for no samples"`
 	DoSample          bool     `yaml:"do_sample" json:"do_sample" help:"draw tokens rather than take the likeliest"`
-	Temperature       float64  `yaml:"temperature" json:"temperature" help:"sampling temperature"`
-	TopK              int      `yaml:"top_k" json:"top_k" help:"draw from the k likeliest tokens; 0 from all"`
-	TopP              float64  `yaml:"top_p" json:"top_p" help:"draw from the likeliest tokens of this probability in all"`
-	RepetitionPenalty float64  `yaml:"repetition_penalty" json:"repetition_penalty" help:"penalty on tokens that have occurred; 1 for none"`
+	Temperature       float64  `yaml:"temperature" json:"temperature" bounds:"(0,)" help:"sampling temperature"`
+	TopK              int      `yaml:"top_k" json:"top_k" bounds:"[0,)" help:"draw from the k likeliest tokens; 0 from all"`
+	TopP              float64  `yaml:"top_p" json:"top_p" bounds:"(0,1]" help:"draw from the likeliest tokens of this probability in all"`
+	RepetitionPenalty float64  `yaml:"repetition_penalty" json:"repetition_penalty" bounds:"(0,)" help:"penalty on tokens that have occurred; 1 for none"`
 }
 
 // Compare makes a recipe a comparison of methods.
 type Compare struct {
 	Methods         []string  `yaml:"methods" json:"methods" help:"methods to compare, by peft_type; none for a single training"`
-	LearningRates   []float64 `yaml:"learning_rates" json:"learning_rates" help:"learning rates tried with each method; empty for train.learning_rate"`
-	ParameterBudget int       `yaml:"parameter_budget" json:"parameter_budget" help:"trained parameters that every method is sized to; 0 for those of the recipe's own method"`
+	LearningRates   []float64 `yaml:"learning_rates" json:"learning_rates" bounds:"(0,)" help:"learning rates tried with each method; empty for train.learning_rate"`
+	ParameterBudget int       `yaml:"parameter_budget" json:"parameter_budget" bounds:"[0,1099511627776]" help:"trained parameters that every method is sized to; 0 for those of the recipe's own method"`
 }
 
 // Keys are the settings of training by key, which data.key_column turns on.
 type Keys struct {
-	MinSequences int    `yaml:"min_sequences" json:"min_sequences" help:"packed sequences that a key must have to be trained; keys with fewer are rejected"`
+	MinSequences int    `yaml:"min_sequences" json:"min_sequences" bounds:"[1,)" help:"packed sequences that a key must have to be trained; keys with fewer are rejected"`
 	InitAdapters string `yaml:"init_adapters" json:"init_adapters" help:"folder of the adapters of an earlier run by key: a key that has one there starts from it; empty for new values"`
-	GroupKeys    int    `yaml:"group_keys" json:"group_keys" help:"most keys that share a pass over the base; it changes no result"`
-	GroupTokens  int    `yaml:"group_tokens" json:"group_tokens" help:"most tokens of such a pass; it changes no result"`
+	GroupKeys    int    `yaml:"group_keys" json:"group_keys" bounds:"[1,1048576]" help:"most keys that share a pass over the base; it changes no result"`
+	GroupTokens  int    `yaml:"group_tokens" json:"group_tokens" bounds:"[1,)" help:"most tokens of such a pass; it changes no result"`
 }
 
 // Continual makes a recipe continual learning over the files of a folder, increment by increment.
 type Continual struct {
-	IncrementFiles  int     `yaml:"increment_files" json:"increment_files" help:"most files of an increment; 0 for no continual learning: the whole input is trained on at once"`
-	MaxForgetting   float64 `yaml:"max_forgetting" json:"max_forgetting" help:"share by which the general perplexity may lie above the base model's; an increment that exceeds it is rolled back"`
+	IncrementFiles  int     `yaml:"increment_files" json:"increment_files" bounds:"[0,)" help:"most files of an increment; 0 for no continual learning: the whole input is trained on at once"`
+	MaxForgetting   float64 `yaml:"max_forgetting" json:"max_forgetting" bounds:"[0,)" help:"share by which the general perplexity may lie above the base model's; an increment that exceeds it is rolled back"`
 	MaxDomainRise   float64 `yaml:"max_domain_rise" json:"max_domain_rise" help:"share by which an increment may raise the domain's perplexity before it is rolled back; negative for no limit"`
-	ReplayFraction  float64 `yaml:"replay_fraction" json:"replay_fraction" help:"share of an increment's training sequences that are replayed from earlier increments"`
-	ReplaySequences int     `yaml:"replay_sequences" json:"replay_sequences" help:"most sequences that are kept of earlier increments, a uniform sample of all"`
+	ReplayFraction  float64 `yaml:"replay_fraction" json:"replay_fraction" bounds:"[0,1)" help:"share of an increment's training sequences that are replayed from earlier increments"`
+	ReplaySequences int     `yaml:"replay_sequences" json:"replay_sequences" bounds:"[0,)" help:"most sequences that are kept of earlier increments, a uniform sample of all"`
 }
 
 // Export says what is written at the end.
@@ -183,17 +154,23 @@ func (m *Model) Storage() string {
 // Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
 func Default() Recipe {
 	return Recipe{
-		Model:   Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact", Weights: "memory"},
-		Data:    Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, Sources: map[string]any{}, StoppingStrategy: "all_exhausted", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
-		Prepare: Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true, AddBOS: "auto", AddEOS: "auto"},
-		Method:  map[string]any{"peft_type": "LORA"},
-		Train: Train{MaxSteps: -1, NumTrainEpochs: 3, PerDeviceTrainBatchSize: 4, GradientAccumulationSteps: 1, LearningRate: 2e-4, LRSchedulerType: "linear",
-			Optim: "adamw_torch", LRSchedulerKwargs: map[string]any{}, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, LoggingSteps: 10, SaveSteps: 50, SaveTotalLimit: 2,
-			Seed: 42, Replicas: 1, Mode: "sync", LocalSteps: 10, OuterLR: 0.7, OuterMomentum: 0.9,
-			Compression: "none", MinReplicas: 1, OptimizerShards: 1, Teachers: []string{}, DistillationAlpha: 1},
+		Model:    Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact", Weights: "memory"},
+		Data:     Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, Sources: map[string]any{}, StoppingStrategy: "all_exhausted", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
+		Prepare:  Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true, AddBOS: "auto", AddEOS: "auto"},
+		Method:   map[string]any{"peft_type": "LORA"},
+		Train:    Train{Args: trainArgs(), Teachers: []string{}, DistillationAlpha: 1},
 		Keys:     Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 
 		Continual: Continual{MaxForgetting: 0.1, MaxDomainRise: 0.05, ReplayFraction: 0.25, ReplaySequences: 512},
 	}
+}
+
+// trainArgs are those of package train where a recipe says nothing else.
+func trainArgs() train.Args {
+	a := train.DefaultArgs()
+	a.MaxSteps, a.PerDeviceTrainBatchSize, a.LearningRate, a.SaveSteps, a.LocalSteps = -1, 4, 2e-4, 50, 10
+	a.LRSchedulerKwargs, a.Compression, a.MinReplicas, a.OptimizerShards = map[string]any{}, "none", 1, 1
+	a.Order = 0 // the run decides
+	return a
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/internal/settings"
 	"github.com/adaptflow/adaptflow/recipe"
 )
 
@@ -60,9 +61,9 @@ func (t *Template) Parameters() ([]Parameter, error) {
 	if err := d.Decode(&values); err != nil {
 		return nil, err
 	}
-	fields := map[string]recipe.Field{"method.peft_type": {Type: "string"}, "method.r": {Type: "integer"}}
+	fields := map[string]settings.Field{"method.peft_type": {Type: "string"}, "method.r": {Type: "integer"}}
 	for _, f := range recipe.Fields() {
-		fields[f.Path] = f
+		fields[f.Path] = f.Field
 	}
 	var out []Parameter
 	for _, p := range parameters {

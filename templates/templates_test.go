@@ -98,3 +98,27 @@ func TestOwnSources(t *testing.T) {
 		t.Errorf("%+v %v", r, err)
 	}
 }
+
+// TestHashesStay: a template's recipe keeps its hash, by which its output folder is found again (printed by the program before its sections became their owners' types).
+func TestHashesStay(t *testing.T) {
+	want := map[string]string{
+		"classification":          "5960b9faa874de75961b585900be3f3c1d8a1e9fb43c4e8adad24d298e851cad",
+		"domain-adaptation":       "3cb95f4e88e61f96ac11358a96fe9d74a03f33ec9b6e5ed376248e53bf7e641c",
+		"continued-pretraining":   "1c8d0e63659397a58f323362431afea038a293fb02d7be44c314240b2288cf8a",
+		"distillation":            "08e7601189ccea6188da0c7d73b9e161d1db066ea017b459b5390d9ff5eceda6",
+		"continual-learning":      "aca952be77bb35500f8dea6b7563fcde93f6109e17f660fede7344b7b893db32",
+		"compare-methods":         "c163ad51c2bc082458c059aa59e519a57bb882208d24fd898b200a872a54a3fc",
+		"personal-assistants":     "8771239b5e83ad69818c96fd29523ce6874f50f36c6a4d9e658aa54186136fdc",
+		"instruction-tuning":      "8570d9844587515295440d884e05a10fe12c57a83064dd5ca158d7a0a1588086",
+		"multilingual-adaptation": "10049a2334eb7bf83e6176a5d9627df4d7fa1785441644efcc733b470745e7c2",
+	}
+	for _, tpl := range List() {
+		r, err := tpl.Defaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, ok := want[tpl.Name]; ok && r.Hash() != w {
+			t.Errorf("%s: hash %s, want %s", tpl.Name, r.Hash(), w)
+		}
+	}
+}

@@ -64,12 +64,6 @@ func (a *Args) codec() (codec, error) {
 	return codec{}, fmt.Errorf("train: compression %q is unknown; known are %s", name, strings.Join(Compressions(), ", "))
 }
 
-// CheckCompression says what is wrong with a compression and its settings.
-func CheckCompression(name, text string) error {
-	_, err := (&Args{Compression: name, CompressionArgs: text}).codec()
-	return err
-}
-
 // lossy says whether what is sent differs from what was computed, so that replicas keep the rest.
 func (c codec) lossy() bool { return c.name != "none" }
 

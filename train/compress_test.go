@@ -174,7 +174,7 @@ func TestCompressionSettings(t *testing.T) {
 	}{{"", "", true}, {"none", "", true}, {"none", "density=1", false}, {"int8", "block_size=64", true}, {"int8", "block_size=0", false},
 		{"int8", "block_size=1.5", false}, {"int8", "density=0.1", false}, {"topk", "density=0.001", true}, {"topk", "density=0", false},
 		{"topk", "density=1.1", false}, {"topk", "density=nan", false}, {"gzip", "", false}} {
-		if err := CheckCompression(c.name, c.args); (err == nil) != c.ok {
+		if _, err := (&Args{Compression: c.name, CompressionArgs: c.args}).codec(); (err == nil) != c.ok {
 			t.Errorf("%q %q: %v", c.name, c.args, err)
 		} else if err != nil {
 			t.Log(err)

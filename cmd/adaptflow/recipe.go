@@ -68,6 +68,9 @@ func (f *recipeFlags) resolve(name string) (*recipe.Recipe, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
+	for _, w := range r.Warnings {
+		say("warning: %s", w)
+	}
 	return r, nil
 }
 

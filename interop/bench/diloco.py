@@ -52,7 +52,7 @@ def main():
                     "save_steps": 100}
         name = f"r{replicas}-h{h}"
         if outer:
-            settings |= {"train.mode": "local", "train.local_steps": h, "train.outer_lr": outer[0], "train.outer_momentum": outer[1]}
+            settings |= {"train.mode": "local", "train.local_steps": h, "train.outer_learning_rate": outer[0], "train.outer_momentum": outer[1]}
             name += f"-{outer[0]}-{outer[1]}"
         cmd = [a.adaptflow, "run", "domain-adaptation", "--json", "--output", os.path.join(a.work, name)]
         for k, v in settings.items():
