@@ -60,118 +60,146 @@ func (l *layout) touch(i, at int) {
 	l.buffers[i].end = max(l.buffers[i].end, at)
 }
 
+// lives follows the actions of a schedule and finds from when to when each buffer is in use.
+type lives struct {
+	*layout
+	b     *Builder
+	caps  Caps
+	split []bool           // values that wait for the backward pass as bfloat16
+	last  map[instance]int // the last reading of each, to know when an op may work in place
+	uses  []int            // live readers of each value
+}
+
 // lay finds the life of every buffer of a schedule and gives each a place.
 func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 	l := &layout{schedule: s, inst: map[instance]int{}, narrow: map[Ref]int{}, grads: map[Ref]int{},
 		zero: make([][]Ref, len(s.actions)), first: make([][]bool, len(s.actions)), copy: make([][]Ref, len(s.actions)), widen: make([][]instance, len(s.actions))}
-	split := b.split(&l.schedule)
-	valueOf := func(r Ref, gen uint8, at int) instance { return b.instance(&l.schedule, r, gen, at) }
-
-	// Last reading of each instance, to know when an op may work in place.
-	last := map[instance]int{}
-	b.eachRead(&l.schedule, func(r Ref, gen uint8, at int) { last[valueOf(r, gen, at)] = at })
-	last[valueOf(b.out, 0, 0)] = len(s.actions)
-
-	// read extends the life of an instance to the action at. The first action of the backward pass that reads a value kept as
-	// bfloat16 has it expanded first.
-	read := func(r Ref, gen uint8, at int) instance {
-		v := valueOf(r, gen, at)
-		if _, ok := l.inst[v]; !ok && v.late {
-			l.inst[v] = l.buffer(b.values[r].shape.Len(caps), at)
-			l.touch(l.narrow[r], at)
-			l.widen[at] = append(l.widen[at], v)
-		}
-		l.touch(l.inst[v], at)
-		return v
-	}
-
-	uses := make([]int, len(b.values)) // live readers of each value
+	v := &lives{layout: l, b: b, caps: caps, split: b.split(&l.schedule), last: map[instance]int{}, uses: make([]int, len(b.values))}
+	b.eachRead(&l.schedule, func(r Ref, gen uint8, at int) { v.last[v.valueOf(r, gen, at)] = at })
+	v.last[v.valueOf(b.out, 0, 0)] = len(s.actions)
 	for i := range b.steps {
 		if live[i] {
 			for _, r := range b.steps[i].in {
-				uses[r]++
+				v.uses[r]++
 			}
 		}
 	}
 	for at, a := range s.actions {
-		st := &b.steps[a.step]
-		if a.kind != actBackward {
-			in := valueOf(st.out, a.out, at)
-			in.late = false // it is made here
-			where := -1
-			for j, r := range st.in {
-				if b.values[r].param != nil {
-					continue
-				}
-				v := read(r, a.gen[j], at)
-				if where < 0 && st.plan.InPlace != nil && st.plan.InPlace[j] && last[v] == at &&
-					b.values[r].shape == b.values[st.out].shape {
-					where = l.inst[v]
-				}
-			}
-			if where < 0 {
-				where = l.buffer(b.values[st.out].shape.Len(caps), at)
-			}
-			l.inst[in] = where
-			if split[st.out] && a.out == 0 {
-				l.narrow[st.out] = l.buffer((b.values[st.out].shape.Len(caps)+1)/2, at)
-			}
-			for k, sh := range st.plan.Saved {
-				v := instance{ref: NoRef, step: a.step, saved: k, gen: a.out}
-				if _, ok := l.inst[v]; !ok {
-					l.inst[v] = l.buffer(sh.Len(caps), at)
-				}
-				l.touch(l.inst[v], at)
-			}
-			continue
-		}
-		for j, r := range st.in {
-			if b.values[r].param == nil && st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
-				read(r, a.gen[j], at)
-			}
-		}
-		if st.plan.ReadsOut {
-			read(st.out, a.out, at)
-		}
-		for k := range st.plan.Saved {
-			l.touch(l.inst[instance{ref: NoRef, step: a.step, saved: k, gen: a.out}], at)
-		}
-		out, haveOut := l.grads[st.out]
-		if haveOut {
-			l.touch(out, at)
-		}
-		for j, r := range st.in {
-			if !st.want[j] || b.values[r].param != nil {
-				continue
-			}
-			pass := st.plan.Pass != nil && st.plan.Pass[j]
-			if pass && uses[r] == 1 && haveOut {
-				l.grads[r] = out
-				continue
-			}
-			if _, ok := l.grads[r]; !ok {
-				l.grads[r] = l.buffer(b.values[r].shape.Len(caps), at)
-				l.buffers[l.grads[r]].grad = true
-				if st.sets(j) {
-					if l.first[at] == nil {
-						l.first[at] = make([]bool, len(st.in))
-					}
-					l.first[at][j] = true
-				} else {
-					l.zero[at] = append(l.zero[at], r)
-				}
-			}
-			l.touch(l.grads[r], at)
-			if pass {
-				l.copy[at] = append(l.copy[at], r)
-			}
+		if a.kind == actBackward {
+			v.backward(at, a)
+		} else {
+			v.forward(at, a)
 		}
 	}
-	if i, ok := l.inst[valueOf(b.out, 0, 0)]; ok {
+	if i, ok := l.inst[v.valueOf(b.out, 0, 0)]; ok {
 		l.touch(i, len(s.actions))
 	}
 	l.place()
 	return l
+}
+
+func (l *lives) valueOf(r Ref, gen uint8, at int) instance {
+	return l.b.instance(&l.schedule, r, gen, at)
+}
+
+// values is the number of values of r at capacity.
+func (l *lives) values(r Ref) int { return l.b.values[r].shape.Len(l.caps) }
+
+// read extends the life of an instance to the action at. The first action of the backward pass that reads a value kept as
+// bfloat16 has it expanded first.
+func (l *lives) read(r Ref, gen uint8, at int) instance {
+	v := l.valueOf(r, gen, at)
+	if _, ok := l.inst[v]; !ok && v.late {
+		l.inst[v] = l.buffer(l.values(r), at)
+		l.touch(l.narrow[r], at)
+		l.widen[at] = append(l.widen[at], v)
+	}
+	l.touch(l.inst[v], at)
+	return v
+}
+
+// forward is an action that makes a value and what its op saves.
+func (l *lives) forward(at int, a action) {
+	b := l.b
+	st := &b.steps[a.step]
+	in := l.valueOf(st.out, a.out, at)
+	in.late = false // it is made here
+	where := -1
+	for j, r := range st.in {
+		if b.values[r].param != nil {
+			continue
+		}
+		v := l.read(r, a.gen[j], at)
+		if where < 0 && st.plan.InPlace != nil && st.plan.InPlace[j] && l.last[v] == at && b.values[r].shape == b.values[st.out].shape {
+			where = l.inst[v]
+		}
+	}
+	if where < 0 {
+		where = l.buffer(l.values(st.out), at)
+	}
+	l.inst[in] = where
+	if l.split[st.out] && a.out == 0 {
+		l.narrow[st.out] = l.buffer((l.values(st.out)+1)/2, at)
+	}
+	for k, sh := range st.plan.Saved {
+		v := instance{ref: NoRef, step: a.step, saved: k, gen: a.out}
+		if _, ok := l.inst[v]; !ok {
+			l.inst[v] = l.buffer(sh.Len(l.caps), at)
+		}
+		l.touch(l.inst[v], at)
+	}
+}
+
+// backward is an action that reads values and makes gradients.
+func (l *lives) backward(at int, a action) {
+	b := l.b
+	st := &b.steps[a.step]
+	for j, r := range st.in {
+		if b.values[r].param == nil && st.reads(j) {
+			l.read(r, a.gen[j], at)
+		}
+	}
+	if st.plan.ReadsOut {
+		l.read(st.out, a.out, at)
+	}
+	for k := range st.plan.Saved {
+		l.touch(l.inst[instance{ref: NoRef, step: a.step, saved: k, gen: a.out}], at)
+	}
+	out, haveOut := l.grads[st.out]
+	if haveOut {
+		l.touch(out, at)
+	}
+	for j, r := range st.in {
+		if !st.want[j] || b.values[r].param != nil {
+			continue
+		}
+		pass := st.plan.Pass != nil && st.plan.Pass[j]
+		if pass && l.uses[r] == 1 && haveOut {
+			l.grads[r] = out
+			continue
+		}
+		if _, ok := l.grads[r]; !ok {
+			l.gradient(r, j, at, st)
+		}
+		l.touch(l.grads[r], at)
+		if pass {
+			l.copy[at] = append(l.copy[at], r)
+		}
+	}
+}
+
+// gradient makes the gradient of input j, of the value r, whose first action is at.
+func (l *lives) gradient(r Ref, j, at int, st *step) {
+	l.grads[r] = l.buffer(l.values(r), at)
+	l.buffers[l.grads[r]].grad = true
+	if !st.sets(j) {
+		l.zero[at] = append(l.zero[at], r)
+		return
+	}
+	if l.first[at] == nil {
+		l.first[at] = make([]bool, len(st.in))
+	}
+	l.first[at][j] = true
 }
 
 // place gives each buffer the lowest offset that no buffer of an overlapping life occupies, large buffers first.

@@ -66,45 +66,75 @@ func (b *Builder) schedule(live []bool, checkpoint []bool, cheap bool) schedule 
 	if b.mode != ModeTrain {
 		return s
 	}
-	backward := func(i int) bool { return live[i] && b.values[b.steps[i].out].grad }
-	inBlock := func(blk int) bool { return blk >= 0 && checkpoint[blk] }
-	blockOf := func(r Ref) int {
-		if f := b.values[r].from; f >= 0 {
-			return b.steps[f].block
-		}
-		return -1
+	o := &ordering{b: b, live: live, checkpoint: checkpoint}
+	o.kept = o.readOutside()
+	o.again = o.computedAgain()
+	o.lazy = make([]bool, len(b.steps))
+	if cheap {
+		o.findLazy()
 	}
-	// A value of a checkpointed block that the backward of a step outside its block reads is kept from the forward.
-	kept := make([]bool, len(b.values))
-	for i, st := range b.steps {
-		if !backward(i) {
+	o.backwards(&s)
+	return s
+}
+
+// ordering is what the backward part of a schedule is made of.
+type ordering struct {
+	b          *Builder
+	live       []bool
+	checkpoint []bool
+	kept       []bool // by value: of a checkpointed block, and kept from the forward
+	again      []bool // by step: computed again with its checkpointed block
+	lazy       []bool // by step: a cheap one outside checkpointed blocks that is computed again where its output is read
+}
+
+// backward says whether the step has a backward action.
+func (o *ordering) backward(i int) bool { return o.live[i] && o.b.values[o.b.steps[i].out].grad }
+
+func (o *ordering) checkpointed(block int) bool { return block >= 0 && o.checkpoint[block] }
+
+// reads says whether the backward of the step reads its input j.
+func (s *step) reads(j int) bool { return s.plan.ReadsIn != nil && s.plan.ReadsIn[j] }
+
+// readOutside marks the values that the backward of a step outside their block reads: a checkpointed block keeps them.
+func (o *ordering) readOutside() []bool {
+	kept := make([]bool, len(o.b.values))
+	for i, st := range o.b.steps {
+		if !o.backward(i) {
 			continue
 		}
 		for j, r := range st.in {
-			if st.plan.ReadsIn != nil && st.plan.ReadsIn[j] && st.block != blockOf(r) {
+			block := -1
+			if f := o.b.values[r].from; f >= 0 {
+				block = o.b.steps[f].block
+			}
+			if st.reads(j) && st.block != block {
 				kept[r] = true
 			}
 		}
 	}
-	// What each checkpointed block must compute again: the closure of what its backwards read.
-	again := make([]bool, len(b.steps))
-	var need func(r Ref, blk int)
-	need = func(r Ref, blk int) {
+	return kept
+}
+
+// computedAgain marks what each checkpointed block must compute again: the closure of what its backwards read.
+func (o *ordering) computedAgain() []bool {
+	b, again := o.b, make([]bool, len(o.b.steps))
+	var need func(r Ref, block int)
+	need = func(r Ref, block int) {
 		f := b.values[r].from
-		if f < 0 || b.steps[f].block != blk || kept[r] || again[f] {
+		if f < 0 || b.steps[f].block != block || o.kept[r] || again[f] {
 			return
 		}
 		again[f] = true
 		for _, in := range b.steps[f].in {
-			need(in, blk)
+			need(in, block)
 		}
 	}
 	for i, st := range b.steps {
-		if !backward(i) || !inBlock(st.block) {
+		if !o.backward(i) || !o.checkpointed(st.block) {
 			continue
 		}
 		for j, r := range st.in {
-			if st.plan.ReadsIn != nil && st.plan.ReadsIn[j] {
+			if st.reads(j) {
 				need(r, st.block)
 			}
 		}
@@ -118,77 +148,78 @@ func (b *Builder) schedule(live []bool, checkpoint []bool, cheap bool) schedule 
 			}
 		}
 	}
-	// outside marks steps whose output leaves their block.
-	outside := make([]bool, len(b.steps))
+	return again
+}
+
+// findLazy marks cheap steps outside checkpointed blocks whose every input is read by the step's own backward, so that it is there.
+func (o *ordering) findLazy() {
+	b := o.b
+	outside := make([]bool, len(b.steps)) // steps whose output leaves their block
 	for i, st := range b.steps {
 		for _, r := range st.in {
-			if f := b.values[r].from; live[i] && f >= 0 && b.steps[f].block != st.block {
+			if f := b.values[r].from; o.live[i] && f >= 0 && b.steps[f].block != st.block {
 				outside[f] = true
 			}
 		}
 	}
-	// Cheap steps outside checkpointed blocks: every input is read by the step's own backward, so that it is there.
-	lazy := make([]bool, len(b.steps))
 	for i, st := range b.steps {
-		if !cheap || !backward(i) || inBlock(st.block) || !st.plan.Cheap || st.plan.ReadsOut || st.plan.ReadsIn == nil {
+		if !o.backward(i) || o.checkpointed(st.block) || !st.plan.Cheap || st.plan.ReadsOut || st.plan.ReadsIn == nil {
 			continue
 		}
 		ok := !outside[i]
 		for j, r := range st.in {
 			f := b.values[r].from
-			ok = ok && (b.values[r].param != nil || st.plan.ReadsIn[j] && !(f >= 0 && lazy[f]))
+			ok = ok && (b.values[r].param != nil || st.plan.ReadsIn[j] && !(f >= 0 && o.lazy[f]))
 		}
-		lazy[i] = ok
+		o.lazy[i] = ok
 	}
-	gen := func(r Ref, reader int) uint8 {
+}
+
+// gens are the instances of a step's inputs that an action of the backward pass reads.
+func (o *ordering) gens(i int) []uint8 {
+	b := o.b
+	g := make([]uint8, len(b.steps[i].in))
+	for j, r := range b.steps[i].in {
 		f := b.values[r].from
-		if f < 0 {
-			return 0
+		if f >= 0 && (o.lazy[f] || o.again[f] && !o.kept[r] && b.steps[i].block == b.steps[f].block) {
+			g[j] = 1
 		}
-		if lazy[f] {
-			return 1
-		}
-		if again[f] && !kept[r] && b.steps[reader].block == b.steps[f].block {
-			return 1
-		}
-		return 0
 	}
-	gens := func(i int) []uint8 {
-		g := make([]uint8, len(b.steps[i].in))
-		for j, r := range b.steps[i].in {
-			g[j] = gen(r, i)
-		}
-		return g
+	return g
+}
+
+// backwards appends the backward actions, each after what it reads is computed again.
+func (o *ordering) backwards(s *schedule) {
+	b := o.b
+	recompute := func(k int) {
+		s.actions = append(s.actions, action{kind: actRecompute, step: k, gen: o.gens(k), out: 1})
+		s.recompute++
 	}
-	done := make([]bool, len(b.steps)) // lazy steps already recomputed
+	done := make([]bool, len(b.steps)) // lazy steps already computed again
 	current := -1
 	for i := len(b.steps) - 1; i >= 0; i-- {
-		st := b.steps[i]
-		if !backward(i) {
+		st := &b.steps[i]
+		if !o.backward(i) {
 			continue
 		}
-		if inBlock(st.block) && st.block != current {
+		if o.checkpointed(st.block) && st.block != current {
 			current = st.block
 			for k := 0; k <= i; k++ {
-				if b.steps[k].block == current && again[k] {
-					s.actions = append(s.actions, action{kind: actRecompute, step: k, gen: gens(k), out: 1})
-					s.recompute++
+				if b.steps[k].block == current && o.again[k] {
+					recompute(k)
 				}
 			}
 		}
 		for j, r := range st.in {
-			f := b.values[r].from
-			if st.plan.ReadsIn != nil && st.plan.ReadsIn[j] && f >= 0 && lazy[f] && !done[f] {
+			if f := b.values[r].from; st.reads(j) && f >= 0 && o.lazy[f] && !done[f] {
 				done[f] = true
-				s.actions = append(s.actions, action{kind: actRecompute, step: f, gen: gens(f), out: 1})
-				s.recompute++
+				recompute(f)
 			}
 		}
 		out := uint8(0)
-		if inBlock(st.block) && again[i] {
+		if o.checkpointed(st.block) && o.again[i] {
 			out = 1
 		}
-		s.actions = append(s.actions, action{kind: actBackward, step: i, gen: gens(i), out: out})
+		s.actions = append(s.actions, action{kind: actBackward, step: i, gen: o.gens(i), out: out})
 	}
-	return s
 }
