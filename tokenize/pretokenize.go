@@ -1,7 +1,6 @@
 package tokenize
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -80,24 +79,7 @@ func (w *worker) pre(k int, g seg) error {
 	p := &w.f.pre[k]
 	switch p.kind {
 	case preByteLevel, preScan:
-		if p.prefix && g.s != "" && g.s[0] != ' ' {
-			g = g.prepend(" ", w.track)
-		}
-		if p.scan == nil {
-			return w.pre(k+1, g)
-		}
-		last := k+1 == len(w.f.pre) || k+2 == len(w.f.pre) && w.f.pre[k+1].kind == preByteLevel &&
-			w.f.pre[k+1].scan == nil && !w.f.pre[k+1].prefix
-		for i := 0; i < len(g.s); {
-			e := p.scan(w.t, g.s, i)
-			if last {
-				w.word(g.sub(i, e))
-			} else if err := w.pre(k+1, g.sub(i, e)); err != nil {
-				return err
-			}
-			i = e
-		}
-		return nil
+		return w.scanned(k, g, p)
 	case preDigits:
 		return w.digits(k, g, p)
 	case preSpaces, preBert:
@@ -107,27 +89,7 @@ func (w *worker) pre(k int, g seg) error {
 	case preLength:
 		return w.lengths(k, g, p.length)
 	case preDigits3:
-		from := 0
-		for i := 0; i+3 <= len(g.s); {
-			if !digit(g.s[i]) || !digit(g.s[i+1]) || !digit(g.s[i+2]) {
-				i++
-				continue
-			}
-			if from < i {
-				if err := w.pre(k+1, g.sub(from, i)); err != nil {
-					return err
-				}
-			}
-			if err := w.pre(k+1, g.sub(i, i+3)); err != nil {
-				return err
-			}
-			i += 3
-			from = i
-		}
-		if from < len(g.s) {
-			return w.pre(k+1, g.sub(from, len(g.s)))
-		}
-		return nil
+		return w.threes(k, g)
 	case preMetaspace:
 		g = g.replace(" ", p.meta.rep, w.track)
 		if !strings.HasPrefix(g.s, p.meta.rep) && (p.meta.scheme == "always" || p.meta.scheme == "first" && g.origin() == 0) {
@@ -137,6 +99,58 @@ func (w *worker) pre(k int, g seg) error {
 			return w.pre(k+1, g)
 		}
 	}
+	return w.found(k, g, p)
+}
+
+// scanned splits by a scanner.
+func (w *worker) scanned(k int, g seg, p *preStep) error {
+	if p.prefix && g.s != "" && g.s[0] != ' ' {
+		g = g.prepend(" ", w.track)
+	}
+	if p.scan == nil {
+		return w.pre(k+1, g)
+	}
+	last := k+1 == len(w.f.pre) || k+2 == len(w.f.pre) && w.f.pre[k+1].kind == preByteLevel &&
+		w.f.pre[k+1].scan == nil && !w.f.pre[k+1].prefix
+	for i := 0; i < len(g.s); {
+		e := p.scan(w.t, g.s, i)
+		if last {
+			w.word(g.sub(i, e))
+		} else if err := w.pre(k+1, g.sub(i, e)); err != nil {
+			return err
+		}
+		i = e
+	}
+	return nil
+}
+
+// threes splits digits off by threes.
+func (w *worker) threes(k int, g seg) error {
+	from := 0
+	for i := 0; i+3 <= len(g.s); {
+		if !digit(g.s[i]) || !digit(g.s[i+1]) || !digit(g.s[i+2]) {
+			i++
+			continue
+		}
+		if from < i {
+			if err := w.pre(k+1, g.sub(from, i)); err != nil {
+				return err
+			}
+		}
+		if err := w.pre(k+1, g.sub(i, i+3)); err != nil {
+			return err
+		}
+		i += 3
+		from = i
+	}
+	if from < len(g.s) {
+		return w.pre(k+1, g.sub(from, len(g.s)))
+	}
+	return nil
+}
+
+// found splits by what a finder finds.
+func (w *worker) found(k int, g seg, p *preStep) error {
 	text := g.s
 	if p.mapped {
 		text = mapBytes(text)
@@ -267,156 +281,4 @@ func findPunct(s string) (m []mspan, _ error) {
 		i += n
 	}
 	return m, nil
-}
-
-func inverted(f finder) finder {
-	return func(s string) ([]mspan, error) {
-		m, err := f(s)
-		for i := range m {
-			m[i].match = !m[i].match
-		}
-		return m, err
-	}
-}
-
-// parsePre reads the pre-tokenizer and appends its steps.
-func parsePre(v val, steps []preStep) ([]preStep, error) {
-	if v.null() {
-		return steps, nil
-	}
-	o, err := v.object()
-	if err != nil {
-		return nil, err
-	}
-	mapped := false
-	for _, s := range steps {
-		mapped = mapped || s.kind == preByteLevel
-	}
-	p := preStep{mapped: mapped}
-	switch kind := o.str("type"); kind {
-	case "Sequence":
-		list, err := o.take("pretokenizers").list()
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range list {
-			if steps, err = parsePre(e, steps); err != nil {
-				return nil, err
-			}
-		}
-		return steps, o.done()
-	case "ByteLevel":
-		if mapped {
-			return nil, fmt.Errorf("%s: a second ByteLevel is not supported", v.path)
-		}
-		p.kind, p.lone = preByteLevel, v.path == "pre_tokenizer"
-		p.prefix = o.boolean("add_prefix_space", true)
-		o.boolean("trim_offsets", true) // used by the post-processor only
-		if o.boolean("use_regex", true) {
-			p.scan = scanGPT2
-		}
-	case "Digits":
-		p.kind = preDigits
-		p.single = o.boolean("individual_digits", false)
-	case "Punctuation":
-		p.kind, p.find = preFind, findPunct
-		p.behavior = behavior(o.strOr("behavior", string(isolated)))
-	case "WhitespaceSplit":
-		p.kind = preSpaces
-		if mapped {
-			return nil, mappedBefore(v, kind)
-		}
-	case "BertPreTokenizer":
-		p.kind = preBert
-		if mapped {
-			return nil, mappedBefore(v, kind)
-		}
-	case "Whitespace":
-		p.kind, p.find, p.behavior = preFind, findWords, removed
-	case "CharDelimiterSplit":
-		d := o.str("delimiter")
-		if utf8.RuneCountInString(d) != 1 && o.err == nil {
-			return nil, fmt.Errorf("%s must be one character", o.at("delimiter"))
-		}
-		p.kind, p.find, p.behavior = preFind, findLiteral(d), removed
-	case "UnicodeScripts":
-		p.kind = preScripts
-		if mapped {
-			return nil, mappedBefore(v, kind)
-		}
-	case "FixedLength":
-		p.kind, p.length = preLength, 5
-		o.get("length", false, &p.length)
-		if p.length < 1 {
-			return nil, fmt.Errorf("%s must be at least 1", o.at("length"))
-		}
-		if mapped {
-			return nil, mappedBefore(v, kind)
-		}
-	case "Metaspace":
-		p.kind, p.behavior = preMetaspace, withNext
-		p.meta.rep, p.meta.scheme, p.meta.split, err = parseMetaspace(o)
-		if err != nil {
-			return nil, err
-		}
-		p.find = findLiteral(p.meta.rep)
-	case "Split":
-		pat := o.take("pattern")
-		re, text, err := parsePattern(pat)
-		if err != nil {
-			return nil, err
-		}
-		p.kind = preFind
-		p.behavior = behavior(o.str("behavior"))
-		inv := o.boolean("invert", false)
-		switch {
-		case text == "":
-			return nil, fmt.Errorf("%s is empty", pat.path)
-		case !re:
-			p.find = findLiteral(text)
-		case scanners[text] != nil && p.behavior == isolated && !mapped:
-			p.kind, p.scan = preScan, scanners[text]
-		case text == "[0-9][0-9][0-9]" && p.behavior == isolated:
-			p.kind = preDigits3
-		default:
-			if p.find, err = findRegex(text, false); err != nil {
-				return nil, fmt.Errorf("%s: %w", pat.path, err)
-			}
-		}
-		if inv && p.find != nil {
-			p.find = inverted(p.find)
-		}
-	default:
-		if o.err != nil {
-			return nil, o.err
-		}
-		return nil, unsupported(v.path, kind, "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, FixedLength, Metaspace, Punctuation, "+
-			"Sequence, Split, UnicodeScripts, Whitespace, WhitespaceSplit")
-	}
-	switch p.behavior {
-	case "", removed, isolated, withPrevious, withNext, contiguous:
-	default:
-		return nil, unsupported(v.path+".behavior", string(p.behavior), "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous")
-	}
-	return append(steps, p), o.done()
-}
-
-// parseMetaspace reads the fields that Metaspace has as pre-tokenizer and as
-// decoder; add_prefix_space is the older spelling of prepend_scheme.
-func parseMetaspace(o *obj) (rep, scheme string, split bool, err error) {
-	rep = o.str("replacement")
-	scheme = "always"
-	if !o.boolean("add_prefix_space", true) {
-		scheme = "never"
-	}
-	scheme = o.strOr("prepend_scheme", scheme)
-	o.strOr("str_rep", rep)
-	split = o.boolean("split", true)
-	if scheme != "always" && scheme != "first" && scheme != "never" {
-		err = unsupported(o.at("prepend_scheme"), scheme, "always, first, never")
-	}
-	if utf8.RuneCountInString(rep) != 1 && err == nil && o.err == nil {
-		err = fmt.Errorf("%s must be one character", o.at("replacement"))
-	}
-	return rep, scheme, split, err
 }

@@ -107,57 +107,61 @@ func (f *FTFY) Apply(d *Doc) Verdict {
 
 // segment applies the fixes until nothing changes.
 func (f *FTFY) segment(text string, unescape bool) string {
-	// Plain ASCII without controls, escapes and entities is as it should be.
-	if !unescape || strings.IndexByte(text, '&') < 0 {
-		plain := true
-		for i := 0; i < len(text) && plain; i++ {
-			plain = text[i] >= ' ' && text[i] < 0x7f || text[i] == '\n' || text[i] == '\t'
-		}
-		if plain {
-			return text
-		}
+	if (!unescape || strings.IndexByte(text, '&') < 0) && plainASCII(text) {
+		return text
 	}
 	for {
-		before := text
-		if unescape {
-			text = unescapeHTML(text)
-		}
-		if f.FixEncoding {
-			text = f.fixEncoding(text)
-		}
-		if f.FixC1Controls {
-			text = fixC1(text)
-		}
-		if f.FixLatinLigatures {
-			text = ligatures.Replace(text)
-		}
-		if f.FixCharacterWidth {
-			text = fixWidth(text)
-		}
-		if f.UncurlQuotes {
-			text = straight.Replace(text)
-		}
-		if f.FixLineBreaks {
-			text = lineBreaks.Replace(text)
-		}
-		if f.RemoveTerminalEscapes && strings.IndexByte(text, 0x1b) >= 0 {
-			text = ansi.ReplaceAllString(text, "")
-		}
-		if f.RemoveControlChars {
-			text = strings.Map(func(r rune) rune {
-				if r < 9 || r == 11 || r >= 14 && r < 32 || r == 0x7f || r >= 0x206a && r <= 0x206f || r == 0xfeff || r >= 0xfff9 && r <= 0xfffc {
-					return -1
-				}
-				return r
-			}, text)
-		}
-		if n, ok := normForms[f.Normalization]; ok {
-			text = n.String(text)
-		}
-		if text == before {
+		next := f.once(text, unescape)
+		if next == text {
 			return text
 		}
+		text = next
 	}
+}
+
+// plainASCII says that a text is ASCII without controls and escapes, which is as it should be.
+func plainASCII(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < ' ' || c >= 0x7f) && c != '\n' && c != '\t' {
+			return false
+		}
+	}
+	return true
+}
+
+// control says that a character is a control character without a use in text.
+func control(r rune) bool {
+	return r < 9 || r == 11 || r >= 14 && r < 32 || r == 0x7f || r >= 0x206a && r <= 0x206f || r == 0xfeff || r >= 0xfff9 && r <= 0xfffc
+}
+
+// once applies each fix that is on.
+func (f *FTFY) once(text string, unescape bool) string {
+	for _, fix := range [...]struct {
+		on  bool
+		fix func(string) string
+	}{
+		{unescape, unescapeHTML}, {f.FixEncoding, f.fixEncoding}, {f.FixC1Controls, fixC1}, {f.FixLatinLigatures, ligatures.Replace},
+		{f.FixCharacterWidth, fixWidth}, {f.UncurlQuotes, straight.Replace}, {f.FixLineBreaks, lineBreaks.Replace},
+	} {
+		if fix.on {
+			text = fix.fix(text)
+		}
+	}
+	if f.RemoveTerminalEscapes && strings.IndexByte(text, 0x1b) >= 0 {
+		text = ansi.ReplaceAllString(text, "")
+	}
+	if f.RemoveControlChars {
+		text = strings.Map(func(r rune) rune {
+			if control(r) {
+				return -1
+			}
+			return r
+		}, text)
+	}
+	if n, ok := normForms[f.Normalization]; ok {
+		text = n.String(text)
+	}
+	return text
 }
 
 var (

@@ -65,30 +65,7 @@ func (g *GopherQuality) Prepare() error {
 // Apply tests length, mean word length, symbols, bullets, ellipses, words with letters and stop words, in this order.
 func (g *GopherQuality) Apply(d *Doc) Verdict {
 	words := d.Words()
-	nonSymbol, length, alpha := 0, 0, 0
-	for _, w := range words {
-		n, sym, al := 0, true, false
-		for _, r := range w {
-			n++
-			if r < utf8.RuneSelf {
-				if c := r | 0x20; c >= 'a' && c <= 'z' {
-					sym, al = false, true
-				} else if sym && !symbols.has(r) {
-					sym = false
-				}
-				continue
-			}
-			sym = sym && symbols.has(r)
-			al = al || unicode.IsLetter(r)
-		}
-		if !sym {
-			nonSymbol++
-			length += n
-		}
-		if al {
-			alpha++
-		}
-	}
+	nonSymbol, length, alpha := measure(words)
 	if g.MinDocWords != 0 && nonSymbol < g.MinDocWords {
 		return drop("gopher_short_doc", float64(nonSymbol), float64(g.MinDocWords))
 	}
@@ -114,7 +91,53 @@ func (g *GopherQuality) Apply(d *Doc) Verdict {
 			return drop("gopher_too_many_ellipsis", x, g.MaxSymbolWordRatio)
 		}
 	}
-	bullets, ellipses, lines := 0, 0, splitLines(d.Text)
+	bullets, ellipses := listLines(d.Text)
+	if g.MaxBulletLinesRatio != 0 && bullets > g.MaxBulletLinesRatio {
+		return drop("gopher_too_many_bullets", bullets, g.MaxBulletLinesRatio)
+	}
+	if g.MaxEllipsisLinesRatio != 0 && ellipses > g.MaxEllipsisLinesRatio {
+		return drop("gopher_too_many_end_ellipsis", ellipses, g.MaxEllipsisLinesRatio)
+	}
+	if x := float64(alpha) / n; g.MaxNonAlphaWordsRatio != 0 && x < g.MaxNonAlphaWordsRatio {
+		return drop("gopher_below_alpha_threshold", x, g.MaxNonAlphaWordsRatio)
+	}
+	if found := g.stopWords(words); found < g.MinStopWords {
+		return drop("gopher_enough_stop_words", float64(found), float64(g.MinStopWords))
+	}
+	return keep(d)
+}
+
+// measure counts the words that are not all symbols, their characters, and the words with a letter.
+func measure(words []string) (nonSymbol, length, alpha int) {
+	for _, w := range words {
+		n, sym, al := 0, true, false
+		for _, r := range w {
+			n++
+			if r < utf8.RuneSelf {
+				if c := r | 0x20; c >= 'a' && c <= 'z' {
+					sym, al = false, true
+				} else if sym && !symbols.has(r) {
+					sym = false
+				}
+				continue
+			}
+			sym = sym && symbols.has(r)
+			al = al || unicode.IsLetter(r)
+		}
+		if !sym {
+			nonSymbol++
+			length += n
+		}
+		if al {
+			alpha++
+		}
+	}
+	return nonSymbol, length, alpha
+}
+
+// listLines are the fractions of lines that begin with a bullet and that end in an ellipsis.
+func listLines(text string) (bullets, ellipses float64) {
+	lines := splitLines(text)
 	for _, l := range lines {
 		if s := lstrip(l); strings.HasPrefix(s, "•") || strings.HasPrefix(s, "-") {
 			bullets++
@@ -123,30 +146,21 @@ func (g *GopherQuality) Apply(d *Doc) Verdict {
 			ellipses++
 		}
 	}
-	nl := float64(len(lines))
-	if x := float64(bullets) / nl; g.MaxBulletLinesRatio != 0 && x > g.MaxBulletLinesRatio {
-		return drop("gopher_too_many_bullets", x, g.MaxBulletLinesRatio)
-	}
-	if x := float64(ellipses) / nl; g.MaxEllipsisLinesRatio != 0 && x > g.MaxEllipsisLinesRatio {
-		return drop("gopher_too_many_end_ellipsis", x, g.MaxEllipsisLinesRatio)
-	}
-	if x := float64(alpha) / n; g.MaxNonAlphaWordsRatio != 0 && x < g.MaxNonAlphaWordsRatio {
-		return drop("gopher_below_alpha_threshold", x, g.MaxNonAlphaWordsRatio)
-	}
-	if g.MinStopWords != 0 {
-		var seen uint64
-		found := 0
-		for _, w := range words {
-			if i, ok := g.stop[w]; ok && seen>>i&1 == 0 {
-				seen |= 1 << i
-				if found++; found >= g.MinStopWords {
-					break
-				}
-			}
+	n := float64(len(lines))
+	return bullets / n, ellipses / n
+}
+
+// stopWords counts the distinct stop words among words, up to as many as are wanted.
+func (g *GopherQuality) stopWords(words []string) (found int) {
+	var seen uint64
+	for _, w := range words {
+		if found >= g.MinStopWords {
+			break
 		}
-		if found < g.MinStopWords {
-			return drop("gopher_enough_stop_words", float64(found), float64(g.MinStopWords))
+		if i, ok := g.stop[w]; ok && seen>>i&1 == 0 {
+			seen |= 1 << i
+			found++
 		}
 	}
-	return keep(d)
+	return found
 }

@@ -97,20 +97,10 @@ func (s *Splitter) suffix(p string) int {
 		if n > 1 {
 			return n
 		}
-		before, bw := utf8.DecodeLastRuneInString(rest)
 		if rest == "" {
 			return best
 		}
-		bf := flags(before)
-		if bf&(lower|quote|beforeD) != 0 || s.l.digitDot && bf&digit != 0 {
-			return max(best, 1)
-		}
-		if bf&upper != 0 {
-			if two, tw := utf8.DecodeLastRuneInString(rest[:len(rest)-bw]); tw > 0 && flags(two)&upper != 0 {
-				return max(best, 1)
-			}
-		}
-		if strings.ContainsRune("FfCcKk", before) && strings.HasSuffix(rest[:len(rest)-bw], "°") {
+		if s.endsBeforeDot(rest) {
 			return max(best, 1)
 		}
 	case r == '+':
@@ -136,6 +126,21 @@ func (s *Splitter) suffix(p string) int {
 		}
 	}
 	return best
+}
+
+// endsBeforeDot says whether a dot after rest, which is not empty, is a mark of its own.
+func (s *Splitter) endsBeforeDot(rest string) bool {
+	before, w := utf8.DecodeLastRuneInString(rest)
+	f := flags(before)
+	if f&(lower|quote|beforeD) != 0 || s.l.digitDot && f&digit != 0 {
+		return true
+	}
+	if f&upper != 0 {
+		if two, tw := utf8.DecodeLastRuneInString(rest[:len(rest)-w]); tw > 0 && flags(two)&upper != 0 {
+			return true
+		}
+	}
+	return strings.ContainsRune("FfCcKk", before) && strings.HasSuffix(rest[:len(rest)-w], "°")
 }
 
 // digitNear says whether one of the last characters, which a unit has at most, is a digit.
