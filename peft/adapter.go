@@ -357,12 +357,19 @@ func (a *Adapter) stored(base func(tensor string) ([]float32, error)) func(tenso
 
 // merger is the method, where it can be merged, and a slot's values.
 func (a *Adapter) merger(params *nn.Params, slot int) (Merger, func(name string) []float32, error) {
-	m, ok := a.Method.(Merger)
-	if !ok {
-		return nil, nil, fmt.Errorf("peft: a %s adapter cannot be merged into the base model; keep its folder beside the base (adaptflow export) and load it there", a.Type())
+	if err := a.Mergeable(); err != nil {
+		return nil, nil, err
 	}
 	value, err := a.slotValues(params, slot)
-	return m, value, err
+	return a.Method.(Merger), value, err
+}
+
+// Mergeable says why the adapter cannot be merged into the base model, and what to do instead; nil where its method can be.
+func (a *Adapter) Mergeable() error {
+	if _, ok := a.Method.(Merger); !ok {
+		return fmt.Errorf("peft: a %s adapter cannot be merged into the base model; keep its folder beside the base (adaptflow export) and load it there", a.Type())
+	}
+	return nil
 }
 
 // slotValues gives a slot's values of the parameters by their names.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -66,7 +67,7 @@ type Run struct {
 const (
 	RecipeFile  = "recipe.resolved.yaml"
 	MetricsFile = "metrics.json"
-	AdapterDir  = "adapter"
+	AdapterDir  = export.AdapterFolder
 	RejectsDir  = "rejects"
 )
 
@@ -319,7 +320,7 @@ func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 	return v, storage.WriteFile(path, raw)
 }
 
-// Export writes the adapter folder, and the merged model when the recipe asks for it.
+// Export writes the adapter in the formats that the recipe asks for.
 func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *measure.Results) error {
 	if st.TokensSeen == 0 {
 		return fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look at %s, raise sequence_length where prompts fill it, "+
@@ -340,17 +341,22 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 			return err
 		}
 	}
-	dir := filepath.Join(r.Output, AdapterDir)
-	if err := a.Save(dir, params, 0, card); err != nil {
+	return export.Write(&export.Source{Base: r.modelDir, Adapter: a, Params: params, Card: card}, r.exports(), r.Output)
+}
+
+// exports say what is written of the adapter at the end.
+func (r *Run) exports() *export.Config {
+	c := export.Config(r.Recipe.Export)
+	return &c
+}
+
+// checkExports refuses what could not be written, before it is trained.
+func (r *Run) checkExports() error {
+	a, err := r.adapter(r.Recipe.Train.InitAdapter)
+	if err != nil {
 		return err
 	}
-	if r.Recipe.Export.Merged {
-		if err := os.RemoveAll(filepath.Join(r.Output, "merged")); err != nil { // of a run that ended here
-			return err
-		}
-		return infer.Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1)
-	}
-	return nil
+	return export.Check(r.exports(), a)
 }
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.
@@ -360,6 +366,9 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 	}
 	d, err := r.Prepare(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkExports(); err != nil {
 		return nil, err
 	}
 	none := nn.NewParams(1)

@@ -3,11 +3,9 @@ package pipelines
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
-	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/train/continual"
 )
 
@@ -42,7 +40,7 @@ func (r *Run) ExportTrained() error {
 	return r.publish()
 }
 
-// exportVersion copies the version in use of continual learning to the adapter's folder, and merges it where the recipe asks for that.
+// exportVersion writes the version in use of continual learning in the formats that the recipe asks for.
 func (r *Run) exportVersion() error {
 	from, err := r.version()
 	if err != nil {
@@ -51,14 +49,8 @@ func (r *Run) exportVersion() error {
 	if from == "" {
 		return fmt.Errorf("%s has no version yet: run it first (adaptflow run, with the same settings and --output), or see in %s why all increments were rolled back", r.product(), HistoryFile)
 	}
-	dir := filepath.Join(r.Output, AdapterDir)
-	if err := peft.CopyFolder(dir, from); err != nil {
+	if err := export.Write(&export.Source{Base: r.modelDir, Folder: from}, r.exports(), r.Output); err != nil {
 		return err
-	}
-	if r.Recipe.Export.Merged {
-		if err := infer.Merge(r.modelDir, dir, filepath.Join(r.Output, "merged"), r.Recipe.Export.MergedDType, 1); err != nil {
-			return err
-		}
 	}
 	return r.publish()
 }

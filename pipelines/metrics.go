@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
@@ -122,8 +123,10 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *me
 		m.Paths = append(m.Paths, "checkpoints")
 	}
 	m.Paths = append(m.Paths, ReportFile, MetricsFile, RecipeFile)
-	if r.Recipe.Export.Merged {
-		m.Paths = append(m.Paths, "merged")
+	for _, f := range export.Wanted(r.exports()) {
+		if f.Folder != AdapterDir { // which comes first
+			m.Paths = append(m.Paths, f.Folder)
+		}
 	}
 	m.Paths = append(m.Paths, eventsPrefix+r.Recipe.Hash()[:8])
 	if err := r.pages(m, st); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
 	core "github.com/adaptflow/adaptflow/train"
@@ -227,7 +228,7 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete %s to train again",
 			strings.Join(parts, ", "), err, r.product(MetricsFile))
 	}
-	if broken[AdapterDir] != "" || broken["merged"] != "" {
+	if slices.ContainsFunc(export.Formats, func(f *export.Format) bool { return broken[f.Folder] != "" }) {
 		before, after, err := r.records()
 		if err != nil {
 			return err
@@ -237,8 +238,8 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 			return err
 		}
 		defer params.Free()
-		for _, dir := range []string{AdapterDir, "merged"} { // one is made of the other
-			if err := os.RemoveAll(filepath.Join(r.Output, dir)); err != nil {
+		for _, f := range export.Formats { // some are made of others
+			if err := os.RemoveAll(filepath.Join(r.Output, f.Folder)); err != nil {
 				return err
 			}
 		}

@@ -24,7 +24,7 @@ var rows = [][]string{
 	{"tokenize", "datasets"},
 	{"train", "evaluate"},
 	{"infer"},
-	{"measure"},
+	{"measure", "export"},
 	{"recipe"},
 	{"transforms"},
 	{"templates"},
