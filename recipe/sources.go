@@ -3,6 +3,7 @@ package recipe
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -10,23 +11,27 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/nearest"
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // Source is a named part of the input: a language, a pair of languages, a corpus. In a recipe it is a mapping of these keys, or its files alone.
 type Source struct {
-	Name      string   `yaml:"-"`
-	Input     []string `yaml:"input"`
-	EvalInput []string `yaml:"eval_input"` // held-out text of the same kind; when no source has any, a part of the input is held out
-	// Weight is the share of the tokens trained on, over the sum of all weights. MaxDocuments and MaxTokens are caps; 0 for none.
-	Weight       float64 `yaml:"weight"`
-	MaxDocuments int64   `yaml:"max_documents"`
-	MaxTokens    int64   `yaml:"max_tokens"`
-	// Translation are the languages of rows of a text and its translation, from and to.
-	Translation []string `yaml:"translation"`
+	Name         string   `yaml:"-"`
+	Input        []string `yaml:"input" help:"files or globs"`
+	EvalInput    []string `yaml:"eval_input" help:"held-out text of the same kind; when no source has any, a part of the input is held out"`
+	Weight       float64  `yaml:"weight" bounds:"[0,)" help:"share of the tokens trained on, over the sum of all weights; every source has one, or none"`
+	MaxDocuments int64    `yaml:"max_documents" bounds:"[0,1e18]" help:"most documents; 0 for no cap"`
+	MaxTokens    int64    `yaml:"max_tokens" bounds:"[0,1e18]" help:"most tokens; 0 for no cap"`
+	Translation  []string `yaml:"translation" help:"languages of rows of a text and its translation, from and to, as [en, de]"`
 }
 
 // sourceKeys are the keys of a source, as they are written.
-var sourceKeys = []string{"input", "eval_input", "weight", "max_documents", "max_tokens", "translation"}
+var sourceKeys = func() (out []string) {
+	for _, f := range settings.Of(reflect.TypeFor[Source]()) {
+		out = append(out, f.Name)
+	}
+	return out
+}()
 
 // plainSources writes each source as a mapping with lists of files.
 func plainSources(in map[string]any) (map[string]any, error) {
@@ -70,6 +75,9 @@ func (d *Data) Named() ([]Source, error) {
 			return nil, fmt.Errorf("data.sources.%s: %w", name, plain(err))
 		}
 		s.Name = name
+		if err := settings.Check(&s); err != nil {
+			return nil, settings.In("data.sources."+name, err)
+		}
 		out = append(out, s)
 	}
 	return out, nil

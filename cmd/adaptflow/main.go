@@ -91,7 +91,7 @@ func command() *cobra.Command {
 	root.AddCommand(serverCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(), templatesCommand(), generateCommand(),
-		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), inspectCommand(), benchCommand(), tokenizerCommand(), licensesCommand())
+		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), recipeReference(), inspectCommand(), benchCommand(), tokenizerCommand(), licensesCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

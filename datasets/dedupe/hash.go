@@ -17,7 +17,7 @@ const (
 
 // HashConfig says how strings are hashed: xxHash64 with seed 0 (datatrove's default), or the first 8 bytes of SHA-1, little-endian (FineWeb).
 type HashConfig struct {
-	HashFc string `yaml:"hash_fc" json:"hash_fc"` // XXHash or SHA1
+	HashFc string `yaml:"hash_fc" json:"hash_fc" help:"the hash function: xxhash or sha1"`
 }
 
 // Validate checks the settings.

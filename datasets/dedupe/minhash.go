@@ -10,11 +10,11 @@ import (
 // MinHashConfig are the settings of MinHash with locality-sensitive hashing, under datatrove's names. Two documents whose sets of n-grams have
 // Jaccard similarity s share a bucket with probability 1-(1-s^HashesPerBucket)^NumBuckets.
 type MinHashConfig struct {
-	NGrams          int        `yaml:"n_grams" json:"n_grams"` // words
-	NumBuckets      int        `yaml:"num_buckets" json:"num_buckets"`
-	HashesPerBucket int        `yaml:"hashes_per_bucket" json:"hashes_per_bucket"`
-	Seed            uint32     `yaml:"seed" json:"seed"`
-	HashConfig      HashConfig `yaml:"hash_config" json:"hash_config"`
+	NGrams          int        `yaml:"n_grams" json:"n_grams" help:"words of a sequence that is hashed"`
+	NumBuckets      int        `yaml:"num_buckets" json:"num_buckets" help:"buckets of hashes: documents that agree in one are taken for similar"`
+	HashesPerBucket int        `yaml:"hashes_per_bucket" json:"hashes_per_bucket" help:"hashes of a bucket"`
+	Seed            uint32     `yaml:"seed" json:"seed" help:"seed of the hash functions"`
+	HashConfig      HashConfig `yaml:"hash_config" json:"hash_config" help:"the hash function"`
 }
 
 // DefaultMinHash are the settings of FineWeb (Penedo et al. 2024, section 3.4) with datatrove's default hash.

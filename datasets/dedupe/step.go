@@ -28,8 +28,8 @@ type Step interface {
 
 // IndexConfig makes deduplication incremental: what an earlier run has seen counts as the first occurrence.
 type IndexConfig struct {
-	IndexFolder     string `yaml:"index_folder" json:"index_folder,omitempty"`           // written by an earlier run; "" for none
-	SaveIndexFolder string `yaml:"save_index_folder" json:"save_index_folder,omitempty"` // where this run writes one, the earlier one's keys included
+	IndexFolder     string `yaml:"index_folder" json:"index_folder,omitempty" help:"folder of the index of an earlier run, whose documents count as the first; empty for none"`
+	SaveIndexFolder string `yaml:"save_index_folder" json:"save_index_folder,omitempty" help:"folder to which this run writes an index, with what the earlier one has; empty for none"`
 }
 
 // Index implements [Step].

@@ -5,8 +5,8 @@ import "github.com/adaptflow/adaptflow/datasets/rules"
 // Exact finds documents whose whole text is equal. The one kept has the lowest position in its file, whichever the file, as datatrove's.
 type Exact struct {
 	// Normalize compares texts without case, marks, accents and numbers ([rules.Simplify]).
-	Normalize  bool       `yaml:"normalize" json:"normalize"`
-	HashConfig HashConfig `yaml:"hash_config" json:"hash_config"`
+	Normalize  bool       `yaml:"normalize" json:"normalize" help:"texts are compared without case, marks, accents and numbers"`
+	HashConfig HashConfig `yaml:"hash_config" json:"hash_config" help:"the hash function"`
 	IndexConfig
 }
 

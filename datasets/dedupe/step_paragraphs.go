@@ -18,12 +18,12 @@ const (
 // Paragraphs takes out paragraphs or lines that the corpus had before (CCNet: Wenzek et al. 2020, "CCNet: Extracting High Quality Monolingual
 // Datasets from Web Crawl Data", section 3.1): menus, notices, boilerplate.
 type Paragraphs struct {
-	Split     string `yaml:"split" json:"split"`         // SplitParagraph or SplitLine
-	MinChars  int    `yaml:"min_chars" json:"min_chars"` // shorter parts stay, code points
-	Normalize bool   `yaml:"normalize" json:"normalize"` // compare without case, marks, accents and numbers, as CCNet does
+	Split     string `yaml:"split" json:"split" help:"what is compared: paragraph or line"`
+	MinChars  int    `yaml:"min_chars" json:"min_chars" help:"code points below which a part stays"`
+	Normalize bool   `yaml:"normalize" json:"normalize" help:"parts are compared without case, marks, accents and numbers, as CCNet does"`
 	// MinDocWords drops a document that has fewer words left; 0 drops one with nothing left.
-	MinDocWords int        `yaml:"min_doc_words" json:"min_doc_words"`
-	HashConfig  HashConfig `yaml:"hash_config" json:"hash_config"`
+	MinDocWords int        `yaml:"min_doc_words" json:"min_doc_words" help:"words that must be left of a changed document"`
+	HashConfig  HashConfig `yaml:"hash_config" json:"hash_config" help:"the hash function"`
 	IndexConfig
 }
 

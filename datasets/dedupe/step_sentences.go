@@ -12,11 +12,11 @@ import (
 // Sentences takes out spans of sentences that the corpus had before (Raffel et al. 2020, section 2.2: any three-sentence span but its first
 // occurrence), with datatrove's arithmetic.
 type Sentences struct {
-	NSentences     int        `yaml:"n_sentences" json:"n_sentences"`
-	SplitSentences bool       `yaml:"split_sentences" json:"split_sentences"` // false: lines
-	MinDocWords    int        `yaml:"min_doc_words" json:"min_doc_words"`     // of what is left of a changed document
-	MinSentences   int        `yaml:"min_num_sentences" json:"min_num_sentences"`
-	HashConfig     HashConfig `yaml:"hash_config" json:"hash_config"`
+	NSentences     int        `yaml:"n_sentences" json:"n_sentences" help:"sentences of a sequence that is compared"`
+	SplitSentences bool       `yaml:"split_sentences" json:"split_sentences" help:"sentences are compared; false: lines"`
+	MinDocWords    int        `yaml:"min_doc_words" json:"min_doc_words" help:"words that must be left of a changed document"`
+	MinSentences   int        `yaml:"min_num_sentences" json:"min_num_sentences" help:"sentences that must be left of a changed document"`
+	HashConfig     HashConfig `yaml:"hash_config" json:"hash_config" help:"the hash function"`
 	IndexConfig
 }
 

@@ -12,16 +12,16 @@ import (
 // Text-to-Text Transformer", JMLR 21, section 2.2, and the code of TensorFlow Datasets): it leaves out lines, and drops documents. -1 turns
 // off a test that has a number.
 type C4 struct {
-	SplitParagraph        bool `yaml:"split_paragraph" json:"split_paragraph"` // judge lines; false: sentences
-	RemoveCitations       bool `yaml:"remove_citations" json:"remove_citations"`
-	FilterNoTerminalPunct bool `yaml:"filter_no_terminal_punct" json:"filter_no_terminal_punct"`
-	MinNumSentences       int  `yaml:"min_num_sentences" json:"min_num_sentences"`
-	MinWordsPerLine       int  `yaml:"min_words_per_line" json:"min_words_per_line"`
-	MaxWordLength         int  `yaml:"max_word_length" json:"max_word_length"`
-	FilterLoremIpsum      bool `yaml:"filter_lorem_ipsum" json:"filter_lorem_ipsum"`
-	FilterJavascript      bool `yaml:"filter_javascript" json:"filter_javascript"`
-	FilterCurlyBracket    bool `yaml:"filter_curly_bracket" json:"filter_curly_bracket"`
-	FilterPolicy          bool `yaml:"filter_policy" json:"filter_policy"`
+	SplitParagraph        bool `yaml:"split_paragraph" json:"split_paragraph" help:"lines are judged; false: sentences"`
+	RemoveCitations       bool `yaml:"remove_citations" json:"remove_citations" help:"marks of citations, such as [1], are taken out"`
+	FilterNoTerminalPunct bool `yaml:"filter_no_terminal_punct" json:"filter_no_terminal_punct" help:"lines that end in no terminal mark are taken out"`
+	MinNumSentences       int  `yaml:"min_num_sentences" json:"min_num_sentences" help:"sentences that a document must have left"`
+	MinWordsPerLine       int  `yaml:"min_words_per_line" json:"min_words_per_line" help:"words that a line must have"`
+	MaxWordLength         int  `yaml:"max_word_length" json:"max_word_length" help:"characters that a word may have; a line with a longer one is taken out"`
+	FilterLoremIpsum      bool `yaml:"filter_lorem_ipsum" json:"filter_lorem_ipsum" help:"documents with \"lorem ipsum\" are dropped"`
+	FilterJavascript      bool `yaml:"filter_javascript" json:"filter_javascript" help:"lines that speak of JavaScript are taken out"`
+	FilterCurlyBracket    bool `yaml:"filter_curly_bracket" json:"filter_curly_bracket" help:"documents with a curly bracket are dropped"`
+	FilterPolicy          bool `yaml:"filter_policy" json:"filter_policy" help:"lines about policies and cookies are taken out"`
 }
 
 // c4Table holds the numbers of section 2.2 of the paper, and of the code for what the paper leaves out.

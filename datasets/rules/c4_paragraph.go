@@ -9,8 +9,8 @@ import (
 // C4Paragraph is the paragraph filter of mC4 (Xue et al. 2021, "mT5: A Massively Multilingual Pre-trained Text-to-Text Transformer",
 // section 3.1): a document needs some lines of some length.
 type C4Paragraph struct {
-	MinParagraphs   int `yaml:"min_paragraphs" json:"min_paragraphs"`
-	MinParagraphLen int `yaml:"min_paragraph_len" json:"min_paragraph_len"` // code points
+	MinParagraphs   int `yaml:"min_paragraphs" json:"min_paragraphs" help:"long paragraphs that a document must have"`
+	MinParagraphLen int `yaml:"min_paragraph_len" json:"min_paragraph_len" help:"code points of a long paragraph"`
 }
 
 // mC4Table holds the numbers of section 3.1 of the paper.

@@ -18,10 +18,10 @@ import (
 // Learners", appendix C), with datatrove's arithmetic: n-grams of the simplified text, of the labels, of the queries where asked for, and of
 // those that run from a query into its label.
 type Decontamination struct {
-	Tasks             []DecontaminationTask `yaml:"tasks" json:"tasks"`
-	NGrams            int                   `yaml:"n_grams" json:"n_grams"`
-	FindQueryNGrams   bool                  `yaml:"find_query_ngrams" json:"find_query_ngrams"`
-	FindOverlapNGrams bool                  `yaml:"find_overlap_ngrams" json:"find_overlap_ngrams"`
+	Tasks             []DecontaminationTask `yaml:"tasks" json:"tasks" help:"benchmarks whose questions and answers must not occur: name, path, query and label each"`
+	NGrams            int                   `yaml:"n_grams" json:"n_grams" help:"words of a sequence that is compared"`
+	FindQueryNGrams   bool                  `yaml:"find_query_ngrams" json:"find_query_ngrams" help:"sequences within questions count"`
+	FindOverlapNGrams bool                  `yaml:"find_overlap_ngrams" json:"find_overlap_ngrams" help:"sequences across question and answer count"`
 
 	pairs []taskPair
 	once  *sync.Once
@@ -30,10 +30,10 @@ type Decontamination struct {
 
 // DecontaminationTask is an evaluation set: JSONL files with a query and a label each line.
 type DecontaminationTask struct {
-	Name  string `yaml:"name" json:"name"`
-	Path  string `yaml:"path" json:"path"`   // a file or glob
-	Query string `yaml:"query" json:"query"` // field of the question or prompt; "" for none
-	Label string `yaml:"label" json:"label"` // field of the answer; "" for none
+	Name  string `yaml:"name" json:"name" help:"name of the benchmark"`
+	Path  string `yaml:"path" json:"path" help:"file or glob of the benchmark"`
+	Query string `yaml:"query" json:"query" help:"field of the question or prompt; empty for none"`
+	Label string `yaml:"label" json:"label" help:"field of the answer; empty for none"`
 }
 
 type taskPair struct {

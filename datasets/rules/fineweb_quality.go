@@ -9,13 +9,13 @@ import (
 // FineWebQuality holds the three filters found for FineWeb (Penedo et al. 2024, "The FineWeb Datasets: Decanting the Web for the Finest Text
 // Data at Scale", arXiv:2406.17557, section 3.5) and the ratio of newlines. Blank lines are left out of the ratios of lines.
 type FineWebQuality struct {
-	LinePunctThr         float64  `yaml:"line_punct_thr" json:"line_punct_thr"` // least fraction of lines that end in a terminal mark
-	LinePunctExcludeZero bool     `yaml:"line_punct_exclude_zero" json:"line_punct_exclude_zero"`
-	StopChars            []string `yaml:"stop_chars" json:"stop_chars"`               // marks that end a line; none: TerminalPunctuation
-	ShortLineThr         float64  `yaml:"short_line_thr" json:"short_line_thr"`       // largest fraction of short lines
-	ShortLineLength      int      `yaml:"short_line_length" json:"short_line_length"` // up to this many code points a line is short
-	CharDuplicatesRatio  float64  `yaml:"char_duplicates_ratio" json:"char_duplicates_ratio"`
-	NewLineRatio         float64  `yaml:"new_line_ratio" json:"new_line_ratio"` // newlines to words
+	LinePunctThr         float64  `yaml:"line_punct_thr" json:"line_punct_thr" help:"least fraction of lines that end in a terminal mark"`
+	LinePunctExcludeZero bool     `yaml:"line_punct_exclude_zero" json:"line_punct_exclude_zero" help:"a document without any such line passes"`
+	StopChars            []string `yaml:"stop_chars" json:"stop_chars" help:"marks that end a line; empty for the reference's"`
+	ShortLineThr         float64  `yaml:"short_line_thr" json:"short_line_thr" help:"largest fraction of short lines"`
+	ShortLineLength      int      `yaml:"short_line_length" json:"short_line_length" help:"code points up to which a line is short"`
+	CharDuplicatesRatio  float64  `yaml:"char_duplicates_ratio" json:"char_duplicates_ratio" help:"largest fraction of characters in repeated lines"`
+	NewLineRatio         float64  `yaml:"new_line_ratio" json:"new_line_ratio" help:"largest ratio of newlines to words"`
 }
 
 // fineWebTable holds the thresholds of section 3.5 of the paper.

@@ -18,19 +18,19 @@ import (
 // with it. The defaults are those of datatrove's formatter, which leaves widths, quotes, ligatures and line breaks alone. Each line is repaired
 // on its own.
 type FTFY struct {
-	UnescapeHTML           string `yaml:"unescape_html" json:"unescape_html"` // "auto" (lines up to the first with a <), "true" or "false"
-	RemoveTerminalEscapes  bool   `yaml:"remove_terminal_escapes" json:"remove_terminal_escapes"`
-	FixEncoding            bool   `yaml:"fix_encoding" json:"fix_encoding"`
-	RestoreByteA0          bool   `yaml:"restore_byte_a0" json:"restore_byte_a0"`
-	ReplaceLossySequences  bool   `yaml:"replace_lossy_sequences" json:"replace_lossy_sequences"`
-	DecodeInconsistentUTF8 bool   `yaml:"decode_inconsistent_utf8" json:"decode_inconsistent_utf8"`
-	FixC1Controls          bool   `yaml:"fix_c1_controls" json:"fix_c1_controls"`
-	FixLatinLigatures      bool   `yaml:"fix_latin_ligatures" json:"fix_latin_ligatures"`
-	FixCharacterWidth      bool   `yaml:"fix_character_width" json:"fix_character_width"`
-	UncurlQuotes           bool   `yaml:"uncurl_quotes" json:"uncurl_quotes"`
-	FixLineBreaks          bool   `yaml:"fix_line_breaks" json:"fix_line_breaks"`
-	RemoveControlChars     bool   `yaml:"remove_control_chars" json:"remove_control_chars"`
-	Normalization          string `yaml:"normalization" json:"normalization"` // NFC, NFD, NFKC, NFKD; "" for none
+	UnescapeHTML           string `yaml:"unescape_html" json:"unescape_html" help:"entities such as &amp; are resolved: true, false, or auto, in lines up to the first with a <"`
+	RemoveTerminalEscapes  bool   `yaml:"remove_terminal_escapes" json:"remove_terminal_escapes" help:"escape sequences of terminals are taken out"`
+	FixEncoding            bool   `yaml:"fix_encoding" json:"fix_encoding" help:"text that was decoded by a wrong encoding is repaired"`
+	RestoreByteA0          bool   `yaml:"restore_byte_a0" json:"restore_byte_a0" help:"a space in place of the byte A0 is taken for it in that repair"`
+	ReplaceLossySequences  bool   `yaml:"replace_lossy_sequences" json:"replace_lossy_sequences" help:"sequences of which a byte was lost become one replacement character"`
+	DecodeInconsistentUTF8 bool   `yaml:"decode_inconsistent_utf8" json:"decode_inconsistent_utf8" help:"parts of a text are repaired that the rest is not encoded as"`
+	FixC1Controls          bool   `yaml:"fix_c1_controls" json:"fix_c1_controls" help:"C1 control characters are read as Windows-1252"`
+	FixLatinLigatures      bool   `yaml:"fix_latin_ligatures" json:"fix_latin_ligatures" help:"ligatures such as ﬁ are taken apart"`
+	FixCharacterWidth      bool   `yaml:"fix_character_width" json:"fix_character_width" help:"full-width and half-width forms become ordinary ones"`
+	UncurlQuotes           bool   `yaml:"uncurl_quotes" json:"uncurl_quotes" help:"curly quotation marks become straight ones"`
+	FixLineBreaks          bool   `yaml:"fix_line_breaks" json:"fix_line_breaks" help:"all line breaks become line feeds"`
+	RemoveControlChars     bool   `yaml:"remove_control_chars" json:"remove_control_chars" help:"control characters are taken out"`
+	Normalization          string `yaml:"normalization" json:"normalization" help:"Unicode's form of the text: NFC, NFD, NFKC or NFKD; empty for none"`
 }
 
 // NewFTFY returns the defaults of datatrove's formatter.

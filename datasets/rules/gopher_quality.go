@@ -11,16 +11,16 @@ import (
 // Gopher", arXiv:2112.11446, appendix A1.1). Words of symbols alone do not count for the length of the document and of its words. A
 // threshold of 0 turns its test off.
 type GopherQuality struct {
-	MinDocWords           int      `yaml:"min_doc_words" json:"min_doc_words"`
-	MaxDocWords           int      `yaml:"max_doc_words" json:"max_doc_words"`
-	MinAvgWordLength      float64  `yaml:"min_avg_word_length" json:"min_avg_word_length"`
-	MaxAvgWordLength      float64  `yaml:"max_avg_word_length" json:"max_avg_word_length"`
-	MaxSymbolWordRatio    float64  `yaml:"max_symbol_word_ratio" json:"max_symbol_word_ratio"` // "#", and ellipses, to words
-	MaxBulletLinesRatio   float64  `yaml:"max_bullet_lines_ratio" json:"max_bullet_lines_ratio"`
-	MaxEllipsisLinesRatio float64  `yaml:"max_ellipsis_lines_ratio" json:"max_ellipsis_lines_ratio"`
-	MaxNonAlphaWordsRatio float64  `yaml:"max_non_alpha_words_ratio" json:"max_non_alpha_words_ratio"` // least fraction of words with a letter, under the reference's name
-	MinStopWords          int      `yaml:"min_stop_words" json:"min_stop_words"`                       // distinct ones
-	StopWords             []string `yaml:"stop_words" json:"stop_words"`
+	MinDocWords           int      `yaml:"min_doc_words" json:"min_doc_words" help:"words that a document must have"`
+	MaxDocWords           int      `yaml:"max_doc_words" json:"max_doc_words" help:"words that a document may have"`
+	MinAvgWordLength      float64  `yaml:"min_avg_word_length" json:"min_avg_word_length" help:"characters that its words must have on average"`
+	MaxAvgWordLength      float64  `yaml:"max_avg_word_length" json:"max_avg_word_length" help:"characters that its words may have on average"`
+	MaxSymbolWordRatio    float64  `yaml:"max_symbol_word_ratio" json:"max_symbol_word_ratio" help:"largest ratio of # to words, and of ellipses to words"`
+	MaxBulletLinesRatio   float64  `yaml:"max_bullet_lines_ratio" json:"max_bullet_lines_ratio" help:"largest fraction of lines that begin with a bullet"`
+	MaxEllipsisLinesRatio float64  `yaml:"max_ellipsis_lines_ratio" json:"max_ellipsis_lines_ratio" help:"largest fraction of lines that end in an ellipsis"`
+	MaxNonAlphaWordsRatio float64  `yaml:"max_non_alpha_words_ratio" json:"max_non_alpha_words_ratio" help:"least fraction of words with a letter, under the reference's name"`
+	MinStopWords          int      `yaml:"min_stop_words" json:"min_stop_words" help:"different stop words that a document must have"`
+	StopWords             []string `yaml:"stop_words" json:"stop_words" help:"words of which min_stop_words must occur; empty for those of the language"`
 
 	stop map[string]int
 }

@@ -7,19 +7,19 @@ import (
 
 // NGramLimit is the largest fraction of a document's characters that n-grams of n words may hold. In recipes it is written [n, fraction].
 type NGramLimit struct {
-	N        int     `yaml:"n" json:"n"`
-	Fraction float64 `yaml:"fraction" json:"fraction"`
+	N        int     `yaml:"n" json:"n" help:"words of the sequence"`
+	Fraction float64 `yaml:"fraction" json:"fraction" help:"largest fraction of characters in it"`
 }
 
 // GopherRepetition is the repetition filter of MassiveText (Rae et al. 2021, arXiv:2112.11446, table A1). Fractions are of the code points
 // of the whole text. A threshold of 0 turns its test off.
 type GopherRepetition struct {
-	DupLineFrac     float64      `yaml:"dup_line_frac" json:"dup_line_frac"`
-	DupParaFrac     float64      `yaml:"dup_para_frac" json:"dup_para_frac"`
-	DupLineCharFrac float64      `yaml:"dup_line_char_frac" json:"dup_line_char_frac"`
-	DupParaCharFrac float64      `yaml:"dup_para_char_frac" json:"dup_para_char_frac"`
-	TopNGrams       []NGramLimit `yaml:"top_n_grams" json:"top_n_grams"` // of the most frequent n-gram
-	DupNGrams       []NGramLimit `yaml:"dup_n_grams" json:"dup_n_grams"` // of all repeated n-grams
+	DupLineFrac     float64      `yaml:"dup_line_frac" json:"dup_line_frac" help:"largest fraction of repeated lines"`
+	DupParaFrac     float64      `yaml:"dup_para_frac" json:"dup_para_frac" help:"largest fraction of repeated paragraphs"`
+	DupLineCharFrac float64      `yaml:"dup_line_char_frac" json:"dup_line_char_frac" help:"largest fraction of characters in repeated lines"`
+	DupParaCharFrac float64      `yaml:"dup_para_char_frac" json:"dup_para_char_frac" help:"largest fraction of characters in repeated paragraphs"`
+	TopNGrams       []NGramLimit `yaml:"top_n_grams" json:"top_n_grams" help:"largest fraction of characters in the most frequent n-gram, by n"`
+	DupNGrams       []NGramLimit `yaml:"dup_n_grams" json:"dup_n_grams" help:"largest fraction of characters in all repeated n-grams, by n"`
 }
 
 // gopherTableA1 is table A1 of the paper.

@@ -12,9 +12,9 @@ import (
 // HTMLText takes the main text out of web pages by Mozilla's Readability. A document that is no HTML stays as it is; of a page without an article
 // all text but scripts and styles is taken, and one without any is dropped.
 type HTMLText struct {
-	MaxBytes      int `yaml:"max_bytes" json:"max_bytes"`           // larger pages are dropped
-	MaxElements   int `yaml:"max_elements" json:"max_elements"`     // of a page of more elements all text is taken
-	CharThreshold int `yaml:"char_threshold" json:"char_threshold"` // characters that an article has at least, Readability's default
+	MaxBytes      int `yaml:"max_bytes" json:"max_bytes" help:"bytes of a page; a larger one is dropped"`
+	MaxElements   int `yaml:"max_elements" json:"max_elements" help:"elements of a page; of one with more all text is taken"`
+	CharThreshold int `yaml:"char_threshold" json:"char_threshold" help:"characters that an article has at least, Readability's default"`
 }
 
 // NewHTMLText returns Readability's threshold, and bounds for pages that no one wrote.

@@ -11,11 +11,11 @@ import (
 // Language keeps documents of the wanted languages, as datatrove's LanguageFilter: the likeliest language is one of them, with at least
 // LanguageThreshold (Penedo et al. 2024, 3.3: 0.65). Which identifier it asks comes by Use: see package langid.
 type Language struct {
-	Languages         []string `yaml:"languages" json:"languages"`   // to keep, ISO 639-1
-	Candidates        []string `yaml:"candidates" json:"candidates"` // to choose among; empty for all that the identifier knows
-	LanguageThreshold float64  `yaml:"language_threshold" json:"language_threshold"`
-	LowAccuracy       bool     `yaml:"low_accuracy" json:"low_accuracy"` // faster and smaller; enough for texts of 120 characters and more
-	MaxChars          int      `yaml:"max_chars" json:"max_chars"`       // of a document that are looked at, from its middle; 0 for all
+	Languages         []string `yaml:"languages" json:"languages" help:"languages to keep, by ISO 639-1"`
+	Candidates        []string `yaml:"candidates" json:"candidates" help:"languages to choose among; empty for all that the identifier knows"`
+	LanguageThreshold float64  `yaml:"language_threshold" json:"language_threshold" help:"least confidence in the language"`
+	LowAccuracy       bool     `yaml:"low_accuracy" json:"low_accuracy" help:"a faster and smaller identifier; enough for texts of 120 characters and more"`
+	MaxChars          int      `yaml:"max_chars" json:"max_chars" help:"characters of a document that are looked at, from its middle; 0 for all"`
 
 	id Identifier
 }

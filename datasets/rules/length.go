@@ -7,10 +7,10 @@ import (
 
 // Length bounds documents in code points and in words; 0 is no bound.
 type Length struct {
-	MinChars int `yaml:"min_chars" json:"min_chars"`
-	MaxChars int `yaml:"max_chars" json:"max_chars"`
-	MinWords int `yaml:"min_words" json:"min_words"`
-	MaxWords int `yaml:"max_words" json:"max_words"`
+	MinChars int `yaml:"min_chars" json:"min_chars" help:"code points that a document must have"`
+	MaxChars int `yaml:"max_chars" json:"max_chars" help:"code points that a document may have; 0 for no bound"`
+	MinWords int `yaml:"min_words" json:"min_words" help:"words that a document must have"`
+	MaxWords int `yaml:"max_words" json:"max_words" help:"words that a document may have; 0 for no bound"`
 }
 
 // NewLength returns no bounds.

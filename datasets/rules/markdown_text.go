@@ -13,7 +13,7 @@ import (
 // MarkdownText takes the text out of Markdown (CommonMark with GitHub's tables): no marks of emphasis, headings, links and images, a paragraph for
 // each block, a line for each item.
 type MarkdownText struct {
-	KeepCode bool `yaml:"keep_code" json:"keep_code"` // blocks of code stay, without their fences
+	KeepCode bool `yaml:"keep_code" json:"keep_code" help:"blocks of code stay, without their fences"`
 }
 
 // NewMarkdownText keeps code.

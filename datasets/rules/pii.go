@@ -22,10 +22,10 @@ const (
 // PII finds personal data. The defaults are datatrove's formatter: e-mail addresses and public IPv4 addresses, replaced in turn by the
 // reference's examples, beginning anew in each document. More kinds may be named.
 type PII struct {
-	Kinds               []string            `yaml:"kinds" json:"kinds"`
-	Action              string              `yaml:"action" json:"action"`
-	OnlyRemovePublicIPs bool                `yaml:"only_remove_public_ips" json:"only_remove_public_ips"`
-	Replacements        map[string][]string `yaml:"replacements" json:"replacements"` // by kind, used in turn
+	Kinds               []string            `yaml:"kinds" json:"kinds" help:"what is looked for: email, ip, phone, card, iban"`
+	Action              string              `yaml:"action" json:"action" help:"what is done with it: mask, remove or reject"`
+	OnlyRemovePublicIPs bool                `yaml:"only_remove_public_ips" json:"only_remove_public_ips" help:"addresses of private networks stay"`
+	Replacements        map[string][]string `yaml:"replacements" json:"replacements" help:"what stands in its place, by kind, used in turn"`
 
 	finders []piiKind
 }

@@ -14,10 +14,10 @@ import (
 //
 // Share is the part of the documents whose words are replaced; which they are, the text of each decides.
 type RareWords struct {
-	FrequencyFile string  `yaml:"frequency_file" json:"frequency_file"` // CSV with the columns word and count
-	MinCount      float64 `yaml:"min_count" json:"min_count"`
-	Replacement   string  `yaml:"replacement" json:"replacement"`
-	Share         float64 `yaml:"share" json:"share"`
+	FrequencyFile string  `yaml:"frequency_file" json:"frequency_file" help:"CSV with the columns word and count"`
+	MinCount      float64 `yaml:"min_count" json:"min_count" help:"words that are rarer are replaced"`
+	Replacement   string  `yaml:"replacement" json:"replacement" help:"what a rare word becomes"`
+	Share         float64 `yaml:"share" json:"share" help:"share of the documents whose words are replaced, chosen by their text"`
 
 	frequent map[string]bool
 }

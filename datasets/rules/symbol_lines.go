@@ -5,8 +5,8 @@ import "strings"
 // SymbolLines takes out lines of punctuation marks alone, as datatrove's formatter of that name. Lines are Python's, joined by newlines, so
 // that other separators become newlines and one at the end goes.
 type SymbolLines struct {
-	SymbolsToRemove string `yaml:"symbols_to_remove" json:"symbols_to_remove"` // the marks; empty for the reference's
-	ReplaceChar     string `yaml:"replace_char" json:"replace_char"`           // what a run of such lines becomes
+	SymbolsToRemove string `yaml:"symbols_to_remove" json:"symbols_to_remove" help:"marks: lines of nothing else are taken out; empty for the reference's"`
+	ReplaceChar     string `yaml:"replace_char" json:"replace_char" help:"what a run of such lines becomes"`
 
 	set *runeSet
 }

@@ -11,11 +11,11 @@ import (
 // UnicodeNormalization brings text to one form (Unicode Standard Annex 15), so that equal text is equal bytes: composed characters, no marks
 // that show nothing, one kind of space.
 type UnicodeNormalization struct {
-	Form            string `yaml:"form" json:"form"`                               // NFC, NFD, NFKC, NFKD or none
-	FixWidth        bool   `yaml:"fix_character_width" json:"fix_character_width"` // full-width and half-width forms to ordinary ones
-	RemoveInvisible bool   `yaml:"remove_invisible" json:"remove_invisible"`       // byte order marks, zero-width spaces, soft hyphens, direction marks
-	RemoveControls  bool   `yaml:"remove_control_chars" json:"remove_control_chars"`
-	NormalizeSpaces bool   `yaml:"normalize_spaces" json:"normalize_spaces"` // no-break and other spaces of a width to a space
+	Form            string `yaml:"form" json:"form" help:"Unicode's form of the text: NFC, NFD, NFKC, NFKD or none"`
+	FixWidth        bool   `yaml:"fix_character_width" json:"fix_character_width" help:"full-width and half-width forms become ordinary ones"`
+	RemoveInvisible bool   `yaml:"remove_invisible" json:"remove_invisible" help:"byte order marks, zero-width spaces, soft hyphens, direction marks are taken out"`
+	RemoveControls  bool   `yaml:"remove_control_chars" json:"remove_control_chars" help:"control characters are taken out"`
+	NormalizeSpaces bool   `yaml:"normalize_spaces" json:"normalize_spaces" help:"no-break and other spaces of a width become a space"`
 
 	form *norm.Form
 }

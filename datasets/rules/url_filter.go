@@ -16,12 +16,12 @@ import (
 // section G.1), with datatrove's arithmetic. The lists are the recipe's own; entries that begin with # are comments. A document without an
 // address is kept.
 type URLFilter struct {
-	ExtraDomains      []string `yaml:"extra_domains" json:"extra_domains"`         // registered domains or whole hosts
-	ExtraURLs         []string `yaml:"extra_urls" json:"extra_urls"`               // whole addresses
-	BannedWords       []string `yaml:"banned_words" json:"banned_words"`           // words of the address: one suffices
-	SoftBannedWords   []string `yaml:"soft_banned_words" json:"soft_banned_words"` // SoftWordThreshold different ones suffice
-	BannedSubwords    []string `yaml:"banned_subwords" json:"banned_subwords"`     // anywhere in the address without its separators
-	SoftWordThreshold int      `yaml:"soft_word_threshold" json:"soft_word_threshold"`
+	ExtraDomains      []string `yaml:"extra_domains" json:"extra_domains" help:"refused: registered domains or whole hosts"`
+	ExtraURLs         []string `yaml:"extra_urls" json:"extra_urls" help:"refused: whole addresses"`
+	BannedWords       []string `yaml:"banned_words" json:"banned_words" help:"refused: addresses with one of these words"`
+	SoftBannedWords   []string `yaml:"soft_banned_words" json:"soft_banned_words" help:"refused: addresses with soft_word_threshold different ones of these words"`
+	BannedSubwords    []string `yaml:"banned_subwords" json:"banned_subwords" help:"refused: addresses that have one of these anywhere, separators left out"`
+	SoftWordThreshold int      `yaml:"soft_word_threshold" json:"soft_word_threshold" help:"different soft_banned_words that suffice"`
 
 	domains, urls, banned, soft map[string]bool
 	subwords                    []string

@@ -45,7 +45,7 @@ func of(t reflect.Type, at []int, choices map[string][]string) (out []Field) {
 		switch {
 		case name == "-" || !f.IsExported() && !f.Anonymous:
 			continue
-		case options == "inline":
+		case options == "inline" || f.Anonymous && name == "":
 			out = append(out, of(f.Type, index, choices)...)
 			continue
 		case name == "":
