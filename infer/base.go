@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -127,6 +128,7 @@ func (b *Base) free() error {
 	if !b.closed || b.users > 0 {
 		return nil
 	}
+	kernels.FreeIdle()
 	return b.Model.Close()
 }
 

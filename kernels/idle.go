@@ -34,6 +34,21 @@ func (l *idle) put(b *mem.Block) {
 	l.mu.Unlock()
 }
 
+func (l *idle) free() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.blocks {
+		b.Free()
+	}
+	l.blocks = nil
+}
+
+// FreeIdle frees what kernels keep for their own use and no call has now; later calls take it anew.
+func FreeIdle() {
+	idleKeys.free()
+	idleHalves.free()
+}
+
 var (
 	idleKeys   idle // the keys and values of an attention, rearranged
 	idleHalves idle // a factor of a product, rounded to bfloat16

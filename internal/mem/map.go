@@ -14,6 +14,7 @@ func Map(f *os.File, off int64, n int, write bool) (*Block, error) {
 	if err != nil {
 		return nil, err
 	}
+	mapped.Add(int64(n))
 	return &Block{raw: raw, data: raw[off-from:][:n:n]}, nil
 }
 

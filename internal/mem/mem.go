@@ -70,6 +70,8 @@ func (b *Block) Free() {
 	if b != nil && b.raw != nil {
 		if b.own {
 			held.Add(-int64(len(b.data)))
+		} else {
+			mapped.Add(-int64(len(b.data)))
 		}
 		release(b.raw)
 		b.raw, b.data = nil, nil

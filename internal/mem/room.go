@@ -10,6 +10,12 @@ import (
 // held are the bytes of all blocks that are not freed.
 var held atomic.Int64
 
+// mapped are the bytes of all mapped files that are not freed.
+var mapped atomic.Int64
+
+// Held are the bytes of all blocks that are not freed, those of mapped files among them.
+func Held() int64 { return held.Load() + mapped.Load() }
+
 // goHeap is the address space that is left to the Go heap, which ends the process where the system gives it none.
 const goHeap = 128 << 20
 
