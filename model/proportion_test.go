@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestSizesOutOfProportion changes every whole number of config.json to ones that no model has: an error that names what is wrong, or a model that the number is
@@ -55,12 +54,11 @@ func TestSizesOutOfProportion(t *testing.T) {
 				for _, task := range []Task{{}, {Type: "SEQ_CLS"}} {
 					var before, after runtime.MemStats
 					runtime.ReadMemStats(&before)
-					start := time.Now()
 					m, err := LoadTask(dir, "float32", task)
 					runtime.ReadMemStats(&after)
 					what := fmt.Sprintf("%s: %s=%s %s", family, key, n, task.Type)
-					if used := after.TotalAlloc - before.TotalAlloc; used > 1200<<20 || time.Since(start) > 20*time.Second {
-						t.Errorf("%s: %d MiB in %s", what, used>>20, time.Since(start))
+					if used := after.TotalAlloc - before.TotalAlloc; used > 1200<<20 {
+						t.Errorf("%s: %d MiB", what, used>>20)
 					}
 					if err != nil && (strings.Contains(err.Error(), "\n") || len(err.Error()) > 500) {
 						t.Errorf("%s: %v", what, err)

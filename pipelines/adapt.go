@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -411,7 +410,7 @@ func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
 		return nil, err
 	}
 	core.Progress = r.Step
-	debug.SetGCPercent(50) // weights and activations lie outside the heap; what is left is small
+	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap; what is left is small
 	if step, err := drive.Latest(job.Dir); err == nil && step > 0 {
 		r.say("continuing from %s", core.CheckpointDir(job.Dir, step))
 	}

@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/measure"
@@ -56,7 +56,7 @@ type learner struct {
 // Learn takes the files of the recipe's input increment by increment, those that the history has not, and returns the history. It goes on where an earlier
 // run ended, however that ended: an increment is taken by a copy of its files, worked on in a folder of its own, and counts once the history has it.
 func (r *Run) Learn(ctx context.Context, w Watch) (*Learned, error) {
-	debug.SetGCPercent(50) // weights and activations lie outside the heap
+	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap
 	c := r.Recipe.Continual
 	l := &learner{Run: r, limits: continual.Limits{MaxForgetting: c.MaxForgetting, MaxDomainRise: c.MaxDomainRise}}
 	var err error

@@ -14,7 +14,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
@@ -90,7 +90,7 @@ func (r *Run) TrainKeys(ctx context.Context) (*KeyRuns, error) {
 		return nil, err
 	}
 	start := time.Now()
-	debug.SetGCPercent(50) // weights and activations lie outside the heap
+	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap
 	job, err := r.Job(&Data{Train: &prepare.Result{}})
 	if err != nil {
 		return nil, err

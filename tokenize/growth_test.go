@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // growing is a tokenizer.json whose normalizer is the given one.
@@ -42,14 +41,13 @@ func TestNormalizersOutOfProportion(t *testing.T) {
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			start := time.Now()
 			ids, err := f.AppendIDs(nil, c.text, false)
 			runtime.ReadMemStats(&after)
 			if c.ok != (err == nil) || err != nil && !strings.Contains(err.Error(), "out of proportion") {
 				t.Errorf("%d tokens, %v", len(ids), err)
 			}
-			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<30 || time.Since(start) > 20*time.Second {
-				t.Errorf("%d MiB were taken in %s", used>>20, time.Since(start))
+			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<30 {
+				t.Errorf("%d MiB were taken", used>>20)
 			}
 			if text := f.Decode([]int32{0, 1}, false); len(text) > 2*growFree || !strings.HasSuffix(text, "b") {
 				t.Errorf("decoded to %d bytes", len(text))

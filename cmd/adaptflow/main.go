@@ -8,15 +8,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/spf13/cobra"
 
 	_ "github.com/adaptflow/adaptflow/cmd/adaptflow/early" // refuses what Go's runtime would die of
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
@@ -40,9 +43,17 @@ func main() {
 		}
 		return
 	}
+	initialise()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(exitCode(ctx, execute(ctx)))
+	os.Exit(exitCode(ctx, execute(mem.Own(ctx))))
+}
+
+// initialise makes the process a Beam program, and quietens the runner, whose every job would be several lines in the log: what fails comes back as an error, and the
+// runner's own account of it would stand beside ours.
+func initialise() {
+	beam.Init()
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 }
 
 func execute(ctx context.Context) error {

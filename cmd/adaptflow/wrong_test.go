@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	initialise()
 	os.Exit(m.Run())
 }
 

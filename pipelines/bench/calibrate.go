@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"time"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/usage"
 	"github.com/adaptflow/adaptflow/kernels"
@@ -29,7 +29,7 @@ const (
 // Calibrate measures the constants of the scaling model on this machine with a recipe's training on random tokens: in a worker's process of so many threads the start, the
 // steps and the memory; in this process what rounds do with files, and what the runner in this process (Prism) adds to a round.
 func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads int) (*core.Constants, error) {
-	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as training does
+	defer mem.Heap(ctx, 50, 0)() // as training does
 	dir, err := os.MkdirTemp("", "adaptflow-bench-")
 	if err != nil {
 		return nil, err

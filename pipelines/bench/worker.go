@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"runtime/debug"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
@@ -39,7 +38,7 @@ type scalingReply struct {
 
 // scalingWorker runs what the DoFns of a round run, on the calls that it reads, until there are no more: the program as a worker of [Scaling].
 func scalingWorker(_ json.RawMessage, lines *bufio.Reader, out io.Writer) error {
-	debug.SetGCPercent(50) // as a runner's worker
+	mem.Heap(mem.Own(context.Background()), 50, 0) // as a runner's worker
 	var job string
 	read, written := int64(0), int64(0)
 	for {

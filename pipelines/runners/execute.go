@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -16,22 +14,16 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
-// begin initialises Beam once, and quietens the runner, whose every job would be several lines in the log.
-var begin = sync.OnceFunc(func() {
-	beam.Init()
-	// What fails comes back as an error; the runner's own account of it would stand beside ours.
-	slog.SetDefault(slog.New(slog.DiscardHandler))
-})
-
 // NewPipeline returns an empty pipeline.
 func NewPipeline() (*beam.Pipeline, beam.Scope) {
-	begin()
 	return beam.NewPipelineWithRoot()
 }
 
-// Run executes a pipeline and waits for its end.
+// Run executes a pipeline and waits for its end. The program has called beam.Init.
 func (r Runner) Run(ctx context.Context, p *beam.Pipeline, name string) error {
-	begin()
+	if !beam.Initialized() {
+		return jobs.ErrNotInitialised
+	}
 	var err error
 	switch {
 	case r.InProcess():

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
 	core "github.com/adaptflow/adaptflow/train"
@@ -127,7 +127,7 @@ func (f *workerFlags) serve(ctx context.Context) error {
 	runtime.GlobalOptions.Import(opt.Options)
 	beamlog.LogLevel = "info"
 	beam.Init()
-	debug.SetGCPercent(50) // weights and activations lie outside the heap
+	mem.Heap(mem.Own(ctx), 50, 0) // weights and activations lie outside the heap
 	// The driver follows training by the checkpoints; the runner's log has every step.
 	core.Progress = func(total int, info *core.StepInfo, eval *core.Eval) {
 		if info != nil {

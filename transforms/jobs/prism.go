@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -29,9 +30,16 @@ func prismServer(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
+// ErrNotInitialised: Beam's own start of a program, which also sets how it logs, is the program's to call.
+var ErrNotInitialised = errors.New("beam.Init has not been called: call it at the start of main")
+
 // Prism runs a pipeline on Prism, in this process, and waits for its end. It is not to be cancelled: Prism panics where a job is
-// cancelled while its worker starts. Beam must have been initialised.
+// cancelled while its worker starts. Beam must have been initialised: see
+// [ErrNotInitialised].
 func Prism(ctx context.Context, p *beam.Pipeline, name string) error {
+	if !beam.Initialized() {
+		return ErrNotInitialised
+	}
 	edges, _, err := p.Build()
 	if err != nil {
 		return err

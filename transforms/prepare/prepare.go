@@ -8,12 +8,11 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"runtime/debug"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	tok "github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/clean"
@@ -38,15 +37,15 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
+	if !beam.Initialized() {
+		return nil, jobs.ErrNotInitialised
+	}
 	if run == nil {
 		run = jobs.Prism
 	}
 	if os.Getenv("GOGC") == "" {
 		// Texts are garbage as soon as they are judged or encoded, and little else is live: collecting at twice that little would take a tenth of the time.
-		defer debug.SetGCPercent(debug.SetGCPercent(300))
-		if was := debug.SetMemoryLimit(-1); was > heapLimit {
-			defer debug.SetMemoryLimit(debug.SetMemoryLimit(heapLimit))
-		}
+		defer mem.Heap(ctx, 300, heapLimit)()
 	}
 	hash := ""
 	var frame *tok.Frame
@@ -72,10 +71,6 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 		IsolateDocuments: cfg.IsolateDocuments, Seed: cfg.Seed, Version: cfg.Version}
 	if cfg.classes() {
 		d.meta.Kind = datasets.KindClassification
-	}
-	if !beam.Initialized() {
-		beamlog.LogLevel = "error" // else the runner logs every step of a job
-		beam.Init()
 	}
 	return d.execute(ctx)
 }
