@@ -222,7 +222,7 @@ func (d *decoder) attend(b *nn.Builder, l *decoderLayer, a string, i, from int, 
 	if l.qNorm != nil {
 		for k, w := range [...][]float32{l.qNorm, l.kNorm} {
 			name := a + [...]string{".q_norm", ".k_norm"}[k]
-			in[k] = b.Site(nn.KindNorm, name, i, &nn.HeadNorm{RMSNorm: nn.RMSNorm{W: w, D: c.HeadDim, Eps: d.eps, AddOne: d.addOne}}, in[k])
+			in[k] = b.Site(nn.KindNorm, name, i, &nn.HeadNorm{Norm: nn.RMSNorm{W: w, D: c.HeadDim, Eps: d.eps, AddOne: d.addOne}}, in[k])
 		}
 	}
 	in[0], in[1] = d.ropes[from].apply(b, c.Heads, c.HeadDim, in[0]), d.ropes[from].apply(b, c.KVHeads, c.HeadDim, in[1])

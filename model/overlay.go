@@ -115,14 +115,13 @@ func vocabulary(cfg *Config, fam *family) (embedding, head string, width int, er
 		return "", "", 0, err
 	}
 	for _, s := range nn.Sites(w) {
-		switch op := s.Op.(type) {
-		case *nn.Embedding:
-			if embedding == "" {
-				embedding, width = s.Name, op.D
-			}
-		case *nn.Head:
+		if s.Kind == nn.KindHead {
 			if cfg.Task == "CAUSAL_LM" {
 				head = s.Name
+			}
+		} else if m, ok := s.Op.(nn.Module); ok && embedding == "" {
+			if b := m.Base(); b.Lookup && b.Vocab {
+				embedding, width = s.Name, b.Cols
 			}
 		}
 	}

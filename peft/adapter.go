@@ -9,6 +9,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/quant"
 )
 
 // Adapter is a method attached to the sites of one base model. It is an nn.Adapter, to compile programs with.
@@ -116,15 +117,14 @@ func unusedOf(m Method) map[string]any {
 
 // sharedHead says whether the head and the embedding hold the same weight.
 func sharedHead(sites []nn.Site) bool {
-	var e *nn.Embedding
+	var e quant.Weight
 	for _, s := range sites {
-		switch o := s.Op.(type) {
-		case *nn.Embedding:
-			if e == nil {
-				e = o
-			}
-		case *nn.Head:
-			return e != nil && o.W != nil && e.W == o.W
+		l, _ := layoutOf(s.Op)
+		switch {
+		case s.Kind == nn.KindHead:
+			return l.W != nil && e == l.W
+		case e == nil && l.Lookup && l.Vocab:
+			e = l.W
 		}
 	}
 	return false
@@ -396,9 +396,9 @@ func (a *Adapter) Base(tensor string) ([]float32, error) {
 	for _, s := range weighted(a.sites) {
 		switch l, _ := layoutOf(s.Op); {
 		case s.Name+".weight" == tensor:
-			return l.weight(), nil
-		case s.Name+".bias" == tensor && l.bias != nil:
-			return slices.Clone(l.bias), nil
+			return l.Dense(), nil
+		case s.Name+".bias" == tensor && l.Bias != nil:
+			return l.biasValues(), nil
 		}
 	}
 	return nil, fmt.Errorf("peft: the base model has no tensor %s", tensor)

@@ -72,10 +72,9 @@ func (p *adaptionPrompt) Attach(sites []nn.Site, env Env) error {
 	linear := map[string]*nn.Linear{}
 	var names []string
 	for _, s := range sites {
-		switch o := s.Op.(type) {
-		case *nn.Linear:
+		if o, ok := s.Op.(*nn.Linear); ok {
 			linear[s.Name] = o
-		case *nn.Attention:
+		} else if s.Kind == nn.KindAttention {
 			names = append(names, s.Name)
 		}
 	}

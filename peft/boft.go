@@ -91,7 +91,7 @@ func (m *boft) Attach(sites []nn.Site, env Env) error {
 		}
 		t.param("boft_R", rinit, factors, n, b, b)
 		t.param("boft_s", sinit, t.out, 1)
-		f := &butterfly{scale: columnScale(t.out, 1, t.site.Op.(*nn.Linear).Bias)}
+		f := &butterfly{scale: columnScale(t.out, 1, t.base().Bias)}
 		rot := newCayley(b, 0, false)
 		for i := range factors {
 			k := &blockRotation{n: n, b: b, name: fmt.Sprintf("%s.%d", t.name, i)}

@@ -80,11 +80,8 @@ func (m *bottleneck) Attach(sites []nn.Site, env Env) error {
 			attention[s.Name] = true
 		case nn.KindNorm:
 			normed[s.In[0]] = true
-			switch o := s.Op.(type) {
-			case *nn.RMSNorm:
-				hidden = o.D
-			case *nn.LayerNorm:
-				hidden = o.D
+			if l, ok := layoutOf(s.Op); ok {
+				hidden = l.Cols
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/nn"
-	"github.com/adaptflow/adaptflow/quant"
 )
 
 // extras are the parts of the base model that are trained themselves beside a method's own parameters: modules_to_save,
@@ -27,51 +26,35 @@ type trained struct {
 	shared bool   // weight or rows are the embedding's, which the head is tied to
 }
 
-// layout tells how the base stores a module's weight.
-type layout struct {
-	rows, cols int // as stored
-	transposed bool
-	weight     func() []float32 // nil without a weight
-	bias       []float32
-	biasLen    int
-	vector     bool // the weight is [D]: a norm
-	vocab      bool // one row a token: the embedding or the head
-}
+// layout is the weight and the bias that a module holds of the base.
+type layout struct{ nn.Base }
 
 // layoutOf describes the module of a site; ok is false where there is no weight.
 func layoutOf(op nn.Op) (l layout, ok bool) {
-	dense := func(w quant.Weight, out, in int, transposed bool) func() []float32 {
-		return func() []float32 {
-			d := make([]float32, out*in)
-			w.Dense(d)
-			if !transposed {
-				return d
-			}
-			return transpose(d, out, in)
-		}
+	m, ok := op.(nn.Module)
+	if ok {
+		l.Base = m.Base()
 	}
-	vector := func(v []float32) func() []float32 { return func() []float32 { return slices.Clone(v) } }
-	switch o := op.(type) {
-	case *nn.Linear:
-		l = layout{rows: o.Out, cols: o.In, transposed: o.Transposed, bias: o.Bias, biasLen: o.Out}
-		if o.Transposed {
-			l.rows, l.cols = o.In, o.Out
-		}
-		l.weight = dense(o.W, o.Out, o.In, o.Transposed)
-	case *nn.Embedding:
-		l = layout{rows: o.V, cols: o.D, vocab: true, weight: dense(o.W, o.V, o.D, false)}
-	case *nn.PositionEmbedding:
-		l = layout{rows: o.P, cols: o.D, weight: vector(o.W)}
-	case *nn.RMSNorm:
-		l = layout{rows: 1, cols: o.D, weight: vector(o.W), vector: true}
-	case *nn.LayerNorm:
-		l = layout{rows: 1, cols: o.D, weight: vector(o.W), bias: o.B, biasLen: o.D, vector: true}
-	case *nn.Head:
-		l = layout{rows: o.V, cols: o.D, vocab: true, weight: dense(o.W, o.V, o.D, false), bias: o.Bias, biasLen: o.V}
-	default:
-		return l, false
-	}
-	return l, true
+	return l, ok
+}
+
+// param is a parameter that trains the module's weight, from its values in the base.
+func (l layout) param(name, key string) *Param {
+	return &Param{Name: name, Key: key, Rows: l.Rows, Cols: l.Cols, Shape: l.Shape(), Init: func(d []float32) { copy(d, l.Dense()) }}
+}
+
+// biasParam is a parameter that trains the module's bias, from its values in the base.
+func (l layout) biasParam(name, key string) *Param {
+	return &Param{Name: name, Key: key, Rows: 1, Cols: len(l.Bias), Shape: []int{len(l.Bias)}, Init: func(d []float32) { copy(d, l.Bias) }}
+}
+
+// biasValues is a copy of the module's bias.
+func (l layout) biasValues() []float32 { return slices.Clone(l.Bias) }
+
+// embedsTokens says whether a site is an embedding of tokens.
+func embedsTokens(s nn.Site) bool {
+	l, ok := layoutOf(s.Op)
+	return ok && l.Lookup && l.Vocab
 }
 
 func transpose(d []float32, rows, cols int) []float32 {
@@ -110,13 +93,6 @@ func weighted(sites []nn.Site) []nn.Site {
 	return out
 }
 
-func (l layout) shape() []int {
-	if l.vector {
-		return []int{l.cols}
-	}
-	return []int{l.rows, l.cols}
-}
-
 // save marks the modules of modules_to_save, which HF finds by the end of their names. A name may be that of a module
 // around others, such as "mlp": then all of them are trained.
 func (x *extras) save(names []string, sites []nn.Site) ([]*Param, error) {
@@ -141,12 +117,10 @@ func (x *extras) save(names []string, sites []nn.Site) ([]*Param, error) {
 			}
 			name := prefix + s.Name[:at] + ".modules_to_save" + s.Name[at:]
 			l := t.layout
-			t.weight = &Param{Name: name + ".weight", Key: prefix + s.Name + ".weight", Rows: l.rows, Cols: l.cols, Shape: l.shape(),
-				Init: func(d []float32) { copy(d, l.weight()) }}
+			t.weight = l.param(name+".weight", prefix+s.Name+".weight")
 			out = append(out, t.weight)
-			if l.bias != nil {
-				t.bias = &Param{Name: name + ".bias", Key: prefix + s.Name + ".bias", Rows: 1, Cols: l.biasLen, Shape: []int{l.biasLen},
-					Init: func(d []float32) { copy(d, l.bias) }}
+			if l.Bias != nil {
+				t.bias = l.biasParam(name+".bias", prefix+s.Name+".bias")
 				out = append(out, t.bias)
 			}
 		}
@@ -163,7 +137,7 @@ func (x *extras) biases(sites []nn.Site, want, wrapped func(name string) bool) [
 	var out []*Param
 	for _, s := range weighted(sites) {
 		l, _ := layoutOf(s.Op)
-		if l.bias == nil || !want(s.Name) {
+		if l.Bias == nil || !want(s.Name) {
 			continue
 		}
 		t := x.site(s)
@@ -174,7 +148,7 @@ func (x *extras) biases(sites []nn.Site, want, wrapped func(name string) bool) [
 		if wrapped(s.Name) {
 			name = prefix + s.Name + ".base_layer.bias"
 		}
-		t.bias = &Param{Name: name, Key: name, Rows: 1, Cols: l.biasLen, Shape: []int{l.biasLen}, Init: func(d []float32) { copy(d, l.bias) }}
+		t.bias = l.biasParam(name, name)
 		out = append(out, t.bias)
 	}
 	return out
@@ -183,9 +157,7 @@ func (x *extras) biases(sites []nn.Site, want, wrapped func(name string) bool) [
 // tokens marks rows of the module s for training. The tensor's name is the module's, then suffix.
 func (x *extras) tokens(s nn.Site, ids []int, suffix string, init func(name string, l layout) func([]float32)) (*Param, error) {
 	t := x.site(s)
-	switch s.Op.(type) {
-	case *nn.Embedding, *nn.Head:
-	default:
+	if !t.layout.Vocab {
 		return nil, fmt.Errorf("peft: trainable tokens need an embedding or the head, but %s is a %s", s.Name, s.Kind)
 	}
 	if t.weight != nil {
@@ -199,8 +171,8 @@ func (x *extras) tokens(s nn.Site, ids []int, suffix string, init func(name stri
 	}
 	seen := map[int]bool{}
 	for _, id := range ids {
-		if id < 0 || id >= t.layout.rows {
-			return nil, fmt.Errorf("peft: trainable token %d of %s is outside the vocabulary of %d", id, s.Name, t.layout.rows)
+		if id < 0 || id >= t.layout.Rows {
+			return nil, fmt.Errorf("peft: trainable token %d of %s is outside the vocabulary of %d", id, s.Name, t.layout.Rows)
 		}
 		if seen[id] {
 			return nil, fmt.Errorf("peft: trainable token %d of %s is named twice", id, s.Name)
@@ -209,7 +181,7 @@ func (x *extras) tokens(s nn.Site, ids []int, suffix string, init func(name stri
 		t.ids = append(t.ids, int32(id))
 	}
 	name := prefix + s.Name + suffix
-	t.rows = &Param{Name: name, Key: name, Rows: len(ids), Cols: t.layout.cols, Shape: []int{len(ids), t.layout.cols}, Init: init(name, t.layout)}
+	t.rows = &Param{Name: name, Key: name, Rows: len(ids), Cols: t.layout.Cols, Shape: []int{len(ids), t.layout.Cols}, Init: init(name, t.layout)}
 	return t.rows, nil
 }
 
@@ -223,9 +195,9 @@ func (x *extras) shareRows(head nn.Site, from *trained) {
 func currentRows(ids []int) func(string, layout) func([]float32) {
 	return func(_ string, l layout) func([]float32) {
 		return func(d []float32) {
-			w := l.weight()
+			w := l.Dense()
 			for j, id := range ids {
-				copy(d[j*l.cols:(j+1)*l.cols], w[id*l.cols:(id+1)*l.cols])
+				copy(d[j*l.Cols:(j+1)*l.Cols], w[id*l.Cols:(id+1)*l.Cols])
 			}
 		}
 	}
@@ -245,41 +217,19 @@ func (x *extras) apply(b *nn.Builder, s nn.Site) nn.Site {
 		in = append(in, p.param(b))
 		return true
 	}
-	switch o := s.Op.(type) {
-	case *nn.Linear:
-		c := *o
-		c.TrainW, c.TrainBias = add(t.weight), add(t.bias)
-		s.Op = &c
-	case *nn.RMSNorm:
-		c := *o
-		c.TrainW = add(t.weight)
-		s.Op = &c
-	case *nn.LayerNorm:
-		c := *o
-		c.TrainW, c.TrainB = add(t.weight), add(t.bias)
-		s.Op = &c
-	case *nn.PositionEmbedding:
-		c := *o
-		c.TrainW = add(t.weight)
-		s.Op = &c
-	case *nn.Embedding:
-		if t.weight != nil {
-			c := *o
-			c.TrainW = add(t.weight)
-			s.Op = &c
-			break
-		}
-		r := &rowsOp{d: o.D, scale: scaleOf(o.Scale), index: map[int32]int{}}
+	if t.layout.Lookup && t.layout.Vocab && t.weight == nil {
+		r := &rowsOp{d: t.layout.Cols, scale: t.layout.Scale, index: map[int32]int{}}
 		for j, id := range t.ids {
 			r.index[id] = j
 		}
 		s.Out = b.Apply(r, s.Out, t.rows.param(b))
 		return s
-	case *nn.Head:
-		c := *o
-		c.TrainW, c.TrainBias = add(t.weight), add(t.bias)
+	}
+	weight, bias := add(t.weight), add(t.bias)
+	s.Op = s.Op.(nn.Module).Trained(weight, bias)
+	if h, ok := s.Op.(*nn.Head); ok { // the copy that Trained made
 		if t.pair != nil {
-			c.LowRank = &nn.LowRank{R: t.pair.r, Scale: float32(t.pair.scale)}
+			h.LowRank = &nn.LowRank{R: t.pair.r, Scale: float32(t.pair.scale)}
 			if e := t.pair.tied; e != nil {
 				in = append(in, b.Apply(&transposeOp{e.b.Rows, e.b.Cols}, e.b.param(b)), b.Apply(&transposeOp{e.a.Rows, e.a.Cols}, e.a.param(b)))
 			} else {
@@ -288,9 +238,8 @@ func (x *extras) apply(b *nn.Builder, s nn.Site) nn.Site {
 			}
 		}
 		if add(t.rows) {
-			c.ReplaceRows = t.ids
+			h.ReplaceRows = t.ids
 		}
-		s.Op = &c
 	}
 	s.In, s.Out = in, b.Apply(s.Op, in...)
 	return s
@@ -325,7 +274,7 @@ func (x *extras) merge(out map[string][]float32, value func(string) []float32, b
 		}
 		d := value(t.rows.Name)
 		for j, id := range t.ids {
-			copy(w[int(id)*t.layout.cols:(int(id)+1)*t.layout.cols], d[j*t.layout.cols:(j+1)*t.layout.cols])
+			copy(w[int(id)*t.layout.Cols:(int(id)+1)*t.layout.Cols], d[j*t.layout.Cols:(j+1)*t.layout.Cols])
 		}
 		out[name+".weight"] = w
 	}

@@ -135,7 +135,7 @@ func (f *full) Attach(sites []nn.Site, env Env) error {
 	}
 	var embedding *trained
 	for _, s := range weighted(sites) {
-		_, embeds := s.Op.(*nn.Embedding)
+		embeds := embedsTokens(s)
 		shared := f.tied && (s.Kind == nn.KindHead && embedding != nil || embeds && embedding == nil && chosen[head])
 		if !chosen[s.Name] && !shared {
 			continue
@@ -147,15 +147,15 @@ func (f *full) Attach(sites []nn.Site, env Env) error {
 			t.weight = embedding.weight
 		} else {
 			name := prefix + s.Name + ".weight"
-			t.weight = &Param{Name: name, Key: name, Rows: l.rows, Cols: l.cols, Shape: l.shape(), Init: func(d []float32) { copy(d, l.weight()) }}
+			t.weight = l.param(name, name)
 			f.params = append(f.params, t.weight)
 		}
 		if embeds && embedding == nil {
 			embedding = t
 		}
-		if l.bias != nil {
+		if l.Bias != nil {
 			name := prefix + s.Name + ".bias"
-			t.bias = &Param{Name: name, Key: name, Rows: 1, Cols: l.biasLen, Shape: []int{l.biasLen}, Init: func(d []float32) { copy(d, l.bias) }}
+			t.bias = l.biasParam(name, name)
 			f.params = append(f.params, t.bias)
 		}
 	}

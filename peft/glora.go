@@ -56,7 +56,7 @@ func (g *glora) Attach(sites []nn.Site, env Env) error {
 		if err := rankFits("GLORA", "r", c.R, t.in, t.out, t.name); err != nil {
 			return err
 		}
-		bias := t.site.Op.(*nn.Linear).Bias
+		bias := t.base().Bias
 		cc, cd := c.ConfigC, c.ConfigDE
 		if bias == nil {
 			cc, cd = "none", "none"

@@ -26,12 +26,12 @@ func (a *Adapter) readKept(f safetensors.Source, path string, known map[string]b
 		}
 		l, _ := layoutOf(s.Op)
 		for _, leaf := range []string{".weight", ".bias"} {
-			shape, values := l.shape(), l.weight
+			shape, values := l.Shape(), l.Dense
 			if leaf == ".bias" {
-				if l.bias == nil {
+				if l.Bias == nil {
 					continue
 				}
-				shape, values = []int{l.biasLen}, func() []float32 { return slices.Clone(l.bias) }
+				shape, values = []int{len(l.Bias)}, l.biasValues
 			}
 			for _, part := range adapterfile.BaseParts {
 				key := prefix + s.Name + part + leaf
@@ -91,9 +91,9 @@ func (a *Adapter) keeps() []Frozen {
 			name += ".token_adapter.base_layer"
 		}
 		if l, _ := layoutOf(s.Op); !have[name+".weight"] {
-			out = append(out, Frozen{Key: name + ".weight", Shape: l.shape(), Values: l.weight})
-			if l.bias != nil && !have[name+".bias"] {
-				out = append(out, Frozen{Key: name + ".bias", Shape: []int{l.biasLen}, Values: func() []float32 { return slices.Clone(l.bias) }})
+			out = append(out, Frozen{Key: name + ".weight", Shape: l.Shape(), Values: l.Dense})
+			if l.Bias != nil && !have[name+".bias"] {
+				out = append(out, Frozen{Key: name + ".bias", Shape: []int{len(l.Bias)}, Values: l.biasValues})
 			}
 		}
 	}

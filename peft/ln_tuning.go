@@ -83,14 +83,12 @@ func (m *lnTuning) Attach(sites []nn.Site, env Env) error {
 		return err
 	}
 	for _, s := range found {
-		t, l := m.extra.site(s), layout{}
-		l = t.layout
+		t := m.extra.site(s)
 		name := prefix + s.Name + ".ln_tuning_layers."
-		t.weight = newParam(name+"weight", name+"weight", func(d []float32) { copy(d, l.weight()) }, l.shape()...)
-		t.weight.Rows, t.weight.Cols = l.rows, l.cols
+		t.weight = t.layout.param(name+"weight", name+"weight")
 		m.params = append(m.params, t.weight)
-		if l.bias != nil {
-			t.bias = newParam(name+"bias", name+"bias", func(d []float32) { copy(d, l.bias) }, l.biasLen)
+		if t.layout.Bias != nil {
+			t.bias = t.layout.biasParam(name+"bias", name+"bias")
 			m.params = append(m.params, t.bias)
 		}
 		m.names = append(m.names, s.Name)

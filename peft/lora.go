@@ -123,7 +123,7 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 		if err := l.attach(s, env); err != nil {
 			return err
 		}
-		if o, ok := s.Op.(*nn.Linear); ok && o.Transposed {
+		if lay, _ := layoutOf(s.Op); lay.Transposed {
 			l.conv[s.Name] = true
 		}
 	}
@@ -172,21 +172,15 @@ func noHeadDropout(c *LoraConfig, head string) error {
 // attach makes the pair of one target.
 func (l *lora) attach(s nn.Site, env Env) error {
 	c := &l.cfg
-	var in, out int
-	switch o := s.Op.(type) {
-	case *nn.Linear:
-		in, out = o.In, o.Out
-	case *nn.Head:
-		in, out = o.D, o.V
-		if c.LoraDropout > 0 {
-			return noHeadDropout(c, s.Name)
-		}
-	case *nn.Embedding:
-		in, out = o.V, o.D
-	case *nn.PositionEmbedding:
-		in, out = o.P, o.D
-	default:
+	lay, ok := layoutOf(s.Op)
+	in, out := lay.Cols, lay.Rows
+	switch {
+	case !ok || lay.Vector:
 		return fmt.Errorf("peft: LORA: target %s is a %s; LoRA adapts linear layers, embeddings and the head", s.Name, s.Kind)
+	case s.Kind == nn.KindHead && c.LoraDropout > 0:
+		return noHeadDropout(c, s.Name)
+	case lay.Lookup || lay.Transposed:
+		in, out = lay.Rows, lay.Cols
 	}
 	r, err := pattern("rank_pattern", c.RankPattern, s.Name, float64(c.R))
 	if err != nil {
@@ -199,8 +193,7 @@ func (l *lora) attach(s nn.Site, env Env) error {
 	if err != nil {
 		return err
 	}
-	lay, _ := layoutOf(s.Op)
-	p := &pair{name: s.Name, kind: s.Kind, vocab: lay.vocab, r: int(r), alpha: alpha, scale: alpha / r, biasOf: lay.bias}
+	p := &pair{name: s.Name, kind: s.Kind, vocab: lay.Vocab, r: int(r), alpha: alpha, scale: alpha / r, biasOf: lay.Bias}
 	if c.UseRslora {
 		p.scale = alpha / math.Sqrt(r)
 	}

@@ -27,16 +27,13 @@ type dora struct {
 }
 
 func (l *lora) attachDora(p *pair, s nn.Site) error {
-	d := &dora{pair: p}
-	switch o := s.Op.(type) {
-	case *nn.Linear:
-		d.w, d.out = o.W, o.Out
-	case *nn.Embedding:
-		d.w, d.out, d.embedding = o.W, o.D, true
-	case *nn.PositionEmbedding:
-		d.w, d.out, d.embedding = quant.NewF32(o.P, o.D, o.W, o.D, 1), o.D, true
-	default:
+	lay, _ := layoutOf(s.Op)
+	d := &dora{pair: p, w: lay.W, out: p.b.Rows, embedding: lay.Lookup}
+	switch {
+	case s.Kind == nn.KindHead:
 		return fmt.Errorf("peft: LORA: use_dora has no form for the %s %s here; leave it out of target_modules", s.Kind, s.Name)
+	case lay.W == nil:
+		d.w = quant.NewF32(lay.Rows, lay.Cols, lay.Values, lay.Cols, 1)
 	}
 	if p.base != nil {
 		d.w = p.base.to
@@ -127,10 +124,11 @@ func (l *lora) adaptDora(b *nn.Builder, s nn.Site, p *pair) nn.Ref {
 	d := p.dora
 	op := &doraOp{dora: d, scale: float32(p.scale), lookup: 1}
 	if d.embedding {
-		if o, ok := s.Op.(*nn.Embedding); ok {
-			op.ids, op.lookup = func(w *nn.Work) []int32 { return w.Step.Tokens }, scaleOf(o.Scale)
-		} else {
-			op.ids = func(w *nn.Work) []int32 { return w.Step.Positions }
+		lay, _ := layoutOf(s.Op)
+		op.lookup = lay.Scale
+		op.ids = func(w *nn.Work) []int32 { return w.Step.Positions }
+		if lay.Vocab {
+			op.ids = func(w *nn.Work) []int32 { return w.Step.Tokens }
 		}
 		return b.Apply(op, l.extra.apply(b, s).Out, p.a.param(b), p.b.param(b), d.m.param(b))
 	}

@@ -47,15 +47,14 @@ func (l *lora) attachFrozen(sites []nn.Site) {
 		return
 	}
 	for _, s := range weighted(sites) {
-		_, position := s.Op.(*nn.PositionEmbedding)
-		if !l.isTarget(s.Name) || position || s.Kind != nn.KindEmbedding && s.Kind != nn.KindHead {
+		lay, _ := layoutOf(s.Op)
+		if !l.isTarget(s.Name) || !lay.Vocab {
 			continue
 		}
-		lay, _ := layoutOf(s.Op)
-		l.frozen = append(l.frozen, Frozen{Key: prefix + s.Name + ".base_layer.weight", Shape: lay.shape(), Values: lay.weight})
-		if lay.bias != nil && l.extra.at[s.Name].bias == nil {
-			l.frozen = append(l.frozen, Frozen{Key: prefix + s.Name + ".base_layer.bias", Shape: []int{lay.biasLen},
-				Values: func() []float32 { return slices.Clone(lay.bias) }})
+		l.frozen = append(l.frozen, Frozen{Key: prefix + s.Name + ".base_layer.weight", Shape: lay.Shape(), Values: lay.Dense})
+		if lay.Bias != nil && l.extra.at[s.Name].bias == nil {
+			l.frozen = append(l.frozen, Frozen{Key: prefix + s.Name + ".base_layer.bias", Shape: []int{len(lay.Bias)},
+				Values: lay.biasValues})
 		}
 	}
 }

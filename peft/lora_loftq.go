@@ -40,7 +40,7 @@ func (c *LoraConfig) loftq() (bits, iter int, err error) {
 // iterations the codes are those of what A and B miss, and so on by turns. As in HF the base keeps its format and takes the codes' values, and A and B are
 // not divided by the scale.
 func startLoftq(l *lora, p *pair, s nn.Site) error {
-	if o, ok := s.Op.(*nn.Linear); ok && o.Transposed {
+	if l, _ := layoutOf(s.Op); l.Transposed {
 		return fmt.Errorf("peft: LORA: init_lora_weights \"loftq\" is for torch.nn.Linear, but %s is stored as [in, out] (Conv1D)", s.Name)
 	}
 	if len(l.cfg.LoftqConfig) == 0 {

@@ -1,8 +1,6 @@
 package peft
 
 import (
-	"fmt"
-
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/nn"
@@ -21,25 +19,20 @@ func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 		return l.adaptDora(b, s, p)
 	}
 	y := l.extra.apply(b, s).Out
-	switch o := s.Op.(type) {
-	case *nn.Head:
+	if s.Kind == nn.KindHead { // its op has the pair
 		return y
-	case *nn.Linear:
-		op := &loraOp{name: s.Name, in: o.In, out: o.Out, r: p.r, scale: float32(p.scale), dropout: float32(l.cfg.LoraDropout),
-			invocation: l.cfg.AloraInvocationTokens, cache: b.Cache()}
-		in := []nn.Ref{y, s.In[0], p.a.param(b), p.b.param(b)}
-		if p.bias != nil {
-			in = append(in, p.bias.param(b))
-		}
-		return b.Apply(op, in...)
-	case *nn.Embedding:
-		op := &loraEmbeddingOp{v: o.V, d: o.D, r: p.r, scale: float32(p.scale) * scaleOf(o.Scale)}
-		return b.Apply(op, y, p.a.param(b), p.b.param(b))
-	case *nn.PositionEmbedding:
-		op := &loraEmbeddingOp{v: o.P, d: o.D, r: p.r, scale: float32(p.scale), positions: true}
+	}
+	if lay, _ := layoutOf(s.Op); lay.Lookup {
+		op := &loraEmbeddingOp{v: lay.Rows, d: lay.Cols, r: p.r, scale: float32(p.scale) * lay.Scale, positions: !lay.Vocab}
 		return b.Apply(op, y, p.a.param(b), p.b.param(b))
 	}
-	panic(fmt.Sprintf("peft: site %s has become a %T since Attach", s.Name, s.Op))
+	op := &loraOp{name: s.Name, in: p.a.Cols, out: p.b.Rows, r: p.r, scale: float32(p.scale), dropout: float32(l.cfg.LoraDropout),
+		invocation: l.cfg.AloraInvocationTokens, cache: b.Cache()}
+	in := []nn.Ref{y, s.In[0], p.a.param(b), p.b.param(b)}
+	if p.bias != nil {
+		in = append(in, p.bias.param(b))
+	}
+	return b.Apply(op, in...)
 }
 
 // loraOp is out = y + scale·(dropout(x)·Aᵀ)·Bᵀ (Hu et al. 2021). The inputs are the base's output y [T, out], its input x

@@ -43,19 +43,18 @@ func (l *lora) addParameters(targets, sites []nn.Site) ([]nn.Site, error) {
 		for _, s := range weighted(sites) {
 			lay, _ := layoutOf(s.Op)
 			full := s.Name + ".weight"
-			if lay.bias != nil && named([]string{name}, s.Name+".bias") {
+			if lay.Bias != nil && named([]string{name}, s.Name+".bias") {
 				return nil, fmt.Errorf("peft: LORA: target_parameters: %s.bias has one dimension; LoRA adapts matrices", s.Name)
 			}
 			if !named([]string{name}, full) {
 				continue
 			}
 			found = true
-			o, linear := s.Op.(*nn.Linear)
-			_, head := s.Op.(*nn.Head)
+			linear, head := s.Kind == nn.KindLinear, s.Kind == nn.KindHead
 			switch {
-			case lay.vector:
+			case lay.Vector:
 				return nil, fmt.Errorf("peft: LORA: target_parameters: %s has one dimension; LoRA adapts matrices", full)
-			case !linear && !head || linear && o.Transposed:
+			case !linear && !head || linear && lay.Transposed:
 				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the weight of a module that is no torch.nn.Linear; name %s in target_modules", full, s.Name)
 			case head && sharedHead(sites):
 				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the embedding's weight (tie_word_embeddings); name the modules in target_modules", full)

@@ -25,16 +25,12 @@ type rebase struct {
 // rebased makes p start at the values of find, and its module's weight lose them.
 func (l *lora) rebased(p *pair, s nn.Site, quantised bool, find func(w []float32) (a, b, changed []float32)) error {
 	rb := &rebase{scale: float32(p.scale), r: p.r, find: find}
-	switch o := s.Op.(type) {
-	case *nn.Linear:
-		rb.w = o.W
-	case *nn.Head:
-		rb.w = o.W
-		if l.tied {
-			return fmt.Errorf("peft: LORA: init_lora_weights %q changes the weight of %s, which is the embedding's too (tie_word_embeddings); leave it out of target_modules",
-				l.cfg.InitLoraWeights.Name, s.Name)
-		}
+	if s.Kind == nn.KindHead && l.tied {
+		return fmt.Errorf("peft: LORA: init_lora_weights %q changes the weight of %s, which is the embedding's too (tie_word_embeddings); leave it out of target_modules",
+			l.cfg.InitLoraWeights.Name, s.Name)
 	}
+	lay, _ := layoutOf(s.Op)
+	rb.w = lay.W
 	if out, in := rb.w.Dims(); p.r > min(out, in) {
 		return fmt.Errorf("peft: LORA: init_lora_weights %q: the rank %d is above the smaller side of %s, [%d, %d]", l.cfg.InitLoraWeights.Name, p.r, s.Name, out, in)
 	}
@@ -99,16 +95,7 @@ func (rb *rebase) merge(w []float32, transposed bool) {
 
 // apply replaces the weight of the site's op.
 func (rb *rebase) apply(b *nn.Builder, s nn.Site) nn.Site {
-	switch o := s.Op.(type) {
-	case *nn.Linear:
-		c := *o
-		c.W = rb.to
-		s.Op = &c
-	case *nn.Head:
-		c := *o
-		c.W = rb.to
-		s.Op = &c
-	}
+	s.Op = s.Op.(nn.Matrix).WithWeight(rb.to)
 	s.Out = b.Apply(s.Op, s.In...)
 	return s
 }

@@ -48,13 +48,10 @@ func (p *prompts) shape(f *PromptFields, sites []nn.Site, kv bool) error {
 	}
 	p.nv, p.embed, p.attention, p.params = f.NumVirtualTokens, nil, nil, nil
 	for _, s := range sites {
-		switch o := s.Op.(type) {
-		case *nn.Embedding:
-			if p.embed == nil {
-				p.embedding, p.embed = s, o
-			}
-		case *nn.Attention:
+		if s.Kind == nn.KindAttention {
 			p.attention = append(p.attention, s)
+		} else if o, ok := s.Op.(*nn.Embedding); ok && p.embed == nil {
+			p.embedding, p.embed = s, o
 		}
 	}
 	if p.embed == nil || len(p.attention) == 0 {
@@ -109,8 +106,7 @@ func (p *prompts) checkTokens(field string, ids []int32) error {
 
 // at says whether s is the embedding's site.
 func (p *prompts) at(s nn.Site) bool {
-	_, ok := s.Op.(*nn.Embedding)
-	return ok && s.Name == p.embedding.Name
+	return embedsTokens(s) && s.Name == p.embedding.Name
 }
 
 // insert puts the rows of prompt, [slots·nv, D], into the virtual rows of the embedding's output.

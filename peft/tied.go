@@ -16,13 +16,11 @@ type untier interface {
 // embeddingAndHead are the names of the input embedding and of the head; either may be empty.
 func embeddingAndHead(sites []nn.Site) (embedding, head string) {
 	for _, s := range sites {
-		switch s.Op.(type) {
-		case *nn.Embedding:
-			if embedding == "" {
-				embedding = s.Name
-			}
-		case *nn.Head:
+		switch {
+		case s.Kind == nn.KindHead:
 			head = s.Name
+		case embedding == "" && embedsTokens(s):
+			embedding = s.Name
 		}
 	}
 	return embedding, head
@@ -56,7 +54,7 @@ func (a *Adapter) mergeTied(m Merger, value func(string) []float32, base func(st
 func (x *extras) unties() bool {
 	var weights, rows []*Param
 	for _, name := range sortedKeys(x.at) {
-		if t := x.at[name]; t.layout.vocab {
+		if t := x.at[name]; t.layout.Vocab {
 			if t.weight != nil {
 				weights = append(weights, t.weight)
 			}

@@ -52,7 +52,7 @@ func (t *trainableTokens) Attach(sites []nn.Site, env Env) error {
 	target := t.cfg.TargetModules
 	if !target.Set() {
 		for _, s := range sites {
-			if _, ok := s.Op.(*nn.Embedding); ok && !target.Set() {
+			if embedsTokens(s) && !target.Set() {
 				target = Names{List: []string{s.Name[lastDot(s.Name)+1:]}}
 			}
 		}
@@ -102,13 +102,11 @@ func attachRows(x *extras, t Tokens, suffix string, sites []nn.Site, tied bool,
 	init func(ids []int) func(string, layout) func([]float32)) ([]*Param, error) {
 	var embedding, head *nn.Site
 	for _, s := range sites {
-		switch s.Op.(type) {
-		case *nn.Embedding:
-			if embedding == nil {
-				embedding = &s
-			}
-		case *nn.Head:
+		switch {
+		case s.Kind == nn.KindHead:
 			head = &s
+		case embedding == nil && embedsTokens(s):
+			embedding = &s
 		}
 	}
 	if embedding == nil {

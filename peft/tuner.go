@@ -108,15 +108,19 @@ func (u *tuner) attach(cfg any, sites []nn.Site, env Env, build func(t *target) 
 	}
 	fan, convs := hasField(cfg, "fan_in_fan_out"), false
 	for _, s := range found {
-		o, ok := s.Op.(*nn.Linear)
-		if !ok {
+		l, _ := layoutOf(s.Op)
+		if s.Kind != nn.KindLinear {
 			return fmt.Errorf("peft: %s: target %s is a %s; %s adapts linear layers inside the blocks", u.method, s.Name, s.Kind, u.method)
 		}
-		if o.Transposed && !fan {
+		if l.Transposed && !fan {
 			return fmt.Errorf("peft: %s: target %s is a Conv1D, which %s does not adapt; it adapts linear layers", u.method, s.Name, u.method)
 		}
-		convs = convs || o.Transposed
-		u.list = append(u.list, &target{site: s, name: s.Name, in: o.In, out: o.Out, conv: o.Transposed})
+		convs = convs || l.Transposed
+		t := &target{site: s, name: s.Name, in: l.Cols, out: l.Rows, conv: l.Transposed}
+		if t.conv {
+			t.in, t.out = t.out, t.in
+		}
+		u.list = append(u.list, t)
 	}
 	if fan {
 		setField(cfg, "fan_in_fan_out", convs)
@@ -216,7 +220,10 @@ func (t *target) sizes() []int {
 }
 
 // weight fills dst [out, in] with the base's frozen weight.
-func (t *target) weight(dst []float32) { t.site.Op.(*nn.Linear).W.Dense(dst) }
+func (t *target) weight(dst []float32) { t.base().W.Dense(dst) }
+
+// base is what the frozen layer holds.
+func (t *target) base() nn.Base { return t.site.Op.(nn.Module).Base() }
 
 // mergeTuner is a tuner whose forms can be folded into the base.
 type mergeTuner struct{ tuner }
@@ -242,9 +249,9 @@ func (u *mergeTuner) Merge(value func(string) []float32, base func(string) ([]fl
 		var bias []float32
 		if x := u.extra.at[t.name]; x != nil && x.bias != nil {
 			bias = slices.Clone(value(x.bias.Name))
-		} else if o := t.site.Op.(*nn.Linear); o.Bias != nil {
+		} else if own := t.base().Bias; own != nil {
 			if bias, err = base(t.name + ".bias"); err != nil {
-				bias = o.Bias
+				bias = own
 			}
 			bias = slices.Clone(bias)
 		}
