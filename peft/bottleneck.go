@@ -106,12 +106,8 @@ func (m *bottleneck) Attach(sites []nn.Site, env Env) error {
 		if s.Kind != nn.KindSublayer || !on || slices.Contains(c.LeaveOut, s.Layer) {
 			continue
 		}
-		if c.IsParallel && len(s.In) < 2 {
-			return fmt.Errorf("peft: BOTTLENECK: %s runs beside attention, so there is no residual stream of its own to read; is_parallel cannot be true for this family", s.Name)
-		}
-		if c.OriginalLNBefore && !c.IsParallel && normed[s.Out] {
-			return fmt.Errorf("peft: BOTTLENECK: %s is followed by a norm of its own in this family, where original_ln_before is not supported; "+
-				"set it to false, or use double_seq_bn or par_bn", s.Name)
+		if err := c.fits(s, normed[s.Out]); err != nil {
+			return err
 		}
 		p := &bnPlace{name: blocks[s.Layer] + part, parallel: c.IsParallel, before: c.OriginalLNBefore && !c.IsParallel && len(s.In) > 1, dropout: c.Dropout}
 		p.twice = p.before && c.OriginalLNAfter && !c.ResidualBeforeLN.On
@@ -125,6 +121,19 @@ func (m *bottleneck) Attach(sites []nn.Site, env Env) error {
 				m.params = append(m.params, q)
 			}
 		}
+	}
+	return nil
+}
+
+// fits refuses a sublayer at which the configuration has no place; normed says whether a norm follows it.
+func (c *BottleneckConfig) fits(s nn.Site, normed bool) error {
+	if c.IsParallel && len(s.In) < 2 {
+		return fmt.Errorf("peft: BOTTLENECK: %s runs beside attention, so there is no residual stream of its own to read; "+
+			"is_parallel cannot be true for this family", s.Name)
+	}
+	if c.OriginalLNBefore && !c.IsParallel && normed {
+		return fmt.Errorf("peft: BOTTLENECK: %s is followed by a norm of its own in this family, where original_ln_before is not supported; "+
+			"set it to false, or use double_seq_bn or par_bn", s.Name)
 	}
 	return nil
 }

@@ -86,6 +86,34 @@ func (a *Adapter) fields() map[string]any {
 	return c
 }
 
+// check refuses settings that no combination has, and fills in the default sign method.
+func (c *Combination) check(row sparsify, adapters int) error {
+	if adapters == 0 || adapters != len(c.Weights) {
+		return fmt.Errorf("peft: %d adapters and %d weights; give one weight an adapter", adapters, len(c.Weights))
+	}
+	for i, w := range c.Weights {
+		if !(math.Abs(w) <= math.MaxFloat32) {
+			return fmt.Errorf("peft: the weight of adapter %d is %g; it must be a finite number", i+1, w)
+		}
+	}
+	if adapters == 1 {
+		row = combinations[0]
+	}
+	if c.MajoritySignMethod == "" {
+		c.MajoritySignMethod = "total"
+	}
+	if c.MajoritySignMethod != "total" && c.MajoritySignMethod != "frequency" {
+		return fmt.Errorf("peft: majority_sign_method %q; it must be total or frequency", c.MajoritySignMethod)
+	}
+	if (row.magnitude || row.random) && !(c.Density > 0 && c.Density <= 1) {
+		return fmt.Errorf("peft: density %g; %s needs one above 0 and at most 1, the share of values that is kept", c.Density, c.Type)
+	}
+	if !(c.SVDClamp >= 0 && c.SVDClamp <= 1) {
+		return fmt.Errorf("peft: svd_clamp %g; it is a quantile between 0 and 1", c.SVDClamp)
+	}
+	return nil
+}
+
 // Combine makes one LoRA adapter of several that were opened from folders, as HF PEFT's add_weighted_adapter does: its rank is theirs (or their
 // sum for cat, or svd_rank), lora_alpha equals the rank, its targets are all of theirs. The result has the values as an opened adapter has.
 func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
@@ -93,39 +121,19 @@ func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(adapters) == 0 || len(adapters) != len(c.Weights) {
-		return nil, fmt.Errorf("peft: %d adapters and %d weights; give one weight an adapter", len(adapters), len(c.Weights))
-	}
-	for i, w := range c.Weights {
-		if !(math.Abs(w) <= math.MaxFloat32) {
-			return nil, fmt.Errorf("peft: the weight of adapter %d is %g; it must be a finite number", i+1, w)
-		}
+	if err := c.check(row, len(adapters)); err != nil {
+		return nil, err
 	}
 	if len(adapters) == 1 {
 		row, svd = combinations[0], false
 	}
-	if c.MajoritySignMethod == "" {
-		c.MajoritySignMethod = "total"
-	}
-	if c.MajoritySignMethod != "total" && c.MajoritySignMethod != "frequency" {
-		return nil, fmt.Errorf("peft: majority_sign_method %q; it must be total or frequency", c.MajoritySignMethod)
-	}
-	if (row.magnitude || row.random) && !(c.Density > 0 && c.Density <= 1) {
-		return nil, fmt.Errorf("peft: density %g; %s needs one above 0 and at most 1, the share of values that is kept", c.Density, c.Type)
-	}
-	if !(c.SVDClamp >= 0 && c.SVDClamp <= 1) {
-		return nil, fmt.Errorf("peft: svd_clamp %g; it is a quantile between 0 and 1", c.SVDClamp)
-	}
-	ls := make([]*lora, len(adapters))
-	for i, a := range adapters {
-		l, ok := a.Method.(*lora)
-		if !ok {
+	for _, a := range adapters {
+		if _, ok := a.Method.(*lora); !ok {
 			return nil, fmt.Errorf("peft: a %s adapter cannot be combined; only LORA adapters can", a.Type())
 		}
 		if a.loaded == nil {
 			return nil, fmt.Errorf("peft: Combine needs adapters that were opened from folders")
 		}
-		ls[i] = l
 	}
 	config, rank, err := combinedConfig(adapters, row, svd, c)
 	if err != nil {
@@ -143,27 +151,10 @@ func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 		}
 	}
 	out.loaded = map[string][]float32{}
-	n := out.Method.(*lora)
-	for _, name := range n.names {
-		p := n.pairs[name]
-		if p.tied != nil {
-			return nil, fmt.Errorf("peft: combining adapters whose head shares the embedding's pair (ensure_weight_tying) is not supported: merge them, or keep them side by side")
-		}
-		var ts []term
-		for i, l := range ls {
-			if q := l.pairs[name]; q != nil {
-				ts = append(ts, term{index: i, rows: q.b.Rows, cols: q.a.Cols, r: q.r, a: adapters[i].loaded[q.a.Name], b: adapters[i].loaded[q.b.Name],
-					weight: c.Weights[i], scale: q.scale})
-			}
-		}
-		a, b, err := c.combine(row, svd, ts, rank, name)
-		if err != nil {
+	for _, name := range out.Method.(*lora).names {
+		if err := out.combinePair(name, adapters, c, row, svd, rank); err != nil {
 			return nil, err
 		}
-		if kernels.NonFinite(a) >= 0 || kernels.NonFinite(b) >= 0 {
-			return nil, fmt.Errorf("peft: combining with the weights %v makes the values of %s not finite: take smaller ones", c.Weights, name)
-		}
-		out.loaded[p.a.Name], out.loaded[p.b.Name] = a, b
 	}
 	for _, p := range out.Params() {
 		v, ok := out.loaded[p.Name]
@@ -181,6 +172,31 @@ func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 		p.Init = func(d []float32) { copy(d, v) }
 	}
 	return out, nil
+}
+
+// combinePair sets the combination's pair of a module from theirs.
+func (a *Adapter) combinePair(name string, adapters []*Adapter, c Combination, row sparsify, svd bool, rank int) error {
+	p := a.Method.(*lora).pairs[name]
+	if p.tied != nil {
+		return fmt.Errorf("peft: combining adapters whose head shares the embedding's pair (ensure_weight_tying) is not supported: " +
+			"merge them, or keep them side by side")
+	}
+	var ts []term
+	for i, from := range adapters {
+		if q := from.Method.(*lora).pairs[name]; q != nil {
+			ts = append(ts, term{index: i, rows: q.b.Rows, cols: q.a.Cols, r: q.r, a: from.loaded[q.a.Name], b: from.loaded[q.b.Name],
+				weight: c.Weights[i], scale: q.scale})
+		}
+	}
+	va, vb, err := c.combine(row, svd, ts, rank, name)
+	if err != nil {
+		return err
+	}
+	if kernels.NonFinite(va) >= 0 || kernels.NonFinite(vb) >= 0 {
+		return fmt.Errorf("peft: combining with the weights %v makes the values of %s not finite: take smaller ones", c.Weights, name)
+	}
+	a.loaded[p.a.Name], a.loaded[p.b.Name] = va, vb
+	return nil
 }
 
 // combinedConfig is the first adapter's configuration with the new rank and targets.

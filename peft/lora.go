@@ -100,19 +100,8 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 	if l.tying, err = c.weightTying(sites, env.Tied); err != nil {
 		return err
 	}
-	spec := targetSpec{Target: c.TargetModules, Exclude: c.ExcludeModules, Save: c.ModulesToSave, Layers: c.LayersToTransform, LayersPattern: c.LayersPattern}
-	if _, err := newMatcher(spec); err != nil { // before "all-linear" becomes a list, which may have layers_to_transform
-		return err
-	}
-	spec.Target = expandAllLinear(c.TargetModules, sites)
-	c.TargetModules = spec.Target
-	var targets []nn.Site
-	if len(c.TargetParameters) == 0 || spec.Target.Pattern != "" || len(spec.Target.List) > 0 {
-		if targets, err = matchSites("LORA", spec, sites); err != nil {
-			return err
-		}
-	}
-	if targets, err = l.addParameters(targets, sites); err != nil {
+	targets, err := l.targets(sites)
+	if err != nil {
 		return err
 	}
 	l.conv = map[string]bool{}
@@ -134,6 +123,38 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 		}
 	}
 	c.FanInFanOut = len(l.conv) > 0 // HF corrects the field to what the module is
+	if err := l.attachTrained(sites); err != nil {
+		return err
+	}
+	if err := l.attachTokens(sites, env); err != nil {
+		return err
+	}
+	l.attachFrozen(sites)
+	return nil
+}
+
+// targets are the sites that the configuration names.
+func (l *lora) targets(sites []nn.Site) ([]nn.Site, error) {
+	c := &l.cfg
+	spec := targetSpec{Target: c.TargetModules, Exclude: c.ExcludeModules, Save: c.ModulesToSave, Layers: c.LayersToTransform, LayersPattern: c.LayersPattern}
+	if _, err := newMatcher(spec); err != nil { // before "all-linear" becomes a list, which may have layers_to_transform
+		return nil, err
+	}
+	spec.Target = expandAllLinear(c.TargetModules, sites)
+	c.TargetModules = spec.Target
+	var targets []nn.Site
+	if len(c.TargetParameters) == 0 || spec.Target.Pattern != "" || len(spec.Target.List) > 0 {
+		var err error
+		if targets, err = matchSites("LORA", spec, sites); err != nil {
+			return nil, err
+		}
+	}
+	return l.addParameters(targets, sites)
+}
+
+// attachTrained adds what is trained of the base beside the pairs: modules_to_save and biases.
+func (l *lora) attachTrained(sites []nn.Site) error {
+	c := &l.cfg
 	saved, err := l.extra.save(c.ModulesToSave, sites)
 	if err != nil {
 		return err
@@ -157,10 +178,6 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 		}
 		l.params = append(l.params, l.extra.biases(sites, want, l.isTarget)...)
 	}
-	if err := l.attachTokens(sites, env); err != nil {
-		return err
-	}
-	l.attachFrozen(sites)
 	return nil
 }
 
