@@ -107,6 +107,26 @@ func eachPage(rg parquet.RowGroup, c *parquet.Column, rows rowRange, do func(p p
 	}
 }
 
+// eachValue calls do with the values of a page, which are read into buf.
+func eachValue(p parquet.Page, buf []parquet.Value, do func(parquet.Value) error) error {
+	for r := p.Values(); ; {
+		k, err := r.ReadValues(buf)
+		for _, v := range buf[:k] {
+			if err := do(v); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case k == 0:
+			return io.ErrNoProgress
+		}
+	}
+}
+
 // readLists reads rows of a list column of a row group. typed, when it can, returns a page's values directly; value converts one at a time.
 // A list column has one level of repetition. A null list is empty; a null element is an error.
 func readLists[T any](rg parquet.RowGroup, c *parquet.Column, rows rowRange, typed func(parquet.Page) ([]T, bool), value func(parquet.Value) (T, error)) (out lists[T], err error) {
@@ -176,32 +196,21 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, rows rowRange, typ
 			out.values = append(out.values, vals...)
 			return more(indexed)
 		}
-		vr := p.Values()
-		for {
-			k, err := vr.ReadValues(buf[:])
-			for _, v := range buf[:k] {
-				has, perr := place(v.RepetitionLevel(), v.DefinitionLevel())
-				if perr != nil {
-					return perr
-				}
-				if has {
-					x, verr := value(v)
-					if verr != nil {
-						return fmt.Errorf("column %q: %w", c.Path()[0], verr)
-					}
-					out.values = append(out.values, x)
-				}
-			}
-			if errors.Is(err, io.EOF) {
-				return more(indexed)
-			}
-			if err != nil {
+		if err := eachValue(p, buf[:], func(v parquet.Value) error {
+			has, err := place(v.RepetitionLevel(), v.DefinitionLevel())
+			if !has || err != nil {
 				return err
 			}
-			if k == 0 {
-				return io.ErrNoProgress
+			x, err := value(v)
+			if err != nil {
+				return fmt.Errorf("column %q: %w", c.Path()[0], err)
 			}
+			out.values = append(out.values, x)
+			return nil
+		}); err != nil {
+			return err
 		}
+		return more(indexed)
 	})
 	if err != nil {
 		return out, err

@@ -44,6 +44,22 @@ func (m *Model) SaveWith(dst, dtype string, sizes map[string]int, load func(name
 		return err
 	}
 	defer src.Close()
+	untied := m.Config.Tied && m.Config.Task != "SEQ_CLS" && slices.ContainsFunc(slices.Collect(maps.Keys(sizes)), isLMHead)
+	ts, err := m.tensors(src, dtype, untied, m.replacements(sizes, load))
+	if err != nil {
+		return err
+	}
+	if err := storage.MkdirShared(dst); err != nil {
+		return err
+	}
+	if err := writeWeights(dst, ts); err != nil {
+		return err
+	}
+	return m.writeConfig(dst, dtype, untied)
+}
+
+// replacements are what takes the place of tensors of the file, by their names there.
+func (m *Model) replacements(sizes map[string]int, load func(name string) ([]float32, error)) map[string]replacement {
 	byFile := map[string]replacement{}
 	for name, n := range sizes {
 		file := name
@@ -57,9 +73,13 @@ func (m *Model) SaveWith(dst, dtype string, sizes map[string]int, load func(name
 			byFile[name] = replacement{len(v), func() ([]float32, error) { return v, nil }}
 		}
 	}
-	names := slices.Clone(src.Names())
+	return byFile
+}
+
+// tensors are those of a folder with some of src's replaced, in src's order, then those that it lacks.
+func (m *Model) tensors(src safetensors.Source, dtype string, untied bool, byFile map[string]replacement) ([]safetensors.Tensor, error) {
 	var ts []safetensors.Tensor
-	for _, n := range names {
+	for _, n := range src.Names() {
 		if m.Config.Task == "SEQ_CLS" && isLMHead(n) {
 			continue // a classifier's folder has none
 		}
@@ -78,40 +98,32 @@ func (m *Model) SaveWith(dst, dtype string, sizes map[string]int, load func(name
 			v = replacement{info.Len(), func() ([]float32, error) { return src.Float32(n) }}
 		}
 		if v.n != info.Len() {
-			return fmt.Errorf("tensor %q: %d values for shape %v", n, v.n, info.Shape)
+			return nil, fmt.Errorf("tensor %q: %d values for shape %v", n, v.n, info.Shape)
 		}
 		ts = append(ts, v.tensor(n, to, info.Shape))
 	}
 	for name := range m.Config.fresh {
-		to := dtypeNames[dtype]
-		if to == "" {
-			to = "F32"
-		}
+		to := cmp.Or(dtypeNames[dtype], "F32")
 		v := byFile[name]
 		ts = append(ts, v.tensor(name, to, []int{m.Config.NumLabels, v.n / m.Config.NumLabels}))
 		delete(byFile, name)
 	}
-	untied := m.Config.Tied && m.Config.Task != "SEQ_CLS" && slices.ContainsFunc(slices.Collect(maps.Keys(sizes)), isLMHead)
 	for name, v := range byFile {
 		if !untied || !isLMHead(name) {
 			continue
 		}
-		to := dtypeNames[cmp.Or(dtype, m.Config.DType)]
-		if to == "" {
-			to = "F32"
-		}
+		to := cmp.Or(dtypeNames[cmp.Or(dtype, m.Config.DType)], "F32")
 		ts = append(ts, v.tensor(name, to, []int{m.Config.Vocab, v.n / m.Config.Vocab}))
 		delete(byFile, name)
 	}
 	if len(byFile) > 0 {
-		return fmt.Errorf("%s: no tensor %q to replace", m.dir, slices.Sorted(maps.Keys(byFile))[0])
+		return nil, fmt.Errorf("%s: no tensor %q to replace", m.dir, slices.Sorted(maps.Keys(byFile))[0])
 	}
-	if err := storage.MkdirShared(dst); err != nil {
-		return err
-	}
-	if err := writeWeights(dst, ts); err != nil {
-		return err
-	}
+	return ts, nil
+}
+
+// writeConfig writes config.json and the other files that are no weights.
+func (m *Model) writeConfig(dst, dtype string, untied bool) error {
 	config := maps.Clone(m.Config.raw)
 	if err := m.copyRest(dst, config); err != nil {
 		return err

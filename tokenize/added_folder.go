@@ -50,25 +50,9 @@ func (f *Fast) loneByteLevel() *preStep {
 // addTokens adds the tokens that the folder gives beside tokenizer.json as transformers' fast tokenizers do: those of added_tokens_decoder by id, then special ones. A token that
 // is in tokenizer.json keeps its id and is looked for as the other file says; a new one has the next id. What is new is returned for the tokenizer's hash.
 func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
-	specials := fo.specials()
-	list := slices.Clone(fo.declared)
-	for i := range list {
-		list[i].special = list[i].special || named(specials, list[i].content)
-	}
-	for _, s := range specials {
-		_, have := f.addedIDs[s.content]
-		if named(list, s.content) || have && !s.flag {
-			continue
-		}
-		if s.flag && have && !fo.decoded { // added_tokens of tokenizer.json goes before
-			continue
-		}
-		list = append(list, s)
-	}
-	for _, t := range list {
-		if len(t.content) > maxAddedBytes {
-			return nil, fmt.Errorf("an added token of %d bytes, more than %d", len(t.content), maxAddedBytes)
-		}
+	list, err := f.toAdd(fo)
+	if err != nil {
+		return nil, err
 	}
 	at := map[string]int{}
 	next := int32(len(f.vocab))
@@ -123,6 +107,31 @@ func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
 		err = f.index()
 	}
 	return changed, err
+}
+
+// toAdd lists the tokens that the folder gives beside tokenizer.json, in the order in which they are added.
+func (f *Fast) toAdd(fo *folder) ([]tokenSpec, error) {
+	specials := fo.specials()
+	list := slices.Clone(fo.declared)
+	for i := range list {
+		list[i].special = list[i].special || named(specials, list[i].content)
+	}
+	for _, s := range specials {
+		_, have := f.addedIDs[s.content]
+		if named(list, s.content) || have && !s.flag {
+			continue
+		}
+		if s.flag && have && !fo.decoded { // added_tokens of tokenizer.json goes before
+			continue
+		}
+		list = append(list, s)
+	}
+	for _, t := range list {
+		if len(t.content) > maxAddedBytes {
+			return nil, fmt.Errorf("an added token of %d bytes, more than %d", len(t.content), maxAddedBytes)
+		}
+	}
+	return list, nil
 }
 
 // conflict says that a token would have another id than the file that declares it says.

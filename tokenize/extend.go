@@ -46,18 +46,7 @@ func Extend(file []byte, c *WordCounts, n, minFrequency int) (*Extension, error)
 	for _, t := range f.added {
 		l.ids[t.content] = t.id
 	}
-	whole := map[int32]bool{} // tokens that take no part: added ones and bytes of fallback
-	for _, t := range f.added {
-		whole[t.id] = true
-	}
-	if m.byteFallback {
-		for _, id := range m.byteID {
-			whole[id] = true
-		}
-	}
-	if m.unk >= 0 {
-		whole[m.unk] = true
-	}
+	whole := f.apart(m)
 	words := c.sorted()
 	var chars []string
 	if !m.byteLevel {
@@ -67,37 +56,8 @@ func Extend(file []byte, c *WordCounts, n, minFrequency int) (*Extension, error)
 			l.spell = append(l.spell, x)
 		}
 	}
-	fresh := func(w string) []int32 { // as the old vocabulary with the new characters cuts it
-		var s scratch
-		m.encode(&s, w)
-		var ids []int32
-		pos := 0
-		for i := int32(0); i >= 0 && len(s.syms) > 0; i = s.syms[i].next {
-			y := s.syms[i]
-			if len(chars) > 0 && whole[y.id] && pos < len(w) && utf8.RuneStart(w[pos]) {
-				if _, k := utf8.DecodeRuneInString(w[pos:]); k > 0 {
-					if id, ok := l.ids[w[pos:pos+k]]; ok {
-						ids = append(ids, id)
-						pos += k
-						for y.n > 0 && i >= 0 { // the character's bytes
-							k -= int(y.n)
-							if k <= 0 {
-								break
-							}
-							i = s.syms[i].next
-							y = s.syms[i]
-						}
-						continue
-					}
-				}
-			}
-			ids = append(ids, y.id)
-			pos += int(y.n)
-		}
-		return ids
-	}
 	for _, w := range words {
-		if ids := fresh(w); len(ids) > 1 {
+		if ids := l.cut(m, w, len(chars) > 0, whole); len(ids) > 1 {
 			l.words, l.counts = append(l.words, ids), append(l.counts, c.m[w])
 		}
 	}
@@ -134,6 +94,53 @@ func Extend(file []byte, c *WordCounts, n, minFrequency int) (*Extension, error)
 	}
 	e.File, err = extendFile(file, f, l, first)
 	return e, err
+}
+
+// apart are the tokens that take no part in merges: added ones, bytes of fallback and the unknown one.
+func (f *Fast) apart(m *bpe) map[int32]bool {
+	out := map[int32]bool{}
+	for _, t := range f.added {
+		out[t.id] = true
+	}
+	if m.byteFallback {
+		for _, id := range m.byteID {
+			out[id] = true
+		}
+	}
+	if m.unk >= 0 {
+		out[m.unk] = true
+	}
+	return out
+}
+
+// cut is a word as the old vocabulary cuts it; with chars a character that is new is a token in place of those of whole that it was.
+func (l *learner) cut(m *bpe, w string, chars bool, whole map[int32]bool) []int32 {
+	var s scratch
+	m.encode(&s, w)
+	var ids []int32
+	pos := 0
+	for i := int32(0); i >= 0 && len(s.syms) > 0; i = s.syms[i].next {
+		y := s.syms[i]
+		if chars && whole[y.id] && pos < len(w) && utf8.RuneStart(w[pos]) {
+			_, k := utf8.DecodeRuneInString(w[pos:])
+			if id, ok := l.ids[w[pos:pos+k]]; ok {
+				ids = append(ids, id)
+				pos += k
+				for y.n > 0 && i >= 0 { // the character's bytes
+					k -= int(y.n)
+					if k <= 0 {
+						break
+					}
+					i = s.syms[i].next
+					y = s.syms[i]
+				}
+				continue
+			}
+		}
+		ids = append(ids, y.id)
+		pos += int(y.n)
+	}
+	return ids
 }
 
 // missingChars lists the characters that the vocabulary lacks and that occur often enough, the most frequent first, at most n.

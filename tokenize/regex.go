@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -318,20 +319,11 @@ func (t *porter) bracket() (body string, neg bool, err error) {
 			t.i++
 			return sb.String(), neg, nil
 		case strings.HasPrefix(t.p[t.i:], "[:"):
-			k := strings.Index(t.p[t.i:], ":]")
-			if k < 0 {
-				return "", false, fmt.Errorf("[: does not end")
+			b, err := t.posix()
+			if err != nil {
+				return "", false, err
 			}
-			name := t.p[t.i+2 : t.i+k]
-			if strings.HasPrefix(name, "^") || classBody("onig_"+name) == "" && classBody(name) == "" {
-				return "", false, fmt.Errorf("[:%s:] is not supported", name)
-			}
-			if b := classBody("onig_" + name); b != "" {
-				sb.WriteString(b)
-			} else {
-				sb.WriteString(classBody(name))
-			}
-			t.i += k + 2
+			sb.WriteString(b)
 		case c == '[':
 			in, n, err := t.bracket()
 			if err != nil {
@@ -344,36 +336,11 @@ func (t *porter) bracket() (body string, neg bool, err error) {
 		case strings.HasPrefix(t.p[t.i:], "&&"):
 			return "", false, fmt.Errorf("&& in a class is not supported")
 		case c == '\\':
-			from := t.i
-			b, n, err := t.class1()
+			b, err := t.escaped()
 			if err != nil {
 				return "", false, err
 			}
-			if b != "" && n {
-				switch t.p[from+1] {
-				case 'S', 'D':
-					b = t.p[from:t.i] // the same in regexp2 but for digits of newer scripts
-				default:
-					return "", false, fmt.Errorf("%s in a class is not supported", t.p[from:t.i])
-				}
-			}
-			if b != "" {
-				sb.WriteString(b)
-				continue
-			}
-			if t.p[t.i+1] == 'x' {
-				s, n, err := hexEscape(t.p[t.i:])
-				if err != nil {
-					return "", false, err
-				}
-				sb.WriteString(s)
-				t.i += n
-				continue
-			}
-			r, size := utf8.DecodeRuneInString(t.p[t.i+1:])
-			sb.WriteByte('\\')
-			sb.WriteRune(r)
-			t.i += 1 + size
+			sb.WriteString(b)
 		default:
 			r, n := utf8.DecodeRuneInString(t.p[t.i:])
 			if c == ']' {
@@ -386,6 +353,46 @@ func (t *porter) bracket() (body string, neg bool, err error) {
 			t.i += n
 		}
 	}
+}
+
+// posix reads [:name:] at t.i.
+func (t *porter) posix() (string, error) {
+	k := strings.Index(t.p[t.i:], ":]")
+	if k < 0 {
+		return "", fmt.Errorf("[: does not end")
+	}
+	name := t.p[t.i+2 : t.i+k]
+	t.i += k + 2
+	if strings.HasPrefix(name, "^") || classBody("onig_"+name) == "" && classBody(name) == "" {
+		return "", fmt.Errorf("[:%s:] is not supported", name)
+	}
+	return cmp.Or(classBody("onig_"+name), classBody(name)), nil
+}
+
+// escaped reads what a backslash begins inside [...] at t.i.
+func (t *porter) escaped() (string, error) {
+	from := t.i
+	b, n, err := t.class1()
+	if err != nil {
+		return "", err
+	}
+	if b != "" && n {
+		if c := t.p[from+1]; c != 'S' && c != 'D' {
+			return "", fmt.Errorf("%s in a class is not supported", t.p[from:t.i])
+		}
+		return t.p[from:t.i], nil // the same in regexp2 but for digits of newer scripts
+	}
+	if b != "" {
+		return b, nil
+	}
+	if t.p[t.i+1] == 'x' {
+		s, n, err := hexEscape(t.p[t.i:])
+		t.i += n
+		return s, err
+	}
+	r, size := utf8.DecodeRuneInString(t.p[t.i+1:])
+	t.i += 1 + size
+	return `\` + string(r), nil
 }
 
 // goClasses are classes that regexp2 has, and what they are in Go.
