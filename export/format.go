@@ -22,12 +22,6 @@ type Format struct {
 	Write func(s *Source, c *Config, to string) error
 }
 
-// Config says what is written at the end of a run; a recipe's section export.
-type Config struct {
-	Merged      bool   // also the merged model
-	MergedDType string // in which its weights are stored; "" for the base model's
-}
-
 // Source is a trained adapter, and what it was trained over.
 type Source struct {
 	Base string // the base model's folder

@@ -8,23 +8,6 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// Config says what is measured; a recipe's section evaluate.
-type Config struct {
-	MaxSequences      int      // packed sequences scored of each set; 0 for all
-	ExactMatch        int      // held-out questions that are answered; 0 for none
-	AnswerDelimiter   string   // what stands before the final answer; "" compares whole answers
-	AnswerMatch       string   // how answers are compared: evaluate.MatchSQuAD or evaluate.MatchNumber
-	ChrF              int      // held-out prompts, of each source, that are completed; 0 for none
-	BatchSize         int      // packed sequences of one pass
-	Prompts           []string // to continue; where there is none, the beginning of a held-out document
-	MaxNewTokens      int      // of what is generated; 0 for no samples
-	DoSample          bool
-	Temperature       float64
-	TopK              int
-	TopP              float64
-	RepetitionPenalty float64
-}
-
 // Input is a loaded model and what it is measured on.
 type Input struct {
 	Model  *infer.Model

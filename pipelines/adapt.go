@@ -340,13 +340,7 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 			return err
 		}
 	}
-	return export.Write(&export.Source{Base: r.modelDir, Adapter: a, Params: params, Card: card}, r.exports(), r.Output)
-}
-
-// exports say what is written of the adapter at the end.
-func (r *Run) exports() *export.Config {
-	c := export.Config(r.Recipe.Export)
-	return &c
+	return export.Write(&export.Source{Base: r.modelDir, Adapter: a, Params: params, Card: card}, &r.Recipe.Export, r.Output)
 }
 
 // checkExports refuses what could not be written, before it is trained.
@@ -355,7 +349,7 @@ func (r *Run) checkExports() error {
 	if err != nil {
 		return err
 	}
-	return export.Check(r.exports(), a)
+	return export.Check(&r.Recipe.Export, a)
 }
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.

@@ -18,7 +18,7 @@ func (r *Run) answering(adapters []nn.Adapter, params *nn.Params) *infer.Model {
 
 // Evaluate measures the base with the adapters (none: the base alone) on the evaluation sets.
 func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, params *nn.Params) (*measure.Results, error) {
-	return measure.Run(ctx, &measure.Input{Model: r.answering(adapters, params), Config: measure.Config(r.Recipe.Evaluate),
+	return measure.Run(ctx, &measure.Input{Model: r.answering(adapters, params), Config: r.Recipe.Evaluate,
 		Domain: set(d.Domain, d.domain), General: set(d.General, d.general), Origins: d.Origins, SequenceLength: r.Recipe.Prepare.SequenceLength,
 		Classes: r.classes, Seed: r.Recipe.Train.Seed, Say: r.Say})
 }

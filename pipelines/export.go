@@ -49,7 +49,7 @@ func (r *Run) exportVersion() error {
 	if from == "" {
 		return fmt.Errorf("%s has no version yet: run it first (adaptflow run, with the same settings and --output), or see in %s why all increments were rolled back", r.product(), HistoryFile)
 	}
-	if err := export.Write(&export.Source{Base: r.modelDir, Folder: from}, r.exports(), r.Output); err != nil {
+	if err := export.Write(&export.Source{Base: r.modelDir, Folder: from}, &r.Recipe.Export, r.Output); err != nil {
 		return err
 	}
 	return r.publish()

@@ -123,7 +123,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *me
 		m.Paths = append(m.Paths, "checkpoints")
 	}
 	m.Paths = append(m.Paths, ReportFile, MetricsFile, RecipeFile)
-	for _, f := range export.Wanted(r.exports()) {
+	for _, f := range export.Wanted(&r.Recipe.Export) {
 		if f.Folder != AdapterDir { // which comes first
 			m.Paths = append(m.Paths, f.Folder)
 		}

@@ -1,6 +1,10 @@
 package recipe
 
-import "github.com/adaptflow/adaptflow/train"
+import (
+	"github.com/adaptflow/adaptflow/export"
+	"github.com/adaptflow/adaptflow/measure"
+	"github.com/adaptflow/adaptflow/train"
+)
 
 // Recipe is a resolved recipe: every field has its value.
 type Recipe struct {
@@ -9,8 +13,8 @@ type Recipe struct {
 	Prepare  Prepare        `yaml:"prepare" json:"prepare"`
 	Method   map[string]any `yaml:"method" json:"method"` // peft_type and the fields of that method's HF configuration
 	Train    Train          `yaml:"train" json:"train"`
-	Evaluate Evaluate       `yaml:"evaluate" json:"evaluate"`
-	Export   Export         `yaml:"export" json:"export"`
+	Evaluate measure.Config `yaml:"evaluate" json:"evaluate"`
+	Export   export.Config  `yaml:"export" json:"export"`
 	Compare  Compare        `yaml:"compare" json:"compare"`
 	Keys     Keys           `yaml:"keys" json:"keys"`
 	// Continual makes the run continual learning.
@@ -83,23 +87,6 @@ type Train struct {
 	DistillationAlpha float64  `yaml:"distillation_alpha" json:"distillation_alpha" bounds:"(0,1]" help:"share of the teachers' distribution in what a token should predict; the rest is the token that follows"`
 }
 
-// Evaluate says what is measured before and after training.
-type Evaluate struct {
-	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" bounds:"[0,)" help:"packed sequences scored of each evaluation set; 0 for all"`
-	ExactMatch        int      `yaml:"exact_match" json:"exact_match" bounds:"[0,)" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
-	AnswerDelimiter   string   `yaml:"answer_delimiter" json:"answer_delimiter" help:"what stands before the final answer, such as ####; empty compares whole answers"`
-	AnswerMatch       string   `yaml:"answer_match" json:"answer_match" help:"how answers are compared: texts normalised as SQuAD's script does, or the numbers after answer_delimiter by GSM8K's rule" enum:"squad,number"`
-	ChrF              int      `yaml:"chrf" json:"chrf" bounds:"[0,)" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
-	BatchSize         int      `yaml:"batch_size" json:"batch_size" bounds:"[1,1048576]" help:"packed sequences of one pass"`
-	Prompts           []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
-	MaxNewTokens      int      `yaml:"max_new_tokens" json:"max_new_tokens" bounds:"[0,16777216]" help:"tokens of a sample; 0 for no samples"`
-	DoSample          bool     `yaml:"do_sample" json:"do_sample" help:"draw tokens rather than take the likeliest"`
-	Temperature       float64  `yaml:"temperature" json:"temperature" bounds:"(0,)" help:"sampling temperature"`
-	TopK              int      `yaml:"top_k" json:"top_k" bounds:"[0,)" help:"draw from the k likeliest tokens; 0 from all"`
-	TopP              float64  `yaml:"top_p" json:"top_p" bounds:"(0,1]" help:"draw from the likeliest tokens of this probability in all"`
-	RepetitionPenalty float64  `yaml:"repetition_penalty" json:"repetition_penalty" bounds:"(0,)" help:"penalty on tokens that have occurred; 1 for none"`
-}
-
 // Compare makes a recipe a comparison of methods.
 type Compare struct {
 	Methods         []string  `yaml:"methods" json:"methods" help:"methods to compare, by peft_type; none for a single training"`
@@ -122,12 +109,6 @@ type Continual struct {
 	MaxDomainRise   float64 `yaml:"max_domain_rise" json:"max_domain_rise" help:"share by which an increment may raise the domain's perplexity before it is rolled back; negative for no limit"`
 	ReplayFraction  float64 `yaml:"replay_fraction" json:"replay_fraction" bounds:"[0,1)" help:"share of an increment's training sequences that are replayed from earlier increments"`
 	ReplaySequences int     `yaml:"replay_sequences" json:"replay_sequences" bounds:"[0,)" help:"most sequences that are kept of earlier increments, a uniform sample of all"`
-}
-
-// Export says what is written at the end.
-type Export struct {
-	Merged      bool   `yaml:"merged" json:"merged" help:"also write the merged model"`
-	MergedDType string `yaml:"merged_dtype" json:"merged_dtype" help:"storage of the merged model; empty for the base model's" enum:",float32,float16,bfloat16"`
 }
 
 // Classifies says whether the recipe trains a classifier of texts.
@@ -160,7 +141,7 @@ func Default() Recipe {
 		Method:   map[string]any{"peft_type": "LORA"},
 		Train:    Train{Args: trainArgs(), Teachers: []string{}, DistillationAlpha: 1},
 		Keys:     Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
-		Evaluate: Evaluate{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
+		Evaluate: measure.Config{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
 
 		Continual: Continual{MaxForgetting: 0.1, MaxDomainRise: 0.05, ReplayFraction: 0.25, ReplaySequences: 512},
 	}
