@@ -37,6 +37,9 @@ type Sequence struct {
 	Sources  []string
 	// Key is the key of training by key, "" for none.
 	Key string
+	// Values are columns of numbers beside the tokens, by name, that an objective reads: one number a token, such as the log-probabilities of a rollout, or one
+	// an isolated document. Shards of the kinds there are have none.
+	Values map[string][]float32
 }
 
 // Validate checks the invariants that training relies on: as many labels as tokens, at least one token, document starts ascending from 0.

@@ -67,7 +67,7 @@ func (q Prompt) grow(c Caps, mode Mode, cache bool) Caps {
 	return c
 }
 
-// Parts cuts a step into steps of whole documents that the program has room for; the step itself when it has. A document that alone is
+// Parts cuts a step into steps of whole groups of documents that the program has room for; the step itself when it has. A group that alone is
 // too long is a part that Forward panics on.
 func (p *Program) Parts(s *Step) []*Step {
 	c := p.text
@@ -75,10 +75,11 @@ func (p *Program) Parts(s *Step) []*Step {
 		return []*Step{s}
 	}
 	var out []*Step
+	g := max(1, s.Group)
 	for from := 0; from < len(s.Docs); {
-		to := from + 1
-		for to < len(s.Docs) && to-from < c.N && int(s.Docs[to].End-s.Docs[from].Start) <= c.T {
-			to++
+		to := from + g
+		for to < len(s.Docs) && to+g-from <= c.N && int(s.Docs[to+g-1].End-s.Docs[from].Start) <= c.T {
+			to += g
 		}
 		out = append(out, s.documents(from, to))
 		from = to
@@ -89,7 +90,7 @@ func (p *Program) Parts(s *Step) []*Step {
 // documents is the part of a packed step that holds the documents [from, to).
 func (s *Step) documents(from, to int) *Step {
 	lo, hi := s.Docs[from].Start, s.Docs[to-1].End
-	out := &Step{Tokens: s.Tokens[lo:hi], Positions: s.Positions[lo:hi], Index: s.Index}
+	out := &Step{Tokens: s.Tokens[lo:hi], Positions: s.Positions[lo:hi], Group: s.Group, Index: s.Index}
 	if s.Targets != nil || s.Stats != nil {
 		panic("nn: targets and statistics are set on the parts of a step")
 	}

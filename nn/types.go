@@ -171,6 +171,7 @@ type Step struct {
 	Segments  []Segment     // adapter slot of each token range, in order; nil means slot 0 for all
 	Tasks     []int32       // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all
 	Virtual   []int32       // [N] virtual rows at the start of each document; a program with a Prompter sets it
+	Group     int           // documents, one after another, that [Program.Parts] keeps together; 0 for 1
 	Index     uint64        // optimiser step, for random numbers
 }
 

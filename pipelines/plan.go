@@ -45,16 +45,17 @@ type Planned struct {
 	Args   core.Args
 	Params *nn.Params
 
-	run      *Run
-	memory   nn.Memory
-	adapter  *peft.Adapter
-	teachers *core.Teachers // nil for none
+	run       *Run
+	memory    nn.Memory
+	adapter   *peft.Adapter
+	objective core.Objective
+	beside    core.Cost // of the objective
 }
 
 // Close frees the program.
 func (p *Planned) Close() {
 	p.Params.Free()
-	p.teachers.Close()
+	core.CloseObjective(p.objective)
 }
 
 // Vocab is the size of the model's vocabulary.
@@ -100,16 +101,17 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	if err != nil {
 		return nil, err
 	}
-	teachers, err := r.openTeachers(m)
+	objective, err := r.openObjective(m)
 	if err != nil {
 		return nil, err
 	}
-	if limit, err = core.ProgramLimit(limit, core.ProcessBytes(m), m, teachers); err != nil {
-		teachers.Close()
+	beside := core.CostOf(objective, m, rec.Prepare.SequenceLength)
+	if limit, err = core.ProgramLimit(limit, core.ProcessBytes(m), m, beside); err != nil {
+		core.CloseObjective(objective)
 		return nil, err
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
-	out := &Planned{Recipe: rec, run: r, Args: r.args(), Params: nn.NewParams(1), adapter: a, teachers: teachers}
+	out := &Planned{Recipe: rec, run: r, Args: r.args(), Params: nn.NewParams(1), adapter: a, objective: objective, beside: beside}
 	defer func() {
 		if err != nil {
 			out.Close()
@@ -138,10 +140,10 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 
 func (p *Planned) plan() *Plan {
 	m, mem, params := p.run.model, p.memory, p.Params
-	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) + p.teachers.Streamed()) * int64(p.Recipe.Train.GradientAccumulationSteps),
+	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) + p.beside.Streamed) * int64(p.Recipe.Train.GradientAccumulationSteps),
 		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.Args, params), Runtime: core.ProcessBytes(m),
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
-	out.Teachers = p.teachers.WeightBytes(m) + p.teachers.WorkBytes()
+	out.Teachers = p.beside.Weights + p.beside.Work
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
 	return out
 }

@@ -72,11 +72,11 @@ func (p *Planned) Scaling() (*core.ScalingSetup, error) {
 		}
 		method = len(raw)
 	}
-	weights := m.Resident() + p.teachers.WeightBytes(m)
+	weights := m.Resident() + p.beside.Weights
 	share := float64(mem.Checkpointed) / float64(max(1, mem.Blocks))
 	return &core.ScalingSetup{Args: p.Args, Params: p.Params, Method: method, SequenceLength: p.Recipe.Prepare.SequenceLength,
-		FLOPs:   core.TrainFLOPs(m, p.Params.Count(), p.Recipe.Prepare.SequenceLength, share) + p.teachers.FLOPs(p.Recipe.Prepare.SequenceLength),
-		Weights: weights, Loaded: weights, Program: mem.Arena + mem.Scratch + mem.Params + mem.Grads + p.teachers.WorkBytes()}, nil
+		FLOPs:   core.TrainFLOPs(m, p.Params.Count(), p.Recipe.Prepare.SequenceLength, share) + p.beside.FLOPs,
+		Weights: weights, Loaded: weights, Program: mem.Arena + mem.Scratch + mem.Params + mem.Grads + p.beside.Work}, nil
 }
 
 // Table prints the plan for a person.

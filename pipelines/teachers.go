@@ -64,14 +64,14 @@ func (r *Run) findTeacher(ref string) (string, error) {
 	return dir, sameTokens(r.tokenizer, t)
 }
 
-// openTeachers opens the teachers of a recipe's training, nil where it has none.
-func (r *Run) openTeachers(student *model.Model) (*core.Teachers, error) {
+// openObjective opens what a recipe's training learns, with its teachers, where it has some.
+func (r *Run) openObjective(student *model.Model) (core.Objective, error) {
 	if err := r.findTeachers(); err != nil {
 		return nil, err
 	}
 	t := &r.Recipe.Train
 	job := core.Job{Args: r.args(), Teachers: r.teachers, DistillationAlpha: t.DistillationAlpha, DType: r.dtype, SequenceLength: r.Recipe.Prepare.SequenceLength}
-	return job.OpenTeachers(student, nil)
+	return job.OpenObjective(student, nil)
 }
 
 // teaching is what the model card says of the teachers, nothing where there are none.

@@ -10,39 +10,6 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Sequence classification (task SEQ_CLS): a document has one class, which the label of its last token gives; all other labels are masked. The model's head
-// of classes predicts it from that token's hidden state, and the loss is the cross-entropy, its mean over documents: log-probabilities and their
-// gradients come from the same program and the same loss as a language model's.
-
-// ClassStepFrom packs sequences into one step of a classifier. A document without a class has no loss.
-func ClassStepFrom(seqs []datasets.Sequence) (*nn.Step, error) {
-	s, err := StepFrom(seqs)
-	if err != nil {
-		return nil, err
-	}
-	s.Rows, s.Labels = s.Rows[:0], s.Labels[:0]
-	base, doc := 0, 0
-	for i := range seqs {
-		q := &seqs[i]
-		for range q.DocStarts {
-			d := s.Docs[doc]
-			doc++
-			last := int(d.End) - 1
-			for t := int(d.Start); t < last; t++ {
-				if l := q.Labels[t-base]; l != datasets.NoLoss {
-					return nil, fmt.Errorf("document %s: its token %d has the label %d; in a classifier's data only a document's last token has one, its class",
-						first(q.DocIDs), t-int(d.Start), l)
-				}
-			}
-			if l := q.Labels[last-base]; l != datasets.NoLoss {
-				s.Rows, s.Labels = append(s.Rows, int32(last)), append(s.Labels, l)
-			}
-		}
-		base += len(q.InputIDs)
-	}
-	return s, nil
-}
-
 // Classifier scores documents with a head of classes.
 type Classifier struct {
 	prog    *nn.Program

@@ -54,7 +54,7 @@ func TestClassifier(t *testing.T) {
 	args.LearningRate, args.MaxSteps, args.PerDeviceTrainBatchSize = 2e-2, 40, 6
 	params := nn.NewParams(1)
 	defer params.Free()
-	tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 9, Sequences: len(data), Classes: 3})
+	tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 9, Sequences: len(data), Objective: Classify{}})
 	if err != nil {
 		t.Fatal(err)
 	}

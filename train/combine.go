@@ -26,7 +26,7 @@ func (s *Session) Combine(step int, refs []Ref) (int, error) {
 	var info StepInfo
 	if s.job.Args.Mode == "local" {
 		info = s.outerStep(step, whole)
-	} else if info, err = s.trainer.Update(whole.loss, whole.items, whole.tokens); err != nil {
+	} else if info, err = s.trainer.step(whole); err != nil {
 		return 0, s.lastGood(step, err)
 	}
 	s.at = -1 // until the state is written
@@ -48,6 +48,7 @@ func (s *Session) sum(refs []Ref, part int, list []*nn.Param) (tally, error) {
 			return whole, err
 		}
 		whole.loss, whole.own, whole.tokens, whole.items = whole.loss+sh.loss, whole.own+sh.own, whole.tokens+sh.tokens, sh.items
+		whole.metrics.add(sh.metrics)
 		for _, q := range list {
 			if x, err = s.decode(f, q, x); err != nil {
 				f.Close()
@@ -126,5 +127,6 @@ func (s *Session) outerStep(step int, whole tally) StepInfo {
 		}
 	}
 	s.trainer.opt.Step = step + s.job.RoundSteps(step, s.trainer.Total)
-	return StepInfo{Step: s.trainer.opt.Step, Loss: whole.loss, LearningRate: s.job.Args.OuterLearningRate, GradNorm: norm, Tokens: whole.tokens}
+	return StepInfo{Step: s.trainer.opt.Step, Loss: whole.loss, LearningRate: s.job.Args.OuterLearningRate, GradNorm: norm, Tokens: whole.tokens,
+		Metrics: s.trainer.goal.means(whole.metrics)}
 }

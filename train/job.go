@@ -30,15 +30,18 @@ type Job struct {
 	Config      map[string]any `json:"config"`       // the method's fields
 	InitAdapter string         `json:"init_adapter"` // folder to start from, may be empty
 	// Teachers are the folders of the models that training distils from, DistillationAlpha their weight beside the labels (see [Teachers]).
-	Teachers          []string   `json:"teachers,omitempty"`
-	DistillationAlpha float64    `json:"distillation_alpha,omitempty"`
-	Train             []ShardRef `json:"train"`      // training shards, in order
-	Validation        []ShardRef `json:"validation"` // may be empty
-	SequenceLength    int        `json:"sequence_length"`
-	Dir               string     `json:"dir"`          // checkpoints
-	KernelSet         string     `json:"kernel_set"`   // resolved once by the driver
-	Threads           int        `json:"threads"`      // 0: one a CPU
-	MemoryLimit       int64      `json:"memory_limit"` // bytes, 0 for none
+	Teachers          []string `json:"teachers,omitempty"`
+	DistillationAlpha float64  `json:"distillation_alpha,omitempty"`
+	// Objective is a row of the table of objectives, with its settings; empty for what the model and the teachers imply.
+	Objective      string         `json:"objective,omitempty"`
+	ObjectiveArgs  map[string]any `json:"objective_args,omitempty"`
+	Train          []ShardRef     `json:"train"`      // training shards, in order
+	Validation     []ShardRef     `json:"validation"` // may be empty
+	SequenceLength int            `json:"sequence_length"`
+	Dir            string         `json:"dir"`          // checkpoints
+	KernelSet      string         `json:"kernel_set"`   // resolved once by the driver
+	Threads        int            `json:"threads"`      // 0: one a CPU
+	MemoryLimit    int64          `json:"memory_limit"` // bytes, 0 for none
 	// Contributors, where not nil, repeats a run in which late replicas were dropped: who contributed to the round that ended at a step; to others all did.
 	Contributors map[int][]int `json:"contributors,omitempty"`
 }
@@ -101,23 +104,23 @@ var Progress func(total int, info *StepInfo, eval *Eval)
 
 // Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.
 type Session struct {
-	job      Job
-	binding  string
-	Model    *model.Model
-	Adapter  *peft.Adapter
-	pool     *pool.Pool
-	params   *nn.Params
-	trainer  *Trainer
-	data     *Shards
-	valid    []datasets.Sequence
-	scorer   *Scorer
-	teachers *Teachers // nil for none
-	state    *State
-	outer    [][]float32 // momentum of the outer optimiser, local mode
-	at       int         // the round at whose start the parameters stand, -1 for none
-	saved    int         // the checkpoint that the state continues
-	codec    codec       // of what replicas send
-	late     func() bool // whether the replica that runs must give up
+	job       Job
+	binding   string
+	Model     *model.Model
+	Adapter   *peft.Adapter
+	pool      *pool.Pool
+	params    *nn.Params
+	trainer   *Trainer
+	data      *Shards
+	valid     []datasets.Sequence
+	scorer    *Scorer
+	objective Objective
+	state     *State
+	outer     [][]float32 // momentum of the outer optimiser, local mode
+	at        int         // the round at whose start the parameters stand, -1 for none
+	saved     int         // the checkpoint that the state continues
+	codec     codec       // of what replicas send
+	late      func() bool // whether the replica that runs must give up
 }
 
 var sessions struct {
@@ -248,16 +251,16 @@ func openSession(job Job) (_ *Session, err error) {
 	}
 	s.pool = pool.New(job.Threads)
 	s.params = nn.NewParams(1)
-	if s.teachers, err = job.OpenTeachers(s.Model, s.pool); err != nil {
+	if s.objective, err = job.OpenObjective(s.Model, s.pool); err != nil {
 		return nil, err
 	}
-	limit, err := ProgramLimit(job.MemoryLimit, ProcessBytes(s.Model), s.Model, s.teachers)
+	limit, err := ProgramLimit(job.MemoryLimit, ProcessBytes(s.Model), s.Model, CostOf(s.objective, s.Model, job.SequenceLength))
 	if err != nil {
 		return nil, err
 	}
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
 		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType),
-		Classes: s.Model.Config.NumLabels, Teachers: s.teachers})
+		Objective: s.objective})
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +279,7 @@ func (s *Session) close() {
 	if s.scorer != nil {
 		s.scorer.Close()
 	}
-	s.teachers.Close()
+	CloseObjective(s.objective)
 	if s.params != nil {
 		s.params.Free()
 	}
@@ -391,17 +394,16 @@ func (s *Session) note(info StepInfo) error {
 	}
 	if s.scorer == nil {
 		var err error
-		s.scorer, err = NewScorer(s.Model, []nn.Adapter{s.Adapter}, s.params, s.pool, s.job.Args.PerDeviceTrainBatchSize*s.job.SequenceLength)
+		s.scorer, err = newScorer(s.Model, []nn.Adapter{s.Adapter}, s.params, s.pool, s.job.Args.PerDeviceTrainBatchSize*s.job.SequenceLength, s.trainer.goal)
 		if err != nil {
 			return err
 		}
-		s.scorer.pack = s.trainer.pack
 	}
-	sum, n, err := s.scorer.NLL(s.valid)
+	sum, err := s.scorer.loss(s.valid, 0)
 	if err != nil {
 		return err
 	}
-	ev := Eval{Step: info.Step, Loss: sum / float64(max(n, 1)), Tokens: n}
+	ev := Eval{Step: info.Step, Loss: sum.loss / float64(max(sum.items, 1)), Tokens: sum.items, Metrics: s.trainer.goal.means(sum.metrics)}
 	s.state.Evals = append(s.state.Evals, ev)
 	if s.state.BestStep == 0 || ev.Loss < s.state.BestLoss {
 		s.state.BestStep, s.state.BestLoss, s.state.Worse = info.Step, ev.Loss, 0

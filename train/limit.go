@@ -24,20 +24,20 @@ func returnHeap(p *nn.Program) {
 	}
 }
 
-// ProgramLimit is what a limit of the whole process's memory, in bytes, leaves for the program and the optimiser of a training over the model m, beside its teachers (nil for
-// none) and the process itself ([ProcessBytes] or [BareProcessBytes]). No limit, 0, leaves none.
-func ProgramLimit(limit, process int64, m *model.Model, teachers *Teachers) (int64, error) {
+// ProgramLimit is what a limit of the whole process's memory, in bytes, leaves for the program and the optimiser of a training over the model m, beside what its objective
+// takes and the process itself ([ProcessBytes] or [BareProcessBytes]). No limit, 0, leaves none.
+func ProgramLimit(limit, process int64, m *model.Model, c Cost) (int64, error) {
 	if limit <= 0 {
 		return 0, nil
 	}
-	left := limit - m.Resident() - teachers.WeightBytes(m) - teachers.WorkBytes() - process
+	left := limit - m.Resident() - c.Weights - c.Work - process
 	if left > 0 {
 		return left, nil
 	}
 	held, fewer := "", ""
-	if teachers != nil {
-		held = fmt.Sprintf(", those of the teachers %d MiB, their passes and what a batch's tokens should predict %d MiB", teachers.WeightBytes(m)>>20, teachers.WorkBytes()>>20)
-		fewer = ", take fewer teachers, or lower per_device_train_batch_size"
+	if c.Who != "" {
+		held = fmt.Sprintf(", those of the %s %d MiB, %s %d MiB", c.Who, c.Weights>>20, c.What, c.Work>>20)
+		fewer = fmt.Sprintf(", take fewer %s, or lower per_device_train_batch_size", c.Who)
 	}
 	return 0, fmt.Errorf("memory_limit is %d MiB, but the weights of the base take %d MiB%s and the process itself %d MiB: raise memory_limit, store the base in "+
 		"fewer bits (dtype, load_in_4bit) or in a file (weights=streamed)%s", limit>>20, m.Resident()>>20, held, process>>20, fewer)

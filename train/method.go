@@ -43,13 +43,13 @@ func Trainable(args *Args, a *peft.Adapter) error {
 }
 
 // useMethods finds what the adapters' methods do beside their gradients: a term of the loss, a step after the optimiser's.
-func (t *Trainer) useMethods(adapters []nn.Adapter) error {
+func (t *loop) useMethods(adapters []nn.Adapter) error {
 	for _, a := range adapters {
 		adapter, ok := a.(*peft.Adapter)
 		if !ok {
 			continue
 		}
-		if err := Trainable(&t.Args, adapter); err != nil {
+		if err := Trainable(t.args, adapter); err != nil {
 			return err
 		}
 		if m, ok := adapter.Method.(peft.Regulariser); ok {

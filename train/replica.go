@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,14 +10,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 )
-
-// tally is what a replica did of a round, beside its tensors.
-type tally struct {
-	loss   float64 // sync: the sum over its tokens; local: the mean of its steps
-	items  int     // sync: supervised tokens of the whole step
-	own    int     // of them this replica's
-	tokens int
-}
 
 // Replica runs one replica's share of the round that starts at step and returns the reference to what it wrote.
 func (s *Session) Replica(step, replica int) (Ref, error) {
@@ -78,8 +71,7 @@ func (s *Session) Replica(step, replica int) (Ref, error) {
 
 // gradients computes the gradient sums of a replica's share of a sync step.
 func (s *Session) gradients(replica int) (tally, error) {
-	g, err := s.trainer.gradients(s.data, replica, s.late)
-	return tally{g.loss, g.items, g.own, g.tokens}, err
+	return s.trainer.gradients(s.data, replica, s.late)
 }
 
 // inner runs the inner steps of a replica.
@@ -96,10 +88,11 @@ func (s *Session) inner(step, replica int) (tally, error) {
 		if s.late() {
 			return sh, errLate
 		}
-		info, err := t.Step(s.data, replica)
+		info, sum, err := t.advance(s.data, replica)
 		if err != nil {
 			return sh, err
 		}
+		sh.metrics.add(sum.metrics)
 		sh.loss += info.Loss / float64(n)
 		sh.tokens += info.Tokens
 	}
@@ -185,8 +178,12 @@ func (s *Session) writeUpdates(step, replica int, sh tally, send, rest [][]float
 
 // updateMeta is the metadata of an update. Numbers have a fixed width, so that the length of the file is known before: see [FilesOf].
 func updateMeta(compression string, sh tally) map[string]string {
-	return map[string]string{"compression": compression, "loss": fmt.Sprintf("%+.16e", sh.loss), "items": fmt.Sprintf("%012d", sh.items),
+	m := map[string]string{"compression": compression, "loss": fmt.Sprintf("%+.16e", sh.loss), "items": fmt.Sprintf("%012d", sh.items),
 		"own": fmt.Sprintf("%012d", sh.own), "tokens": fmt.Sprintf("%012d", sh.tokens)}
+	if sh.metrics != nil {
+		m["metrics"] = sh.metrics.encode()
+	}
+	return m
 }
 
 // writeKept writes what a replica keeps for its next round; there may be nothing.
@@ -218,12 +215,13 @@ func (s *Session) readUpdate(ref Ref, part int) (*safetensors.File, tally, error
 	}
 	m := f.Metadata()
 	var sh tally
-	var err1, err2, err3, err4 error
+	var err1, err2, err3, err4, err5 error
 	sh.loss, err1 = strconv.ParseFloat(m["loss"], 64)
 	sh.items, err2 = strconv.Atoi(m["items"])
 	sh.own, err3 = strconv.Atoi(m["own"])
 	sh.tokens, err4 = strconv.Atoi(m["tokens"])
-	if err1 != nil || err2 != nil || err3 != nil || err4 != nil || m["compression"] != s.codec.name {
+	sh.metrics, err5 = decodeMetrics(m["metrics"])
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil || m["compression"] != s.codec.name {
 		f.Close()
 		return nil, tally{}, fmt.Errorf("%s: its metadata is damaged: %v", f.Path(), m)
 	}

@@ -30,7 +30,8 @@ type ShardSum struct {
 	Loss    float64   `json:"loss"`
 	Items   int       `json:"items"`
 	Tokens  int       `json:"tokens"`
-	Refs    []Ref     `json:"refs"` // of the replicas that contributed
+	Metrics []Metric  `json:"metrics,omitempty"` // the objective's
+	Refs    []Ref     `json:"refs"`              // of the replicas that contributed
 }
 
 // ShardStep is what Apply does with a shard, and after it, where State refers to a file, what it did.
@@ -64,7 +65,7 @@ func (s *Session) Reduce(step, shard int, refs []Ref) (ShardSum, error) {
 	if err != nil {
 		return ShardSum{}, err
 	}
-	out := ShardSum{Shard: shard, Loss: whole.loss, Items: whole.items, Tokens: whole.tokens, Refs: refs}
+	out := ShardSum{Shard: shard, Loss: whole.loss, Items: whole.items, Tokens: whole.tokens, Metrics: whole.metrics, Refs: refs}
 	var ts []safetensors.Tensor
 	for _, q := range list {
 		ts = append(ts, safetensors.F32(q.Name, q.Grad, len(q.Grad)))
@@ -106,7 +107,7 @@ func (s *Session) Norm(step int, sums []ShardSum) ([]ShardStep, error) {
 		total += squares[q.Name]
 	}
 	whole := sums[0]
-	info := s.trainer.info(whole.Loss, whole.Items, whole.Tokens)
+	info := s.trainer.info(tally{loss: whole.Loss, items: whole.Items, tokens: whole.Tokens, metrics: whole.Metrics})
 	info.GradNorm = math.Sqrt(total)
 	scale := float32(1)
 	if c, clips := clipScale(s.job.Args.MaxGradNorm, info.GradNorm); clips {

@@ -77,7 +77,9 @@ const stateVersion = 2
 type Eval struct {
 	Step   int     `json:"step"`
 	Loss   float64 `json:"eval_loss"`
-	Tokens int     `json:"tokens"`
+	Tokens int     `json:"tokens"` // or what else the objective counts
+	// Metrics are the objective's own.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
 }
 
 const (

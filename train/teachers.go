@@ -36,14 +36,6 @@ const (
 	teacherLogits = 64 << 20
 )
 
-// OpenTeachers opens the job's teachers, nil where it has none.
-func (j *Job) OpenTeachers(student *model.Model, p *pool.Pool) (*Teachers, error) {
-	if len(j.Teachers) == 0 {
-		return nil, nil
-	}
-	return OpenTeachers(student, j.Teachers, j.DistillationAlpha, j.DType, p, j.Args.PerDeviceTrainBatchSize*j.SequenceLength, j.SequenceLength)
-}
-
 // OpenTeachers opens the models of the folders dirs, each with its weights stored as dtype, for steps of at most rows tokens, whose documents have at most
 // length. student is the model that learns. The tokenizers must give the same ids to tokens; vocabularies may be padded to other sizes: of a teacher the tokens that the
 // student has share its distribution.

@@ -103,7 +103,7 @@ func TestGoldenDistillation(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer teachers.Close()
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length, Sequences: len(data), Teachers: teachers})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length, Sequences: len(data), Objective: &Distil{teachers}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -149,7 +149,7 @@ func TestDistillation(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer teachers.Close()
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12, Sequences: len(data), Teachers: teachers})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12, Sequences: len(data), Objective: &Distil{teachers}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -306,10 +306,12 @@ func TestTeachersOfParts(t *testing.T) {
 		args.MaxSteps, args.PerDeviceTrainBatchSize, args.Stride, args.GradientAccumulationSteps = 2, 3, 1, 2
 		s := Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12, Sequences: len(data)}
 		if taught {
-			if s.Teachers, err = OpenTeachers(m, []string{tiny("qwen2")}, 1e-7, "float32", nil, 36, 12); err != nil {
+			teachers, err := OpenTeachers(m, []string{tiny("qwen2")}, 1e-7, "float32", nil, 36, 12)
+			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.Teachers.Close()
+			defer teachers.Close()
+			s.Objective = &Distil{teachers}
 		}
 		tr, err := NewTrainer(args, s)
 		if err != nil {

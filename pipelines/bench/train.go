@@ -87,7 +87,7 @@ func Train(c TrainConfig) (*TrainResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit, err := train.ProgramLimit(c.MemoryLimit, train.BareProcessBytes, m, nil)
+	limit, err := train.ProgramLimit(c.MemoryLimit, train.BareProcessBytes, m, train.Cost{})
 	if err != nil {
 		return nil, err
 	}

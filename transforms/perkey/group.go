@@ -106,7 +106,7 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		}
 		jobs = append(jobs, job)
 	}
-	limit, err := core.ProgramLimit(j.MemoryLimit, core.ProcessBytes(m), m, nil)
+	limit, err := core.ProgramLimit(j.MemoryLimit, core.ProcessBytes(m), m, core.Cost{})
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,154 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/nn"
+)
+
+// Batch is a micro-batch, or a part of one, packed for a pass.
+type Batch struct {
+	Step *nn.Step
+	// LogP are the log-probabilities of the supervised tokens, [Step.Rows] in their order, and after them those of virtual tokens, weighted.
+	LogP []float32
+	// Reference are those of the supervised tokens with the adapter off, where the Spec asks for them.
+	Reference []float32
+
+	ends    []int // of each document's rows in Step.Rows
+	columns map[string][]float32
+	perDoc  map[string]bool
+}
+
+// Docs is the number of documents.
+func (b *Batch) Docs() int { return len(b.ends) }
+
+// Rows are the supervised tokens of a document, a range of Step.Rows, LogP and per-token columns.
+func (b *Batch) Rows(doc int) (from, to int) {
+	if doc > 0 {
+		from = b.ends[doc-1]
+	}
+	return from, b.ends[doc]
+}
+
+// Sum is the sum over a document's supervised tokens of values that are a number each, such as LogP.
+func (b *Batch) Sum(x []float32, doc int) (sum float64) {
+	from, to := b.Rows(doc)
+	for _, v := range x[from:to] {
+		sum += float64(v)
+	}
+	return sum
+}
+
+// Column is a column of the Spec: one number a document, or one a supervised token.
+func (b *Batch) Column(name string) []float32 { return b.columns[name] }
+
+// batch packs sequences as the objective takes them.
+func (r *goal) batch(seqs []datasets.Sequence) (*Batch, error) {
+	pack := r.spec.Pack
+	if pack == nil {
+		pack = StepFrom
+	}
+	s, err := pack(seqs)
+	if err != nil {
+		return nil, err
+	}
+	s.Group = r.spec.Group
+	if g := s.Group; g > 1 {
+		for i := range seqs {
+			if n := len(seqs[i].DocStarts); n%g != 0 {
+				return nil, fmt.Errorf("sequence of document %s: %d documents, where %d at a time are an example: prepare the data for this objective",
+					first(seqs[i].DocIDs), n, g)
+			}
+		}
+	}
+	b := &Batch{Step: s}
+	at := 0
+	for _, d := range s.Docs {
+		for at < len(s.Rows) && s.Rows[at] < d.End {
+			at++
+		}
+		b.ends = append(b.ends, at)
+	}
+	for _, c := range r.spec.Columns {
+		if b.columns == nil {
+			b.columns, b.perDoc = map[string][]float32{}, map[string]bool{}
+		}
+		b.perDoc[c.Name] = !c.PerToken
+		if b.columns[c.Name], err = column(c, seqs, s); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// column gathers a column of the sequences of a step.
+func column(c Column, seqs []datasets.Sequence, s *nn.Step) ([]float32, error) {
+	var all []float32
+	for i := range seqs {
+		q := &seqs[i]
+		want, of := len(q.DocStarts), "documents"
+		if c.PerToken {
+			want, of = len(q.InputIDs), "tokens"
+		}
+		if x := q.Values[c.Name]; len(x) != want {
+			return nil, fmt.Errorf("sequence of document %s: its column %s has %d numbers for %d %s: prepare the data for this objective", first(q.DocIDs), c.Name, len(x), want, of)
+		}
+		all = append(all, q.Values[c.Name]...)
+	}
+	if !c.PerToken {
+		return all, nil
+	}
+	out := make([]float32, len(s.Rows))
+	for i, r := range s.Rows {
+		out[i] = all[r+1] // of the token that the row predicts
+	}
+	return out, nil
+}
+
+// parts are the batches of whole documents that a program has room for.
+func (b *Batch) parts(prog *nn.Program) []*Batch {
+	steps := prog.Parts(b.Step)
+	if len(steps) == 1 {
+		return []*Batch{b}
+	}
+	var out []*Batch
+	doc := 0
+	for _, s := range steps {
+		p := &Batch{Step: s}
+		from, _ := b.Rows(doc)
+		for d := range s.Docs {
+			p.ends = append(p.ends, b.ends[doc+d]-from)
+		}
+		for name, x := range b.columns {
+			if p.columns == nil {
+				p.columns, p.perDoc = map[string][]float32{}, b.perDoc
+			}
+			if b.perDoc[name] {
+				p.columns[name] = x[doc : doc+len(s.Docs)]
+			} else {
+				p.columns[name] = x[from : from+len(s.Rows)]
+			}
+		}
+		doc += len(s.Docs)
+		out = append(out, p)
+	}
+	return out
+}
+
+// Pass is the program of a batch's pass, for what is computed before it.
+type Pass struct {
+	// Training says that a backward pass follows; else the batch is evaluated.
+	Training bool
+	// Slot is that of the adapter that learns.
+	Slot int
+	prog *nn.Program
+}
+
+// Score is log p of the labels of a step, [S], with the adapter of a slot, -1 for the base alone, without dropout and without a gradient. It is valid until the
+// program's next pass.
+func (p *Pass) Score(s *nn.Step, slot int) []float32 {
+	c := *s
+	c.Targets, c.Stats, c.Segments = nil, nil, []nn.Segment{{End: len(s.Tokens), Slot: slot}}
+	return p.prog.Forward(&c, false)[:len(s.Rows)]
+}
