@@ -29,7 +29,7 @@ var rows = [][]string{
 	{"transforms"},
 	{"templates"},
 	{"pipelines"},
-	{"cmd"},
+	{"cmd", "examples"},
 	{"interop"},
 }
 
