@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +111,28 @@ func TestToyFormat(t *testing.T) {
 	if err := Write(many, &Config{MergedDType: "names"}, dir); err == nil || !strings.Contains(err.Error(), "export: names: it has too many tensors") ||
 		folders(t, dir) != "" {
 		t.Errorf("%v; %s is written", err, folders(t, dir))
+	}
+}
+
+// TestEveryFormat: each row is written where every switch of the settings is on, to a folder that is not empty.
+func TestEveryFormat(t *testing.T) {
+	c := Config{}
+	for i, v := 0, reflect.ValueOf(&c).Elem(); i < v.NumField(); i++ {
+		if v.Field(i).Kind() == reflect.Bool {
+			v.Field(i).SetBool(true)
+		}
+	}
+	dir := t.TempDir()
+	if err := Write(source(t, "LORA", map[string]any{"r": 2, "target_modules": "all-linear"}), &c, dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range Wanted(&c) {
+		if folders(t, filepath.Join(dir, f.Folder)) == "" {
+			t.Errorf("%s writes nothing", f.Name)
+		}
+	}
+	if n := len(strings.Fields(folders(t, dir))); n != len(Wanted(&c)) {
+		t.Errorf("%s are written for %d formats", folders(t, dir), len(Wanted(&c)))
 	}
 }
 

@@ -33,7 +33,10 @@ type Source struct {
 }
 
 // Formats is the table of formats, in the order in which they are written: one may be made of the folder of another before it.
-var Formats = []*Format{&pefts, &merged}
+var Formats = []*Format{
+	&pefts,
+	&merged,
+}
 
 // Wanted are the formats that the settings ask for.
 func Wanted(c *Config) (out []*Format) {

@@ -3,7 +3,6 @@ package infer
 import (
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -70,8 +69,8 @@ func TestCloseFreesAll(t *testing.T) {
 	before := freed(0)
 	for _, storage := range []string{"", "bfloat16", "float32+nf4", "bfloat16+int8", "float32@mapped", "float32@streamed", "float32@reread"} {
 		for name, adapter := range adapters {
-			if name == "PiSSA" && strings.ContainsAny(storage, "+@") {
-				continue // it is of floating-point weights in memory
+			if name == "PiSSA" && storage != "" || name == "prompt" && storage != "bfloat16" {
+				continue // PiSSA is of floating-point weights in memory; each once is enough
 			}
 			b, err := Open(dir, storage, adapter)
 			if err != nil {

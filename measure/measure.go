@@ -54,7 +54,13 @@ const (
 )
 
 // Measures is the table of measures, in the order in which they are measured and printed.
-var Measures = []*Measure{&perplexity, &classes, &answers, &translation, &samples}
+var Measures = []*Measure{
+	&perplexity,
+	&classes,
+	&answers,
+	&translation,
+	&samples,
+}
 
 // Run measures a model by every row of the table that the input asks for.
 func Run(ctx context.Context, in *Input) (*Results, error) {

