@@ -43,6 +43,11 @@ type Run struct {
 	// Step hears of every optimiser step and evaluation; nil for nobody.
 	Step func(total int, info *core.StepInfo, eval *core.Eval)
 
+	// Summary is the file that makes the run finished; "" for MetricsFile.
+	Summary string
+	// HoldOut: text of the input is held out also where the recipe names eval_input, for a kind of run that chooses by it.
+	HoldOut bool
+
 	// begunBefore: a version of the program began it whose epochs went on in one another, as they still do then.
 	begunBefore bool
 
@@ -62,6 +67,9 @@ type Run struct {
 	pool      *pool.Pool
 }
 
+// Model is the base model, nil before [Run.Open]; of a classifier, before [Run.Prepare].
+func (r *Run) Model() *model.Model { return r.model }
+
 // The files of an output folder.
 const (
 	RecipeFile  = "recipe.resolved.yaml"
@@ -70,7 +78,8 @@ const (
 	RejectsDir  = "rejects"
 )
 
-func (r *Run) say(format string, a ...any) {
+// Tell tells who listens what happens, in a whole line.
+func (r *Run) Tell(format string, a ...any) {
 	if r.Say != nil {
 		r.Say(format, a...)
 	}
@@ -84,7 +93,7 @@ func (r *Run) Open() (err error) {
 	if r.Runner.Schemes, err = runners.Schemes(r.Recipe, r.Output); err != nil {
 		return err
 	}
-	if r.modelDir, err = assets.Model(r.Recipe.Model.Path, r.say); err != nil {
+	if r.modelDir, err = assets.Model(r.Recipe.Model.Path, r.Tell); err != nil {
 		return err
 	}
 	if err := r.findEmbeddings(); err != nil {
@@ -115,10 +124,10 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	for _, s := range infer.Warnings(r.modelDir, r.modelDir, r.Recipe.Train.InitAdapter) {
-		r.say("warning: %s", s)
+		r.Tell("warning: %s", s)
 	}
 	// What is wrong with the method shows before anything is written.
-	a, err := r.adapter(r.Recipe.Train.InitAdapter)
+	a, err := r.Adapter(r.Recipe.Train.InitAdapter)
 	if err != nil {
 		return err
 	}
@@ -183,7 +192,7 @@ func (r *Run) Open() (err error) {
 		r.began = began
 		return err
 	}
-	return storage.WriteFile(r.product(RecipeFile), text)
+	return storage.WriteFile(r.Product(RecipeFile), text)
 }
 
 // fits checks that a sequence and the adapter's virtual tokens have positions in the model.
@@ -236,13 +245,14 @@ func (r *Run) undo() bool {
 	return true
 }
 
-func (r *Run) adapter(dir string) (*peft.Adapter, error) {
+// Adapter opens the adapter in a folder over the base, or makes the new one of the recipe where dir is empty.
+func (r *Run) Adapter(dir string) (*peft.Adapter, error) {
 	config, err := r.methodConfig()
 	if err != nil {
 		return nil, err
 	}
 	name, _ := r.Recipe.Method["peft_type"].(string)
-	return core.OpenAdapter(r.model, dir, name, config, r.baseName(), r.Recipe.Train.Seed)
+	return core.OpenAdapter(r.model, dir, name, config, r.BaseName(), r.Recipe.Train.Seed)
 }
 
 // methodConfig is the method's fields. prompt_tuning_init_text is tokenized here, by the tokenizer that the recipe names or the model's, as
@@ -261,9 +271,9 @@ func (r *Run) methodConfig() (map[string]any, error) {
 	ref, _ := config["tokenizer_name_or_path"].(string)
 	if ref == "" {
 		ref = r.modelDir
-		config["tokenizer_name_or_path"] = r.baseName()
+		config["tokenizer_name_or_path"] = r.BaseName()
 	}
-	dir, err := assets.Model(ref, r.say)
+	dir, err := assets.Model(ref, r.Tell)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer_name_or_path: %w", err)
 	}
@@ -279,7 +289,8 @@ func (r *Run) methodConfig() (map[string]any, error) {
 	return config, nil
 }
 
-func (r *Run) baseName() string {
+// BaseName is what an adapter's folder calls the base: its absolute path.
+func (r *Run) BaseName() string {
 	abs, err := filepath.Abs(r.modelDir)
 	if err != nil {
 		return r.modelDir
@@ -287,12 +298,12 @@ func (r *Run) baseName() string {
 	return abs
 }
 
-// recordPath is the record of a stage.
-func (r *Run) recordPath(name string) string { return filepath.Join(r.Output, "stages", name+".json") }
+// RecordPath is the record of a stage.
+func (r *Run) RecordPath(name string) string { return filepath.Join(r.Output, "stages", name+".json") }
 
-// record reads what a finished stage left, or runs it and records what it gave.
-func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
-	path := r.recordPath(name)
+// Record reads what a finished stage left, or runs it and records what it gave.
+func Record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
+	path := r.RecordPath(name)
 	var v V
 	raw, err := storage.ReadSmall(path, storage.KindState)
 	if err == nil {
@@ -323,16 +334,16 @@ func record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *measure.Results) error {
 	if st.TokensSeen == 0 {
 		return fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look at %s, raise sequence_length where prompts fill it, "+
-			"and choose another --output", st.Step, r.product(RejectsDir))
+			"and choose another --output", st.Step, r.Product(RejectsDir))
 	}
-	args := r.args()
+	args := r.Args()
 	trained, err := core.TrainedCount(&args, a)
 	if err != nil {
 		return err
 	}
 	card := peft.Card{Version: version.Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
 		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}}
-	card.Training = append(card.Training, r.teaching()...)
+	card.Training = append(card.Training, r.Teaching()...)
 	changes := measure.Compare(before, after)
 	card.Results = measure.Card(&changes)
 	if r.classes != nil {
@@ -345,7 +356,7 @@ func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before,
 
 // checkExports refuses what could not be written, before it is trained.
 func (r *Run) checkExports() error {
-	a, err := r.adapter(r.Recipe.Train.InitAdapter)
+	a, err := r.Adapter(r.Recipe.Train.InitAdapter)
 	if err != nil {
 		return err
 	}
@@ -365,8 +376,8 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 		return nil, err
 	}
 	none := nn.NewParams(1)
-	r.say("scoring the base model")
-	before, err := record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, none) })
+	r.Tell("scoring the base model")
+	before, err := Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, none) })
 	if err != nil {
 		return nil, err
 	}
@@ -374,13 +385,13 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.say("scoring the adapted model")
+	r.Tell("scoring the adapted model")
 	a, params, err := r.Trained(st)
 	if err != nil {
 		return nil, err
 	}
 	defer params.Free()
-	after, err := record(r, "after", func() (*measure.Results, error) { return r.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	after, err := Record(r, "after", func() (*measure.Results, error) { return r.Evaluate(ctx, d, []nn.Adapter{a}, params) })
 	if err != nil {
 		return nil, afterTraining(err)
 	}
@@ -391,7 +402,7 @@ func (r *Run) All(ctx context.Context) (*Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m, r.publish()
+	return m, r.Publish()
 }
 
 // Train runs or continues the training job.
@@ -406,9 +417,9 @@ func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
 	core.Progress = r.Step
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap; what is left is small
 	if step, err := drive.Latest(job.Dir); err == nil && step > 0 {
-		r.say("continuing from %s", core.CheckpointDir(job.Dir, step))
+		r.Tell("continuing from %s", core.CheckpointDir(job.Dir, step))
 	}
-	st, err := drive.Train(ctx, job, r.Runner, func(s string) { r.say("%s", s) })
+	st, err := drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
 	core.CloseSessions()
 	return st, err
 }
@@ -423,7 +434,7 @@ func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := r.adapter(init)
+	a, err := r.Adapter(init)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -432,10 +443,4 @@ func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
 		return nil, nil, err
 	}
 	return a, params, core.ReadAdapter(core.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), a, params)
-}
-
-// peak is the process's high-water mark in bytes, 0 where the system does not say.
-func peak() int64 {
-	n, _ := mem.Peak()
-	return n
 }

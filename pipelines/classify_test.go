@@ -12,6 +12,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/templates"
 )
 
@@ -68,7 +69,7 @@ func TestClassification(t *testing.T) {
 	}
 	var out strings.Builder
 	m.Table(&out, "out")
-	page, err := os.ReadFile(filepath.Join(r.Output, ReportFile))
+	page, err := os.ReadFile(filepath.Join(r.Output, report.File))
 	if err != nil || !strings.Contains(out.String(), "macro F1") || strings.Contains(out.String(), "perplexity") || !strings.Contains(string(page), "macro F1") {
 		t.Errorf("%v\n%s", err, &out)
 	}

@@ -16,7 +16,7 @@ func (r *Run) initDir() (string, error) {
 	if r.Recipe.Train.InitAdapter != "" {
 		return r.Recipe.Train.InitAdapter, nil
 	}
-	a, err := r.adapter("")
+	a, err := r.Adapter("")
 	if err != nil || !a.NeedsData() {
 		return "", err
 	}
@@ -29,9 +29,9 @@ func (r *Run) initialise(ctx context.Context, job *core.Job) error {
 	if err != nil || dir == r.Recipe.Train.InitAdapter {
 		return err
 	}
-	_, err = record(r, "init", func() (string, error) {
-		r.say("initialising the adapter from the activations of the training data")
-		a, err := r.adapter("")
+	_, err = Record(r, "init", func() (string, error) {
+		r.Tell("initialising the adapter from the activations of the training data")
+		a, err := r.Adapter("")
 		if err != nil {
 			return "", err
 		}
@@ -44,7 +44,7 @@ func (r *Run) initialise(ctx context.Context, job *core.Job) error {
 			return "", err
 		}
 		defer data.Within(r.model.Config.Vocab).Close()
-		if err := core.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir, func(s string) { r.say("%s", s) }); err != nil {
+		if err := core.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir, func(s string) { r.Tell("%s", s) }); err != nil {
 			if ctx.Err() != nil {
 				return "", ctx.Err()
 			}

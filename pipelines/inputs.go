@@ -10,8 +10,8 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows to learn from are.
-func (r *Run) reading(set string) (prepare.Config, error) {
+// Reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows to learn from are.
+func (r *Run) Reading(set string) (prepare.Config, error) {
 	d := r.Recipe.Data
 	c := prepare.Config{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(set), TextMode: d.TextMode,
 		RowKind: d.RowKind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: d.Columns}
@@ -44,10 +44,10 @@ func (r *Run) checkInputs(ctx context.Context, train, held []prepare.Source) err
 		if len(s.inputs)+len(s.sources) == 0 {
 			continue
 		}
-		if _, err := os.Stat(r.recordPath("prepare-" + s.set)); err == nil { // the set is prepared; its files may be gone
+		if _, err := os.Stat(r.RecordPath("prepare-" + s.set)); err == nil { // the set is prepared; its files may be gone
 			continue
 		}
-		c, err := r.reading(s.set)
+		c, err := r.Reading(s.set)
 		if err != nil {
 			return err
 		}
@@ -60,4 +60,12 @@ func (r *Run) checkInputs(ctx context.Context, train, held []prepare.Source) err
 		}
 	}
 	return nil
+}
+
+// keyColumn is the key column of a set of input files: general text has none.
+func (r *Run) keyColumn(set string) string {
+	if set == "general" {
+		return ""
+	}
+	return r.Recipe.Data.KeyColumn
 }

@@ -18,8 +18,8 @@ func refs(shards []prepare.ShardRef) []core.ShardRef {
 	return out
 }
 
-// args are the recipe's settings of training.
-func (r *Run) args() core.Args {
+// Args are the recipe's settings of training.
+func (r *Run) Args() core.Args {
 	a := r.Recipe.Train.Args
 	if a.Order = core.OrderEpochs; r.begunBefore {
 		a.Order = core.OrderWrapped
@@ -53,7 +53,7 @@ func (r *Run) Job(d *Data) (core.Job, error) {
 	if len(r.teachers) == 0 {
 		alpha = 0
 	}
-	return core.Job{Args: r.args(), Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.baseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
+	return core.Job{Args: r.Args(), Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.BaseName(), Method: name, Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
 		Contributors: contributors, Teachers: r.teachers, DistillationAlpha: alpha,
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(), MemoryLimit: limit}, nil
 }

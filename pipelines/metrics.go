@@ -10,11 +10,13 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/export"
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -52,7 +54,7 @@ type Metrics struct {
 		FillRate  float64          `json:"fill_rate"`
 		Tokens    int64            `json:"tokens"`
 		Sequences int64            `json:"sequences"`
-		Overlap   []Overlap        `json:"overlap,omitempty"` // of what is measured on with what is trained on
+		Overlap   []report.Overlap `json:"overlap,omitempty"` // of what is measured on with what is trained on
 		// EvalInput and GeneralInput count the records that are measured on, where they are not held out of the input.
 		EvalInput    *SetCounts `json:"eval_input,omitempty"`
 		GeneralInput *SetCounts `json:"general_input,omitempty"`
@@ -87,7 +89,7 @@ func countSet(res *prepare.Result) *SetCounts {
 func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *measure.Results) (*Metrics, error) {
 	m := &Metrics{Eval: measure.Compare(before, after), Samples: measure.Pairs(before, after)}
 	t := &m.Train
-	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, peak(), st.Evals, st.BestStep, st.Stopped
+	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, mem.HighWater(), st.Evals, st.BestStep, st.Stopped
 	for _, s := range st.History {
 		t.Loss, t.LearningRate, t.GradNorm = append(t.Loss, s.Loss), append(t.LearningRate, s.LearningRate), append(t.GradNorm, s.GradNorm)
 		t.BytesSentARound, t.BytesReceivedARound = t.BytesSentARound+s.BytesSent, t.BytesReceivedARound+s.BytesReceived
@@ -101,7 +103,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *me
 	if st.Seconds > 0 {
 		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
 	}
-	args := r.args()
+	args := r.Args()
 	trained, err := core.TrainedCount(&args, a)
 	if err != nil {
 		return nil, err
@@ -122,7 +124,7 @@ func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *me
 	if r.store == "" {
 		m.Paths = append(m.Paths, "checkpoints")
 	}
-	m.Paths = append(m.Paths, ReportFile, MetricsFile, RecipeFile)
+	m.Paths = append(m.Paths, report.File, MetricsFile, RecipeFile)
 	for _, f := range export.Wanted(&r.Recipe.Export) {
 		if f.Folder != AdapterDir { // which comes first
 			m.Paths = append(m.Paths, f.Folder)
@@ -163,7 +165,7 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		row("kernel set", fmt.Sprintf("%s, %s (%s)", m.About.KernelSet, m.About.DType, m.About.KernelWhy))
 	}
 	rejected := ""
-	for _, k := range sortedKeys(m.Data.Rejected) {
+	for _, k := range slices.Sorted(maps.Keys(m.Data.Rejected)) {
 		rejected += fmt.Sprintf(", %s %d", k, m.Data.Rejected[k])
 	}
 	row("records", fmt.Sprintf("%d read, %d kept, %d rejected%s", m.Data.Read, m.Data.Kept, m.Data.Read-m.Data.Kept, rejected))
@@ -188,7 +190,7 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
 	for _, s := range m.Samples {
-		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", oneLine(s.Prompt), oneLine(s.Before), oneLine(s.After))
+		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", report.OneLine(s.Prompt), report.OneLine(s.Before), report.OneLine(s.After))
 	}
 	fmt.Fprintf(w, "\n  written to %s:\n", output)
 	for _, p := range m.Paths {
@@ -209,7 +211,7 @@ func mixed(s prepare.Stage) (out []mixedSource) {
 		return nil
 	}
 	all := int64(0)
-	for _, k := range sortedKeys(s.Counters) {
+	for _, k := range slices.Sorted(maps.Keys(s.Counters)) {
 		if name, ok := strings.CutSuffix(k, ".tokens"); ok {
 			out = append(out, mixedSource{Name: name, Documents: s.Counters[name+".documents"], Repeated: s.Counters[name+".repeated"], Tokens: s.Counters[k]})
 			all += s.Counters[k]
@@ -220,16 +222,6 @@ func mixed(s prepare.Stage) (out []mixedSource) {
 	}
 	return out
 }
-
-func oneLine(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > 160 {
-		s = string(r[:160]) + "…"
-	}
-	return s
-}
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // ReadMetrics reads the summary of a finished run.
 func ReadMetrics(output string) (*Metrics, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -100,7 +102,7 @@ func (r *Run) broken(m *Metrics) (map[string]string, error) {
 		}
 		path := filepath.Join(r.Output, p)
 		if p == "shards" || p == RejectsDir {
-			path = r.product(p)
+			path = r.Product(p)
 			if !storage.IsLocal(path) {
 				continue
 			}
@@ -111,7 +113,7 @@ func (r *Run) broken(m *Metrics) (map[string]string, error) {
 			return nil, err
 		}
 	}
-	if _, ok := out[AdapterDir]; !ok && !weighs(filepath.Join(r.Output, AdapterDir)) {
+	if _, ok := out[AdapterDir]; !ok && !Weighs(filepath.Join(r.Output, AdapterDir)) {
 		out[AdapterDir] = "has no weights"
 	}
 	raw, err := storage.ReadSmall(filepath.Join(r.Output, "stages", outputsFile), storage.KindState)
@@ -125,7 +127,7 @@ func (r *Run) broken(m *Metrics) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, rel := range sortedKeys(sums) {
+	for _, rel := range slices.Sorted(maps.Keys(sums)) {
 		part, _, _ := strings.Cut(rel, "/")
 		if out[part] != "" {
 			continue
@@ -139,7 +141,7 @@ func (r *Run) broken(m *Metrics) (map[string]string, error) {
 		}
 	}
 	for _, set := range []string{"train", "domain", "general"} {
-		_, why, err := r.brokenShards(set)
+		_, why, err := r.BrokenShards(set)
 		if err != nil {
 			return nil, err
 		}
@@ -150,15 +152,15 @@ func (r *Run) broken(m *Metrics) (map[string]string, error) {
 	return out, nil
 }
 
-// weighs says whether an adapter folder has weights.
-func weighs(dir string) bool {
+// Weighs says whether an adapter folder has weights.
+func Weighs(dir string) bool {
 	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
 	return err == nil && len(files) > 0
 }
 
-// brokenShards says what is wrong with the shards that a set's record names; "" where nothing is, or there is no record.
-func (r *Run) brokenShards(set string) (res prepare.Result, why string, err error) {
-	raw, err := storage.ReadSmall(r.recordPath("prepare-"+set), storage.KindState)
+// BrokenShards says what is wrong with the shards that a set's record names; "" where nothing is, or there is no record.
+func (r *Run) BrokenShards(set string) (res prepare.Result, why string, err error) {
+	raw, err := storage.ReadSmall(r.RecordPath("prepare-"+set), storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return res, "", nil
 	}
@@ -181,11 +183,11 @@ func (r *Run) brokenShards(set string) (res prepare.Result, why string, err erro
 
 // again prepares a set again whose shards are missing or damaged, and checks that they are as they were: what was trained on them depends on it.
 func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
-	was, why, err := r.brokenShards(set)
+	was, why, err := r.BrokenShards(set)
 	if err != nil || why == "" {
 		return err
 	}
-	r.say("the folder of shards of %s %s: they are made again", setNames[set], why)
+	r.Tell("the folder of shards of %s %s: they are made again", setNames[set], why)
 	res, err := prep()
 	if err != nil {
 		return fmt.Errorf("the shards of %s are broken (%s) and cannot be made again: %w; restore them, or choose another --output", setNames[set], why, err)
@@ -200,8 +202,8 @@ func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
 
 // mend makes the broken parts of a finished run again, from its checkpoints and records, or says what to do about them.
 func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) error {
-	for _, p := range sortedKeys(broken) {
-		r.say("this run is finished, but %s %s: it is made again", r.product(p), broken[p])
+	for _, p := range slices.Sorted(maps.Keys(broken)) {
+		r.Tell("this run is finished, but %s %s: it is made again", r.Product(p), broken[p])
 	}
 	if _, err := r.Prepare(ctx); err != nil { // shards and their dead letters; a classifier's classes
 		return err
@@ -213,20 +215,20 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 		}
 	}
 	if _, gone := broken[RejectsDir]; gone && broken["shards"] == "" { // they come with the shards
-		if err := os.Remove(r.recordPath("prepare-train")); err != nil {
+		if err := os.Remove(r.RecordPath("prepare-train")); err != nil {
 			return err
 		}
 		if _, err := r.Prepare(ctx); err != nil {
-			return fmt.Errorf("%s cannot be made again: %w", r.product(RejectsDir), err)
+			return fmt.Errorf("%s cannot be made again: %w", r.Product(RejectsDir), err)
 		}
 	}
 	if len(parts) == 0 {
 		return nil
 	}
-	st, err := r.state()
+	st, err := r.State()
 	if err != nil {
 		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete %s to train again",
-			strings.Join(parts, ", "), err, r.product(MetricsFile))
+			strings.Join(parts, ", "), err, r.Product(MetricsFile))
 	}
 	if slices.ContainsFunc(export.Formats, func(f *export.Format) bool { return broken[f.Folder] != "" }) {
 		before, after, err := r.records()
@@ -247,7 +249,7 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 			return err
 		}
 	}
-	if slices.ContainsFunc(parts, func(p string) bool { return p == ReportFile || strings.HasPrefix(p, eventsPrefix) }) {
+	if slices.ContainsFunc(parts, func(p string) bool { return p == report.File || strings.HasPrefix(p, eventsPrefix) }) {
 		if err := r.pages(m, st); err != nil {
 			return err
 		}
@@ -261,8 +263,8 @@ func (r *Run) records() (before, after *measure.Results, err error) {
 		name string
 		to   **measure.Results
 	}{{"before", &before}, {"after", &after}} {
-		if *x.to, err = record(r, x.name, func() (*measure.Results, error) {
-			return nil, fmt.Errorf("the record of the scores %s training is gone: delete %s, and the run measures again", x.name, r.product(MetricsFile))
+		if *x.to, err = Record(r, x.name, func() (*measure.Results, error) {
+			return nil, fmt.Errorf("the record of the scores %s training is gone: delete %s, and the run measures again", x.name, r.Product(MetricsFile))
 		}); err != nil {
 			return nil, nil, err
 		}
@@ -287,7 +289,7 @@ func (r *Run) finished(ctx context.Context) (*Metrics, error) {
 		return nil, nil
 	}
 	if err != nil { // it is written again, as the other summaries are
-		r.say("warning: %v: the run's summary is made again", err)
+		r.Tell("warning: %v: the run's summary is made again", err)
 		return nil, nil
 	}
 	broken, err := r.broken(m)
@@ -298,13 +300,13 @@ func (r *Run) finished(ctx context.Context) (*Metrics, error) {
 		if err := r.mend(ctx, m, broken); err != nil {
 			return nil, err
 		}
-		return m, r.publish()
+		return m, r.Publish()
 	}
 	_, err = os.Stat(filepath.Join(r.Output, "checkpoints"))
 	if errors.Is(err, fs.ErrNotExist) && slices.Contains(m.Paths, "checkpoints") {
-		r.say("warning: %s is gone: nothing can be made again from it", r.product("checkpoints"))
+		r.Tell("warning: %s is gone: nothing can be made again from it", r.Product("checkpoints"))
 	}
-	r.say("this run is finished: %s", r.product())
+	r.Tell("this run is finished: %s", r.Product())
 	return m, nil
 }
 
@@ -320,7 +322,7 @@ func (r *Run) pages(m *Metrics, st *core.State) error {
 	if err != nil {
 		return err
 	}
-	return storage.WriteFile(filepath.Join(r.Output, ReportFile), page)
+	return storage.WriteFile(filepath.Join(r.Output, report.File), page)
 }
 
 // eventsPrefix begins the name of TensorBoard's file.
@@ -330,62 +332,4 @@ const eventsPrefix = "events.out.tfevents."
 func (r *Run) lacksRecipe() bool {
 	m, err := ReadMetrics(r.Output)
 	return err == nil && m.About.Recipe == r.Recipe.Hash()
-}
-
-// keysFinished says whether the parts of a finished run by key are there; the report is written again where it is missing. The adapters of keys that
-// lack something are trained again, to the same bytes.
-func (r *Run) keysFinished(k *KeyRuns) (bool, error) {
-	done := true
-	for i := range k.Keys {
-		if why := k.Keys[i].Broken(filepath.Join(r.Output, AdapterDir+"s")); why != "" {
-			dir := r.product(AdapterDir+"s", k.Keys[i].Dir)
-			r.say("this run is finished, but the folder %s of the key %q %s: it is made again", dir, k.Keys[i].Key, why)
-			done = false
-		}
-	}
-	if _, err := os.Stat(filepath.Join(r.Output, ReportFile)); errors.Is(err, fs.ErrNotExist) && done {
-		r.say("this run is finished, but %s is missing: it is made again", r.product(ReportFile))
-		page, err := k.html()
-		if err != nil {
-			return false, err
-		}
-		if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
-			return false, err
-		}
-	}
-	_, why, err := r.brokenShards("train")
-	if err != nil {
-		return false, err
-	}
-	if done = done && why == ""; done {
-		r.say("this run is finished: %s", r.product())
-	}
-	return done, nil
-}
-
-// compareFinished says whether the adapters of a finished comparison are there. A trial that lacks its own is run again.
-func (r *Run) compareFinished(c *Comparison) (bool, error) {
-	done := true
-	for _, t := range c.Trials {
-		name := trialName(t.Method, t.LearningRate)
-		if t.Diverged || weighs(filepath.Join(r.Output, AdapterDir+"s", name)) {
-			continue
-		}
-		r.say("this comparison is finished, but %s is missing: its trial is run again", r.product(AdapterDir+"s", name))
-		if err := os.Remove(r.recordPath("trial-" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
-		done = false
-	}
-	_, why, err := r.brokenShards("train")
-	if err != nil {
-		return false, err
-	}
-	if _, err := os.Stat(filepath.Join(r.Output, ReportFile)); err != nil || why != "" {
-		done = false // the trials are records: nothing else is done again
-	}
-	if done {
-		r.say("this comparison is finished: %s", r.product())
-	}
-	return done, nil
 }

@@ -90,7 +90,7 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 		return nil, err
 	}
 	r.model = m
-	a, err := r.adapter(rec.Train.InitAdapter)
+	a, err := r.Adapter(rec.Train.InitAdapter)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 		return nil, err
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
-	out := &Planned{Recipe: rec, run: r, Args: r.args(), Params: nn.NewParams(1), adapter: a, objective: objective, beside: beside}
+	out := &Planned{Recipe: rec, run: r, Args: r.Args(), Params: nn.NewParams(1), adapter: a, objective: objective, beside: beside}
 	defer func() {
 		if err != nil {
 			out.Close()

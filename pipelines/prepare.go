@@ -11,6 +11,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
@@ -20,20 +21,20 @@ import (
 // setNames are what the sets of input are called.
 var setNames = map[string]string{"train": "input", "domain": "eval_input", "general": "general_input"}
 
-// prepareSet prepares one set of input: files, or named sources.
-func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
+// PrepareSet prepares one set of input: files, or named sources.
+func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
 	prep := func() (*prepare.Result, error) {
 		p, d := r.Recipe.Prepare, r.Recipe.Data
-		cfg, err := r.reading(name)
+		cfg, err := r.Reading(name)
 		if err != nil {
 			return nil, err
 		}
 		if cfg.Inputs, err = assets.ResolveAll(inputs); err != nil {
 			return nil, err
 		}
-		cfg.OutDir, cfg.RejectsDir = r.product("eval", name), r.product("eval", name, "rejects")
+		cfg.OutDir, cfg.RejectsDir = r.Product("eval", name), r.Product("eval", name, "rejects")
 		if name == "train" { // what is measured on stays as it is
-			cfg.OutDir, cfg.RejectsDir, cfg.SamplingTemperature = r.product("shards"), r.product(RejectsDir), d.SamplingTemperature
+			cfg.OutDir, cfg.RejectsDir, cfg.SamplingTemperature = r.Product("shards"), r.Product(RejectsDir), d.SamplingTemperature
 			if cfg.Clean, err = recipe.Steps(p.Clean); err == nil {
 				cfg.Dedupe, err = recipe.Steps(p.Dedupe)
 			}
@@ -51,15 +52,15 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return r.Runner.Run(ctx, p, job) })
 		if res != nil {
 			for _, l := range res.Layouts {
-				r.say("%s", l)
+				r.Tell("%s", l)
 			}
 			if n := res.Read - res.Kept; n > 0 && name != "train" { // those of train are in the table
-				r.say("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), cfg.RejectsDir)
+				r.Tell("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), cfg.RejectsDir)
 			}
 			r.sayTally(name, inputs, res)
 		}
 		if silent := (*prepare.SilentError)(nil); errors.As(err, &silent) && name != "train" { // the run goes on without what it would measure
-			r.say("warning: %s: nothing can be measured: %v", setNames[name], err)
+			r.Tell("warning: %s: nothing can be measured: %v", setNames[name], err)
 			return silent.Result, nil
 		}
 		if errors.Is(err, prepare.ErrTooManyBad) {
@@ -70,7 +71,7 @@ func (r *Run) prepareSet(ctx context.Context, name string, inputs []string, sour
 	if err := r.again(name, prep); err != nil {
 		return nil, err
 	}
-	return record(r, "prepare-"+name, prep)
+	return Record(r, "prepare-"+name, prep)
 }
 
 // namedSources are the named sources of a recipe, and their held-out texts, which are neither weighed nor capped.
@@ -105,17 +106,14 @@ type Data struct {
 	Origins         map[string]string // the named source of each file of Domain; nil without named sources
 	domain, general *prepare.Result
 	// Overlap is what sets that are measured on share with what is trained on.
-	Overlap []Overlap
+	Overlap []report.Overlap
 }
 
 // Prepare turns the recipe's input into shards: training, held-out and general text.
 func (r *Run) Prepare(ctx context.Context) (*Data, error) {
-	if Learns(r.Recipe) {
-		return nil, errors.New("continual learning takes its files increment by increment, each prepared, trained on and scored in turn: adaptflow run does it")
-	}
 	d := r.Recipe.Data
 	fraction := d.ValidationFraction
-	if d.Held() && !Comparing(r.Recipe) {
+	if d.Held() && !r.HoldOut {
 		fraction = 0
 	}
 	train, held, err := namedSources(&d)
@@ -129,12 +127,12 @@ func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 	for _, s := range train {
 		what = append(what, s.Name)
 	}
-	r.say("preparing %s", strings.Join(what, ", "))
+	r.Tell("preparing %s", strings.Join(what, ", "))
 	if err := r.checkInputs(ctx, train, held); err != nil {
 		return nil, err
 	}
 	out := &Data{}
-	if out.Train, err = r.prepareSet(ctx, "train", d.Input, train, fraction); err != nil {
+	if out.Train, err = r.PrepareSet(ctx, "train", d.Input, train, fraction); err != nil {
 		return nil, err
 	}
 	if err := r.openClassifier(out.Train); err != nil {
@@ -143,13 +141,13 @@ func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 	out.Domain = out.Train.Validation
 	out.Origins = out.Train.Origins
 	if d.Held() {
-		if out.domain, err = r.prepareSet(ctx, "domain", d.EvalInput, held, 0); err != nil {
+		if out.domain, err = r.PrepareSet(ctx, "domain", d.EvalInput, held, 0); err != nil {
 			return nil, err
 		}
 		out.Domain, out.Origins = out.domain.Train, out.domain.Origins
 	}
 	if len(d.GeneralInput) > 0 {
-		if out.general, err = r.prepareSet(ctx, "general", d.GeneralInput, nil, 0); err != nil {
+		if out.general, err = r.PrepareSet(ctx, "general", d.GeneralInput, nil, 0); err != nil {
 			return nil, err
 		}
 		out.General = out.general.Train
@@ -168,5 +166,5 @@ func (r *Run) Bad(funnel []prepare.Stage) error {
 	if float64(bad) <= allowed*float64(read) {
 		return nil
 	}
-	return &prepare.TooManyBadError{Bad: bad, Read: read, Max: allowed, Rejected: funnel[0].Rejected, Dir: r.product(RejectsDir)}
+	return &prepare.TooManyBadError{Bad: bad, Read: read, Max: allowed, Rejected: funnel[0].Rejected, Dir: r.Product(RejectsDir)}
 }

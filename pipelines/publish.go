@@ -13,8 +13,13 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// summaries are the files of which each makes a run of its kind finished; on an object store they are written last.
-var summaries = []string{MetricsFile, KeysFile, CompareFile}
+// summary is the file that makes the run finished; on an object store it is written last.
+func (r *Run) summary() string {
+	if r.Summary != "" {
+		return r.Summary
+	}
+	return MetricsFile
+}
 
 // place makes room for an output on an object store. Shards and dead letters are written there as they come; whatever is rewritten, locked or renamed
 // (checkpoints, records of stages, the adapter) lies in a folder of this machine's cache, r.Output from here on, and what users want of it is
@@ -44,7 +49,7 @@ func (r *Run) place() error {
 	case !r.sameRecipe(text):
 		return otherRecipe(uri)
 	default:
-		for _, name := range append([]string{RecipeFile}, summaries...) {
+		for _, name := range []string{RecipeFile, r.summary()} {
 			raw, err := storage.ReadFile(storage.Join(uri, name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
@@ -91,16 +96,16 @@ func otherRecipe(output string) error {
 	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", storage.ErrInUse, output, RecipeFile)
 }
 
-// product is the path of something that users want of the run: shards, dead letters.
-func (r *Run) product(elem ...string) string {
+// Product is the path of something that users want of the run: shards, dead letters.
+func (r *Run) Product(elem ...string) string {
 	if r.store != "" {
 		return storage.Join(r.store, elem...)
 	}
 	return filepath.Join(append([]string{r.Output}, elem...)...)
 }
 
-// publish copies a finished run to its object store: all but hidden files, checkpoints and records of stages, the summary last.
-func (r *Run) publish() error {
+// Publish copies a finished run to its object store: all but hidden files, checkpoints and records of stages, the summary last.
+func (r *Run) Publish() error {
 	if r.store == "" {
 		return nil
 	}
@@ -122,7 +127,7 @@ func (r *Run) publish() error {
 		return err
 	}
 	last := func(f string) int {
-		if slices.Contains(summaries, f) {
+		if f == r.summary() {
 			return 1
 		}
 		return 0
@@ -133,7 +138,7 @@ func (r *Run) publish() error {
 			return err
 		}
 	}
-	r.say("published to %s", r.store)
+	r.Tell("published to %s", r.store)
 	return nil
 }
 

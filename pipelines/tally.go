@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,7 +23,7 @@ func (r *Run) sayTally(set string, inputs []string, res *prepare.Result) {
 	what := setNames[set]
 	const most = 12
 	var names []string
-	for _, k := range sortedKeys(res.Tally.Unused) {
+	for _, k := range slices.Sorted(maps.Keys(res.Tally.Unused)) {
 		names = append(names, fmt.Sprintf("%s (%d)", k, res.Tally.Unused[k]))
 	}
 	if n := len(names); n > most {
@@ -30,20 +31,9 @@ func (r *Run) sayTally(set string, inputs []string, res *prepare.Result) {
 	}
 	own := slices.ContainsFunc(inputs, func(ref string) bool { return !strings.HasPrefix(ref, "embedded:") })
 	if len(names) > 0 && (own || len(inputs) == 0) { // of embedded text it is known
-		r.say("warning: %s: fields that are not used, with the rows that have them: %s", what, strings.Join(names, ", "))
+		r.Tell("warning: %s: fields that are not used, with the rows that have them: %s", what, strings.Join(names, ", "))
 	}
-	for _, k := range sortedKeys(res.Tally.Notes) {
-		r.say("warning: %s: %d records %s", what, res.Tally.Notes[k], noted[k])
+	for _, k := range slices.Sorted(maps.Keys(res.Tally.Notes)) {
+		r.Tell("warning: %s: %d records %s", what, res.Tally.Notes[k], noted[k])
 	}
-}
-
-// tallyFacts shows the same.
-func tallyFacts(unused, notes map[string]int64) (out []Fact) {
-	for _, k := range sortedKeys(unused) {
-		out = append(out, Fact{"field not used: " + k, fmt.Sprintf("in %d rows", unused[k])})
-	}
-	for _, k := range sortedKeys(notes) {
-		out = append(out, Fact{"noted: " + k, fmt.Sprintf("%d records", notes[k])})
-	}
-	return out
 }

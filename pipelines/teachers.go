@@ -27,7 +27,7 @@ func (r *Run) findTeachers() error {
 }
 
 func (r *Run) findTeacher(ref string) (string, error) {
-	dir, err := assets.Model(ref, r.say)
+	dir, err := assets.Model(ref, r.Tell)
 	if err != nil {
 		return "", err
 	}
@@ -70,12 +70,12 @@ func (r *Run) openObjective(student *model.Model) (core.Objective, error) {
 		return nil, err
 	}
 	t := &r.Recipe.Train
-	job := core.Job{Args: r.args(), Teachers: r.teachers, DistillationAlpha: t.DistillationAlpha, DType: r.dtype, SequenceLength: r.Recipe.Prepare.SequenceLength}
+	job := core.Job{Args: r.Args(), Teachers: r.teachers, DistillationAlpha: t.DistillationAlpha, DType: r.dtype, SequenceLength: r.Recipe.Prepare.SequenceLength}
 	return job.OpenObjective(student, nil)
 }
 
-// teaching is what the model card says of the teachers, nothing where there are none.
-func (r *Run) teaching() (lines [][2]string) {
+// Teaching is what the model card says of the teachers, nothing where there are none.
+func (r *Run) Teaching() (lines [][2]string) {
 	if len(r.teachers) == 0 {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	core "github.com/adaptflow/adaptflow/train"
 )
@@ -18,7 +20,7 @@ func TestTeachersThatAreRefused(t *testing.T) {
 		{filepath.Join("..", "model", "testdata", "models", "llama_tied"), "128 positions"},
 		{otherTokens(t), "a teacher must have the same tokenizer"},
 	} {
-		rec := continualRecipe(t, "embedded:linux_man_en/valid.jsonl", "teacher="+c.teacher, "sequence_length=200")
+		rec := recipeOf(t, "teacher="+c.teacher, "sequence_length=200")
 		out := filepath.Join(t.TempDir(), "out")
 		r := &Run{Recipe: rec, Output: out, Say: t.Logf}
 		err := r.Open()
@@ -60,7 +62,7 @@ func otherTokens(t *testing.T) string {
 // The plan counts what teachers take.
 func TestPlanOfTeachers(t *testing.T) {
 	plan := func(settings ...string) *Plan {
-		p, err := MakePlan(continualRecipe(t, "embedded:linux_man_en/valid.jsonl", settings...))
+		p, err := MakePlan(recipeOf(t, settings...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,4 +83,18 @@ func TestPlanOfTeachers(t *testing.T) {
 	if none.Teachers != 0 || one.Teachers < 2*48*4096*4 || one.Peak-none.Peak != one.Teachers {
 		t.Errorf("teachers take %d and %d bytes, the peaks are %d and %d", none.Teachers, one.Teachers, none.Peak, one.Peak)
 	}
+}
+
+// recipeOf is a small recipe of one adapter with these settings.
+func recipeOf(t *testing.T, settings ...string) *recipe.Recipe {
+	t.Helper()
+	tp, err := templates.Get("domain-adaptation")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := tp.Resolve("", nil, append([]string{"sequence_length=48", "max_steps=4", "warmup_steps=1", "batch_size=2"}, settings...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/inspect"
 	"github.com/adaptflow/adaptflow/templates/assets"
 )
 
@@ -232,7 +233,7 @@ func inspectCommand() *cobra.Command {
 	c := &cobra.Command{Use: "inspect PATH", Args: cobra.ExactArgs(1),
 		Short: "Show what an input file, a shard, an adapter folder, a model folder or a run's folder holds",
 		RunE: func(_ *cobra.Command, args []string) error {
-			v, err := pipelines.Inspect(args[0])
+			v, err := inspect.Path(args[0])
 			if err != nil {
 				return err
 			}

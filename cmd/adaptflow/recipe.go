@@ -14,6 +14,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/kinds"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
@@ -103,7 +104,7 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 	}
 	r := &pipelines.Run{Recipe: rec, Output: f.output, Runner: runner, Say: say}
 	r.Step = progress(rec.Train.LoggingSteps)
-	return r, r.Open()
+	return r, kinds.Open(r)
 }
 
 func say(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
@@ -175,52 +176,41 @@ func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeF
 }
 
 func runCommand() *cobra.Command {
-	var watch pipelines.Watch
+	var watch kinds.Watch
 	c := recipeCommand("run", "Run a template from raw text to a measured adapter",
 		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.\n"+
 			"Continual learning takes the files that there are and ends; the same command later takes those that came since, and --watch waits for them.",
 		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
 			if f.dryRun {
-				return errors.Join(r.DryRun(c.Context()), os.RemoveAll(f.output))
+				return errors.Join(kinds.DryRun(c.Context(), r), os.RemoveAll(f.output))
 			}
-			if pipelines.Comparing(r.Recipe) {
-				cmp, err := r.Compare(c.Context())
-				if err != nil {
-					return err
-				}
-				if f.json {
-					return printJSON(cmp)
-				}
-				cmp.Table(os.Stderr, f.output)
-				return nil
-			}
-			if pipelines.ByKey(r.Recipe) {
-				return runKeys(c, f, r)
-			}
-			if pipelines.Learns(r.Recipe) {
-				return runContinual(c, f, r, watch)
-			}
-			if watch != (pipelines.Watch{}) {
+			kind := kinds.Of(r.Recipe)
+			if watch != (kinds.Watch{}) && !kind.Watches {
 				return usage("--watch and --until-idle go with continual learning: adaptflow run continual-learning")
 			}
-			m, err := r.All(c.Context())
-			if err != nil {
-				return err
-			}
-			if f.json {
-				err = printJSON(m)
-			} else {
-				m.Table(os.Stderr, f.output)
-			}
-			return errors.Join(err, r.Bad(m.Data.Funnel))
+			o, err := kind.Run(c.Context(), r, kinds.Options{Watch: watch})
+			return printOutcome(f.json, f.output, o, err)
 		})
 	addWatch(c, &watch)
 	return c
 }
 
+// printOutcome prints what a run gave: its summary, and that too many of its records were bad.
+func printOutcome(json bool, output string, o kinds.Outcome, err error) error {
+	if err != nil {
+		return err
+	}
+	if json {
+		err = printJSON(o.Summary)
+	} else {
+		o.Summary.Table(os.Stderr, output)
+	}
+	return errors.Join(err, o.Bad)
+}
+
 func prepareCommand() *cobra.Command {
 	return recipeCommand("prepare", "Turn the input of a recipe into packed Parquet shards", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
-		d, err := r.Prepare(c.Context())
+		d, err := kinds.Prepare(c.Context(), r)
 		if err != nil {
 			return err
 		}
@@ -236,7 +226,7 @@ func prepareCommand() *cobra.Command {
 
 func trainCommand() *cobra.Command {
 	return recipeCommand("train", "Prepare the data of a recipe where needed, and train its adapter", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
-		d, err := r.Prepare(c.Context())
+		d, err := kinds.Prepare(c.Context(), r)
 		if err != nil {
 			return err
 		}
@@ -255,7 +245,11 @@ func trainCommand() *cobra.Command {
 func evaluateCommand() *cobra.Command {
 	return recipeCommand("evaluate", "Score the base model, and the trained adapter where there is one, on a recipe's evaluation sets", "",
 		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
-			before, after, err := r.Scores(c.Context())
+			d, err := kinds.Prepare(c.Context(), r)
+			if err != nil {
+				return err
+			}
+			before, after, err := r.Scores(c.Context(), d)
 			if err != nil {
 				return err
 			}
@@ -279,7 +273,7 @@ func evaluateCommand() *cobra.Command {
 
 func exportCommand() *cobra.Command {
 	return recipeCommand("export", "Write the adapter of a trained run as a Hugging Face PEFT folder", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
-		if err := r.ExportTrained(); err != nil {
+		if err := kinds.Of(r.Recipe).Export(r); err != nil {
 			return err
 		}
 		say("wrote %s", storage.Join(f.output, pipelines.AdapterDir))

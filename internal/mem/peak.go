@@ -13,6 +13,12 @@ import (
 // Go runtime has from the system.
 func Peak() (int64, error) { return status("VmHWM:") }
 
+// HighWater is [Peak], 0 where the system does not say.
+func HighWater() int64 {
+	n, _ := Peak()
+	return n
+}
+
 // Resident is the process's resident memory, in bytes: VmRSS on Linux; elsewhere what the Go runtime has from the system.
 func Resident() (int64, error) { return status("VmRSS:") }
 

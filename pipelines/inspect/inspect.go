@@ -1,4 +1,5 @@
-package pipelines
+// Package inspect shows what a file or a folder holds: input, shards, dead letters, tensors, adapters, models, checkpoints, runs.
+package inspect
 
 import (
 	"encoding/json"
@@ -11,19 +12,17 @@ import (
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
+	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
+	"github.com/adaptflow/adaptflow/pipelines/kinds"
+	"github.com/adaptflow/adaptflow/pipelines/report"
+
 	core "github.com/adaptflow/adaptflow/train"
 )
 
-// Fact is one line of what inspect shows.
-type Fact struct {
-	Name  string `json:"name"`
-	Value any    `json:"value"`
-}
-
-// Inspect describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a model folder, a
+// Path describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a model folder, a
 // checkpoint or the folder of a run.
-func Inspect(path string) ([]Fact, error) {
+func Path(path string) ([]report.Fact, error) {
 	if !storage.IsLocal(path) {
 		return inspectObjects(path)
 	}
@@ -32,6 +31,13 @@ func Inspect(path string) ([]Fact, error) {
 		return nil, err
 	}
 	has := func(f string) bool { _, err := os.Stat(filepath.Join(path, f)); return err == nil }
+	var kind *kinds.Kind
+	for _, k := range kinds.Kinds() {
+		if k.Shown.By != "" && has(k.Shown.By) {
+			kind = &k
+			break
+		}
+	}
 	switch {
 	case !st.IsDir() && strings.HasSuffix(path, ".parquet"):
 		return inspectShard(path)
@@ -39,30 +45,13 @@ func Inspect(path string) ([]Fact, error) {
 		return inspectTensors([]string{path})
 	case !st.IsDir():
 		return inspectInput(path)
-	case has(MetricsFile) && has(peft.ConfigFile):
+	case has(run.MetricsFile) && has(peft.ConfigFile):
 		return inspectKey(path)
-	case has(KeysFile):
-		return inspectKeys(path)
-	case has(MetricsFile):
-		m, err := ReadMetrics(path)
-		if err != nil {
-			return nil, err
-		}
-		facts := []Fact{{"finished run", path}, {"steps", m.Train.Steps}, {"tokens", m.Train.Tokens}, {"records read", m.Data.Read}, {"records kept", m.Data.Kept}}
-		for _, f := range m.Data.Formats {
-			facts = append(facts, Fact{"detected", f})
-		}
-		facts = append(facts, tallyFacts(m.Data.Unused, m.Data.Notes)...)
-		facts = append(facts, funnelFacts(m.Data.Funnel)...)
-		if s := m.Eval.Domain; s != nil {
-			facts = append(facts, Fact{"domain perplexity", beforeAfter(s.Before.Perplexity, s.After.Perplexity)})
-		}
-		return facts, nil
-	case has(HistoryFile):
-		return inspectHistory(path)
+	case kind != nil:
+		return kind.Shown.Facts(path)
 	case has(datasets.ManifestName):
 		return inspectShards(path)
-	case filepath.Base(filepath.Clean(path)) == RejectsDir:
+	case filepath.Base(filepath.Clean(path)) == run.RejectsDir:
 		return rejectSamples(path, 3)
 	case has(peft.ConfigFile):
 		files, err := peft.TensorPaths(path)
@@ -70,13 +59,13 @@ func Inspect(path string) ([]Fact, error) {
 			return nil, err
 		}
 		facts, err := inspectTensors(files)
-		return append([]Fact{{"adapter", path}}, facts...), err
+		return append(report.Facts("adapter", path), facts...), err
 	case has("trainer_state.json"):
 		s, err := core.ReadState(path)
 		if err != nil {
 			return nil, err
 		}
-		return []Fact{{"checkpoint", path}, {"step", fmt.Sprintf("%d of %d", s.Step, s.Total)}, {"tokens", s.TokensSeen}, {"best step", s.BestStep}}, nil
+		return report.Facts("checkpoint", path, "step", fmt.Sprintf("%d of %d", s.Step, s.Total), "tokens", s.TokensSeen, "best step", s.BestStep), nil
 	case has("config.json"):
 		raw, err := storage.ReadSmall(filepath.Join(path, "config.json"), storage.KindConfig)
 		if err != nil {
@@ -96,20 +85,20 @@ func Inspect(path string) ([]Fact, error) {
 			i, _ := src.Info(t)
 			n += i.Len()
 		}
-		return []Fact{{"model", path}, {"architectures", c["architectures"]}, {"vocab_size", c["vocab_size"]}, {"tensors", len(src.Names())}, {"parameters", n}}, nil
-	case has(RecipeFile):
+		return report.Facts("model", path, "architectures", c["architectures"], "vocab_size", c["vocab_size"], "tensors", len(src.Names()), "parameters", n), nil
+	case has(run.RecipeFile):
 		step, err := drive.Latest(filepath.Join(path, "checkpoints"))
-		return []Fact{{"unfinished run", path}, {"last checkpoint", step}}, err
+		return report.Facts("unfinished run", path, "last checkpoint", step), err
 	}
 	return nil, fmt.Errorf("%s is no model, adapter, checkpoint or run folder", path)
 }
 
 // inspectObjects describes a shard, a folder of shards or a folder of dead letters on an object store.
-func inspectObjects(path string) ([]Fact, error) {
+func inspectObjects(path string) ([]report.Fact, error) {
 	switch base := path[strings.LastIndexByte(strings.TrimRight(path, "/"), '/')+1:]; {
 	case strings.HasSuffix(base, ".parquet"):
 		return inspectShard(path)
-	case strings.TrimRight(base, "/") == RejectsDir:
+	case strings.TrimRight(base, "/") == run.RejectsDir:
 		return rejectSamples(path, 3)
 	}
 	if ok, err := storage.Exists(storage.Join(path, datasets.ManifestName)); err != nil {
@@ -120,7 +109,7 @@ func inspectObjects(path string) ([]Fact, error) {
 	return inspectShards(path)
 }
 
-func inspectShard(path string) ([]Fact, error) {
+func inspectShard(path string) ([]report.Fact, error) {
 	s, err := datasets.OpenShard(path)
 	if err != nil {
 		return nil, err
@@ -129,7 +118,7 @@ func inspectShard(path string) ([]Fact, error) {
 	m := s.Meta()
 	docs, tokens, supervised := 0, 0, 0
 	seq := 0
-	var pieces []Fact
+	var pieces []report.Fact
 	for g := range s.NumRowGroups() {
 		rows, err := s.ReadRowGroup(g)
 		if err != nil {
@@ -141,15 +130,15 @@ func inspectShard(path string) ([]Fact, error) {
 			docs, tokens, supervised = docs+len(rows[i].DocIDs), tokens+len(rows[i].InputIDs), supervised+rows[i].Supervised()
 		}
 	}
-	return append([]Fact{{"shard", path}, {"kind", m.Kind}, {"sequences", s.NumRows()}, {"row groups", s.NumRowGroups()}, {"documents and pieces", docs}, {"tokens", tokens},
-		{"supervised", supervised}, {"sequence_length", m.SequenceLength}, {"packing", m.Packing}, {"tokenizer", m.TokenizerHash}, {"written by", m.Version}}, pieces...), nil
+	return append(report.Facts("shard", path, "kind", m.Kind, "sequences", s.NumRows(), "row groups", s.NumRowGroups(), "documents and pieces", docs, "tokens", tokens,
+		"supervised", supervised, "sequence_length", m.SequenceLength, "packing", m.Packing, "tokenizer", m.TokenizerHash, "written by", m.Version), pieces...), nil
 }
 
 // shownPieces is of how many pieces a shard's description tells the lineage.
 const shownPieces = 20
 
 // lineage says of the first n pieces of a sequence which document they are of, and which part of it.
-func lineage(q *datasets.Sequence, seq, n int) (out []Fact) {
+func lineage(q *datasets.Sequence, seq, n int) (out []report.Fact) {
 	for k := range q.DocIDs[:max(0, min(n, len(q.DocIDs)))] {
 		where := ""
 		if len(q.DocStarts) == len(q.DocIDs) { // documents are isolated
@@ -159,23 +148,23 @@ func lineage(q *datasets.Sequence, seq, n int) (out []Fact) {
 			}
 			where = fmt.Sprintf(", tokens %d to %d", q.DocStarts[k], end)
 		}
-		out = append(out, Fact{fmt.Sprintf("sequence %d%s", seq, where), fmt.Sprintf("%s, characters %d to %d, of %s", q.DocIDs[k], q.DocSpans[k][0], q.DocSpans[k][1], q.Sources[k])})
+		out = append(out, report.NewFact(fmt.Sprintf("sequence %d%s", seq, where), fmt.Sprintf("%s, characters %d to %d, of %s", q.DocIDs[k], q.DocSpans[k][0], q.DocSpans[k][1], q.Sources[k])))
 	}
 	return out
 }
 
-func inspectTensors(files []string) ([]Fact, error) {
+func inspectTensors(files []string) ([]report.Fact, error) {
 	f, err := safetensors.OpenFiles(files, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var facts []Fact
+	var facts []report.Fact
 	n := 0
 	for _, name := range f.Names() {
 		i, _ := f.Info(name)
 		n += i.Len()
-		facts = append(facts, Fact{name, fmt.Sprintf("%s %v", i.DType, i.Shape)})
+		facts = append(facts, report.NewFact(name, fmt.Sprintf("%s %v", i.DType, i.Shape)))
 	}
-	return append([]Fact{{"tensors", len(facts)}, {"parameters", n}}, facts...), nil
+	return append(report.Facts("tensors", len(facts), "parameters", n), facts...), nil
 }

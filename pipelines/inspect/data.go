@@ -1,49 +1,36 @@
-package pipelines
+package inspect
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
-// funnelFacts shows what each stage of preparing took out.
-func funnelFacts(funnel []datasets.FunnelStage) []Fact {
-	var out []Fact
-	for _, s := range funnel {
-		out = append(out, Fact{s.Name, fmt.Sprintf("%d in, %d kept, %d changed", s.In, s.Kept, s.Changed)})
-		for _, k := range sortedKeys(s.Rejected) {
-			out = append(out, Fact{"  rejected: " + k, s.Rejected[k]})
-		}
-		for _, k := range sortedKeys(s.Counters) {
-			out = append(out, Fact{"  counted: " + k, s.Counters[k]})
-		}
-	}
-	return out
-}
-
 // inspectShards describes a folder of shards: the funnel, the shards, statistics of tokens and samples.
-func inspectShards(dir string) ([]Fact, error) {
+func inspectShards(dir string) ([]report.Fact, error) {
 	m, err := datasets.ReadManifest(dir)
 	if err != nil {
 		return nil, err
 	}
-	facts := []Fact{{"shards", dir}, {"kind", m.Kind}, {"records read", m.Read}, {"records kept", m.Kept}}
+	facts := report.Facts("shards", dir, "kind", m.Kind, "records read", m.Read, "records kept", m.Kept)
 	for _, f := range m.Formats {
-		facts = append(facts, Fact{"detected", f})
+		facts = append(facts, report.NewFact("detected", f))
 	}
-	facts = append(facts, tallyFacts(m.Unused, m.Notes)...)
-	facts = append(facts, funnelFacts(m.Funnel)...)
-	facts = append(facts, Fact{"sequences", m.Sequences}, Fact{"tokens", m.Tokens}, Fact{"fill rate", fmt.Sprintf("%.1f %%", 100*m.FillRate)},
-		Fact{"sequence_length", m.SequenceLength}, Fact{"packing", m.Packing})
+	facts = append(facts, report.TallyFacts(m.Unused, m.Notes)...)
+	facts = append(facts, report.FunnelFacts(m.Funnel)...)
+	facts = append(facts, report.NewFact("sequences", m.Sequences), report.NewFact("tokens", m.Tokens), report.NewFact("fill rate", fmt.Sprintf("%.1f %%", 100*m.FillRate)),
+		report.NewFact("sequence_length", m.SequenceLength), report.NewFact("packing", m.Packing))
 	var lengths, supervised []int
 	perSource := map[string]int64{}
 	for _, s := range slices.Concat(m.Train, m.Validation) {
-		facts = append(facts, Fact{s.Path, fmt.Sprintf("%d sequences, %d tokens, %d supervised, %d row groups", s.Rows, s.Tokens, s.Supervised, len(s.RowGroups))})
+		facts = append(facts, report.NewFact(s.Path, fmt.Sprintf("%d sequences, %d tokens, %d supervised, %d row groups", s.Rows, s.Tokens, s.Supervised, len(s.RowGroups))))
 		f, err := datasets.OpenShard(storage.Join(dir, s.Path))
 		if err != nil {
 			return nil, err
@@ -70,9 +57,9 @@ func inspectShards(dir string) ([]Fact, error) {
 		}
 		f.Close()
 	}
-	facts = append(facts, Fact{"tokens a sequence", quantiles(lengths)}, Fact{"supervised tokens a sequence", quantiles(supervised)})
-	for _, k := range sortedKeys(perSource) {
-		facts = append(facts, Fact{"tokens of " + k, perSource[k]})
+	facts = append(facts, report.NewFact("tokens a sequence", quantiles(lengths)), report.NewFact("supervised tokens a sequence", quantiles(supervised)))
+	for _, k := range slices.Sorted(maps.Keys(perSource)) {
+		facts = append(facts, report.NewFact("tokens of "+k, perSource[k]))
 	}
 	return facts, nil
 }
@@ -88,18 +75,18 @@ func quantiles(v []int) string {
 }
 
 // rejectSamples shows the first dead letters of a folder, at most n of each reason.
-func rejectSamples(dir string, n int) ([]Fact, error) {
+func rejectSamples(dir string, n int) ([]report.Fact, error) {
 	files, err := storage.Glob(storage.Join(dir, "*.jsonl.zst"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var out []Fact
+	var out []report.Fact
 	seen := map[string]int{}
 	for _, f := range files {
 		err := datasets.ReadRejects(f, func(r *datasets.Reject) bool {
 			reason := strings.TrimPrefix(r.Rule+"."+r.Reason, ".")
 			if seen[reason]++; seen[reason] <= n {
-				out = append(out, Fact{reason, fmt.Sprintf("%s, value %s, wanted %s: %s", datasets.DocID(r.Source, r.Index), r.Value, r.Threshold, oneLine(string(r.Record)))})
+				out = append(out, report.NewFact(reason, fmt.Sprintf("%s, value %s, wanted %s: %s", datasets.DocID(r.Source, r.Index), r.Value, r.Threshold, report.OneLine(string(r.Record)))))
 			}
 			return true
 		})
@@ -107,6 +94,6 @@ func rejectSamples(dir string, n int) ([]Fact, error) {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Fact) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(out, func(a, b report.Fact) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }

@@ -1,25 +1,28 @@
-package pipelines
+package inspect
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
 // inspectedRecords is how many records of an input file are read to describe it.
 const inspectedRecords = 1000
 
 // inspectInput describes a file of input as it would be read without settings: what is detected, the first records, what is rejected and not used.
-func inspectInput(path string) ([]Fact, error) {
+func inspectInput(path string) ([]report.Fact, error) {
 	r, err := datasets.Open(path, filepath.Base(path), datasets.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	var first []Fact
+	var first []report.Fact
 	kept, rejected := 0, map[string]int{}
 	more := ""
 	for {
@@ -34,10 +37,10 @@ func inspectInput(path string) ([]Fact, error) {
 			rejected[rej.Reason]++
 			if len(first) < 3 {
 				at := datasets.DocID(rej.Source, rej.Index)
-				first = append(first, Fact{"rejected", fmt.Sprintf("%s, %s %s: %s", at, rej.Reason, rej.Value, oneLine(string(rej.Record)))})
+				first = append(first, report.NewFact("rejected", fmt.Sprintf("%s, %s %s: %s", at, rej.Reason, rej.Value, report.OneLine(string(rej.Record)))))
 			}
 		} else if kept++; len(first) < 3 {
-			first = append(first, Fact{"record", oneLine(rec.Text)})
+			first = append(first, report.NewFact("record", report.OneLine(rec.Text)))
 		}
 		if kept == inspectedRecords {
 			more = ", the first"
@@ -45,10 +48,10 @@ func inspectInput(path string) ([]Fact, error) {
 		}
 	}
 	format, rows := r.Layout()
-	facts := []Fact{{"input file", path}, {"detected", fmt.Sprintf("%s, rows: %s", format, rows)}, {"records kept", fmt.Sprint(kept, more)}}
-	for _, k := range sortedKeys(rejected) {
-		facts = append(facts, Fact{"rejected: " + k, rejected[k]})
+	facts := report.Facts("input file", path, "detected", fmt.Sprintf("%s, rows: %s", format, rows), "records kept", fmt.Sprint(kept, more))
+	for _, k := range slices.Sorted(maps.Keys(rejected)) {
+		facts = append(facts, report.NewFact("rejected: "+k, rejected[k]))
 	}
 	t := r.Tally()
-	return append(append(facts, tallyFacts(t.Unused, t.Notes)...), first...), nil
+	return append(append(facts, report.TallyFacts(t.Unused, t.Notes)...), first...), nil
 }

@@ -1,11 +1,10 @@
-package pipelines
+package kinds
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -18,37 +17,36 @@ import (
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/recipe"
+
 	core "github.com/adaptflow/adaptflow/train"
 )
 
-// CompareFile is the summary of a comparison of methods.
-const CompareFile = "compare.json"
-
-// Trial is one training of a comparison.
-type Trial struct {
-	Method          string         `json:"method"`
-	Config          map[string]any `json:"config"`
-	LearningRate    float64        `json:"learning_rate"`
-	Trainable       int            `json:"trainable_parameters"`
-	Validation      float64        `json:"validation_nll"` // by which the learning rate is chosen: text held out of the training input
-	Domain          float64        `json:"domain_nll"`
-	General         float64        `json:"general_nll,omitempty"`
-	TokensPerSecond float64        `json:"tokens_per_second"`
-	Diverged        bool           `json:"diverged,omitempty"`
+// compareKind compares methods.
+var compareKind = Kind{
+	Name:    "a comparison of methods",
+	When:    func(r *recipe.Recipe) bool { return len(r.Compare.Methods) > 0 },
+	Summary: CompareFile,
+	Prepare: prepareComparison,
+	Run: func(ctx context.Context, r *run.Run, _ Options) (Outcome, error) {
+		c, err := compare(ctx, r)
+		if err != nil {
+			return Outcome{}, err
+		}
+		return Outcome{Summary: c}, nil
+	},
+	Export: func(r *run.Run) error {
+		return fmt.Errorf("a comparison of methods has no adapter of its own: run domain-adaptation with the settings of the best, which %s has",
+			r.Product(CompareFile))
+	},
 }
 
-// Comparison is what `run compare-methods` found: every trial, and the best of each method.
-type Comparison struct {
-	Budget int `json:"parameter_budget"`
-	Base   struct {
-		Domain  float64 `json:"domain_nll"`
-		General float64 `json:"general_nll,omitempty"`
-	} `json:"base"`
-	Overlap []Overlap `json:"overlap,omitempty"` // of what is measured on with what is trained on
-	Best    []Trial   `json:"best"`              // by method, the largest domain gain first
-	Trials  []Trial   `json:"trials"`
-	Paths   []string  `json:"paths"`
+// prepareComparison holds text out of the input also where eval_input is given: learning rates are chosen by the one, and the result is scored on the other.
+func prepareComparison(ctx context.Context, r *run.Run) (*run.Data, error) {
+	r.HoldOut = true
+	return r.Prepare(ctx)
 }
 
 // trialName names a trial's record and its adapter's folder.
@@ -56,36 +54,36 @@ func trialName(method string, learningRate float64) string {
 	return fmt.Sprintf("%s-%g", strings.ToLower(method), learningRate)
 }
 
-// Compare trains every method of the recipe's compare section, sized to one budget of trainable parameters, at every learning rate of the sweep, on
+// compare trains every method of the recipe's compare section, sized to one budget of trainable parameters, at every learning rate of the sweep, on
 // the same shards; the rate is chosen on held-out training text and the result scored on the evaluation sets. The trials are records of the
 // run: an interrupted comparison goes on where it stopped.
-func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
+func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	path := filepath.Join(r.Output, CompareFile)
 	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
 		c := &Comparison{}
 		if err := json.Unmarshal(raw, c); err != nil {
 			return nil, fmt.Errorf("%s: %w: delete it, and it is made again", path, err)
 		}
-		if done, err := r.compareFinished(c); done || err != nil {
+		if done, err := compareFinished(r, c); done || err != nil {
 			return c, err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	cmp := r.Recipe.Compare
-	d, err := r.Prepare(ctx)
+	d, err := prepareComparison(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	if len(d.Train.Validation) == 0 {
 		return nil, errors.New("nothing was held out of the input to choose learning rates by: raise data.validation_fraction, or give more documents")
 	}
-	before, err := record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
+	before, err := run.Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
 	if err != nil {
 		return nil, err
 	}
 	out := &Comparison{Budget: cmp.ParameterBudget, Overlap: d.Overlap,
-		Paths: []string{CompareFile, ReportFile, AdapterDir + "s", "shards", RecipeFile}}
+		Paths: []string{CompareFile, report.File, run.AdapterDir + "s", "shards", run.RecipeFile}}
 	out.Base.Domain = math.NaN()
 	if before.Domain != nil {
 		out.Base.Domain = before.Domain.NLL
@@ -94,15 +92,15 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 		out.Base.General = before.General.NLL
 	}
 	if out.Budget == 0 {
-		a, err := r.adapter("")
+		a, err := r.Adapter("")
 		if err != nil {
 			return nil, err
 		}
 		out.Budget = a.Trainable()
 	}
-	env := peft.Env{ModelType: r.model.Config.ModelType, BaseModel: r.baseName(), Seed: r.Recipe.Train.Seed, Tied: r.model.Config.Tied}
+	env := peft.Env{ModelType: r.Model().Config.ModelType, BaseModel: r.BaseName(), Seed: r.Recipe.Train.Seed, Tied: r.Model().Config.Tied}
 	for _, m := range cmp.Methods {
-		config, n, err := r.sized(m, env, out.Budget)
+		config, n, err := sized(r, m, env, out.Budget)
 		if err != nil {
 			return nil, fmt.Errorf("compare.methods: %s: %w", m, err)
 		}
@@ -112,9 +110,9 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 		}
 		var best *Trial
 		for _, lr := range rates {
-			t, err := record(r, "trial-"+trialName(m, lr), func() (*Trial, error) {
-				r.say("%s, %d parameters, learning rate %g", m, n, lr)
-				return r.trial(ctx, d, m, config, n, lr)
+			t, err := run.Record(r, "trial-"+trialName(m, lr), func() (*Trial, error) {
+				r.Tell("%s, %d parameters, learning rate %g", m, n, lr)
+				return trial(ctx, r, d, m, config, n, lr)
 			})
 			if err != nil {
 				return nil, err
@@ -128,7 +126,7 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 			}
 		}
 		if best == nil {
-			r.say("%s diverged at every learning rate", m)
+			r.Tell("%s diverged at every learning rate", m)
 			continue
 		}
 		out.Best = append(out.Best, *best)
@@ -146,18 +144,18 @@ func (r *Run) Compare(ctx context.Context) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := storage.WriteFile(filepath.Join(r.Output, ReportFile), page); err != nil {
+	if err := storage.WriteFile(filepath.Join(r.Output, report.File), page); err != nil {
 		return nil, err
 	}
 	if err := storage.WriteJSON(path, out); err != nil {
 		return nil, err
 	}
-	return out, r.publish()
+	return out, r.Publish()
 }
 
 // sized is the configuration of a method of the comparison: the recipe's own for its method, all linear layers for methods that take targets, sized
 // to the budget.
-func (r *Run) sized(m string, env peft.Env, budget int) (map[string]any, int, error) {
+func sized(r *run.Run, m string, env peft.Env, budget int) (map[string]any, int, error) {
 	if own, _ := r.Recipe.Method["peft_type"].(string); strings.EqualFold(own, m) {
 		config := map[string]any{}
 		for k, v := range r.Recipe.Method {
@@ -165,10 +163,10 @@ func (r *Run) sized(m string, env peft.Env, budget int) (map[string]any, int, er
 				config[k] = v
 			}
 		}
-		return peft.Fit(m, config, nn.Sites(r.model), env, budget)
+		return peft.Fit(m, config, nn.Sites(r.Model()), env, budget)
 	}
-	config, n, err := peft.Fit(m, nil, nn.Sites(r.model), env, budget)
-	wide, k, err2 := peft.Fit(m, map[string]any{"target_modules": "all-linear"}, nn.Sites(r.model), env, budget)
+	config, n, err := peft.Fit(m, nil, nn.Sites(r.Model()), env, budget)
+	wide, k, err2 := peft.Fit(m, map[string]any{"target_modules": "all-linear"}, nn.Sites(r.Model()), env, budget)
 	if err2 == nil && (err != nil || math.Abs(math.Log(float64(k)/float64(budget))) <= math.Abs(math.Log(float64(n)/float64(budget)))) {
 		return wide, k, nil
 	}
@@ -176,7 +174,7 @@ func (r *Run) sized(m string, env peft.Env, budget int) (map[string]any, int, er
 }
 
 // trial trains and scores one method at one learning rate.
-func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]any, n int, lr float64) (*Trial, error) {
+func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[string]any, n int, lr float64) (*Trial, error) {
 	t := &Trial{Method: m, Config: config, LearningRate: lr, Trainable: n}
 	sub := *r
 	rec := *r.Recipe
@@ -191,7 +189,7 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	own := *d
 	own.Domain = d.Train.Validation
 	st, err := sub.Train(ctx, &own)
-	if diverged(err) && ctx.Err() == nil {
+	if run.Diverged(err) && ctx.Err() == nil {
 		t.Diverged = true
 		return t, os.RemoveAll(sub.Output)
 	}
@@ -210,7 +208,7 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	}
 	defer params.Free()
 	after, err := sub.Evaluate(ctx, d, []nn.Adapter{a}, params)
-	if diverged(err) && ctx.Err() == nil {
+	if run.Diverged(err) && ctx.Err() == nil {
 		t.Diverged = true
 		return t, os.RemoveAll(sub.Output)
 	}
@@ -226,57 +224,42 @@ func (r *Run) trial(ctx context.Context, d *Data, m string, config map[string]an
 	if math.IsInf(t.Domain, 0) { // NaN: nothing was measured
 		t.Diverged = true
 	}
-	args := sub.args()
+	args := sub.Args()
 	trained, err := core.TrainedCount(&args, a)
 	if err != nil {
 		return nil, err
 	}
 	card := peft.Card{Version: version.Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
-	card.Training = append(card.Training, r.teaching()...)
-	if err := a.Save(filepath.Join(r.Output, AdapterDir+"s", filepath.Base(sub.Output)), params, 0, card); err != nil {
+	card.Training = append(card.Training, r.Teaching()...)
+	if err := a.Save(filepath.Join(r.Output, run.AdapterDir+"s", filepath.Base(sub.Output)), params, 0, card); err != nil {
 		return nil, err
 	}
 	return t, os.RemoveAll(sub.Output) // its checkpoints
 }
 
-// Table prints the comparison for a person.
-func (c *Comparison) Table(w io.Writer, output string) {
-	fmt.Fprintf(w, "\n  base: domain perplexity %s", figure("%.2f", expNLL(c.Base.Domain)))
-	if c.Base.General > 0 {
-		fmt.Fprintf(w, ", general %.2f", math.Exp(c.Base.General))
-	}
-	fmt.Fprintf(w, "; budget %d parameters\n\n  %-26s %10s %10s %12s %10s %12s %10s %10s\n", c.Budget, "method", "parameters", "rate", "domain", "gain", "general", "forgotten", "tokens/s")
-	fmt.Fprintln(w, "  "+strings.Repeat("-", 107))
-	for _, t := range c.Best {
-		general, forgotten := "", ""
-		if c.Base.General > 0 {
-			general, forgotten = fmt.Sprintf("%.2f", math.Exp(t.General)), fmt.Sprintf("%+.1f %%", 100*(math.Exp(t.General-c.Base.General)-1))
-		}
-		fall := figure("%.1f %%", 100*(1-expNLL(t.Domain)/expNLL(c.Base.Domain)))
-		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, figure("%.2f", expNLL(t.Domain)), fall, general,
-			forgotten, t.TokensPerSecond)
-	}
-	for _, m := range c.diverged() {
-		fmt.Fprintf(w, "  %-26s diverged at every learning rate: lower compare.learning_rates\n", m)
-	}
-	for _, o := range c.Overlap {
-		fmt.Fprintf(w, "  warning: %s\n", o)
-	}
-	fmt.Fprintf(w, "\n  written to %s:\n", output)
-	for _, p := range c.Paths {
-		fmt.Fprintln(w, "    "+storage.Join(output, p))
-	}
-}
-
-// diverged are the methods of which no trial ended well, in the trials' order.
-func (c *Comparison) diverged() (out []string) {
+// compareFinished says whether the adapters of a finished comparison are there. A trial that lacks its own is run again.
+func compareFinished(r *run.Run, c *Comparison) (bool, error) {
+	done := true
 	for _, t := range c.Trials {
-		if !slices.Contains(out, t.Method) && !slices.ContainsFunc(c.Best, func(b Trial) bool { return b.Method == t.Method }) {
-			out = append(out, t.Method)
+		name := trialName(t.Method, t.LearningRate)
+		if t.Diverged || run.Weighs(filepath.Join(r.Output, run.AdapterDir+"s", name)) {
+			continue
 		}
+		r.Tell("this comparison is finished, but %s is missing: its trial is run again", r.Product(run.AdapterDir+"s", name))
+		if err := os.Remove(r.RecordPath("trial-" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		done = false
 	}
-	return out
+	_, why, err := r.BrokenShards("train")
+	if err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(filepath.Join(r.Output, report.File)); err != nil || why != "" {
+		done = false // the trials are records: nothing else is done again
+	}
+	if done {
+		r.Tell("this comparison is finished: %s", r.Product())
+	}
+	return done, nil
 }
-
-// Comparing says whether a recipe is a comparison of methods.
-func Comparing(r *recipe.Recipe) bool { return len(r.Compare.Methods) > 0 }

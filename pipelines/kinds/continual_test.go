@@ -1,4 +1,4 @@
-package pipelines
+package kinds
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/train/continual"
@@ -52,12 +54,12 @@ func continualRecipe(t *testing.T, in string, more ...string) *recipe.Recipe {
 
 func learnOnce(t *testing.T, ctx context.Context, rec *recipe.Recipe, output string, w Watch) (*Learned, error) {
 	t.Helper()
-	r := &Run{Recipe: rec, Output: output, Say: t.Logf}
+	r := &run.Run{Recipe: rec, Output: output, Say: t.Logf}
 	defer r.Close()
-	if err := r.Open(); err != nil {
+	if err := Open(r); err != nil {
 		t.Fatal(err)
 	}
-	return r.Learn(ctx, w)
+	return learnAll(ctx, r, w)
 }
 
 // tree is the content of what a run of continual learning gave.
@@ -116,10 +118,10 @@ func TestContinual(t *testing.T) {
 	if !strings.Contains(table.String(), "the content was taken in increment 1") || !strings.Contains(table.String(), "versions/0002") {
 		t.Error(table.String())
 	}
-	if page, err := os.ReadFile(filepath.Join(out, ReportFile)); err != nil || !strings.Contains(string(page), "<svg") || !strings.Contains(string(page), "<td>3-copy.txt</td>") {
+	if page, err := os.ReadFile(filepath.Join(out, report.File)); err != nil || !strings.Contains(string(page), "<svg") || !strings.Contains(string(page), "<td>3-copy.txt</td>") {
 		t.Error(err, string(page))
 	}
-	if facts, err := Inspect(out); err != nil || len(facts) != 9 {
+	if facts, err := inspectPath(out); err != nil || len(facts) != 9 {
 		t.Error(facts, err)
 	}
 	want := tree(t, out)

@@ -1,4 +1,4 @@
-package pipelines
+package kinds
 
 import (
 	"context"
@@ -7,18 +7,19 @@ import (
 	"strings"
 	"testing"
 
+	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 )
 
 func exportOnce(t *testing.T, rec *recipe.Recipe, output string) error {
 	t.Helper()
-	r := &Run{Recipe: rec, Output: output, Say: t.Logf}
+	r := &run.Run{Recipe: rec, Output: output, Say: t.Logf}
 	defer r.Close()
-	if err := r.Open(); err != nil {
+	if err := Open(r); err != nil {
 		t.Fatal(err)
 	}
-	return r.ExportTrained()
+	return Of(rec).Export(r)
 }
 
 // Export of continual learning is a copy of the version in use.
@@ -45,7 +46,7 @@ func TestExportOfContinualLearning(t *testing.T) {
 		}
 		for _, e := range want {
 			a, err1 := os.ReadFile(filepath.Join(out, l.Current, e.Name()))
-			b, err2 := os.ReadFile(filepath.Join(out, AdapterDir, e.Name()))
+			b, err2 := os.ReadFile(filepath.Join(out, run.AdapterDir, e.Name()))
 			if err1 != nil || err2 != nil || string(a) != string(b) {
 				t.Errorf("increment %d, %s: the copy differs: %v %v", n+1, e.Name(), err1, err2)
 			}

@@ -1,10 +1,9 @@
-package pipelines
+package kinds
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,9 @@ import (
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/report"
+
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/train/continual"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -42,10 +44,10 @@ func (l *learner) take(ctx context.Context) (int, error) {
 			return 0, err
 		}
 		if same != nil && h.Same(c.Files[0].SHA256) != nil { // and it was not changed since
-			l.say("increment %d: %s has the content of increment %d and is not trained on again", x.Number, files[0].Source, same.Number)
+			l.Tell("increment %d: %s has the content of increment %d and is not trained on again", x.Number, files[0].Source, same.Number)
 		}
 	} else {
-		l.say("increment %d goes on", x.Number)
+		l.Tell("increment %d goes on", x.Number)
 	}
 	x.Files = c.Files
 	if same := h.Same(c.Files[0].SHA256); same != nil && len(c.Files) == 1 {
@@ -55,7 +57,7 @@ func (l *learner) take(ctx context.Context) (int, error) {
 		for _, f := range c.Files {
 			names = append(names, f.Name)
 		}
-		l.say("increment %d: %s", x.Number, strings.Join(names, ", "))
+		l.Tell("increment %d: %s", x.Number, strings.Join(names, ", "))
 		if err := l.learn(ctx, dir, c, &x); err != nil {
 			if ctx.Err() != nil {
 				return 0, ctx.Err()
@@ -70,7 +72,7 @@ func (l *learner) take(ctx context.Context) (int, error) {
 	if err := h.Write(l.path(HistoryFile)); err != nil {
 		return 0, err
 	}
-	l.say("%s", l.line(&x))
+	l.Tell("%s", l.line(&x))
 	if err := l.settle(); err != nil {
 		return 0, err
 	}
@@ -79,7 +81,7 @@ func (l *learner) take(ctx context.Context) (int, error) {
 
 // learn trains and judges an increment whose files were claimed. What it leaves behind depends on those files, the version before and the recipe alone.
 func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.Increment) error {
-	s := l.sub(dir)
+	s := sub(l.Run, dir)
 	parent := l.Recipe.Train.InitAdapter
 	if p := l.history.Current(); p != nil {
 		parent = l.path(p.Adapter)
@@ -96,7 +98,7 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 	if err != nil {
 		return err
 	}
-	d := &Data{Train: data, Domain: l.domain, General: l.general}
+	d := &run.Data{Train: data, Domain: l.domain, General: l.general}
 	if held != nil && held.Len() > 0 {
 		path := l.path(heldOutDir, numbered(x.Number)+".parquet")
 		if x.HeldOut, err = l.write(path, data, held.Sequences()); err != nil {
@@ -117,8 +119,8 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 		return err
 	}
 	defer params.Free()
-	after, err := record(s, "after", func() (*measure.Results, error) { return s.Evaluate(ctx, d, []nn.Adapter{a}, params) })
-	if diverged(err) && ctx.Err() == nil {
+	after, err := run.Record(s, "after", func() (*measure.Results, error) { return s.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	if run.Diverged(err) && ctx.Err() == nil {
 		x.Decision, x.Reason = continual.RolledBack, "the training diverged: "+err.Error()
 		return l.drop(x)
 	}
@@ -133,13 +135,13 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 }
 
 // prepareIncrement prepares an increment's shards. Files that nothing can be used of are told by x's decision.
-func (l *learner) prepareIncrement(ctx context.Context, s *Run, c *claim, x *continual.Increment) (*prepare.Result, error) {
+func (l *learner) prepareIncrement(ctx context.Context, s *run.Run, c *claim, x *continual.Increment) (*prepare.Result, error) {
 	d := l.Recipe.Data
 	reject := func(reason string) (*prepare.Result, error) {
 		x.Decision, x.Reason = continual.Rejected, strings.ReplaceAll(reason, s.Output+string(filepath.Separator), "")
 		return nil, l.rejects(s, x.Number)
 	}
-	how, err := s.reading("train")
+	how, err := s.Reading("train")
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +159,7 @@ func (l *learner) prepareIncrement(ctx context.Context, s *Run, c *claim, x *con
 	if l.domain != nil {
 		fraction = 0
 	}
-	res, err := s.prepareSet(ctx, "train", c.inputs(s.Output), nil, fraction)
+	res, err := s.PrepareSet(ctx, "train", c.inputs(s.Output), nil, fraction)
 	if errors.Is(err, prepare.ErrNoText) {
 		return reject(err.Error())
 	}
@@ -172,16 +174,16 @@ func (l *learner) prepareIncrement(ctx context.Context, s *Run, c *claim, x *con
 }
 
 // rejects moves an increment's dead letters to those of the run.
-func (l *learner) rejects(s *Run, number int) error {
-	files, err := filepath.Glob(filepath.Join(s.Output, RejectsDir, "*"))
+func (l *learner) rejects(s *run.Run, number int) error {
+	files, err := filepath.Glob(filepath.Join(s.Output, run.RejectsDir, "*"))
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	if err := storage.MkdirAll(l.path(RejectsDir)); err != nil {
+	if err := storage.MkdirAll(l.path(run.RejectsDir)); err != nil {
 		return err
 	}
 	for _, f := range files {
-		if err := os.Rename(f, l.path(RejectsDir, numbered(number)+"-"+filepath.Base(f))); err != nil {
+		if err := os.Rename(f, l.path(run.RejectsDir, numbered(number)+"-"+filepath.Base(f))); err != nil {
 			return err
 		}
 	}
@@ -189,12 +191,12 @@ func (l *learner) rejects(s *Run, number int) error {
 }
 
 // shares notes what the increment's files share with what every version is measured on.
-func (l *learner) shares(s *Run, x *continual.Increment) error {
+func (l *learner) shares(s *run.Run, x *continual.Increment) error {
 	sets := []string{"general", ""}
 	if l.domain != nil {
 		sets = []string{"domain", "general"}
 	}
-	all, err := l.overlaps(s, sets...)
+	all, err := l.Overlaps(s, sets...)
 	for _, o := range all {
 		x.Overlap = append(x.Overlap, o.String())
 	}
@@ -266,15 +268,15 @@ func (l *learner) write(path string, data *prepare.Result, seqs []datasets.Seque
 }
 
 // before is the score of the version that the increment starts from. Where the evaluation sets are always the same, it is known.
-func (l *learner) before(ctx context.Context, s *Run, d *Data, parent string) (continual.Scores, error) {
+func (l *learner) before(ctx context.Context, s *run.Run, d *run.Data, parent string) (continual.Scores, error) {
 	if l.domain != nil && (l.history.Current() != nil || parent == "") {
 		return l.history.Latest(), nil
 	}
-	e, err := record(s, "before", func() (*measure.Results, error) {
+	e, err := run.Record(s, "before", func() (*measure.Results, error) {
 		if parent == "" {
-			return s.Evaluate(ctx, &Data{Domain: d.Domain}, nil, nn.NewParams(1))
+			return s.Evaluate(ctx, &run.Data{Domain: d.Domain}, nil, nn.NewParams(1))
 		}
-		a, err := s.adapter(parent)
+		a, err := s.Adapter(parent)
 		if err != nil {
 			return nil, err
 		}
@@ -286,7 +288,7 @@ func (l *learner) before(ctx context.Context, s *Run, d *Data, parent string) (c
 		if err := a.Load(params); err != nil {
 			return nil, err
 		}
-		sets := &Data{Domain: d.Domain}
+		sets := &run.Data{Domain: d.Domain}
 		if l.history.Current() == nil { // an adapter of the recipe's, which nothing is known of
 			sets.General = d.General
 		}
@@ -303,7 +305,7 @@ func (l *learner) before(ctx context.Context, s *Run, d *Data, parent string) (c
 }
 
 // trainIncrement trains on the increment's text and a replay. A training that diverges is told by x's decision.
-func (l *learner) trainIncrement(ctx context.Context, s *Run, d *Data, x *continual.Increment) (*core.State, error) {
+func (l *learner) trainIncrement(ctx context.Context, s *run.Run, d *run.Data, x *continual.Increment) (*core.State, error) {
 	keep, _, err := l.reservoirs(d.Train, x)
 	if err != nil {
 		return nil, err
@@ -321,7 +323,7 @@ func (l *learner) trainIncrement(ctx context.Context, s *Run, d *Data, x *contin
 		}
 		own.Train = append(slices.Clip(own.Train), prepare.ShardRef{Path: path, SHA256: k.SHA256, Rows: k.Sequences})
 	}
-	args := s.args()
+	args := s.Args()
 	if have, least := int(n)+x.Data.Replayed, args.LeastSequences(); have < least {
 		x.Decision = continual.Rejected
 		x.Reason = fmt.Sprintf("its %d training sequences are fewer than a batch of %d, and dataloader_drop_last drops them all", have, least)
@@ -330,7 +332,7 @@ func (l *learner) trainIncrement(ctx context.Context, s *Run, d *Data, x *contin
 	with := *d
 	with.Train = &own
 	st, err := s.Train(ctx, &with)
-	if diverged(err) && ctx.Err() == nil {
+	if run.Diverged(err) && ctx.Err() == nil {
 		x.Decision, x.Reason = continual.RolledBack, "the training diverged: "+err.Error()
 		return nil, l.drop(x)
 	}
@@ -350,7 +352,7 @@ func (l *learner) drop(x *continual.Increment) error {
 }
 
 // keep writes the version of an increment and what it leaves for later ones.
-func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params, keep *continual.Reservoir) error {
+func (l *learner) keep(s *run.Run, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params, keep *continual.Reservoir) error {
 	for _, r := range data.Train {
 		if err := keep.Read(r.Path); err != nil {
 			return err
@@ -368,13 +370,13 @@ func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *
 		return err
 	}
 	card := peft.Card{Version: version.Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)}, {"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
-	card.Training = append(card.Training, l.teaching()...)
+	card.Training = append(card.Training, l.Teaching()...)
 	for _, r := range []struct {
 		name          string
 		before, after *continual.Score
 	}{{"domain", x.Before.Domain, x.After.Domain}, {"general", l.history.Base.General, x.After.General}} {
 		if r.before != nil && r.after != nil {
-			card.Results = append(card.Results, [2]string{r.name + " perplexity", beforeAfter(r.before.Perplexity, r.after.Perplexity)})
+			card.Results = append(card.Results, [2]string{r.name + " perplexity", report.BeforeAfter(r.before.Perplexity, r.after.Perplexity)})
 		}
 	}
 	if err := a.Save(dir, params, 0, card); err != nil {
@@ -382,13 +384,4 @@ func (l *learner) keep(s *Run, data *prepare.Result, x *continual.Increment, a *
 	}
 	x.SHA256, err = versionSum(dir)
 	return err
-}
-
-// versionSum is the checksum of an adapter folder's tensors.
-func versionSum(dir string) (string, error) {
-	sum, err := peft.TensorSum(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: the adapter is gone", err)
-	}
-	return sum, err
 }

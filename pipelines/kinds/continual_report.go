@@ -1,7 +1,10 @@
-package pipelines
+package kinds
 
 import (
 	"bytes"
+
+	run "github.com/adaptflow/adaptflow/pipelines"
+
 	_ "embed"
 	"errors"
 	"fmt"
@@ -16,7 +19,9 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/train/continual"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -49,19 +54,19 @@ func (refusedError) Is(target error) bool { return target == prepare.ErrTooManyB
 
 // report writes the report and returns the summary.
 func (l *learner) report() (*Learned, error) {
-	out := &Learned{History: l.history, PeakRSS: peak(), Refused: l.refused, Paths: []string{HistoryFile, ReportFile, RecipeFile}}
+	out := &Learned{History: l.history, PeakRSS: mem.HighWater(), Refused: l.refused, Paths: []string{HistoryFile, report.File, run.RecipeFile}}
 	if c := l.history.Current(); c != nil {
 		out.Current = c.Adapter
 		out.Paths = append([]string{c.Adapter, CurrentFile, VersionsDir}, out.Paths...)
 	}
 	if len(l.history.Increments) == 0 {
-		l.say("no file has come yet: %s", strings.Join(l.Recipe.Data.Input, ", "))
+		l.Tell("no file has come yet: %s", strings.Join(l.Recipe.Data.Input, ", "))
 	}
 	page, err := learnedHTML(l.history)
 	if err != nil {
 		return nil, err
 	}
-	return out, storage.WriteFile(l.path(ReportFile), page)
+	return out, storage.WriteFile(l.path(report.File), page)
 }
 
 // perplexity is a score as text.
@@ -213,27 +218,27 @@ func learnedPlot(h *continual.History) (template.HTML, error) {
 	if err := errors.Join(errs...); err != nil {
 		return "", err
 	}
-	return picture(p, 8*vg.Inch, 4.5*vg.Inch) // drawn from numbers alone
+	return report.Picture(p, 8*vg.Inch, 4.5*vg.Inch) // drawn from numbers alone
 }
 
 // maxDrawn is the perplexity above which a point is not drawn: a diverged increment's would hide the others.
 const maxDrawn = 1e5
 
 // inspectHistory describes the folder of a run of continual learning.
-func inspectHistory(path string) ([]Fact, error) {
+func inspectHistory(path string) ([]report.Fact, error) {
 	h, err := continual.ReadHistory(filepath.Join(path, HistoryFile))
 	if err != nil {
 		return nil, err
 	}
-	facts := []Fact{{"continual learning", path}, {"increments", len(h.Increments)}}
+	facts := report.Facts("continual learning", path, "increments", len(h.Increments))
 	if c := h.Current(); c != nil {
-		facts = append(facts, Fact{"version in use", filepath.Join(path, c.Adapter)})
+		facts = append(facts, report.NewFact("version in use", filepath.Join(path, c.Adapter)))
 	}
 	l := &learner{history: h}
-	facts = append(facts, Fact{"base", fmt.Sprintf("domain %s, general %s", perplexity(h.Base.Domain), perplexity(h.Base.General))})
+	facts = append(facts, report.NewFact("base", fmt.Sprintf("domain %s, general %s", perplexity(h.Base.Domain), perplexity(h.Base.General))))
 	for i := range h.Increments {
 		x := &h.Increments[i]
-		facts = append(facts, Fact{names(*x, 60), l.line(x)})
+		facts = append(facts, report.NewFact(names(*x, 60), l.line(x)))
 	}
 	return facts, nil
 }

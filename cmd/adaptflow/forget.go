@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -10,26 +8,9 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/kinds"
 	"github.com/adaptflow/adaptflow/recipe"
 )
-
-// runKeys is run of a recipe that trains by key.
-func runKeys(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
-	k, err := r.TrainKeys(c.Context())
-	return printKeys(f.json, f.output, r, k, err)
-}
-
-func printKeys(json bool, output string, r *pipelines.Run, k *pipelines.KeyRuns, err error) error {
-	if err != nil {
-		return err
-	}
-	if json {
-		err = printJSON(k)
-	} else {
-		k.Table(os.Stderr, output)
-	}
-	return errors.Join(err, r.Bad(k.Funnel))
-}
 
 func forgetCommand() *cobra.Command {
 	var docs []string
@@ -58,10 +39,11 @@ func forgetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !pipelines.ByKey(rec) {
+			forgets := kinds.Of(rec).Forgets
+			if forgets == nil {
 				return usage("%s holds a run of one adapter, which saw all its documents: leave them out of the input and run it again", output)
 			}
-			keys, unknown, err := pipelines.Affected(output, docs)
+			keys, unknown, err := forgets.Affected(output, docs)
 			if err != nil {
 				return err
 			}
@@ -76,13 +58,13 @@ func forgetCommand() *cobra.Command {
 				return nil
 			}
 			r := &pipelines.Run{Recipe: rec, Output: output, Say: say}
-			err = r.Open()
+			err = kinds.Open(r)
 			defer r.Close()
 			if err != nil {
 				return err
 			}
-			k, err := r.Forget(c.Context(), docs)
-			return printKeys(asJSON, output, r, k, err)
+			o, err := forgets.Forget(c.Context(), r, docs)
+			return printOutcome(asJSON, output, o, err)
 		}}
 	c.Flags().StringArrayVar(&docs, "doc", nil, "id of a document; repeat for more")
 	c.Flags().StringVar(&output, "output", "", "output folder of the run")

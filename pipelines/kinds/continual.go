@@ -1,0 +1,134 @@
+package kinds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/measure"
+	"github.com/adaptflow/adaptflow/nn"
+	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/train/continual"
+)
+
+// continualKind learns from files as they come.
+var continualKind = Kind{
+	Name:    "continual learning",
+	When:    func(r *recipe.Recipe) bool { return r.Continual.IncrementFiles > 0 },
+	Watches: true,
+	Prepare: func(context.Context, *run.Run) (*run.Data, error) {
+		return nil, errors.New("continual learning takes its files increment by increment, each prepared, trained on and scored in turn: adaptflow run does it")
+	},
+	Run: func(ctx context.Context, r *run.Run, o Options) (Outcome, error) {
+		l, err := learnAll(ctx, r, o.Watch)
+		if err != nil {
+			return Outcome{}, err
+		}
+		return Outcome{Summary: l, Bad: l.Bad()}, nil
+	},
+	Export: exportVersion,
+	Shown:  Shown{By: HistoryFile, Facts: inspectHistory},
+}
+
+// learnAll takes the files of the recipe's input increment by increment, those that the history has not, and returns the history. It goes on where an earlier
+// run ended, however that ended: an increment is taken by a copy of its files, worked on in a folder of its own, and counts once the history has it.
+func learnAll(ctx context.Context, r *run.Run, w Watch) (*Learned, error) {
+	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap
+	c := r.Recipe.Continual
+	l := &learner{Run: r, limits: continual.Limits{MaxForgetting: c.MaxForgetting, MaxDomainRise: c.MaxDomainRise}}
+	var err error
+	if l.stream, err = newStream(r.Recipe.Data.Input); err != nil {
+		return nil, err
+	}
+	if err := l.open(ctx); err != nil {
+		return nil, err
+	}
+	for last := time.Now(); ; {
+		n, err := l.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			last = time.Now()
+			continue
+		}
+		if w.Every <= 0 || w.UntilIdle > 0 && time.Since(last) >= w.UntilIdle {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(w.Every):
+		}
+	}
+	return l.report()
+}
+
+// open reads the history, scores the base model where there is none, and removes what a killed run left behind.
+func (l *learner) open(ctx context.Context) (err error) {
+	if l.history, err = continual.ReadHistory(l.path(HistoryFile)); err != nil {
+		return err
+	}
+	d := l.Recipe.Data
+	general, err := l.PrepareSet(ctx, "general", d.GeneralInput, nil, 0)
+	if err != nil {
+		return err
+	}
+	l.general = general.Train
+	if len(d.EvalInput) > 0 {
+		domain, err := l.PrepareSet(ctx, "domain", d.EvalInput, nil, 0)
+		if err != nil {
+			return err
+		}
+		l.domain = domain.Train
+	}
+	base, err := run.Record(l.Run, "before", func() (*measure.Results, error) {
+		l.Tell("scoring the base model")
+		return sub(l.Run, l.Output).Evaluate(ctx, &run.Data{Domain: l.domain, General: l.general}, nil, nn.NewParams(1))
+	})
+	if err != nil {
+		return err
+	}
+	h := l.history
+	h.Version, h.Base = version.Version, continual.Scores{Domain: score(base.Domain), General: score(base.General)}
+	if h.Base.General == nil {
+		return fmt.Errorf("general_input %s: no token in it has a loss, so max_forgetting could not be held: give other text",
+			strings.Join(d.GeneralInput, ", "))
+	}
+	h.GeneralLimit = l.limits.GeneralLimit(h.Base.General)
+	if err := l.check(); err != nil {
+		return err
+	}
+	return l.settle()
+}
+
+// exportVersion copies the version in use of continual learning to the adapter's folder, and merges it where the recipe asks for that.
+func exportVersion(r *run.Run) error {
+	from, err := currentVersion(r)
+	if err != nil {
+		return err
+	}
+	if from == "" {
+		return fmt.Errorf("%s has no version yet: run it first (adaptflow run, with the same settings and --output), or see in %s why all increments were rolled back", r.Product(), HistoryFile)
+	}
+	return r.ExportFolder(from)
+}
+
+// currentVersion is the folder of the version that continual learning has in use; "" where that is the base model.
+func currentVersion(r *run.Run) (string, error) {
+	l := &learner{Run: r}
+	var err error
+	if l.history, err = continual.ReadHistory(l.path(HistoryFile)); err != nil {
+		return "", err
+	}
+	c := l.history.Current()
+	if c == nil {
+		return "", nil
+	}
+	return l.path(c.Adapter), l.check()
+}
