@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -12,29 +13,6 @@ import (
 )
 
 const module = "github.com/adaptflow/adaptflow"
-
-// rows lists the top folders, lowest first. A package imports only packages of rows before its own, and of its own top folder;
-// folders of one row never import each other.
-var rows = [][]string{
-	{"internal"},
-	{"kernels"},
-	{"quant"},
-	{"nn"},
-	{"model", "peft"},
-	{"tokenize", "datasets"},
-	{"train", "evaluate"},
-	{"infer"},
-	{"measure", "export"},
-	{"recipe"},
-	{"transforms"},
-	{"templates"},
-	{"pipelines"},
-	{"cmd", "examples"},
-	{"interop"},
-}
-
-// beamFolders may import Beam. A program that only wants model, peft and train builds small.
-var beamFolders = []string{"transforms", "pipelines", "cmd", "interop"}
 
 const beam = "github.com/apache/beam/"
 
@@ -56,7 +34,7 @@ func top(path string) (string, bool) {
 }
 
 func row(folder string) int {
-	return slices.IndexFunc(rows, func(r []string) bool { return slices.Contains(r, folder) })
+	return slices.IndexFunc(Rows, func(r []Folder) bool { return slices.ContainsFunc(r, func(f Folder) bool { return f.Name == folder }) })
 }
 
 // allowed says whether a package of one top folder may import one of another.
@@ -97,19 +75,19 @@ func TestImportOrder(t *testing.T) {
 				t.Errorf("a test of %s imports %s, which is not in a row before its own", p.ImportPath, i)
 			}
 		}
-		if !slices.Contains(beamFolders, from) {
+		if !slices.Contains(BeamFolders, from) {
 			for _, d := range p.Deps {
 				if strings.HasPrefix(d, beam) {
-					t.Errorf("%s depends on %s; only %v know Beam", p.ImportPath, d, beamFolders)
+					t.Errorf("%s depends on %s; only %v know Beam", p.ImportPath, d, BeamFolders)
 					break
 				}
 			}
 		}
 	}
-	for _, r := range rows {
-		for _, folder := range r {
-			if !seen[folder] {
-				t.Errorf("no package in %s, which the table names", folder)
+	for _, r := range Rows {
+		for _, f := range r {
+			if !seen[f.Name] {
+				t.Errorf("no package in %s, which the table names", f.Name)
 			}
 		}
 	}
@@ -127,5 +105,20 @@ func TestAllowed(t *testing.T) {
 		if allowed(c.from, c.to) != c.want {
 			t.Errorf("%s importing %s: allowed %v, want %v", c.from, c.to, !c.want, c.want)
 		}
+	}
+}
+
+// TestPicture: the picture in the document is that of the table.
+func TestPicture(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := Draw(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(doc, out) {
+		t.Error("docs/architecture.md has another picture than the table: go generate ./internal/layers")
 	}
 }

@@ -1,0 +1,32 @@
+package layers
+
+//go:generate go run ./draw ../../docs/architecture.md
+
+// Folder is a top folder of the module.
+type Folder struct {
+	Name string
+	What string // what lives there, in a few words
+}
+
+// Rows lists the top folders, lowest first. A package imports only packages of rows before its own, and of its own top folder;
+// folders of one row never import each other.
+var Rows = [][]Folder{
+	{{"internal", "files, safetensors, random numbers, threads, memory, what tests share"}},
+	{{"kernels", "products, attention, norms over slices: plain Go and generated assembly"}},
+	{{"quant", "how a frozen weight is stored"}},
+	{{"nn", "differentiable ops, the program of them, its memory"}},
+	{{"model", "a file a family: the forward wiring"}, {"peft", "a file a method; adapter folders, merging"}},
+	{{"tokenize", "tokenizer.json to ids; chat templates"}, {"datasets", "rows, input formats, packing, shards"}},
+	{{"train", "objectives, optimisers, the loop, checkpoints"}, {"evaluate", "metrics, sampling"}},
+	{{"infer", "a loaded model that answers, with adapters by name"}},
+	{{"measure", "a file a measure"}, {"export", "a file an export format"}},
+	{{"recipe", "one YAML document to the owners' settings"}},
+	{{"transforms", "Beam transforms and their DoFns, a package a stage"}},
+	{{"templates", "the recipes that are built in"}},
+	{{"pipelines", "whole runs, and the rooms that they are made of"}},
+	{{"cmd", "the command: flags only"}, {"examples", "programs that use the library"}},
+	{{"interop", "checks against the real peers"}},
+}
+
+// BeamFolders may import Beam. A program that only wants model, peft and train builds small.
+var BeamFolders = []string{"transforms", "pipelines", "cmd", "interop"}
