@@ -13,6 +13,9 @@ import (
 
 // Generator continues prompts with a KV cache, several at a time.
 type Generator struct {
+	// Slot is the adapters' slot that all is generated with; -1 for the base alone.
+	Slot int
+
 	prog    *nn.Program
 	pool    *pool.Pool
 	vocab   int
@@ -153,6 +156,9 @@ func (g *Generator) step(asked []*sequence) (*nn.Step, []*sequence) {
 			step.Rows = append(step.Rows, int32(at+n-1))
 			asked = append(asked, q)
 		}
+	}
+	if g.Slot != 0 {
+		step.Segments = []nn.Segment{{End: len(step.Tokens), Slot: g.Slot}}
 	}
 	return step, asked
 }

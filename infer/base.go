@@ -78,8 +78,8 @@ func (b *Base) With(adapter string) (*Model, error) {
 	return m, nil
 }
 
-// WithNamed makes a model that answers with several adapters over the base, each row of a batch with its own ([Model.Logits]) or all with
-// those that are selected. Their methods must be ones that can be mixed, see [peft.Set].
+// WithNamed makes a model that answers with several adapters over the base: with those that [Model.As] names, or each row of a batch with its
+// own ([Model.Logits]); until then as the base alone. Their methods must be ones that can be mixed, see [peft.Set].
 func (b *Base) WithNamed(adapters ...Named) (_ *Model, err error) {
 	m := b.alone()
 	defer func() {
@@ -98,7 +98,7 @@ func (b *Base) WithNamed(adapters ...Named) (_ *Model, err error) {
 		}
 	}
 	m.Adapters = m.set.Adapters()
-	m.Framed = len(m.Adapters) > 0
+	m.Framed, m.slot = len(m.Adapters) > 0, -1
 	return m, nil
 }
 

@@ -47,6 +47,7 @@ func (m *Model) embed(how Pooling, texts []Scored) (out [][]float32, err error) 
 		if err != nil {
 			return err
 		}
+		m.segment(step)
 		h := p.Forward(step, false)
 		h = h[len(h)-n*d:] // virtual tokens stand before the text
 		if kernels.NonFinite(h) >= 0 {

@@ -114,8 +114,11 @@ func (m *Model) generator(longest, n int, cache int64) (*evaluate.Generator, err
 	}
 	if n = min(mostAtOnce, n, int(cache/max(g.CacheBytes(), 1))); n > 1 {
 		g.Close()
-		return evaluate.NewGenerator(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, room, n)
+		if g, err = evaluate.NewGenerator(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, room, n); err != nil {
+			return nil, err
+		}
 	}
+	g.Slot = m.slot
 	return g, nil
 }
 

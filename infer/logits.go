@@ -17,6 +17,9 @@ func (m *Model) Logits(input, output string, names ...string) error {
 	if err != nil {
 		return err
 	}
+	if rows == nil {
+		rows = []int{m.slot}
+	}
 	if err := storage.CheckTarget(output); err != nil {
 		return err
 	}
@@ -97,12 +100,11 @@ func (m *Model) slots(names []string) (out []int, err error) {
 
 // segments gives a row of a batch its adapter.
 func segments(s *nn.Step, slots []int, row, rows int) error {
-	if slots == nil {
-		return nil
-	}
 	if len(slots) != 1 && len(slots) != rows {
 		return fmt.Errorf("adapter-names has %d names for %d rows: give one for all, or one a row", len(slots), rows)
 	}
-	s.Segments = []nn.Segment{{End: len(s.Tokens), Slot: slots[min(row, len(slots)-1)]}}
+	if slot := slots[min(row, len(slots)-1)]; slot != 0 {
+		s.Segments = []nn.Segment{{End: len(s.Tokens), Slot: slot}}
+	}
 	return nil
 }

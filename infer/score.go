@@ -44,6 +44,7 @@ func (m *Model) Score(texts ...string) ([]Scored, error) {
 		if err != nil {
 			return err
 		}
+		m.segment(step)
 		s.LogProbs = append([]float32(nil), p.Forward(step, false)...)
 		if kernels.NonFinite(s.LogProbs) >= 0 {
 			return fmt.Errorf("the model's scores are not finite: %s", p.Why(step, false))
