@@ -14,7 +14,8 @@ const RowClassification = "classification"
 // KindClassification is the kind of shards of documents that have a class: the label of a document's last token, all other labels NoLoss.
 const KindClassification = "classification"
 
-// classRow reads a row of a text and a class; what says what is wrong with it. A class is a string, a number or a boolean, and named as it is written.
+// classRow reads a row of a text and a class; what says what is wrong with it. A class is a string, a number or a boolean, and named as it
+// is written.
 func (o *Options) classRow(obj map[string]json.RawMessage, used map[string]bool) (rec Record, reason, what string) {
 	used[o.TextColumn], used[o.LabelColumn] = true, true
 	text, why := jsonString(obj[o.TextColumn])

@@ -9,7 +9,8 @@ import (
 
 // TestClassRows: a class is a string, a number or a boolean; what has none, or an unknown one, is rejected with the reason.
 func TestClassRows(t *testing.T) {
-	in := strings.Join([]string{`{"text": "a", "label": "x"}`, `{"text": "b", "label": 7}`, `{"text": "c", "label": true}`, `{"text": "d"}`, `{"text": "e", "label": null}`,
+	in := strings.Join([]string{`{"text": "a", "label": "x"}`, `{"text": "b", "label": 7}`, `{"text": "c", "label": true}`, `{"text": "d"}`,
+		`{"text": "e", "label": null}`,
 		`{"text": "f", "label": [1]}`, `{"label": "x"}`, `{"text": "g", "label": "z"}`}, "\n")
 	path := t.TempDir() + "/in.jsonl"
 	if err := os.WriteFile(path, []byte(in), 0o666); err != nil {
@@ -32,11 +33,13 @@ func TestClassRows(t *testing.T) {
 			continue
 		}
 		labels = append(labels, rec.Label)
-		if row, text, err := RewriteRow(rec.Row, strings.ToUpper); err != nil || text != strings.ToUpper(rec.Text) || !strings.Contains(row, `"label":"`+rec.Label+`"`) {
+		if row, text, err := RewriteRow(rec.Row, strings.ToUpper); err != nil || text != strings.ToUpper(rec.Text) ||
+			!strings.Contains(row, `"label":"`+rec.Label+`"`) {
 			t.Errorf("rewritten: %s %q %v", row, text, err)
 		}
 	}
-	if !slices.Equal(labels, []string{"x", "7", "true"}) || !slices.Equal(reasons, []string{ReasonWrongRow, ReasonWrongRow, ReasonWrongRow, ReasonWrongRow, ReasonUnknownLabel}) {
+	if !slices.Equal(labels, []string{"x", "7", "true"}) ||
+		!slices.Equal(reasons, []string{ReasonWrongRow, ReasonWrongRow, ReasonWrongRow, ReasonWrongRow, ReasonUnknownLabel}) {
 		t.Errorf("labels %v, reasons %v", labels, reasons)
 	}
 	text := t.TempDir() + "/in.txt"
@@ -57,7 +60,8 @@ func TestClassRows(t *testing.T) {
 func TestPackClasses(t *testing.T) {
 	o := PackOptions{Strategy: PackBFDSplit, SequenceLength: 4, IsolateDocuments: true, Classes: true}
 	var got Sequence
-	_, err := Pack([]Doc{{ID: "a", Tokens: []int32{5}, Labels: []int32{2}}, {ID: "b", Tokens: []int32{6, 7}, Labels: []int32{NoLoss, 1}}}, o, func(s Sequence) error { got = s; return nil })
+	_, err := Pack([]Doc{{ID: "a", Tokens: []int32{5}, Labels: []int32{2}}, {ID: "b", Tokens: []int32{6, 7}, Labels: []int32{NoLoss, 1}}},
+		o, func(s Sequence) error { got = s; return nil })
 	if err != nil || !slices.Equal(got.Labels, []int32{NoLoss, 1, 2}) {
 		t.Errorf("%v %v", got.Labels, err)
 	}

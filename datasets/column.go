@@ -70,8 +70,8 @@ type rowRange struct{ from, to int64 }
 
 func allRows(rg parquet.RowGroup) rowRange { return rowRange{0, rg.NumRows()} }
 
-// eachPage calls do for the pages of a column in a row group that hold the rows, and maybe others behind them, until it returns io.EOF. Of a file with an index of
-// its pages, which then begin with a row, those before are not read; indexed says that it has one.
+// eachPage calls do for the pages of a column in a row group that hold the rows, and maybe others behind them, until it returns io.EOF. Of
+// a file with an index of its pages, which then begin with a row, those before are not read; indexed says that it has one.
 func eachPage(rg parquet.RowGroup, c *parquet.Column, rows rowRange, do func(p parquet.Page, indexed bool) error) error {
 	chunk := rg.ColumnChunks()[c.Index()]
 	indexed := false
@@ -129,7 +129,8 @@ func eachValue(p parquet.Page, buf []parquet.Value, do func(parquet.Value) error
 
 // readLists reads rows of a list column of a row group. typed, when it can, returns a page's values directly; value converts one at a time.
 // A list column has one level of repetition. A null list is empty; a null element is an error.
-func readLists[T any](rg parquet.RowGroup, c *parquet.Column, rows rowRange, typed func(parquet.Page) ([]T, bool), value func(parquet.Value) (T, error)) (out lists[T], err error) {
+func readLists[T any](rg parquet.RowGroup, c *parquet.Column, rows rowRange, typed func(parquet.Page) ([]T, bool),
+	value func(parquet.Value) (T, error)) (out lists[T], err error) {
 	defer guard(&err)
 	if c.MaxRepetitionLevel() != 1 {
 		return out, fmt.Errorf("column %q has %d levels of lists, one is wanted", strings.Join(c.Path(), "."), c.MaxRepetitionLevel())
@@ -221,7 +222,8 @@ func readLists[T any](rg parquet.RowGroup, c *parquet.Column, rows rowRange, typ
 	}
 	out.offsets = append(out.offsets, n)
 	if out.rows() != wanted {
-		return out, fmt.Errorf("damaged file: column %q has %d rows from row %d on, %d are wanted", c.Path()[0], out.rows(), rows.from, wanted)
+		return out, fmt.Errorf("damaged file: column %q has %d rows from row %d on, %d are wanted", c.Path()[0],
+			out.rows(), rows.from, wanted)
 	}
 	return out, nil
 }

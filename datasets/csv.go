@@ -11,8 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// csvReader reads rows under a header: comma-separated values, whose fields may be quoted as Python's csv module takes them, or tab-separated ones
-// (text/tab-separated-values), in which a quotation mark is a character like any other.
+// csvReader reads rows under a header: comma-separated values, whose fields may be quoted as Python's csv module takes them, or
+// tab-separated ones (text/tab-separated-values), in which a quotation mark is a character like any other.
 type csvReader struct {
 	fileReader
 	s      *fieldScanner
@@ -28,7 +28,8 @@ func newCSVReader(base fileReader, format string) Reader {
 	if bytes.IndexByte(head, '\n') < 0 && bytes.IndexByte(head, '\r') >= 0 {
 		r.s.end = '\r' // the lines of old Macs
 	}
-	if line, rest, ok := bytes.Cut(head, []byte("\n")); ok && len(bytes.TrimRight(line, "\r")) == 5 && bytes.HasPrefix(line, []byte("sep=")) {
+	if line, rest, ok := bytes.Cut(head, []byte("\n")); ok && len(bytes.TrimRight(line, "\r")) == 5 &&
+		bytes.HasPrefix(line, []byte("sep=")) {
 		b.Discard(len(line) + 1) // Excel's own line that names the delimiter
 		r.s.line++
 		if r.s.comma == 0 {
@@ -71,7 +72,8 @@ func delimiterOf(s string) rune {
 	return r
 }
 
-// sniffDelimiter finds the delimiter that the header has most of outside quotation marks. Of equally frequent ones it is the one of which the line after the header has as many.
+// sniffDelimiter finds the delimiter that the header has most of outside quotation marks. Of equally frequent ones it is the one of which
+// the line after the header has as many.
 func sniffDelimiter(head []byte) rune {
 	first, rest := cutRecord(head)
 	second, _ := cutRecord(rest)
@@ -167,7 +169,8 @@ func (t *csvReader) Next() (Record, *Reject, error) {
 			return Record{}, rej, err
 		case t.s.fault != "" || t.s.size > int64(t.o.MaxRecordBytes):
 			t.ended = true
-			return Record{}, t.reject(ReasonWrongRow, fmt.Sprintf("the header (line %d) cannot be read: %s", t.s.begin, t.s.fault), "names of columns", t.s.raw), nil
+			return Record{}, t.reject(ReasonWrongRow, fmt.Sprintf("the header (line %d) cannot be read: %s", t.s.begin, t.s.fault),
+				"names of columns", t.s.raw), nil
 		}
 		if where, bad := badUTF8(t.s.raw); bad {
 			t.ended = true

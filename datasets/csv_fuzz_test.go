@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// pythonRows cuts rows as Python's csv does; ok is false where text is lost in that, by characters after a closing mark or a mark that is never closed.
+// pythonRows cuts rows as Python's csv does; ok is false where text is lost in that, by characters after a closing mark or a mark that is
+// never closed.
 func pythonRows(s string) (rows [][]string, ok bool) {
 	ok = true
 	var row []string
@@ -48,9 +49,11 @@ func pythonRows(s string) (rows [][]string, ok bool) {
 	return rows, ok
 }
 
-// FuzzFieldScanner: rows are those of Python's csv where that loses nothing, and no byte of the file is in no row, whatever the file and the buffer's size.
+// FuzzFieldScanner: rows are those of Python's csv where that loses nothing, and no byte of the file is in no row, whatever the file and
+// the buffer's size.
 func FuzzFieldScanner(f *testing.F) {
-	for _, s := range []string{"a,b\n", "\"a\"\"b\",c\r\n\r\nd\r", "\"a\nb\n", "\"a\" b,c\nd\n", "a\"b,\"\n\n\",", strings.Repeat("x", 40) + ",\"" + strings.Repeat("y\r\n", 20) + "\"\n"} {
+	for _, s := range []string{"a,b\n", "\"a\"\"b\",c\r\n\r\nd\r", "\"a\nb\n", "\"a\" b,c\nd\n", "a\"b,\"\n\n\",",
+		strings.Repeat("x", 40) + ",\"" + strings.Repeat("y\r\n", 20) + "\"\n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

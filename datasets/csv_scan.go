@@ -9,9 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// fieldScanner cuts a file into rows of fields and keeps what stands in the file. Quotation marks work as in Python's csv: one at the beginning of a field opens
-// it, two inside are one, one elsewhere is a character. Two things that Python lets pass are faults, since text is lost in them: characters after a closing mark, and a
-// mark that is never closed, of which the line alone is given up: the lines after it are read as rows of their own.
+// fieldScanner cuts a file into rows of fields and keeps what stands in the file. Quotation marks work as in Python's csv: one at the
+// beginning of a field opens it, two inside are one, one elsewhere is a character. Two things that Python lets pass are faults, since text
+// is lost in them: characters after a closing mark, and a mark that is never closed, of which the line alone is given up: the lines after
+// it are read as rows of their own.
 type fieldScanner struct {
 	b      *bufio.Reader
 	comma  rune

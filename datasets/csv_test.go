@@ -60,9 +60,12 @@ func TestGoldenCSV(t *testing.T) {
 // TestCSVRejects: what is not read names its line and is kept as it stands, and nothing beside it is lost.
 func TestCSVRejects(t *testing.T) {
 	for _, c := range []struct{ name, content, texts, records, values string }{
-		{"a.csv", "text,id\n\"Stop,\" he said.,1\nb,2\n", "b", "\"Stop,\" he said.,1", "line 2: text follows the closing quotation mark of field 1"},
-		{"a.csv", "text,id\na,1\n\"never closed,2\nc,3\nd,4\n", "a c d", "\"never closed,2", "line 3: a quotation mark opens field 1 and none closes it"},
-		{"a.csv", "text,id\r\na,1\r\nx,\"never\r\n\r\nc,3\r\n", "a c", "x,\"never", "line 3: a quotation mark opens field 2 and none closes it"},
+		{"a.csv", "text,id\n\"Stop,\" he said.,1\nb,2\n", "b", "\"Stop,\" he said.,1",
+			"line 2: text follows the closing quotation mark of field 1"},
+		{"a.csv", "text,id\na,1\n\"never closed,2\nc,3\nd,4\n", "a c d", "\"never closed,2",
+			"line 3: a quotation mark opens field 1 and none closes it"},
+		{"a.csv", "text,id\r\na,1\r\nx,\"never\r\n\r\nc,3\r\n", "a c", "x,\"never",
+			"line 3: a quotation mark opens field 2 and none closes it"},
 		{"a.csv", "text,id\n\"two\r\nlines\",1,more\nb,2", "b", "\"two\r\nlines\",1,more", "line 2: 3 fields"},
 		{"a.csv", "text,id\n\"two\nlines\",1\nshort\nb,2", "two\nlines b", "short", "line 4: 1 fields"},
 		{"a.csv", "text,id\n" + strings.Repeat("x", 200) + ",1\n" + "\"" + strings.Repeat("y\n", 100) + "\",2\nb,3\n", "b",
@@ -134,8 +137,9 @@ func TestFaultFiles(t *testing.T) {
 		o     Options
 		texts []string
 	}{
-		{"pairs.tsv", Options{Translation: []string{"en", "de"}}, []string{"\"Stop,\" he said.\n\"Halt,\" sagte er.", "I see a dog.\nIch sehe einen Hund.", "He said \"yes\"\nEr sagte ja",
-			"Good night.\nGute Nacht."}},
+		{"pairs.tsv", Options{Translation: []string{"en", "de"}},
+			[]string{"\"Stop,\" he said.\n\"Halt,\" sagte er.", "I see a dog.\nIch sehe einen Hund.", "He said \"yes\"\nEr sagte ja",
+				"Good night.\nGute Nacht."}},
 		{"mark.json", Options{}, []string{"aa bb", "cc dd"}},
 		{"quotes.csv", Options{}, []string{"line one\r\nline two", `he said "hi" there`}},
 	} {

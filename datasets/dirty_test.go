@@ -71,7 +71,8 @@ type dirtyCase struct {
 }
 
 var dirtyCases = []dirtyCase{
-	{file: "malformed.jsonl", kept: 11, reasons: map[string]int{ReasonTruncatedRecord: 2, ReasonNotAnObject: 4, ReasonMissingText: 4, ReasonNullText: 2,
+	{file: "malformed.jsonl", kept: 11, reasons: map[string]int{ReasonTruncatedRecord: 2, ReasonNotAnObject: 4,
+		ReasonMissingText: 4, ReasonNullText: 2,
 		ReasonTextNotAString: 2, ReasonMalformedJSON: 6, ReasonInvalidUTF8: 4, ReasonEmptyText: 2}},
 	// Its koi8-r and shift_jis lines are plain ASCII.
 	{file: "invalid_utf8.txt", kept: 5, reasons: map[string]int{ReasonInvalidUTF8: 7}},
@@ -130,7 +131,8 @@ func TestDirty(t *testing.T) {
 		t.Fatalf("ADAPTFLOW_DIRTY=%s: no files, %v", dir, err)
 	}
 	for _, f := range all {
-		for _, o := range []Options{{}, {Format: FormatText}, {TextMode: TextFile, Format: FormatText}, {TextMode: TextParagraph, Format: FormatText}, {Format: FormatJSONL}, {Format: FormatParquet}} {
+		for _, o := range []Options{{}, {Format: FormatText}, {TextMode: TextFile, Format: FormatText},
+			{TextMode: TextParagraph, Format: FormatText}, {Format: FormatJSONL}, {Format: FormatParquet}} {
 			readAll(t, f, o)
 		}
 	}
@@ -149,7 +151,8 @@ func runDirty(t *testing.T, dir string, cases []dirtyCase) {
 				}
 				return
 			case c.open != "":
-				if got.open == nil || !strings.Contains(got.open.Error(), c.open) || !strings.Contains(got.open.Error(), c.file) || errors.As(got.open, &fe) {
+				if got.open == nil || !strings.Contains(got.open.Error(), c.open) || !strings.Contains(got.open.Error(), c.file) ||
+					errors.As(got.open, &fe) {
 					t.Fatalf("Open: %v, want %q", got.open, c.open)
 				}
 				return
@@ -186,8 +189,10 @@ func TestMalformedLines(t *testing.T) {
 	for _, r := range got.rejects {
 		reason[r.Index+1] = r.Reason
 	}
-	for line, want := range map[int64]string{2: ReasonTruncatedRecord, 6: ReasonNotAnObject, 8: ReasonMissingText, 9: ReasonNullText, 10: ReasonTextNotAString,
-		11: ReasonMalformedJSON, 12: ReasonMalformedJSON, 15: ReasonInvalidUTF8, 16: ReasonInvalidUTF8, 18: ReasonMalformedJSON, 19: ReasonEmptyText, 20: ReasonMissingText} {
+	for line, want := range map[int64]string{2: ReasonTruncatedRecord, 6: ReasonNotAnObject, 8: ReasonMissingText, 9: ReasonNullText,
+		10: ReasonTextNotAString,
+		11: ReasonMalformedJSON, 12: ReasonMalformedJSON, 15: ReasonInvalidUTF8, 16: ReasonInvalidUTF8, 18: ReasonMalformedJSON,
+		19: ReasonEmptyText, 20: ReasonMissingText} {
 		if reason[line] != want {
 			t.Errorf("line %d: %q, want %q", line, reason[line], want)
 		}
@@ -218,8 +223,9 @@ func TestHuge(t *testing.T) {
 	f.WriteString("\n{\"text\": \"ok\"}\n" + strings.Repeat("[", 20000) + "\n")
 	f.Close()
 	got := readAll(t, p, Options{MaxRecordBytes: 1 << 20})
-	if len(got.recs) != 1 || got.recs[0].Index != 1 || !maps.Equal(got.reasons(), map[string]int{ReasonRecordTooLarge: 1, ReasonMalformedJSON: 1}) &&
-		!maps.Equal(got.reasons(), map[string]int{ReasonRecordTooLarge: 1, ReasonTruncatedRecord: 1}) {
+	if len(got.recs) != 1 || got.recs[0].Index != 1 ||
+		!maps.Equal(got.reasons(), map[string]int{ReasonRecordTooLarge: 1, ReasonMalformedJSON: 1}) &&
+			!maps.Equal(got.reasons(), map[string]int{ReasonRecordTooLarge: 1, ReasonTruncatedRecord: 1}) {
 		t.Fatalf("%d kept, %v", len(got.recs), got.reasons())
 	}
 	if v := got.rejects[0].Value; v != "20971521 bytes" /* with its \n */ {
@@ -280,7 +286,8 @@ func TestDetect(t *testing.T) {
 }
 
 func FuzzJSONL(f *testing.F) {
-	for _, s := range []string{"{\"text\":\"a\"}\n\n{}", "{\"text\":\"\\ud800\"}", "\xef\xbb\xbfnull\r\n[1]", "{\"text\":1,\"text\":\"b\"}", "{\"a\":"} {
+	for _, s := range []string{"{\"text\":\"a\"}\n\n{}", "{\"text\":\"\\ud800\"}", "\xef\xbb\xbfnull\r\n[1]",
+		"{\"text\":1,\"text\":\"b\"}", "{\"a\":"} {
 		f.Add([]byte(s))
 	}
 	p := filepath.Join(f.TempDir(), "f.jsonl")

@@ -59,9 +59,9 @@ func (e *encoding) at(b []byte) rune {
 	return rune(binary.LittleEndian.Uint32(b))
 }
 
-// looks reports whether bytes with NULs among them are text in this encoding rather than UTF-8 with NULs in it, and how many of its units, weighed by their size, are
-// below 256. All units are characters that texts have. And the bytes are no text of UTF-8: the high bytes of half of the units are zero or one other value, as a script
-// has it, or a quarter of all bytes is nothing that UTF-8 has.
+// looks reports whether bytes with NULs among them are text in this encoding rather than UTF-8 with NULs in it, and how many of its units,
+// weighed by their size, are below 256. All units are characters that texts have. And the bytes are no text of UTF-8: the high bytes of
+// half of the units are zero or one other value, as a script has it, or a quarter of all bytes is nothing that UTF-8 has.
 func (e *encoding) looks(head []byte) (low int, ok bool) {
 	n := len(head) / e.unit
 	if n == 0 {
@@ -80,7 +80,8 @@ func (e *encoding) looks(head []byte) (low int, ok bool) {
 		case e.unit == 2 && c >= 0xd800 && c < 0xdc00:
 			high = c
 			continue
-		case c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f', c > utf8.MaxRune, c < 0, c >= 0xd800 && c < 0xe000, c&0xfffe == 0xfffe:
+		case c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f', c > utf8.MaxRune, c < 0, c >= 0xd800 && c < 0xe000,
+			c&0xfffe == 0xfffe:
 			return 0, false
 		}
 		pages[c>>8&0xff]++
@@ -93,7 +94,8 @@ func (e *encoding) looks(head []byte) (low int, ok bool) {
 func noText(b []byte) (n int) {
 	for len(b) > 0 {
 		r, size := utf8.DecodeRune(b)
-		if r == utf8.RuneError && size == 1 || r > 0 && r < 0x20 && r != '\t' && r != '\n' && r != '\r' && r != '\f' && r != 0x1b || r == 0x7f {
+		if r == utf8.RuneError && size == 1 || r > 0 && r < 0x20 && r != '\t' && r != '\n' && r != '\r' && r != '\f' && r != 0x1b ||
+			r == 0x7f {
 			n++
 		}
 		b = b[size:]
@@ -101,7 +103,8 @@ func noText(b []byte) (n int) {
 	return n
 }
 
-// unicodeReader decodes to UTF-8. A unit that is no character becomes a byte that is no UTF-8, so that the record which has it is rejected for it.
+// unicodeReader decodes to UTF-8. A unit that is no character becomes a byte that is no UTF-8, so that the record which has it is rejected
+// for it.
 type unicodeReader struct {
 	r    io.Reader
 	e    *encoding

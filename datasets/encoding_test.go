@@ -34,7 +34,8 @@ func encodeAs(e *encoding, text string, mark bool) []byte {
 
 // TestEncodings: UTF-16 and UTF-32 with and without a mark are read as the same text in UTF-8, in every format, and the encoding is told.
 func TestEncodings(t *testing.T) {
-	languages := []string{"This is a line, number 7.", "Это строка текста, номер семь.", "これは一行の文章です。番号は七 です。", "Αυτή είναι μια γραμμή.", "यह पाठ की एक पंक्ति है।", "emoji 😀 and text"}
+	languages := []string{"This is a line, number 7.", "Это строка текста, номер семь.", "これは一行の文章です。番号は七 です。", "Αυτή είναι μια γραμμή.",
+		"यह पाठ की एक पंक्ति है।", "emoji 😀 and text"}
 	for _, l := range languages {
 		for name, content := range map[string]string{
 			"a.txt": l + "\n" + l + " x\r\n", "a.md": l + "\n" + l + " x", "a": l + "\n" + l + " x\n",
@@ -46,18 +47,21 @@ func TestEncodings(t *testing.T) {
 				for _, mark := range []bool{true, false} {
 					e := &encodings[i]
 					recs, rejects, layout := readContent(t, name, string(encodeAs(e, strings.Repeat(content, 1), mark)), Options{})
-					if len(recs) != 2 || recs[0].Text != l || recs[1].Text != l+" x" || len(rejects) > 0 || !strings.Contains(layout, " in "+e.name) {
+					if len(recs) != 2 || recs[0].Text != l || recs[1].Text != l+" x" || len(rejects) > 0 ||
+						!strings.Contains(layout, " in "+e.name) {
 						t.Errorf("%s, %s, mark %v: %+v %+v %s", name, e.name, mark, recs, rejects, layout)
 					}
 				}
 			}
-			if recs, rejects, layout := readContent(t, name, "\ufeff"+content, Options{}); len(recs) != 2 || recs[0].Text != l || len(rejects) > 0 || strings.Contains(layout, " in ") {
+			if recs, rejects, layout := readContent(t, name, "\ufeff"+content, Options{}); len(recs) != 2 || recs[0].Text != l ||
+				len(rejects) > 0 || strings.Contains(layout, " in ") {
 				t.Errorf("%s, UTF-8 with a mark: %+v %+v %s", name, recs, rejects, layout)
 			}
 		}
 	}
 	for _, mode := range []string{TextParagraph, TextFile} {
-		if recs, _, _ := readContent(t, "a.txt", string(encodeAs(&encodings[2], "a\nb", true)), Options{TextMode: mode}); len(recs) != 1 || recs[0].Text != "a\nb" {
+		if recs, _, _ := readContent(t, "a.txt", string(encodeAs(&encodings[2], "a\nb", true)), Options{TextMode: mode}); len(recs) != 1 ||
+			recs[0].Text != "a\nb" {
 			t.Errorf("%s: %+v", mode, recs)
 		}
 	}

@@ -81,12 +81,14 @@ func zipOf(names ...string) func([]byte) bool {
 
 var htmlBegins = regexp.MustCompile(`(?i)^(?:\s|<\?xml[^>]*>|<!--(?s:.*?)-->)*<(?:!doctype\s+html|html[\s>]|head>|body[\s>])`)
 
-// pdfLater is a PDF behind other bytes, of which viewers pass over the first 1024: its header and, in the next line, its mark of binary content or an object.
+// pdfLater is a PDF behind other bytes, of which viewers pass over the first 1024: its header and, in the next line, its mark of binary
+// content or an object.
 var pdfLater = regexp.MustCompile(`%PDF-[12]\.[0-9][\r\n]+(?:%[^ -~\r\n]|[0-9]+ [0-9]+ obj)`)
 
 // foreigners are looked through in order.
 var foreigners = []foreign{
-	{"PDF", extract + ", as with pdftotext", "pdf", func(h []byte) bool { return begins("%PDF-")(h) || pdfLater.Match(h[:min(len(h), 1024)]) }},
+	{"PDF", extract + ", as with pdftotext", "pdf",
+		func(h []byte) bool { return begins("%PDF-")(h) || pdfLater.Match(h[:min(len(h), 1024)]) }},
 	{"EPUB", extract + ", as with pandoc", "epub", zipOf("application/epub+zip")},
 	{"an OpenDocument file", extract + ", as with pandoc", "odt ott odp odg fodt", zipOf("opendocument.text", "opendocument.presentation")},
 	{"an OpenDocument spreadsheet", tabular, "ods fods", zipOf("opendocument.spreadsheet")},
@@ -96,7 +98,8 @@ var foreigners = []foreign{
 	{"a NumPy archive", convert, "npz", zipOf(".npy")},
 	{"a PyTorch file", convert, "pt pth ckpt", zipOf("/data.pkl", "archive/")},
 	{"a program or package", media, "jar war whl apk class pyc wasm o a so dylib dll exe", func(h []byte) bool {
-		return begins("\x7fELF", "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xfe\xed\xfa\xcf", "\xca\xfe\xba\xbe", "\x00asm", "!<arch>\n")(h) || withNUL(begins("MZ"))(h) || zipOf("META-INF/")(h)
+		return begins("\x7fELF", "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xfe\xed\xfa\xcf", "\xca\xfe\xba\xbe", "\x00asm",
+			"!<arch>\n")(h) || withNUL(begins("MZ"))(h) || zipOf("META-INF/")(h)
 	}},
 	{"a ZIP archive", unpack, "zip cbz", begins("PK\x03\x04", "PK\x05\x06", "PK\x07\x08")},
 	{"a tar archive", unpack, "tar tgz tbz tbz2 txz tzst", withNUL(at(257, "ustar"))},
@@ -106,21 +109,25 @@ var foreigners = []foreign{
 	{"compressed by compress", unpack, "z", begins("\x1f\x9d", "\x1f\xa0")},
 	{"compressed by brotli, snappy or lzip", unpack, "br sz snappy lz lzo", begins("\xff\x06\x00\x00sNaPpY", "LZIP\x01", "\x89LZO\x00")},
 	{"compressed twice", unpack, "", func(h []byte) bool { return compressionOf(h) != plain }},
-	{"WARC (web crawl)", "extract the text of its pages first, as datatrove and warcio do, to JSONL", "warc wet wat arc", begins("WARC/0.", "WARC/1.", "filedesc://")},
+	{"WARC (web crawl)", "extract the text of its pages first, as datatrove and warcio do, to JSONL", "warc wet wat arc",
+		begins("WARC/0.", "WARC/1.", "filedesc://")},
 	{formatHTML, HTMLAdvice, "html htm xhtml shtml", htmlBegins.Match},
 	{"a web archive", extract, "mhtml mht webarchive", nil},
 	{"RTF", extract + ", as with pandoc", "rtf", begins(`{\rtf`)},
-	{"XML", "write the text of its elements as JSONL", "xml svg rss atom tmx xlf xliff tei", func(h []byte) bool { return begins("<?xml")(bytes.TrimLeft(h, " \t\r\n")) }},
+	{"XML", "write the text of its elements as JSONL", "xml svg rss atom tmx xlf xliff tei",
+		func(h []byte) bool { return begins("<?xml")(bytes.TrimLeft(h, " \t\r\n")) }},
 	{"an old Office document", extract + ", as with LibreOffice", "doc xls xlt ppt pps msg", begins("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")},
 	{"PostScript or DjVu", extract, "ps eps djvu", begins("%!PS", "\xc5\xd0\xd3\xc6", "AT&TFORM")},
 	{"an e-book of Kindle", extract, "mobi azw azw3", withNUL(at(60, "BOOKMOBI"))},
 	{"a notebook", "convert it, as with jupyter nbconvert --to script", "ipynb", nil},
 	{"an image", media, "png jpg jpeg gif webp bmp tif tiff ico heic avif psd", func(h []byte) bool {
-		return begins("\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "II*\x00", "MM\x00*", "\x00\x00\x01\x00", "8BPS")(h) || withNUL(begins("BM"))(h) && at(6, "\x00\x00\x00\x00")(h) ||
+		return begins("\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "II*\x00", "MM\x00*", "\x00\x00\x01\x00", "8BPS")(h) ||
+			withNUL(begins("BM"))(h) && at(6, "\x00\x00\x00\x00")(h) ||
 			begins("RIFF")(h) && at(8, "WEBP")(h)
 	}},
 	{"sound or video", transcribe, "mp3 wav flac ogg oga opus m4a aac mp4 m4v mkv webm avi mov mpg mpeg", func(h []byte) bool {
-		return begins("OggS", "fLaC", "\x1aE\xdf\xa3", "\xff\xfb", "\x00\x00\x01\xba")(h) || withNUL(begins("ID3", "RIFF"))(h) || withNUL(at(4, "ftyp"))(h)
+		return begins("OggS", "fLaC", "\x1aE\xdf\xa3", "\xff\xfb", "\x00\x00\x01\xba")(h) || withNUL(begins("ID3", "RIFF"))(h) ||
+			withNUL(at(4, "ftyp"))(h)
 	}},
 	{"a font", media, "ttf otf woff woff2", func(h []byte) bool {
 		return begins("wOFF", "wOF2", "\x00\x01\x00\x00\x00")(h) || withNUL(begins("OTTO"))(h)

@@ -30,8 +30,8 @@ func zipFile(t *testing.T, names ...string) string {
 	return b.String()
 }
 
-// TestForeignFormats: a file that is no text is refused by the name of its format, by its content whatever it is called, by its name, and within a compression; format
-// overrides it.
+// TestForeignFormats: a file that is no text is refused by the name of its format, by its content whatever it is called, by its name, and
+// within a compression; format overrides it.
 func TestForeignFormats(t *testing.T) {
 	var tarred bytes.Buffer
 	w := tar.NewWriter(&tarred)
@@ -103,7 +103,8 @@ func TestForeignFormats(t *testing.T) {
 			}
 			r, err := Open(path, name, Options{})
 			var fe *FormatError
-			if !errors.As(err, &fe) || !strings.Contains(fe.Format, c.format) || !strings.Contains(err.Error(), c.advice) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+			if !errors.As(err, &fe) || !strings.Contains(fe.Format, c.format) || !strings.Contains(err.Error(), c.advice) ||
+				!strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: %v, want %s", name, err, c.format)
 			}
 			if err == nil {
@@ -116,7 +117,8 @@ func TestForeignFormats(t *testing.T) {
 			}
 		}
 	}
-	for name, content := range map[string]string{"a.html": page, "a.txt": page, "b.html": string(encodeAs(&encodings[2], page, true)), "c.txt": "\ufeff" + page} {
+	for name, content := range map[string]string{"a.html": page, "a.txt": page, "b.html": string(encodeAs(&encodings[2], page, true)),
+		"c.txt": "\ufeff" + page} {
 		recs, _, layout := readContent(t, name, content, Options{Pages: true})
 		if len(recs) != 1 || recs[0].Text != page || !strings.HasPrefix(layout, "html") {
 			t.Errorf("a page: %+v %s", recs, layout)
@@ -127,9 +129,12 @@ func TestForeignFormats(t *testing.T) {
 // TestTextIsNoForeignFormat: texts that begin like a magic are read.
 func TestTextIsNoForeignFormat(t *testing.T) {
 	for name, content := range map[string]string{
-		"a.txt": "BMW is a maker of cars.\nMZ was one of motorcycles.\n", "b.txt": "ORC is a format.\n", "c.txt": "the ftyp box of a file\n", "d.md": "<p align=center>\n# A title\n",
-		"e": "PK is a short name\n", "f.txt": "Rar!\n", "g.txt": "ID3 tags\n", "h.txt": "RIFF and WAVE\n", "i.txt": strings.Repeat("x", 257) + "ustar\n", "j.txt": "<head of> the line\n",
-		"k.py": "print('x')\n", "l.ts": "let x = 1\n", "m.log": "a\x00b is a line with a NUL\n", "n.txt": "\xcd\xe5\xf2 is no UTF-8\nx\n", "o.txt": "",
+		"a.txt": "BMW is a maker of cars.\nMZ was one of motorcycles.\n", "b.txt": "ORC is a format.\n",
+		"c.txt": "the ftyp box of a file\n", "d.md": "<p align=center>\n# A title\n",
+		"e": "PK is a short name\n", "f.txt": "Rar!\n", "g.txt": "ID3 tags\n", "h.txt": "RIFF and WAVE\n",
+		"i.txt": strings.Repeat("x", 257) + "ustar\n", "j.txt": "<head of> the line\n",
+		"k.py": "print('x')\n", "l.ts": "let x = 1\n", "m.log": "a\x00b is a line with a NUL\n",
+		"n.txt": "\xcd\xe5\xf2 is no UTF-8\nx\n", "o.txt": "",
 	} {
 		if recs, _, _ := readContent(t, name, content, Options{}); len(recs) == 0 && content != "" {
 			t.Errorf("%s: %q is not read", name, content)

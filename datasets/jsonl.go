@@ -70,8 +70,8 @@ func (t *jsonlReader) parse(line []byte, size int64) (Record, *Reject) {
 	return t.row(obj, line)
 }
 
-// members cuts a line that is one JSON object into its members, checking it on the way: a quarter of the time of encoding/json's check alone. The values lie
-// in the line.
+// members cuts a line that is one JSON object into its members, checking it on the way: a quarter of the time of encoding/json's check
+// alone. The values lie in the line.
 func (t *jsonlReader) members(line []byte) (map[string]json.RawMessage, bool) {
 	t.text = *bytes.NewBuffer(line)
 	if t.json == nil {

@@ -10,7 +10,8 @@ import (
 
 // FuzzJSONString reads strings, and objects with them as key and value, as encoding/json does.
 func FuzzJSONString(f *testing.F) {
-	for _, s := range []string{`""`, `"a"`, `"a\n\t\"\\\/\b\f\r"`, `"\u00e9\ud83d\ude00é😀"`, `"\ud83d"`, `"\ude00x"`, `"\ud83d\ud83d\ude00"`, `"\u0000"`, `"\ud83dA"`, `"�"`, `"\ud83d\\ude00"`} {
+	for _, s := range []string{`""`, `"a"`, `"a\n\t\"\\\/\b\f\r"`, `"\u00e9\ud83d\ude00é😀"`, `"\ud83d"`, `"\ude00x"`,
+		`"\ud83d\ud83d\ude00"`, `"\u0000"`, `"\ud83dA"`, `"�"`, `"\ud83d\\ude00"`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -35,7 +36,8 @@ func FuzzJSONString(f *testing.F) {
 
 // FuzzMembers cuts lines into members as encoding/json does, and takes no other line for an object.
 func FuzzMembers(f *testing.F) {
-	for _, s := range []string{`{}`, ` {"a": [1, {"b": null}], "a" : "x\u00e9" } `, `{"a":1}x`, `{"a":1,}`, `{"a" 1}`, `null`, `[{}]`, `{"a":01}`, `{"\ud800":-1e+9}`, `{"a":{"a":1,"a":2}}`, "{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}"} {
+	for _, s := range []string{`{}`, ` {"a": [1, {"b": null}], "a" : "x\u00e9" } `, `{"a":1}x`, `{"a":1,}`, `{"a" 1}`, `null`, `[{}]`,
+		`{"a":01}`, `{"\ud800":-1e+9}`, `{"a":{"a":1,"a":2}}`, "{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}"} {
 		f.Add(s)
 	}
 	r := &jsonlReader{}

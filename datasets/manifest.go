@@ -23,8 +23,8 @@ type Manifest struct {
 	Packing        string   `json:"packing"`
 	Isolate        bool     `json:"isolate_documents"`
 	Seed           uint64   `json:"seed"`
-	// AddBOS and AddEOS say whether plain texts begin with bos_token and end with eos_token. Manifests of version 0.1 do not say it: there texts begin with bos_token where the
-	// tokenizer names one, and end with eos_token where it does not.
+	// AddBOS and AddEOS say whether plain texts begin with bos_token and end with eos_token. Manifests of version 0.1 do not say it: there
+	// texts begin with bos_token where the tokenizer names one, and end with eos_token where it does not.
 	AddBOS            *bool            `json:"add_bos,omitempty"`
 	AddEOS            *bool            `json:"add_eos,omitempty"`
 	DocumentSeparator string           `json:"document_separator,omitempty"`

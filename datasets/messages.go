@@ -17,8 +17,8 @@ const (
 	LearnAlways
 )
 
-// learningFields are the fields of a turn that say whether it is learnt: OpenAI's and mistral-finetune's weight and ms-swift's loss, which take turns of the assistant out,
-// and axolotl's train and training, which also put others in.
+// learningFields are the fields of a turn that say whether it is learnt: OpenAI's and mistral-finetune's weight and ms-swift's loss, which
+// take turns of the assistant out, and axolotl's train and training, which also put others in.
 var learningFields = []struct {
 	name string
 	any  bool // true is for turns of anybody
@@ -162,7 +162,8 @@ func (r *rowReader) content(name string, raw json.RawMessage, calling bool) {
 }
 
 // speakers are the roles of those who speak in ShareGPT's conversations.
-var speakers = map[string]string{"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant", "bing": "assistant", "bard": "assistant", "model": "assistant",
+var speakers = map[string]string{"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
+	"bing": "assistant", "bard": "assistant", "model": "assistant",
 	"system": "system", "tool": "tool", "function_response": "tool", "observation": "tool"}
 
 // shareGPT reads turns of from and value, or role and content, and the row's own system and tools.

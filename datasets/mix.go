@@ -37,8 +37,8 @@ type MixSource struct {
 // Mix says how much of each source is trained on. Without weights and temperature every document is used once, within the caps.
 type Mix struct {
 	Sources []MixSource
-	// Temperature T makes the shares p_i ∝ n_i^(1/T) of the sources' tokens n_i: 1 is proportional, larger is more even. It is the sampling of languages of mT5
-	// (Xue et al. 2021), whose α = 1/T is XLM-R's (Conneau et al. 2020; 0.3, so T = 3.33). 0 for none.
+	// Temperature T makes the shares p_i ∝ n_i^(1/T) of the sources' tokens n_i: 1 is proportional, larger is more even. It is the sampling
+	// of languages of mT5 (Xue et al. 2021), whose α = 1/T is XLM-R's (Conneau et al. 2020; 0.3, so T = 3.33). 0 for none.
 	Temperature float64
 	Strategy    string // AllExhausted or FirstExhausted
 }
@@ -74,7 +74,8 @@ func (m *Mix) Validate() error {
 		case m.weighted() && s.Weight == 0:
 			return fmt.Errorf("source %s has no weight and another has: give all of them one, or none", s.Name)
 		case m.Temperature > 0 && s.Weight > 0:
-			return fmt.Errorf("source %s has a weight and sampling_temperature is %g: shares come from one of the two", s.Name, m.Temperature)
+			return fmt.Errorf("source %s has a weight and sampling_temperature is %g: shares come from one of the two",
+				s.Name, m.Temperature)
 		case s.MaxDocuments < 0 || s.MaxTokens < 0:
 			return fmt.Errorf("source %s: max_documents and max_tokens must not be negative", s.Name)
 		}
@@ -105,8 +106,8 @@ func (m *Mix) Shares(tokens []int64) []float64 {
 	return out
 }
 
-// Targets are the tokens that each source gives to the mix, given its tokens: in the ratio of the shares, and such that the first source is just used up
-// (FirstExhausted) or the last (AllExhausted).
+// Targets are the tokens that each source gives to the mix, given its tokens: in the ratio of the shares, and such that the first source is
+// just used up (FirstExhausted) or the last (AllExhausted).
 func (m *Mix) Targets(tokens []int64) []int64 {
 	p := m.Shares(tokens)
 	scale := 0.0
@@ -166,7 +167,8 @@ func (q *Quota) Copies(hash uint64) (n int, reason string) {
 	return n, ""
 }
 
-// CopyID is the identity under which the n-th copy of a document is ordered and assigned to a shard: the document's own for the first, n = 0.
+// CopyID is the identity under which the n-th copy of a document is ordered and assigned to a shard: the document's own for the first, n =
+// 0.
 func CopyID(docID string, n int) string {
 	if n == 0 {
 		return docID
@@ -218,7 +220,8 @@ func (h Histogram) Total() (documents, tokens int64) {
 	return documents, tokens
 }
 
-// Find is the range in which a beginning of at most documents and tokens ends (negative: no limit), and what lies before that range; -1 where all is within.
+// Find is the range in which a beginning of at most documents and tokens ends (negative: no limit), and what lies before that range; -1
+// where all is within.
 func (h Histogram) Find(documents, tokens int64) (bin int, before Bound) {
 	for b := range h[0] {
 		d, t := before.Documents+h[0][b], before.Tokens+h[1][b]

@@ -74,7 +74,8 @@ func TestCut(t *testing.T) {
 		h.Add(e)
 	}
 	docs, tokens := h.Total()
-	for _, c := range []struct{ d, t int64 }{{1, -1}, {777, -1}, {19999, -1}, {0, -1}, {-1, 0}, {-1, 12345}, {500, 1 << 40}, {1 << 40, tokens - 1}} {
+	for _, c := range []struct{ d, t int64 }{{1, -1}, {777, -1}, {19999, -1}, {0, -1}, {-1, 0}, {-1, 12345}, {500, 1 << 40},
+		{1 << 40, tokens - 1}} {
 		bin, before := h.Find(c.d, c.t)
 		var in []MixEntry
 		for _, e := range all {

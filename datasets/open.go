@@ -60,7 +60,8 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 	}
 	lr := &lineReader{b: b, max: o.MaxRecordBytes}
 	if o.RowKind == RowClassification && format == FormatText {
-		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; this is neither by its name nor by its content: set format where it is one of them", path)
+		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; this is neither by its name nor by its "+
+			"content: set format where it is one of them", path)
 	}
 	base := fileReader{file: f, d: d, lines: lr, source: source, o: o, encoding: enc.name}
 	switch {
@@ -83,8 +84,10 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 // sniffBytes is how much of the beginning of a file its format and encoding are seen from.
 const sniffBytes = 4 << 10
 
-// openText reads an open file, which begins with head, as text in UTF-8 without a byte order mark, however it is compressed and written. foreign says what it is where that is no text.
-func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *decompressor, b *bufio.Reader, e *encoding, foreign *FormatError, err error) {
+// openText reads an open file, which begins with head, as text in UTF-8 without a byte order mark, however it is compressed and written.
+// foreign says what it is where that is no text.
+func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *decompressor, b *bufio.Reader, e *encoding,
+	foreign *FormatError, err error) {
 	if d, err = newDecompressor(f, compressionOf(head), limit); err != nil {
 		return nil, nil, nil, nil, &FileError{path, ReasonCorruptFile, err}
 	}
@@ -108,8 +111,8 @@ func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *dec
 	return d, b, e, foreign, nil
 }
 
-// OpenText opens a text file, compressed or not, and reads it as UTF-8 without a byte order mark in whatever Unicode encoding it is written. A file of
-// a format that is no text is a *[FormatError].
+// OpenText opens a text file, compressed or not, and reads it as UTF-8 without a byte order mark in whatever Unicode encoding it is
+// written. A file of a format that is no text is a *[FormatError].
 func OpenText(path string) (_ io.ReadCloser, err error) {
 	f, err := storage.OpenReaderAt(path)
 	if err != nil {

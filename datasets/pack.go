@@ -26,14 +26,15 @@ type PackOptions struct {
 	IsolateDocuments bool
 	// DropLast drops the last block of the wrapped strategy when it is not full.
 	DropLast bool
-	// Classes says that labels are classes of documents and not tokens to predict: that of a document's first token, if it is its last too, is kept.
+	// Classes says that labels are classes of documents and not tokens to predict: that of a document's first token, if it is its last too,
+	// is kept.
 	Classes bool
 	// KeepEnds leaves the token at the end of a document that is cut not alone in its last piece, where nothing would predict it.
 	KeepEnds bool
 }
 
-// Supervised counts the tokens of a document that will have a loss once it is packed: the first of an isolated piece has none, nor has what is
-// cut off.
+// Supervised counts the tokens of a document that will have a loss once it is packed: the first of an isolated piece has none, nor has what
+// is cut off.
 func (o PackOptions) Supervised(d *Doc) int {
 	pieces := []piece{{to: len(d.Tokens)}}
 	if o.Strategy != PackWrapped {
@@ -63,7 +64,8 @@ func (o PackOptions) Validate() error {
 	case o.SequenceLength < 2:
 		return fmt.Errorf("sequence_length is %d; at least 2 is needed, so that one token can predict the next", o.SequenceLength)
 	case o.Classes && (o.Strategy == PackWrapped || !o.IsolateDocuments):
-		return fmt.Errorf("documents that have classes stay whole and apart: packing.strategy is bfd, bfd_split or none, and isolate_documents true")
+		return fmt.Errorf("documents that have classes stay whole and apart: packing.strategy is bfd, bfd_split or none, and " +
+			"isolate_documents true")
 	case o.DropLast && o.Strategy != PackWrapped:
 		return fmt.Errorf("packing.drop_last goes with packing.strategy wrapped, not %s", o.Strategy)
 	}

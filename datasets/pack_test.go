@@ -165,7 +165,8 @@ func TestPackKeepsEverything(t *testing.T) {
 }
 
 func TestPackKeysApart(t *testing.T) {
-	docs := []Doc{{ID: "a", Key: "x", Tokens: []int32{1, 2}}, {ID: "b", Key: "y", Tokens: []int32{3, 4}}, {ID: "c", Key: "x", Tokens: []int32{5}}}
+	docs := []Doc{{ID: "a", Key: "x", Tokens: []int32{1, 2}}, {ID: "b", Key: "y", Tokens: []int32{3, 4}},
+		{ID: "c", Key: "x", Tokens: []int32{5}}}
 	seqs, _ := packAll(t, docs, PackOptions{Strategy: PackWrapped, SequenceLength: 8, IsolateDocuments: true})
 	if len(seqs) != 2 || seqs[0].Key != "x" || !slices.Equal(seqs[0].InputIDs, []int32{1, 2, 5}) || seqs[1].Key != "y" {
 		t.Fatalf("%+v", seqs)
@@ -173,7 +174,8 @@ func TestPackKeysApart(t *testing.T) {
 }
 
 func TestPackOptions(t *testing.T) {
-	for _, o := range []PackOptions{{Strategy: "ffd", SequenceLength: 8}, {Strategy: PackBFD, SequenceLength: 1}, {Strategy: PackBFD, SequenceLength: 8, DropLast: true}} {
+	for _, o := range []PackOptions{{Strategy: "ffd", SequenceLength: 8}, {Strategy: PackBFD, SequenceLength: 1},
+		{Strategy: PackBFD, SequenceLength: 8, DropLast: true}} {
 		if _, err := Pack(nil, o, nil); err == nil {
 			t.Errorf("%+v accepted", o)
 		}

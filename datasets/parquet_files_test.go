@@ -38,7 +38,8 @@ func TestParquetOfPyarrow(t *testing.T) {
 	}
 	for _, file := range pyarrowFiles(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			for _, o := range []Options{{RowKind: RowPromptCompletion}, {RowKind: RowPlain, TextColumn: "completion", KeyColumn: "prompt"}} {
+			for _, o := range []Options{{RowKind: RowPromptCompletion},
+				{RowKind: RowPlain, TextColumn: "completion", KeyColumn: "prompt"}} {
 				r, err := Open(file, file, o)
 				if err != nil {
 					t.Fatal(err)

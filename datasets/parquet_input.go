@@ -78,9 +78,11 @@ func openParquetInput(path, source string, f storage.ReaderAt, o Options) (Reade
 		c := pf.Root().Column(name)
 		switch {
 		case c == nil:
-			return nil, fmt.Errorf("%s: there is no column %q; the columns are %s. Name the one to use with %s", path, name, columnNames(pf), setting)
+			return nil, fmt.Errorf("%s: there is no column %q; the columns are %s. Name the one to use with %s", path, name,
+				columnNames(pf), setting)
 		case !c.Leaf() || c.Repeated() || c.Type().Kind() != parquet.ByteArray:
-			return nil, fmt.Errorf("%s: column %q is %s, a column of strings is wanted; the columns are %s. Name the one to use with %s", path, name, describe(c), columnNames(pf), setting)
+			return nil, fmt.Errorf("%s: column %q is %s, a column of strings is wanted; the columns are %s. Name the one to use with %s",
+				path, name, describe(c), columnNames(pf), setting)
 		}
 		return c, nil
 	}

@@ -88,7 +88,8 @@ var lies = []struct {
 		l.footer = []byte{0x15, 2, 0x19, 0x1c, 0x48, 1, 'r', 0x15, 0, 0, 0x16, 0, 0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 7}
 	}},
 	{"a million empty row groups", func(l *liar) {
-		l.footer = append([]byte{0x15, 2, 0x19, 0x1c, 0x48, 1, 'r', 0x15, 0, 0, 0x16, 0, 0x19, 0xfc, 0xc0, 0x84, 0x3d}, make([]byte, 1000001)...)
+		l.footer = append([]byte{0x15, 2, 0x19, 0x1c, 0x48, 1, 'r', 0x15, 0, 0, 0x16, 0, 0x19, 0xfc, 0xc0, 0x84, 0x3d},
+			make([]byte, 1000001)...)
 	}},
 	{"unknown fields in one another", func(l *liar) { l.footer = append(bytes.Repeat([]byte{0xfc}, 30<<20), 0) }},
 	{"lists in one another", func(l *liar) { l.footer = append([]byte{0xf9}, append(bytes.Repeat([]byte{0x19}, 30<<20), 0)...) }},
@@ -130,14 +131,15 @@ var lies = []struct {
 	{"kind of page that there is not", func(l *liar) { l.page.Type = 77 }},
 }
 
-// TestParquetLies: metadata that is not true is an error or a dead letter, without a panic and without memory for what it says; of inputs with one column, with
-// nested columns, and of shards.
+// TestParquetLies: metadata that is not true is an error or a dead letter, without a panic and without memory for what it says; of inputs
+// with one column, with nested columns, and of shards.
 func TestParquetLies(t *testing.T) {
 	type text struct {
 		Text string `parquet:"text"`
 	}
 	var plain, packed, dict bytes.Buffer
-	for buf, opts := range map[*bytes.Buffer][]parquet.WriterOption{&plain: nil, &packed: {parquet.Compression(&parquet.Zstd)}, &dict: {parquet.DataPageVersion(1)}} {
+	for buf, opts := range map[*bytes.Buffer][]parquet.WriterOption{&plain: nil, &packed: {parquet.Compression(&parquet.Zstd)},
+		&dict: {parquet.DataPageVersion(1)}} {
 		w := parquet.NewGenericWriter[text](buf, opts...)
 		if _, err := w.Write([]text{{"one"}, {"two"}, {"three"}}); err != nil {
 			t.Fatal(err)
@@ -151,8 +153,9 @@ func TestParquetLies(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := filepath.Join(t.TempDir(), "s.parquet")
-	writeShard(t, at, []Sequence{{InputIDs: []int32{1, 2, 3}, Labels: []int32{1, 2, 3}, DocStarts: []int32{0}, DocIDs: []string{"d"}, DocSpans: [][2]int32{{0, 3}},
-		Sources: []string{"s"}}}, 100)
+	writeShard(t, at, []Sequence{{InputIDs: []int32{1, 2, 3}, Labels: []int32{1, 2, 3}, DocStarts: []int32{0}, DocIDs: []string{"d"},
+		DocSpans: [][2]int32{{0, 3}},
+		Sources:  []string{"s"}}}, 100)
 	shard, err := os.ReadFile(at)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +164,8 @@ func TestParquetLies(t *testing.T) {
 		name string
 		raw  []byte
 		read func(path string) error
-	}{{"plain", plain.Bytes(), readLies}, {"packed", packed.Bytes(), readLies}, {"v1", dict.Bytes(), readLies}, {"nested", nested, readLies}, {"shard", shard, readShardLies}} {
+	}{{"plain", plain.Bytes(), readLies}, {"packed", packed.Bytes(), readLies}, {"v1", dict.Bytes(), readLies},
+		{"nested", nested, readLies}, {"shard", shard, readShardLies}} {
 		for _, c := range lies {
 			t.Run(file.name+"/"+c.name, func(t *testing.T) {
 				l := takeApart(t, file.raw)

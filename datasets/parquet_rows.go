@@ -12,7 +12,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// parquetRows reads rows of several columns, nested ones too, such as messages as list<struct<role, content>>, as a row of JSONL of the same fields is read.
+// parquetRows reads rows of several columns, nested ones too, such as messages as list<struct<role, content>>, as a row of JSONL of the
+// same fields is read.
 type parquetRows struct {
 	fileReader
 	r *parquet.GenericReader[any]
@@ -113,8 +114,8 @@ func (r *parquetRows) Next() (Record, *Reject, error) {
 	return rec, rej, nil
 }
 
-// plainValue makes what JSON has of a value: bytes are text, the levels of a list that Parquet adds are taken out, and null fields of a struct are left out. bad takes a text
-// that is no UTF-8.
+// plainValue makes what JSON has of a value: bytes are text, the levels of a list that Parquet adds are taken out, and null fields of a
+// struct are left out. bad takes a text that is no UTF-8.
 func plainValue(v any, bad *string) any {
 	switch v := v.(type) {
 	case []byte:

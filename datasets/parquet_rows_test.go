@@ -9,14 +9,16 @@ import (
 	"testing"
 )
 
-// TestParquetRows: nested messages and columns of prompts are rows as those of JSONL, whoever named the levels of a list; what is missing is rejected with the row's number.
+// TestParquetRows: nested messages and columns of prompts are rows as those of JSONL, whoever named the levels of a list; what is missing
+// is rejected with the row's number.
 func TestParquetRows(t *testing.T) {
 	for _, c := range []struct {
 		file, kind string
 		o          Options
 		rows       []string // "-" for a rejected one
 	}{
-		{"dirty/chat_nested.parquet", RowMessages, Options{}, []string{"Hello\nHi, how can I help?", "Be brief.\nWhat is LoRA?\nA low-rank update of frozen weights."}},
+		{"dirty/chat_nested.parquet", RowMessages, Options{},
+			[]string{"Hello\nHi, how can I help?", "Be brief.\nWhat is LoRA?\nA low-rank update of frozen weights."}},
 		{"chat_item.parquet", RowMessages, Options{}, []string{"grüße\nho", "-", "-", "-"}},
 		{"prompts.parquet", RowPromptCompletion, Options{RowKind: RowPromptCompletion}, []string{"hi\nho", "-"}},
 	} {

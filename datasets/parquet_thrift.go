@@ -41,7 +41,8 @@ const (
 	thriftStruct = 12
 )
 
-// metaWalk walks metadata in Thrift's compact protocol without taking memory for what it says: the decoder takes it for each list before it has seen an element.
+// metaWalk walks metadata in Thrift's compact protocol without taking memory for what it says: the decoder takes it for each list before it
+// has seen an element.
 type metaWalk struct {
 	b     []byte
 	at    int
@@ -76,7 +77,8 @@ func (t *metaWalk) whole() (int64, error) {
 // count reads how many elements there are, or bytes, of which each takes a byte at least.
 func (t *metaWalk) count(n uint64, elements bool) (int, error) {
 	if n > uint64(len(t.b)-t.at) {
-		return 0, fmt.Errorf("damaged file: the metadata says that %d follow where %d bytes are left: %w", n, len(t.b)-t.at, io.ErrUnexpectedEOF)
+		return 0, fmt.Errorf("damaged file: the metadata says that %d follow where %d bytes are left: %w", n, len(t.b)-t.at,
+			io.ErrUnexpectedEOF)
 	}
 	if elements {
 		if t.items += int(n); t.items > min(thriftItems+len(t.b)/8, thriftMost) {

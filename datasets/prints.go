@@ -17,7 +17,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Print identifies a document by its text as it was read, whatever file and format it came in: two hashes of 64 bits of its words. White space between them does not count.
+// Print identifies a document by its text as it was read, whatever file and format it came in: two hashes of 64 bits of its words. White
+// space between them does not count.
 type Print [16]byte
 
 // PrintOf is the print of a text.
@@ -34,14 +35,16 @@ func PrintOf(text string) (p Print) {
 	return p
 }
 
-// SourcePrints are the prints of a source's documents: of those that are trained on, or of a set that is measured on, and of those held out of it.
+// SourcePrints are the prints of a source's documents: of those that are trained on, or of a set that is measured on, and of those held out
+// of it.
 type SourcePrints struct {
 	Source     string `json:"source"`
 	Train      int    `json:"train"`
 	Validation int    `json:"validation"`
 }
 
-// printsMagic begins a file of prints: a line of JSON follows, []SourcePrints, then the prints to train on in the order of the sources, then those held out.
+// printsMagic begins a file of prints: a line of JSON follows, []SourcePrints, then the prints to train on in the order of the sources,
+// then those held out.
 const printsMagic = "adaptflow prints 1\n"
 
 // WritePrints writes a file of prints. each is called with the number of a source, twice in turn for each: held false and true.
@@ -134,8 +137,8 @@ type Shared struct {
 	In        []string `json:"in"` // the files that they are in
 }
 
-// CompareTraining finds the documents of a set in the documents that are trained on: those of the file of prints set, or where that is "" those held out of the training input itself.
-// Memory is that of the set's prints. nil is no overlap.
+// CompareTraining finds the documents of a set in the documents that are trained on: those of the file of prints set, or where that is ""
+// those held out of the training input itself. Memory is that of the set's prints. nil is no overlap.
 func CompareTraining(train, set string) ([]Shared, error) {
 	t, err := openPrints(train)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 
 // TestPrints: white space is no part of a text; prints of training and held-out documents are told apart, and damage is found.
 func TestPrints(t *testing.T) {
-	if PrintOf("a  b\r\nc ") != PrintOf("a b c") || PrintOf("ab c") == PrintOf("a bc") || PrintOf("a b") == PrintOf("b a") || PrintOf("") == PrintOf("a") {
+	if PrintOf("a  b\r\nc ") != PrintOf("a b c") || PrintOf("ab c") == PrintOf("a bc") || PrintOf("a b") == PrintOf("b a") ||
+		PrintOf("") == PrintOf("a") {
 		t.Error("prints")
 	}
 	dir := t.TempDir()
@@ -35,7 +36,8 @@ func TestPrints(t *testing.T) {
 	}
 	train := write("train", map[string][2][]string{"a": {{"x", "y", "y"}, {"z", "x"}}, "b": {{"x", "w"}, {"q"}}}, "a", "b")
 	set := write("set", map[string][2][]string{"c": {{"x", "x", "n"}, nil}, "d": {{"z"}, nil}, "e": {{"y"}, nil}}, "c", "d", "e")
-	for path, want := range map[string]string{set: "[{c 2 3 [a b]} {e 1 1 [a]}]", "": "[{a 1 2 [a b]}]", train: "[{a 3 3 [a b]} {b 2 2 [a b]}]"} {
+	for path, want := range map[string]string{set: "[{c 2 3 [a b]} {e 1 1 [a]}]", "": "[{a 1 2 [a b]}]",
+		train: "[{a 3 3 [a b]} {b 2 2 [a b]}]"} {
 		if got, err := CompareTraining(train, path); err != nil || fmt.Sprint(got) != want {
 			t.Errorf("%v (%v), want %s", got, err, want)
 		}

@@ -97,16 +97,19 @@ type Options struct {
 	Format string // FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV, FormatHTML or FormatParquet
 	// Pages reads web pages, each whole, of FormatAuto too, which refuses them else: who sets it takes their text out.
 	Pages bool
-	// Delimiter is the one character between the fields of CSV and TSV, "tab" and `\t` for the tabulator; "" finds that of CSV in the header.
+	// Delimiter is the one character between the fields of CSV and TSV, "tab" and `\t` for the tabulator; "" finds that of CSV in the
+	// header.
 	Delimiter string
 	// RowKind is what a row of JSONL, JSON or CSV holds: one of RowKinds, RowAuto (or "") to see from the fields of each file's first row.
 	RowKind string
 	// Columns maps the field names of a row kind to the names that the files have, such as {"prompt": "question", "completion": "answer"}.
 	Columns map[string]string
-	// Translation are the fields of a text and of its translation, named by the languages as ["en", "de"], in a row or in its field "translation", as Hugging Face's
-	// feature of that name has it. Such rows are a prompt "en: TEXT\nde:" and the completion " TEXT". nil for other rows.
+	// Translation are the fields of a text and of its translation, named by the languages as ["en", "de"], in a row or in its field
+	// "translation", as Hugging Face's feature of that name has it. Such rows are a prompt "en: TEXT\nde:" and the completion " TEXT". nil
+	// for other rows.
 	Translation []string
-	// LabelColumn is the field that has the class of a row of kind classification; "label" when empty. Labels are the classes that may occur, nil for any.
+	// LabelColumn is the field that has the class of a row of kind classification; "label" when empty. Labels are the classes that may
+	// occur, nil for any.
 	LabelColumn    string
 	Labels         []string
 	TextColumn     string // field of JSONL, column of Parquet; "text" when empty
@@ -137,7 +140,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, json, csv, tsv, html, parquet", o.Format)
 	}
 	if delimiterOf(o.Delimiter) == utf8.RuneError {
-		return o, fmt.Errorf("delimiter %q is no delimiter; it is one character that is no quotation mark or line end, such as ; or tab", o.Delimiter)
+		return o, fmt.Errorf("delimiter %q is no delimiter; it is one character that is no quotation mark or line end, such as ; or tab",
+			o.Delimiter)
 	}
 	switch o.TextMode {
 	case TextLine, TextParagraph, TextFile:

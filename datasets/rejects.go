@@ -28,7 +28,8 @@ func (w *RejectWriter) Write(r *Reject) (err error) {
 		if w.f, err = storage.Create(w.path); err != nil {
 			return err
 		}
-		if w.z, err = zstd.NewWriter(w.f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true)); err != nil {
+		if w.z, err = zstd.NewWriter(w.f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+			zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true)); err != nil {
 			return err
 		}
 		w.enc = json.NewEncoder(w.z)

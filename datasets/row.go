@@ -22,11 +22,14 @@ const (
 	RowTranslation      = "translation"         // a text in each of two languages, which Options.Translation names
 )
 
-// PreferenceAdvice and UnpairedAdvice say what to do with rows of preferences, which are known but of which no shards are made unless the recipe says what is learned from them.
+// PreferenceAdvice and UnpairedAdvice say what to do with rows of preferences, which are known but of which no shards are made unless the
+// recipe says what is learned from them.
 const (
-	PreferenceAdvice = "rows of preferences need a loss over pairs, and shards are for language modelling; to learn from the preferred completion alone set row_kind: preference " +
+	PreferenceAdvice = "rows of preferences need a loss over pairs, and shards are for language modelling; to learn from the preferred " +
+		"completion alone set row_kind: preference " +
 		"(or name its fields, with row_kind: prompt_completion and columns: {completion: chosen})"
-	UnpairedAdvice = "rows with a label of true or false need a loss over preferences, and shards are for language modelling; to learn from the completions whose label is true alone " +
+	UnpairedAdvice = "rows with a label of true or false need a loss over preferences, and shards are for language modelling; to learn " +
+		"from the completions whose label is true alone " +
 		"set row_kind: unpaired_preference"
 )
 
@@ -45,13 +48,16 @@ var rowFields = []struct {
 }
 
 // fieldNames are the names that Columns may map, by kind.
-var fieldNames = []string{"prompt", "completion", "messages", "tools", "chat_template_kwargs", "conversations", "instruction", "input", "output", "system", "history", "chosen",
+var fieldNames = []string{"prompt", "completion", "messages", "tools", "chat_template_kwargs", "conversations", "instruction", "input",
+	"output", "system", "history", "chosen",
 	"rejected", "label"}
 
 func (o *Options) validateRows() error {
-	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference, RowUnpaired, RowClassification}
+	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference,
+		RowUnpaired, RowClassification}
 	switch {
-	case len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" || o.Translation[0] == o.Translation[1]):
+	case len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" ||
+		o.Translation[0] == o.Translation[1]):
 		return fmt.Errorf("translation: %v; write the two languages from and to, as [en, de]", o.Translation)
 	case !slices.Contains(kinds, o.RowKind):
 		return fmt.Errorf("row_kind %q is unknown; it is one of %s", o.RowKind, strings.Join(kinds, ", "))
@@ -105,8 +111,8 @@ type Row struct {
 	Completion json.RawMessage `json:"completion,omitempty"`
 	Messages   json.RawMessage `json:"messages,omitempty"`
 	Tools      json.RawMessage `json:"tools,omitempty"`
-	// Instruction, Input, System and History (questions and answers before) are those of an Alpaca row, which has no Prompt: it is made when it is known whether the
-	// model has a chat template.
+	// Instruction, Input, System and History (questions and answers before) are those of an Alpaca row, which has no Prompt: it is made
+	// when it is known whether the model has a chat template.
 	Instruction string      `json:"instruction,omitempty"`
 	Input       string      `json:"input,omitempty"`
 	System      string      `json:"system,omitempty"`

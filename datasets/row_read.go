@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// rowReader reads the fields of one row. A field that is absent, one that is null and one that is empty are three things: what a field may be is said where it is read.
+// rowReader reads the fields of one row. A field that is absent, one that is null and one that is empty are three things: what a field may
+// be is said where it is read.
 type rowReader struct {
 	o     *Options
 	obj   map[string]json.RawMessage
@@ -178,8 +179,8 @@ func (r *rowReader) conversation(column string, raw json.RawMessage) {
 	r.variables()
 }
 
-// preference makes of a row of preferences the row of its preferred completion. The prompt may be within chosen (TRL's implicit prompt), also where it stands beside it
-// as a text (UltraFeedback's layout, TRL's maybe_extract_prompt): chosen is a conversation then.
+// preference makes of a row of preferences the row of its preferred completion. The prompt may be within chosen (TRL's implicit prompt),
+// also where it stands beside it as a text (UltraFeedback's layout, TRL's maybe_extract_prompt): chosen is a conversation then.
 func (r *rowReader) preference() {
 	pc, p := r.field("prompt")
 	cc, c := r.field("chosen")
@@ -195,7 +196,8 @@ func (r *rowReader) preference() {
 	}
 }
 
-// promptBeside reads a completion that is a list of messages beside a prompt that is a text: the whole conversation, which has the prompt, or what comes after it.
+// promptBeside reads a completion that is a list of messages beside a prompt that is a text: the whole conversation, which has the prompt,
+// or what comes after it.
 func (r *rowReader) promptBeside(pc string, p json.RawMessage, cc string, c json.RawMessage) {
 	s := r.needed("prompt")
 	if asks(c) {
@@ -245,7 +247,8 @@ func (r *rowReader) label() {
 	}
 }
 
-// alpaca reads an instruction with its input, of which one may be empty, and the output. History is a list of pairs, as LLaMA-Factory has it.
+// alpaca reads an instruction with its input, of which one may be empty, and the output. History is a list of pairs, as LLaMA-Factory has
+// it.
 func (r *rowReader) alpaca() {
 	w := &r.row
 	w.System, w.Instruction, w.Input = r.optional("system"), r.optional("instruction"), r.optional("input")

@@ -65,17 +65,23 @@ func TestRowKinds(t *testing.T) {
 		name, content, layout, text, row string
 		o                                Options
 	}{
-		{"a.jsonl", `{"prompt": "P", "completion": "C"}`, "jsonl/prompt_completion", "P\nC", `{"kind":"prompt_completion","prompt":"P","completion":"C"}`, Options{}},
-		{"a.jsonl", `{"question": "P<", "answer": "C"}`, "jsonl/prompt_completion", "P<\nC", `{"kind":"prompt_completion","prompt":"P<","completion":"C"}`,
+		{"a.jsonl", `{"prompt": "P", "completion": "C"}`, "jsonl/prompt_completion", "P\nC",
+			`{"kind":"prompt_completion","prompt":"P","completion":"C"}`, Options{}},
+		{"a.jsonl", `{"question": "P<", "answer": "C"}`, "jsonl/prompt_completion", "P<\nC",
+			`{"kind":"prompt_completion","prompt":"P<","completion":"C"}`,
 			Options{Columns: map[string]string{"prompt": "question", "completion": "answer"}}},
-		{"a.jsonl", `{"messages": [{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}], "tools": null}`, "jsonl/messages", "hi\nho",
+		{"a.jsonl", `{"messages": [{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}], "tools": null}`,
+			"jsonl/messages", "hi\nho",
 			`{"kind":"messages","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]}`, Options{}},
-		{"a.jsonl", `{"conversations": [{"from":"human","value":"hi"},{"from":"gpt","value":"ho"}], "system": "be"}`, "jsonl/sharegpt", "be\nhi\nho",
+		{"a.jsonl", `{"conversations": [{"from":"human","value":"hi"},{"from":"gpt","value":"ho"}], "system": "be"}`,
+			"jsonl/sharegpt", "be\nhi\nho",
 			`{"kind":"messages","messages":[{"role":"system","content":"be"},{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]}`, Options{}},
-		{"a.json", `[{"instruction": "I", "input": "", "response": "R"}]`, "json/alpaca", "I\nR", `{"kind":"prompt_completion","completion":"R","instruction":"I"}`, Options{}},
+		{"a.json", `[{"instruction": "I", "input": "", "response": "R"}]`, "json/alpaca", "I\nR",
+			`{"kind":"prompt_completion","completion":"R","instruction":"I"}`, Options{}},
 		{"a.json", ` [ {"text": "plain"} ] `, "json/plain", "plain", "", Options{}},
 		{"a.csv", "text,category\n\"a, \"\"b\"\"\",x\n", "csv/plain", `a, "b"`, "", Options{}},
-		{"a.tsv", "prompt\tcompletion\nP, q\tC\n", "tsv/prompt_completion", "P, q\nC", `{"kind":"prompt_completion","prompt":"P, q","completion":"C"}`, Options{}},
+		{"a.tsv", "prompt\tcompletion\nP, q\tC\n", "tsv/prompt_completion", "P, q\nC",
+			`{"kind":"prompt_completion","prompt":"P, q","completion":"C"}`, Options{}},
 	} {
 		recs, rejects, layout := readContent(t, c.name, c.content, c.o)
 		if len(recs) != 1 || len(rejects) != 0 || layout != c.layout || recs[0].Text != c.text || recs[0].Row != c.row {
@@ -114,10 +120,12 @@ func TestRowFaults(t *testing.T) {
 	recs, rejects, _ := readContent(t, "a.jsonl", `{"prompt":"p","completion":"good","label":true}
 {"prompt":"p","completion":"bad","label":false}
 {"prompt":"p","completion":"odd","label":"yes"}`, Options{RowKind: RowUnpaired})
-	if len(recs) != 1 || !strings.Contains(recs[0].Row, "good") || len(rejects) != 2 || rejects[0].Reason != ReasonUndesirable || rejects[1].Reason != ReasonWrongRow {
+	if len(recs) != 1 || !strings.Contains(recs[0].Row, "good") || len(rejects) != 2 || rejects[0].Reason != ReasonUndesirable ||
+		rejects[1].Reason != ReasonWrongRow {
 		t.Errorf("unpaired preferences: %v, %v", recs, rejects)
 	}
-	for _, o := range []Options{{RowKind: "chat"}, {Columns: map[string]string{"question": "prompt"}}, {Columns: map[string]string{"prompt": ""}}} {
+	for _, o := range []Options{{RowKind: "chat"}, {Columns: map[string]string{"question": "prompt"}},
+		{Columns: map[string]string{"prompt": ""}}} {
 		if o.Validate() == nil {
 			t.Errorf("%+v is taken", o)
 		}
@@ -125,9 +133,11 @@ func TestRowFaults(t *testing.T) {
 }
 
 func TestRewriteRow(t *testing.T) {
-	row, text, err := RewriteRow(`{"kind":"messages","messages":[{"role":"user","content":"a b"},{"role":"assistant","content":"b"}],"tools":[{"name":"b"}]}`,
+	row, text,
+		err := RewriteRow(`{"kind":"messages","messages":[{"role":"user","content":"a b"},{"role":"assistant","content":"b"}],"tools":[{"name":"b"}]}`,
 		func(s string) string { return strings.ReplaceAll(s, "b", "X") })
-	if err != nil || text != "a X\nX" || row != `{"kind":"messages","messages":[{"content":"a X","role":"user"},{"content":"X","role":"assistant"}],"tools":[{"name":"b"}]}` {
+	if err != nil || text != "a X\nX" ||
+		row != `{"kind":"messages","messages":[{"content":"a X","role":"user"},{"content":"X","role":"assistant"}],"tools":[{"name":"b"}]}` {
 		t.Errorf("%s %q %v", row, text, err)
 	}
 }
@@ -137,7 +147,8 @@ func TestPackBFDDrops(t *testing.T) {
 	docs := []Doc{{ID: "a", Tokens: []int32{1, 2, 3, 4, 5, 6, 7}}, {ID: "b", Tokens: []int32{8, 9}}}
 	for strategy, want := range map[string][2]int64{PackBFD: {6, 3}, PackBFDSplit: {9, 0}} {
 		n := int64(0)
-		st, err := Pack(docs, PackOptions{Strategy: strategy, SequenceLength: 4, IsolateDocuments: true}, func(s Sequence) error { n += int64(len(s.InputIDs)); return nil })
+		st, err := Pack(docs, PackOptions{Strategy: strategy, SequenceLength: 4, IsolateDocuments: true},
+			func(s Sequence) error { n += int64(len(s.InputIDs)); return nil })
 		if err != nil || n != want[0] || st.Dropped != want[1] || st.Tokens != 9 {
 			t.Errorf("%s: %d tokens, %+v, %v", strategy, n, st, err)
 		}

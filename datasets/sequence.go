@@ -32,13 +32,14 @@ type Sequence struct {
 	// DocIDs, DocSpans and Sources have one element for each piece of a document in the row, in order; with isolated documents piece i
 	// begins at DocStarts[i].
 	DocIDs []string
-	// DocSpans are the pieces' [start, end) in the source text, in Unicode code points; of a row of several fields, in the text that its template or prompt makes of it.
+	// DocSpans are the pieces' [start, end) in the source text, in Unicode code points; of a row of several fields, in the text that its
+	// template or prompt makes of it.
 	DocSpans [][2]int32
 	Sources  []string
 	// Key is the key of training by key, "" for none.
 	Key string
-	// Values are columns of numbers beside the tokens, by name, that an objective reads: one number a token, such as the log-probabilities of a rollout, or one
-	// an isolated document. Shards of the kinds there are have none.
+	// Values are columns of numbers beside the tokens, by name, that an objective reads: one number a token, such as the log-probabilities
+	// of a rollout, or one an isolated document. Shards of the kinds there are have none.
 	Values map[string][]float32
 }
 
@@ -83,7 +84,8 @@ func (s *Sequence) Pick(keep func(i int) bool) Sequence {
 		}
 		out.DocStarts = append(out.DocStarts, int32(len(out.InputIDs)))
 		out.InputIDs, out.Labels = append(out.InputIDs, s.InputIDs[from:to]...), append(out.Labels, s.Labels[from:to]...)
-		out.DocIDs, out.DocSpans, out.Sources = append(out.DocIDs, s.DocIDs[i]), append(out.DocSpans, s.DocSpans[i]), append(out.Sources, s.Sources[i])
+		out.DocIDs, out.DocSpans, out.Sources = append(out.DocIDs, s.DocIDs[i]), append(out.DocSpans, s.DocSpans[i]),
+			append(out.Sources, s.Sources[i])
 	}
 	return out
 }

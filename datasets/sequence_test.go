@@ -12,7 +12,8 @@ func TestPick(t *testing.T) {
 	origins := map[string]string{"x": "de", "y": "fr", "z": "ja"}
 	of := func(name string) Sequence { return q.Pick(func(i int) bool { return origins[q.Sources[i]] == name }) }
 	de := of("de")
-	if !slices.Equal(de.InputIDs, []int32{1, 2, 3, 6, 7}) || !slices.Equal(de.Labels, []int32{-100, 2, 3, -100, 7}) || !slices.Equal(de.DocStarts, []int32{0, 3}) ||
+	if !slices.Equal(de.InputIDs, []int32{1, 2, 3, 6, 7}) || !slices.Equal(de.Labels, []int32{-100, 2, 3, -100, 7}) ||
+		!slices.Equal(de.DocStarts, []int32{0, 3}) ||
 		!slices.Equal(de.DocIDs, []string{"x#0", "x#1"}) || de.Validate() != nil {
 		t.Errorf("%+v", de)
 	}

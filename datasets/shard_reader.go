@@ -68,7 +68,8 @@ func OpenShard(path string) (_ *Shard, err error) {
 			ok = kind == parquet.ByteArray
 		}
 		if !ok || leaf.MaxRepetitionLevel() != 1 {
-			return nil, fmt.Errorf("column %q is %s, a list of %s is wanted", c.name, leaf.Type(), map[bool]string{true: "int32", false: "strings"}[c.ints])
+			return nil, fmt.Errorf("column %q is %s, a list of %s is wanted", c.name, leaf.Type(),
+				map[bool]string{true: "int32", false: "strings"}[c.ints])
 		}
 		*c.to = leaf
 	}
@@ -219,8 +220,8 @@ func (s *Shard) readRowGroup(rg parquet.RowGroup) ([]Sequence, error) {
 	return out, nil
 }
 
-// openParquet opens a Parquet file; page indexes and bloom filters are not read. Damage, and metadata that would take memory out of proportion, is an error, never
-// a panic; so is a page of it when it is read.
+// openParquet opens a Parquet file; page indexes and bloom filters are not read. Damage, and metadata that would take memory out of
+// proportion, is an error, never a panic; so is a page of it when it is read.
 func openParquet(r storage.ReaderAt) (*parquet.File, error) {
 	footer, err := checkFooter(r)
 	if err != nil {
@@ -236,7 +237,8 @@ func openParquet(r storage.ReaderAt) (*parquet.File, error) {
 	return openOwnParquet(g)
 }
 
-// openOwnParquet is [openParquet] of a file that this run wrote, of which pages are read in any order: nothing is looked at before the decoder does.
+// openOwnParquet is [openParquet] of a file that this run wrote, of which pages are read in any order: nothing is looked at before the
+// decoder does.
 func openOwnParquet(r storage.ReaderAt) (f *parquet.File, err error) {
 	defer guard(&err)
 	return parquet.OpenFile(r, r.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(256<<10))

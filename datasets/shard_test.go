@@ -15,7 +15,8 @@ import (
 
 func writeShard(t testing.TB, path string, seqs []Sequence, groupTokens int64) ShardInfo {
 	t.Helper()
-	w, err := CreateShard(path, ShardMeta{Kind: KindLM, TokenizerHash: "th", SequenceLength: 32, Packing: PackBFD, IsolateDocuments: true, Seed: 1<<63 + 5, Version: "v"})
+	w, err := CreateShard(path, ShardMeta{Kind: KindLM, TokenizerHash: "th", SequenceLength: 32, Packing: PackBFD, IsolateDocuments: true,
+		Seed: 1<<63 + 5, Version: "v"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,13 +36,14 @@ func writeShard(t testing.TB, path string, seqs []Sequence, groupTokens int64) S
 func TestShardRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	var seqs []Sequence
-	st, err := Pack(randomDocs(300, 90, 3), PackOptions{Strategy: PackBFDSplit, SequenceLength: 32, IsolateDocuments: true}, func(s Sequence) error {
-		if len(seqs)%3 == 0 {
-			s.Key = "k" + s.DocIDs[0]
-		}
-		seqs = append(seqs, s)
-		return nil
-	})
+	st, err := Pack(randomDocs(300, 90, 3), PackOptions{Strategy: PackBFDSplit, SequenceLength: 32, IsolateDocuments: true},
+		func(s Sequence) error {
+			if len(seqs)%3 == 0 {
+				s.Key = "k" + s.DocIDs[0]
+			}
+			seqs = append(seqs, s)
+			return nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,8 @@ func TestShardRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if m := s.Meta(); m.SequenceLength != 32 || m.Seed != 1<<63+5 || m.TokenizerHash != "th" || !m.IsolateDocuments || m.Packing != PackBFD {
+	if m := s.Meta(); m.SequenceLength != 32 || m.Seed != 1<<63+5 || m.TokenizerHash != "th" || !m.IsolateDocuments ||
+		m.Packing != PackBFD {
 		t.Fatalf("%+v", m)
 	}
 	if s.NumRows() != info.Rows || s.NumRowGroups() != len(info.RowGroups) {
@@ -91,7 +94,8 @@ func TestShardRoundTrip(t *testing.T) {
 func TestShardGroupsAreTakenOver(t *testing.T) {
 	var rows []shardRow
 	for i := range 500 {
-		rows = append(rows, shardRow{InputIDs: []int32{int32(i), 7, int32(i * i)}, Labels: []int32{NoLoss, 7, 9}, DocStarts: []int32{0}, DocIDs: []string{"a"}, DocSpans: []shardSpan{{0, 3}}, Sources: []string{"s"}})
+		rows = append(rows, shardRow{InputIDs: []int32{int32(i), 7, int32(i * i)}, Labels: []int32{NoLoss, 7, 9}, DocStarts: []int32{0},
+			DocIDs: []string{"a"}, DocSpans: []shardSpan{{0, 3}}, Sources: []string{"s"}})
 	}
 	var one, apart bytes.Buffer
 	w, v := parquet.NewGenericWriter[shardRow](&one, writerOptions()...), parquet.NewGenericWriter[shardRow](&apart, writerOptions()...)
@@ -163,7 +167,8 @@ func TestShardErrors(t *testing.T) {
 func TestShardDamage(t *testing.T) {
 	dir := t.TempDir()
 	var seqs []Sequence
-	Pack(randomDocs(20, 40, 3), PackOptions{Strategy: PackBFDSplit, SequenceLength: 32, IsolateDocuments: true}, func(s Sequence) error { seqs = append(seqs, s); return nil })
+	Pack(randomDocs(20, 40, 3), PackOptions{Strategy: PackBFDSplit, SequenceLength: 32, IsolateDocuments: true},
+		func(s Sequence) error { seqs = append(seqs, s); return nil })
 	p := filepath.Join(dir, "a.parquet")
 	writeShard(t, p, seqs, 200)
 	good, _ := os.ReadFile(p)
@@ -191,7 +196,8 @@ func BenchmarkShardRead(b *testing.B) {
 		}
 	}
 	var seqs []Sequence
-	Pack(docs, PackOptions{Strategy: PackBFDSplit, SequenceLength: 512, IsolateDocuments: true}, func(s Sequence) error { seqs = append(seqs, s); return nil })
+	Pack(docs, PackOptions{Strategy: PackBFDSplit, SequenceLength: 512, IsolateDocuments: true},
+		func(s Sequence) error { seqs = append(seqs, s); return nil })
 	p := filepath.Join(b.TempDir(), "a.parquet")
 	info := writeShard(b, p, seqs, DefaultRowGroupTokens)
 	b.ResetTimer()

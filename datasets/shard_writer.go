@@ -41,8 +41,10 @@ type ShardMeta struct {
 
 func (m ShardMeta) pairs() [][2]string {
 	pairs := [][2]string{
-		{"schema_version", strconv.Itoa(SchemaVersion)}, {"kind", m.Kind}, {"tokenizer_hash", m.TokenizerHash}, {"template_hash", m.TemplateHash},
-		{"sequence_length", strconv.Itoa(m.SequenceLength)}, {"packing", m.Packing}, {"isolate_documents", strconv.FormatBool(m.IsolateDocuments)},
+		{"schema_version", strconv.Itoa(SchemaVersion)}, {"kind", m.Kind}, {"tokenizer_hash", m.TokenizerHash},
+		{"template_hash", m.TemplateHash},
+		{"sequence_length", strconv.Itoa(m.SequenceLength)}, {"packing", m.Packing},
+		{"isolate_documents", strconv.FormatBool(m.IsolateDocuments)},
 		{"seed", strconv.FormatUint(m.Seed, 10)}, {"version", m.Version},
 	}
 	if m.Labels != nil {
@@ -56,8 +58,8 @@ type shardSpan struct {
 	End   int32 `parquet:"end"`
 }
 
-// shardRow gives the columns, their order and their types. Labels are packed as differences: those of no loss take no room, and the others, which are mostly the
-// ids once more, a tenth of a shard more than plain ones do but half of the time of compressing.
+// shardRow gives the columns, their order and their types. Labels are packed as differences: those of no loss take no room, and the others,
+// which are mostly the ids once more, a tenth of a shard more than plain ones do but half of the time of compressing.
 type shardRow struct {
 	InputIDs  []int32     `parquet:"input_ids,list"`
 	Labels    []int32     `parquet:"labels,list" parquet-element:",delta"`
@@ -85,8 +87,8 @@ type ShardInfo struct {
 	SHA256     string         `json:"sha256"`
 }
 
-// ShardWriter streams sequences into a Parquet shard. It holds a row group, and as many more as there are processors, on each of which one is encoded;
-// its bytes depend on the sequences and metadata alone.
+// ShardWriter streams sequences into a Parquet shard. It holds a row group, and as many more as there are processors, on each of which one
+// is encoded; its bytes depend on the sequences and metadata alone.
 type ShardWriter struct {
 	file    *storage.File
 	w       *parquet.GenericWriter[shardRow]
@@ -96,8 +98,9 @@ type ShardWriter struct {
 	pending []*encodedGroup
 	// RowGroupTokens may be set before the first Write.
 	RowGroupTokens int64
-	// NameByContent puts the beginning of the content's hash into the file's name, "train-00000-of-00004-0123456789ab.parquet": on an object store, where
-	// nothing is renamed into its place, no name is then written twice with different bytes. It may be set before Close.
+	// NameByContent puts the beginning of the content's hash into the file's name, "train-00000-of-00004-0123456789ab.parquet": on an
+	// object store, where nothing is renamed into its place, no name is then written twice with different bytes. It may be set before
+	// Close.
 	NameByContent bool
 }
 
@@ -120,7 +123,8 @@ func CreateShard(path string, meta ShardMeta) (*ShardWriter, error) {
 	for _, kv := range meta.pairs() {
 		opts = append(opts, parquet.KeyValueMetadata(kv[0], kv[1]))
 	}
-	return &ShardWriter{file: f, w: parquet.NewGenericWriter[shardRow](f, opts...), info: ShardInfo{Path: path}, RowGroupTokens: DefaultRowGroupTokens}, nil
+	return &ShardWriter{file: f, w: parquet.NewGenericWriter[shardRow](f, opts...), info: ShardInfo{Path: path},
+		RowGroupTokens: DefaultRowGroupTokens}, nil
 }
 
 // Write adds a sequence, which must be valid ([Sequence.Validate]) and not change before Close.
@@ -176,7 +180,8 @@ func (w *ShardWriter) commit(most int) error {
 	return nil
 }
 
-// encodedGroup is a row group as the only one of a Parquet file in memory, whose pages a writer of the same settings takes over as they are.
+// encodedGroup is a row group as the only one of a Parquet file in memory, whose pages a writer of the same settings takes over as they
+// are.
 type encodedGroup struct {
 	done chan struct{}
 	rows parquet.RowGroup

@@ -10,9 +10,9 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Staged files carry documents from one data stage to the next, so that none travels through a shuffle: Parquet whose row groups
-// are what references name. On a local disk they are not compressed: they are read once or twice and deleted, and compressing took as long as all else that a stage does.
-// What goes to an object store has zstd.
+// Staged files carry documents from one data stage to the next, so that none travels through a shuffle: Parquet whose row groups are what
+// references name. On a local disk they are not compressed: they are read once or twice and deleted, and compressing took as long as all
+// else that a stage does. What goes to an object store has zstd.
 
 // table writes rows of one type in bounded row groups.
 type table[T any] struct {
@@ -217,8 +217,8 @@ func ReadRecords(path, source string, group int) ([]Record, error) {
 	return out, nil
 }
 
-// stagedGroupTokens bounds a row group of staged documents. Its pages are small, so that a shard, whose documents follow one another, reads little that belongs
-// to other shards, however many there are.
+// stagedGroupTokens bounds a row group of staged documents. Its pages are small, so that a shard, whose documents follow one another, reads
+// little that belongs to other shards, however many there are.
 const (
 	stagedGroupTokens = 1 << 20
 	stagedPageBytes   = 32 << 10
@@ -274,7 +274,8 @@ func (w *DocWriter) Write(d *StagedDoc) error {
 	if !gaps {
 		w.starts = w.starts[:0]
 	}
-	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens, Starts: w.starts, Ends: w.ends, Labels: d.Labels}
+	row := stagedDoc{Index: d.Index, Hash: int64(d.Hash), Split: int64(d.Split), Length: int64(n), Key: d.Key, IDs: d.Tokens,
+		Starts: w.starts, Ends: w.ends, Labels: d.Labels}
 	return w.t.add(row, int64(n)+16)
 }
 

@@ -20,7 +20,8 @@ func TestStagedRoundTrip(t *testing.T) {
 		if len(d.Tokens) == 0 {
 			continue
 		}
-		for k := range d.Spans { // of every third, tokens do not begin where the one before ends: before it, behind it, or the first not at 0
+		// of every third, tokens do not begin where the one before ends: before it, behind it, or the first not at 0
+		for k := range d.Spans {
 			switch {
 			case i%3 == 1:
 				d.Spans[k][0] += int32(i/3%3) - 1
@@ -50,7 +51,8 @@ func TestStagedRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		for k, r := range rows {
-			if w := want[at+int(r)]; !reflect.DeepEqual(docs[k], w) || refs[r].Hash != w.Hash || refs[r].Split != w.Split || refs[r].Length != int64(len(w.Tokens)) {
+			if w := want[at+int(r)]; !reflect.DeepEqual(docs[k], w) || refs[r].Hash != w.Hash || refs[r].Split != w.Split ||
+				refs[r].Length != int64(len(w.Tokens)) {
 				t.Fatalf("group %d row %d: %+v", g, r, docs[k])
 			}
 		}
@@ -121,7 +123,8 @@ func TestFindSources(t *testing.T) {
 
 func TestManifest(t *testing.T) {
 	dir := t.TempDir()
-	m := &Manifest{SchemaVersion: SchemaVersion, Kind: KindLM, Rejected: map[string]int64{"x": 1}, Train: []ShardInfo{{Path: "a", RowGroups: []RowGroupInfo{{1, 2, 3}}}}}
+	m := &Manifest{SchemaVersion: SchemaVersion, Kind: KindLM, Rejected: map[string]int64{"x": 1},
+		Train: []ShardInfo{{Path: "a", RowGroups: []RowGroupInfo{{1, 2, 3}}}}}
 	p, err := WriteManifest(dir, m)
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,8 @@ const (
 	MatchNumber = "number" // as numbers, by GSM8K's rule: see NumberAnswer
 )
 
-// FinalAnswer is what stands on the line after the last delimiter, as GSM8K's "#### 18" has it; the whole text when the delimiter is empty. found is false where the
-// text has no such delimiter.
+// FinalAnswer is what stands on the line after the last delimiter, as GSM8K's "#### 18" has it; the whole text when the delimiter is empty.
+// found is false where the text has no such delimiter.
 func FinalAnswer(text, delimiter string) (answer string, found bool) {
 	if delimiter == "" {
 		return strings.TrimSpace(text), true
@@ -31,9 +31,10 @@ var (
 	numberLast = regexp.MustCompile(`-?[$0-9.,]{2,}|-?[0-9]+`)
 )
 
-// NumberAnswer is the number that a text answers, as it is written, without commas, dollar signs and a full stop at its end. It follows the evaluation of GSM8K (Cobbe et al. 2021): the first
-// number that follows a delimiter; numbers are compared as they are written, so 18.0 is not 18. Beyond it, a dollar sign before the number and the full stop are passed over, as
-// lm-evaluation-harness does. Without a delimiter it is the last number of the text, that harness's flexible-extract. found is false where there is none.
+// NumberAnswer is the number that a text answers, as it is written, without commas, dollar signs and a full stop at its end. It follows the
+// evaluation of GSM8K (Cobbe et al. 2021): the first number that follows a delimiter; numbers are compared as they are written, so 18.0 is
+// not 18. Beyond it, a dollar sign before the number and the full stop are passed over, as lm-evaluation-harness does. Without a delimiter
+// it is the last number of the text, that harness's flexible-extract. found is false where there is none.
 func NumberAnswer(text, delimiter string) (number string, found bool) {
 	if delimiter == "" {
 		all := numberLast.FindAllString(text, -1)
@@ -76,14 +77,16 @@ type Match struct {
 
 // NewMatch compares predictions with references, one by one, by a rule. A prediction without an answer is wrong.
 //
-// MatchSQuAD: where a reference has the delimiter only what follows it counts, else the whole texts. MatchNumber: the numbers of both; a reference without one is an error.
+// MatchSQuAD: where a reference has the delimiter only what follows it counts, else the whole texts. MatchNumber: the numbers of both; a
+// reference without one is an error.
 func NewMatch(predictions, references []string, delimiter, rule string) (Match, error) {
 	m := Match{Questions: len(references), Rule: rule}
 	for i, ref := range references {
 		if rule == MatchNumber {
 			want, found := NumberAnswer(ref, delimiter)
 			if !found {
-				return m, fmt.Errorf("the right answer of held-out question %d has no number after %q: compare texts with answer_match squad, or set answer_delimiter", i, delimiter)
+				return m, fmt.Errorf("the right answer of held-out question %d has no number after %q: compare texts with answer_match "+
+					"squad, or set answer_delimiter", i, delimiter)
 			}
 			if got, ok := NumberAnswer(predictions[i], delimiter); ok && got == want {
 				m.ExactMatch++

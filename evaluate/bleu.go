@@ -13,8 +13,8 @@ import (
 type BLEU struct {
 	Tokenize  string // a name of bleuTokenizers: 13a, intl, char, zh, none
 	Lowercase bool
-	// SmoothMethod is for orders without a match: exp (halved at each, as mteval-v13a), floor (SmoothValue matches), add-k (SmoothValue added from the second
-	// order on; Lin and Och 2004), none. SmoothValue 0 is sacrebleu's default, 0.1 of floor and 1 of add-k.
+	// SmoothMethod is for orders without a match: exp (halved at each, as mteval-v13a), floor (SmoothValue matches), add-k (SmoothValue
+	// added from the second order on; Lin and Och 2004), none. SmoothValue 0 is sacrebleu's default, 0.1 of floor and 1 of add-k.
 	SmoothMethod string
 	SmoothValue  float64
 	// EffectiveOrder leaves out the orders longer than the text, as is wise for single sentences.
@@ -36,8 +36,8 @@ type BLEUScore struct {
 	SysLen, RefLen int
 }
 
-// bleuTokenizers are sacrebleu's: 13a of WMT's mteval-v13a.pl, intl of mteval-v14.pl --international-tokenization, zh for Chinese (Nankai University's),
-// char, none.
+// bleuTokenizers are sacrebleu's: 13a of WMT's mteval-v13a.pl, intl of mteval-v14.pl --international-tokenization, zh for Chinese (Nankai
+// University's), char, none.
 var bleuTokenizers = map[string]func(string) string{
 	"13a":  tokenize13a,
 	"intl": tokenizeIntl,
@@ -46,8 +46,8 @@ var bleuTokenizers = map[string]func(string) string{
 	"none": func(s string) string { return s },
 }
 
-// Corpus is the score of hypotheses together. references[i] are those of hypotheses[i]; of their lengths the one closest to the hypothesis's counts, the shorter of
-// equals. A name of a tokenizer or smoothing that does not exist is a panic.
+// Corpus is the score of hypotheses together. references[i] are those of hypotheses[i]; of their lengths the one closest to the
+// hypothesis's counts, the shorter of equals. A name of a tokenizer or smoothing that does not exist is a panic.
 func (b *BLEU) Corpus(hypotheses []string, references [][]string) BLEUScore {
 	if len(hypotheses) != len(references) {
 		panic("evaluate: BLEU wants the references of each hypothesis")
@@ -158,13 +158,16 @@ func (b *BLEU) score(s *BLEUScore) {
 	s.Score = s.BP * math.Exp(sum/float64(order))
 }
 
-// isChinese is sacrebleu's table of what stands for itself in Chinese text. Two of its ranges were meant for the planes above the first (20000–2A6D6, 2F800–2FA1D) but
-// are written as strings of two characters, which compare as 2001–2A6D and 2F81–2FA1; so do scores.
+// isChinese is sacrebleu's table of what stands for itself in Chinese text. Two of its ranges were meant for the planes above the first
+// (20000–2A6D6, 2F800–2FA1D) but are written as strings of two characters, which compare as 2001–2A6D and 2F81–2FA1; so do scores.
 func isChinese(r rune) bool { return unicode.Is(chineseTable, r) }
 
 var chineseTable = &unicode.RangeTable{R16: []unicode.Range16{
-	{Lo: 0x2001, Hi: 0x2a6d, Stride: 1}, {Lo: 0x2e80, Hi: 0x2eff, Stride: 1}, {Lo: 0x2f00, Hi: 0x2fdf, Stride: 1}, {Lo: 0x2ff0, Hi: 0x303f, Stride: 1}, {Lo: 0x3100, Hi: 0x312f, Stride: 1},
-	{Lo: 0x31a0, Hi: 0x31bf, Stride: 1}, {Lo: 0x31c0, Hi: 0x31ef, Stride: 1}, {Lo: 0x3200, Hi: 0x33ff, Stride: 1}, {Lo: 0x3400, Hi: 0x4db5, Stride: 1}, {Lo: 0x4e00, Hi: 0x9fbb, Stride: 1},
-	{Lo: 0xf900, Hi: 0xfa2d, Stride: 1}, {Lo: 0xfa30, Hi: 0xfa6a, Stride: 1}, {Lo: 0xfa70, Hi: 0xfad9, Stride: 1}, {Lo: 0xfe10, Hi: 0xfe1f, Stride: 1}, {Lo: 0xfe30, Hi: 0xfe4f, Stride: 1},
+	{Lo: 0x2001, Hi: 0x2a6d, Stride: 1}, {Lo: 0x2e80, Hi: 0x2eff, Stride: 1}, {Lo: 0x2f00, Hi: 0x2fdf, Stride: 1},
+	{Lo: 0x2ff0, Hi: 0x303f, Stride: 1}, {Lo: 0x3100, Hi: 0x312f, Stride: 1},
+	{Lo: 0x31a0, Hi: 0x31bf, Stride: 1}, {Lo: 0x31c0, Hi: 0x31ef, Stride: 1}, {Lo: 0x3200, Hi: 0x33ff, Stride: 1},
+	{Lo: 0x3400, Hi: 0x4db5, Stride: 1}, {Lo: 0x4e00, Hi: 0x9fbb, Stride: 1},
+	{Lo: 0xf900, Hi: 0xfa2d, Stride: 1}, {Lo: 0xfa30, Hi: 0xfa6a, Stride: 1}, {Lo: 0xfa70, Hi: 0xfad9, Stride: 1},
+	{Lo: 0xfe10, Hi: 0xfe1f, Stride: 1}, {Lo: 0xfe30, Hi: 0xfe4f, Stride: 1},
 	{Lo: 0xff00, Hi: 0xffef, Stride: 1},
 }}

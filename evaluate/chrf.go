@@ -6,14 +6,16 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pytext"
 )
 
-// ChrF is the character n-gram F-score of Popović (2015), as sacrebleu 2 computes it. Its zero value is of no use; [NewChrF] has sacrebleu's defaults.
+// ChrF is the character n-gram F-score of Popović (2015), as sacrebleu 2 computes it. Its zero value is of no use; [NewChrF] has
+// sacrebleu's defaults.
 type ChrF struct {
 	CharOrder  int     // longest character n-gram: nc
 	WordOrder  int     // longest word n-gram: nw; 2 is chrF++ (Popović 2017)
 	Beta       float64 // weight of recall over precision
 	Lowercase  bool
 	Whitespace bool // white space counts as characters
-	// EpsSmoothing averages the F-scores of all orders, as chrF++.py, Moses and NLTK do; else precision and recall of the orders that occur are averaged.
+	// EpsSmoothing averages the F-scores of all orders, as chrF++.py, Moses and NLTK do; else precision and recall of the orders that occur
+	// are averaged.
 	EpsSmoothing bool
 }
 
@@ -29,8 +31,8 @@ type ngrams map[string]int
 // counts are, of one order, the n-grams of the hypothesis (0 where the reference has none), of the reference, and those in common.
 type counts [3]int
 
-// Corpus is the score from 0 to 100 of hypotheses, the counts of all added before precision and recall are taken. references[i] are those of hypotheses[i], of which the
-// one of the highest score counts.
+// Corpus is the score from 0 to 100 of hypotheses, the counts of all added before precision and recall are taken. references[i] are those
+// of hypotheses[i], of which the one of the highest score counts.
 func (c *ChrF) Corpus(hypotheses []string, references [][]string) float64 {
 	if len(hypotheses) != len(references) {
 		panic("evaluate: chrF wants the references of each hypothesis")

@@ -148,8 +148,8 @@ func TestSampling(t *testing.T) {
 	}
 }
 
-// TestGenerateAll continues many prompts at a time, longer ones than a pass takes among them: each gets the tokens that it gets alone, and equal
-// prompts are continued in their own ways where tokens are drawn.
+// TestGenerateAll continues many prompts at a time, longer ones than a pass takes among them: each gets the tokens that it gets alone, and
+// equal prompts are continued in their own ways where tokens are drawn.
 func TestGenerateAll(t *testing.T) {
 	for _, name := range []string{"llama_gqa", "gpt2", "gemma3_text"} {
 		m, one := generator(t, name, 48)
@@ -207,7 +207,8 @@ func TestGenerateAll(t *testing.T) {
 			t.Error("an empty prompt was accepted")
 		}
 		stop, n := errors.New("stop"), 0
-		if _, err := many.GenerateAll(same, s, nil, func(int, int32, bool) (bool, error) { n++; return true, stop }); err != stop || n != 1 {
+		if _, err := many.GenerateAll(same, s, nil, func(int, int32, bool) (bool, error) { n++; return true, stop }); err != stop ||
+			n != 1 {
 			t.Errorf("an error of the caller ends with %v after %d tokens", err, n)
 		}
 	}

@@ -46,7 +46,8 @@ func NewGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool
 	if err != nil {
 		return nil, err
 	}
-	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, context: context, region: region, slots: make([]*sequence, sequences)}, nil
+	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, context: context, region: region,
+		slots: make([]*sequence, sequences)}, nil
 }
 
 // CacheBytes is the memory of the KV cache of all sequences.
@@ -69,10 +70,11 @@ func (g *Generator) Generate(prompt []int32, s Sampling, eos []int32, each func(
 	return out[0], nil
 }
 
-// GenerateAll is Generate for many prompts, as many at a time as the generator has room for: where one ends, the next takes its place. Each has
-// random numbers of its own, so that equal prompts are continued differently where tokens are drawn. each, if not nil, is called with every new token,
-// the index of its prompt and whether it is the last: it returns false to end that continuation, or an error to end all.
-func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each func(prompt int, id int32, last bool) (bool, error)) ([][]int32, error) {
+// GenerateAll is Generate for many prompts, as many at a time as the generator has room for: where one ends, the next takes its place. Each
+// has random numbers of its own, so that equal prompts are continued differently where tokens are drawn. each, if not nil, is called with
+// every new token, the index of its prompt and whether it is the last: it returns false to end that continuation, or an error to end all.
+func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32,
+	each func(prompt int, id int32, last bool) (bool, error)) ([][]int32, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -85,7 +87,8 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each
 		}
 		for _, id := range p {
 			if id < 0 || int(id) >= g.vocab {
-				return nil, fmt.Errorf("prompt %d has the token id %d, but the model's vocabulary is %d: its tokenizer is another model's, or has tokens added that the model has no rows for",
+				return nil, fmt.Errorf("prompt %d has the token id %d, but the model's vocabulary is %d: its tokenizer is another "+
+					"model's, or has tokens added that the model has no rows for",
 					i+1, id, g.vocab)
 			}
 		}
@@ -134,8 +137,8 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32, each
 	return out, nil
 }
 
-// step is the next forward pass: of each sequence the tokens that are not in the cache, as far as they fit. It appends to asked the sequences
-// whose next token it asks for, in the order of its rows.
+// step is the next forward pass: of each sequence the tokens that are not in the cache, as far as they fit. It appends to asked the
+// sequences whose next token it asks for, in the order of its rows.
 func (g *Generator) step(asked []*sequence) (*nn.Step, []*sequence) {
 	step := &nn.Step{}
 	for i, q := range g.slots {

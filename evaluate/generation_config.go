@@ -15,8 +15,8 @@ import (
 // GenerationFile is the file of a model's folder that says how its text is generated.
 const GenerationFile = "generation_config.json"
 
-// GenerationConfig are the settings of a generation_config.json, with transformers' names and defaults. The tokens that end a text are the model's
-// (model.Config.EOS). max_length, which counts the prompt, is not taken: see max_new_tokens.
+// GenerationConfig are the settings of a generation_config.json, with transformers' names and defaults. The tokens that end a text are the
+// model's (model.Config.EOS). max_length, which counts the prompt, is not taken: see max_new_tokens.
 type GenerationConfig struct {
 	DoSample          *bool     `json:"do_sample"`
 	Temperature       *float64  `json:"temperature"`
@@ -36,13 +36,16 @@ type GenerationConfig struct {
 	unused []string
 }
 
-// notGenerated are transformers' settings that change the text and that Sampling does not have, with the values that switch them off beside null.
-var notGenerated = map[string][]any{"num_beams": {1.0}, "penalty_alpha": {}, "guidance_scale": {1.0}, "sequence_bias": {}, "stop_strings": {}, "min_length": {0.0},
-	"begin_suppress_tokens": {}, "forced_bos_token_id": {}, "forced_eos_token_id": {}, "exponential_decay_length_penalty": {}, "watermarking_config": {},
-	"dola_layers": {}, "encoder_repetition_penalty": {1.0}, "top_h": {}, "prompt_lookup_num_tokens": {}}
+// notGenerated are transformers' settings that change the text and that Sampling does not have, with the values that switch them off beside
+// null.
+var notGenerated = map[string][]any{"num_beams": {1.0}, "penalty_alpha": {}, "guidance_scale": {1.0}, "sequence_bias": {},
+	"stop_strings": {}, "min_length": {0.0},
+	"begin_suppress_tokens": {}, "forced_bos_token_id": {}, "forced_eos_token_id": {}, "exponential_decay_length_penalty": {},
+	"watermarking_config": {},
+	"dola_layers":         {}, "encoder_repetition_penalty": {1.0}, "top_h": {}, "prompt_lookup_num_tokens": {}}
 
-// ReadGenerationConfig reads the generation_config.json of a model's folder; the zero configuration where it has none. Fields that transformers
-// does not know either are ignored, as there.
+// ReadGenerationConfig reads the generation_config.json of a model's folder; the zero configuration where it has none. Fields that
+// transformers does not know either are ignored, as there.
 func ReadGenerationConfig(dir string) (*GenerationConfig, error) {
 	path := storage.Join(dir, GenerationFile)
 	g := &GenerationConfig{}
@@ -72,8 +75,8 @@ func ReadGenerationConfig(dir string) (*GenerationConfig, error) {
 	return g, nil
 }
 
-// check refuses what transformers refuses. Sampling takes a setting of 0 for one that is not given: so it is here that a 0 in the file is refused, where it
-// would be used.
+// check refuses what transformers refuses. Sampling takes a setting of 0 for one that is not given: so it is here that a 0 in the file is
+// refused, where it would be used.
 func (g *GenerationConfig) check() error {
 	draws := g.DoSample != nil && *g.DoSample
 	for _, f := range []struct {
@@ -98,8 +101,8 @@ func (g *GenerationConfig) check() error {
 // Unused names the settings of the file that change the text in transformers and not here.
 func (g *GenerationConfig) Unused() []string { return g.unused }
 
-// Fill sets the fields of s that are not given to what the file says. Where the file asks for draws (do_sample), an absent top_k is transformers' 50. A
-// temperature that is given decides whether tokens are drawn.
+// Fill sets the fields of s that are not given to what the file says. Where the file asks for draws (do_sample), an absent top_k is
+// transformers' 50. A temperature that is given decides whether tokens are drawn.
 func (g *GenerationConfig) Fill(s *Sampling, given func(name string) bool) {
 	if g.DoSample != nil && *g.DoSample && !given("temperature") {
 		s.DoSample, s.Temperature = true, 1

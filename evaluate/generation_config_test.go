@@ -55,7 +55,8 @@ func TestGenerationConfigGiven(t *testing.T) {
 		}
 		return ReadGenerationConfig(dir)
 	}
-	g, err := read(`{"do_sample": true, "temperature": 0.6, "top_p": 0.9, "max_new_tokens": 20, "repetition_penalty": 1.1, "num_beams": 4, "stop_strings": null, "guidance_scale": 1.0, "of_another_version": 3}`)
+	g,
+		err := read(`{"do_sample": true, "temperature": 0.6, "top_p": 0.9, "max_new_tokens": 20, "repetition_penalty": 1.1, "num_beams": 4, "stop_strings": null, "guidance_scale": 1.0, "of_another_version": 3}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +81,11 @@ func TestGenerationConfigGiven(t *testing.T) {
 	if !s.DoSample || s.Temperature != 2 || s.TopK != 3 || s.TopP != 1 {
 		t.Errorf("given: %+v", s)
 	}
-	for text, want := range map[string]string{`{"top_p": 7}`: "top_p must be", `{"temperature": "hot"}`: "temperature", `[`: "unexpected end",
-		`{"do_sample": true, "temperature": 0}`: "temperature is 0", `{"do_sample": true, "temperature": 0.0, "top_k": 5}`: "temperature is 0",
-		`{"do_sample": true, "typical_p": 0}`: "typical_p is 0", `{"repetition_penalty": 0}`: "repetition_penalty is 0",
+	for text, want := range map[string]string{`{"top_p": 7}`: "top_p must be", `{"temperature": "hot"}`: "temperature",
+		`[`:                                     "unexpected end",
+		`{"do_sample": true, "temperature": 0}`: "temperature is 0",
+		`{"do_sample": true, "temperature": 0.0, "top_k": 5}`: "temperature is 0",
+		`{"do_sample": true, "typical_p": 0}`:                 "typical_p is 0", `{"repetition_penalty": 0}`: "repetition_penalty is 0",
 		`{"do_sample": true, "repetition_penalty": 0.0}`: "repetition_penalty is 0", `{"max_new_tokens": 0}`: "max_new_tokens must be"} {
 		if _, err := read(text); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), GenerationFile) {
 			t.Errorf("%s: %v", text, err)

@@ -117,7 +117,8 @@ func TestGoldenGreedy(t *testing.T) {
 	}](t, filepath.Join(golden.Root(t, "testdata"), "generation", "greedy_lora.json"))
 	ran, out := 0, []string{}
 	for name, c := range cases {
-		dir, adapter := filepath.Join(golden.Root(t, "../model/testdata"), "models", name), filepath.Join(golden.Root(t, "../peft/testdata"), filepath.FromSlash(c.Adapter))
+		dir, adapter := filepath.Join(golden.Root(t, "../model/testdata"), "models", name),
+			filepath.Join(golden.Root(t, "../peft/testdata"), filepath.FromSlash(c.Adapter))
 		if !has(dir) || !has(adapter) {
 			out = append(out, name+" (not here)")
 			continue
@@ -169,7 +170,8 @@ func (s scorer) NLL(seqs []datasets.Sequence) (sum float64, tokens int, err erro
 				step.Rows, step.Labels = append(step.Rows, int32(i)), append(step.Labels, q.Labels[i+1])
 			}
 		}
-		p, err := nn.Compile(s.m, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: len(step.Tokens), S: len(step.Rows), N: 1}})
+		p, err := nn.Compile(s.m, nil, nn.NewParams(1),
+			nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: len(step.Tokens), S: len(step.Rows), N: 1}})
 		if err != nil {
 			return 0, 0, err
 		}
@@ -224,7 +226,8 @@ func TestGoldenPerplexity(t *testing.T) {
 					t.Fatal(err)
 				}
 				if n != r.Windows[i].ScoredTokens || math.Abs(sum/float64(n)-r.Windows[i].Loss) > 2e-5 {
-					t.Errorf("%s, window %d: loss %g over %d tokens, want %g over %d", name, i, sum/float64(n), n, r.Windows[i].Loss, r.Windows[i].ScoredTokens)
+					t.Errorf("%s, window %d: loss %g over %d tokens, want %g over %d", name, i, sum/float64(n), n, r.Windows[i].Loss,
+						r.Windows[i].ScoredTokens)
 				}
 			}
 			s, err := Perplexity(scorer{m}, w, Text{})
@@ -232,7 +235,8 @@ func TestGoldenPerplexity(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s.Tokens != r.Tokens || math.Abs(s.NLL-r.MeanNLL) > 2e-5 || math.Abs(s.Perplexity-r.PPL) > 2e-5*r.PPL {
-				t.Errorf("%s, %d every %d: %+v, want NLL %g, perplexity %g of %d tokens", name, r.MaxLength, r.Stride, s, r.MeanNLL, r.PPL, r.Tokens)
+				t.Errorf("%s, %d every %d: %+v, want NLL %g, perplexity %g of %d tokens", name, r.MaxLength, r.Stride, s,
+					r.MeanNLL, r.PPL, r.Tokens)
 			}
 		}
 	}

@@ -70,7 +70,8 @@ func (s Score) MarshalJSON() ([]byte, error) {
 		}
 		return &v
 	}
-	return json.Marshal(scoreJSON{number(s.NLL, true), number(s.Perplexity, true), s.Tokens, number(s.WordPerplexity, false), number(s.BytePerplexity, false),
+	return json.Marshal(scoreJSON{number(s.NLL, true), number(s.Perplexity, true), s.Tokens, number(s.WordPerplexity, false),
+		number(s.BytePerplexity, false),
 		number(s.BitsPerByte, false), s.Reason})
 }
 
@@ -86,7 +87,8 @@ func (s *Score) UnmarshalJSON(b []byte) error {
 		}
 		return *v
 	}
-	*s = Score{NLL: number(j.NLL, math.NaN()), Perplexity: number(j.Perplexity, math.NaN()), Tokens: j.Tokens, WordPerplexity: number(j.WordPerplexity, 0),
+	*s = Score{NLL: number(j.NLL, math.NaN()), Perplexity: number(j.Perplexity, math.NaN()), Tokens: j.Tokens,
+		WordPerplexity: number(j.WordPerplexity, 0),
 		BytePerplexity: number(j.BytePerplexity, 0), BitsPerByte: number(j.BitsPerByte, 0), Reason: j.Reason}
 	return nil
 }

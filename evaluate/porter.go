@@ -2,7 +2,8 @@ package evaluate
 
 import "strings"
 
-// porterStem is the stem of an English word in lower case by Porter (1980), with the extensions of NLTK's PorterStemmer, which rouge_score uses.
+// porterStem is the stem of an English word in lower case by Porter (1980), with the extensions of NLTK's PorterStemmer, which rouge_score
+// uses.
 func porterStem(w string) string {
 	if s, ok := porterIrregular[w]; ok {
 		return s
@@ -14,7 +15,8 @@ func porterStem(w string) string {
 }
 
 var porterIrregular = map[string]string{
-	"sky": "sky", "skies": "sky", "dying": "die", "lying": "lie", "tying": "tie", "news": "news", "innings": "inning", "inning": "inning", "outings": "outing", "outing": "outing",
+	"sky": "sky", "skies": "sky", "dying": "die", "lying": "lie", "tying": "tie", "news": "news", "innings": "inning", "inning": "inning",
+	"outings": "outing", "outing": "outing",
 	"cannings": "canning", "canning": "canning", "howe": "howe", "proceed": "proceed", "exceed": "exceed", "succeed": "succeed",
 }
 
@@ -89,11 +91,14 @@ func porterRules(when func(string) bool, pairs ...string) (out []porterRule) {
 
 var (
 	porterRules1a = porterRules(nil, "sses", "ss", "ies", "i", "ss", "ss", "s", "")
-	porterRules2  = porterRules(porterSome, "ational", "ate", "tional", "tion", "enci", "ence", "anci", "ance", "izer", "ize", "bli", "ble", "alli", "al", "entli", "ent", "eli", "e",
-		"ousli", "ous", "ization", "ize", "ation", "ate", "ator", "ate", "alism", "al", "iveness", "ive", "fulness", "ful", "ousness", "ous", "aliti", "al", "iviti", "ive",
+	porterRules2  = porterRules(porterSome, "ational", "ate", "tional", "tion", "enci", "ence", "anci", "ance", "izer", "ize", "bli", "ble",
+		"alli", "al", "entli", "ent", "eli", "e",
+		"ousli", "ous", "ization", "ize", "ation", "ate", "ator", "ate", "alism", "al", "iveness", "ive", "fulness", "ful", "ousness",
+		"ous", "aliti", "al", "iviti", "ive",
 		"biliti", "ble", "fulli", "ful")
 	porterRules3 = porterRules(porterSome, "icate", "ic", "ative", "", "alize", "al", "iciti", "ic", "ical", "ic", "ful", "", "ness", "")
-	porterRules4 = append(append(porterRules(porterMore, "al", "", "ance", "", "ence", "", "er", "", "ic", "", "able", "", "ible", "", "ant", "", "ement", "", "ment", "", "ent", ""),
+	porterRules4 = append(append(porterRules(porterMore, "al", "", "ance", "", "ence", "", "er", "", "ic", "", "able", "", "ible", "",
+		"ant", "", "ement", "", "ment", "", "ent", ""),
 		porterRule{"ion", "", func(s string) bool { return porterMore(s) && strings.IndexByte("st", s[len(s)-1]) >= 0 }}),
 		porterRules(porterMore, "ou", "", "ism", "", "ate", "", "iti", "", "ous", "", "ive", "", "ize", "")...)
 )

@@ -11,8 +11,8 @@ type ROUGEScore struct {
 	FMeasure  float64 `json:"fmeasure"`
 }
 
-// ROUGE are the scores of Lin (2004) of a prediction beside a target, as the Python library rouge_score computes them. Only ASCII letters and digits make words: scores of other
-// scripts say nothing.
+// ROUGE are the scores of Lin (2004) of a prediction beside a target, as the Python library rouge_score computes them. Only ASCII letters
+// and digits make words: scores of other scripts say nothing.
 type ROUGE struct {
 	ROUGE1 ROUGEScore `json:"rouge1"` // words
 	ROUGE2 ROUGEScore `json:"rouge2"` // pairs of words
@@ -24,7 +24,8 @@ type ROUGE struct {
 // ScoreROUGE scores a prediction. With stem, words of more than three letters are cut to their English stems (Porter).
 func ScoreROUGE(target, prediction string, stem bool) ROUGE {
 	t, p := rougeWords(target, stem), rougeWords(prediction, stem)
-	return ROUGE{ROUGE1: rougeN(t, p, 1), ROUGE2: rougeN(t, p, 2), L: rougeRatio(len(lcsIndices(t, p)), len(t), len(p)), LSum: rougeLSum(rougeLines(target, stem), rougeLines(prediction, stem))}
+	return ROUGE{ROUGE1: rougeN(t, p, 1), ROUGE2: rougeN(t, p, 2), L: rougeRatio(len(lcsIndices(t, p)), len(t), len(p)),
+		LSum: rougeLSum(rougeLines(target, stem), rougeLines(prediction, stem))}
 }
 
 func rougeWords(s string, stem bool) []string {
@@ -76,7 +77,8 @@ func rougeN(target, prediction []string, n int) ROUGEScore {
 	return rougeRatio(hits, tn, pn)
 }
 
-// lcsIndices are the places in a of a longest common subsequence of a and b; of several the one that rouge_score's walk back from the ends finds.
+// lcsIndices are the places in a of a longest common subsequence of a and b; of several the one that rouge_score's walk back from the ends
+// finds.
 func lcsIndices(a, b []string) []int {
 	w := len(b) + 1
 	t := make([]int32, (len(a)+1)*w)
@@ -104,7 +106,8 @@ func lcsIndices(a, b []string) []int {
 	return out
 }
 
-// rougeLSum unites, for each line of the target, its common subsequences with all lines of the prediction; no word counts more often than either has it.
+// rougeLSum unites, for each line of the target, its common subsequences with all lines of the prediction; no word counts more often than
+// either has it.
 func rougeLSum(target, prediction [][]string) ROUGEScore {
 	count := func(lines [][]string) (ngrams, int) {
 		m, n := ngrams{}, 0

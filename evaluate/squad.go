@@ -5,8 +5,8 @@ import (
 	"unicode"
 )
 
-// NormalizeAnswer is the normalisation of SQuAD's evaluation script (Rajpurkar et al. 2016): lower case, without ASCII punctuation, without the articles a, an and the,
-// with single spaces.
+// NormalizeAnswer is the normalisation of SQuAD's evaluation script (Rajpurkar et al. 2016): lower case, without ASCII punctuation, without
+// the articles a, an and the, with single spaces.
 func NormalizeAnswer(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < 0x80 && (unicode.IsPunct(r) || strings.ContainsRune("$+<=>^`|~", r)) {
@@ -49,7 +49,8 @@ func ExactMatch(prediction string, golds ...string) float64 {
 	return 0
 }
 
-// AnswerF1 is SQuAD 2.0's F1 of the words of a prediction with the best of the accepted answers. Where one of the two has no words it is 1 when neither has any, else 0.
+// AnswerF1 is SQuAD 2.0's F1 of the words of a prediction with the best of the accepted answers. Where one of the two has no words it is 1
+// when neither has any, else 0.
 func AnswerF1(prediction string, golds ...string) float64 { return best(prediction, golds, true) }
 
 // AnswerF1V1 is SQuAD 1.1's F1, 0 where nothing is in common, both empty too.

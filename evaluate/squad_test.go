@@ -27,7 +27,8 @@ func TestGoldenSquad(t *testing.T) {
 		for _, m := range []struct {
 			name      string
 			got, want float64
-		}{{"exact match", ExactMatch(c.Prediction, c.Golds...), c.ExactMatch}, {"F1 v1", AnswerF1V1(c.Prediction, c.Golds...), c.V1}, {"F1 v2", AnswerF1(c.Prediction, c.Golds...), c.V2}} {
+		}{{"exact match", ExactMatch(c.Prediction, c.Golds...), c.ExactMatch}, {"F1 v1", AnswerF1V1(c.Prediction, c.Golds...), c.V1},
+			{"F1 v2", AnswerF1(c.Prediction, c.Golds...), c.V2}} {
 			if math.Abs(m.got-m.want) > 1e-12 {
 				t.Errorf("%q: %s %v, want %v", c.Prediction, m.name, m.got, m.want)
 			}
@@ -79,7 +80,8 @@ func TestNumberAnswer(t *testing.T) {
 	if err != nil || m.ExactMatch != 0.4 || m.F1 != 0 || m.Rule != MatchNumber {
 		t.Errorf("%+v %v", m, err)
 	}
-	if m, err := NewMatch([]string{"#### 1.5"}, refs[:1], "####", MatchSQuAD); err != nil || m.ExactMatch != 1 { // why there is another rule
+	// why there is another rule
+	if m, err := NewMatch([]string{"#### 1.5"}, refs[:1], "####", MatchSQuAD); err != nil || m.ExactMatch != 1 {
 		t.Errorf("%+v %v", m, err)
 	}
 	if _, err := NewMatch([]string{"1"}, []string{"one"}, "", MatchNumber); err == nil {

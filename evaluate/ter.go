@@ -9,8 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pytext"
 )
 
-// TER is the translation edit rate of Snover et al. (2006): insertions, deletions, substitutions and shifts of word sequences, a hundred words of the reference. Shifts are
-// searched as sacrebleu 2 does, after Tercom. The zero value has sacrebleu's defaults.
+// TER is the translation edit rate of Snover et al. (2006): insertions, deletions, substitutions and shifts of word sequences, a hundred
+// words of the reference. Shifts are searched as sacrebleu 2 does, after Tercom. The zero value has sacrebleu's defaults.
 type TER struct {
 	Normalized    bool // cut punctuation off words
 	NoPunct       bool // leave punctuation out
@@ -25,7 +25,8 @@ const (
 	terCandidates = 1000
 )
 
-// Corpus is the score of hypotheses together; 0 is the best. references[i] are those of hypotheses[i]: the fewest edits to one of them are divided by their mean length.
+// Corpus is the score of hypotheses together; 0 is the best. references[i] are those of hypotheses[i]: the fewest edits to one of them are
+// divided by their mean length.
 func (t *TER) Corpus(hypotheses []string, references [][]string) float64 {
 	if len(hypotheses) != len(references) {
 		panic("evaluate: TER wants the references of each hypothesis")

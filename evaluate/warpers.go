@@ -26,8 +26,8 @@ func topK(s *Sampling, l []float32, _ Context) {
 	}
 }
 
-// topP keeps the likeliest tokens of probability top_p in all (Holtzman et al. 2020, arXiv:1904.09751): those whose cumulative probability from
-// the least likely up is at most 1 - top_p go.
+// topP keeps the likeliest tokens of probability top_p in all (Holtzman et al. 2020, arXiv:1904.09751): those whose cumulative probability
+// from the least likely up is at most 1 - top_p go.
 func topP(s *Sampling, l []float32, _ Context) {
 	if s.TopP == 0 || s.TopP == 1 {
 		return

@@ -88,11 +88,12 @@ func scratchOf(n int) *scratchBuf {
 // causally within each document of docs; rows outside all documents are left alone. lse [T, Heads] receives the
 // log-sum-exp of the scores, which Backward needs; it may be nil.
 //
-// prefixK and prefixV [slots, prefixLen, KVHeads·HeadDim] are keys and values that every query of a document with Slot >= 0
-// sees and that no mask hides, the window neither (transformers hides prefix keys beyond the window in models with sliding-window layers, since it
-// counts them as past positions). cacheK and cacheV [capacity, KVHeads·HeadDim] hold, from row Cache, the Past rows that precede a
-// document; the caller appends the new ones.
-func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, prefixK, prefixV []float32, prefixLen int, cacheK, cacheV []float32) {
+// prefixK and prefixV [slots, prefixLen, KVHeads·HeadDim] are keys and values that every query of a document with Slot >= 0 sees and that
+// no mask hides, the window neither (transformers hides prefix keys beyond the window in models with sliding-window layers, since it counts
+// them as past positions). cacheK and cacheV [capacity, KVHeads·HeadDim] hold, from row Cache, the Past rows that precede a document; the
+// caller appends the new ones.
+func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, prefixK, prefixV []float32, prefixLen int, cacheK,
+	cacheV []float32) {
 	H, KV, hd := a.Heads, a.KVHeads, a.HeadDim
 	T := len(q) / (H * hd)
 	needRows("Attn.Forward", T, H*hd, out)
@@ -238,8 +239,8 @@ func (a Attn) capScores(v *vecSet, s []float32, ld, m int, d *docKeys, lo, hi in
 	return 1
 }
 
-// decode computes row r of a document of few rows for the query heads [h0, h1), straight from where the keys and values are. Heads take turns at each run of keys, so that
-// rows of the cache are read once, in order.
+// decode computes row r of a document of few rows for the query heads [h0, h1), straight from where the keys and values are. Heads take
+// turns at each run of keys, so that rows of the cache are read once, in order.
 func (f *attnForward) decode(d *docKeys, h0, h1, r int) {
 	a, hd, v := f.a, f.a.HeadDim, f.vec
 	at := (int(d.Start)+r)*a.Heads + h0 // of the first head in lse, and times hd in q and out
@@ -290,8 +291,8 @@ func (f *attnForward) decode(d *docKeys, h0, h1, r int) {
 	scratchPool.Put(buf)
 }
 
-// eachRun calls act for runs of the first n keys and each of the query heads [h0, h1), counted from 0: with the run's first key, its keys and values of that head, which lie w
-// apart, and their number.
+// eachRun calls act for runs of the first n keys and each of the query heads [h0, h1), counted from 0: with the run's first key, its keys
+// and values of that head, which lie w apart, and their number.
 func (f *attnForward) eachRun(d *docKeys, h0, h1, n int, act func(h, j int, ks, vs []float32, w, rows int)) {
 	group, hd, w := f.a.Heads/f.a.KVHeads, f.a.HeadDim, f.a.KVHeads*f.a.HeadDim
 	run := 64 // of one head; several take a row together, which is read ahead

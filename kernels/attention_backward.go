@@ -12,7 +12,8 @@ func (a Attn) BackwardScratch(maxRows int, threads int) int { return 0 }
 //
 // Each document and key/value head is summed by one goroutine in a fixed order, and what documents give to a shared
 // prefix is added in their order, so the result does not depend on the number of threads.
-func (a Attn) Backward(p *pool.Pool, dq, dk, dv, dprefixK, dprefixV, dout, q, k, v, out, lse []float32, docs []Doc, prefixK, prefixV []float32, prefixLen int, scratch []float32) {
+func (a Attn) Backward(p *pool.Pool, dq, dk, dv, dprefixK, dprefixV, dout, q, k, v, out, lse []float32, docs []Doc, prefixK,
+	prefixV []float32, prefixLen int, scratch []float32) {
 	H, KV, hd := a.Heads, a.KVHeads, a.HeadDim
 	T := len(q) / (H * hd)
 	needRows("Attn.Backward", T, H*hd, dout, out)

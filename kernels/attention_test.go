@@ -29,7 +29,8 @@ func maxDiff(a []float32, b []float64) float64 {
 }
 
 // attnRef is attention and its gradients in float64, key by key.
-func attnRef(a Attn, q, k, v, dout []float32, docs []Doc, prefixK, prefixV []float32, P int, cacheK, cacheV []float32) (out, lse, dq, dk, dv, dpk, dpv []float64) {
+func attnRef(a Attn, q, k, v, dout []float32, docs []Doc, prefixK, prefixV []float32, P int, cacheK, cacheV []float32) (out, lse, dq, dk,
+	dv, dpk, dpv []float64) {
 	H, KV, hd := a.Heads, a.KVHeads, a.HeadDim
 	T := len(q) / (H * hd)
 	out, lse, dq = make([]float64, T*H*hd), make([]float64, T*H), make([]float64, T*H*hd)
@@ -129,7 +130,8 @@ func attnCases() []attnCase {
 		{mk(3, 1, 64, 0, 0), []Doc{{0, 130, 0, -1, 0}, {133, 150, 0, -1, 0}}, 0, 0},
 		{mk(2, 1, 16, 7, 0), []Doc{{0, 150, 0, -1, 0}, {150, 153, 0, -1, 0}}, 0, 0},
 		{mk(4, 2, 16, 90, 3), []Doc{{0, 200, 0, -1, 0}}, 0, 0},
-		{mk(4, 2, 16, 0, 0), []Doc{{0, 70, 0, 0, 0}, {70, 90, 0, 1, 0}, {90, 100, 0, -1, 0}, {100, 103, 0, 0, 0}, {103, 110, 0, 0, 0}}, 2, 5},
+		{mk(4, 2, 16, 0, 0), []Doc{{0, 70, 0, 0, 0}, {70, 90, 0, 1, 0}, {90, 100, 0, -1, 0}, {100, 103, 0, 0, 0}, {103, 110, 0, 0, 0}},
+			2, 5},
 		{mk(4, 2, 16, 10, 5), []Doc{{0, 170, 0, 0, 0}, {170, 190, 0, 0, 0}}, 1, 3},
 		{mk(2, 2, 80, 0, 0), one(100), 0, 0},
 	}
@@ -152,7 +154,8 @@ func TestAttention(t *testing.T) {
 					defer p.Close()
 					out, lse := make([]float32, len(q)), make([]float32, T*H)
 					c.a.Forward(p, out, lse, q, k, v, c.docs, pk, pv, c.P, nil, nil)
-					dq, dk, dv, dpk, dpv := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(v)), make([]float32, len(pk)), make([]float32, len(pv))
+					dq, dk, dv, dpk, dpv := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(v)),
+						make([]float32, len(pk)), make([]float32, len(pv))
 					c.a.Backward(p, dq, dk, dv, dpk, dpv, dout, q, k, v, out, lse, c.docs, pk, pv, c.P, nil)
 					got := [][]float32{out, lse, dq, dk, dv, dpk, dpv}
 					for j, want := range [][]float64{ro, rl, rdq, rdk, rdv, rpk, rpv} {

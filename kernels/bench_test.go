@@ -57,7 +57,8 @@ func BenchmarkElementwise(b *testing.B) {
 	r := rand.New(rand.NewPCG(2, 2))
 	x, dy, w := randn(r, T*d), randn(r, T*d), randn(r, d)
 	y, dx, dw, rstd := make([]float32, T*d), make([]float32, T*d), make([]float32, d), make([]float32, T)
-	g, u, h, dh, dg, du := randn(r, T*ff), randn(r, T*ff), make([]float32, T*ff), randn(r, T*ff), make([]float32, T*ff), make([]float32, T*ff)
+	g, u, h, dh, dg, du := randn(r, T*ff), randn(r, T*ff), make([]float32, T*ff), randn(r, T*ff), make([]float32, T*ff),
+		make([]float32, T*ff)
 	pos := make([]int32, T)
 	for i := range pos {
 		pos[i] = int32(i % 512)

@@ -3,8 +3,8 @@ package kernels
 // PanelWidth is the number of columns of a panel: see [Panels].
 const PanelWidth = panelCols
 
-// Codes4Half expands rows rows of 48 bytes, each two 4-bit codes, into rows of 48 pairs of bfloat16 panels: the first of a pair has the code
-// of the upper half. A value is lut[code]·scale of its column, rounded to bfloat16; scale [48] holds for all the rows.
+// Codes4Half expands rows rows of 48 bytes, each two 4-bit codes, into rows of 48 pairs of bfloat16 panels: the first of a pair has the
+// code of the upper half. A value is lut[code]·scale of its column, rounded to bfloat16; scale [48] holds for all the rows.
 func Codes4Half(dst []uint16, codes []uint8, lut *[16]float32, scale []float32, rows int) {
 	_, _, _ = dst[:rows*2*panelCols], codes[:rows*panelCols], scale[panelCols-1]
 	for r := range rows {

@@ -19,7 +19,8 @@ const (
 	AVX512BF16            // the same with AVX512_BF16, for products with bfloat16 weights
 )
 
-// EnvSet is the environment variable that chooses another set than the processor's own: plain, avx2, avx512 or avx512_bf16, or its best where that is lower.
+// EnvSet is the environment variable that chooses another set than the processor's own: plain, avx2, avx512 or avx512_bf16, or its best
+// where that is lower.
 const EnvSet = "ADAPTFLOW_KERNELS"
 
 var setNames = [...]string{Plain: "plain", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512_bf16"}
@@ -44,8 +45,8 @@ func init() {
 	active.Store(uint32(s))
 }
 
-// chooseSet is the set named by env where it is lower than best, else best; without env it is chosen. An unknown name is an error, because a
-// silent choice would give other bits than the ones asked for.
+// chooseSet is the set named by env where it is lower than best, else best; without env it is chosen. An unknown name is an error, because
+// a silent choice would give other bits than the ones asked for.
 func chooseSet(best, chosen Set, env string) (Set, error) {
 	if env == "" {
 		return chosen, nil
@@ -56,10 +57,12 @@ func chooseSet(best, chosen Set, env string) (Set, error) {
 		}
 	}
 	last := len(setNames) - 1
-	return 0, fmt.Errorf("%s=%q names no kernel set: choose %s or %s, or unset it for the processor's best", EnvSet, env, strings.Join(setNames[:last], ", "), setNames[last])
+	return 0, fmt.Errorf("%s=%q names no kernel set: choose %s or %s, or unset it for the processor's best", EnvSet, env,
+		strings.Join(setNames[:last], ", "), setNames[last])
 }
 
-// CheckEnv is an error when the environment variable EnvSet names no set. A program calls it at its start; without, the first kernel panics.
+// CheckEnv is an error when the environment variable EnvSet names no set. A program calls it at its start; without, the first kernel
+// panics.
 func CheckEnv() error { return envErr }
 
 // Active is the set in use.

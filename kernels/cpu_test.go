@@ -12,13 +12,15 @@ func TestChooseSet(t *testing.T) {
 		want Set
 	}{
 		{AVX512, "", AVX512}, {AVX512, "avx2", AVX2}, {AVX512, "plain", Plain}, {AVX2, "avx512", AVX2},
-		{Plain, "avx2", Plain}, {Plain, "", Plain}, {AVX512, "avx512", AVX512}, {AVX512BF16, "avx512", AVX512}, {AVX512, "avx512_bf16", AVX512},
+		{Plain, "avx2", Plain}, {Plain, "", Plain}, {AVX512, "avx512", AVX512}, {AVX512BF16, "avx512", AVX512},
+		{AVX512, "avx512_bf16", AVX512},
 	} {
 		if got, err := chooseSet(c.best, c.best, c.env); got != c.want || err != nil {
 			t.Errorf("best %v, %s=%q: %v (%v), want %v", c.best, EnvSet, c.env, got, err, c.want)
 		}
 	}
-	if s, err := chooseSet(AVX512, AVX512, "sse9"); err == nil || !strings.Contains(err.Error(), `"sse9"`) || !strings.Contains(err.Error(), "plain, avx2, avx512 or avx512_bf16") {
+	if s, err := chooseSet(AVX512, AVX512, "sse9"); err == nil || !strings.Contains(err.Error(), `"sse9"`) ||
+		!strings.Contains(err.Error(), "plain, avx2, avx512 or avx512_bf16") {
 		t.Errorf("an unknown set gave %v, %v", s, err)
 	}
 }

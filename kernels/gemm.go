@@ -53,7 +53,8 @@ func MatMulT(p *pool.Pool, m int, a []float32, lda int, b Panels, beta float32, 
 // Gemm computes C = beta·C + alpha·op(A)·op(B), with op(A) [m, k] having element (i, q) at a[i*ars+q*acs], op(B) [k, n] element
 // (q, j) at b[q*brs+j*bcs], and C [m, n] rows ldc apart. beta is 0 or 1; with 0, C is not read. The inner dimension is summed
 // in chunks of 512, each multiplied by alpha and added to C in order. B is packed in scratch as needed.
-func Gemm(p *pool.Pool, m, n, k int, alpha float32, a []float32, ars, acs int, b []float32, brs, bcs int, beta float32, c []float32, ldc int) {
+func Gemm(p *pool.Pool, m, n, k int, alpha float32, a []float32, ars, acs int, b []float32, brs, bcs int, beta float32,
+	c []float32, ldc int) {
 	j := getJob()
 	j.m, j.n, j.k = m, n, k
 	j.a, j.ars, j.acs = a, ars, acs

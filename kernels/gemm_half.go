@@ -34,7 +34,8 @@ func Words(x []float32) []uint32 {
 
 func half(x []float32) []uint16 { return unsafe.Slice((*uint16)(unsafe.Pointer(&x[0])), 2*len(x)) }
 
-// narrowA rounds A to bfloat16, rows an even number of values apart, once for all the columns that it meets, and returns what memory of idleHalves holds it.
+// narrowA rounds A to bfloat16, rows an even number of values apart, once for all the columns that it meets, and returns what memory of
+// idleHalves holds it.
 func (j *job) narrowA(p *pool.Pool) *mem.Block {
 	j.lda16 = (j.k + 1) &^ 1
 	buf := idleHalves.get(2 * j.m * j.lda16)

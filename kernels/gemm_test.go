@@ -34,7 +34,8 @@ func closeTo(t *testing.T, what string, got []float32, ld int, want []float64, m
 	}
 }
 
-var gemmSizes = [][3]int{{1, 1, 1}, {1, 48, 64}, {2, 3, 5}, {7, 16, 9}, {8, 47, 33}, {9, 49, 100}, {15, 95, 17}, {16, 96, 16}, {17, 97, 513},
+var gemmSizes = [][3]int{{1, 1, 1}, {1, 48, 64}, {2, 3, 5}, {7, 16, 9}, {8, 47, 33}, {9, 49, 100}, {15, 95, 17},
+	{16, 96, 16}, {17, 97, 513},
 	{130, 100, 200}, {5, 200, 700}, {48, 16, 1100}, {200, 9, 64}, {3, 300, 1}}
 
 func TestGemm(t *testing.T) {
@@ -58,7 +59,8 @@ func TestGemm(t *testing.T) {
 						brs, bcs = 1, k+1
 						b = randn(r, (k+1)*n+k)
 					}
-					want := product(m, n, k, func(i, j int) float32 { return a[i*ars+j*acs] }, func(i, j int) float32 { return b[i*brs+j*bcs] })
+					want := product(m, n, k, func(i, j int) float32 { return a[i*ars+j*acs] },
+						func(i, j int) float32 { return b[i*brs+j*bcs] })
 					ldc := n + 3
 					c := randn(r, m*ldc)
 					beta := float32(0)
@@ -164,7 +166,8 @@ func TestMatMulTManyRows(t *testing.T) {
 			p := pool.New(2)
 			defer p.Close()
 			r := rand.New(rand.NewPCG(7, 8))
-			for _, s := range [][3]int{{513, 1, 3120}, {529, 3120, 1}, {1030, 97, 1070}, {520, 193, 1290}, {513, 201, 6400}} { // the last in two blocks of columns
+			// the last in two blocks of columns
+			for _, s := range [][3]int{{513, 1, 3120}, {529, 3120, 1}, {1030, 97, 1070}, {520, 193, 1290}, {513, 201, 6400}} {
 				m, k, n := s[0], s[1], s[2]
 				b := PackPanels(make([]float32, PanelsLen(k, n)), k, n, randn(r, n*k), 1, k)
 				lda, ldc := n+1, k+2
@@ -180,7 +183,8 @@ func TestMatMulTManyRows(t *testing.T) {
 					for i := range dx {
 						want := math.Float32bits(few[i])
 						if math.Float32bits(many[i]) != want || math.Float32bits(one[i]) != want {
-							t.Fatalf("%v, beta %v: [%d, %d] is %g, with one thread %g, few rows at a time %g", s, beta, i/ldc, i%ldc, many[i], one[i], few[i])
+							t.Fatalf("%v, beta %v: [%d, %d] is %g, with one thread %g, few rows at a time %g", s, beta, i/ldc, i%ldc,
+								many[i], one[i], few[i])
 						}
 					}
 					if k*n > 1e6 {

@@ -1,7 +1,7 @@
 package kernels
 
-// thinRows computes a unit's rows over one chunk of the inner dimension for the set AVX2, whose tile of 6×16 meets the first cache's bounds before
-// the registers': the columns of a tile mostly stay in the first cache while the rows of a block, which stay in the second, pass by.
+// thinRows computes a unit's rows over one chunk of the inner dimension for the set AVX2, whose tile of 6×16 meets the first cache's bounds
+// before the registers': the columns of a tile mostly stay in the first cache while the rows of a block, which stay in the second, pass by.
 func (j *job) thinRows(s *scratch, row0, row1, col0, col1, k0, k int, bs *[groupSize][]float32, ldb *[groupSize]int) {
 	packA := j.h != nil || j.ars == 1 && j.acs > thinTall && col1-col0 > thinWide
 	for i0 := row0; i0 < row1; i0 += thinBlock {

@@ -49,5 +49,6 @@ func (j *job) doTurned(p *pool.Pool) {
 func (j *job) turnBlock(u int) {
 	t := &j.turn
 	col, k0 := u/panels(j.k)*panelCols, u%panels(j.k)*panelCols
-	packPanel(t.dst[col*j.k+k0*panelCols:], min(panelCols, j.k-k0), min(panelCols, j.n-col), t.b[k0*t.n+(t.lo+col)*panelCols:], 1, panelCols)
+	packPanel(t.dst[col*j.k+k0*panelCols:], min(panelCols, j.k-k0), min(panelCols, j.n-col),
+		t.b[k0*t.n+(t.lo+col)*panelCols:], 1, panelCols)
 }

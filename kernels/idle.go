@@ -6,8 +6,9 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 )
 
-// idle is a list of blocks for what one kind of call needs beside its arguments, which grow with the largest call. They lie outside the Go heap, whose size the
-// collector lets double before it collects. Each kind of call has a list of its own, lest a small one take the block of a large one.
+// idle is a list of blocks for what one kind of call needs beside its arguments, which grow with the largest call. They lie outside the Go
+// heap, whose size the collector lets double before it collects. Each kind of call has a list of its own, lest a small one take the block
+// of a large one.
 type idle struct {
 	mu     sync.Mutex
 	blocks []*mem.Block
@@ -54,8 +55,8 @@ var (
 	idleHalves idle // a factor of a product, rounded to bfloat16
 )
 
-// Held is the memory, in bytes, that kernels keep for their own use once the largest calls of a program have run: for attention and for products, one
-// beside the other. Programs that run at once have it each.
+// Held is the memory, in bytes, that kernels keep for their own use once the largest calls of a program have run: for attention and for
+// products, one beside the other. Programs that run at once have it each.
 type Held struct{ Keys, Halves int64 }
 
 // Max is what the calls of both keep.

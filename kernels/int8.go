@@ -2,11 +2,11 @@ package kernels
 
 import "math"
 
-// Kernels of LLM.int8 (Dettmers et al. 2022, arXiv:2208.07339). Codes are small integers, which float32 and bfloat16 hold exactly, so that their
-// products are those of the other matrices, and exact: a chunk of 640 products of two codes sums to less than 2²⁴.
+// Kernels of LLM.int8 (Dettmers et al. 2022, arXiv:2208.07339). Codes are small integers, which float32 and bfloat16 hold exactly, so that
+// their products are those of the other matrices, and exact: a chunk of 640 products of two codes sums to less than 2²⁴.
 
-// Codes8Half expands rows rows of 48 pairs of 8-bit codes into rows of 48 pairs of bfloat16 panels. A value is code·scale of its column, rounded
-// to bfloat16; scale [48] holds for all the rows.
+// Codes8Half expands rows rows of 48 pairs of 8-bit codes into rows of 48 pairs of bfloat16 panels. A value is code·scale of its column,
+// rounded to bfloat16; scale [48] holds for all the rows.
 func Codes8Half(dst []uint16, codes []int8, scale []float32, rows int) {
 	_, _, _ = dst[:rows*2*panelCols], codes[:rows*2*panelCols], scale[panelCols-1]
 	for r := range rows {
@@ -22,15 +22,15 @@ func Codes8Wide(dst []float32, codes []int8, scale []float32, rows int) {
 	}
 }
 
-// Int8Absmax rounds the values of x to IEEE halves and returns the largest magnitude of those below limit, and of all: infinity or NaN where a
-// value is that.
+// Int8Absmax rounds the values of x to IEEE halves and returns the largest magnitude of those below limit, and of all: infinity or NaN
+// where a value is that.
 func Int8Absmax(x []float32, limit float32) (below, all float32) {
 	b, a := int8Absmax(x, math.Float32bits(limit))
 	return math.Float32frombits(b), math.Float32frombits(a)
 }
 
-// Int8Quantize rounds the values of x to IEEE halves and writes their products with scale, rounded to integers, halves to even; zero for those
-// that are not below limit.
+// Int8Quantize rounds the values of x to IEEE halves and writes their products with scale, rounded to integers, halves to even; zero for
+// those that are not below limit.
 func Int8Quantize(dst, x []float32, scale, limit float32) {
 	int8Quantize(dst[:len(x)], x, scale, math.Float32bits(limit))
 }

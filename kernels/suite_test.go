@@ -40,7 +40,8 @@ type result struct {
 	got  []float32
 	want []float64
 	rows bool // row r depends on row r of the inputs alone
-	// sizes are those of the terms that add up to a value, where they cancel, of each row or of all: errors count beside them. None means 1.
+	// sizes are those of the terms that add up to a value, where they cancel, of each row or of all: errors count beside them. None means
+	// 1.
 	sizes []float64
 }
 
@@ -126,8 +127,9 @@ var suite = []struct {
 				wdx[k] += s * (float64(dy[k])*float64(w[i]) - g - (float64(x[k])-m)*s*gx)
 			}
 		}
-		// Terms of dx are of the size of rstd, and cancel where the variance is nothing. A mean that is rounded to float32 moves the normalised values of its row by half a unit
-		// in its last place over the deviation, and by that what is made of them: off is that beside the suite's tolerance, of 256 such units.
+		// Terms of dx are of the size of rstd, and cancel where the variance is nothing. A mean that is rounded to float32 moves the
+		// normalised values of its row by half a unit in its last place over the deviation, and by that what is made of them: off is that
+		// beside the suite's tolerance, of 256 such units.
 		gains, slopes := largest(w), largest(dy)
 		sy, sdx, all := make([]float64, rows), make([]float64, rows), 0.0
 		for r, s := range rstd {
@@ -137,7 +139,8 @@ var suite = []struct {
 			}
 			sy[r], sdx[r], all = off*gains, float64(s)*max(1, off*gains*slopes), max(all, off*slopes)
 		}
-		return []result{{"y", y, wy, true, sy}, {"dx", dx, wdx, true, sdx}, {"dw", dw, wdw, false, []float64{all}}, {"db", db, wdb, false, nil}}
+		return []result{{"y", y, wy, true, sy}, {"dx", dx, wdx, true, sdx}, {"dw", dw, wdw, false, []float64{all}},
+			{"db", db, wdb, false, nil}}
 	}},
 	{"GatedAct", func(b *bed, rows, d int) []result {
 		var out []result
@@ -158,14 +161,16 @@ var suite = []struct {
 				f, slope := act64(act, float64(g[i]))
 				wset[i], wset2[i] = float64(dy[i])*float64(u[i])*slope, float64(dy[i])*f
 			}
-			out = append(out, result{act.String() + " dg, beta 0", fresh, wset, true, nil}, result{act.String() + " du, beta 0", fresh2, wset2, true, nil})
+			out = append(out, result{act.String() + " dg, beta 0", fresh, wset, true, nil},
+				result{act.String() + " du, beta 0", fresh2, wset2, true, nil})
 			for i := range n {
 				f, slope := act64(act, float64(g[i]))
 				wy[i] = f * float64(u[i])
 				wdg[i] += float64(dy[i]) * float64(u[i]) * slope
 				wdu[i] += float64(dy[i]) * f
 			}
-			out = append(out, result{act.String(), y, wy, true, nil}, result{act.String() + " dg", dg, wdg, true, nil}, result{act.String() + " du", du, wdu, true, nil})
+			out = append(out, result{act.String(), y, wy, true, nil}, result{act.String() + " dg", dg, wdg, true, nil},
+				result{act.String() + " du", du, wdu, true, nil})
 		}
 		return out
 	}},
@@ -235,7 +240,8 @@ var suite = []struct {
 			}
 			Rope(b.p, y, x, rows, heads, hd, rotary, pos, table, false, interleaved)
 			Rope(b.p, back, x, rows, heads, hd, rotary, pos, table, true, interleaved)
-			out = append(out, result{fmt.Sprint("y, interleaved ", interleaved), y, want, true, nil}, result{fmt.Sprint("inverse, interleaved ", interleaved), back, wback, true, nil})
+			out = append(out, result{fmt.Sprint("y, interleaved ", interleaved), y, want, true, nil},
+				result{fmt.Sprint("inverse, interleaved ", interleaved), back, wback, true, nil})
 		}
 		return out
 	}},
@@ -360,7 +366,8 @@ func act64(a Act, x float64) (y, slope float64) {
 
 var suiteSizes = [][2]int{{1, 1}, {1, 7}, {3, 16}, {2, 17}, {5, 33}, {4, 130}, {700, 3}, {130, 65}}
 
-// TestSuite runs every kernel of every set between forbidden pages and compares it with float64; 1, 2 and 3 threads must give the same bits.
+// TestSuite runs every kernel of every set between forbidden pages and compares it with float64; 1, 2 and 3 threads must give the same
+// bits.
 func TestSuite(t *testing.T) {
 	for _, set := range sets() {
 		t.Run(set.name, func(t *testing.T) {
@@ -461,7 +468,8 @@ func FuzzSuite(f *testing.F) {
 				}
 				for i, v := range r.got {
 					if !near(float64(v), r.want[i], 3e-5, max(top, r.size(i))) {
-						t.Errorf("%s %s, %s, %d rows of %d at scale %g: value %d is %g, want %g", set.name, k.name, r.what, rows, d, scale, i, v, r.want[i])
+						t.Errorf("%s %s, %s, %d rows of %d at scale %g: value %d is %g, want %g", set.name, k.name, r.what, rows, d,
+							scale, i, v, r.want[i])
 						break
 					}
 				}

@@ -10,7 +10,8 @@ func GatedAct(p *pool.Pool, act Act, y, g, u []float32) {
 	blocks(p, len(y), elemBlock, func(lo, hi int) { v.gate(act, y[lo:hi], g[lo:hi], u[lo:hi]) })
 }
 
-// GatedActBackward computes dg = beta·dg + dy·u·act'(g) and du = beta·du + dy·act(g). Either of dg and du may be nil. beta is 0 or 1; with 0, dg and du are not read.
+// GatedActBackward computes dg = beta·dg + dy·u·act'(g) and du = beta·du + dy·act(g). Either of dg and du may be nil. beta is 0 or 1; with
+// 0, dg and du are not read.
 func GatedActBackward(p *pool.Pool, act Act, beta float32, dg, du, dy, g, u []float32) {
 	add := adds("GatedActBackward", beta)
 	sameLen("GatedActBackward", len(dy), g, u)

@@ -39,7 +39,8 @@ type vecSet struct {
 
 // plainVec is the plain Go implementation: the definition of what every other one computes, up to rounding.
 var plainVec = vecSet{
-	mm: mmPlain, sum: sumPlain, sumSq: sumSqPlain, sumSqDev: sumSqDevPlain, dot: dotPlain, dot3: dot3Plain, max: maxPlain, dot64: dot64Plain,
+	mm: mmPlain, sum: sumPlain, sumSq: sumSqPlain, sumSqDev: sumSqDevPlain, dot: dotPlain, dot3: dot3Plain,
+	max: maxPlain, dot64: dot64Plain,
 	expSum: expSumPlain, exp: expPlain, softcap: softcapPlain, dsoft: dsoftPlain,
 	add: addPlain, axpy: axpyPlain, scale: scalePlain,
 	norm: normPlain, normB: normBPlain, normBack: normBackPlain, normDW: normDWPlain, rotate: rotatePlain,

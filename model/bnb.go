@@ -9,8 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/quant"
 )
 
-// A bitsandbytes checkpoint has, for a quantised matrix M.weight: the codes under that name, M.weight.absmax, M.weight.quant_map, with double
-// quantisation M.weight.nested_absmax and M.weight.nested_quant_map, and M.weight.quant_state.bitsandbytes__nf4 (or __fp4), JSON as bytes.
+// A bitsandbytes checkpoint has, for a quantised matrix M.weight: the codes under that name, M.weight.absmax, M.weight.quant_map, with
+// double quantisation M.weight.nested_absmax and M.weight.nested_quant_map, and M.weight.quant_state.bitsandbytes__nf4 (or __fp4), JSON as
+// bytes.
 
 // quantState is that JSON.
 type quantState struct {
@@ -75,7 +76,8 @@ func (l *loader) readCodes(module string, out, in int) (*quant.Bits4, error) {
 			return "", fmt.Errorf("the weights have no tensor %q, which belongs to %q", base+suffix, base)
 		}
 		if info.Len() != values {
-			return "", fmt.Errorf("tensor %q has %d values; a matrix %v in blocks of %d has %d", base+suffix, info.Len(), s.Shape, s.BlockSize, values)
+			return "", fmt.Errorf("tensor %q has %d values; a matrix %v in blocks of %d has %d", base+suffix, info.Len(), s.Shape,
+				s.BlockSize, values)
 		}
 		l.used[base+suffix] = true
 		return base + suffix, nil

@@ -9,9 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/quant"
 )
 
-// An 8-bit bitsandbytes checkpoint (LLM.int8) has, for a quantised matrix M.weight: the codes [out, in] under that name, the largest magnitude of
-// each row M.SCB [out], and M.weight_format, a byte that says how the codes lie: 0, row-major, the only one that bitsandbytes still writes. The
-// matrix of a Conv1D lies turned, [out, in].
+// An 8-bit bitsandbytes checkpoint (LLM.int8) has, for a quantised matrix M.weight: the codes [out, in] under that name, the largest
+// magnitude of each row M.SCB [out], and M.weight_format, a byte that says how the codes lie: 0, row-major, the only one that bitsandbytes
+// still writes. The matrix of a Conv1D lies turned, [out, in].
 
 const (
 	scbSuffix    = ".SCB"
@@ -65,7 +65,8 @@ func (l *loader) readInt8(module string, out, in int) (*quant.Int8, error) {
 			return nil, err
 		}
 		if len(f) != 1 || f[0] != 0 {
-			return nil, fmt.Errorf("tensor %q is %v: the codes lie in an order of old versions of bitsandbytes; load and save the model with a new one", name+formatSuffix, f)
+			return nil, fmt.Errorf("tensor %q is %v: the codes lie in an order of old versions of bitsandbytes; load and save the model "+
+				"with a new one", name+formatSuffix, f)
 		}
 		l.used[name+formatSuffix] = true
 	}
@@ -74,8 +75,8 @@ func (l *loader) readInt8(module string, out, in int) (*quant.Int8, error) {
 	return q, nil
 }
 
-// int8Tensors are the tensors of a matrix of LLM.int8 in a checkpoint. name is that of the matrix, M.weight; q has the scales, and the codes are
-// made of what read returns.
+// int8Tensors are the tensors of a matrix of LLM.int8 in a checkpoint. name is that of the matrix, M.weight; q has the scales, and the
+// codes are made of what read returns.
 func int8Tensors(name string, q *quant.Int8, read func() ([]float32, error)) []safetensors.Tensor {
 	module := strings.TrimSuffix(name, ".weight")
 	codes := safetensors.Tensor{Name: name, DType: "I8", Shape: []int{q.Out, q.In}}
@@ -91,5 +92,6 @@ func int8Tensors(name string, q *quant.Int8, read func() ([]float32, error)) []s
 		}
 		return t, nil
 	}
-	return []safetensors.Tensor{codes, safetensors.F32(module+scbSuffix, q.Absmax, q.Out), {Name: module + formatSuffix, DType: "U8", Shape: []int{}, Raw: []byte{0}}}
+	return []safetensors.Tensor{codes, safetensors.F32(module+scbSuffix, q.Absmax, q.Out),
+		{Name: module + formatSuffix, DType: "U8", Shape: []int{}, Raw: []byte{0}}}
 }

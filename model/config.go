@@ -80,7 +80,8 @@ func parseConfig(raw []byte, task Task) (*Config, *family, error) {
 	threshold := float32(quant.Int8Threshold)
 	if q := c.Quantization; q != nil {
 		if q.Method != "bitsandbytes" || !q.FourBit && !q.EightBit {
-			return nil, nil, fmt.Errorf("config.json: quantization_config: only bitsandbytes' checkpoints (quant_method bitsandbytes, load_in_4bit or load_in_8bit) are read, "+
+			return nil, nil, fmt.Errorf("config.json: quantization_config: only bitsandbytes' checkpoints (quant_method bitsandbytes, "+
+				"load_in_4bit or load_in_8bit) are read, "+
 				"not %q; use the model's original weights", q.Method)
 		}
 		if q.Threshold != nil {
@@ -90,7 +91,8 @@ func parseConfig(raw []byte, task Task) (*Config, *family, error) {
 			return nil, nil, fmt.Errorf("config.json: quantization_config: llm_int8_threshold is %g; it must be at least 0", threshold)
 		}
 	}
-	cfg := &Config{ModelType: c.ModelType, Vocab: c.Vocab, Tied: c.Tied != nil && *c.Tied, BOS: first(c.BOS), PAD: first(c.PAD), EOS: c.EOS, DType: c.DType, int8Threshold: threshold}
+	cfg := &Config{ModelType: c.ModelType, Vocab: c.Vocab, Tied: c.Tied != nil && *c.Tied, BOS: first(c.BOS), PAD: first(c.PAD), EOS: c.EOS,
+		DType: c.DType, int8Threshold: threshold}
 	if cfg.DType == "" {
 		cfg.DType = c.TorchDType
 	}
@@ -209,7 +211,8 @@ func (c *Config) check() error {
 	for _, v := range []struct {
 		name string
 		n    int
-	}{{"hidden size", c.Hidden}, {"number of layers", c.Layers}, {"number of attention heads", c.Heads}, {"number of key/value heads", c.KVHeads},
+	}{{"hidden size", c.Hidden}, {"number of layers", c.Layers}, {"number of attention heads", c.Heads},
+		{"number of key/value heads", c.KVHeads},
 		{"head size", c.HeadDim}, {"intermediate size", c.Intermediate}, {"number of positions", c.MaxPositions}} {
 		if v.n <= 0 || v.n > 1<<28 {
 			return fmt.Errorf("config.json: the %s is %d", v.name, v.n)
@@ -217,10 +220,12 @@ func (c *Config) check() error {
 	}
 	// Before anything is made for each layer.
 	if most := cmp.Or(c.tensors, mostLayers); c.Layers > most {
-		return fmt.Errorf("config.json: num_hidden_layers is %d, and the weights have %d tensors in all: the two do not belong together", c.Layers, most)
+		return fmt.Errorf("config.json: num_hidden_layers is %d, and the weights have %d tensors in all: the two do not belong together",
+			c.Layers, most)
 	}
 	if most := int64(1) << 40; int64(c.Heads)*int64(c.HeadDim) > 1<<28 || int64(c.Vocab) > most/int64(c.Hidden) {
-		return fmt.Errorf("config.json: %d heads of %d, a vocabulary of %d and a hidden size of %d are out of proportion", c.Heads, c.HeadDim, c.Vocab, c.Hidden)
+		return fmt.Errorf("config.json: %d heads of %d, a vocabulary of %d and a hidden size of %d are out of proportion", c.Heads,
+			c.HeadDim, c.Vocab, c.Hidden)
 	}
 	if c.Heads%c.KVHeads != 0 {
 		return fmt.Errorf("config.json: %d attention heads do not share %d key/value heads evenly", c.Heads, c.KVHeads)

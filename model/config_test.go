@@ -48,7 +48,8 @@ func TestPublishedConfigs(t *testing.T) {
 			for _, v := range []struct {
 				what      string
 				got, want int
-			}{{"layers", got.Layers, c.layers}, {"hidden", got.Hidden, c.hidden}, {"heads", got.Heads, c.heads}, {"key/value heads", got.KVHeads, c.kv},
+			}{{"layers", got.Layers, c.layers}, {"hidden", got.Hidden, c.hidden}, {"heads", got.Heads, c.heads},
+				{"key/value heads", got.KVHeads, c.kv},
 				{"head size", got.HeadDim, c.dim}, {"intermediate", got.Intermediate, c.inner}, {"vocabulary", got.Vocab, c.vocab},
 				{"positions", got.MaxPositions, c.positions}} {
 				if v.got != v.want {

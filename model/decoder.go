@@ -63,7 +63,8 @@ func readDecoder(c *Config, def decoderDefaults) (*decoder, error) {
 	act, eps, theta := def.act, def.eps, def.theta
 	if err := c.fields(
 		field{"hidden_size", &c.Hidden, true}, field{"num_hidden_layers", &c.Layers, true}, field{"num_attention_heads", &c.Heads, true},
-		field{"num_key_value_heads", &c.KVHeads, false}, field{"head_dim", &c.HeadDim, false}, field{"intermediate_size", &c.Intermediate, true},
+		field{"num_key_value_heads", &c.KVHeads, false}, field{"head_dim", &c.HeadDim, false},
+		field{"intermediate_size", &c.Intermediate, true},
 		field{"max_position_embeddings", &c.MaxPositions, false}, field{"rms_norm_eps", &eps, false}, field{"rope_theta", &theta, false},
 	); err != nil {
 		return nil, err
@@ -176,7 +177,8 @@ func (d *decoder) load(l *loader, p parts) {
 
 // Wire implements nn.Wiring.
 func (d *decoder) Wire(b *nn.Builder) {
-	x := b.Site(nn.KindEmbedding, "model.embed_tokens", -1, &nn.Embedding{W: d.embed, V: d.c.Vocab, D: d.c.Hidden, Scale: d.embedScale, Own: d.embedOwn})
+	x := b.Site(nn.KindEmbedding, "model.embed_tokens", -1,
+		&nn.Embedding{W: d.embed, V: d.c.Vocab, D: d.c.Hidden, Scale: d.embedScale, Own: d.embedOwn})
 	for i, from := range b.Layers(len(d.layers)) {
 		l := &d.layers[from]
 		n := fmt.Sprintf("model.layers.%d", i)

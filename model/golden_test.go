@@ -135,7 +135,8 @@ func goldenModel(t *testing.T, dir string) {
 		if len(got) == len(info.GreedyTokens) {
 			break
 		}
-		step = &nn.Step{Tokens: []int32{int32(best)}, Positions: []int32{int32(past)}, Rows: []int32{0}, Docs: []kernels.Doc{{End: 1, Past: int32(past)}}}
+		step = &nn.Step{Tokens: []int32{int32(best)}, Positions: []int32{int32(past)}, Rows: []int32{0},
+			Docs: []kernels.Doc{{End: 1, Past: int32(past)}}}
 	}
 	if !slices.Equal(got, info.GreedyTokens) {
 		t.Errorf("greedy tokens %v, want %v", got, info.GreedyTokens)

@@ -34,7 +34,8 @@ func openGPT2(c *Config, l *loader) (nn.Wiring, error) {
 	act, eps, scaled := "gelu_new", 1e-5, true
 	c.MaxPositions = 1024
 	if err := c.fields(
-		field{"n_embd", &c.Hidden, true}, field{"n_layer", &c.Layers, true}, field{"n_head", &c.Heads, true}, field{"n_positions", &c.MaxPositions, false},
+		field{"n_embd", &c.Hidden, true}, field{"n_layer", &c.Layers, true}, field{"n_head", &c.Heads, true},
+		field{"n_positions", &c.MaxPositions, false},
 		field{"n_inner", &c.Intermediate, false}, field{"layer_norm_epsilon", &eps, false}, field{"activation_function", &act, false},
 		field{"scale_attn_weights", &scaled, false},
 	); err != nil {
@@ -107,7 +108,8 @@ func (g *gpt2) Wire(b *nn.Builder) {
 			for k := range part {
 				part[k] = b.Apply(&nn.Columns{From: k * c.Hidden, To: (k + 1) * c.Hidden}, qkv)
 			}
-			o := b.Site(nn.KindAttention, n+".attn", i, &nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim, Scale: g.scale}}, part[:]...)
+			o := b.Site(nn.KindAttention, n+".attn", i,
+				&nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim, Scale: g.scale}}, part[:]...)
 			o = b.Site(nn.KindSublayer, n+".attn", i, nil, l.proj.site(b, n+".attn.c_proj", i, o), x)
 			x = b.Apply(nn.Add{}, x, o)
 			h = norm(n+".ln_2", i, l.ln2W, l.ln2B, x)

@@ -19,8 +19,9 @@ type Task struct {
 	Type      string // a row of the table of heads: CAUSAL_LM or SEQ_CLS; empty for what config.json says
 	NumLabels int    // classes of SEQ_CLS; 0 for what config.json says
 	Seed      uint64 // of a head that the folder does not have
-	// Embeddings is an adapter's folder whose embedding and head take the place of the model's, with as many tokens as they have; empty for the model's own.
-	// Trained are, by commas, the adapter's modules_to_save: of a copy that it trains, only the rows are taken that the model lacks.
+	// Embeddings is an adapter's folder whose embedding and head take the place of the model's, with as many tokens as they have; empty for
+	// the model's own. Trained are, by commas, the adapter's modules_to_save: of a copy that it trains, only the rows are taken that the
+	// model lacks.
 	Embeddings string `json:",omitempty"`
 	Trained    string `json:",omitempty"`
 }
@@ -106,8 +107,8 @@ func openLMHead(l *loader, c *Config, lm lmHead) head {
 // mostLabels bounds the classes of a head that starts from a seed; one of a folder has what its tensor has.
 const mostLabels = 1 << 17
 
-// openScore reads the classes' scores, a linear layer without bias over the last token's hidden state. A folder of a language model has none: then its
-// values start from the seed, normal with deviation initializer_range.
+// openScore reads the classes' scores, a linear layer without bias over the last token's hidden state. A folder of a language model has
+// none: then its values start from the seed, normal with deviation initializer_range.
 func openScore(l *loader, c *Config, lm lmHead) head {
 	h := head{module: "score", out: c.NumLabels, in: lm.in}
 	if l.src == nil {
@@ -220,7 +221,8 @@ func (c *Config) classification(fam *family, config map[string]json.RawMessage) 
 		}
 		id[strconv.Itoa(i)], label[name] = name, i
 	}
-	for k, v := range map[string]any{"architectures": []string{classifier(fam)}, "id2label": id, "label2id": label, "problem_type": "single_label_classification"} {
+	for k, v := range map[string]any{"architectures": []string{classifier(fam)}, "id2label": id, "label2id": label,
+		"problem_type": "single_label_classification"} {
 		raw, err := json.Marshal(v)
 		if err != nil {
 			return err
@@ -239,7 +241,8 @@ func (m *Model) NameClasses(names []string) error {
 	return nil
 }
 
-// ClassifierConfig is config.json of the model with its classification head: transformers opens the base model by it, with the classes' names and number.
+// ClassifierConfig is config.json of the model with its classification head: transformers opens the base model by it, with the classes'
+// names and number.
 func (m *Model) ClassifierConfig() ([]byte, error) {
 	config := maps.Clone(m.Config.raw)
 	if err := m.Config.classification(m.family, config); err != nil {

@@ -17,8 +17,8 @@ type classifierCase struct {
 	Logits       []float32 `json:"logits"`
 }
 
-// TestGoldenClassifiers compares the logits of every family with a head of classes with transformers': opened from the language model, with the head
-// written, and opened again.
+// TestGoldenClassifiers compares the logits of every family with a head of classes with transformers': opened from the language model, with
+// the head written, and opened again.
 func TestGoldenClassifiers(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "classifiers", "*.json"))
 	if err != nil || len(files) == 0 {

@@ -239,7 +239,8 @@ type linear struct {
 }
 
 // codes reads a projection that the file holds as codes.
-func codes[Q any](l *loader, module string, out, in int, read func(module string, out, in int) (Q, error), weight func(Q) quant.Weight) quant.Weight {
+func codes[Q any](l *loader, module string, out, in int, read func(module string, out, in int) (Q, error),
+	weight func(Q) quant.Weight) quant.Weight {
 	q, err := read(module, out, in)
 	if err != nil {
 		l.fail("%w", err)
@@ -257,7 +258,8 @@ func (l *loader) linear(module string, out, in int, bias, conv bool) linear {
 	case l.err == nil && l.stateName(module) != "":
 		p.w = codes(l, module, out, in, l.readCodes, func(q *quant.Bits4) quant.Weight { return quant.NewBits4(q, l.store.Half()) })
 	case l.err == nil && l.int8Name(module) != "":
-		p.w = codes(l, module, out, in, l.readInt8, func(q *quant.Int8) quant.Weight { return quant.NewInt8(q, l.threshold, l.store.Half()) })
+		p.w = codes(l, module, out, in, l.readInt8,
+			func(q *quant.Int8) quant.Weight { return quant.NewInt8(q, l.threshold, l.store.Half()) })
 	default:
 		p.w = l.readMatrix(module, out, in, conv, l.store.Linear)
 	}

@@ -49,7 +49,8 @@ func Load(dir string) (*Model, error) { return LoadAs(dir, "float32") }
 func LoadTask(dir, storage string, task Task) (*Model, error) { return load(dir, storage, task) }
 
 // LoadAs is Load with the matrices stored as a [quant.Spec] says, such as "bfloat16" or "bfloat16+nf4". A folder that is quantised already
-// is read as it is; its projections keep their codes. With "@mapped" or "@streamed" the dense matrices lie, packed, in a file of the cache folder.
+// is read as it is; its projections keep their codes. With "@mapped" or "@streamed" the dense matrices lie, packed, in a file of the cache
+// folder.
 func LoadAs(dir, storage string) (*Model, error) { return load(dir, storage, Task{}) }
 
 func load(dir, as string, task Task) (*Model, error) {
@@ -164,7 +165,8 @@ func FromConfig(raw []byte, seed uint64, storage string) (*Model, error) {
 func open(cfg *Config, fam *family, l *loader) (_ *Model, err error) {
 	l.used, l.stored = map[string]bool{}, map[string]Stored{}
 	m := &Model{family: fam}
-	defer mem.Catch(&err, "store the weights smaller, by model.dtype bfloat16 or load_in_4bit, or outside memory, by model.weights streamed")
+	defer mem.Catch(&err,
+		"store the weights smaller, by model.dtype bfloat16 or load_in_4bit, or outside memory, by model.weights streamed")
 	if l.src != nil {
 		cfg.tensors = len(l.src.Names())
 	}
@@ -255,8 +257,8 @@ func (m *Model) Tensor(name string) ([]float32, error) {
 	return src.Float32(s.Name)
 }
 
-// Hash is the SHA-256 of config.json and the weight files, and of the tensors that an adapter has in their place, in hexadecimal: what a checkpoint is
-// bound to. It is computed once.
+// Hash is the SHA-256 of config.json and the weight files, and of the tensors that an adapter has in their place, in hexadecimal: what a
+// checkpoint is bound to. It is computed once.
 func (m *Model) Hash() (string, error) {
 	m.hashing.Lock()
 	defer m.hashing.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// NonFinite looks for the first tensor of a model folder's floating-point weights, by name, that holds NaN or an infinite value, and describes it;
-// "" where there is none.
+// NonFinite looks for the first tensor of a model folder's floating-point weights, by name, that holds NaN or an infinite value, and
+// describes it; "" where there is none.
 func NonFinite(dir string) (string, error) {
 	src, err := safetensors.OpenDir(dir)
 	if err != nil {
@@ -30,7 +30,8 @@ func NonFinite(dir string) (string, error) {
 				return "", err
 			}
 			if i := kernels.NonFinite(x); i >= 0 {
-				return fmt.Sprintf("the tensor %s of %s holds %g (value %d of %d): get the model's files again", name, dir, x[i], at+i, n), nil
+				return fmt.Sprintf("the tensor %s of %s holds %g (value %d of %d): get the model's files again", name, dir, x[i], at+i, n),
+					nil
 			}
 		}
 	}

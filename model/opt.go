@@ -13,8 +13,8 @@ import (
 const optOffset = 2
 
 // opt is the OPT family (Zhang et al. 2022): learned positions, layer norms, biases, ReLU. do_layer_norm_before says whether a norm
-// precedes each sublayer or follows its residual (OPT-350M), and where word_embed_proj_dim is not hidden_size the embeddings are projected in
-// and the head's input out.
+// precedes each sublayer or follows its residual (OPT-350M), and where word_embed_proj_dim is not hidden_size the embeddings are projected
+// in and the head's input out.
 type opt struct {
 	c          *Config
 	act        kernels.Act
@@ -61,7 +61,8 @@ func openOPT(c *Config, l *loader) (nn.Wiring, error) {
 		return nil, err
 	}
 	if c.HeadDim*c.Heads != c.Hidden || g.dim < 0 {
-		return nil, fmt.Errorf("config.json: hidden_size %d is no multiple of num_attention_heads %d, or word_embed_proj_dim is %d", c.Hidden, c.Heads, g.dim)
+		return nil, fmt.Errorf("config.json: hidden_size %d is no multiple of num_attention_heads %d, or word_embed_proj_dim is %d",
+			c.Hidden, c.Heads, g.dim)
 	}
 	var err error
 	if g.act, err = activation("activation_function", act); err != nil {
@@ -73,7 +74,8 @@ func openOPT(c *Config, l *loader) (nn.Wiring, error) {
 	g.embed = l.matrix("model.decoder.embed_tokens", c.Vocab, g.dim, false)
 	g.positions = l.tensor("model.decoder.embed_positions.weight", c.MaxPositions+optOffset, c.Hidden)
 	if g.dim != c.Hidden {
-		in, out := l.linear("model.decoder.project_in", c.Hidden, g.dim, false, false), l.linear("model.decoder.project_out", g.dim, c.Hidden, false, false)
+		in, out := l.linear("model.decoder.project_in", c.Hidden, g.dim, false, false),
+			l.linear("model.decoder.project_out", g.dim, c.Hidden, false, false)
 		g.projIn, g.projOut = &in, &out
 	}
 	for i := range c.Layers {

@@ -13,8 +13,9 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// overlay is the weights of a folder with the embedding and the head of an adapter's folder in place of its own. HF PEFT saves both beside an adapter whose
-// model had its vocabulary resized, and loading the adapter writes them over the base's; so does this, and the base grows to as many rows.
+// overlay is the weights of a folder with the embedding and the head of an adapter's folder in place of its own. HF PEFT saves both beside
+// an adapter whose model had its vocabulary resized, and loading the adapter writes them over the base's; so does this, and the base grows
+// to as many rows.
 //
 // A module that the adapter trains itself (modules_to_save) keeps the base's rows, and has the adapter's where the base has none.
 type overlay struct {
@@ -139,7 +140,8 @@ func (o *overlay) find(cfg *Config, fam *family, trained []string) error {
 			continue
 		}
 		for _, leaf := range []string{".weight", ".bias"} {
-			key, keep := o.tensor(module, leaf, slices.ContainsFunc(trained, func(n string) bool { return n != "" && (module == n || strings.HasSuffix(module, "."+n)) }))
+			key, keep := o.tensor(module, leaf, slices.ContainsFunc(trained,
+				func(n string) bool { return n != "" && (module == n || strings.HasSuffix(module, "."+n)) }))
 			if key == "" {
 				continue
 			}
@@ -148,7 +150,8 @@ func (o *overlay) find(cfg *Config, fam *family, trained []string) error {
 				return fmt.Errorf("tensor %q has the shape %v; the base model's %s has %d values a token", key, info.Shape, module, width)
 			}
 			if of != "" && info.Shape[0] != rows {
-				return fmt.Errorf("tensor %q has %d rows, but %q has %d: embedding and head have one vocabulary", key, info.Shape[0], of, rows)
+				return fmt.Errorf("tensor %q has %d rows, but %q has %d: embedding and head have one vocabulary", key,
+					info.Shape[0], of, rows)
 			}
 			rows, of = info.Shape[0], key
 			name := o.inFolder(module+leaf, fam)
@@ -180,7 +183,8 @@ func (o *overlay) find(cfg *Config, fam *family, trained []string) error {
 		}
 		name := o.inFolder(module+".weight", fam)
 		if _, ok := o.laid[name]; !ok {
-			return fmt.Errorf("tensor %q has %d rows, and the base model has %d tokens, but the adapter has no %s: save it with save_embedding_layers=True, "+
+			return fmt.Errorf("tensor %q has %d rows, and the base model has %d tokens, but the adapter has no %s: save it with "+
+				"save_embedding_layers=True, "+
 				"or use the resized base model", of, rows, cfg.Vocab, module+".weight")
 		}
 	}
@@ -190,7 +194,8 @@ func (o *overlay) find(cfg *Config, fam *family, trained []string) error {
 	return nil
 }
 
-// tensor finds the adapter's tensor of a base weight. keep says that the rows that the folder has stay: the tensor is that of a trained copy.
+// tensor finds the adapter's tensor of a base weight. keep says that the rows that the folder has stay: the tensor is that of a trained
+// copy.
 func (o *overlay) tensor(module, leaf string, trained bool) (key string, keep bool) {
 	for _, part := range adapterfile.BaseParts {
 		key := adapterfile.Prefix + module + part + leaf

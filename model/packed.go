@@ -23,8 +23,8 @@ const packedLayout = "1"
 // packedHeader is the room for the header of a file of packed matrices, which is written last.
 const packedHeader = 1 << 20
 
-// packed is a model's dense matrices as products read them, in a file of the cache that every process of the machine maps: a safetensors file of bytes, named
-// by the SHA-256 of what it is made of. It implements [quant.Place].
+// packed is a model's dense matrices as products read them, in a file of the cache that every process of the machine maps: a safetensors
+// file of bytes, named by the SHA-256 of what it is made of. It implements [quant.Place].
 //
 // The first process to open a model writes the file; those that come meanwhile wait for it.
 type packed struct {
@@ -73,7 +73,8 @@ func openPacked(hash string, spec quant.Spec, task Task) (*packed, error) {
 	if p.f, err = storage.Create(p.path); err != nil {
 		return nil, errors.Join(err, p.lock.Unlock())
 	}
-	p.head = map[string]any{"__metadata__": map[string]string{"format": "adaptflow packed weights", "layout": packedLayout, "source": hash, "storage": spec.Text()}}
+	p.head = map[string]any{"__metadata__": map[string]string{"format": "adaptflow packed weights", "layout": packedLayout, "source": hash,
+		"storage": spec.Text()}}
 	return p, nil
 }
 

@@ -25,7 +25,8 @@ func packedFiles(t *testing.T) []string {
 	return files
 }
 
-// TestPackedWeights checks that every model's losses and gradients are the same bits wherever its weights lie, when their file is written and when it is read.
+// TestPackedWeights checks that every model's losses and gradients are the same bits wherever its weights lie, when their file is written
+// and when it is read.
 func TestPackedWeights(t *testing.T) {
 	for _, name := range golden.Dirs(t, filepath.Join("testdata", "models")) {
 		for _, values := range []string{"float32", "bfloat16", "float32+nf4"} {
@@ -58,7 +59,8 @@ func TestPackedWeights(t *testing.T) {
 					// A tied embedding is the only dense matrix beside quantised projections: all of what is streamed.
 					less := place == "@streamed" && (values != "float32+nf4" || !m.Config.Tied)
 					if m.Bytes() != whole.Bytes() || less != (m.Resident() < whole.Resident()) {
-						t.Errorf("%s: %d bytes, %d resident; in memory %d, %d", place, m.Bytes(), m.Resident(), whole.Bytes(), whole.Resident())
+						t.Errorf("%s: %d bytes, %d resident; in memory %d, %d", place, m.Bytes(), m.Resident(),
+							whole.Bytes(), whole.Resident())
 					}
 				}
 			})
@@ -109,7 +111,8 @@ func TestPackedDamaged(t *testing.T) {
 	if err := os.Truncate(file, st.Size()-64); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := model.LoadAs(dir, "bfloat16@mapped"); err == nil || !strings.Contains(err.Error(), "delete it") || !strings.Contains(err.Error(), file) {
+	if _, err := model.LoadAs(dir, "bfloat16@mapped"); err == nil || !strings.Contains(err.Error(), "delete it") ||
+		!strings.Contains(err.Error(), file) {
 		t.Errorf("a truncated file: %v", err)
 	}
 	if _, err := model.LoadAs(dir, "bfloat16@elsewhere"); err == nil || !strings.Contains(err.Error(), "mapped, streamed or reread") {

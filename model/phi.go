@@ -93,7 +93,8 @@ func (g *phi) Wire(b *nn.Builder) {
 			h := norm(n+".input_layernorm", i, l.lnW, l.lnB, x)
 			q, k, v := l.q.site(b, a+".q_proj", i, h), l.k.site(b, a+".k_proj", i, h), l.v.site(b, a+".v_proj", i, h)
 			o := b.Site(nn.KindAttention, a, i, &nn.Attention{Attn: kernels.Attn{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim,
-				Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}}, g.rope.apply(b, c.Heads, c.HeadDim, q), g.rope.apply(b, c.KVHeads, c.HeadDim, k), v)
+				Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}}, g.rope.apply(b, c.Heads, c.HeadDim, q),
+				g.rope.apply(b, c.KVHeads, c.HeadDim, k), v)
 			o = b.Site(nn.KindSublayer, a, i, nil, l.dense.site(b, a+".dense", i, o), x)
 			y := b.Apply(&nn.Activation{Act: g.act}, l.up.site(b, m+".fc1", i, h))
 			y = b.Site(nn.KindSublayer, m, i, nil, l.down.site(b, m+".fc2", i, y))

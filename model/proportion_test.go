@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestSizesOutOfProportion changes every whole number of config.json to ones that no model has: an error that names what is wrong, or a model that the number is
-// nothing to, and in either case before memory or time is taken for it.
+// TestSizesOutOfProportion changes every whole number of config.json to ones that no model has: an error that names what is wrong, or a
+// model that the number is nothing to, and in either case before memory or time is taken for it.
 func TestSizesOutOfProportion(t *testing.T) {
 	for _, family := range []string{"llama_gqa", "gpt2", "gptneox"} {
 		from := filepath.Join("testdata", "models", family)
@@ -63,7 +63,8 @@ func TestSizesOutOfProportion(t *testing.T) {
 					if err != nil && (strings.Contains(err.Error(), "\n") || len(err.Error()) > 500) {
 						t.Errorf("%s: %v", what, err)
 					}
-					if sizes := []string{"hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size", "n_layer", "n_embd"}; err == nil && slices.Contains(sizes, key) {
+					if sizes := []string{"hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size", "n_layer",
+						"n_embd"}; err == nil && slices.Contains(sizes, key) {
 						t.Errorf("%s: no error", what)
 					}
 					if err == nil {

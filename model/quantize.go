@@ -23,9 +23,9 @@ type Quantization struct {
 // QuantizationTypes are the types that SaveQuantized knows.
 var QuantizationTypes = []string{"nf4", "fp4", "int8"}
 
-// SaveQuantized writes the model's folder to dst with the projections of its blocks as codes, as transformers' save_pretrained does of a model
-// loaded with BitsAndBytesConfig(load_in_4bit=True) or load_in_8bit=True: embeddings, norms, biases and the head stay as they are. One tensor at a
-// time is in memory, and the scales of all. config.json is written last.
+// SaveQuantized writes the model's folder to dst with the projections of its blocks as codes, as transformers' save_pretrained does of a
+// model loaded with BitsAndBytesConfig(load_in_4bit=True) or load_in_8bit=True: embeddings, norms, biases and the head stay as they are.
+// One tensor at a time is in memory, and the scales of all. config.json is written last.
 func (m *Model) SaveQuantized(dst string, q Quantization) error {
 	if !slices.Contains(QuantizationTypes, q.Type) {
 		return fmt.Errorf("quantisation type %q is unknown; known are %s", q.Type, strings.Join(QuantizationTypes, ", "))
@@ -45,7 +45,8 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 			continue
 		}
 		if st.Transposed && q.Type != "int8" {
-			return fmt.Errorf("%s is stored as [in, out] (Conv1D), of which bitsandbytes has no 4-bit checkpoint; train on it with load_in_4bit instead", st.Name)
+			return fmt.Errorf("%s is stored as [in, out] (Conv1D), of which bitsandbytes has no 4-bit checkpoint; train on it with "+
+				"load_in_4bit instead", st.Name)
 		}
 		module[st.Name] = st
 	}
@@ -76,10 +77,13 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 	if q.Type == "int8" {
 		quantType, q.Double = "fp4", false // BitsAndBytesConfig's defaults, which int8 does not read
 	}
-	if config["quantization_config"], err = json.Marshal(map[string]any{"quant_method": "bitsandbytes", "load_in_4bit": q.Type != "int8", "load_in_8bit": q.Type == "int8",
-		"_load_in_4bit": q.Type != "int8", "_load_in_8bit": q.Type == "int8", "bnb_4bit_quant_type": quantType, "bnb_4bit_use_double_quant": q.Double,
-		"bnb_4bit_compute_dtype": "float32", "bnb_4bit_quant_storage": "uint8", "llm_int8_enable_fp32_cpu_offload": false, "llm_int8_has_fp16_weight": false,
-		"llm_int8_skip_modules": nil, "llm_int8_threshold": json.RawMessage("6.0")}); err != nil {
+	if config["quantization_config"], err = json.Marshal(map[string]any{"quant_method": "bitsandbytes", "load_in_4bit": q.Type != "int8",
+		"load_in_8bit":  q.Type == "int8",
+		"_load_in_4bit": q.Type != "int8", "_load_in_8bit": q.Type == "int8", "bnb_4bit_quant_type": quantType,
+		"bnb_4bit_use_double_quant": q.Double,
+		"bnb_4bit_compute_dtype":    "float32", "bnb_4bit_quant_storage": "uint8", "llm_int8_enable_fp32_cpu_offload": false,
+		"llm_int8_has_fp16_weight": false,
+		"llm_int8_skip_modules":    nil, "llm_int8_threshold": json.RawMessage("6.0")}); err != nil {
 		return err
 	}
 	raw, err := json.MarshalIndent(config, "", "  ")
@@ -89,7 +93,8 @@ func (m *Model) SaveQuantized(dst string, q Quantization) error {
 	return storage.WriteShared(filepath.Join(dst, "config.json"), append(raw, '\n'))
 }
 
-// quantized are the tensors of a matrix in the checkpoint. The matrix is read twice: now for its scales, and for its codes when they are written.
+// quantized are the tensors of a matrix in the checkpoint. The matrix is read twice: now for its scales, and for its codes when they are
+// written.
 func quantized(src safetensors.Source, st Stored, q Quantization) ([]safetensors.Tensor, error) {
 	info, _ := src.Info(st.Name)
 	out, in := info.Shape[0], info.Shape[1]
@@ -126,7 +131,8 @@ func dtypeOf(name string) string {
 	return "float32"
 }
 
-// codeTensors are the tensors of a quantised matrix in a bitsandbytes checkpoint. b has the scales; the codes are made of what read returns.
+// codeTensors are the tensors of a quantised matrix in a bitsandbytes checkpoint. b has the scales; the codes are made of what read
+// returns.
 func codeTensors(name string, b *quant.Bits4, dtype string, read func() ([]float32, error)) ([]safetensors.Tensor, error) {
 	s := quantState{QuantType: b.Code.Name, BlockSize: b.BlockSize, DType: dtype, Shape: []int{b.Out, b.In}}
 	bytes := func(suffix string, x []uint8, shape ...int) safetensors.Tensor {

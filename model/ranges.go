@@ -8,20 +8,22 @@ import (
 	"slices"
 )
 
-// A number of config.json beyond its range gives NaN, or a model that answers nonsense, and nothing else would say so. Ranges are checked wherever the key stands, in families that read
-// it and in those that do not.
+// A number of config.json beyond its range gives NaN, or a model that answers nonsense, and nothing else would say so. Ranges are checked
+// wherever the key stands, in families that read it and in those that do not.
 var ranges = []struct {
 	keys     []string
 	from, to float64
 	open     bool // from itself is not allowed
 	why      string
 }{
-	{[]string{"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"}, 0, 0.1, true, "a norm divides by the root of the mean square and it"},
+	{[]string{"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"}, 0, 0.1, true,
+		"a norm divides by the root of the mean square and it"},
 	{[]string{"rope_theta", "rotary_emb_base", "rope_local_base_freq"}, 1, 1e15, false, "rotary frequencies are its negative powers"},
 	{[]string{"attn_logit_softcapping", "final_logit_softcapping"}, 0, 1e6, true, "it caps scores by dividing by it"},
 	{[]string{"query_pre_attn_scalar"}, 0, 1e9, true, "scores are divided by its root"},
 	{[]string{"partial_rotary_factor", "rotary_pct"}, 0, 1, true, "it is a share of each head"},
-	{[]string{"head_dim", "hidden_size", "num_attention_heads", "num_key_value_heads", "num_hidden_layers", "intermediate_size", "max_position_embeddings", "n_embd", "n_head", "n_layer",
+	{[]string{"head_dim", "hidden_size", "num_attention_heads", "num_key_value_heads", "num_hidden_layers", "intermediate_size",
+		"max_position_embeddings", "n_embd", "n_head", "n_layer",
 		"n_positions", "vocab_size", "ffn_dim", "word_embed_proj_dim"}, 1, 1 << 28, false, "it is a size"},
 	{[]string{"embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling"}, 0, 1e9, true, "it scales values"},
 }
@@ -31,7 +33,8 @@ var scalings = []struct {
 	key      string
 	from, to float64
 }{
-	{"factor", 1e-3, 1e6}, {"low_freq_factor", 1e-6, 1e6}, {"high_freq_factor", 1e-6, 1e6}, {"original_max_position_embeddings", 1, 1 << 40}, {"attention_factor", 1e-6, 1e6},
+	{"factor", 1e-3, 1e6}, {"low_freq_factor", 1e-6, 1e6}, {"high_freq_factor", 1e-6, 1e6},
+	{"original_max_position_embeddings", 1, 1 << 40}, {"attention_factor", 1e-6, 1e6},
 	{"beta_fast", 1e-6, 1e6}, {"beta_slow", 1e-6, 1e6}, {"rope_theta", 1, 1e15}, {"partial_rotary_factor", 1e-9, 1},
 }
 
@@ -44,7 +47,8 @@ func (c *Config) checkRanges() error {
 				continue
 			}
 			if math.IsNaN(v) || v < r.from || v > r.to || r.open && v == r.from {
-				return fmt.Errorf("config.json: %s is %g: %s; it must be %s%g and at most %g", key, v, r.why, map[bool]string{true: "above ", false: "at least "}[r.open], r.from, r.to)
+				return fmt.Errorf("config.json: %s is %g: %s; it must be %s%g and at most %g", key, v, r.why,
+					map[bool]string{true: "above ", false: "at least "}[r.open], r.from, r.to)
 			}
 		}
 	}

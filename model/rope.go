@@ -23,7 +23,8 @@ type rope struct {
 // apply rotates x, heads of headDim each.
 func (r rope) apply(b *nn.Builder, heads, headDim int, x nn.Ref) nn.Ref {
 	if r.frequencies != nil {
-		return b.Apply(&nn.DynamicRope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Table: r.table, Limit: r.limit, Frequencies: r.frequencies}, x)
+		return b.Apply(&nn.DynamicRope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Table: r.table, Limit: r.limit,
+			Frequencies: r.frequencies}, x)
 	}
 	if r.long != nil {
 		return b.Apply(&nn.LongRope{Heads: heads, HeadDim: headDim, RotaryDim: r.dim, Short: r.table, Long: r.long, Limit: r.limit}, x)
@@ -99,7 +100,8 @@ func readRope(c *Config, theta, partial float64) (rope, error) {
 func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 	dim := int(float64(c.HeadDim) * partial)
 	if !(partial > 0 && partial <= 1) || dim < 2 || dim%2 != 0 {
-		return rope{}, fmt.Errorf("config.json: partial_rotary_factor %g of heads of %d elements leaves %d to rotate: it must be an even number of at least 2", partial, c.HeadDim, dim)
+		return rope{}, fmt.Errorf("config.json: partial_rotary_factor %g of heads of %d elements leaves %d to rotate: it must be an even "+
+			"number of at least 2", partial, c.HeadDim, dim)
 	}
 	r, scale := rope{dim: dim}, 1.0
 	inv := make([]float32, dim/2)
@@ -117,7 +119,8 @@ func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 		}
 	case "llama3":
 		if s.Factor <= 0 || s.Low <= 0 || s.High <= s.Low || s.Original <= 0 {
-			return rope{}, fmt.Errorf("config.json: rope_scaling: llama3 needs factor, low_freq_factor < high_freq_factor and original_max_position_embeddings")
+			return rope{}, fmt.Errorf("config.json: rope_scaling: llama3 needs factor, low_freq_factor < high_freq_factor and " +
+				"original_max_position_embeddings")
 		}
 		llama3(inv, s)
 	case "longrope", "su":
@@ -130,13 +133,15 @@ func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 		c.reach(s.Factor, cmp.Or(s.Original, float64(c.MaxPositions)))
 	case "dynamic":
 		if !(s.Factor >= 1) || math.IsInf(s.Factor, 0) || dim < 4 {
-			return rope{}, fmt.Errorf("config.json: rope_scaling: dynamic needs a factor of at least 1 and 4 elements that turn; factor is %g, and %d turn", s.Factor, dim)
+			return rope{}, fmt.Errorf("config.json: rope_scaling: dynamic needs a factor of at least 1 and 4 elements that turn; factor "+
+				"is %g, and %d turn", s.Factor, dim)
 		}
 		trained := c.MaxPositions
 		r.limit, r.frequencies = trained, func(length int) []float64 { return ntk(theta, s.Factor, trained, length, dim) }
 		c.reach(s.Factor, float64(trained))
 	default:
-		return rope{}, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, dynamic, linear, llama3, longrope, yarn)", s.RopeType)
+		return rope{}, fmt.Errorf("config.json: rope_scaling: type %q is not supported (supported: default, dynamic, linear, llama3, "+
+			"longrope, yarn)", s.RopeType)
 	}
 	wide := make([]float64, len(inv))
 	for i, f := range inv {
@@ -146,7 +151,8 @@ func newRope(c *Config, s ropeScaling, theta, partial float64) (rope, error) {
 	return r, nil
 }
 
-// reach raises the number of positions to what the scaling is made for. transformers has no bound; max_position_embeddings may be the one before scaling.
+// reach raises the number of positions to what the scaling is made for. transformers has no bound; max_position_embeddings may be the one
+// before scaling.
 func (c *Config) reach(factor, original float64) {
 	if n := factor * original; n > float64(c.MaxPositions) && n < 1<<28 {
 		c.MaxPositions = int(n)

@@ -57,7 +57,8 @@ func TestRopePositions(t *testing.T) {
 
 // TestPartialRotary: the elements beyond the factor's share stay, the others turn as those of a head of that size.
 func TestPartialRotary(t *testing.T) {
-	for _, raw := range []string{`{"partial_rotary_factor": 0.5}`, `{"rope_parameters": {"partial_rotary_factor": 0.5, "rope_theta": 10000}}`} {
+	for _, raw := range []string{`{"partial_rotary_factor": 0.5}`,
+		`{"rope_parameters": {"partial_rotary_factor": 0.5, "rope_theta": 10000}}`} {
 		r := ropeOf(t, raw, 16, 64, 10000, 1)
 		if r.dim != 8 {
 			t.Fatalf("%s: %d elements turn, want 8", raw, r.dim)
@@ -84,7 +85,8 @@ func TestScalingByLayerType(t *testing.T) {
 	}
 	full, err := readScaling(c, "full_attention")
 	local, lerr := readScaling(c, "sliding_attention")
-	if err != nil || lerr != nil || full.RopeType != "linear" || full.Factor != 8 || full.Theta != 1e6 || local.RopeType != "default" || local.Theta != 1e4 {
+	if err != nil || lerr != nil || full.RopeType != "linear" || full.Factor != 8 || full.Theta != 1e6 || local.RopeType != "default" ||
+		local.Theta != 1e4 {
 		t.Errorf("%+v, %+v, %v, %v", full, local, err, lerr)
 	}
 	got, want := turn(ropeOf(t, raw, 8, 64, 1, 1), 8, 16), turn(ropeOf(t, `{}`, 8, 64, 1e6, 1), 8, 2)
@@ -97,7 +99,8 @@ func TestScalingByLayerType(t *testing.T) {
 
 // TestScalingNames reads one yarn under all the names that files have for it, and positions up to what it is made for.
 func TestScalingNames(t *testing.T) {
-	want := turn(ropeOf(t, `{"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 32}}`, 16, 32, 1000, 1), 16, 100)
+	want := turn(ropeOf(t, `{"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 32}}`, 16, 32, 1000, 1),
+		16, 100)
 	for _, raw := range []string{`{"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "attention_factor": null, "beta_fast": 32, "beta_slow": 1}}`,
 		`{"rope_scaling": {"rope_type": "yarn", "type": "yarn", "factor": 4}}`, // of max_position_embeddings
 		`{"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "rope_theta": 1000, "truncate": true}}`,

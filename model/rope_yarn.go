@@ -6,8 +6,9 @@ import (
 	"math"
 )
 
-// yarn computes the inverse frequencies of YaRN (Peng et al. 2023, arXiv:2309.00071), as transformers does, and the factor of cosines and sines:
-// long wavelengths are stretched by the factor, short ones stay, those between are blended, by how often they turn within the original positions.
+// yarn computes the inverse frequencies of YaRN (Peng et al. 2023, arXiv:2309.00071), as transformers does, and the factor of cosines and
+// sines: long wavelengths are stretched by the factor, short ones stay, those between are blended, by how often they turn within the
+// original positions.
 func yarn(c *Config, s ropeScaling, theta float64, dim int) (inv []float32, scale float64, err error) {
 	original, fast, slow := cmp.Or(s.Original, float64(c.MaxPositions)), cmp.Or(s.BetaFast, 32), cmp.Or(s.BetaSlow, 1)
 	for _, v := range []struct {

@@ -17,8 +17,9 @@ import (
 var dtypeNames = map[string]string{"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 // Save writes the model's folder to dst with some tensors replaced: replaced maps a parameter name or a name in the file to values in the
-// stored layout. A tensor of a head that is tied to the embedding unties them (tie_word_embeddings: false). dtype is the storage of all floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json,
-// without which a folder is no model, is written last.
+// stored layout. A tensor of a head that is tied to the embedding unties them (tie_word_embeddings: false). dtype is the storage of all
+// floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json, without which a folder is no model, is
+// written last.
 func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	sizes := map[string]int{}
 	for name, v := range replaced {
@@ -27,8 +28,8 @@ func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	return m.SaveWith(dst, dtype, sizes, func(name string) ([]float32, error) { return replaced[name], nil })
 }
 
-// SaveWith is Save with replaced tensors of which load gives one when it is written: sizes has their numbers of values. Beside what load keeps, one tensor at a
-// time is in memory.
+// SaveWith is Save with replaced tensors of which load gives one when it is written: sizes has their numbers of values. Beside what load
+// keeps, one tensor at a time is in memory.
 func (m *Model) SaveWith(dst, dtype string, sizes map[string]int, load func(name string) ([]float32, error)) error {
 	if _, ok := dtypeNames[dtype]; !ok && dtype != "" {
 		return fmt.Errorf("dtype %q is unknown; known are float32, float16, bfloat16", dtype)
@@ -177,8 +178,8 @@ func inFloat16(name string, x []float32) error {
 // floating are the dtypes that a model's dtype applies to.
 var floating = map[string]bool{"F64": true, "F32": true, "F16": true, "BF16": true}
 
-// writeWeights writes the weights of a folder as one file. Shards and their index, which an older model may have left there, go first: readers
-// would take them for the model.
+// writeWeights writes the weights of a folder as one file. Shards and their index, which an older model may have left there, go first:
+// readers would take them for the model.
 func writeWeights(dst string, ts []safetensors.Tensor) error {
 	for _, pattern := range []string{"model.safetensors.index.json", "model-*-of-*.safetensors"} {
 		old, err := filepath.Glob(filepath.Join(dst, pattern))
@@ -194,7 +195,8 @@ func writeWeights(dst string, ts []safetensors.Tensor) error {
 	return safetensors.WriteShared(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"})
 }
 
-// copyRest copies the files of the folder that are no weights; those of the tokenizer from where that comes from. config is to become config.json.
+// copyRest copies the files of the folder that are no weights; those of the tokenizer from where that comes from. config is to become
+// config.json.
 func (m *Model) copyRest(dst string, config map[string]json.RawMessage) error {
 	if err := m.copyGeneration(dst, config); err != nil {
 		return err

@@ -56,7 +56,8 @@ func TestSave(t *testing.T) {
 	if err := m.Save(dst, "int4", nil); err == nil {
 		t.Error("an unknown dtype was accepted")
 	}
-	r, err := model.FromConfig([]byte(`{"model_type":"llama","architectures":["LlamaForCausalLM"],"hidden_size":16,"intermediate_size":16,"num_hidden_layers":1,
+	r,
+		err := model.FromConfig([]byte(`{"model_type":"llama","architectures":["LlamaForCausalLM"],"hidden_size":16,"intermediate_size":16,"num_hidden_layers":1,
 		"num_attention_heads":2,"vocab_size":32,"hidden_act":"silu","max_position_embeddings":32,"rms_norm_eps":1e-6,"tie_word_embeddings":true}`), 0, "float32")
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +75,8 @@ func TestQuantizedIsNotChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := load(t, dst)
-	if err := q.Save(filepath.Join(t.TempDir(), "m"), "", map[string][]float32{"model.norm.weight": make([]float32, 64)}); err == nil || !strings.Contains(err.Error(), "quantised") {
+	if err := q.Save(filepath.Join(t.TempDir(), "m"), "", map[string][]float32{"model.norm.weight": make([]float32, 64)}); err == nil ||
+		!strings.Contains(err.Error(), "quantised") {
 		t.Errorf("%v", err)
 	}
 	if err := q.SaveQuantized(t.TempDir(), model.Quantization{Type: "nf4"}); err == nil {
@@ -91,7 +93,8 @@ func TestQuantizedCheckpoints(t *testing.T) {
 		for _, q := range []struct {
 			model.Quantization
 			storage string
-		}{{model.Quantization{Type: "nf4", Double: true}, "nf4_dq"}, {model.Quantization{Type: "fp4"}, "fp4"}, {model.Quantization{Type: "int8"}, "int8"}} {
+		}{{model.Quantization{Type: "nf4", Double: true}, "nf4_dq"}, {model.Quantization{Type: "fp4"}, "fp4"},
+			{model.Quantization{Type: "int8"}, "int8"}} {
 			t.Run(name+" "+q.Type, func(t *testing.T) {
 				src, dst := filepath.Join("testdata", "models", name), filepath.Join(t.TempDir(), "q")
 				err := load(t, src).SaveQuantized(dst, q.Quantization)
@@ -138,8 +141,9 @@ func TestDamagedInt8(t *testing.T) {
 	}{
 		"too few scales":            {module + ".SCB", safetensors.F32("", make([]float32, 5), 5), "5 values"},
 		"a scale that is no number": {module + ".SCB", safetensors.F32("", slices.Repeat([]float32{float32(math.NaN())}, 64), 64), "NaN"},
-		"another order":             {module + ".weight_format", safetensors.Tensor{DType: "U8", Shape: []int{}, Raw: []byte{1}}, "old versions"},
-		"plain weights":             {module + ".weight", safetensors.F32("", make([]float32, 64*64), 64, 64), "I8"},
+		"another order": {module + ".weight_format",
+			safetensors.Tensor{DType: "U8", Shape: []int{}, Raw: []byte{1}}, "old versions"},
+		"plain weights": {module + ".weight", safetensors.F32("", make([]float32, 64*64), 64, 64), "I8"},
 	} {
 		dir := t.TempDir()
 		for _, f := range []string{"config.json"} {

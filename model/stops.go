@@ -16,8 +16,8 @@ import (
 // generationFile holds the settings of transformers' generate.
 const generationFile = "generation_config.json"
 
-// readStops reads the tokens that end a text from the generation_config.json of a folder, one or a list, which go before those of config.json: an
-// instruction model names the end of a turn there.
+// readStops reads the tokens that end a text from the generation_config.json of a folder, one or a list, which go before those of
+// config.json: an instruction model names the end of a turn there.
 func (c *Config) readStops(dir string) error {
 	path := filepath.Join(dir, generationFile)
 	raw, err := storage.ReadSmall(path, storage.KindConfig)
@@ -39,8 +39,8 @@ func (c *Config) readStops(dir string) error {
 	return nil
 }
 
-// EndAt adds tokens to those that end a text. Save writes them where transformers' generate looks for them: into generation_config.json where the folder
-// has one, otherwise into config.json.
+// EndAt adds tokens to those that end a text. Save writes them where transformers' generate looks for them: into generation_config.json
+// where the folder has one, otherwise into config.json.
 func (m *Model) EndAt(ids []int32) {
 	for _, id := range ids {
 		if !slices.Contains(m.Config.EOS, id) {

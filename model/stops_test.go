@@ -13,7 +13,8 @@ import (
 // TestStops takes the tokens that end a text from generation_config.json, and from config.json where it names none.
 func TestStops(t *testing.T) {
 	from := filepath.Join("testdata", "variants", "llama_linear") // whose config.json says 2
-	for text, want := range map[string][]int32{"": {2}, `{}`: {2}, `{"eos_token_id": null}`: {2}, `{"eos_token_id": 7}`: {7}, `{"eos_token_id": [7, 2, 9]}`: {7, 2, 9}} {
+	for text, want := range map[string][]int32{"": {2}, `{}`: {2}, `{"eos_token_id": null}`: {2}, `{"eos_token_id": 7}`: {7},
+		`{"eos_token_id": [7, 2, 9]}`: {7, 2, 9}} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 			t.Fatal(err)

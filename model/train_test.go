@@ -51,8 +51,8 @@ func trained(t *testing.T, m *model.Model, s *nn.Step, o nn.Options) (loss float
 	return loss, grads
 }
 
-// TestFamiliesTrain compares the gradients of every variant with torch's, and checks that checkpointing and threads change no bit of them, and that bfloat16
-// is near.
+// TestFamiliesTrain compares the gradients of every variant with torch's, and checks that checkpointing and threads change no bit of them,
+// and that bfloat16 is near.
 func TestFamiliesTrain(t *testing.T) {
 	two := pool.New(2)
 	defer two.Close()

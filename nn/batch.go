@@ -30,8 +30,8 @@ func FromBatch(ids, mask, labels []int64, rows, length int) (s *Step, at []int) 
 	return s, at
 }
 
-// FromClasses packs a padded batch as FromBatch does, for a model with a head of classes: of each row the prediction at the last token that is not pad is
-// wanted, as transformers pools, and label is its class (nil: none are wanted).
+// FromClasses packs a padded batch as FromBatch does, for a model with a head of classes: of each row the prediction at the last token that
+// is not pad is wanted, as transformers pools, and label is its class (nil: none are wanted).
 func FromClasses(ids, mask, labels []int64, rows, length int, pad int32) *Step {
 	s, at := FromBatch(ids, mask, nil, rows, length)
 	first, last := make([]int, rows), make([]int, rows)

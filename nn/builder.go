@@ -63,7 +63,8 @@ type Builder struct {
 }
 
 func newBuilder(params *Params, adapters []Adapter, mode Mode, cache bool) *Builder {
-	return &Builder{params: params, adapters: adapters, mode: mode, cache: cache, block: -1, refs: map[string]Ref{}, once: map[string]Ref{}, out: NoRef}
+	return &Builder{params: params, adapters: adapters, mode: mode, cache: cache, block: -1, refs: map[string]Ref{},
+		once: map[string]Ref{}, out: NoRef}
 }
 
 // Mode is what the program is for.
@@ -166,8 +167,8 @@ type Replicator interface {
 	Layers(n int) []int
 }
 
-// Layers is the order in which a model of n blocks runs them: 0 to n-1 unless an adapter is a [Replicator]. The k'th block that runs is named k and
-// has the weights of the block that is k'th in the list.
+// Layers is the order in which a model of n blocks runs them: 0 to n-1 unless an adapter is a [Replicator]. The k'th block that runs is
+// named k and has the weights of the block that is k'th in the list.
 func (b *Builder) Layers(n int) []int {
 	for _, a := range b.adapters {
 		if r, ok := a.(Replicator); ok {

@@ -7,8 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/quant"
 )
 
-// TestHeldOfHead: the head multiplies a tile of the vocabulary at a time, so that what kernels keep does not grow with the vocabulary; a linear layer's grows with
-// its wider side; float32 weights keep nothing.
+// TestHeldOfHead: the head multiplies a tile of the vocabulary at a time, so that what kernels keep does not grow with the vocabulary; a
+// linear layer's grows with its wider side; float32 weights keep nothing.
 func TestHeldOfHead(t *testing.T) {
 	if !kernels.WantsHalf() {
 		t.Skip("this kernel set rounds nothing ahead of a product")

@@ -6,7 +6,8 @@ import (
 	"github.com/adaptflow/adaptflow/quant"
 )
 
-// Module is an op with a weight of the base model. What adapters ask of such an op they ask by this interface, so that a new op is adapted as the others are.
+// Module is an op with a weight of the base model. What adapters ask of such an op they ask by this interface, so that a new op is adapted
+// as the others are.
 type Module interface {
 	Op
 	// Base is what the op holds of the base model.

@@ -77,7 +77,8 @@ func (m toy) norm(b *Builder, name string, x Ref) Ref {
 	if m.train {
 		in = append(in, b.Param(name+".bias", 1, m.d, one(name+"b")))
 	}
-	return b.Site(KindNorm, name, -1, &LayerNorm{W: g, B: h, D: m.d, Eps: 1e-5, TrainW: m.train, TrainB: m.train}, append([]Ref{x}, in...)...)
+	return b.Site(KindNorm, name, -1, &LayerNorm{W: g, B: h, D: m.d, Eps: 1e-5, TrainW: m.train, TrainB: m.train},
+		append([]Ref{x}, in...)...)
 }
 
 func (m toy) Wire(b *Builder) {
@@ -223,7 +224,8 @@ var toys = map[string]func(*toy){
 	"twice":       func(m *toy) { m.twice = true },
 }
 
-// checkGradients compares the gradients of all parameters of a program, on the step s, with differences of its loss, and returns the number of parameters.
+// checkGradients compares the gradients of all parameters of a program, on the step s, with differences of its loss, and returns the number
+// of parameters.
 func checkGradients(t *testing.T, w Wiring, s *Step) int {
 	t.Helper()
 	params := NewParams(1)
@@ -377,7 +379,8 @@ func TestCacheGivesTheSameLogits(t *testing.T) {
 			if at == 0 {
 				n = 9
 			}
-			one := &Step{Tokens: s.Tokens[at : at+n], Positions: s.Positions[at : at+n], Docs: []kernels.Doc{{End: int32(n), Past: int32(at)}}}
+			one := &Step{Tokens: s.Tokens[at : at+n], Positions: s.Positions[at : at+n],
+				Docs: []kernels.Doc{{End: int32(n), Past: int32(at)}}}
 			for i := range n {
 				one.Rows = append(one.Rows, int32(i))
 			}
@@ -445,7 +448,8 @@ func TestAdapterSeesSitesAndDeadStepsVanish(t *testing.T) {
 			names = append(names, s.Name)
 		}
 	}
-	if want := []string{"layers.0.q", "layers.0.k", "layers.0.v", "layers.0.o", "layers.0.gate", "layers.0.up", "layers.0.down"}; !slices.Equal(names, want) {
+	if want := []string{"layers.0.q", "layers.0.k", "layers.0.v", "layers.0.o", "layers.0.gate", "layers.0.up",
+		"layers.0.down"}; !slices.Equal(names, want) {
 		t.Errorf("linear sites %v, want %v", names, want)
 	}
 	s := m.step(4)

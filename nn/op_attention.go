@@ -38,11 +38,10 @@ func turnBack(w *Work, turn func(w *Work, y, x []float32, inverse bool)) {
 	kernels.AddTo(w.Pool, w.DIn[0], s)
 }
 
-// Attention is causal attention within each document of the step (Vaswani et al. 2017; grouped queries after Ainslie et
-// al. 2023). The inputs are q [T, Heads·HeadDim], k and v [T, KVHeads·HeadDim], already rotated, and, with PrefixLen > 0,
-// the parameters of more keys and values, [PrefixLen, KVHeads·HeadDim] a slot, which every token of a document of that
-// slot sees (prefix tuning, Li and Liang 2021). In a program with a cache it appends each document's k and v to the cache, after the Past rows from row Cache that
-// the document has there.
+// Attention is causal attention within each document of the step (Vaswani et al. 2017; grouped queries after Ainslie et al. 2023). The
+// inputs are q [T, Heads·HeadDim], k and v [T, KVHeads·HeadDim], already rotated, and, with PrefixLen > 0, the parameters of more keys and
+// values, [PrefixLen, KVHeads·HeadDim] a slot, which every token of a document of that slot sees (prefix tuning, Li and Liang 2021). In a
+// program with a cache it appends each document's k and v to the cache, after the Past rows from row Cache that the document has there.
 type Attention struct {
 	kernels.Attn
 	PrefixLen int

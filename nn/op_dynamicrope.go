@@ -2,10 +2,11 @@ package nn
 
 import "github.com/adaptflow/adaptflow/kernels"
 
-// DynamicRope is Rope whose frequencies depend on how long a document is (dynamic NTK scaling, transformers' rope type "dynamic"): the tokens of a
-// document of more than Limit positions, those in the cache counted, turn by the frequencies of its length, the others by Table. transformers takes
-// the length of a batch's longest row, and keeps it for the shorter ones that follow, down to Limit; here a document's result depends on itself
-// alone. When a document grows token by token each key is turned by the length that it had then, as transformers does with its cache.
+// DynamicRope is Rope whose frequencies depend on how long a document is (dynamic NTK scaling, transformers' rope type "dynamic"): the
+// tokens of a document of more than Limit positions, those in the cache counted, turn by the frequencies of its length, the others by
+// Table. transformers takes the length of a batch's longest row, and keeps it for the shorter ones that follow, down to Limit; here a
+// document's result depends on itself alone. When a document grows token by token each key is turned by the length that it had then, as
+// transformers does with its cache.
 type DynamicRope struct {
 	Heads, HeadDim, RotaryDim int
 	Table                     *kernels.RopeTable

@@ -7,8 +7,9 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// RowStats is what a head tells of the distribution of each wanted row beside log p, from the tiles of logits that it makes anyway: of [Step.Rows] in
-// their order, as many as a slice holds; rows of virtual tokens, which come after them, have none. A slice that is nil is not wanted. No gradient goes through them.
+// RowStats is what a head tells of the distribution of each wanted row beside log p, from the tiles of logits that it makes anyway: of
+// [Step.Rows] in their order, as many as a slice holds; rows of virtual tokens, which come after them, have none. A slice that is nil is
+// not wanted. No gradient goes through them.
 type RowStats struct {
 	Entropy   []float32 // [S] -Σ p·log p, in nats
 	MeanLogit []float32 // [S] the mean over the vocabulary of the logits, after bias and soft cap
@@ -32,8 +33,8 @@ func (h *Head) beginStats(st *Step) {
 	clear(h.sums.logits[:])
 }
 
-// exponentials replaces the logits of row i of a chunk, a tile of them, by exp(l-m), where m is the largest logit of the row so far, and brings the row's sum up to
-// date. It returns what the sums before this tile were scaled by.
+// exponentials replaces the logits of row i of a chunk, a tile of them, by exp(l-m), where m is the largest logit of the row so far, and
+// brings the row's sum up to date. It returns what the sums before this tile were scaled by.
 func (h *Head) exponentials(w *Work, s *headScratch, i int, row []float32) (old float32) {
 	var raw *[headTile]float32
 	if w.Step.Stats != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pool"
 )
 
-// TestRowStats compares entropies and mean logits with those of the program's logits, over two tiles of the vocabulary and several chunks of rows; asking for them
-// changes no bit of log p and of the gradients, with labels and with targets.
+// TestRowStats compares entropies and mean logits with those of the program's logits, over two tiles of the vocabulary and several chunks
+// of rows; asking for them changes no bit of log p and of the gradients, with labels and with targets.
 func TestRowStats(t *testing.T) {
 	m := small()
 	m.vocab, m.softcap = headTile+40, 3

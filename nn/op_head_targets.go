@@ -7,7 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// target is the distribution over the tokens [lo, hi) that row r of the step's wanted rows should predict, nil where a label says it: labels of virtual tokens have none.
+// target is the distribution over the tokens [lo, hi) that row r of the step's wanted rows should predict, nil where a label says it:
+// labels of virtual tokens have none.
 func (h *Head) target(st *Step, r, lo, hi int) []float32 {
 	if (r+1)*h.V > len(st.Targets) {
 		return nil
@@ -15,8 +16,8 @@ func (h *Head) target(st *Step, r, lo, hi int) []float32 {
 	return st.Targets[r*h.V+lo : r*h.V+hi]
 }
 
-// addTarget adds f times what row r should predict of the tokens [lo, hi) to grad, and turns grad, which is in the logits after the soft cap, into one before it, by the
-// slopes from slopeAt.
+// addTarget adds f times what row r should predict of the tokens [lo, hi) to grad, and turns grad, which is in the logits after the soft
+// cap, into one before it, by the slopes from slopeAt.
 func (h *Head) addTarget(w *Work, s *headScratch, r, lo, hi int, f float32, grad []float32, slopeAt int) {
 	if q := h.target(w.Step, r, lo, hi); q != nil {
 		kernels.Axpy(nil, f, q, grad)
@@ -30,8 +31,9 @@ func (h *Head) addTarget(w *Work, s *headScratch, r, lo, hi int, f float32, grad
 	}
 }
 
-// scoreTargets is score for rows that should predict a distribution q rather than a label: the output is Σ q·log p, whose gradient in the logits is q - p, as Σ q = 1. The
-// sum of the exponentials is computed first, over all tiles, and the logits once more for u: nothing is kept beside what score keeps.
+// scoreTargets is score for rows that should predict a distribution q rather than a label: the output is Σ q·log p, whose gradient in the
+// logits is q - p, as Σ q = 1. The sum of the exponentials is computed first, over all tiles, and the logits once more for u: nothing is
+// kept beside what score keeps.
 func (h *Head) scoreTargets(w *Work, s *headScratch, at, n int) {
 	if all := len(w.Step.Targets); all%h.V != 0 || all > len(w.Step.Rows)*h.V {
 		panic(fmt.Sprintf("nn: %d values of targets for %d rows of a vocabulary of %d", all, len(w.Step.Rows), h.V))

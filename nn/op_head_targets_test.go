@@ -32,7 +32,8 @@ func TestTargetGradients(t *testing.T) {
 	}
 }
 
-// TestTargetsByLogits compares Σ q·log p, over two tiles of the vocabulary and two chunks of rows, with the sum over the program's logits, and targets that are all of a label with that label.
+// TestTargetsByLogits compares Σ q·log p, over two tiles of the vocabulary and two chunks of rows, with the sum over the program's logits,
+// and targets that are all of a label with that label.
 func TestTargetsByLogits(t *testing.T) {
 	m := small()
 	m.vocab, m.softcap, m.train = headTile+40, 3, true

@@ -101,14 +101,16 @@ func TestLongRopeChoosesByDocument(t *testing.T) {
 	}
 }
 
-// TestDynamicRopeByDocument: of the same documents each beyond Limit 4 turns by the frequencies of its own length, whatever is packed beside it.
+// TestDynamicRopeByDocument: of the same documents each beyond Limit 4 turns by the frequencies of its own length, whatever is packed
+// beside it.
 func TestDynamicRopeByDocument(t *testing.T) {
 	s := &Step{Positions: []int32{0, 1, 2, 0, 1, 2, 3, 4, 0, 1, 5}, Tokens: make([]int32, 11),
 		Docs: []kernels.Doc{{End: 3}, {Start: 3, End: 8}, {Start: 8, End: 10}, {Start: 10, End: 11, Past: 5}}}
 	short := kernels.NewRopeTable([]float64{1, 0.5}, 8, 1)
 	by := func(length int) []float64 { return []float64{1, 1 / float64(length)} }
 	x, y := normal("x", 11*8, 1), make([]float32, 11*8)
-	(&DynamicRope{Heads: 2, HeadDim: 4, RotaryDim: 4, Table: short, Limit: 4, Frequencies: by}).Forward(&Work{Step: s, In: [][]float32{x}, Out: y})
+	(&DynamicRope{Heads: 2, HeadDim: 4, RotaryDim: 4, Table: short, Limit: 4, Frequencies: by}).Forward(&Work{Step: s,
+		In: [][]float32{x}, Out: y})
 	want := make([]float32, 8)
 	for r, pos := range s.Positions {
 		table := short

@@ -58,7 +58,8 @@ func (p *Params) List() []*Param { return p.list }
 // Get returns the parameter of that name, or nil.
 func (p *Params) Get(name string) *Param { return p.byName[name] }
 
-// Freeze leaves the parameter of that name as it starts or is set: programs compiled afterwards compute no gradient of it, and keep nothing for one.
+// Freeze leaves the parameter of that name as it starts or is set: programs compiled afterwards compute no gradient of it, and keep nothing
+// for one.
 func (p *Params) Freeze(name string) {
 	p.frozen[name] = true
 	if q := p.byName[name]; q != nil {
@@ -97,8 +98,8 @@ func (p *Params) Free() {
 	p.list, p.byName = nil, map[string]*Param{}
 }
 
-// Add returns the parameter of that name, made and initialised when new: [rows, cols] a slot, each filled by init, or zeros where that is nil. A second use
-// with another shape panics, as does a lack of memory (see internal/mem).
+// Add returns the parameter of that name, made and initialised when new: [rows, cols] a slot, each filled by init, or zeros where that is
+// nil. A second use with another shape panics, as does a lack of memory (see internal/mem).
 func (p *Params) Add(name string, rows, cols int, init func(dst []float32)) *Param {
 	if q := p.byName[name]; q != nil {
 		if q.Rows != rows || q.Cols != cols {

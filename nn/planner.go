@@ -73,7 +73,8 @@ type lives struct {
 // lay finds the life of every buffer of a schedule and gives each a place.
 func (b *Builder) lay(s schedule, live []bool, caps Caps) *layout {
 	l := &layout{schedule: s, inst: map[instance]int{}, narrow: map[Ref]int{}, grads: map[Ref]int{},
-		zero: make([][]Ref, len(s.actions)), first: make([][]bool, len(s.actions)), copy: make([][]Ref, len(s.actions)), widen: make([][]instance, len(s.actions))}
+		zero: make([][]Ref, len(s.actions)), first: make([][]bool, len(s.actions)), copy: make([][]Ref, len(s.actions)),
+		widen: make([][]instance, len(s.actions))}
 	v := &lives{layout: l, b: b, caps: caps, split: b.split(&l.schedule), last: map[instance]int{}, uses: make([]int, len(b.values))}
 	b.eachRead(&l.schedule, func(r Ref, gen uint8, at int) { v.last[v.valueOf(r, gen, at)] = at })
 	v.last[v.valueOf(b.out, 0, 0)] = len(s.actions)

@@ -58,7 +58,8 @@ type Program struct {
 // It fails when the program cannot hold o.MemoryLimit.
 func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (_ *Program, err error) {
 	if t := max(o.Caps.T, o.Caps.S, o.Caps.N, o.Caps.C); t > math.MaxInt32 {
-		return nil, fmt.Errorf("a pass of %d tokens is asked for, and %d are the most: lower batch_size or sequence_length", t, math.MaxInt32)
+		return nil, fmt.Errorf("a pass of %d tokens is asked for, and %d are the most: lower batch_size or sequence_length",
+			t, math.MaxInt32)
 	}
 	defer mem.Catch(&err, "lower batch_size or sequence_length, or set model.memory_limit, which has blocks computed again")
 	b := newBuilder(params, adapters, o.Mode, o.Cache)

@@ -67,8 +67,8 @@ func (q Prompt) grow(c Caps, mode Mode, cache bool) Caps {
 	return c
 }
 
-// Parts cuts a step into steps of whole groups of documents that the program has room for; the step itself when it has. A group that alone is
-// too long is a part that Forward panics on.
+// Parts cuts a step into steps of whole groups of documents that the program has room for; the step itself when it has. A group that alone
+// is too long is a part that Forward panics on.
 func (p *Program) Parts(s *Step) []*Step {
 	c := p.text
 	if len(s.Tokens) <= c.T && len(s.Docs) <= c.N {
@@ -154,7 +154,8 @@ func (p *Program) expand(s *Step) *Step {
 	next := int32(0)
 	for i, d := range s.Docs {
 		if d.Start != next {
-			panic(fmt.Sprintf("nn: document %d begins at row %d, the one before ends at %d: virtual tokens want documents without gaps", i, d.Start, next))
+			panic(fmt.Sprintf("nn: document %d begins at row %d, the one before ends at %d: virtual tokens want documents without gaps",
+				i, d.Start, next))
 		}
 		next = d.End
 		slot, rows, shift := s.slot(i), 0, 0

@@ -1,12 +1,12 @@
 package nn
 
-// Scope is one of several adapters that a program carries. Its parameters are its own, and its ops see the step's segments as it maps them: so
-// any adapter that can be segmented is switched on and off, and mixed with others in one batch, without another program.
+// Scope is one of several adapters that a program carries. Its parameters are its own, and its ops see the step's segments as it maps them:
+// so any adapter that can be segmented is switched on and off, and mixed with others in one batch, without another program.
 type Scope struct {
 	// Name begins the names of its parameters, "NAME:".
 	Name string
-	// Slot maps the slot of a segment to one of the scope's own bank, -1 where the scope takes no part. Slot -1, the base, is never asked for.
-	// It may change between steps.
+	// Slot maps the slot of a segment to one of the scope's own bank, -1 where the scope takes no part. Slot -1, the base, is never asked
+	// for. It may change between steps.
 	Slot func(slot int) int
 }
 

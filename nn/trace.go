@@ -6,8 +6,8 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// firstNonFinite runs the program on s once more and says where the first value comes up that is NaN or infinite: the parameter, or the module whose
-// output has it and how large what went into it is. It returns "" where all are finite.
+// firstNonFinite runs the program on s once more and says where the first value comes up that is NaN or infinite: the parameter, or the
+// module whose output has it and how large what went into it is. It returns "" where all are finite.
 func (p *Program) firstNonFinite(s *Step, training bool) string {
 	if q := p.b.params.NonFinite(); q != nil {
 		return fmt.Sprintf("the parameter %s holds %g", q.Name, q.Data[kernels.NonFinite(q.Data)])

@@ -146,8 +146,8 @@ type Work struct {
 	Scratch  []float32
 }
 
-// Beta is what Backward multiplies DIn[i] by before it adds: 1, or, of an input of which the op's Plan says Sets, 0 where the op is the first to give a gradient,
-// and the memory holds anything. That saves clearing it and reading zeros.
+// Beta is what Backward multiplies DIn[i] by before it adds: 1, or, of an input of which the op's Plan says Sets, 0 where the op is the
+// first to give a gradient, and the memory holds anything. That saves clearing it and reading zeros.
 func (w *Work) Beta(i int) float32 {
 	if w.first != nil && w.first[i] {
 		return 0
@@ -166,13 +166,15 @@ type Step struct {
 	DocIDs    []uint64      // [N] sequence ids for random numbers; nil means the index in Docs
 	Rows      []int32       // [S] rows whose prediction is wanted; -1-i is the i'th virtual row of the step
 	Labels    []int32       // [S] the token that each of them should predict; unread when logits are wanted
-	Targets   []float32     // [S, V] the distribution that each of them should predict in place of a label, in training; nil for the labels. Rows beyond these, of virtual tokens, keep theirs
-	Stats     *RowStats     // where the head writes what is wanted beside log p; nil for nothing
-	Segments  []Segment     // adapter slot of each token range, in order; nil means slot 0 for all
-	Tasks     []int32       // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all
-	Virtual   []int32       // [N] virtual rows at the start of each document; a program with a Prompter sets it
-	Group     int           // documents, one after another, that [Program.Parts] keeps together; 0 for 1
-	Index     uint64        // optimiser step, for random numbers
+	// [S, V] the distribution that each of them should predict in place of a label, in training; nil for the labels. Rows beyond these, of
+	// virtual tokens, keep theirs
+	Targets  []float32
+	Stats    *RowStats // where the head writes what is wanted beside log p; nil for nothing
+	Segments []Segment // adapter slot of each token range, in order; nil means slot 0 for all
+	Tasks    []int32   // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all
+	Virtual  []int32   // [N] virtual rows at the start of each document; a program with a Prompter sets it
+	Group    int       // documents, one after another, that [Program.Parts] keeps together; 0 for 1
+	Index    uint64    // optimiser step, for random numbers
 }
 
 func (s *Step) extents(cache int) Caps {

@@ -32,10 +32,10 @@ type AdaloraConfig struct {
 	InitLoraWeights bool              `json:"init_lora_weights"`
 }
 
-// adalora is AdaLoRA (Zhang et al. 2023, "AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning", arXiv:2303.10512): a singular value
-// decomposition with trained A [r, in], E [r, 1] and B [out, r], ΔW = alpha/(init_r + 1e-5)·B·diag(E)·A, kept near orthogonal by
-// orth_reg_weight times the mean of ‖A·Aᵀ - I‖ and ‖Bᵀ·B - I‖ in the loss. After each optimiser step the triplets with the smallest
-// importance, a smoothed product of value and gradient, lose their E until target_r a layer are left.
+// adalora is AdaLoRA (Zhang et al. 2023, "AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning", arXiv:2303.10512): a
+// singular value decomposition with trained A [r, in], E [r, 1] and B [out, r], ΔW = alpha/(init_r + 1e-5)·B·diag(E)·A, kept near
+// orthogonal by orth_reg_weight times the mean of ‖A·Aᵀ - I‖ and ‖Bᵀ·B - I‖ in the loss. After each optimiser step the triplets with the
+// smallest importance, a smoothed product of value and gradient, lose their E until target_r a layer are left.
 type adalora struct {
 	mergeTuner
 	cfg   AdaloraConfig
@@ -44,7 +44,8 @@ type adalora struct {
 }
 
 func newAdalora() Method {
-	a := &adalora{cfg: AdaloraConfig{Common: newCommon("ADALORA"), BiasFields: BiasFields{"none"}, R: 8, InitR: 12, TargetR: 8, DeltaT: 1, Beta1: 0.85, Beta2: 0.85,
+	a := &adalora{cfg: AdaloraConfig{Common: newCommon("ADALORA"), BiasFields: BiasFields{"none"}, R: 8, InitR: 12, TargetR: 8, DeltaT: 1,
+		Beta1: 0.85, Beta2: 0.85,
 		OrthRegWeight: 0.5, LoraAlpha: 8, InitLoraWeights: true}}
 	a.method = "ADALORA"
 	return a
@@ -65,8 +66,10 @@ func (a *adalora) unused() map[string]any {
 // Attach implements Method.
 func (a *adalora) Attach(sites []nn.Site, env Env) error {
 	c := &a.cfg
-	if err := firstError(atLeast("ADALORA", "init_r", c.InitR, 1), atLeast("ADALORA", "target_r", c.TargetR, 1), atLeast("ADALORA", "tinit", c.TInit, 0),
-		atLeast("ADALORA", "tfinal", c.TFinal, 0), atLeast("ADALORA", "deltaT", c.DeltaT, 1), probability("ADALORA", "lora_dropout", c.LoraDropout)); err != nil {
+	if err := firstError(atLeast("ADALORA", "init_r", c.InitR, 1), atLeast("ADALORA", "target_r", c.TargetR, 1),
+		atLeast("ADALORA", "tinit", c.TInit, 0),
+		atLeast("ADALORA", "tfinal", c.TFinal, 0), atLeast("ADALORA", "deltaT", c.DeltaT, 1),
+		probability("ADALORA", "lora_dropout", c.LoraDropout)); err != nil {
 		return err
 	}
 	switch {
@@ -145,7 +148,8 @@ func (a *adalora) Attach(sites []nn.Site, env Env) error {
 		return nil
 	})
 	if err == nil && known < len(c.RankPattern) {
-		return fmt.Errorf("peft: ADALORA: rank_pattern names %d layers, of which %d are targets; its keys are full module names with .lora_E", len(c.RankPattern), known)
+		return fmt.Errorf("peft: ADALORA: rank_pattern names %d layers, of which %d are targets; its keys are full module names with "+
+			".lora_E", len(c.RankPattern), known)
 	}
 	return err
 }

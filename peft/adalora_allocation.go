@@ -8,7 +8,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// adaSlot is the state of one adapter slot: for each target's E, A and B the smoothed sensitivity and its uncertainty, and which triplets are left.
+// adaSlot is the state of one adapter slot: for each target's E, A and B the smoothed sensitivity and its uncertainty, and which triplets
+// are left.
 type adaSlot struct {
 	Sensitivity, Uncertainty [][]float32
 	Keep                     [][]bool // by target; nil until triplets are masked
@@ -30,7 +31,8 @@ func (a *adalora) live() []*target {
 // schedule refuses a run that is too short.
 func (a *adalora) schedule(total int) error {
 	if c := &a.cfg; c.TInit >= total-c.TFinal {
-		return fmt.Errorf("peft: ADALORA: tinit = %d and tfinal = %d leave no step of total_step = %d to reduce the ranks in; lower them or train longer", c.TInit, c.TFinal, total)
+		return fmt.Errorf("peft: ADALORA: tinit = %d and tfinal = %d leave no step of total_step = %d to reduce the ranks in; lower them "+
+			"or train longer", c.TInit, c.TFinal, total)
 	}
 	return nil
 }
@@ -72,7 +74,8 @@ func (a *adalora) observe(params *nn.Params, slot int, s *adaSlot) {
 		for _, p := range t.params {
 			q := params.Get(p.Name)
 			if at == len(s.Sensitivity) {
-				s.Sensitivity, s.Uncertainty = append(s.Sensitivity, make([]float32, p.Size())), append(s.Uncertainty, make([]float32, p.Size()))
+				s.Sensitivity, s.Uncertainty = append(s.Sensitivity, make([]float32, p.Size())),
+					append(s.Uncertainty, make([]float32, p.Size()))
 			}
 			avg, unc, g := s.Sensitivity[at], s.Uncertainty[at], q.GradSlot(slot)
 			at++

@@ -36,7 +36,8 @@ func (a *adalora) SetState(raw []byte) error {
 	}
 	for _, s := range st.Slots {
 		if s.Keep != nil && len(s.Keep) != len(a.live()) {
-			return fmt.Errorf("peft: ADALORA: the state of the rank allocation is for %d layers, the adapter has %d", len(s.Keep), len(a.live()))
+			return fmt.Errorf("peft: ADALORA: the state of the rank allocation is for %d layers, the adapter has %d",
+				len(s.Keep), len(a.live()))
 		}
 	}
 	a.slots = st.Slots

@@ -67,7 +67,8 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(ke
 	case *c.TaskType != causalLM && *c.TaskType != seqCls:
 		return nil, fmt.Errorf("peft: %s: task_type %q: adaptflow has %s and %s", row.Type, *c.TaskType, causalLM, seqCls)
 	case *c.TaskType != task:
-		return nil, fmt.Errorf("peft: %s: task_type is %s, but the model was opened with the head of %s; open it for the adapter's task", row.Type, *c.TaskType, task)
+		return nil, fmt.Errorf("peft: %s: task_type is %s, but the model was opened with the head of %s; open it for the adapter's task",
+			row.Type, *c.TaskType, task)
 	}
 	if task == seqCls && hasField(m.Config(), "modules_to_save") { // HF trains the head of classes whatever the method
 		save := fieldOf[[]string](m.Config(), "modules_to_save")
@@ -182,8 +183,8 @@ func (a *Adapter) Trainable() int {
 	return n
 }
 
-// Total is the number of values of base and adapter together, where the base has so many: as PEFT's print_trainable_parameters counts them, but that
-// what full fine-tuning trains is the base itself.
+// Total is the number of values of base and adapter together, where the base has so many: as PEFT's print_trainable_parameters counts them,
+// but that what full fine-tuning trains is the base itself.
 func (a *Adapter) Total(base int64) int64 {
 	if _, own := a.Method.(*full); own {
 		return base
@@ -221,8 +222,8 @@ func (a *Adapter) paramName(p *Param) string {
 	return p.Name
 }
 
-// NewParams makes the adapter's parameters with their starting values in each slot, as a program compiled with the adapter makes them. It fails where the
-// memory has no room for them. The caller frees them.
+// NewParams makes the adapter's parameters with their starting values in each slot, as a program compiled with the adapter makes them. It
+// fails where the memory has no room for them. The caller frees them.
 func (a *Adapter) NewParams(slots int) (_ *nn.Params, err error) {
 	params := nn.NewParams(slots)
 	defer func() {
@@ -243,7 +244,8 @@ func (a *Adapter) values(params *nn.Params, p *Param, slot int) ([]float32, erro
 	q := params.Get(a.paramName(p))
 	switch {
 	case q == nil:
-		return nil, fmt.Errorf("peft: parameter %s does not exist; make it with NewParams or compile a program with the adapter first", p.Name)
+		return nil, fmt.Errorf("peft: parameter %s does not exist; make it with NewParams or compile a program with the adapter first",
+			p.Name)
 	case q.Rows != p.Rows || q.Cols != p.Cols:
 		return nil, fmt.Errorf("peft: parameter %s is [%d, %d], the adapter's is [%d, %d]", p.Name, q.Rows, q.Cols, p.Rows, p.Cols)
 	case slot < 0 || slot >= q.Slots:
@@ -291,15 +293,16 @@ func (a *Adapter) Initial(params *nn.Params, slot int) error {
 	return nil
 }
 
-// Merge returns the tensors of the base that the adapter in a slot of params changes, by HF tensor name, in the layout
-// in which the base stores them. base returns a tensor of the base by that name; nil takes the weights of the sites.
-// A method that cannot be merged is an error. Where the head shares the embedding's weight and the adapter changes one of them, or each in its own way, the
-// tensors of both are there, and the merged model is one whose weights are not tied.
+// Merge returns the tensors of the base that the adapter in a slot of params changes, by HF tensor name, in the layout in which the base
+// stores them. base returns a tensor of the base by that name; nil takes the weights of the sites. A method that cannot be merged is an
+// error. Where the head shares the embedding's weight and the adapter changes one of them, or each in its own way, the tensors of both are
+// there, and the merged model is one whose weights are not tied.
 func (a *Adapter) Merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error)) (map[string][]float32, error) {
 	return a.merge(params, slot, base, nil)
 }
 
-func (a *Adapter) merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error), want Wanted) (map[string][]float32, error) {
+func (a *Adapter) merge(params *nn.Params, slot int, base func(tensor string) ([]float32, error),
+	want Wanted) (map[string][]float32, error) {
 	m, value, err := a.merger(params, slot)
 	if err != nil {
 		return nil, err
@@ -310,13 +313,15 @@ func (a *Adapter) merge(params *nn.Params, slot int, base func(tensor string) ([
 	return m.Merge(value, a.stored(base), want)
 }
 
-// MergeShare is Merge of a share of what the adapter changes: each tensor is base + weight·(merged - base), the interpolation of WiSE-FT (Wortsman et
-// al. 2022, arXiv:2109.01903). A weight of 1 is Merge.
-func (a *Adapter) MergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64) (map[string][]float32, error) {
+// MergeShare is Merge of a share of what the adapter changes: each tensor is base + weight·(merged - base), the interpolation of WiSE-FT
+// (Wortsman et al. 2022, arXiv:2109.01903). A weight of 1 is Merge.
+func (a *Adapter) MergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error),
+	weight float64) (map[string][]float32, error) {
 	return a.mergeShare(params, slot, base, weight, nil)
 }
 
-func (a *Adapter) mergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64, want Wanted) (map[string][]float32, error) {
+func (a *Adapter) mergeShare(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64,
+	want Wanted) (map[string][]float32, error) {
 	out, err := a.merge(params, slot, base, want)
 	if err != nil || weight == 1 {
 		return out, err
@@ -367,7 +372,8 @@ func (a *Adapter) merger(params *nn.Params, slot int) (Merger, func(name string)
 // Mergeable says why the adapter cannot be merged into the base model, and what to do instead; nil where its method can be.
 func (a *Adapter) Mergeable() error {
 	if _, ok := a.Method.(Merger); !ok {
-		return fmt.Errorf("peft: a %s adapter cannot be merged into the base model; keep its folder beside the base (adaptflow export) and load it there", a.Type())
+		return fmt.Errorf("peft: a %s adapter cannot be merged into the base model; keep its folder beside the base (adaptflow export) "+
+			"and load it there", a.Type())
 	}
 	return nil
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// folderFormat is the layout of an adapter folder that another library than HF PEFT reads. A method that has one gives it by its format method.
+// folderFormat is the layout of an adapter folder that another library than HF PEFT reads. A method that has one gives it by its format
+// method.
 type folderFormat struct {
 	library string // name on the hub
 	version string // that is followed
@@ -29,7 +30,8 @@ var hub = &folderFormat{library: "adapters", version: "1.3.0", tensors: "adapter
 		"model.load_adapter(\"path/to/this/folder\", set_active=True, use_safetensors=True)"}
 
 // hubClasses are transformers' classes of causal language models by model_type, which AdapterHub's configuration names.
-var hubClasses = map[string]string{"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM",
+var hubClasses = map[string]string{"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM",
+	"qwen2": "Qwen2ForCausalLM",
 	"qwen3": "Qwen3ForCausalLM", "gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM",
 	"gpt_neox": "GPTNeoXForCausalLM", "phi": "PhiForCausalLM", "phi3": "Phi3ForCausalLM", "opt": "OPTForCausalLM"}
 
@@ -106,8 +108,9 @@ func (m *bottleneck) encoded() []byte {
 		fields[k] = v.Interface()
 	}
 	c := &m.cfg
-	return encode(map[string]any{"config": fields, "hidden_size": c.HiddenSize, "model_class": c.ModelClass, "model_name": c.BaseModel, "model_type": c.ModelType,
-		"name": c.Name, "version": hub.library + "." + hub.version}, "  ")
+	return encode(map[string]any{"config": fields, "hidden_size": c.HiddenSize, "model_class": c.ModelClass, "model_name": c.BaseModel,
+		"model_type": c.ModelType,
+		"name":       c.Name, "version": hub.library + "." + hub.version}, "  ")
 }
 
 // hubConfig turns AdapterHub's adapter_config.json into a configuration of BOTTLENECK; ok says whether raw is one of AdapterHub's at all.

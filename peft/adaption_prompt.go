@@ -17,8 +17,9 @@ type AdaptionPromptConfig struct {
 }
 
 // adaptionPrompt is LLaMA-Adapter (Zhang et al. 2023, arXiv:2303.16199): in the last adapter_layers layers each token also attends to
-// adapter_len trained vectors P, by a softmax of its own whose result a gate g multiplies, attention(q, K, V) + g·softmax(q·(Wk·P)ᵀ/√d)·(Wv·P)
-// with the base's own projections. The rotated queries meet keys that are not rotated. g starts at 0: training starts at the base model.
+// adapter_len trained vectors P, by a softmax of its own whose result a gate g multiplies, attention(q, K, V) +
+// g·softmax(q·(Wk·P)ᵀ/√d)·(Wv·P) with the base's own projections. The rotated queries meet keys that are not rotated. g starts at 0:
+// training starts at the base model.
 type adaptionPrompt struct {
 	cfg    AdaptionPromptConfig
 	layers []adaptedLayer
@@ -61,12 +62,15 @@ func (p *adaptionPrompt) Attach(sites []nn.Site, env Env) error {
 		name := "self_attn"
 		c.TargetModules = &name
 	} else if *c.TargetModules != "self_attn" {
-		return fmt.Errorf("peft: ADAPTION_PROMPT: target_modules = %q; it must be \"self_attn\", the attention of the base model's layers", *c.TargetModules)
+		return fmt.Errorf("peft: ADAPTION_PROMPT: target_modules = %q; it must be \"self_attn\", the attention of the base model's layers",
+			*c.TargetModules)
 	}
 	if c.AdapterLen == nil || c.AdapterLayers == nil {
-		return fmt.Errorf("peft: ADAPTION_PROMPT: adapter_len and adapter_layers must be given: how many vectors, in how many of the last layers")
+		return fmt.Errorf("peft: ADAPTION_PROMPT: adapter_len and adapter_layers must be given: how many vectors, in how many of the " +
+			"last layers")
 	}
-	if err := firstError(atLeast(p.Type(), "adapter_len", *c.AdapterLen, 1), atLeast(p.Type(), "adapter_layers", *c.AdapterLayers, 1)); err != nil {
+	if err := firstError(atLeast(p.Type(), "adapter_len", *c.AdapterLen, 1),
+		atLeast(p.Type(), "adapter_layers", *c.AdapterLayers, 1)); err != nil {
 		return err
 	}
 	linear := map[string]*nn.Linear{}
@@ -88,9 +92,11 @@ func (p *adaptionPrompt) Attach(sites []nn.Site, env Env) error {
 			return fmt.Errorf("peft: ADAPTION_PROMPT: %s has no k_proj, v_proj or o_proj", n)
 		}
 		if o.Bias != nil {
-			return fmt.Errorf("peft: ADAPTION_PROMPT: %s.o_proj has a bias, which Hugging Face PEFT would add twice; it is for models without", n)
+			return fmt.Errorf("peft: ADAPTION_PROMPT: %s.o_proj has a bias, which Hugging Face PEFT would add twice; it is for models "+
+				"without", n)
 		}
-		l := adaptedLayer{name: n, k: *k, v: *v, prompt: newParam("base_model.model."+n+".adaption_prompt", "base_model.model."+n+".adaption_prompt", normal(env.Seed, n+".adaption_prompt", 1), 1, *c.AdapterLen, k.In),
+		l := adaptedLayer{name: n, k: *k, v: *v, prompt: newParam("base_model.model."+n+".adaption_prompt",
+			"base_model.model."+n+".adaption_prompt", normal(env.Seed, n+".adaption_prompt", 1), 1, *c.AdapterLen, k.In),
 			gate: newParam("base_model.model."+n+".adaption_gate", "base_model.model."+n+".adaption_gate", zeros, 1)}
 		p.layers, p.params = append(p.layers, l), append(p.params, l.gate, l.prompt)
 	}

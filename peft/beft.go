@@ -15,8 +15,8 @@ type BeftConfig struct {
 	InitWeights bool `json:"init_weights"`
 }
 
-// beft is BEFT (Huang et al. 2025, "Bias-Efficient Fine-Tuning of Language Models in Low-Data Regimes", arXiv:2509.15974): a bias is added to the
-// output of the value projections alone, y = W·x + b + d, with d starting at 0.
+// beft is BEFT (Huang et al. 2025, "Bias-Efficient Fine-Tuning of Language Models in Low-Data Regimes", arXiv:2509.15974): a bias is added
+// to the output of the value projections alone, y = W·x + b + d, with d starting at 0.
 type beft struct {
 	mergeTuner
 	cfg BeftConfig

@@ -16,9 +16,9 @@ type BitFitConfig struct {
 }
 
 // bitFit is BitFit (Ben Zaken et al. 2021, "BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models",
-// arXiv:2106.10199): all biases of the base model are trained themselves, or those of target_modules, and nothing else. HF PEFT has no such method
-// (its bias: "all" comes with another one). The folder has its layout: peft_type BITFIT in adapter_config.json and each bias in adapter_model.safetensors
-// under "base_model.model." and its own name, so that transformers takes them by
+// arXiv:2106.10199): all biases of the base model are trained themselves, or those of target_modules, and nothing else. HF PEFT has no such
+// method (its bias: "all" comes with another one). The folder has its layout: peft_type BITFIT in adapter_config.json and each bias in
+// adapter_model.safetensors under "base_model.model." and its own name, so that transformers takes them by
 //
 //	model.load_state_dict({k.removeprefix("base_model.model."): v for k, v in load_file(path).items()}, strict=False)
 type bitFit struct {
@@ -50,7 +50,8 @@ func (m *bitFit) Attach(sites []nn.Site, env Env) error {
 	}
 	want := func(string) bool { return true }
 	if c.TargetModules.Set() {
-		found, err := matchSites("BITFIT", targetSpec{Target: expandAllLinear(c.TargetModules, sites), Exclude: c.ExcludeModules, Save: c.ModulesToSave,
+		found, err := matchSites("BITFIT", targetSpec{Target: expandAllLinear(c.TargetModules, sites), Exclude: c.ExcludeModules,
+			Save:   c.ModulesToSave,
 			Layers: c.LayersToTransform, LayersPattern: c.LayersPattern}, sites)
 		if err != nil {
 			return err
@@ -61,11 +62,13 @@ func (m *bitFit) Attach(sites []nn.Site, env Env) error {
 		}
 		want = func(name string) bool { return names[name] }
 	} else if c.ExcludeModules.Set() || c.LayersToTransform.List != nil || c.LayersPattern.Set() {
-		return fmt.Errorf("peft: BITFIT: exclude_modules, layers_to_transform and layers_pattern narrow target_modules, which is not set; name the modules there")
+		return fmt.Errorf("peft: BITFIT: exclude_modules, layers_to_transform and layers_pattern narrow target_modules, which is not " +
+			"set; name the modules there")
 	}
 	biases := m.extra.biases(sites, want, func(string) bool { return false })
 	if len(biases) == 0 {
-		return fmt.Errorf("peft: BITFIT: the chosen modules have no biases; models of this family may have none at all (BEFT adds biases, LN_TUNING trains the norms)")
+		return fmt.Errorf("peft: BITFIT: the chosen modules have no biases; models of this family may have none at all (BEFT adds " +
+			"biases, LN_TUNING trains the norms)")
 	}
 	m.params = append(biases, saved...)
 	for _, s := range weighted(sites) {

@@ -24,10 +24,11 @@ type BOFTConfig struct {
 	InitWeights bool  `json:"init_weights"`
 }
 
-// boft is orthogonal fine-tuning by butterfly factors (Liu et al. 2023, "Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization",
-// arXiv:2311.06243): y = s ⊙ (W·(x·B_m···B_1)) + b, where each factor B = P·diag(R_1, …, R_n)·Pᵀ rotates blocks of columns that a permutation P puts side by
-// side, R is Cayley's rotation of (A-Aᵀ)/2, and s scales the outputs. HF PEFT computes more than one factor by a CUDA extension only and
-// trains one where it is absent; a folder it has written that way has one factor whatever its configuration says, and opens so here.
+// boft is orthogonal fine-tuning by butterfly factors (Liu et al. 2023, "Parameter-Efficient Orthogonal Finetuning via Butterfly
+// Factorization", arXiv:2311.06243): y = s ⊙ (W·(x·B_m···B_1)) + b, where each factor B = P·diag(R_1, …, R_n)·Pᵀ rotates blocks of columns
+// that a permutation P puts side by side, R is Cayley's rotation of (A-Aᵀ)/2, and s scales the outputs. HF PEFT computes more than one
+// factor by a CUDA extension only and trains one where it is absent; a folder it has written that way has one factor whatever its
+// configuration says, and opens so here.
 type boft struct {
 	mergeTuner
 	cfg     BOFTConfig
@@ -35,7 +36,8 @@ type boft struct {
 }
 
 func newBOFT() Method {
-	m := &boft{cfg: BOFTConfig{Common: newCommon("BOFT"), BiasFields: BiasFields{Bias: "none"}, BlockSize: 4, Factors: 1, InitWeights: true}}
+	m := &boft{cfg: BOFTConfig{Common: newCommon("BOFT"), BiasFields: BiasFields{Bias: "none"}, BlockSize: 4, Factors: 1,
+		InitWeights: true}}
 	m.method = "BOFT"
 	return m
 }
@@ -50,10 +52,12 @@ func (m *boft) shapes(of func(key string) []int) { m.shapeOf = of }
 func (m *boft) Attach(sites []nn.Site, env Env) error {
 	c := &m.cfg
 	if (c.BlockSize != 0) == (c.BlockNum != 0) || c.BlockSize < 0 || c.BlockNum < 0 {
-		return fmt.Errorf("peft: BOFT: boft_block_size = %d and boft_block_num = %d: give one of them and set the other to 0; their product is the layer's input size",
+		return fmt.Errorf("peft: BOFT: boft_block_size = %d and boft_block_num = %d: give one of them and set the other to 0; their "+
+			"product is the layer's input size",
 			c.BlockSize, c.BlockNum)
 	}
-	if err := firstError(atLeast("BOFT", "boft_n_butterfly_factor", c.Factors, 1), probability("BOFT", "boft_dropout", c.Dropout)); err != nil {
+	if err := firstError(atLeast("BOFT", "boft_n_butterfly_factor", c.Factors, 1),
+		probability("BOFT", "boft_dropout", c.Dropout)); err != nil {
 		return err
 	}
 	return m.attach(c, sites, env, func(t *target) error {
@@ -74,7 +78,8 @@ func (m *boft) Attach(sites []nn.Site, env Env) error {
 			}
 		}
 		if t.in%b != 0 || factors > bits.Len(uint(t.in)) || factors > 1 && (b%2 != 0 || t.in%(b<<(factors-1)) != 0) {
-			return fmt.Errorf("peft: BOFT: %s has %d inputs, which blocks of %d with %d butterfly factors do not divide; the block size times 2^(factors-1) "+
+			return fmt.Errorf("peft: BOFT: %s has %d inputs, which blocks of %d with %d butterfly factors do not divide; the block size "+
+				"times 2^(factors-1) "+
 				"must divide it, and with several factors the block size must be even", t.name, t.in, b, factors)
 		}
 		n := t.in / b
@@ -153,8 +158,8 @@ func (f *butterfly) unmerge(t *target, p [][]float32, w, _ []float32) {
 	}
 }
 
-// butterflyOrder is where the columns of a factor with blocks twice as wide as the last one's go: within each of groups parts of the n columns,
-// the even runs of half columns come first, then the odd ones.
+// butterflyOrder is where the columns of a factor with blocks twice as wide as the last one's go: within each of groups parts of the n
+// columns, the even runs of half columns come first, then the odd ones.
 func butterflyOrder(n, groups, half int) []int {
 	size := n / groups
 	order := make([]int, n)

@@ -7,19 +7,20 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// bottleneck are the bottleneck adapters of AdapterHub's library `adapters` 1.3, f(u) = scaling·(W_up·act(W_down·u + b_down) + b_up), after the
-// attention of each block (mh_adapter), after its MLP (output_adapter) or both. With h the sublayer's output and x the residual stream
+// bottleneck are the bottleneck adapters of AdapterHub's library `adapters` 1.3, f(u) = scaling·(W_up·act(W_down·u + b_down) + b_up), after
+// the attention of each block (mh_adapter), after its MLP (output_adapter) or both. With h the sublayer's output and x the residual stream
 // that it is added to: double_seq_bn (Houlsby et al. 2019, arXiv:1902.00751) gives x + h + f(h) after both, seq_bn (Pfeiffer et al. 2020,
-// arXiv:2005.00247) x + h + f(x + h) after the MLP, par_bn (He et al. 2021, arXiv:2110.04366) x + h + 4·f(x). Compacter (Mahabadi et al. 2021,
-// arXiv:2106.04647) is double_seq_bn with W = Σ_i A_i ⊗ (s_i·t_iᵀ), the A_i shared by all. original_ln_before and original_ln_after apply norms
-// only in post-norm models, which the families here are not. The adapters cannot be merged.
+// arXiv:2005.00247) x + h + f(x + h) after the MLP, par_bn (He et al. 2021, arXiv:2110.04366) x + h + 4·f(x). Compacter (Mahabadi et al.
+// 2021, arXiv:2106.04647) is double_seq_bn with W = Σ_i A_i ⊗ (s_i·t_iᵀ), the A_i shared by all. original_ln_before and original_ln_after
+// apply norms only in post-norm models, which the families here are not. The adapters cannot be merged.
 //
-// Several of them in a [Set] that are selected together are AdapterHub's Stack, in the order in which they were added: each reads what the one before it gave.
-// Parallel ones add up there; in AdapterHub's Stack the last replaces those before it.
+// Several of them in a [Set] that are selected together are AdapterHub's Stack, in the order in which they were added: each reads what the
+// one before it gave. Parallel ones add up there; in AdapterHub's Stack the last replaces those before it.
 //
-// AdapterFusion (Pfeiffer et al. 2020) is not here. It trains attention over the outputs of frozen adapters that lie in folders of their own, and its folder
-// (adapter_fusion_config.json, model_adapter_fusion.safetensors) holds the attention alone. A method knows its own configuration and the base's sites, and one
-// folder is one method: it would need other adapters in [Env], their outputs before the residual, and a folder of several in Save and Open.
+// AdapterFusion (Pfeiffer et al. 2020) is not here. It trains attention over the outputs of frozen adapters that lie in folders of their
+// own, and its folder (adapter_fusion_config.json, model_adapter_fusion.safetensors) holds the attention alone. A method knows its own
+// configuration and the base's sites, and one folder is one method: it would need other adapters in [Env], their outputs before the
+// residual, and a folder of several in Save and Open.
 type bottleneck struct {
 	cfg    BottleneckConfig
 	at     map[string]*bnPlace // by the name of the sublayer
@@ -69,7 +70,8 @@ func (m *bottleneck) Attach(sites []nn.Site, env Env) error {
 		return err
 	}
 	if taskOf(sites) == seqCls {
-		return fmt.Errorf("peft: BOTTLENECK: the folder of these adapters holds no head, so a classifier's would stay untrained; use a method with modules_to_save")
+		return fmt.Errorf("peft: BOTTLENECK: the folder of these adapters holds no head, so a classifier's would stay untrained; use a " +
+			"method with modules_to_save")
 	}
 	blocks, attention, normed, hidden := map[int]string{}, map[string]bool{}, map[nn.Ref]bool{}, 0
 	for _, s := range sites {
@@ -109,7 +111,8 @@ func (m *bottleneck) Attach(sites []nn.Site, env Env) error {
 		if err := c.fits(s, normed[s.Out]); err != nil {
 			return err
 		}
-		p := &bnPlace{name: blocks[s.Layer] + part, parallel: c.IsParallel, before: c.OriginalLNBefore && !c.IsParallel && len(s.In) > 1, dropout: c.Dropout}
+		p := &bnPlace{name: blocks[s.Layer] + part, parallel: c.IsParallel, before: c.OriginalLNBefore && !c.IsParallel && len(s.In) > 1,
+			dropout: c.Dropout}
 		p.twice = p.before && c.OriginalLNAfter && !c.ResidualBeforeLN.On
 		if err := m.place(p, s.Layer, hidden, env.Seed, shared); err != nil {
 			return err
@@ -132,7 +135,8 @@ func (c *BottleneckConfig) fits(s nn.Site, normed bool) error {
 			"is_parallel cannot be true for this family", s.Name)
 	}
 	if c.OriginalLNBefore && !c.IsParallel && normed {
-		return fmt.Errorf("peft: BOTTLENECK: %s is followed by a norm of its own in this family, where original_ln_before is not supported; "+
+		return fmt.Errorf("peft: BOTTLENECK: %s is followed by a norm of its own in this family, where original_ln_before is not "+
+			"supported; "+
 			"set it to false, or use double_seq_bn or par_bn", s.Name)
 	}
 	return nil

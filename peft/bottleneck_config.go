@@ -72,7 +72,8 @@ var bnPresets = map[string]func(c *BnFields){
 }
 
 // bnOldNames are the deprecated names that AdapterHub still takes.
-var bnOldNames = map[string]string{"pfeiffer": "seq_bn", "houlsby": "double_seq_bn", "parallel": "par_bn", "scaled_parallel": "scaled_par_bn"}
+var bnOldNames = map[string]string{"pfeiffer": "seq_bn", "houlsby": "double_seq_bn", "parallel": "par_bn",
+	"scaled_parallel": "scaled_par_bn"}
 
 func seqBn(c *BnFields) {
 	c.OutputAdapter, c.OriginalLNBefore, c.NonLinearity, c.ReductionFactor.All = true, true, "relu", 16
@@ -165,7 +166,8 @@ func (m *bottleneck) preset(name string) bool {
 	}
 	set, ok := bnPresets[name]
 	if ok {
-		m.cfg.BnFields = BnFields{OriginalLNAfter: true, InitWeights: "bert", Scaling: BnScaling{Value: 1}, ResidualBeforeLN: InitNamed{On: true}, LeaveOut: []int{},
+		m.cfg.BnFields = BnFields{OriginalLNAfter: true, InitWeights: "bert", Scaling: BnScaling{Value: 1},
+			ResidualBeforeLN: InitNamed{On: true}, LeaveOut: []int{},
 			PHMDim: 4, FactorizedPHMW: true, SharedPHMRule: true, PHMCInit: "normal", PHMInitRange: 0.0001, LearnPHM: true,
 			HypercomplexNonlin: "glorot-uniform", PHMRank: 1, PHMBias: true}
 		set(&m.cfg.BnFields)
@@ -183,14 +185,17 @@ func (m *bottleneck) defaults(raw []byte) error {
 	}
 	if c.Config != nil && !m.preset(*c.Config) {
 		known := append(sortedKeys(bnPresets), sortedKeys(bnOldNames)...)
-		return fmt.Errorf("peft: BOTTLENECK: config = %q; the nearest known one is %q, of %s", *c.Config, nearest.Name(*c.Config, known), strings.Join(known, ", "))
+		return fmt.Errorf("peft: BOTTLENECK: config = %q; the nearest known one is %q, of %s", *c.Config, nearest.Name(*c.Config, known),
+			strings.Join(known, ", "))
 	}
 	return nil
 }
 
 // bnActs are the activations, by their names in transformers.
-var bnActs = map[string]kernels.Act{"relu": kernels.ReLU, "gelu": kernels.GELU, "gelu_new": kernels.GELUTanh, "gelu_pytorch_tanh": kernels.GELUTanh,
-	"swish": kernels.SiLU, "silu": kernels.SiLU, "relu2": kernels.ReLUSquared, "quick_gelu": kernels.QuickGELU, "tanh": kernels.Tanh, "sigmoid": kernels.Sigmoid}
+var bnActs = map[string]kernels.Act{"relu": kernels.ReLU, "gelu": kernels.GELU, "gelu_new": kernels.GELUTanh,
+	"gelu_pytorch_tanh": kernels.GELUTanh,
+	"swish":             kernels.SiLU, "silu": kernels.SiLU, "relu2": kernels.ReLUSquared, "quick_gelu": kernels.QuickGELU,
+	"tanh": kernels.Tanh, "sigmoid": kernels.Sigmoid}
 
 // check refuses what the method does not have, and what makes no sense.
 func (m *bottleneck) check() error {
@@ -205,13 +210,19 @@ func (m *bottleneck) check() error {
 		{c.UseGating, "use_gating is not supported: its gate is a mean over the padding too; set it to false"},
 		{c.InvAdapter != nil, "inv_adapter (invertible adapters at the embedding) is not supported; set it to null"},
 		{c.StochasticDepth != 0, "stochastic_depth is not supported; set it to 0, and dropout if you want regularisation"},
-		{c.ResidualBeforeLN.Name != "", "residual_before_ln must be true or false; \"post_add\" needs a norm after the sublayer, which pre-norm models lack"},
+		{c.ResidualBeforeLN.Name != "", "residual_before_ln must be true or false; \"post_add\" needs a norm after the sublayer, which " +
+			"pre-norm models lack"},
 		{!c.IsParallel && !c.OriginalLNAfter && (c.ResidualBeforeLN.On || !c.OriginalLNBefore) || c.IsParallel && !c.OriginalLNAfter,
-			"original_ln_after is false, which would drop the residual stream; it may be false only with original_ln_before true and residual_before_ln false"},
-		{c.Scaling.Name == "" && c.Scaling.Value == 0, "scaling is 0, which leaves the adapters without effect, so that they learn nothing"},
-		{c.Scaling.Name != "" && c.Scaling.Name != "learned" && c.Scaling.Name != "channel", "scaling must be a number, \"learned\" or \"channel\""},
-		{!slices.Contains([]string{"bert", "mam_adapter", "houlsby"}, c.InitWeights), "init_weights must be \"bert\", \"mam_adapter\" or \"houlsby\""},
-		{c.PHMLayer && c.InitWeights != "bert", "init_weights must be \"bert\" with phm_layer, whose layers start by hypercomplex_nonlinearity"},
+			"original_ln_after is false, which would drop the residual stream; it may be false only with original_ln_before true and " +
+				"residual_before_ln false"},
+		{c.Scaling.Name == "" && c.Scaling.Value == 0,
+			"scaling is 0, which leaves the adapters without effect, so that they learn nothing"},
+		{c.Scaling.Name != "" && c.Scaling.Name != "learned" && c.Scaling.Name != "channel",
+			"scaling must be a number, \"learned\" or \"channel\""},
+		{!slices.Contains([]string{"bert", "mam_adapter", "houlsby"}, c.InitWeights),
+			"init_weights must be \"bert\", \"mam_adapter\" or \"houlsby\""},
+		{c.PHMLayer && c.InitWeights != "bert", "init_weights must be \"bert\" with phm_layer, whose layers start by " +
+			"hypercomplex_nonlinearity"},
 		{c.PHMLayer && c.SharedWPHM, "shared_W_phm is not supported; set it to false"},
 		{c.PHMLayer && !c.LearnPHM, "learn_phm is false, but the reference trains the rule all the same (train_adapter); set it to true"},
 		{c.PHMLayer && (c.PHMDim < 1 || c.PHMRank < 1), "phm_dim and phm_rank must be at least 1"},

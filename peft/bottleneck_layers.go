@@ -18,7 +18,8 @@ func (m *bottleneck) place(p *bnPlace, layer, hidden int, seed uint64, shared bn
 	}
 	r := max(int(math.Floor(float64(hidden)/factor)), 1)
 	if c.PHMLayer && (hidden%c.PHMDim != 0 || r%c.PHMDim != 0) {
-		return fmt.Errorf("peft: BOTTLENECK: phm_dim %d must divide the hidden size %d and the bottleneck's width %d (by reduction_factor %g)", c.PHMDim, hidden, r, factor)
+		return fmt.Errorf("peft: BOTTLENECK: phm_dim %d must divide the hidden size %d and the bottleneck's width %d (by "+
+			"reduction_factor %g)", c.PHMDim, hidden, r, factor)
 	}
 	module := p.name + ".adapters." + c.Name + "."
 	p.op = bottleneckOp{act: bnActs[strings.ToLower(c.NonLinearity)], scale: float32(c.Scaling.Value), scaleAt: -1}

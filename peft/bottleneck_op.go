@@ -5,8 +5,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// bottleneckOp is scaling·up(act(down(u))). The inputs are u [T, D] and the banks of the parameters. Rows of slot -1 give zeros. It saves what
-// the activation reads and gives, [T, r] both.
+// bottleneckOp is scaling·up(act(down(u))). The inputs are u [T, D] and the banks of the parameters. Rows of slot -1 give zeros. It saves
+// what the activation reads and gives, [T, r] both.
 type bottleneckOp struct {
 	act      kernels.Act
 	down, up bnLinear

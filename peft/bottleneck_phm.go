@@ -13,8 +13,8 @@ type bnLinear struct {
 	phm          *phm
 }
 
-// phm is a parametrised hypercomplex multiplication layer: its weight is H [in, out] = Σ_i A_i ⊗ W_i with n rules A_i [n, n] and W_i [a, b],
-// in = n·a, out = n·b. rule and w are the indices of one parameter, or of the two that each A_i or W_i is the product of.
+// phm is a parametrised hypercomplex multiplication layer: its weight is H [in, out] = Σ_i A_i ⊗ W_i with n rules A_i [n, n] and W_i [a,
+// b], in = n·a, out = n·b. rule and w are the indices of one parameter, or of the two that each A_i or W_i is the product of.
 type phm struct {
 	n, a, b, rank int
 	rule, w       []int
@@ -70,7 +70,8 @@ func (f *phm) each(do func(k, row, col int)) {
 
 // parts are all A_i [n, n, n] and W_i [n, a, b].
 func (f *phm) parts(p [][]float32, tmp []float32) (rules, ws []float32) {
-	return products(p, f.rule, f.n, f.n, 1, f.n, tmp[:f.n*f.n*f.n]), products(p, f.w, f.n, f.a, f.rank, f.b, tmp[f.n*f.n*f.n:][:f.n*f.a*f.b])
+	return products(p, f.rule, f.n, f.n, 1, f.n, tmp[:f.n*f.n*f.n]),
+		products(p, f.w, f.n, f.a, f.rank, f.b, tmp[f.n*f.n*f.n:][:f.n*f.a*f.b])
 }
 
 // products are n matrices [rows, cols]: a parameter as it is, or the products of two, [n, rows, rank] and [n, rank, cols], in dst.

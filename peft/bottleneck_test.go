@@ -48,8 +48,10 @@ func TestBottleneckPlaces(t *testing.T) {
 	}{
 		{"gpt2", nil, "transformer.h.0.mlp transformer.h.1.mlp", 2 * (2*4*64 + 4 + 64)}, // seq_bn, factor 16
 		{"gpt2", map[string]any{"config": "pfeiffer"}, "transformer.h.0.mlp transformer.h.1.mlp", 2 * (2*4*64 + 4 + 64)},
-		{"llama_gqa", map[string]any{"config": "houlsby", "leave_out": []int{0}}, "model.layers.1.self_attn model.layers.1.mlp", 2 * (2*4*64 + 4 + 64)},
-		{"llama_gqa", map[string]any{"config": "par_bn", "reduction_factor": map[string]any{"1": 8, "default": 100}}, "model.layers.0.mlp model.layers.1.mlp",
+		{"llama_gqa", map[string]any{"config": "houlsby", "leave_out": []int{0}}, "model.layers.1.self_attn model.layers.1.mlp",
+			2 * (2*4*64 + 4 + 64)},
+		{"llama_gqa", map[string]any{"config": "par_bn", "reduction_factor": map[string]any{"1": 8, "default": 100}},
+			"model.layers.0.mlp model.layers.1.mlp",
 			2*1*64 + 1 + 64 + 2*8*64 + 8 + 64}, // at least one wide
 		{"llama_gqa", map[string]any{"config": "scaled_par_bn"}, "model.layers.0.mlp model.layers.1.mlp", 2 * (2*32*64 + 32 + 64 + 1)},
 	} {
@@ -91,7 +93,8 @@ func TestBottleneckRefuses(t *testing.T) {
 		{map[string]any{"name": "a.b"}, "name"},
 		{map[string]any{"hidden_size": 32}, "hidden_size"},
 	} {
-		if _, err := peft.New("BOTTLENECK", c.config, nn.Sites(m), peft.Env{ModelType: "llama"}); err == nil || !strings.Contains(err.Error(), c.word) {
+		if _, err := peft.New("BOTTLENECK", c.config, nn.Sites(m), peft.Env{ModelType: "llama"}); err == nil ||
+			!strings.Contains(err.Error(), c.word) {
 			t.Errorf("%v: %v, want an error with %q", c.config, err, c.word)
 		}
 	}
@@ -111,7 +114,8 @@ func TestBottleneckRefuses(t *testing.T) {
 	if !strings.Contains(string(card), "library_name: adapters\n") || !strings.Contains(string(card), "adapters.init(model)") {
 		t.Errorf("the card does not say how AdapterHub's library loads the folder:\n%s", card)
 	}
-	if _, err := peft.Open(dir, nn.Sites(base(t, "gpt2")), peft.Env{ModelType: "gpt2", BaseModel: "other"}); err == nil || !strings.Contains(err.Error(), "other") {
+	if _, err := peft.Open(dir, nn.Sites(base(t, "gpt2")), peft.Env{ModelType: "gpt2", BaseModel: "other"}); err == nil ||
+		!strings.Contains(err.Error(), "other") {
 		t.Errorf("opened over another family: %v", err)
 	}
 	config := filepath.Join(dir, peft.ConfigFile)
@@ -120,7 +124,8 @@ func TestBottleneckRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for old, word := range map[string]string{`"config": {`: "architecture", `adapters.1.3.0`: "version"} {
-		changed := strings.Replace(string(raw), old, map[string]string{"architecture": `"config": {"architecture": "lora",`, "version": "3.2.1"}[word], 1)
+		changed := strings.Replace(string(raw), old,
+			map[string]string{"architecture": `"config": {"architecture": "lora",`, "version": "3.2.1"}[word], 1)
 		if err := os.WriteFile(config, []byte(changed), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +145,8 @@ func TestBottleneckRefuses(t *testing.T) {
 	}
 }
 
-// TestGoldenStack compares a Set of bottleneck adapters, all selected, with AdapterHub's Stack of them in the same order (interop/golden/stack.py).
+// TestGoldenStack compares a Set of bottleneck adapters, all selected, with AdapterHub's Stack of them in the same order
+// (interop/golden/stack.py).
 func TestGoldenStack(t *testing.T) {
 	root := filepath.Join("testdata", "stack")
 	cases := golden.Dirs(t, root)
@@ -157,7 +163,8 @@ func TestGoldenStack(t *testing.T) {
 			logits := func(names []string, selected ...string) []float32 {
 				set := &peft.Set{}
 				for _, n := range names {
-					a, err := peft.Open(filepath.Join(root, name, n), nn.Sites(m), peft.Env{ModelType: m.Config.ModelType, BaseModel: "models/" + meta.Model})
+					a, err := peft.Open(filepath.Join(root, name, n), nn.Sites(m),
+						peft.Env{ModelType: m.Config.ModelType, BaseModel: "models/" + meta.Model})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -171,7 +178,8 @@ func TestGoldenStack(t *testing.T) {
 				}
 				params := nn.NewParams(1)
 				defer params.Free()
-				p, err := nn.Compile(m, set.Adapters(), params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: len(ids), S: len(ids), N: 1}, Poison: true})
+				p, err := nn.Compile(m, set.Adapters(), params,
+					nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: len(ids), S: len(ids), N: 1}, Poison: true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -181,8 +189,9 @@ func TestGoldenStack(t *testing.T) {
 			}
 			back := slices.Clone(meta.Adapters)
 			slices.Reverse(back)
-			for key, got := range map[string][]float32{"logits": logits(meta.Adapters, meta.Adapters...), "reversed": logits(back, meta.Adapters...),
-				"base": logits(meta.Adapters, peft.BaseName)} {
+			for key, got := range map[string][]float32{"logits": logits(meta.Adapters, meta.Adapters...),
+				"reversed": logits(back, meta.Adapters...),
+				"base":     logits(meta.Adapters, peft.BaseName)} {
 				if d := golden.MaxDiff(got, want.F32(key)); d > 2e-4 {
 					t.Errorf("%s differs by %.1e", key, d)
 				}

@@ -10,11 +10,12 @@ import (
 )
 
 // sizes are the configuration fields that set how many parameters a method trains, in the order in which they are looked for.
-var sizes = []string{"r", "num_virtual_tokens", "n_frequency", "oft_block_size", "boft_block_size", "adapter_len", "num_vectors", "block_size", "reduction_factor"}
+var sizes = []string{"r", "num_virtual_tokens", "n_frequency", "oft_block_size", "boft_block_size", "adapter_len", "num_vectors",
+	"block_size", "reduction_factor"}
 
 // Fit sizes a method so that it trains about budget parameters: it returns the configuration with the method's size field (the rank r, the
-// number of virtual tokens, …) set to the value whose count is nearest, and that count. A method without such a field, or whose field config
-// sets, is returned as it is.
+// number of virtual tokens, …) set to the value whose count is nearest, and that count. A method without such a field, or whose field
+// config sets, is returned as it is.
 func Fit(peftType string, config map[string]any, sites []nn.Site, env Env, budget int) (map[string]any, int, error) {
 	row, err := find(peftType)
 	if err != nil {
@@ -42,7 +43,8 @@ func Fit(peftType string, config map[string]any, sites []nn.Site, env Env, budge
 	}
 	best, bestCount, distance := map[string]any(nil), 0, math.Inf(1)
 	var last error
-	for _, size := range []int{1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 3072, 4096} {
+	for _, size := range []int{1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256,
+		320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 3072, 4096} {
 		c := maps.Clone(config)
 		if c == nil {
 			c = map[string]any{}

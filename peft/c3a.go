@@ -18,12 +18,13 @@ type C3AConfig struct {
 	InitWeights      InitNamed `json:"init_weights"`
 }
 
-// c3a is C³A, circular convolution adaptation (Chen et al. 2024, "Parameter-Efficient Fine-Tuning via Circular Convolution", arXiv:2407.19342): ΔW [out, in] is made of
-// circulant blocks of block_size, each of one row w of the parameter, ΔW[k, j] = w[(j-k) mod block_size]/in. The products are taken frequency by frequency.
+// c3a is C³A, circular convolution adaptation (Chen et al. 2024, "Parameter-Efficient Fine-Tuning via Circular Convolution",
+// arXiv:2407.19342): ΔW [out, in] is made of circulant blocks of block_size, each of one row w of the parameter, ΔW[k, j] = w[(j-k) mod
+// block_size]/in. The products are taken frequency by frequency.
 //
-// The gradient of the input is HF PEFT 0.21.2's, which takes w[(j+k) mod block_size] there, the transpose of the block read backwards, rather than the
-// derivative. It reaches what lies below an adapted layer only; the gradient of the layer's own parameter is exact. So a run repeats
-// HF's numbers.
+// The gradient of the input is HF PEFT 0.21.2's, which takes w[(j+k) mod block_size] there, the transpose of the block read backwards,
+// rather than the derivative. It reaches what lies below an adapted layer only; the gradient of the layer's own parameter is exact. So a
+// run repeats HF's numbers.
 type c3a struct {
 	mergeTuner
 	cfg C3AConfig
@@ -65,7 +66,8 @@ func (m *c3a) Attach(sites []nn.Site, env Env) error {
 		case name == "kaiming_uniform":
 			bound = math.Sqrt(1 / float64(t.in))
 		default:
-			return fmt.Errorf("peft: C3A: init_weights = %q; it must be true, false, \"gaussian\", \"kaiming_uniform\" or \"xavier_uniform\"", name)
+			return fmt.Errorf("peft: C3A: init_weights = %q; it must be true, false, \"gaussian\", \"kaiming_uniform\" or "+
+				"\"xavier_uniform\"", name)
 		}
 		if bound > 0 {
 			init = uniformWithin(env.Seed, t.key("c3a_kernel"), bound)

@@ -45,8 +45,8 @@ func (c *circulant) merge(t *target, p [][]float32, w, _ []float32) error {
 	return nil
 }
 
-// circulantOp is out = y + x·ΔWᵀ. The inputs are y [T, m·b], x [T, n·b] and the bank of the kernel [m, n, b]. With X = Σ x_j·e^{iωj} of each
-// block of x and W = Σ w_l·e^{-iωl}, the block of the output is the real part of Σ X·W·e^{-iωk}/b.
+// circulantOp is out = y + x·ΔWᵀ. The inputs are y [T, m·b], x [T, n·b] and the bank of the kernel [m, n, b]. With X = Σ x_j·e^{iωj} of
+// each block of x and W = Σ w_l·e^{-iωl}, the block of the output is the real part of Σ X·W·e^{-iωk}/b.
 type circulantOp struct {
 	*circulant
 	banks banks
@@ -59,7 +59,8 @@ const circulantRows = 256
 func (o *circulantOp) Plan(in []nn.Shape, want []bool) nn.Plan {
 	widest := max(o.m, o.n)
 	n := 8*o.f*o.m*o.n + 2*o.m*o.n*o.f + 3*circulantRows*widest*2*o.f
-	return nn.Plan{Out: in[0], ReadsIn: []bool{false, want[2], want[1]}, Pass: []bool{true, false, false}, InPlace: []bool{true, false, false},
+	return nn.Plan{Out: in[0], ReadsIn: []bool{false, want[2], want[1]}, Pass: []bool{true, false, false},
+		InPlace: []bool{true, false, false},
 		Scratch: func(nn.Caps, int) int { return n }}
 }
 

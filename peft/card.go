@@ -64,7 +64,8 @@ func (c Card) render(a *Adapter) string {
 	list("datasets", c.Datasets)
 	list("language", c.Language)
 	library, use, version := "peft", "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"+
-		"base = AutoModelForCausalLM.from_pretrained(%s)\nmodel = PeftModel.from_pretrained(base, \"path/to/this/folder\")", "PEFT "+peftVersion
+		"base = AutoModelForCausalLM.from_pretrained(%s)\nmodel = PeftModel.from_pretrained(base, \"path/to/this/folder\")",
+		"PEFT "+peftVersion
 	if f := formatOf(a.Method); f != nil {
 		library, use, version = f.library, f.use, f.library+" "+f.version
 	}
@@ -119,8 +120,10 @@ func (c Card) render(a *Adapter) string {
 	table("Training", "setting", c.Training)
 	switch {
 	case base != "" && c.ModelConfig != nil:
-		fmt.Fprintf(&b, "## Use\n\n`config.json` here has the names of the classes.\n\n```python\nfrom peft import PeftModel\nfrom transformers import AutoConfig, AutoModelForSequenceClassification\n\n"+
-			"folder = \"path/to/this/folder\"\nbase = AutoModelForSequenceClassification.from_pretrained(%s, config=AutoConfig.from_pretrained(folder))\n"+
+		fmt.Fprintf(&b, "## Use\n\n`config.json` here has the names of the classes.\n\n```python\nfrom peft import PeftModel\nfrom "+
+			"transformers import AutoConfig, AutoModelForSequenceClassification\n\n"+
+			"folder = \"path/to/this/folder\"\nbase = AutoModelForSequenceClassification.from_pretrained(%s, "+
+			"config=AutoConfig.from_pretrained(folder))\n"+
 			"model = PeftModel.from_pretrained(base, folder)\n```\n\n", encode(base, ""))
 	case base != "":
 		fmt.Fprintf(&b, "## Use\n\n```python\n"+use+"\n```\n\n", encode(base, ""))

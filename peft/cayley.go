@@ -4,8 +4,8 @@ import (
 	"sync"
 )
 
-// cayley maps a skew-symmetric matrix Q [n, n] to a rotation, in float64: exactly, R = (I-Q)·(I+Q)⁻¹ (Cayley), or by the Neumann series
-// of the inverse cut after terms terms (Qiu et al. 2025, arXiv:2506.19847), which has the other sign, R = (I+Q)·(I-Q)⁻¹ ≈ I + 2Q + 2Q² + … .
+// cayley maps a skew-symmetric matrix Q [n, n] to a rotation, in float64: exactly, R = (I-Q)·(I+Q)⁻¹ (Cayley), or by the Neumann series of
+// the inverse cut after terms terms (Qiu et al. 2025, arXiv:2506.19847), which has the other sign, R = (I+Q)·(I-Q)⁻¹ ≈ I + 2Q + 2Q² + … .
 type cayley struct {
 	n       int
 	terms   int  // of the Neumann series; 0 is the exact form

@@ -10,8 +10,8 @@ func eachRows(pl *pool.Pool, n int, f func(lo, hi int)) {
 	pl.Run((n+block-1)/block, func(i int) { f(i*block, min((i+1)*block, n)) })
 }
 
-// columnSums adds to sum [D] the values f(t, i) of n rows: chunks of 512 rows one after another, columns side by side, so that the result is
-// the same for any number of threads.
+// columnSums adds to sum [D] the values f(t, i) of n rows: chunks of 512 rows one after another, columns side by side, so that the result
+// is the same for any number of threads.
 func columnSums(pl *pool.Pool, sum []float32, n int, f func(t, i int) float32) {
 	const cols, rows = 64, 512
 	pl.Run((len(sum)+cols-1)/cols, func(k int) {
@@ -31,8 +31,8 @@ func columnSums(pl *pool.Pool, sum []float32, n int, f func(t, i int) float32) {
 	})
 }
 
-// columnScale is the map y = (x-c)·s + c, column by column, whose s is the parameter number at [D]. c [D] is what is not scaled, such as the
-// bias of the layer that made x; nil means 0.
+// columnScale is the map y = (x-c)·s + c, column by column, whose s is the parameter number at [D]. c [D] is what is not scaled, such as
+// the bias of the layer that made x; nil means 0.
 func columnScale(d, at int, c []float32) transform {
 	return transform{
 		reads: true,

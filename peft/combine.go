@@ -26,7 +26,8 @@ type Combination struct {
 	Seed               uint64    // of dare's random choice
 }
 
-// sparsify is a row of the table of combinations: what is cut away of each task tensor before they are added, and whether signs are elected.
+// sparsify is a row of the table of combinations: what is cut away of each task tensor before they are added, and whether signs are
+// elected.
 type sparsify struct {
 	name      string
 	magnitude bool // the smallest values
@@ -114,8 +115,9 @@ func (c *Combination) check(row sparsify, adapters int) error {
 	return nil
 }
 
-// Combine makes one LoRA adapter of several that were opened from folders, as HF PEFT's add_weighted_adapter does: its rank is theirs (or their
-// sum for cat, or svd_rank), lora_alpha equals the rank, its targets are all of theirs. The result has the values as an opened adapter has.
+// Combine makes one LoRA adapter of several that were opened from folders, as HF PEFT's add_weighted_adapter does: its rank is theirs (or
+// their sum for cat, or svd_rank), lora_alpha equals the rank, its targets are all of theirs. The result has the values as an opened
+// adapter has.
 func Combine(adapters []*Adapter, c Combination) (*Adapter, error) {
 	row, svd, err := typeOf(c.Type)
 	if err != nil {
@@ -208,9 +210,11 @@ func combinedConfig(adapters []*Adapter, row sparsify, svd bool, c Combination) 
 	saved := map[string]int{}
 	for i, a := range adapters {
 		f := a.fields()
-		for _, k := range []string{"use_dora", "lora_bias", "target_parameters", "alora_invocation_tokens", "layer_replication", "trainable_token_indices"} {
+		for _, k := range []string{"use_dora", "lora_bias", "target_parameters", "alora_invocation_tokens", "layer_replication",
+			"trainable_token_indices"} {
 			if v, ok := f[k]; ok && !empty(v) {
-				return nil, 0, fmt.Errorf("peft: adapter %d has %s, which a combination would lose; merge it into a copy of the base instead", i+1, k)
+				return nil, 0, fmt.Errorf("peft: adapter %d has %s, which a combination would lose; merge it into a copy of the base "+
+					"instead", i+1, k)
 			}
 		}
 		if b, _ := f["bias"].(string); b != "none" && len(adapters) > 1 {
@@ -306,7 +310,8 @@ func (c *Combination) combine(row sparsify, svd bool, ts []term, rank int, name 
 	}
 	for _, t := range ts {
 		if t.r != rank {
-			return nil, nil, fmt.Errorf("peft: %s has the rank %d in one adapter and %d in another; use a type that ends in svd", name, t.r, rank)
+			return nil, nil, fmt.Errorf("peft: %s has the rank %d in one adapter and %d in another; use a type that ends in svd",
+				name, t.r, rank)
 		}
 	}
 	var as, bs [][]float32

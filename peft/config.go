@@ -30,16 +30,16 @@ type Common struct {
 // commonUnused are HF's common fields that only their default value is accepted for.
 var commonUnused = map[string]any{"auto_mapping": nil}
 
-// inert are fields that change nothing of an adapter that was trained, whatever their value: how its class is found, how it was started or placed, and, in the
-// first versions, whether evaluating merged it.
+// inert are fields that change nothing of an adapter that was trained, whatever their value: how its class is found, how it was started or
+// placed, and, in the first versions, whether evaluating merged it.
 var inert = []string{"auto_mapping", "corda_config", "lora_ga_config", "megatron_core", "merge_weights", "runtime_config"}
 
 // decodeConfig decodes a configuration into cfg, a pointer to a struct that holds HF's defaults. unused are HF's fields
 // that are known but not implemented, with their defaults; a key that begins with "-" is accepted but never written.
 //
-// Of an opened folder, which any version of HF PEFT may have written, ignored are the fields that were passed over: those that no version known here has and
-// that are null, false, 0 or empty, which is how PEFT adds a feature that an adapter does not use, and inert ones. PEFT drops every unknown field with a warning;
-// here one with a value is an error, since it may change what the adapter computes.
+// Of an opened folder, which any version of HF PEFT may have written, ignored are the fields that were passed over: those that no version
+// known here has and that are null, false, 0 or empty, which is how PEFT adds a feature that an adapter does not use, and inert ones. PEFT
+// drops every unknown field with a warning; here one with a value is an error, since it may change what the adapter computes.
 func decodeConfig(what string, raw []byte, cfg any, unused map[string]any, opened bool) (ignored []string, err error) {
 	known := map[string]any{}
 	for _, m := range []map[string]any{commonUnused, unused} {
@@ -88,7 +88,8 @@ func passOver(raw []byte, cfg any, known map[string]any) (left []byte, ignored [
 // off says whether a value is one by which a feature that is not known is not used.
 func off(v any) bool { return empty(v) || v == 0.0 || v == "" }
 
-// decodeFields decodes an object over what the struct cfg points to holds. known are fields that it lacks, with the only values they may have.
+// decodeFields decodes an object over what the struct cfg points to holds. known are fields that it lacks, with the only values they may
+// have.
 func decodeFields(raw []byte, cfg any, known map[string]any) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
@@ -110,7 +111,8 @@ func decodeFields(raw []byte, cfg any, known map[string]any) error {
 		def, ok := known[name]
 		if !ok {
 			names := append(sortedKeys(targets), sortedKeys(known)...)
-			return fmt.Errorf("unknown field %q = %s; the nearest known one is %q", name, shortened(fields[name]), nearest.Name(name, names))
+			return fmt.Errorf("unknown field %q = %s; the nearest known one is %q", name, shortened(fields[name]),
+				nearest.Name(name, names))
 		}
 		var v any
 		if err := json.Unmarshal(fields[name], &v); err != nil {
@@ -133,11 +135,13 @@ func shortened(raw json.RawMessage) string {
 	return b.String()
 }
 
-// mostCount bounds the whole numbers of a configuration, ranks and sizes, so that products of two of them still are numbers. No model has such dimensions.
+// mostCount bounds the whole numbers of a configuration, ranks and sizes, so that products of two of them still are numbers. No model has
+// such dimensions.
 const mostCount = 1 << 30
 
 // anyNumber are the fields that count nothing: seeds, and steps of a schedule.
-var anyNumber = map[string]bool{"random_seed": true, "total_step": true, "tinit": true, "tfinal": true, "deltaT": true, "label_mask_value": true}
+var anyNumber = map[string]bool{"random_seed": true, "total_step": true, "tinit": true, "tfinal": true, "deltaT": true,
+	"label_mask_value": true}
 
 // countable refuses whole numbers out of all proportion, in a value of any kind.
 func countable(v reflect.Value) error {

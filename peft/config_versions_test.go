@@ -11,17 +11,20 @@ import (
 	"github.com/adaptflow/adaptflow/internal/golden"
 )
 
-// TestConfigVersions reads what twelve versions of HF PEFT, from the first, write of every method's configuration (interop/golden/configs.py), and that of
-// the newest with a field that none has: whatever an adapter does not use is no reason to refuse it.
+// TestConfigVersions reads what twelve versions of HF PEFT, from the first, write of every method's configuration
+// (interop/golden/configs.py), and that of the newest with a field that none has: whatever an adapter does not use is no reason to refuse
+// it.
 func TestConfigVersions(t *testing.T) {
 	read := 0
-	for version, methods := range golden.JSON[map[string]map[string]map[string]any](t, filepath.Join("testdata", "configs", "versions.json")) {
+	for version, methods := range golden.JSON[map[string]map[string]map[string]any](t,
+		filepath.Join("testdata", "configs", "versions.json")) {
 		for method, fields := range methods {
 			row, err := find(method)
 			if err != nil {
 				continue // not adaptflow's
 			}
-			for i, more := range []map[string]any{{}, {"brand_new_config": nil}, {"a_list": []int{}, "a_switch": false, "an_object": map[string]any{}, "a_rate": 0.0, "a_name": ""}} {
+			for i, more := range []map[string]any{{}, {"brand_new_config": nil},
+				{"a_list": []int{}, "a_switch": false, "an_object": map[string]any{}, "a_rate": 0.0, "a_name": ""}} {
 				for k, v := range more {
 					fields[k] = v
 				}
@@ -56,7 +59,8 @@ func TestConfigVersions(t *testing.T) {
 	}
 }
 
-// TestConfigFields opens a folder with single fields changed: ignored by name, or refused by name where they may change what the adapter computes.
+// TestConfigFields opens a folder with single fields changed: ignored by name, or refused by name where they may change what the adapter
+// computes.
 func TestConfigFields(t *testing.T) {
 	from := filepath.Join("testdata", "peft", "llama_gqa", "lora_regex", "adapter")
 	for _, c := range []struct {
@@ -65,11 +69,16 @@ func TestConfigFields(t *testing.T) {
 		taken bool
 	}{
 		{"brand_new_config", nil, true}, {"brand_new_switch", false, true}, {"brand_new_list", []int{}, true}, {"brand_new_rate", 0, true},
-		{"brand_new_switch", true, false}, {"brand_new_rate", 0.5, false}, {"brand_new_config", map[string]any{"a": 1}, false}, {"brand_new_name", "x", false},
-		{"auto_mapping", map[string]any{"base_model_class": "LlamaForCausalLM", "parent_library": "transformers.models.llama.modeling_llama"}, true},
-		{"merge_weights", true, true}, {"enable_lora", nil, true}, {"enable_lora", []bool{true, false, true}, false}, {"peft_version", nil, true},
-		{"use_bdlora", map[string]any{"nblocks": 2}, false}, {"use_qalora", true, false}, {"arrow_config", map[string]any{"top_k": 2}, false},
-		{"runtime_config", map[string]any{"ephemeral_gpu_offload": true}, true}, {"corda_config", map[string]any{"corda_method": "kpm"}, true},
+		{"brand_new_switch", true, false}, {"brand_new_rate", 0.5, false}, {"brand_new_config", map[string]any{"a": 1}, false},
+		{"brand_new_name", "x", false},
+		{"auto_mapping", map[string]any{"base_model_class": "LlamaForCausalLM",
+			"parent_library": "transformers.models.llama.modeling_llama"}, true},
+		{"merge_weights", true, true}, {"enable_lora", nil, true}, {"enable_lora", []bool{true, false, true}, false},
+		{"peft_version", nil, true},
+		{"use_bdlora", map[string]any{"nblocks": 2}, false}, {"use_qalora", true, false},
+		{"arrow_config", map[string]any{"top_k": 2}, false},
+		{"runtime_config", map[string]any{"ephemeral_gpu_offload": true}, true},
+		{"corda_config", map[string]any{"corda_method": "kpm"}, true},
 		{"task_type", nil, true},
 	} {
 		dir := filepath.Join(t.TempDir(), "adapter")

@@ -23,8 +23,8 @@ type CPTConfig struct {
 	Tokenizer     *string `json:"tokenizer_name_or_path"`
 }
 
-// cpt is context-aware prompt tuning (Blau et al. 2024, arXiv:2410.17222): the virtual tokens are the embeddings of a context, E(c) + δ, and
-// δ is trained within a ball about 0: after each step ‖δ_i‖ ≤ ε_i·√(D/2048), with ε of inputs (type mod 4 = 2) or of the format around
+// cpt is context-aware prompt tuning (Blau et al. 2024, arXiv:2410.17222): the virtual tokens are the embeddings of a context, E(c) + δ,
+// and δ is trained within a ball about 0: after each step ‖δ_i‖ ≤ ε_i·√(D/2048), with ε of inputs (type mod 4 = 2) or of the format around
 // them (1 and 3); labels of the context (a type that 4 divides) do not move, and are predicted in training like those of the text, older
 // ones weighing less with opt_weighted_loss_type "decay". HF's folder holds E(c) + δ; training goes on about those.
 type cpt struct {
@@ -61,12 +61,14 @@ func (p *cpt) Attach(sites []nn.Site, env Env) error {
 		}
 	}
 	if len(c.Mask) != n || len(c.TypeMask) != n {
-		return fmt.Errorf("peft: CPT: cpt_token_ids, cpt_mask and cpt_tokens_type_mask have %d, %d and %d entries; they must be as many", n, len(c.Mask), len(c.TypeMask))
+		return fmt.Errorf("peft: CPT: cpt_token_ids, cpt_mask and cpt_tokens_type_mask have %d, %d and %d entries; they must be as many", n,
+			len(c.Mask), len(c.TypeMask))
 	}
 	if c.WeightedLoss != "none" && c.WeightedLoss != "decay" {
 		return fmt.Errorf("peft: CPT: opt_weighted_loss_type = %q; it must be \"none\" or \"decay\"", c.WeightedLoss)
 	}
-	if err := firstError(notNegative("CPT", "opt_loss_decay_factor", float64(c.DecayFactor)), notNegative("CPT", "opt_projection_epsilon", float64(c.Epsilon)),
+	if err := firstError(notNegative("CPT", "opt_loss_decay_factor", float64(c.DecayFactor)),
+		notNegative("CPT", "opt_projection_epsilon", float64(c.Epsilon)),
 		notNegative("CPT", "opt_projection_format_epsilon", float64(c.FormatEpsilon))); err != nil {
 		return err
 	}

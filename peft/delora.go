@@ -21,8 +21,8 @@ type DeloraConfig struct {
 	LambdaPattern Patterns `json:"lambda_pattern"`
 }
 
-// delora is DeLoRA (Bini et al. 2025, "DeLoRA: Decoupling Angles and Strength in Low-rank Adaptation", arXiv:2503.18225): rank-one terms of length
-// one bounded by a trained strength λ, scaled by the norms of W's columns: ΔW = B·diag(λ / (r·‖a_k‖·‖b_k‖))·A·diag(‖W_·i‖).
+// delora is DeLoRA (Bini et al. 2025, "DeLoRA: Decoupling Angles and Strength in Low-rank Adaptation", arXiv:2503.18225): rank-one terms of
+// length one bounded by a trained strength λ, scaled by the norms of W's columns: ΔW = B·diag(λ / (r·‖a_k‖·‖b_k‖))·A·diag(‖W_·i‖).
 type delora struct {
 	mergeTuner
 	cfg DeloraConfig

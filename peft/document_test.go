@@ -74,8 +74,8 @@ func (p *trait) add(has bool, c methodCase) {
 	p.refused = append(p.refused, fields(config))
 }
 
-// TestMethodsDocument makes docs/methods.md of the table of methods, the doc comments of their types, the cases of testdata/methods and the measured file, and
-// compares it with the one that is there: run `go generate ./peft` where it differs.
+// TestMethodsDocument makes docs/methods.md of the table of methods, the doc comments of their types, the cases of testdata/methods and the
+// measured file, and compares it with the one that is there: run `go generate ./peft` where it differs.
 func TestMethodsDocument(t *testing.T) {
 	want := methodsDocument(t)
 	if *update {
@@ -94,7 +94,8 @@ func TestMethodsDocument(t *testing.T) {
 		for i < min(len(x), len(y)) && x[i] == y[i] {
 			i++
 		}
-		t.Errorf("%s is not up to date from line %d: run go generate ./peft\n%s\nwant\n%s", methodsFile, i+1, x[min(i, len(x)-1)], y[min(i, len(y)-1)])
+		t.Errorf("%s is not up to date from line %d: run go generate ./peft\n%s\nwant\n%s", methodsFile, i+1, x[min(i, len(x)-1)],
+			y[min(i, len(y)-1)])
 	}
 }
 
@@ -162,18 +163,21 @@ func methodsDocument(t *testing.T) []byte {
 				options = "measured with HF PEFT's defaults"
 			}
 		}
-		fmt.Fprintf(&table, "| [%s](#%s) | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Type, strings.ToLower(r.Type), parameters, memory[0], memory[1], seconds[0], seconds[1],
+		fmt.Fprintf(&table, "| [%s](#%s) | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Type, strings.ToLower(r.Type), parameters,
+			memory[0], memory[1], seconds[0], seconds[1],
 			merges, banks, quantised, strings.Join(out, ", "))
 		name := reflect.TypeOf(r.New()).Elem().Name()
 		if comments[name] == "" {
 			t.Errorf("%s: the type %s has no doc comment", r.Type, name)
 		}
 		fmt.Fprintf(&text, "\n## %s\n\n%s\n\n", r.Type, paragraph(r.Type, comments[name]))
-		fmt.Fprintf(&text, "- fields and their defaults: %s\n- %s; in `peft/%s`; its cases are `%s`\n", configFields(t, r), options, files[name], strings.Join(names, "`, `"))
+		fmt.Fprintf(&text, "- fields and their defaults: %s\n- %s; in `peft/%s`; its cases are `%s`\n", configFields(t, r), options,
+			files[name], strings.Join(names, "`, `"))
 		for _, p := range []struct {
 			no, part string
 			trait
-		}{{"cannot be merged", "cannot be merged with", merges}, {"one adapter a step", "one adapter a step with", banks}, {"no quantised base", "no quantised base with", quantised}} {
+		}{{"cannot be merged", "cannot be merged with", merges}, {"one adapter a step", "one adapter a step with", banks},
+			{"no quantised base", "no quantised base with", quantised}} {
 			switch p.String() {
 			case "no":
 				fmt.Fprintf(&text, "- %s\n", p.no)
@@ -186,7 +190,8 @@ func methodsDocument(t *testing.T) []byte {
 		}
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, methodsHead, measured.Config, measured.Batch, measured.Seq, measured.Rank, kernels, len(peft.Methods), len(kinds), strings.Join(kinds, ", "))
+	fmt.Fprintf(&b, methodsHead, measured.Config, measured.Batch, measured.Seq, measured.Rank, kernels, len(peft.Methods), len(kinds),
+		strings.Join(kinds, ", "))
 	b.Write(table.Bytes())
 	b.Write(text.Bytes())
 	return b.Bytes()
@@ -312,7 +317,8 @@ func (c methodCase) quantisable(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	_, err = peft.New(c.Config["peft_type"].(string), c.Config, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType, BaseModel: "base", Seed: 3})
+	_, err = peft.New(c.Config["peft_type"].(string), c.Config, nn.Sites(m),
+		peft.Env{ModelType: m.Config.ModelType, BaseModel: "base", Seed: 3})
 	if err != nil && !strings.Contains(err.Error(), "quantised") {
 		t.Error(err)
 	}

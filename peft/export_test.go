@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// UsePrincipal gives PSOFT at a module the A [r, in] and B [out, r] that another program computed, after it has found them equal to its own but
-// for the signs of pairs of singular vectors, which are free.
+// UsePrincipal gives PSOFT at a module the A [r, in] and B [out, r] that another program computed, after it has found them equal to its own
+// but for the signs of pairs of singular vectors, which are free.
 func UsePrincipal(a *Adapter, name string, left, right []float32) error {
 	p := a.Method.(*psoft).seen[name]
 	if p == nil {

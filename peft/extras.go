@@ -181,7 +181,8 @@ func (x *extras) tokens(s nn.Site, ids []int, suffix string, init func(name stri
 		t.ids = append(t.ids, int32(id))
 	}
 	name := prefix + s.Name + suffix
-	t.rows = &Param{Name: name, Key: name, Rows: len(ids), Cols: t.layout.Cols, Shape: []int{len(ids), t.layout.Cols}, Init: init(name, t.layout)}
+	t.rows = &Param{Name: name, Key: name, Rows: len(ids), Cols: t.layout.Cols, Shape: []int{len(ids), t.layout.Cols},
+		Init: init(name, t.layout)}
 	return t.rows, nil
 }
 
@@ -231,7 +232,8 @@ func (x *extras) apply(b *nn.Builder, s nn.Site) nn.Site {
 		if t.pair != nil {
 			h.LowRank = &nn.LowRank{R: t.pair.r, Scale: float32(t.pair.scale)}
 			if e := t.pair.tied; e != nil {
-				in = append(in, b.Apply(&transposeOp{e.b.Rows, e.b.Cols}, e.b.param(b)), b.Apply(&transposeOp{e.a.Rows, e.a.Cols}, e.a.param(b)))
+				in = append(in, b.Apply(&transposeOp{e.b.Rows, e.b.Cols}, e.b.param(b)),
+					b.Apply(&transposeOp{e.a.Rows, e.a.Cols}, e.a.param(b)))
 			} else {
 				add(t.pair.a)
 				add(t.pair.b)

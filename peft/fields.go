@@ -124,7 +124,8 @@ func notNegative(method, field string, v float64) error {
 // effective refuses a factor of 0, with which a method changes nothing, so that every gradient is 0 too.
 func effective(method, field string, v float64) error {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
-		return fmt.Errorf("peft: %s: %s = %g leaves the adapter without effect, so that it learns nothing; give another number", method, field, v)
+		return fmt.Errorf("peft: %s: %s = %g leaves the adapter without effect, so that it learns nothing; give another number",
+			method, field, v)
 	}
 	return nil
 }
@@ -133,7 +134,8 @@ func effective(method, field string, v float64) error {
 // times the memory. A rank between the two is taken, as conversions make it.
 func rankFits(method, field string, r, in, out int, name string) error {
 	if r > max(in, out) {
-		return fmt.Errorf("peft: %s: %s = %d is above the dimensions of %s, %d inputs and %d outputs; %d is the most that can help", method, field, r, name, in, out,
+		return fmt.Errorf("peft: %s: %s = %d is above the dimensions of %s, %d inputs and %d outputs; %d is the most that can help", method,
+			field, r, name, in, out,
 			min(in, out))
 	}
 	return nil
@@ -161,7 +163,8 @@ func rankPattern(method, field string, ps Patterns) error {
 // checkBias refuses a bias setting that HF does not have.
 func checkBias(method, bias string) error {
 	only := strings.ToLower(method) + "_only"
-	other := map[string]string{"FOURIERFT": "fourier_only", "ADALORA": "lora_only"}[method] // the reference takes any name that ends in _only
+	// the reference takes any name that ends in _only
+	other := map[string]string{"FOURIERFT": "fourier_only", "ADALORA": "lora_only"}[method]
 	if bias != "none" && bias != "all" && !strings.EqualFold(bias, only) && (other == "" || bias != other) {
 		return fmt.Errorf("peft: %s: bias = %q; it must be \"none\", \"all\" or %q", method, bias, only)
 	}

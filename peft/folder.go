@@ -58,8 +58,8 @@ func Open(dir string, sites []nn.Site, env Env) (*Adapter, error) {
 	return a, nil
 }
 
-// Ignored names the fields of the configuration in dir that opening it passes over, in their order: what a later version of PEFT added and the adapter does not
-// use, and what changes nothing of a trained adapter. A folder that cannot be opened has none here.
+// Ignored names the fields of the configuration in dir that opening it passes over, in their order: what a later version of PEFT added and
+// the adapter does not use, and what changes nothing of a trained adapter. A folder that cannot be opened has none here.
 func Ignored(dir string) []string {
 	raw, err := readConfig(dir)
 	if err != nil {
@@ -100,7 +100,8 @@ func readConfig(dir string) ([]byte, error) {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("peft: %w", err)
 	}
-	return nil, &noFolder{fmt.Sprintf("peft: %s %s; an adapter is a folder with %s and %s, as a run's %s", dir, kind, ConfigFile, TensorFile, "adapter/"), err}
+	return nil, &noFolder{fmt.Sprintf("peft: %s %s; an adapter is a folder with %s and %s, as a run's %s", dir, kind, ConfigFile,
+		TensorFile, "adapter/"), err}
 }
 
 // BaseOf reads the base model that the adapter in dir names; "" where it names none.
@@ -135,7 +136,8 @@ func decodeHead(dir string, raw []byte, v any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &kind) && kind.Field != "":
-		return fmt.Errorf("peft: %s: field %s is a %s; want %s", storage.Join(dir, ConfigFile), kind.Field, kind.Value, typeWords(kind.Type, false))
+		return fmt.Errorf("peft: %s: field %s is a %s; want %s", storage.Join(dir, ConfigFile), kind.Field, kind.Value,
+			typeWords(kind.Type, false))
 	case errors.As(err, &kind):
 		return fmt.Errorf("peft: %s is a JSON %s; an adapter's configuration is an object", storage.Join(dir, ConfigFile), kind.Value)
 	}

@@ -89,7 +89,8 @@ func (a *Adapter) present(dir, path string) error {
 	pickle := storage.Join(filepath.Dir(path), name)
 	if ok, _ := storage.Exists(pickle); ok {
 		return fmt.Errorf("peft: %s is a pickle, which can run code when it is read; convert it: "+
-			"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('%s', weights_only=True), '%s', metadata={'format': 'pt'})\"",
+			"python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('%s', weights_only=True), '%s', "+
+			"metadata={'format': 'pt'})\"",
 			pickle, name, filepath.Base(path))
 	}
 	return fmt.Errorf("peft: %s does not exist, though the adapter's %s does: copy the whole folder", path, ConfigFile)
@@ -172,7 +173,8 @@ func located(f safetensors.Source, path, key string, shape []int) (safetensors.I
 		return info, fmt.Errorf("peft: %s: tensor %q is missing; the nearest there is %q", path, key, nearest.Name(key, f.Names()))
 	}
 	if !slices.Equal(info.Shape, shape) {
-		return info, fmt.Errorf("peft: %s: tensor %q has the shape %v, the configuration and the base model want %v", path, key, info.Shape, shape)
+		return info, fmt.Errorf("peft: %s: tensor %q has the shape %v, the configuration and the base model want %v", path,
+			key, info.Shape, shape)
 	}
 	return info, nil
 }

@@ -18,7 +18,8 @@ func replaceDir(dir string, write func(string) error) error {
 	if entries, err := os.ReadDir(dir); err == nil {
 		old = true
 		for _, e := range entries {
-			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && n != modelFile && !slices.Contains(adapterfile.TokenizerFiles, n) && !strings.HasPrefix(n, ".") {
+			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && n != modelFile &&
+				!slices.Contains(adapterfile.TokenizerFiles, n) && !strings.HasPrefix(n, ".") {
 				return fmt.Errorf("%s holds %s, which is no file of an adapter; choose another folder or remove it", dir, n)
 			}
 		}
@@ -63,7 +64,8 @@ func replaceDir(dir string, write func(string) error) error {
 	return nil
 }
 
-// CopyFolder makes the adapter folder at to a copy of the one at from, as a whole or not at all. What else to holds is an error that names it.
+// CopyFolder makes the adapter folder at to a copy of the one at from, as a whole or not at all. What else to holds is an error that names
+// it.
 func CopyFolder(to, from string) error {
 	return replaceDir(to, func(dir string) error {
 		es, err := os.ReadDir(from)

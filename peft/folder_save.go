@@ -50,10 +50,10 @@ func (a *Adapter) configJSON(config any, c *Common) []byte {
 	return encodeConfig(config, unusedOf(a.Method))
 }
 
-// Save writes one slot of params as an adapter folder that HF PEFT loads: adapter_config.json, adapter_model.safetensors
-// the model card README.md, and of a classifier the base's config.json with the classes (see [Card]). On a local disk the folder appears whole: it is written beside dir and renamed, and a folder that
-// was there is replaced when it is an adapter folder, refused otherwise. On an object store the configuration is
-// written last. The bytes depend on the configuration, the values and the card alone.
+// Save writes one slot of params as an adapter folder that HF PEFT loads: adapter_config.json, adapter_model.safetensors the model card
+// README.md, and of a classifier the base's config.json with the classes (see [Card]). On a local disk the folder appears whole: it is
+// written beside dir and renamed, and a folder that was there is replaced when it is an adapter folder, refused otherwise. On an object
+// store the configuration is written last. The bytes depend on the configuration, the values and the card alone.
 //
 // An adapter whose folder could not be opened again (init_lora_weights "pissa_niter_N") is written as SaveConverted does.
 func (a *Adapter) Save(dir string, params *nn.Params, slot int, card Card) error {

@@ -10,7 +10,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// TaskOf reads what the adapter in dir was trained for: its task_type (CAUSAL_LM where it names none), and of a classifier the number of classes.
+// TaskOf reads what the adapter in dir was trained for: its task_type (CAUSAL_LM where it names none), and of a classifier the number of
+// classes.
 func TaskOf(dir string) (task string, classes int, err error) {
 	raw, err := readConfig(dir)
 	if err != nil {

@@ -34,8 +34,8 @@ func (b *banks) grads(din [][]float32, slot int) [][]float32 {
 	return b.dp
 }
 
-// slots are the adapter slots that segments use, in the order in which they begin, each once with the rows that are its own: what depends on the
-// slot alone is computed once. Empty segments, and those of the base alone (slot -1), are passed over.
+// slots are the adapter slots that segments use, in the order in which they begin, each once with the rows that are its own: what depends
+// on the slot alone is computed once. Empty segments, and those of the base alone (slot -1), are passed over.
 func slots(segs []nn.Segment) iter.Seq2[int, slotRows] {
 	return func(yield func(int, slotRows) bool) {
 		for i, s := range segs {
@@ -112,7 +112,8 @@ func same(n int, v bool) []bool {
 	return out
 }
 
-// besidePlan is the plan of an op that adds to the layer's output: the inputs are that output, which passes, the layer's input, and parameters.
+// besidePlan is the plan of an op that adds to the layer's output: the inputs are that output, which passes, the layer's input, and
+// parameters.
 func besidePlan(in []nn.Shape, want []bool) nn.Plan {
 	reads := same(len(in), want[1] || wantAny(want, 2))
 	reads[0], reads[1] = false, wantAny(want, 2)

@@ -57,8 +57,9 @@ func (f *inputTransform) merge(t *target, p [][]float32, w, bias []float32) erro
 // outputTransform transforms the frozen layer's output: y = f(base(x)), the base's bias included.
 type outputTransform struct {
 	transform
-	fold   func(t *target, p [][]float32, w, bias []float32) error // merge
-	unfold func(t *target, p [][]float32, w, bias []float32)       // undoes fold of either, where the other is nil; nil where fold is a small change
+	fold func(t *target, p [][]float32, w, bias []float32) error // merge
+	// undoes fold of either, where the other is nil; nil where fold is a small change
+	unfold func(t *target, p [][]float32, w, bias []float32)
 }
 
 func (f *outputTransform) unmerge(t *target, p [][]float32, w, bias []float32) {

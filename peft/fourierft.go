@@ -26,15 +26,17 @@ type FourierConfig struct {
 	InitWeights       bool     `json:"init_weights"`
 }
 
-// fourierFT is FourierFT (Gao et al. 2024, "Parameter-Efficient Fine-Tuning with Discrete Fourier Transform", arXiv:2405.03003): n coefficients at
-// random places of a spectrum [out, in] are trained, ΔW = scaling·Re(IDFT₂(S)). The places are those of torch.randperm with random_loc_seed.
+// fourierFT is FourierFT (Gao et al. 2024, "Parameter-Efficient Fine-Tuning with Discrete Fourier Transform", arXiv:2405.03003): n
+// coefficients at random places of a spectrum [out, in] are trained, ΔW = scaling·Re(IDFT₂(S)). The places are those of torch.randperm with
+// random_loc_seed.
 type fourierFT struct {
 	mergeTuner
 	cfg FourierConfig
 }
 
 func newFourierFT() Method {
-	f := &fourierFT{cfg: FourierConfig{Common: newCommon("FOURIERFT"), BiasFields: BiasFields{"none"}, NFrequency: 1000, Scaling: 150, RandomLocSeed: 777,
+	f := &fourierFT{cfg: FourierConfig{Common: newCommon("FOURIERFT"), BiasFields: BiasFields{"none"}, NFrequency: 1000, Scaling: 150,
+		RandomLocSeed:     777,
 		NFrequencyPattern: Patterns{}}}
 	f.method = "FOURIERFT"
 	return f
@@ -88,7 +90,8 @@ func frequencies(method string, n int, ps Patterns, t *target) (int, error) {
 		return 0, err
 	}
 	if v < 1 || v != math.Trunc(v) || v > float64(t.in*t.out) {
-		return 0, fmt.Errorf("peft: %s: n_frequency = %g for %s; it must be a whole number from 1 to %d, the size of its weight", method, v, t.name, t.in*t.out)
+		return 0, fmt.Errorf("peft: %s: n_frequency = %g for %s; it must be a whole number from 1 to %d, the size of its weight", method, v,
+			t.name, t.in*t.out)
 	}
 	return int(v), nil
 }

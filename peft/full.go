@@ -17,10 +17,10 @@ type FullConfig struct {
 	LayersToTransform Ints  `json:"layers_to_transform"` // numbers of blocks, counted from 0; null trains what is outside the blocks too
 }
 
-// full is full fine-tuning as a method of the same interface, for comparison and for continued pretraining: every weight and
-// bias of the base model, or of the modules and blocks that the configuration chooses, starts at its value and is trained; the others are frozen,
-// and nothing below the lowest that is trained is computed backwards. A head that is tied to the embedding stays tied: both use one
-// parameter, and choosing one chooses both. HF PEFT has no such method; the folder has its layout (a configuration and a safetensors file with the
+// full is full fine-tuning as a method of the same interface, for comparison and for continued pretraining: every weight and bias of the
+// base model, or of the modules and blocks that the configuration chooses, starts at its value and is trained; the others are frozen, and
+// nothing below the lowest that is trained is computed backwards. A head that is tied to the embedding stays tied: both use one parameter,
+// and choosing one chooses both. HF PEFT has no such method; the folder has its layout (a configuration and a safetensors file with the
 // weights under "base_model.model." and their own names), and the merged model is the ordinary checkpoint.
 type full struct {
 	cfg    FullConfig

@@ -17,16 +17,22 @@ func TestFullFreezing(t *testing.T) {
 	}{
 		{"a block", "llama_gqa", map[string]any{"layers_to_transform": 1, "target_modules": []string{"mlp"}},
 			"model.layers.1.mlp.gate_proj model.layers.1.mlp.up_proj model.layers.1.mlp.down_proj"},
-		{"norms but one", "llama_gqa", map[string]any{"target_modules": []string{"norm", "input_layernorm"}, "exclude_modules": []string{"layers.0"}},
+		{"norms but one", "llama_gqa", map[string]any{"target_modules": []string{"norm", "input_layernorm"},
+			"exclude_modules": []string{"layers.0"}},
 			"model.layers.1.input_layernorm model.norm"},
 		{"a pattern", "llama_gqa", map[string]any{"target_modules": `.*\.0\.self_attn\.[qk]_proj`},
 			"model.layers.0.self_attn.q_proj model.layers.0.self_attn.k_proj"},
-		{"a tied head brings the embedding", "llama_tied", map[string]any{"target_modules": []string{"lm_head"}}, "model.embed_tokens lm_head"},
-		{"a tied embedding brings the head", "llama_tied", map[string]any{"target_modules": []string{"embed_tokens"}}, "model.embed_tokens lm_head"},
+		{"a tied head brings the embedding", "llama_tied", map[string]any{"target_modules": []string{"lm_head"}},
+			"model.embed_tokens lm_head"},
+		{"a tied embedding brings the head", "llama_tied", map[string]any{"target_modules": []string{"embed_tokens"}},
+			"model.embed_tokens lm_head"},
 		{"an untied head", "llama_gqa", map[string]any{"target_modules": []string{"lm_head"}}, "lm_head"},
-		{"no such module", "llama_gqa", map[string]any{"target_modules": []string{"mlp", "attn_norm"}}, "error: attn_norm matches no module"},
-		{"no such block", "llama_gqa", map[string]any{"layers_to_transform": []int{0, 9}}, "error: has 9, but the model has the blocks 0 to 1"},
-		{"nothing left", "llama_gqa", map[string]any{"target_modules": []string{"mlp"}, "exclude_modules": []string{"layers"}}, "error: leave no module to train"},
+		{"no such module", "llama_gqa", map[string]any{"target_modules": []string{"mlp", "attn_norm"}},
+			"error: attn_norm matches no module"},
+		{"no such block", "llama_gqa", map[string]any{"layers_to_transform": []int{0, 9}},
+			"error: has 9, but the model has the blocks 0 to 1"},
+		{"nothing left", "llama_gqa", map[string]any{"target_modules": []string{"mlp"}, "exclude_modules": []string{"layers"}},
+			"error: leave no module to train"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := base(t, c.base)

@@ -29,7 +29,8 @@ type glora struct {
 }
 
 func newGlora() Method {
-	g := &glora{cfg: GloraConfig{Common: newCommon("GLORA"), BiasFields: BiasFields{"none"}, R: 8, ConfigAB: "lora", ConfigC: "lora", ConfigDE: "constant", InitWeights: true}}
+	g := &glora{cfg: GloraConfig{Common: newCommon("GLORA"), BiasFields: BiasFields{"none"}, R: 8, ConfigAB: "lora", ConfigC: "lora",
+		ConfigDE: "constant", InitWeights: true}}
 	g.method = "GLORA"
 	return g
 }
@@ -46,7 +47,8 @@ func (g *glora) Attach(sites []nn.Site, env Env) error {
 	for _, f := range []struct {
 		name, value string
 		known       []string
-	}{{"config_A_B", c.ConfigAB, []string{"lora", "vector", "constant", "none"}}, {"config_C", c.ConfigC, []string{"lora", "vector", "none"}},
+	}{{"config_A_B", c.ConfigAB, []string{"lora", "vector", "constant", "none"}},
+		{"config_C", c.ConfigC, []string{"lora", "vector", "none"}},
 		{"config_D_E", c.ConfigDE, []string{"vector", "constant", "none"}}, {"bias", c.Bias, []string{"none"}}} {
 		if !slices.Contains(f.known, f.value) {
 			return fmt.Errorf("peft: GLORA: %s = %q; it must be one of %q", f.name, f.value, f.known)
@@ -156,7 +158,8 @@ func (g *glora) path(t *target, env Env, name, kind string, rows, cols int, colu
 		if cols > 1 {
 			shape = []int{rows, cols}
 		}
-		g.frozen = append(g.frozen, Frozen{Key: t.key(name + ".zeros"), Shape: shape, Values: func() []float32 { return make([]float32, rows*cols) }})
+		g.frozen = append(g.frozen, Frozen{Key: t.key(name + ".zeros"), Shape: shape,
+			Values: func() []float32 { return make([]float32, rows*cols) }})
 	}
 	return x
 }

@@ -77,8 +77,8 @@ func (m *goldenMeta) open(t *testing.T, dir string, sites []nn.Site, env peft.En
 	return a
 }
 
-// outOfScope are the cases that cannot be compared: lily mixes its experts by a mean over the batch, in the golden over its padding too, which
-// is no token here (lily_unpadded is the same without padding).
+// outOfScope are the cases that cannot be compared: lily mixes its experts by a mean over the batch, in the golden over its padding too,
+// which is no token here (lily_unpadded is the same without padding).
 var outOfScope = []string{"lily"}
 
 // TestGoldenPEFT compares logits, loss, gradients, a training trajectory and merged weights with HF PEFT's.
@@ -135,7 +135,10 @@ func TestGoldenQLoRA(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(quantised, "model_"+c)); err != nil {
 			continue
 		}
-		t.Run(c+" from a checkpoint", func(t *testing.T) { goldenCase(t, dir, inputs, filepath.Join(quantised, "model_"+c), "float32", meta) })
+		t.Run(c+" from a checkpoint", func(t *testing.T) {
+			goldenCase(t, dir, inputs, filepath.Join(quantised, "model_"+c),
+				"float32", meta)
+		})
 	}
 	t.Logf("golden qlora: %d cases ran, out of scope: %v", ran, out)
 	if ran == 0 {
@@ -195,7 +198,8 @@ func goldenCase(t *testing.T, dir, base, weights, storage string, meta goldenMet
 		}
 		p := nn.NewParams(1)
 		defer p.Free()
-		sameLogits(t, "the opened folder's", meta, program(t, m, opened, p, nn.ModeLogits, s).Forward(s, false), want.F32("logits"), at, b.T, m.Config.Outputs())
+		sameLogits(t, "the opened folder's", meta, program(t, m, opened, p, nn.ModeLogits, s).Forward(s, false), want.F32("logits"), at,
+			b.T, m.Config.Outputs())
 	} else if err := a.Load(params); err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +282,8 @@ func program(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params, m
 	if a != nil {
 		as = []nn.Adapter{a}
 	}
-	p, err := nn.Compile(m, as, params, nn.Options{Mode: mode, Poison: true, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}})
+	p, err := nn.Compile(m, as, params, nn.Options{Mode: mode, Poison: true,
+		Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,11 +316,13 @@ func roundTrip(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params
 			if !slices.Equal(got.U8(n), hf.U8(n)) {
 				t.Errorf("saved tensor %s differs", n)
 			}
-		} else if d := golden.MaxDiff(got.F32(n), hf.F32(n)); !slices.Equal(got.Shape(n), hf.Shape(n)) || d > 1e-6 || d > tol && !strings.HasSuffix(n, "_topk_weights") {
+		} else if d := golden.MaxDiff(got.F32(n), hf.F32(n)); !slices.Equal(got.Shape(n), hf.Shape(n)) || d > 1e-6 ||
+			d > tol && !strings.HasSuffix(n, "_topk_weights") {
 			t.Errorf("saved tensor %s differs", n)
 		}
 	}
-	x, y := golden.JSON[map[string]any](t, filepath.Join(to, peft.ConfigFile)), golden.JSON[map[string]any](t, filepath.Join(dir, "adapter", peft.ConfigFile))
+	x, y := golden.JSON[map[string]any](t, filepath.Join(to, peft.ConfigFile)),
+		golden.JSON[map[string]any](t, filepath.Join(dir, "adapter", peft.ConfigFile))
 	for _, c := range []map[string]any{x, y} { // lists that HF writes in the order of a set
 		for _, k := range []string{"target_modules", "exclude_modules", "modules_to_save"} {
 			if l, ok := c[k].([]any); ok {
@@ -350,8 +357,8 @@ func roundTrip(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params
 	}
 }
 
-// mergeCase compares the merged tensors with HF's. Where HF's own data shows that its merge changes the logits, the merged model must compute what base and
-// adapter do.
+// mergeCase compares the merged tensors with HF's. Where HF's own data shows that its merge changes the logits, the merged model must
+// compute what base and adapter do.
 func mergeCase(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params, meta goldenMeta, want golden.File) {
 	t.Helper()
 	merged, err := a.Merge(params, 0, nil)
@@ -385,8 +392,9 @@ func mergeCase(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params,
 	}
 }
 
-// noise is how far a case's trajectory moves in the reference itself when its float32 sums round otherwise, as interop/golden/int8_noise.py measures it.
-// LLM.int8 rounds activations to codes, so that the last bits of a float32 can decide a code, after which two runs, right ones both, part.
+// noise is how far a case's trajectory moves in the reference itself when its float32 sums round otherwise, as interop/golden/int8_noise.py
+// measures it. LLM.int8 rounds activations to codes, so that the last bits of a float32 can decide a code, after which two runs, right ones
+// both, part.
 type noise struct {
 	Loss     float64 `json:"loss"`
 	GradNorm float64 `json:"grad_norm"`
@@ -403,8 +411,8 @@ func noiseOf(t *testing.T, dir string) (n noise) {
 	return n
 }
 
-// room is what a value may differ by: the tolerance of well-conditioned cases, or twice what the reference differs from itself by, for the runs that measured
-// that were few.
+// room is what a value may differ by: the tolerance of well-conditioned cases, or twice what the reference differs from itself by, for the
+// runs that measured that were few.
 func room(tolerance, noise float64) float64 { return max(tolerance, 2*noise) }
 
 // trajectory repeats the reference's AdamW steps.
@@ -475,7 +483,8 @@ func trajectory(t *testing.T, m *model.Model, a *peft.Adapter, params *nn.Params
 	}
 }
 
-// afterTraining compares the folder that the trained adapter is saved as with HF's, where the case has one: AdaLoRA's, whose ranks have changed.
+// afterTraining compares the folder that the trained adapter is saved as with HF's, where the case has one: AdaLoRA's, whose ranks have
+// changed.
 func afterTraining(t *testing.T, dir string, m *model.Model, a *peft.Adapter, params *nn.Params, env peft.Env) {
 	t.Helper()
 	hf := filepath.Join(dir, "adapter_after_training")

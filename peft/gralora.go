@@ -21,15 +21,17 @@ type GraloraConfig struct {
 	InitWeights    bool    `json:"init_weights"`
 }
 
-// gralora is GraLoRA (Jung et al. 2025, "GraLoRA: Granular Low-Rank Adaptation for Parameter-Efficient Fine-Tuning", arXiv:2505.20355): the weight is cut
-// into k·k blocks, each with a low-rank pair of rank r/k, ΔW_ij = alpha/(r + hybrid_r)·B_ij·A_ij; hybrid_r adds one pair over the whole weight.
+// gralora is GraLoRA (Jung et al. 2025, "GraLoRA: Granular Low-Rank Adaptation for Parameter-Efficient Fine-Tuning", arXiv:2505.20355): the
+// weight is cut into k·k blocks, each with a low-rank pair of rank r/k, ΔW_ij = alpha/(r + hybrid_r)·B_ij·A_ij; hybrid_r adds one pair over
+// the whole weight.
 type gralora struct {
 	mergeTuner
 	cfg GraloraConfig
 }
 
 func newGralora() Method {
-	g := &gralora{cfg: GraloraConfig{Common: newCommon("GRALORA"), BiasFields: BiasFields{"none"}, R: 32, Alpha: 64, GraloraK: 2, InitWeights: true}}
+	g := &gralora{cfg: GraloraConfig{Common: newCommon("GRALORA"), BiasFields: BiasFields{"none"}, R: 32, Alpha: 64, GraloraK: 2,
+		InitWeights: true}}
 	g.method = "GRALORA"
 	return g
 }
@@ -40,7 +42,8 @@ func (g *gralora) common() *Common { return &g.cfg.Common }
 // Attach implements Method.
 func (g *gralora) Attach(sites []nn.Site, env Env) error {
 	c := &g.cfg
-	if err := firstError(atLeast("GRALORA", "r", c.R, 1), atLeast("GRALORA", "hybrid_r", c.HybridR, 0), atLeast("GRALORA", "gralora_k", c.GraloraK, 1),
+	if err := firstError(atLeast("GRALORA", "r", c.R, 1), atLeast("GRALORA", "hybrid_r", c.HybridR, 0),
+		atLeast("GRALORA", "gralora_k", c.GraloraK, 1),
 		probability("GRALORA", "gralora_dropout", c.GraloraDropout), effective("GRALORA", "alpha", float64(c.Alpha))); err != nil {
 		return err
 	}
@@ -49,7 +52,8 @@ func (g *gralora) Attach(sites []nn.Site, env Env) error {
 	}
 	return g.attach(c, sites, env, func(t *target) error {
 		k, r, h := c.GraloraK, c.R, c.HybridR
-		if err := firstError(rankFits("GRALORA", "r", r, t.in, t.out, t.name), rankFits("GRALORA", "hybrid_r", h, t.in, t.out, t.name)); err != nil {
+		if err := firstError(rankFits("GRALORA", "r", r, t.in, t.out, t.name),
+			rankFits("GRALORA", "hybrid_r", h, t.in, t.out, t.name)); err != nil {
 			return err
 		}
 		if t.in%k != 0 || t.out%k != 0 {

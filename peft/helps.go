@@ -11,7 +11,8 @@ var helps = map[string]string{
 	"inference_mode":          "written to the adapter's configuration; it changes nothing here",
 
 	// Where a method adapts.
-	"target_modules":          "modules to adapt: names or their endings, a regular expression, or all-linear; empty for HF's of the model's type",
+	"target_modules": "modules to adapt: names or their endings, a regular expression, or all-linear; empty for HF's of the " +
+		"model's type",
 	"exclude_modules":         "modules that are left out of target_modules, by name or regular expression",
 	"modules_to_save":         "modules of the base that are trained whole and saved with the adapter",
 	"layers_to_transform":     "numbers of the layers to adapt; empty for all",
@@ -23,7 +24,8 @@ var helps = map[string]string{
 	"trainable_token_indices": "ids of tokens whose rows of the embedding are trained, or such lists by module",
 	"token_indices":           "ids of the tokens whose rows are trained",
 	"ensure_weight_tying":     "what is trained of tied embedding and head stays tied",
-	"layer_replication":       "ranges [from, to) of layers that the model is put together of anew, so that layers occur more than once with adapters of their own",
+	"layer_replication": "ranges [from, to) of layers that the model is put together of anew, so that layers occur more than once " +
+		"with adapters of their own",
 
 	// Ranks and sizes.
 	"r":                       "rank of the adapter: its size",
@@ -63,7 +65,8 @@ var helps = map[string]string{
 	"adapter_layers":          "layers, from the last, that have vectors",
 
 	// Initial values.
-	"init_lora_weights":          "how the factors start: true (no change at first), false, gaussian, eva, olora, orthogonal, pissa, pissa_niter_N, loftq",
+	"init_lora_weights": "how the factors start: true (no change at first), false, gaussian, eva, olora, orthogonal, pissa, " +
+		"pissa_niter_N, loftq",
 	"ADALORA.init_lora_weights":  "start without a change; false starts with one, for tests",
 	"init_weights":               "start without a change; false starts with one, for tests",
 	"LOKR.init_weights":          "start without a change; false starts with one; lycoris as that library",
@@ -132,14 +135,15 @@ var helps = map[string]string{
 	"num_cayley_neumann_terms": "terms of the Neumann series",
 	"cayley_neumann_eps":       "bound of the rotation's norm, with which the series converges",
 	"apply_GS":                 "the reflections are orthogonalised by Gram and Schmidt",
-	"variant":                  "numbers that are trained of a pair of outputs: road_1 one angle and length, road_2 one of each output, road_4 two of each",
-	"psoft_alpha":              "scale of the principal subspace",
-	"psoft_svd":                "how the decomposition is made: full or lowrank",
-	"psoft_svd_lowrank_niter":  "iterations of the low-rank decomposition",
-	"psoft_orth":               "the matrix within the subspace is a rotation",
-	"psoft_mag_a":              "a vector scales the subspace's inputs",
-	"psoft_mag_b":              "a vector scales the subspace's outputs",
-	"ab_svd_init":              "how the principal subspace is shared between A and B: psoft_init or pissa_init",
+	"variant": "numbers that are trained of a pair of outputs: road_1 one angle and length, road_2 one of each output, " +
+		"road_4 two of each",
+	"psoft_alpha":             "scale of the principal subspace",
+	"psoft_svd":               "how the decomposition is made: full or lowrank",
+	"psoft_svd_lowrank_niter": "iterations of the low-rank decomposition",
+	"psoft_orth":              "the matrix within the subspace is a rotation",
+	"psoft_mag_a":             "a vector scales the subspace's inputs",
+	"psoft_mag_b":             "a vector scales the subspace's outputs",
+	"ab_svd_init":             "how the principal subspace is shared between A and B: psoft_init or pissa_init",
 
 	// Spectra and mixtures.
 	"scaling":                 "scale of the change",
@@ -154,14 +158,15 @@ var helps = map[string]string{
 	"config_D_E":              "form of the scale and shift of the bias: constant, vector or none",
 
 	// Prompts.
-	"num_virtual_tokens":                 "virtual tokens before each text",
-	"token_dim":                          "width of the embeddings; empty for the model's",
-	"num_transformer_submodules":         "parts of the model that have prompts of their own; empty for one",
-	"num_attention_heads":                "heads of the prefix; empty for the model's",
-	"num_layers":                         "layers of the prefix; empty for the model's",
-	"prompt_tuning_init":                 "how the virtual tokens start: RANDOM, TEXT or SAMPLE_VOCAB",
-	"prompt_tuning_init_text":            "text whose tokens the virtual ones start as, with TEXT",
-	"prompt_tuning_init_token_ids":       "ids of the tokens that the virtual ones start as; made of prompt_tuning_init_text where they are not given",
+	"num_virtual_tokens":         "virtual tokens before each text",
+	"token_dim":                  "width of the embeddings; empty for the model's",
+	"num_transformer_submodules": "parts of the model that have prompts of their own; empty for one",
+	"num_attention_heads":        "heads of the prefix; empty for the model's",
+	"num_layers":                 "layers of the prefix; empty for the model's",
+	"prompt_tuning_init":         "how the virtual tokens start: RANDOM, TEXT or SAMPLE_VOCAB",
+	"prompt_tuning_init_text":    "text whose tokens the virtual ones start as, with TEXT",
+	"prompt_tuning_init_token_ids": "ids of the tokens that the virtual ones start as; made of prompt_tuning_init_text where they " +
+		"are not given",
 	"prompt_tuning_init_state_dict_path": "file of the source prompt to start from",
 	"prompt_tuning_init_task":            "task of the source prompt to start from",
 	"tokenizer_name_or_path":             "folder of the tokenizer for that text; empty for the model's",
@@ -181,7 +186,8 @@ var helps = map[string]string{
 	"opt_projection_format_epsilon":      "how far the embedding of the template may move",
 
 	// Bottleneck adapters, with AdapterHub's names.
-	"config":                       "the published configuration that the others are laid over, such as seq_bn, double_seq_bn, par_bn or compacter",
+	"config": "the published configuration that the others are laid over, such as seq_bn, double_seq_bn, par_bn or " +
+		"compacter",
 	"mh_adapter":                   "a network after attention",
 	"output_adapter":               "a network after the MLP",
 	"reduction_factor":             "width of the model over that of a network, or such factors by layer",

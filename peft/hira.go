@@ -21,8 +21,8 @@ type HiraConfig struct {
 	RankPattern Patterns  `json:"rank_pattern"`
 }
 
-// hira is HiRA (Huang et al. 2025, "HiRA: Parameter-Efficient Hadamard High-Rank Adaptation for Large Language Models", ICLR): the frozen weight W is
-// scaled element by element by a low-rank product, ΔW = W ⊙ (B·A), with A [r, in] and B [out, r].
+// hira is HiRA (Huang et al. 2025, "HiRA: Parameter-Efficient Hadamard High-Rank Adaptation for Large Language Models", ICLR): the frozen
+// weight W is scaled element by element by a low-rank product, ΔW = W ⊙ (B·A), with A [r, in] and B [out, r].
 type hira struct {
 	mergeTuner
 	cfg HiraConfig

@@ -90,7 +90,8 @@ func (h *householder) transform() transform {
 			}
 			u, m, _ := h.parts(prep)
 			du, dm, _ := h.parts(dprep)
-			a, b, am, bm := tmp[:blockRows*r], tmp[blockRows*r:2*blockRows*r], tmp[2*blockRows*r:3*blockRows*r], tmp[3*blockRows*r:4*blockRows*r]
+			a, b, am, bm := tmp[:blockRows*r], tmp[blockRows*r:2*blockRows*r], tmp[2*blockRows*r:3*blockRows*r],
+				tmp[3*blockRows*r:4*blockRows*r]
 			for lo := 0; lo < n; lo += blockRows {
 				k := min(blockRows, n-lo)
 				xs, ds := x[lo*in:], dy[lo*in:]

@@ -17,10 +17,10 @@ type HRAConfig struct {
 }
 
 // hra is Householder reflection adaptation (Yuan et al. 2024, "Bridging The Gap between Low-rank and Orthogonal Adaptation via Householder
-// Reflection Adaptation", arXiv:2405.17484): y = W·H·x + b with H = Π (I - 2·u_i·u_iᵀ), u_i the columns of hra_u [in, r] at length 1. With apply_GS the u_i
-// are made orthogonal first (Gram and Schmidt). The product is computed as H = I - U·M·Uᵀ, two products of r columns, where M [r, r] follows from S = UᵀU:
-// M⁻¹ = striu(S) + I/2 (the compact WY form), and (S/2)⁻¹ with apply_GS, because only the span counts then. Columns start in equal
-// pairs, whose reflections cancel.
+// Reflection Adaptation", arXiv:2405.17484): y = W·H·x + b with H = Π (I - 2·u_i·u_iᵀ), u_i the columns of hra_u [in, r] at length 1. With
+// apply_GS the u_i are made orthogonal first (Gram and Schmidt). The product is computed as H = I - U·M·Uᵀ, two products of r columns,
+// where M [r, r] follows from S = UᵀU: M⁻¹ = striu(S) + I/2 (the compact WY form), and (S/2)⁻¹ with apply_GS, because only the span counts
+// then. Columns start in equal pairs, whose reflections cancel.
 type hra struct {
 	mergeTuner
 	cfg HRAConfig

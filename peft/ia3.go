@@ -61,7 +61,8 @@ func (m *ia3) feedforward(modelType string) (func(name string) (bool, error), er
 	if c.TargetModules.List != nil {
 		for _, f := range list {
 			if !slices.Contains(c.TargetModules.List, f) {
-				return nil, fmt.Errorf("peft: IA3: feedforward_modules has %q, which is not in target_modules; every one of them must be", f)
+				return nil, fmt.Errorf("peft: IA3: feedforward_modules has %q, which is not in target_modules; every one of them must be",
+					f)
 			}
 		}
 	}

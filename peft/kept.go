@@ -10,10 +10,11 @@ import (
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 )
 
-// HF PEFT saves the base's embedding and head beside an adapter whose model had its vocabulary resized (save_embedding_layers), whatever the method. Whoever
-// opens such a folder opens the base with them first (model.Task); here they are checked, and kept for the next folder.
+// HF PEFT saves the base's embedding and head beside an adapter whose model had its vocabulary resized (save_embedding_layers), whatever
+// the method. Whoever opens such a folder opens the base with them first (model.Task); here they are checked, and kept for the next folder.
 
-// readKept takes the tensors of f that are the base's embedding and head or copies of what the adapter trains of them, and adds their names to known.
+// readKept takes the tensors of f that are the base's embedding and head or copies of what the adapter trains of them, and adds their names
+// to known.
 func (a *Adapter) readKept(f safetensors.Source, path string, known map[string]bool) error {
 	params := map[string]*Param{}
 	for _, p := range a.Params() {
@@ -54,7 +55,8 @@ func (a *Adapter) readKept(f safetensors.Source, path string, known map[string]b
 			}
 		}
 	}
-	for _, part := range []string{".token_adapter.trainable_tokens_delta", ".trainable_tokens_delta"} { // the tied head's are the embedding's
+	// the tied head's are the embedding's
+	for _, part := range []string{".token_adapter.trainable_tokens_delta", ".trainable_tokens_delta"} {
 		if err := a.copyOf(f, path, prefix+head+part, params[prefix+embedding+part], known); err != nil {
 			return err
 		}
@@ -62,8 +64,8 @@ func (a *Adapter) readKept(f safetensors.Source, path string, known map[string]b
 	return nil
 }
 
-// keeps are the tensors of the base that the folder holds: those that an opened one had, or those of a base that was opened with an adapter's embeddings, by
-// the names that PEFT gives them.
+// keeps are the tensors of the base that the folder holds: those that an opened one had, or those of a base that was opened with an
+// adapter's embeddings, by the names that PEFT gives them.
 func (a *Adapter) keeps() []Frozen {
 	if a.env.Embeddings == "" || len(a.kept) > 0 {
 		return a.kept
@@ -155,6 +157,7 @@ func BringsEmbeddings(dir string) bool {
 	}
 	defer f.Close()
 	return slices.ContainsFunc(f.Names(), func(n string) bool {
-		return strings.HasPrefix(n, prefix) && !strings.Contains(n, ".layers.") && !strings.Contains(n, ".h.") && strings.HasSuffix(n, ".weight")
+		return strings.HasPrefix(n, prefix) && !strings.Contains(n, ".layers.") && !strings.Contains(n, ".h.") &&
+			strings.HasSuffix(n, ".weight")
 	})
 }

@@ -22,10 +22,10 @@ type LilyConfig struct {
 	InitWeights bool  `json:"init_weights"`
 }
 
-// lily is Lily (Zhong et al. 2024, "Low-Rank Interconnected Adaptation across Layers", arXiv:2407.09946): stride_A neighbouring layers share A [r, in], all
-// layers share num_B experts B_e [r, out], and a router of each layer mixes them: with h = A·x and p = softmax(R·h), y = W·x + scaling·h·Σ_e p̄_e·B_e. As in
-// the reference p̄ is the mean of p over all tokens of the batch, so that the result for a document depends on the others beside it:
-// one adapter a step, and no merging.
+// lily is Lily (Zhong et al. 2024, "Low-Rank Interconnected Adaptation across Layers", arXiv:2407.09946): stride_A neighbouring layers
+// share A [r, in], all layers share num_B experts B_e [r, out], and a router of each layer mixes them: with h = A·x and p = softmax(R·h), y
+// = W·x + scaling·h·Σ_e p̄_e·B_e. As in the reference p̄ is the mean of p over all tokens of the batch, so that the result for a document
+// depends on the others beside it: one adapter a step, and no merging.
 type lily struct {
 	tuner
 	cfg LilyConfig
@@ -98,7 +98,8 @@ func (f *lilyForm) wire(b *nn.Builder, s nn.Site, t *target) nn.Ref {
 	return b.Apply(&lilyOp{lilyForm: *f, in: t.in, out: t.out}, append([]nn.Ref{s.Out, s.In[0]}, t.refs(b)...)...)
 }
 
-// lilyOp has the inputs y [T, out], x [T, in], A [r, in], B [experts·r, out] and the router R [experts, r]. It saves h [T, r] and p [T, experts].
+// lilyOp has the inputs y [T, out], x [T, in], A [r, in], B [experts·r, out] and the router R [experts, r]. It saves h [T, r] and p [T,
+// experts].
 type lilyOp struct {
 	lilyForm
 	in, out int

@@ -32,7 +32,8 @@ func (d *svd) factors() (a, b []float32) {
 	return a, b
 }
 
-// svdOf decomposes w [out, in] to rank r: exactly with niter below 0, else at random with so many subspace iterations, as torch.svd_lowrank.
+// svdOf decomposes w [out, in] to rank r: exactly with niter below 0, else at random with so many subspace iterations, as
+// torch.svd_lowrank.
 func svdOf(out, in int, w []float32, r, niter int, key philox.Key) *svd {
 	m := mat.NewDense(out, in, nil)
 	for i := range out {
@@ -86,7 +87,8 @@ func orthogonalColumns(m *mat.Dense) *mat.Dense {
 	return q
 }
 
-// svdLowRank is torch.svd_lowrank(m, q, niter) after torch.manual_seed(seed); double says that torch has m in float64, for which it draws other numbers.
+// svdLowRank is torch.svd_lowrank(m, q, niter) after torch.manual_seed(seed); double says that torch has m in float64, for which it draws
+// other numbers.
 func svdLowRank(m *mat.Dense, q, niter int, seed uint64, double bool) *svd {
 	rows, cols := m.Dims()
 	if rows < cols {

@@ -45,9 +45,9 @@ func (s *Save) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// lnTuning is LayerNorm tuning (Zhao et al. 2023, "Tuning LayerNorm in Attention: Towards Efficient Multi-Modal LLM Finetuning", arXiv:2312.11420): the
-// weights, and where there are any the biases, of the chosen norms are trained themselves, y = γ ⊙ norm(x) + β. Any single module can be
-// chosen, as in HF, such as the head.
+// lnTuning is LayerNorm tuning (Zhao et al. 2023, "Tuning LayerNorm in Attention: Towards Efficient Multi-Modal LLM Finetuning",
+// arXiv:2312.11420): the weights, and where there are any the biases, of the chosen norms are trained themselves, y = γ ⊙ norm(x) + β. Any
+// single module can be chosen, as in HF, such as the head.
 type lnTuning struct {
 	cfg    LNTuningConfig
 	extra  *extras

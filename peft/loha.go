@@ -30,7 +30,8 @@ type loha struct {
 }
 
 func newLoha() Method {
-	l := &loha{cfg: LohaConfig{Common: newCommon("LOHA"), R: 8, Alpha: 8, InitWeights: true, RankPattern: Patterns{}, AlphaPattern: Patterns{}}}
+	l := &loha{cfg: LohaConfig{Common: newCommon("LOHA"), R: 8, Alpha: 8, InitWeights: true, RankPattern: Patterns{},
+		AlphaPattern: Patterns{}}}
 	l.method = "LOHA"
 	return l
 }
@@ -43,7 +44,8 @@ func (l *loha) unused() map[string]any { return map[string]any{"use_effective_co
 func (l *loha) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
 	if err := firstError(atLeast("LOHA", "r", c.R, 1), probability("LOHA", "rank_dropout", c.RankDropout),
-		probability("LOHA", "module_dropout", c.ModuleDropout), effective("LOHA", "alpha", float64(c.Alpha)), rankPattern("LOHA", "rank_pattern", c.RankPattern)); err != nil {
+		probability("LOHA", "module_dropout", c.ModuleDropout), effective("LOHA", "alpha", float64(c.Alpha)),
+		rankPattern("LOHA", "rank_pattern", c.RankPattern)); err != nil {
 		return err
 	}
 	return l.attach(c, sites, env, func(t *target) error {

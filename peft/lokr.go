@@ -25,8 +25,9 @@ type LokrConfig struct {
 	AlphaPattern     Patterns  `json:"alpha_pattern"`
 }
 
-// lokr is LoKr, the Kronecker product of a small and a larger matrix (Yeh et al. 2023, LyCORIS, arXiv:2309.14859): ΔW = (alpha/r)·w1 ⊗ w2, where
-// the sizes are near-square factors of those of W. w2, and w1 with decompose_both, are low-rank products where r is below half their size.
+// lokr is LoKr, the Kronecker product of a small and a larger matrix (Yeh et al. 2023, LyCORIS, arXiv:2309.14859): ΔW = (alpha/r)·w1 ⊗ w2,
+// where the sizes are near-square factors of those of W. w2, and w1 with decompose_both, are low-rank products where r is below half their
+// size.
 type lokr struct {
 	mergeTuner
 	cfg LokrConfig
@@ -47,14 +48,16 @@ func (l *lokr) unused() map[string]any { return map[string]any{"use_effective_co
 func (l *lokr) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
 	if err := firstError(atLeast("LOKR", "r", c.R, 1), probability("LOKR", "rank_dropout", c.RankDropout),
-		probability("LOKR", "module_dropout", c.ModuleDropout), effective("LOKR", "alpha", float64(c.Alpha)), rankPattern("LOKR", "rank_pattern", c.RankPattern)); err != nil {
+		probability("LOKR", "module_dropout", c.ModuleDropout), effective("LOKR", "alpha", float64(c.Alpha)),
+		rankPattern("LOKR", "rank_pattern", c.RankPattern)); err != nil {
 		return err
 	}
 	if n := c.InitWeights.Name; n != "" && n != "lycoris" {
 		return fmt.Errorf("peft: LOKR: init_weights = %q; it must be true, false or \"lycoris\"", n)
 	}
 	if c.DecomposeFactor < 1 && c.DecomposeFactor != -1 {
-		return fmt.Errorf("peft: LOKR: decompose_factor = %d; it must be at least 1, or -1 for factors near the square root", c.DecomposeFactor)
+		return fmt.Errorf("peft: LOKR: decompose_factor = %d; it must be at least 1, or -1 for factors near the square root",
+			c.DecomposeFactor)
 	}
 	return l.attach(c, sites, env, func(t *target) error {
 		r, alpha, err := rankAlpha(c.R, c.RankPattern, c.Alpha, c.AlphaPattern, t.name)
@@ -160,8 +163,8 @@ func kronGrad(g, a, b, da, db []float32, o1, i1, o2, i2 int, scale float32) {
 	}
 }
 
-// factorise writes n as a product of two factors, the smaller first: the divisor factor where it divides n, else those nearest to the square
-// root of which the smaller is at most factor (-1: no bound), as LyCORIS does.
+// factorise writes n as a product of two factors, the smaller first: the divisor factor where it divides n, else those nearest to the
+// square root of which the smaller is at most factor (-1: no bound), as LyCORIS does.
 func factorise(n, factor int) (int, int) {
 	if factor > 0 && n%factor == 0 {
 		return factor, n / factor

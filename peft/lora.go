@@ -136,7 +136,8 @@ func (l *lora) Attach(sites []nn.Site, env Env) error {
 // targets are the sites that the configuration names.
 func (l *lora) targets(sites []nn.Site) ([]nn.Site, error) {
 	c := &l.cfg
-	spec := targetSpec{Target: c.TargetModules, Exclude: c.ExcludeModules, Save: c.ModulesToSave, Layers: c.LayersToTransform, LayersPattern: c.LayersPattern}
+	spec := targetSpec{Target: c.TargetModules, Exclude: c.ExcludeModules, Save: c.ModulesToSave, Layers: c.LayersToTransform,
+		LayersPattern: c.LayersPattern}
 	if _, err := newMatcher(spec); err != nil { // before "all-linear" becomes a list, which may have layers_to_transform
 		return nil, err
 	}

@@ -6,11 +6,11 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Activated LoRA (Greenewald et al. 2025, arXiv:2504.12397) computes with the base alone until alora_invocation_tokens: the pair acts on the rows from
-// the start of their last occurrence in a document to its end. A document without them is the base's.
+// Activated LoRA (Greenewald et al. 2025, arXiv:2504.12397) computes with the base alone until alora_invocation_tokens: the pair acts on
+// the rows from the start of their last occurrence in a document to its end. A document without them is the base's.
 
-// invoked calls f for the rows of each segment and document that the adapter acts on. state, with a KV cache, is 1 when the rows before held the
-// invocation: what follows them is the adapter's too.
+// invoked calls f for the rows of each segment and document that the adapter acts on. state, with a KV cache, is 1 when the rows before
+// held the invocation: what follows them is the adapter's too.
 func invoked(w *nn.Work, tokens []int32, state []float32, f func(start, end, slot int)) {
 	for _, d := range w.Step.Docs {
 		from := lastIndex(w.Step.Tokens[d.Start:d.End], tokens)

@@ -34,7 +34,8 @@ type LoraConfig struct {
 
 // loraUnused are the fields of HF's LoraConfig that only their defaults are accepted for.
 var loraUnused = map[string]any{
-	"arrow_config": nil, "corda_config": nil, "kasa_config": nil, "lora_ga_config": nil, "megatron_config": nil, "megatron_core": "megatron.core",
+	"arrow_config": nil, "corda_config": nil, "kasa_config": nil, "lora_ga_config": nil, "megatron_config": nil,
+	"megatron_core":     "megatron.core",
 	"monteclora_config": nil, "qalora_group_size": 16.0, "use_bdlora": nil, "use_qalora": false, "velora_config": nil,
 	"-runtime_config": map[string]any{"ephemeral_gpu_offload": false},
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// SaveConverted writes one slot of params, of an adapter whose starting values changed the base (init_lora_weights "pissa", "pissa_niter_N", "olora"), as a
-// plain LoRA of the unchanged base, as HF's save_pretrained does with path_initial_model_for_weight_conversion: W - s·B₀·A₀ + s·B·A is
-// W + s·[B, -B₀]·[A; A₀], a pair of twice the rank.
+// SaveConverted writes one slot of params, of an adapter whose starting values changed the base (init_lora_weights "pissa",
+// "pissa_niter_N", "olora"), as a plain LoRA of the unchanged base, as HF's save_pretrained does with
+// path_initial_model_for_weight_conversion: W - s·B₀·A₀ + s·B·A is W + s·[B, -B₀]·[A; A₀], a pair of twice the rank.
 func (a *Adapter) SaveConverted(dir string, params *nn.Params, slot int, card Card) error {
 	l, ok := a.Method.(*lora)
 	if !ok || !slices.ContainsFunc(l.names, func(n string) bool { return l.pairs[n].base != nil }) {
@@ -35,7 +35,8 @@ func (a *Adapter) SaveConverted(dir string, params *nn.Params, slot int, card Ca
 			first := make([]float32, rows*cols) // zeros where the base was not changed
 			if p.base != nil {
 				if p.base.start().full != nil {
-					return fmt.Errorf("peft: LORA: init_lora_weights %q replaces the base's weights, so the adapter cannot be converted", l.cfg.InitLoraWeights.Name)
+					return fmt.Errorf("peft: LORA: init_lora_weights %q replaces the base's weights, so the adapter cannot be converted",
+						l.cfg.InitLoraWeights.Name)
 				}
 				first = p.base.b
 				if ts[i].Name == p.a.Key {
@@ -64,7 +65,8 @@ func (a *Adapter) SaveConverted(dir string, params *nn.Params, slot int, card Ca
 func (l *lora) convertedConfig() (*LoraConfig, error) {
 	c := l.cfg
 	if c.UseRslora && len(c.RankPattern)+len(c.AlphaPattern) > 0 {
-		return nil, fmt.Errorf("peft: LORA: an adapter with init_lora_weights %q, use_rslora and rank_pattern or alpha_pattern cannot be converted to a plain one",
+		return nil, fmt.Errorf("peft: LORA: an adapter with init_lora_weights %q, use_rslora and rank_pattern or alpha_pattern cannot be "+
+			"converted to a plain one",
 			c.InitLoraWeights.Name)
 	}
 	c.InitLoraWeights = InitWeights{On: true}

@@ -11,8 +11,9 @@ import (
 	"github.com/adaptflow/adaptflow/quant"
 )
 
-// dora is DoRA at one module (Liu et al. 2024, arXiv:2402.09353): the rows of W + scale·B·A have the trained magnitudes m, which start at their norms:
-// y = m/‖W + scale·B·A‖ · (W + scale·B·A)·x. As in the paper and in HF the norm carries no gradient. Of an embedding it is the columns.
+// dora is DoRA at one module (Liu et al. 2024, arXiv:2402.09353): the rows of W + scale·B·A have the trained magnitudes m, which start at
+// their norms: y = m/‖W + scale·B·A‖ · (W + scale·B·A)·x. As in the paper and in HF the norm carries no gradient. Of an embedding it is the
+// columns.
 type dora struct {
 	m    *Param
 	pair *pair
@@ -53,7 +54,8 @@ func (l *lora) attachDora(p *pair, s nn.Site) error {
 // scratch is what norms needs.
 func (d *dora) scratch() int { return d.pair.r*d.out + d.w.ScratchLen() }
 
-// norms writes the norms of the rows of W + scale·B·A to dst without making that matrix: ‖W_o‖² + 2·scale·B_o·(A·W_oᵀ) + scale²·B_o·(A·Aᵀ)·B_oᵀ.
+// norms writes the norms of the rows of W + scale·B·A to dst without making that matrix: ‖W_o‖² + 2·scale·B_o·(A·W_oᵀ) +
+// scale²·B_o·(A·Aᵀ)·B_oᵀ.
 func (d *dora) norms(p *pool.Pool, a, b, scratch, dst []float32) []float32 {
 	if d.held != nil {
 		copy(dst, d.held)
@@ -118,8 +120,8 @@ func (d *dora) merge(w, m []float32, columns bool) {
 	}
 }
 
-// adaptDora wires the module s: the op without its bias, once of x and, with dropout, once of dropout(x), of which the part that the magnitudes change is
-// taken.
+// adaptDora wires the module s: the op without its bias, once of x and, with dropout, once of dropout(x), of which the part that the
+// magnitudes change is taken.
 func (l *lora) adaptDora(b *nn.Builder, s nn.Site, p *pair) nn.Ref {
 	d := p.dora
 	op := &doraOp{dora: d, scale: float32(p.scale), lookup: 1}

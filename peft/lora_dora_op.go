@@ -5,9 +5,9 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// doraOp is out = y + (f-1)·y' + f·scale·u·Bᵀ + bias with f = m/‖W + scale·B·A‖. The inputs are y [T, out], the base's output without bias, the banks of A,
-// B and m [1, out]; then, of a linear layer, x [T, in] with u = x·Aᵀ, y' = W·x where x is dropped out (else y' is y), and the bias where it is trained. Of
-// an embedding u are the columns of A at the tokens. Segments of slot -1 have y + bias.
+// doraOp is out = y + (f-1)·y' + f·scale·u·Bᵀ + bias with f = m/‖W + scale·B·A‖. The inputs are y [T, out], the base's output without bias,
+// the banks of A, B and m [1, out]; then, of a linear layer, x [T, in] with u = x·Aᵀ, y' = W·x where x is dropped out (else y' is y), and
+// the bias where it is trained. Of an embedding u are the columns of A at the tokens. Segments of slot -1 have y + bias.
 type doraOp struct {
 	*dora
 	scale     float32

@@ -68,7 +68,8 @@ func (o *loraEmbeddingOp) Backward(w *nn.Work) {
 		if w.DIn[1] == nil {
 			return
 		}
-		kernels.Gemm(w.Pool, n, o.r, o.d, o.scale, w.DOut[start*o.d:], o.d, 1, nn.Bank(w.In[2], slot, o.d*o.r), o.r, 1, 0, du[start*o.r:], o.r)
+		kernels.Gemm(w.Pool, n, o.r, o.d, o.scale, w.DOut[start*o.d:], o.d, 1, nn.Bank(w.In[2], slot, o.d*o.r), o.r, 1, 0,
+			du[start*o.r:], o.r)
 		scatter(nn.Bank(w.DIn[1], slot, o.r*o.v), du, ids, start, end, o.r, o.v)
 	})
 }

@@ -74,10 +74,11 @@ type EvaProgress struct {
 // evaPasses bounds how often InitializeEVA goes over the data.
 const evaPasses = 100
 
-// InitializeEVA decomposes the activations of an adapter with init_lora_weights "eva" over the batches, again and again until the directions stand still,
-// as HF's initialize_lora_eva_weights: A starts as the principal directions of each module's input, and the ranks, whose sum stays, go to the modules
-// whose directions explain most (rho); rank_pattern, alpha_pattern and target_modules change accordingly. Call it before the adapter is compiled.
-// note, if not nil, hears before each batch how far the work is, and may end it by an error.
+// InitializeEVA decomposes the activations of an adapter with init_lora_weights "eva" over the batches, again and again until the
+// directions stand still, as HF's initialize_lora_eva_weights: A starts as the principal directions of each module's input, and the ranks,
+// whose sum stays, go to the modules whose directions explain most (rho); rank_pattern, alpha_pattern and target_modules change
+// accordingly. Call it before the adapter is compiled. note, if not nil, hears before each batch how far the work is, and may end it by an
+// error.
 func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBatch, note func(EvaProgress) error) error {
 	l, ok := a.Method.(*lora)
 	if !ok || l.init == nil || l.init.name != "eva" {
@@ -121,7 +122,8 @@ func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBa
 	}
 	params := nn.NewParams(1)
 	defer params.Free()
-	prog, err := nn.Compile(w, []nn.Adapter{probe, replicate{a}}, params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: caps.T, S: 1, N: caps.N}, Pool: threads})
+	prog, err := nn.Compile(w, []nn.Adapter{probe, replicate{a}}, params,
+		nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: caps.T, S: 1, N: caps.N}, Pool: threads})
 	if err != nil {
 		return err
 	}
@@ -145,7 +147,8 @@ func (a *Adapter) InitializeEVA(w nn.Wiring, threads *pool.Pool, batches []EvaBa
 			break
 		}
 		if turn == at.Most {
-			return fmt.Errorf("peft: LORA: eva: the directions still turn after %d passes over the data: lower tau or rho, or give more data", evaPasses)
+			return fmt.Errorf("peft: LORA: eva: the directions still turn after %d passes over the data: lower tau or rho, or give more "+
+				"data", evaPasses)
 		}
 		if note != nil {
 			if err := note(at); err != nil {

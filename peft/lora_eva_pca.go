@@ -6,8 +6,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// incrementalPCA keeps the leading principal components of rows that come in batches (Ross et al. 2008), with torch's randomised decomposition and the
-// random numbers that HF draws for it, so that ranks follow HF's.
+// incrementalPCA keeps the leading principal components of rows that come in batches (Ross et al. 2008), with torch's randomised
+// decomposition and the random numbers that HF draws for it, so that ranks follow HF's.
 type incrementalPCA struct {
 	n, in      int
 	seen       float64

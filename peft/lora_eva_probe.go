@@ -27,7 +27,8 @@ func (l *evaLayer) step(tau float64) error {
 		return nil // as in HF: too few for so many components
 	}
 	if l.components > l.in {
-		return fmt.Errorf("peft: LORA: eva: %s has %d inputs, fewer than the %d components that rho times the rank asks for", l.name, l.in, l.components)
+		return fmt.Errorf("peft: LORA: eva: %s has %d inputs, fewer than the %d components that rho times the rank asks for", l.name,
+			l.in, l.components)
 	}
 	if l.pca == nil {
 		l.pca = &incrementalPCA{n: l.components, in: l.in}

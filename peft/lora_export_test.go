@@ -11,7 +11,8 @@ func HoldNorms(a *Adapter, params *nn.Params) {
 	for _, p := range l.pairs {
 		if d := p.dora; d != nil {
 			d.held = nil
-			d.held = d.norms(nil, params.Get(p.a.Name).Data, params.Get(p.b.Name).Data, make([]float32, d.scratch()), make([]float32, d.out))
+			d.held = d.norms(nil, params.Get(p.a.Name).Data, params.Get(p.b.Name).Data, make([]float32, d.scratch()),
+				make([]float32, d.out))
 		}
 	}
 }

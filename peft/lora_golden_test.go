@@ -39,8 +39,8 @@ func rateOf(t *testing.T, lr any, name string) float64 {
 	return 0
 }
 
-// initCase compares the starting values of the case's initialisation, and what they make of the base, with HF's. For pissa_niter_N, whose random numbers
-// torch draws anew in every process, it returns the base that HF had changed and the adapter as plain LoRA.
+// initCase compares the starting values of the case's initialisation, and what they make of the base, with HF's. For pissa_niter_N, whose
+// random numbers torch draws anew in every process, it returns the base that HF had changed and the adapter as plain LoRA.
 func initCase(t *testing.T, dir, weights string, m *model.Model, env peft.Env) (*model.Model, string) {
 	t.Helper()
 	want := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
@@ -91,7 +91,8 @@ func initCase(t *testing.T, dir, weights string, m *model.Model, env peft.Env) (
 	if !strings.HasPrefix(init, "pissa_niter_") {
 		return m, dir
 	}
-	if _, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), env); err == nil || !strings.Contains(err.Error(), "path_initial_model_for_weight_conversion") {
+	if _, err := peft.Open(filepath.Join(dir, "adapter"), nn.Sites(m), env); err == nil ||
+		!strings.Contains(err.Error(), "path_initial_model_for_weight_conversion") {
 		t.Errorf("a folder of %s that HF cannot read again: %v", init, err)
 	}
 	to := t.TempDir()

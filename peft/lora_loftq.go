@@ -17,7 +17,8 @@ var loftqDefaults = map[string]int{"loftq_bits": 4, "loftq_iter": 1}
 func (c *LoraConfig) loftq() (bits, iter int, err error) {
 	for _, k := range sortedKeys(c.LoftqConfig) {
 		if _, ok := loftqDefaults[k]; !ok {
-			return 0, 0, fmt.Errorf("peft: LORA: loftq_config has the unknown field %q; the nearest known one is %q", k, nearest.Name(k, sortedKeys(loftqDefaults)))
+			return 0, 0, fmt.Errorf("peft: LORA: loftq_config has the unknown field %q; the nearest known one is %q", k,
+				nearest.Name(k, sortedKeys(loftqDefaults)))
 		}
 	}
 	get := func(k string) int {
@@ -36,9 +37,9 @@ func (c *LoraConfig) loftq() (bits, iter int, err error) {
 	return bits, iter, nil
 }
 
-// startLoftq is LoftQ (Li et al. 2023, arXiv:2310.08659): the base becomes its NF4 codes, A and B the best rank-r approximation of what they miss; with more
-// iterations the codes are those of what A and B miss, and so on by turns. As in HF the base keeps its format and takes the codes' values, and A and B are
-// not divided by the scale.
+// startLoftq is LoftQ (Li et al. 2023, arXiv:2310.08659): the base becomes its NF4 codes, A and B the best rank-r approximation of what
+// they miss; with more iterations the codes are those of what A and B miss, and so on by turns. As in HF the base keeps its format and
+// takes the codes' values, and A and B are not divided by the scale.
 func startLoftq(l *lora, p *pair, s nn.Site) error {
 	if l, _ := layoutOf(s.Op); l.Transposed {
 		return fmt.Errorf("peft: LORA: init_lora_weights \"loftq\" is for torch.nn.Linear, but %s is stored as [in, out] (Conv1D)", s.Name)

@@ -8,8 +8,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Merge implements Merger: W + scale·B·A in the base's layout, where W is what the starting values have made of the base's weight, and with DoRA its
-// rows at their magnitudes. lora_bias is added to the module's bias.
+// Merge implements Merger: W + scale·B·A in the base's layout, where W is what the starting values have made of the base's weight, and with
+// DoRA its rows at their magnitudes. lora_bias is added to the module's bias.
 func (l *lora) Merge(value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
 	if err := l.mergeable(); err != nil {
 		return nil, err
@@ -63,7 +63,8 @@ func (l *lora) unties() bool {
 func (l *lora) mergeable() error {
 	switch {
 	case l.cfg.AloraInvocationTokens != nil:
-		return fmt.Errorf("peft: LORA: an adapter with alora_invocation_tokens cannot be merged: the base alone computes what precedes the invocation")
+		return fmt.Errorf("peft: LORA: an adapter with alora_invocation_tokens cannot be merged: the base alone computes what precedes " +
+			"the invocation")
 	case l.cfg.LayerReplication != nil:
 		return fmt.Errorf("peft: LORA: an adapter with layer_replication cannot be merged: its copies of a layer differ")
 	}
@@ -95,7 +96,8 @@ func (l *lora) mergeBias(out map[string][]float32, value func(string) []float32,
 // unmergeable says why a merge cannot be undone: DoRA normalises the weights, and their lengths are gone.
 func (l *lora) unmergeable() error {
 	if l.cfg.UseDora {
-		return fmt.Errorf("peft: DoRA normalises the weights, so the merged model does not hold the lengths of the base's any more; use the base model itself")
+		return fmt.Errorf("peft: DoRA normalises the weights, so the merged model does not hold the lengths of the base's any more; use " +
+			"the base model itself")
 	}
 	return nil
 }

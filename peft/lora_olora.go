@@ -8,10 +8,12 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// startOlora takes the first r columns of Q and rows of R of W = Q·R: A = R_r, B = Q_r. Householder's Q_r depends on W's first r columns alone.
+// startOlora takes the first r columns of Q and rows of R of W = Q·R: A = R_r, B = Q_r. Householder's Q_r depends on W's first r columns
+// alone.
 func startOlora(l *lora, p *pair, s nn.Site) error {
 	if l, _ := layoutOf(s.Op); l.Transposed {
-		return fmt.Errorf("peft: LORA: init_lora_weights \"olora\" is for torch.nn.Linear, but %s is stored as [in, out] (Conv1D); use \"pissa\"", s.Name)
+		return fmt.Errorf("peft: LORA: init_lora_weights \"olora\" is for torch.nn.Linear, but %s is stored as [in, out] (Conv1D); use "+
+			"\"pissa\"", s.Name)
 	}
 	return l.rebased(p, s, true, func(w []float32) (a, b, _ []float32) {
 		out, in, r := p.b.Rows, p.a.Cols, p.r

@@ -35,8 +35,8 @@ func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 	return b.Apply(op, in...)
 }
 
-// loraOp is out = y + scale·(dropout(x)·Aᵀ)·Bᵀ (Hu et al. 2021). The inputs are the base's output y [T, out], its input x
-// [T, in], the banks of A [r, in] and B [out, r], and with lora_bias that of the bias [1, out], which is scaled too. Token ranges use the slot of their
+// loraOp is out = y + scale·(dropout(x)·Aᵀ)·Bᵀ (Hu et al. 2021). The inputs are the base's output y [T, out], its input x [T, in], the
+// banks of A [r, in] and B [out, r], and with lora_bias that of the bias [1, out], which is scaled too. Token ranges use the slot of their
 // segment; slot -1 passes y through. With invocation only the rows that invoked gives are the adapter's.
 type loraOp struct {
 	name    string // site, keys the dropout mask
@@ -67,8 +67,9 @@ func (o *loraOp) each(w *nn.Work, f func(start, end, slot int)) {
 	invoked(w, o.invocation, state, acts)
 }
 
-// parallel is each for work whose ranges are independent of each other: where a step has many of them, they run side by side, each on one thread. A
-// product's sums do not depend on its threads, so that the values are the same. Of work that adds to a slot's gradient, slots must ascend.
+// parallel is each for work whose ranges are independent of each other: where a step has many of them, they run side by side, each on one
+// thread. A product's sums do not depend on its threads, so that the values are the same. Of work that adds to a slot's gradient, slots
+// must ascend.
 func (o *loraOp) parallel(w *nn.Work, f func(p *pool.Pool, start, end, slot int)) {
 	segments := w.Segments()
 	side := o.invocation == nil && len(segments) >= 2*w.Pool.Threads() && w.Pool.Threads() > 1

@@ -9,8 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// startOrthogonal splits the rows of a random orthogonal matrix Q [r, r] into the odd and the even ones, so that (X·Q_odd)ᵀ and Y·Q_even span
-// orthogonal spaces: X [in, r/2] and Y [out, r/2] are normal, the products are divided by 10.
+// startOrthogonal splits the rows of a random orthogonal matrix Q [r, r] into the odd and the even ones, so that (X·Q_odd)ᵀ and Y·Q_even
+// span orthogonal spaces: X [in, r/2] and Y [out, r/2] are normal, the products are divided by 10.
 func startOrthogonal(l *lora, p *pair, _ nn.Site) error {
 	if p.r%2 != 0 {
 		return fmt.Errorf("peft: LORA: init_lora_weights \"orthogonal\" needs an even rank, %s has %d", p.name, p.r)

@@ -7,8 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// target_parameters names parameters of the base, not modules: W becomes W + scale·B·A. Of a linear layer's weight that is what LoRA computes, without
-// dropout.
+// target_parameters names parameters of the base, not modules: W becomes W + scale·B·A. Of a linear layer's weight that is what LoRA
+// computes, without dropout.
 
 // validateParameters checks what target_parameters does not go with.
 func (c *LoraConfig) validateParameters() error {
@@ -19,7 +19,8 @@ func (c *LoraConfig) validateParameters() error {
 		on   bool
 		what string
 	}{{c.LoraDropout != 0, "lora_dropout"}, {c.FanInFanOut, "fan_in_fan_out"}, {c.LoraBias, "lora_bias"}, {c.UseDora, "use_dora"},
-		{c.AloraInvocationTokens != nil, "alora_invocation_tokens"}, {c.InitLoraWeights.Name != "" && c.InitLoraWeights.Name != "gaussian", "init_lora_weights " + c.InitLoraWeights.Name}} {
+		{c.AloraInvocationTokens != nil, "alora_invocation_tokens"},
+		{c.InitLoraWeights.Name != "" && c.InitLoraWeights.Name != "gaussian", "init_lora_weights " + c.InitLoraWeights.Name}} {
 		if w.on {
 			return fmt.Errorf("peft: LORA: target_parameters does not go with %s; name the modules in target_modules instead", w.what)
 		}
@@ -55,9 +56,11 @@ func (l *lora) addParameters(targets, sites []nn.Site) ([]nn.Site, error) {
 			case lay.Vector:
 				return nil, fmt.Errorf("peft: LORA: target_parameters: %s has one dimension; LoRA adapts matrices", full)
 			case !linear && !head || linear && lay.Transposed:
-				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the weight of a module that is no torch.nn.Linear; name %s in target_modules", full, s.Name)
+				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the weight of a module that is no torch.nn.Linear; name %s "+
+					"in target_modules", full, s.Name)
 			case head && sharedHead(sites):
-				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the embedding's weight (tie_word_embeddings); name the modules in target_modules", full)
+				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the embedding's weight (tie_word_embeddings); name the "+
+					"modules in target_modules", full)
 			case chosen[s.Name]:
 				return nil, fmt.Errorf("peft: LORA: %s is in target_modules and in target_parameters; use one of them", s.Name)
 			}

@@ -29,8 +29,10 @@ func startPissa(l *lora, p *pair, s nn.Site) error {
 // reopen says why a saved adapter cannot be used: its base cannot be made again.
 func (l *lora) reopen() error {
 	if i := l.cfg.InitLoraWeights.Name; strings.HasPrefix(strings.ToLower(i), "pissa_niter_") {
-		return fmt.Errorf("peft: LORA: init_lora_weights is %q: the random decomposition that changed the base is another in every process, so the base of this "+
-			"adapter cannot be made again; save it from PEFT with path_initial_model_for_weight_conversion, which makes a plain LoRA of it", i)
+		return fmt.Errorf("peft: LORA: init_lora_weights is %q: the random decomposition that changed the base is another in every "+
+			"process, so the base of this "+
+			"adapter cannot be made again; save it from PEFT with path_initial_model_for_weight_conversion, which makes a plain LoRA of it",
+			i)
 	}
 	return nil
 }

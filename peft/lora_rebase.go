@@ -17,7 +17,8 @@ type rebase struct {
 	r     int
 
 	once sync.Once
-	find func(w []float32) (a, b, changed []float32) // of W [out, in]: A [r, in], B [out, r], and the weight itself where it is more than W - scale·B·A
+	// of W [out, in]: A [r, in], B [out, r], and the weight itself where it is more than W - scale·B·A
+	find func(w []float32) (a, b, changed []float32)
 	a, b []float32
 	full []float32
 }
@@ -26,16 +27,19 @@ type rebase struct {
 func (l *lora) rebased(p *pair, s nn.Site, quantised bool, find func(w []float32) (a, b, changed []float32)) error {
 	rb := &rebase{scale: float32(p.scale), r: p.r, find: find}
 	if s.Kind == nn.KindHead && l.tied {
-		return fmt.Errorf("peft: LORA: init_lora_weights %q changes the weight of %s, which is the embedding's too (tie_word_embeddings); leave it out of target_modules",
+		return fmt.Errorf("peft: LORA: init_lora_weights %q changes the weight of %s, which is the embedding's too "+
+			"(tie_word_embeddings); leave it out of target_modules",
 			l.cfg.InitLoraWeights.Name, s.Name)
 	}
 	lay, _ := layoutOf(s.Op)
 	rb.w = lay.W
 	if out, in := rb.w.Dims(); p.r > min(out, in) {
-		return fmt.Errorf("peft: LORA: init_lora_weights %q: the rank %d is above the smaller side of %s, [%d, %d]", l.cfg.InitLoraWeights.Name, p.r, s.Name, out, in)
+		return fmt.Errorf("peft: LORA: init_lora_weights %q: the rank %d is above the smaller side of %s, [%d, %d]",
+			l.cfg.InitLoraWeights.Name, p.r, s.Name, out, in)
 	}
 	if !quantised && quant.Quantised(rb.w) {
-		return fmt.Errorf("peft: LORA: init_lora_weights %q needs a base of floating-point weights, but %s is quantised: train on the original weights, "+
+		return fmt.Errorf("peft: LORA: init_lora_weights %q needs a base of floating-point weights, but %s is quantised: train on the "+
+			"original weights, "+
 			"or quantise the base that the adapter has changed", l.cfg.InitLoraWeights.Name, s.Name)
 	}
 	rb.to = quant.NewChanged(rb.w, func() []float32 {

@@ -8,8 +8,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// layer_replication runs blocks of the base several times, each copy with LoRA pairs of its own (SOLAR's depth up-scaling without more weights):
-// [[0, 4], [2, 5]] runs the blocks 0 1 2 3 2 3 4.
+// layer_replication runs blocks of the base several times, each copy with LoRA pairs of its own (SOLAR's depth up-scaling without more
+// weights): [[0, 4], [2, 5]] runs the blocks 0 1 2 3 2 3 4.
 
 // Layers implements nn.Replicator.
 func (l *lora) Layers(int) []int {
@@ -37,7 +37,8 @@ func (l *lora) replicated(sites []nn.Site) ([]nn.Site, error) {
 			continue
 		}
 		if !strings.HasPrefix(s.Name, layerPrefix) {
-			return nil, fmt.Errorf("peft: LORA: layer_replication is for models whose blocks are called %s0 and so on, as Llama's; here is %s", layerPrefix, s.Name)
+			return nil, fmt.Errorf("peft: LORA: layer_replication is for models whose blocks are called %s0 and so on, as Llama's; here "+
+				"is %s", layerPrefix, s.Name)
 		}
 		if first < 0 {
 			first = i
@@ -49,11 +50,13 @@ func (l *lora) replicated(sites []nn.Site) ([]nn.Site, error) {
 	total, most := 0, min(max(64, 16*len(blocks)), 4096)
 	for _, r := range l.cfg.LayerReplication {
 		if r[0] < 0 || r[1] > len(blocks) || r[0] >= r[1] {
-			return nil, fmt.Errorf("peft: LORA: layer_replication: [%d, %d] is no range of the model's %d blocks; the first counts from 0, the last is not included",
+			return nil, fmt.Errorf("peft: LORA: layer_replication: [%d, %d] is no range of the model's %d blocks; the first counts from "+
+				"0, the last is not included",
 				r[0], r[1], len(blocks))
 		}
 		if total += r[1] - r[0]; total > most {
-			return nil, fmt.Errorf("peft: LORA: layer_replication: its %d ranges run more than %d blocks, and the model has %d: that is out of proportion", len(l.cfg.LayerReplication),
+			return nil, fmt.Errorf("peft: LORA: layer_replication: its %d ranges run more than %d blocks, and the model has %d: that is "+
+				"out of proportion", len(l.cfg.LayerReplication),
 				most, len(blocks))
 		}
 	}

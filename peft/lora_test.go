@@ -80,23 +80,39 @@ var gradientCases = map[string]struct {
 	base   string
 	config map[string]any
 }{
-	"linears with dropout":       {"llama_gqa", map[string]any{"r": 3, "lora_alpha": 5, "lora_dropout": 0.4, "target_modules": "all-linear"}},
-	"Conv1D":                     {"gpt2", map[string]any{"r": 2, "lora_dropout": 0.2, "target_modules": []string{"c_attn", "c_proj"}, "fan_in_fan_out": true}},
-	"embedding and head":         {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"embed_tokens", "lm_head"}, "use_rslora": true}},
-	"biases":                     {"qwen2", map[string]any{"r": 2, "target_modules": []string{"q_proj"}, "bias": "all"}},
-	"modules to save":            {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"q_proj"}, "modules_to_save": []string{"norm", "k_proj"}}},
-	"trainable token indices":    {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"v_proj"}, "trainable_token_indices": []int{3, 10, 17, 24}}},
-	"DoRA with dropout":          {"llama_gqa", map[string]any{"r": 3, "lora_dropout": 0.3, "lora_alpha": 5, "use_dora": true, "target_modules": []string{"v_proj", "up_proj", "o_proj"}}},
-	"DoRA of Conv1D, biases":     {"gpt2", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"c_attn", "c_fc"}, "bias": "lora_only", "fan_in_fan_out": true}},
-	"DoRA of embeddings":         {"gpt2", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"wpe", "c_fc"}, "use_rslora": true}},
-	"DoRA over PiSSA":            {"llama_gqa", map[string]any{"r": 2, "use_dora": true, "init_lora_weights": "pissa", "target_modules": []string{"k_proj", "down_proj"}}},
-	"aLoRA":                      {"llama_gqa", map[string]any{"r": 2, "alora_invocation_tokens": []int{10, 17}, "lora_dropout": 0.2, "target_modules": []string{"q_proj", "down_proj"}}},
-	"bias of B":                  {"llama_gqa", map[string]any{"r": 2, "lora_bias": true, "lora_dropout": 0.2, "target_modules": []string{"q_proj", "down_proj"}}},
-	"OLoRA":                      {"llama_gqa", map[string]any{"r": 2, "init_lora_weights": "olora", "target_modules": []string{"q_proj", "lm_head"}}},
-	"orthogonal":                 {"llama_gqa", map[string]any{"r": 2, "init_lora_weights": "orthogonal", "target_modules": []string{"q_proj", "down_proj"}}},
-	"replicated layers":          {"llama_gqa", map[string]any{"r": 2, "layer_replication": [][]int{{0, 2}, {0, 1}}, "target_modules": []string{"q_proj"}}},
-	"parameters":                 {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{}, "target_parameters": []string{"q_proj.weight", "lm_head.weight"}}},
-	"patterns of rank and alpha": {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"q_proj", "up_proj"}, "rank_pattern": map[string]int{"up_proj": 5}, "alpha_pattern": map[string]float64{"up_proj": 2}}},
+	"linears with dropout": {"llama_gqa", map[string]any{"r": 3, "lora_alpha": 5, "lora_dropout": 0.4,
+		"target_modules": "all-linear"}},
+	"Conv1D": {"gpt2", map[string]any{"r": 2, "lora_dropout": 0.2, "target_modules": []string{"c_attn", "c_proj"},
+		"fan_in_fan_out": true}},
+	"embedding and head": {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"embed_tokens", "lm_head"},
+		"use_rslora": true}},
+	"biases": {"qwen2", map[string]any{"r": 2, "target_modules": []string{"q_proj"}, "bias": "all"}},
+	"modules to save": {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"q_proj"},
+		"modules_to_save": []string{"norm", "k_proj"}}},
+	"trainable token indices": {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"v_proj"},
+		"trainable_token_indices": []int{3, 10, 17, 24}}},
+	"DoRA with dropout": {"llama_gqa", map[string]any{"r": 3, "lora_dropout": 0.3, "lora_alpha": 5, "use_dora": true,
+		"target_modules": []string{"v_proj", "up_proj", "o_proj"}}},
+	"DoRA of Conv1D, biases": {"gpt2", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"c_attn", "c_fc"},
+		"bias": "lora_only", "fan_in_fan_out": true}},
+	"DoRA of embeddings": {"gpt2", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"wpe", "c_fc"},
+		"use_rslora": true}},
+	"DoRA over PiSSA": {"llama_gqa", map[string]any{"r": 2, "use_dora": true, "init_lora_weights": "pissa",
+		"target_modules": []string{"k_proj", "down_proj"}}},
+	"aLoRA": {"llama_gqa", map[string]any{"r": 2, "alora_invocation_tokens": []int{10, 17}, "lora_dropout": 0.2,
+		"target_modules": []string{"q_proj", "down_proj"}}},
+	"bias of B": {"llama_gqa", map[string]any{"r": 2, "lora_bias": true, "lora_dropout": 0.2,
+		"target_modules": []string{"q_proj", "down_proj"}}},
+	"OLoRA": {"llama_gqa", map[string]any{"r": 2, "init_lora_weights": "olora",
+		"target_modules": []string{"q_proj", "lm_head"}}},
+	"orthogonal": {"llama_gqa", map[string]any{"r": 2, "init_lora_weights": "orthogonal",
+		"target_modules": []string{"q_proj", "down_proj"}}},
+	"replicated layers": {"llama_gqa", map[string]any{"r": 2, "layer_replication": [][]int{{0, 2}, {0, 1}},
+		"target_modules": []string{"q_proj"}}},
+	"parameters": {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{},
+		"target_parameters": []string{"q_proj.weight", "lm_head.weight"}}},
+	"patterns of rank and alpha": {"llama_gqa", map[string]any{"r": 2, "target_modules": []string{"q_proj", "up_proj"},
+		"rank_pattern": map[string]int{"up_proj": 5}, "alpha_pattern": map[string]float64{"up_proj": 2}}},
 }
 
 // TestLoraGradients compares every gradient with differences of the loss, dropout on.
@@ -134,7 +150,8 @@ func TestLoraGradients(t *testing.T) {
 	}
 }
 
-// TestLoraSlots trains two slots of a bank and the base alone in one step: each slot's log-probabilities and gradients are those of a step of its own.
+// TestLoraSlots trains two slots of a bank and the base alone in one step: each slot's log-probabilities and gradients are those of a step
+// of its own.
 func TestLoraSlots(t *testing.T) {
 	for name, config := range map[string]map[string]any{
 		"plain": {"lora_dropout": 0.3},
@@ -179,7 +196,8 @@ func slots(t *testing.T, config map[string]any) {
 	for d, slot := range []int{1, -1, 0} {
 		doc := s.Docs[d]
 		n := int(doc.End - doc.Start)
-		one := &nn.Step{Tokens: s.Tokens[doc.Start:doc.End], Positions: s.Positions[doc.Start:doc.End], Docs: []kernels.Doc{{End: int32(n), Slot: -1}},
+		one := &nn.Step{Tokens: s.Tokens[doc.Start:doc.End], Positions: s.Positions[doc.Start:doc.End],
+			Docs:   []kernels.Doc{{End: int32(n), Slot: -1}},
 			DocIDs: s.DocIDs[d : d+1], Index: s.Index}
 		for i := range int32(n - 1) {
 			one.Rows, one.Labels = append(one.Rows, i), append(one.Labels, one.Tokens[i+1])
@@ -359,44 +377,64 @@ func TestWrongConfigurations(t *testing.T) {
 		config map[string]any
 		words  []string
 	}{
-		"unknown method":        {"LORRA", nil, []string{"LORRA", "LORA"}},
-		"unknown field":         {"LORA", map[string]any{"lora_alfa": 2}, []string{"lora_alfa", "lora_alpha"}},
-		"not implemented":       {"LORA", map[string]any{"use_qalora": true}, []string{"use_qalora"}},
-		"matches nothing":       {"LORA", map[string]any{"target_modules": []string{"query"}}, []string{"query", "q_proj"}},
-		"pattern of nothing":    {"LORA", map[string]any{"target_modules": "q_proj"}, []string{"q_proj"}},
-		"layer that is not":     {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "layers_to_transform": []int{99}}, []string{"layers_to_transform"}},
-		"rank 0":                {"LORA", map[string]any{"r": 0}, []string{"r"}},
-		"negative rank pattern": {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "rank_pattern": map[string]int{"q_proj": -1}}, []string{"rank_pattern"}},
-		"dropout 1":             {"LORA", map[string]any{"lora_dropout": 1.0}, []string{"lora_dropout"}},
-		"bias of another kind":  {"LORA", map[string]any{"bias": "some"}, []string{"bias", "some"}},
-		"type of a value":       {"LORA", map[string]any{"r": "eight"}, []string{"r", "eight"}},
-		"unknown init":          {"LORA", map[string]any{"init_lora_weights": "zeros"}, []string{"init_lora_weights", "zeros"}},
-		"token outside":         {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "trainable_token_indices": []int{100000}}, []string{"100000"}},
-		"task":                  {"LORA", map[string]any{"task_type": "TOKEN_CLS"}, []string{"TOKEN_CLS"}},
-		"two variants":          {"LORA", map[string]any{"use_dora": true, "alora_invocation_tokens": []int{1}}, []string{"use_dora", "alora_invocation_tokens"}},
-		"bias and DoRA":         {"LORA", map[string]any{"use_dora": true, "lora_bias": true}, []string{"lora_bias", "use_dora"}},
-		"bias and PiSSA":        {"LORA", map[string]any{"init_lora_weights": "pissa", "lora_bias": true}, []string{"lora_bias", "pissa"}},
-		"bias of an embedding":  {"LORA", map[string]any{"target_modules": []string{"embed_tokens"}, "lora_bias": true}, []string{"lora_bias", "embed_tokens"}},
-		"no invocation":         {"LORA", map[string]any{"alora_invocation_tokens": []int{}}, []string{"alora_invocation_tokens"}},
-		"invoked embedding":     {"LORA", map[string]any{"target_modules": []string{"embed_tokens"}, "alora_invocation_tokens": []int{3}}, []string{"embed_tokens"}},
-		"DoRA of the head":      {"LORA", map[string]any{"target_modules": []string{"lm_head"}, "use_dora": true}, []string{"lm_head", "use_dora"}},
-		"rank above the layer":  {"LORA", map[string]any{"r": 33, "target_modules": []string{"v_proj"}, "init_lora_weights": "pissa"}, []string{"33", "[32, 64]"}},
-		"odd and orthogonal":    {"LORA", map[string]any{"r": 3, "target_modules": []string{"v_proj"}, "init_lora_weights": "orthogonal"}, []string{"even", "3"}},
-		"half an iteration":     {"LORA", map[string]any{"target_modules": []string{"v_proj"}, "init_lora_weights": "pissa_niter_x"}, []string{"pissa_niter_x", "olora"}},
-		"LoftQ without config":  {"LORA", map[string]any{"init_lora_weights": "loftq"}, []string{"loftq_config"}},
-		"LoftQ of 2 bits":       {"LORA", map[string]any{"init_lora_weights": "loftq", "loftq_config": map[string]int{"loftq_bits": 2}}, []string{"loftq_bits", "2"}},
-		"LoftQ of nothing":      {"LORA", map[string]any{"init_lora_weights": "loftq", "loftq_config": map[string]int{"loftq_iters": 2}}, []string{"loftq_iters", "loftq_iter"}},
-		"LoftQ of an embedding": {"LORA", map[string]any{"init_lora_weights": "loftq", "loftq_config": map[string]int{"loftq_iter": 2}, "target_modules": []string{"embed_tokens"}}, []string{"embed_tokens"}},
+		"unknown method":     {"LORRA", nil, []string{"LORRA", "LORA"}},
+		"unknown field":      {"LORA", map[string]any{"lora_alfa": 2}, []string{"lora_alfa", "lora_alpha"}},
+		"not implemented":    {"LORA", map[string]any{"use_qalora": true}, []string{"use_qalora"}},
+		"matches nothing":    {"LORA", map[string]any{"target_modules": []string{"query"}}, []string{"query", "q_proj"}},
+		"pattern of nothing": {"LORA", map[string]any{"target_modules": "q_proj"}, []string{"q_proj"}},
+		"layer that is not": {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "layers_to_transform": []int{99}},
+			[]string{"layers_to_transform"}},
+		"rank 0": {"LORA", map[string]any{"r": 0}, []string{"r"}},
+		"negative rank pattern": {"LORA", map[string]any{"target_modules": []string{"q_proj"},
+			"rank_pattern": map[string]int{"q_proj": -1}}, []string{"rank_pattern"}},
+		"dropout 1":            {"LORA", map[string]any{"lora_dropout": 1.0}, []string{"lora_dropout"}},
+		"bias of another kind": {"LORA", map[string]any{"bias": "some"}, []string{"bias", "some"}},
+		"type of a value":      {"LORA", map[string]any{"r": "eight"}, []string{"r", "eight"}},
+		"unknown init":         {"LORA", map[string]any{"init_lora_weights": "zeros"}, []string{"init_lora_weights", "zeros"}},
+		"token outside": {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "trainable_token_indices": []int{100000}},
+			[]string{"100000"}},
+		"task": {"LORA", map[string]any{"task_type": "TOKEN_CLS"}, []string{"TOKEN_CLS"}},
+		"two variants": {"LORA", map[string]any{"use_dora": true, "alora_invocation_tokens": []int{1}},
+			[]string{"use_dora", "alora_invocation_tokens"}},
+		"bias and DoRA":  {"LORA", map[string]any{"use_dora": true, "lora_bias": true}, []string{"lora_bias", "use_dora"}},
+		"bias and PiSSA": {"LORA", map[string]any{"init_lora_weights": "pissa", "lora_bias": true}, []string{"lora_bias", "pissa"}},
+		"bias of an embedding": {"LORA", map[string]any{"target_modules": []string{"embed_tokens"}, "lora_bias": true},
+			[]string{"lora_bias", "embed_tokens"}},
+		"no invocation": {"LORA", map[string]any{"alora_invocation_tokens": []int{}}, []string{"alora_invocation_tokens"}},
+		"invoked embedding": {"LORA", map[string]any{"target_modules": []string{"embed_tokens"}, "alora_invocation_tokens": []int{3}},
+			[]string{"embed_tokens"}},
+		"DoRA of the head": {"LORA", map[string]any{"target_modules": []string{"lm_head"}, "use_dora": true},
+			[]string{"lm_head", "use_dora"}},
+		"rank above the layer": {"LORA", map[string]any{"r": 33, "target_modules": []string{"v_proj"}, "init_lora_weights": "pissa"},
+			[]string{"33", "[32, 64]"}},
+		"odd and orthogonal": {"LORA", map[string]any{"r": 3, "target_modules": []string{"v_proj"}, "init_lora_weights": "orthogonal"},
+			[]string{"even", "3"}},
+		"half an iteration": {"LORA", map[string]any{"target_modules": []string{"v_proj"}, "init_lora_weights": "pissa_niter_x"},
+			[]string{"pissa_niter_x", "olora"}},
+		"LoftQ without config": {"LORA", map[string]any{"init_lora_weights": "loftq"}, []string{"loftq_config"}},
+		"LoftQ of 2 bits": {"LORA", map[string]any{"init_lora_weights": "loftq", "loftq_config": map[string]int{"loftq_bits": 2}},
+			[]string{"loftq_bits", "2"}},
+		"LoftQ of nothing": {"LORA", map[string]any{"init_lora_weights": "loftq", "loftq_config": map[string]int{"loftq_iters": 2}},
+			[]string{"loftq_iters", "loftq_iter"}},
+		"LoftQ of an embedding": {"LORA", map[string]any{"init_lora_weights": "loftq", "loftq_config": map[string]int{"loftq_iter": 2},
+			"target_modules": []string{"embed_tokens"}}, []string{"embed_tokens"}},
 		"config of LoftQ alone": {"LORA", map[string]any{"loftq_config": map[string]int{"loftq_bits": 4}}, []string{"init_lora_weights"}},
-		"EVA below 1":           {"LORA", map[string]any{"init_lora_weights": "eva", "eva_config": map[string]any{"rho": 0.5}}, []string{"rho"}},
-		"unknown field of EVA":  {"LORA", map[string]any{"init_lora_weights": "eva", "eva_config": map[string]any{"rhoo": 2}}, []string{"rhoo"}},
-		"no such layers":        {"LORA", map[string]any{"layer_replication": [][]int{{0, 3}}}, []string{"[0, 3]", "2 blocks"}},
-		"parameter of a norm":   {"LORA", map[string]any{"target_modules": []string{}, "target_parameters": []string{"input_layernorm.weight"}}, []string{"input_layernorm.weight", "dimension"}},
-		"parameter that is not": {"LORA", map[string]any{"target_parameters": []string{"query.weight"}}, []string{"target_parameters", "query"}},
-		"module and parameter":  {"LORA", map[string]any{"target_modules": []string{"q_proj"}, "target_parameters": []string{"q_proj.weight"}}, []string{"q_proj", "one of them"}},
-		"parameter and dropout": {"LORA", map[string]any{"lora_dropout": 0.1, "target_parameters": []string{"q_proj.weight"}}, []string{"lora_dropout"}},
-		"pattern that is none":  {"LORA", map[string]any{"target_modules": "(q_proj"}, []string{"target_modules"}},
-		"layers of a pattern":   {"LORA", map[string]any{"target_modules": ".*q_proj", "layers_to_transform": []int{0}}, []string{"layers_to_transform"}},
+		"EVA below 1": {"LORA", map[string]any{"init_lora_weights": "eva", "eva_config": map[string]any{"rho": 0.5}},
+			[]string{"rho"}},
+		"unknown field of EVA": {"LORA", map[string]any{"init_lora_weights": "eva", "eva_config": map[string]any{"rhoo": 2}},
+			[]string{"rhoo"}},
+		"no such layers": {"LORA", map[string]any{"layer_replication": [][]int{{0, 3}}}, []string{"[0, 3]", "2 blocks"}},
+		"parameter of a norm": {"LORA", map[string]any{"target_modules": []string{},
+			"target_parameters": []string{"input_layernorm.weight"}}, []string{"input_layernorm.weight", "dimension"}},
+		"parameter that is not": {"LORA", map[string]any{"target_parameters": []string{"query.weight"}},
+			[]string{"target_parameters", "query"}},
+		"module and parameter": {"LORA", map[string]any{"target_modules": []string{"q_proj"},
+			"target_parameters": []string{"q_proj.weight"}}, []string{"q_proj", "one of them"}},
+		"parameter and dropout": {"LORA", map[string]any{"lora_dropout": 0.1, "target_parameters": []string{"q_proj.weight"}},
+			[]string{"lora_dropout"}},
+		"pattern that is none": {"LORA", map[string]any{"target_modules": "(q_proj"}, []string{"target_modules"}},
+		"layers of a pattern": {"LORA", map[string]any{"target_modules": ".*q_proj", "layers_to_transform": []int{0}},
+			[]string{"layers_to_transform"}},
 	} {
 		_, err := peft.New(c.method, c.config, nn.Sites(m), peft.Env{ModelType: "llama"})
 		if err == nil {
@@ -472,9 +510,11 @@ func TestWrongFolders(t *testing.T) {
 			ts[0] = safetensors.Tensor{Name: ts[0].Name, DType: "I32", Shape: ts[0].Shape, Raw: make([]byte, 4*len(ts[0].Data))}
 			return ts
 		}), []string{"lora_A", "dtype I32", "F32, F16 or BF16"}},
-		"no folder":        {func(dir string) { os.RemoveAll(dir) }, []string{"does not exist", "an adapter is a folder with", peft.TensorFile}},
+		"no folder": {func(dir string) { os.RemoveAll(dir) },
+			[]string{"does not exist", "an adapter is a folder with", peft.TensorFile}},
 		"no configuration": {func(dir string) { os.Remove(filepath.Join(dir, peft.ConfigFile)) }, []string{"has no " + peft.ConfigFile}},
-		"no tensors":       {func(dir string) { os.Remove(filepath.Join(dir, peft.TensorFile)) }, []string{peft.TensorFile, "copy the whole folder"}},
+		"no tensors": {func(dir string) { os.Remove(filepath.Join(dir, peft.TensorFile)) },
+			[]string{peft.TensorFile, "copy the whole folder"}},
 		"a list": {func(dir string) { os.WriteFile(filepath.Join(dir, peft.ConfigFile), []byte("[1]"), 0o644) },
 			[]string{"JSON array", "an object"}},
 		"type that is a number": {func(dir string) { os.WriteFile(filepath.Join(dir, peft.ConfigFile), []byte(`{"peft_type": 3}`), 0o644) },
@@ -515,7 +555,8 @@ func TestSaveReplaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer params.Free()
-	if err := a.Save(dir, params, 0, peft.Card{Version: "test", Results: [][2]string{{"domain perplexity", "3.14 before, 2.72 after"}}}); err != nil {
+	if err := a.Save(dir, params, 0, peft.Card{Version: "test",
+		Results: [][2]string{{"domain perplexity", "3.14 before, 2.72 after"}}}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := peft.Open(dir, nn.Sites(m), peft.Env{ModelType: "llama"})

@@ -9,11 +9,13 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// With ensure_weight_tying what LoRA trains of an embedding, the head that is tied to it has too (HF PEFT 0.21). In modules_to_save both use one weight. As
-// targets they share a pair: the head's ΔW = B·A [V, D] is the embedding's with A = B_eᵀ and B = A_eᵀ, so that a merged model stays tied.
+// With ensure_weight_tying what LoRA trains of an embedding, the head that is tied to it has too (HF PEFT 0.21). In modules_to_save both
+// use one weight. As targets they share a pair: the head's ΔW = B·A [V, D] is the embedding's with A = B_eᵀ and B = A_eᵀ, so that a merged
+// model stays tied.
 //
-// HF PEFT 0.21.2 makes the head's A and B parameters of their own over the same memory. Its optimiser then moves the shared values twice a step, by each
-// one's gradient apart, and its merge adds ΔW to the shared weight twice. Here they are one parameter, whose gradient is the sum, and ΔW is merged once.
+// HF PEFT 0.21.2 makes the head's A and B parameters of their own over the same memory. Its optimiser then moves the shared values twice a
+// step, by each one's gradient apart, and its merge adds ΔW to the shared weight twice. Here they are one parameter, whose gradient is the
+// sum, and ΔW is merged once.
 
 // embeddingLayers are the names that HF takes for the ends of embeddings and heads.
 var embeddingLayers = []string{"embed_tokens", "lm_head"}
@@ -24,8 +26,8 @@ type tie struct {
 	save            bool // as modules_to_save, else as targets
 }
 
-// weightTying applies ensure_weight_tying to the configuration: the embedding takes the head's place in modules_to_save or target_modules, as HF does it.
-// Nil without it, without a tied head, and where neither is named.
+// weightTying applies ensure_weight_tying to the configuration: the embedding takes the head's place in modules_to_save or target_modules,
+// as HF does it. Nil without it, without a tied head, and where neither is named.
 func (c *LoraConfig) weightTying(sites []nn.Site, tied bool) (*tie, error) {
 	embedding, head := embeddingAndHead(sites)
 	if !c.EnsureWeightTying || !tied || embedding == "" || head == "" {
@@ -35,7 +37,8 @@ func (c *LoraConfig) weightTying(sites []nn.Site, tied bool) (*tie, error) {
 		var first []int
 		for i, name := range sortedKeys(by) {
 			if i > 0 && !slices.Equal(by[name], first) {
-				return nil, fmt.Errorf("peft: LORA: ensure_weight_tying: trainable_token_indices has other tokens for the embedding than for the head that is tied to it; give the same")
+				return nil, fmt.Errorf("peft: LORA: ensure_weight_tying: trainable_token_indices has other tokens for the embedding than " +
+					"for the head that is tied to it; give the same")
 			}
 			first = by[name]
 		}
@@ -84,9 +87,11 @@ func (c *LoraConfig) weightTying(sites []nn.Site, tied bool) (*tie, error) {
 	}
 	switch plain := c.InitLoraWeights.Name == "" || strings.EqualFold(c.InitLoraWeights.Name, "gaussian"); {
 	case c.UseDora:
-		return nil, fmt.Errorf("peft: LORA: ensure_weight_tying does not go with use_dora, whose magnitudes of the head and of the embedding differ; leave one of them out")
+		return nil, fmt.Errorf("peft: LORA: ensure_weight_tying does not go with use_dora, whose magnitudes of the head and of the " +
+			"embedding differ; leave one of them out")
 	case !plain:
-		return nil, fmt.Errorf("peft: LORA: ensure_weight_tying with the embedding as a target goes with init_lora_weights true, false or \"gaussian\", not %q", c.InitLoraWeights.Name)
+		return nil, fmt.Errorf("peft: LORA: ensure_weight_tying with the embedding as a target goes with init_lora_weights true, false "+
+			"or \"gaussian\", not %q", c.InitLoraWeights.Name)
 	}
 	return &tie{embedding: embedding, head: head}, nil
 }
@@ -105,7 +110,8 @@ func (l *lora) tieTarget(head nn.Site) error {
 	}
 	switch {
 	case int(r) != e.r || alpha != e.alpha:
-		return fmt.Errorf("peft: LORA: ensure_weight_tying: rank_pattern and alpha_pattern give %s and %s, which share a pair, different values", e.name, head.Name)
+		return fmt.Errorf("peft: LORA: ensure_weight_tying: rank_pattern and alpha_pattern give %s and %s, which share a pair, different "+
+			"values", e.name, head.Name)
 	case c.LoraDropout > 0:
 		return noHeadDropout(c, head.Name)
 	}

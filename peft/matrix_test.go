@@ -18,7 +18,8 @@ import (
 
 // matrixStorages are the bases of the matrix: the dtype of what the backward pass reads follows the first part. all are those of
 // ADAPTFLOW_MATRIX=all; without it every pair of method and family, of method and storage, and of family and storage occurs.
-var matrixStorages, matrixAll = []string{"float32", "bfloat16", "float32+nf4"}, []string{"float32", "bfloat16", "float32+nf4", "bfloat16+nf4", "float32+nf4_dq", "float32+fp4"}
+var matrixStorages, matrixAll = []string{"float32", "bfloat16", "float32+nf4"},
+	[]string{"float32", "bfloat16", "float32+nf4", "bfloat16+nf4", "float32+nf4_dq", "float32+fp4"}
 
 // matrixRefusals are the reasons for which a method may decline a family; any other error fails the test. Each is what HF PEFT refuses, or
 // cannot do with the shapes of these models.
@@ -33,8 +34,8 @@ var matrixRefusals = []string{
 	"target_modules must be given",
 }
 
-// TestMethodMatrix crosses methods × families × storages and compares the gradient of each with the loss along it. ADAPTFLOW_MATRIX=all takes
-// the whole product, otherwise the storages take turns so that every pair occurs.
+// TestMethodMatrix crosses methods × families × storages and compares the gradient of each with the loss along it. ADAPTFLOW_MATRIX=all
+// takes the whole product, otherwise the storages take turns so that every pair occurs.
 func TestMethodMatrix(t *testing.T) {
 	root := filepath.Join("..", "model", "testdata", "models")
 	if p := os.Getenv("ADAPTFLOW_GOLDEN"); p != "" {
@@ -95,7 +96,8 @@ func TestMethodMatrix(t *testing.T) {
 		}
 		lines = append(lines, line)
 	}
-	t.Logf("matrix of %d methods, %d families: %d cases ran; f float32, b bfloat16, q quantised base, - declined\n%s", len(peft.Methods), len(kinds), ran, strings.Join(lines, "\n"))
+	t.Logf("matrix of %d methods, %d families: %d cases ran; f float32, b bfloat16, q quantised base, - declined\n%s", len(peft.Methods),
+		len(kinds), ran, strings.Join(lines, "\n"))
 	for _, reason := range slices.Sorted(maps.Keys(declined)) {
 		t.Logf("declined: %s: %s", reason, strings.Join(slices.Compact(declined[reason]), ", "))
 	}
@@ -129,8 +131,8 @@ func matrixCase(t *testing.T, c methodCase, dir, storage string) string {
 	return ""
 }
 
-// matrixGradient is the gradient of the mean loss at the method's start, nudged, and the loss; check compares it with the loss along it. declined is why
-// the method takes no such base.
+// matrixGradient is the gradient of the mean loss at the method's start, nudged, and the loss; check compares it with the loss along it.
+// declined is why the method takes no such base.
 func matrixGradient(t *testing.T, c methodCase, dir, storage string, check bool) (grads []float32, value float64, declined string) {
 	t.Helper()
 	m, err := model.LoadAs(dir, storage)
@@ -154,7 +156,9 @@ func matrixGradient(t *testing.T, c methodCase, dir, storage string, check bool)
 	params := nn.NewParams(1)
 	defer params.Free()
 	s := packed(9, 1, 12)
-	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, DType: dtype, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}, Seed: 5, Poison: true})
+	p, err := nn.Compile(m, []nn.Adapter{a}, params,
+		nn.Options{Mode: nn.ModeTrain, DType: dtype, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)},
+			Seed: 5, Poison: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +241,8 @@ func (c methodCase) attachAny(t *testing.T, m *model.Model) (a *peft.Adapter, de
 		var again error
 		if a, again = peft.New(config["peft_type"].(string), config, sites, env); again == nil {
 			err = nil
-		} else if m := again.Error(); !strings.Contains(m, "unknown field") && !strings.Contains(m, "matches no") && !strings.Contains(m, "field target_modules") {
+		} else if m := again.Error(); !strings.Contains(m, "unknown field") && !strings.Contains(m, "matches no") &&
+			!strings.Contains(m, "field target_modules") {
 			err = again // the others adapt no linear layers
 		}
 	}

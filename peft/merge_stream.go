@@ -11,7 +11,8 @@ type Wanted func(module string) bool
 
 func (w Wanted) has(module string) bool { return w == nil || w(module) }
 
-// MergeStream merges an adapter module by module, so that what it changes is never in memory together. What it gives are the tensors of [Adapter.MergeShare].
+// MergeStream merges an adapter module by module, so that what it changes is never in memory together. What it gives are the tensors of
+// [Adapter.MergeShare].
 type MergeStream struct {
 	adapter *Adapter
 	params  *nn.Params
@@ -26,8 +27,10 @@ type MergeStream struct {
 }
 
 // MergeStream merges once to learn which tensors change, and keeps none of them. See [Adapter.MergeShare] for the arguments.
-func (a *Adapter) MergeStream(params *nn.Params, slot int, base func(tensor string) ([]float32, error), weight float64) (*MergeStream, error) {
-	s := &MergeStream{adapter: a, params: params, slot: slot, base: base, weight: weight, sizes: map[string]int{}, group: map[string]int{}, last: -1}
+func (a *Adapter) MergeStream(params *nn.Params, slot int, base func(tensor string) ([]float32, error),
+	weight float64) (*MergeStream, error) {
+	s := &MergeStream{adapter: a, params: params, slot: slot, base: base, weight: weight, sizes: map[string]int{},
+		group: map[string]int{}, last: -1}
 	s.groups = mergeGroups(a.sites)
 	for g := range s.groups {
 		ts, err := s.merge(g)
@@ -41,7 +44,8 @@ func (a *Adapter) MergeStream(params *nn.Params, slot int, base func(tensor stri
 	return s, nil
 }
 
-// mergeGroups are the modules that are merged together: each site alone, but for the embedding and the head, which may share a weight; and what is no site.
+// mergeGroups are the modules that are merged together: each site alone, but for the embedding and the head, which may share a weight; and
+// what is no site.
 func mergeGroups(sites []nn.Site) []Wanted {
 	embedding, head := embeddingAndHead(sites)
 	known := map[string]bool{embedding: true, head: true}

@@ -18,8 +18,8 @@ type Env struct {
 	Revision  string // of the base model, may be empty
 	Seed      uint64 // of the run; parameters start from it and their own names
 	Tied      bool   // the head shares the input embedding's weight; also found from the sites when they share it
-	// Embeddings is the adapter's folder whose embedding and head the base was opened with, which the adapter's folder then holds too, and the tokenizer
-	// that it has; empty for the base's own.
+	// Embeddings is the adapter's folder whose embedding and head the base was opened with, which the adapter's folder then holds too, and
+	// the tokenizer that it has; empty for the base's own.
 	Embeddings string
 }
 
@@ -46,14 +46,15 @@ type Method interface {
 
 // Merger is a method whose effect can be folded into the base model's weights.
 type Merger interface {
-	// Merge returns the changed tensors of the base by HF tensor name, in the layout in which the base stores them.
-	// value returns a parameter's values by its name, base those of a base tensor. Of modules that are not wanted the tensors may be left out.
+	// Merge returns the changed tensors of the base by HF tensor name, in the layout in which the base stores them. value returns a
+	// parameter's values by its name, base those of a base tensor. Of modules that are not wanted the tensors may be left out.
 	Merge(value func(name string) []float32, base func(tensor string) ([]float32, error), want Wanted) (map[string][]float32, error)
 }
 
 // Stepper is a method that changes its parameters or its own state after an optimiser step (AdaLoRA's rank allocation).
 type Stepper interface {
-	// Step runs after the optimiser's step number index, counted from 0, with the gradients that the step used; total is the length of the run.
+	// Step runs after the optimiser's step number index, counted from 0, with the gradients that the step used; total is the length of the
+	// run.
 	Step(params *nn.Params, slot, index, total int) error
 	// State is what a checkpoint must keep beside the parameters.
 	State() ([]byte, error)
@@ -140,12 +141,13 @@ type Row struct {
 	Type string        // HF's peft_type
 	New  func() Method // with HF's defaults
 	Doc  string        // one line: what it is and its paper
-	// Compare has the fields by which the method departs from what a comparison gives every one (see [Row.Comparable]); nil leaves a field at HF's default.
+	// Compare has the fields by which the method departs from what a comparison gives every one (see [Row.Comparable]); nil leaves a field
+	// at HF's default.
 	Compare map[string]any
 }
 
-// Comparable is a configuration to compare the method with others on one model: the rank where it has one, all linear layers where it adapts linear
-// layers, sixteen virtual tokens where it has those, its row's Compare, and HF's defaults elsewhere.
+// Comparable is a configuration to compare the method with others on one model: the rank where it has one, all linear layers where it
+// adapts linear layers, sixteen virtual tokens where it has those, its row's Compare, and HF's defaults elsewhere.
 func (r Row) Comparable(rank int) map[string]any {
 	known := map[string]reflect.Value{}
 	collect(reflect.ValueOf(r.New().Config()).Elem(), known)
@@ -173,6 +175,7 @@ func find(peftType string) (Row, error) {
 		known = append(known, r.Type)
 	}
 	sort.Strings(known)
-	return Row{}, fmt.Errorf("peft: unknown method (peft_type) %q; the nearest known one is %s, of %s", peftType, nearest.Name(strings.ToUpper(peftType), known),
+	return Row{}, fmt.Errorf("peft: unknown method (peft_type) %q; the nearest known one is %s, of %s", peftType,
+		nearest.Name(strings.ToUpper(peftType), known),
 		strings.Join(known, ", "))
 }

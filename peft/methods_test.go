@@ -87,7 +87,8 @@ func compileFor(t *testing.T, m nn.Wiring, a *peft.Adapter, params *nn.Params, m
 	if a != nil {
 		as = []nn.Adapter{a}
 	}
-	p, err := nn.Compile(m, as, params, nn.Options{Mode: mode, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}, Seed: 5, Poison: true})
+	p, err := nn.Compile(m, as, params, nn.Options{Mode: mode, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)},
+		Seed: 5, Poison: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +197,8 @@ func TestMethodSlots(t *testing.T) {
 			for d, slot := range slots {
 				doc := s.Docs[d]
 				n := int(doc.End - doc.Start)
-				one := &nn.Step{Tokens: s.Tokens[doc.Start:doc.End], Positions: s.Positions[doc.Start:doc.End], Docs: []kernels.Doc{{End: int32(n), Slot: -1}},
+				one := &nn.Step{Tokens: s.Tokens[doc.Start:doc.End], Positions: s.Positions[doc.Start:doc.End],
+					Docs:   []kernels.Doc{{End: int32(n), Slot: -1}},
 					DocIDs: s.DocIDs[d : d+1], Index: s.Index}
 				for i := range int32(n - 1) {
 					one.Rows, one.Labels = append(one.Rows, i), append(one.Labels, one.Tokens[i+1])
@@ -242,7 +244,8 @@ func TestMethodSlots(t *testing.T) {
 	}
 }
 
-// TestMethodFolders saves every method's adapter, opens it, and saves it again: the same values, the same bytes, the same log-probabilities.
+// TestMethodFolders saves every method's adapter, opens it, and saves it again: the same values, the same bytes, the same
+// log-probabilities.
 func TestMethodFolders(t *testing.T) {
 	for name, c := range methodCases(t) {
 		t.Run(name, func(t *testing.T) {
@@ -427,7 +430,8 @@ func (r replaced) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 
 func compileWith(t *testing.T, m nn.Wiring, a nn.Adapter, params *nn.Params, s *nn.Step) *nn.Program {
 	t.Helper()
-	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}})
+	p, err := nn.Compile(m, []nn.Adapter{a}, params,
+		nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ type MissConfig struct {
 	InitWeights InitNamed `json:"init_weights"` // true, false, "bat" or "mini": also the form
 }
 
-// miss is MiSS (Kang and Yin 2024, "MiSS: Revisiting the Trade-off in LoRA with an Efficient Shard-Sharing Structure", arXiv:2409.15371): one matrix
-// D [r, out] is shared by all shards of r columns of W, y = W·x + Dᵀ·Σ_shards x. "mini" repeats mini_r columns of D along the
+// miss is MiSS (Kang and Yin 2024, "MiSS: Revisiting the Trade-off in LoRA with an Efficient Shard-Sharing Structure", arXiv:2409.15371):
+// one matrix D [r, out] is shared by all shards of r columns of W, y = W·x + Dᵀ·Σ_shards x. "mini" repeats mini_r columns of D along the
 // outputs. "bat" couples it with the weight, ΔW_ij = W_ij·M_i + M_i for its blocks [r, r] and a matrix M_i for each row of blocks.
 type miss struct {
 	mergeTuner
@@ -30,7 +30,8 @@ type miss struct {
 }
 
 func newMiss() Method {
-	m := &miss{cfg: MissConfig{Common: newCommon("MISS"), BiasFields: BiasFields{"none"}, R: 64, MiniR: 1, InitWeights: InitNamed{On: true}}}
+	m := &miss{cfg: MissConfig{Common: newCommon("MISS"), BiasFields: BiasFields{"none"}, R: 64, MiniR: 1,
+		InitWeights: InitNamed{On: true}}}
 	m.method = "MISS"
 	return m
 }
@@ -41,7 +42,8 @@ func (m *miss) common() *Common { return &m.cfg.Common }
 // Attach implements Method.
 func (m *miss) Attach(sites []nn.Site, env Env) error {
 	c := &m.cfg
-	if err := firstError(atLeast("MISS", "r", c.R, 1), atLeast("MISS", "mini_r", c.MiniR, 1), probability("MISS", "miss_dropout", c.MissDropout)); err != nil {
+	if err := firstError(atLeast("MISS", "r", c.R, 1), atLeast("MISS", "mini_r", c.MiniR, 1),
+		probability("MISS", "miss_dropout", c.MissDropout)); err != nil {
 		return err
 	}
 	if n := c.InitWeights.Name; n != "" && n != "bat" && n != "mini" {
@@ -54,7 +56,8 @@ func (m *miss) Attach(sites []nn.Site, env Env) error {
 		switch c.InitWeights.Name {
 		case "bat":
 			if t.in%c.R != 0 || t.out%c.R != 0 {
-				return fmt.Errorf("peft: MISS: init_weights \"bat\" needs r = %d to divide the sizes of %s, %d outputs and %d inputs", c.R, t.name, t.out, t.in)
+				return fmt.Errorf("peft: MISS: init_weights \"bat\" needs r = %d to divide the sizes of %s, %d outputs and %d inputs", c.R,
+					t.name, t.out, t.in)
 			}
 			t.param("miss_block", zeros, t.out/c.R, c.R, c.R)
 			t.form = bat(t, c.R)

@@ -46,7 +46,8 @@ func openMulti(t *testing.T) multi {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return multi{dir: filepath.Join(root, "multi"), m: m, sites: nn.Sites(m), env: peft.Env{ModelType: m.Config.ModelType, BaseModel: "models/llama_gqa"},
+	return multi{dir: filepath.Join(root, "multi"), m: m, sites: nn.Sites(m),
+		env:   peft.Env{ModelType: m.Config.ModelType, BaseModel: "models/llama_gqa"},
 		batch: golden.Open(t, filepath.Join(base, "inputs.safetensors")).Batch("")}
 }
 
@@ -80,7 +81,8 @@ func (x multi) near(t *testing.T, what string, got []float32, at []int, want []f
 
 func (x multi) program(t *testing.T, as []nn.Adapter, params *nn.Params, s *nn.Step) *nn.Program {
 	t.Helper()
-	p, err := nn.Compile(x.m, as, params, nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}, Poison: true})
+	p, err := nn.Compile(x.m, as, params, nn.Options{Mode: nn.ModeLogits,
+		Caps: nn.Caps{T: len(s.Tokens), S: len(s.Rows), N: len(s.Docs)}, Poison: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +112,8 @@ func TestGoldenCombinations(t *testing.T) {
 			for _, n := range c.Adapters {
 				as = append(as, x.open(t, n))
 			}
-			a, err := peft.Combine(as, peft.Combination{Type: c.Type, Weights: c.Weights, SVDRank: c.SVDRank, Density: c.Density, MajoritySignMethod: c.Sign})
+			a, err := peft.Combine(as, peft.Combination{Type: c.Type, Weights: c.Weights, SVDRank: c.SVDRank, Density: c.Density,
+				MajoritySignMethod: c.Sign})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,8 +170,8 @@ func TestGoldenCombinations(t *testing.T) {
 	}
 }
 
-// TestGoldenSet compares adapters that are loaded together, switched, added up, mixed in one batch and swapped with HF PEFT's logits (where the
-// golden data has them) and with each adapter alone.
+// TestGoldenSet compares adapters that are loaded together, switched, added up, mixed in one batch and swapped with HF PEFT's logits (where
+// the golden data has them) and with each adapter alone.
 func TestGoldenSet(t *testing.T) {
 	x := openMulti(t)
 	set := &peft.Set{}
@@ -310,7 +313,8 @@ func TestSetRefuses(t *testing.T) {
 func TestDare(t *testing.T) {
 	x := openMulti(t)
 	values := func(seed uint64) []float32 {
-		a, err := peft.Combine([]*peft.Adapter{x.open(t, "a"), x.open(t, "b")}, peft.Combination{Type: "dare_linear", Weights: []float64{1, 0}, Density: 0.5, Seed: seed})
+		a, err := peft.Combine([]*peft.Adapter{x.open(t, "a"), x.open(t, "b")},
+			peft.Combination{Type: "dare_linear", Weights: []float64{1, 0}, Density: 0.5, Seed: seed})
 		if err != nil {
 			t.Fatal(err)
 		}

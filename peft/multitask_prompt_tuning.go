@@ -50,7 +50,8 @@ func (p *multitaskPromptTuning) Attach(sites []nn.Site, env Env) error {
 	}
 	d := p.embed.D
 	name, cols, rows := encoderName("embedding.weight"), encoderName("prefix_task_cols"), encoderName("prefix_task_rows")
-	init, err := p.start(&c.PromptInit, c.InferenceMode, name, env, initRandom, initText, "AVERAGE_SOURCE_TASKS", "EXACT_SOURCE_TASK", "ONLY_SOURCE_SHARED")
+	init, err := p.start(&c.PromptInit, c.InferenceMode, name, env, initRandom, initText, "AVERAGE_SOURCE_TASKS", "EXACT_SOURCE_TASK",
+		"ONLY_SOURCE_SHARED")
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,8 @@ func (p *multitaskPromptTuning) Attach(sites []nn.Site, env Env) error {
 func (p *multitaskPromptTuning) source() error {
 	c := &p.cfg
 	if c.StateDictPath == nil {
-		return fmt.Errorf("peft: %s: prompt_tuning_init %s needs prompt_tuning_init_state_dict_path, an adapter_model.safetensors", p.method, c.PromptTuningInit)
+		return fmt.Errorf("peft: %s: prompt_tuning_init %s needs prompt_tuning_init_state_dict_path, an adapter_model.safetensors",
+			p.method, c.PromptTuningInit)
 	}
 	f, err := safetensors.Open(*c.StateDictPath)
 	if err != nil {
@@ -76,7 +78,8 @@ func (p *multitaskPromptTuning) source() error {
 	defer f.Close()
 	shared := c.PromptTuningInit == "ONLY_SOURCE_SHARED"
 	if !shared && c.NumTasks != 1 {
-		return fmt.Errorf("peft: %s: prompt_tuning_init %s makes one task of the source's, so num_tasks must be 1", p.method, c.PromptTuningInit)
+		return fmt.Errorf("peft: %s: prompt_tuning_init %s makes one task of the source's, so num_tasks must be 1", p.method,
+			c.PromptTuningInit)
 	}
 	for i, q := range p.params {
 		if i > 0 && shared {
@@ -92,7 +95,8 @@ func (p *multitaskPromptTuning) source() error {
 		}
 		info, _ := f.Info(q.Key)
 		if len(info.Shape) != 3 || info.Shape[1] != q.Shape[1] || info.Shape[2] != q.Shape[2] {
-			return fmt.Errorf("peft: %s: tensor %q has the shape %v, want [tasks, %d, %d]", *c.StateDictPath, q.Key, info.Shape, q.Shape[1], q.Shape[2])
+			return fmt.Errorf("peft: %s: tensor %q has the shape %v, want [tasks, %d, %d]", *c.StateDictPath, q.Key, info.Shape,
+				q.Shape[1], q.Shape[2])
 		}
 		tasks := info.Shape[0]
 		v, err := f.Float32(q.Key)
@@ -124,7 +128,8 @@ func (p *multitaskPromptTuning) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 		return s.Out
 	}
 	c := &p.cfg
-	return b.Apply(&taskPromptOp{promptOp{p.embed.D, p.nv, p.scale()}, c.NumTasks, c.NumRanks}, s.Out, p.params[0].param(b), p.params[1].param(b), p.params[2].param(b))
+	return b.Apply(&taskPromptOp{promptOp{p.embed.D, p.nv, p.scale()}, c.NumTasks, c.NumRanks}, s.Out, p.params[0].param(b),
+		p.params[1].param(b), p.params[2].param(b))
 }
 
 // taskPromptOp is promptOp whose prompts are P ⊙ (U·V) of each document's task. The inputs are y [T, D] and the banks of P [n, D],

@@ -27,11 +27,11 @@ type OFTConfig struct {
 	NumCayleyNeumannTerms int   `json:"num_cayley_neumann_terms"`
 }
 
-// oft is orthogonal fine-tuning (Qiu et al. 2023, "Controlling Text-to-Image Diffusion by Orthogonal Finetuning", arXiv:2306.07280) in the form of
-// OFTv2 (Qiu et al. 2025, arXiv:2506.19847), which rotates the input and leaves the weight: y = W·(x·diag(R_1, …, R_r)) + b. Each R is the
-// rotation of a skew-symmetric matrix, by Cayley's map, exact or by a Neumann series. With block_share all blocks share one; with coft the
-// matrix is kept within eps of 0 after each step. module_dropout makes a share of the blocks the identity in a training step, as HF's
-// documentation says; HF 0.21.2 itself stores the field and does not apply it.
+// oft is orthogonal fine-tuning (Qiu et al. 2023, "Controlling Text-to-Image Diffusion by Orthogonal Finetuning", arXiv:2306.07280) in the
+// form of OFTv2 (Qiu et al. 2025, arXiv:2506.19847), which rotates the input and leaves the weight: y = W·(x·diag(R_1, …, R_r)) + b. Each R
+// is the rotation of a skew-symmetric matrix, by Cayley's map, exact or by a Neumann series. With block_share all blocks share one; with
+// coft the matrix is kept within eps of 0 after each step. module_dropout makes a share of the blocks the identity in a training step, as
+// HF's documentation says; HF 0.21.2 itself stores the field and does not apply it.
 type oft struct {
 	mergeTuner
 	cfg OFTConfig
@@ -51,14 +51,16 @@ func (m *oft) common() *Common { return &m.cfg.Common }
 func (m *oft) Attach(sites []nn.Site, env Env) error {
 	c := &m.cfg
 	if (c.R != 0) == (c.OFTBlockSize != 0) || c.R < 0 || c.OFTBlockSize < 0 {
-		return fmt.Errorf("peft: OFT: r = %d and oft_block_size = %d: give one of them and set the other to 0; r·oft_block_size is the layer's input size",
+		return fmt.Errorf("peft: OFT: r = %d and oft_block_size = %d: give one of them and set the other to 0; r·oft_block_size is the "+
+			"layer's input size",
 			c.R, c.OFTBlockSize)
 	}
 	terms := 0
 	if c.UseCayleyNeumann {
 		terms = c.NumCayleyNeumannTerms
 	}
-	if err := firstError(probability("OFT", "module_dropout", c.ModuleDropout), atLeast("OFT", "num_cayley_neumann_terms", c.NumCayleyNeumannTerms, 1)); err != nil {
+	if err := firstError(probability("OFT", "module_dropout", c.ModuleDropout),
+		atLeast("OFT", "num_cayley_neumann_terms", c.NumCayleyNeumannTerms, 1)); err != nil {
 		return err
 	}
 	if c.COFT && !(c.Eps > 0) {

@@ -16,7 +16,8 @@ type Option struct {
 	Schema  map[string]any // a JSON Schema of its values
 }
 
-// Options lists the fields of a method's configuration by name. Of fields of HF's that are not implemented the schema accepts what is: HF's default.
+// Options lists the fields of a method's configuration by name. Of fields of HF's that are not implemented the schema accepts what is: HF's
+// default.
 func (r Row) Options() (out []Option) {
 	m := r.New()
 	fields := map[string]reflect.Value{}
@@ -27,7 +28,8 @@ func (r Row) Options() (out []Option) {
 	for _, unused := range []map[string]any{commonUnused, unusedOf(m)} {
 		for name, def := range unused {
 			name = strings.TrimPrefix(name, "-")
-			out = append(out, Option{Name: name, Help: "not implemented: HF's default alone is accepted", Default: def, Schema: map[string]any{"enum": []any{def}}})
+			out = append(out, Option{Name: name, Help: "not implemented: HF's default alone is accepted", Default: def,
+				Schema: map[string]any{"enum": []any{def}}})
 		}
 	}
 	slices.SortFunc(out, func(a, b Option) int { return strings.Compare(a.Name, b.Name) })

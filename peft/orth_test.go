@@ -15,7 +15,8 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// usePrincipal gives PSOFT the singular vectors of the golden data: their signs are those of the LAPACK that made it, and no folder holds them.
+// usePrincipal gives PSOFT the singular vectors of the golden data: their signs are those of the LAPACK that made it, and no folder holds
+// them.
 func usePrincipal(t *testing.T, a *peft.Adapter, want golden.File) {
 	t.Helper()
 	for _, name := range a.Targets() {
@@ -72,18 +73,20 @@ func TestGoldenBitFit(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(dir, "adapter"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			copyTo(filepath.Join(dir, "adapter", peft.TensorFile), golden.Open(t, filepath.Join(from, "init.safetensors")), func(n string) string {
-				saved = append(saved, prefix+n)
-				return prefix + n
-			})
-			copyTo(filepath.Join(dir, "expected.safetensors"), golden.Open(t, filepath.Join(from, "expected.safetensors")), func(n string) string {
-				for _, kind := range []string{"grad.", "final."} {
-					if rest, ok := strings.CutPrefix(n, kind); ok {
-						return kind + prefix + rest
+			copyTo(filepath.Join(dir, "adapter", peft.TensorFile), golden.Open(t, filepath.Join(from, "init.safetensors")),
+				func(n string) string {
+					saved = append(saved, prefix+n)
+					return prefix + n
+				})
+			copyTo(filepath.Join(dir, "expected.safetensors"), golden.Open(t, filepath.Join(from, "expected.safetensors")),
+				func(n string) string {
+					for _, kind := range []string{"grad.", "final."} {
+						if rest, ok := strings.CutPrefix(n, kind); ok {
+							return kind + prefix + rest
+						}
 					}
-				}
-				return n
-			})
+					return n
+				})
 			if err := os.WriteFile(filepath.Join(dir, "adapter", peft.ConfigFile), a.ConfigJSON(), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +139,8 @@ func TestOrthogonalWrong(t *testing.T) {
 		config map[string]any
 		want   string
 	}{
-		{"llama_gqa", "IA3", map[string]any{"target_modules": []string{"k_proj"}, "feedforward_modules": []string{"down_proj"}}, "not in target_modules"},
+		{"llama_gqa", "IA3", map[string]any{"target_modules": []string{"k_proj"}, "feedforward_modules": []string{"down_proj"}},
+			"not in target_modules"},
 		{"llama_gqa", "ROAD", map[string]any{"group_size": 48}, "which group_size = 48 does not divide"},
 		{"llama_gqa", "ROAD", map[string]any{"variant": "road_3"}, "must be road_1, road_2 or road_4"},
 		{"llama_gqa", "OFT", map[string]any{"r": 4}, "give one of them and set the other to 0"},

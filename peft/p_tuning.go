@@ -49,7 +49,8 @@ func (p *pTuning) Attach(sites []nn.Site, env Env) error {
 	if c.HiddenSize == nil {
 		c.HiddenSize = &d
 	}
-	if err := firstError(atLeast(p.method, "encoder_hidden_size", *c.HiddenSize, 1), atLeast(p.method, "encoder_num_layers", c.NumLayers, 1),
+	if err := firstError(atLeast(p.method, "encoder_hidden_size", *c.HiddenSize, 1),
+		atLeast(p.method, "encoder_num_layers", c.NumLayers, 1),
 		probability(p.method, "encoder_dropout", c.Dropout)); err != nil {
 		return err
 	}
@@ -59,7 +60,8 @@ func (p *pTuning) Attach(sites []nn.Site, env Env) error {
 	p.params = []*Param{p.vectors}
 	switch strings.ToUpper(c.Reparameterization) {
 	case "MLP":
-		p.mlp = []dense{newDense(env, "mlp_head.0", d, h, "relu"), newDense(env, "mlp_head.2", h, h, "relu"), newDense(env, "mlp_head.4", h, d, "")}
+		p.mlp = []dense{newDense(env, "mlp_head.0", d, h, "relu"), newDense(env, "mlp_head.2", h, h, "relu"),
+			newDense(env, "mlp_head.4", h, d, "")}
 	case "LSTM":
 		in := d
 		for l := range c.NumLayers {
@@ -126,7 +128,8 @@ func (p *pTuning) Encode(value func(string) []float32) []Frozen {
 	x := value(p.vectors.Name)
 	for i, layer := range p.lstm {
 		h := *p.cfg.HiddenSize
-		w := &nn.Work{In: [][]float32{x}, Out: make([]float32, p.nv*2*h), Saved: [][]float32{make([]float32, p.nv*8*h), make([]float32, p.nv*2*h)}}
+		w := &nn.Work{In: [][]float32{x}, Out: make([]float32, p.nv*2*h),
+			Saved: [][]float32{make([]float32, p.nv*8*h), make([]float32, p.nv*2*h)}}
 		for _, q := range layer {
 			w.In = append(w.In, value(q.Name))
 		}

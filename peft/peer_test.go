@@ -14,9 +14,10 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// TestPeerFolders trains for each case of testdata/methods that HF PEFT has, and writes into the folder that ADAPTFLOW_PEER names the adapter NAME/adapter, what
-// it computes, NAME/peer.safetensors (input_ids [B, T], logits [B, T, V]), and NAME/peer.json. interop/methods_check.py compares HF PEFT with them. Methods whose
-// folder is AdapterHub's go to the folder of ADAPTFLOW_PEER_ADAPTERS, for interop/adapters_check.py.
+// TestPeerFolders trains for each case of testdata/methods that HF PEFT has, and writes into the folder that ADAPTFLOW_PEER names the
+// adapter NAME/adapter, what it computes, NAME/peer.safetensors (input_ids [B, T], logits [B, T, V]), and NAME/peer.json.
+// interop/methods_check.py compares HF PEFT with them. Methods whose folder is AdapterHub's go to the folder of ADAPTFLOW_PEER_ADAPTERS,
+// for interop/adapters_check.py.
 func TestPeerFolders(t *testing.T) {
 	hf, hub := os.Getenv("ADAPTFLOW_PEER"), os.Getenv("ADAPTFLOW_PEER_ADAPTERS")
 	if hf == "" {
@@ -64,7 +65,8 @@ func TestPeerFolders(t *testing.T) {
 				safetensors.F32("logits", logits, rows, length, len(logits)/(rows*length))}
 			for _, module := range a.Targets() { // what PSOFT decomposed, whose signs no folder holds
 				if left, right, r, ok := peft.Principal(a, module); ok {
-					ts = append(ts, safetensors.F32("psoft_A."+module, left, r, len(left)/r), safetensors.F32("psoft_B."+module, right, len(right)/r, r))
+					ts = append(ts, safetensors.F32("psoft_A."+module, left, r, len(left)/r),
+						safetensors.F32("psoft_B."+module, right, len(right)/r, r))
 				}
 			}
 			if err := safetensors.Write(filepath.Join(dir, "peer.safetensors"), ts, nil); err != nil {

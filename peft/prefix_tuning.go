@@ -61,11 +61,13 @@ func (p *prefixTuning) Attach(sites []nn.Site, env Env) error {
 	for _, s := range p.attention {
 		a := s.Op.(*nn.Attention)
 		if a.KVHeads*a.HeadDim != p.kv {
-			return fmt.Errorf("peft: PREFIX_TUNING: the layers of the base model have keys of %d and %d values; prefix tuning wants them alike", p.kv, a.KVHeads*a.HeadDim)
+			return fmt.Errorf("peft: PREFIX_TUNING: the layers of the base model have keys of %d and %d values; prefix tuning wants them "+
+				"alike", p.kv, a.KVHeads*a.HeadDim)
 		}
 		// The reference hides keys of the prefix that the window has left behind; here every token sees all of them.
 		if a.Window > 0 {
-			return fmt.Errorf("peft: PREFIX_TUNING: %s has a sliding window of %d tokens, which in HF PEFT hides the prefix from later ones, and adaptflow does not; "+
+			return fmt.Errorf("peft: PREFIX_TUNING: %s has a sliding window of %d tokens, which in HF PEFT hides the prefix from later "+
+				"ones, and adaptflow does not; "+
 				"use PROMPT_TUNING or P_TUNING for this model", s.Name, a.Window)
 		}
 	}

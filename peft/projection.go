@@ -6,7 +6,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/torchrand"
 )
 
-// projection is a frozen tensor that is made from a seed, or from the base's weight, when it is first used, unless an opened folder has brought it.
+// projection is a frozen tensor that is made from a seed, or from the base's weight, when it is first used, unless an opened folder has
+// brought it.
 type projection struct {
 	shape []int
 	make  func() []float32

@@ -34,7 +34,8 @@ func TestGoldenProjections(t *testing.T) {
 			got, ref := z.Values(), want.F32(z.Key)
 			d := golden.MaxDiff(got, ref)
 			// Normal numbers agree to the last place of torch's logarithm and cosine.
-			if tol := map[bool]float64{true: 2e-6}[strings.Contains(z.Key, "tinylora_P")]; d > tol || !slices.Equal(z.Shape, want.Shape(z.Key)) {
+			if tol := map[bool]float64{true: 2e-6}[strings.Contains(z.Key, "tinylora_P")]; d > tol ||
+				!slices.Equal(z.Shape, want.Shape(z.Key)) {
 				t.Errorf("%s: %s differs by %g", dir, z.Key, d)
 			}
 			ran++

@@ -18,7 +18,8 @@ type PromptFields struct {
 	NumLayers                *int `json:"num_layers"`
 }
 
-// promptUnused are the fields that HF does not use for causal language models. target_modules is no field of theirs, but folders have it as null.
+// promptUnused are the fields that HF does not use for causal language models. target_modules is no field of theirs, but folders have it as
+// null.
 var promptUnused = map[string]any{"modules_to_save": nil, "-target_modules": nil}
 
 // prompts is what the methods of prompt learning share: the shape of the base, and the virtual rows at its embedding. A method embeds it,
@@ -170,8 +171,10 @@ const (
 	initSample = "SAMPLE_VOCAB"
 )
 
-// idleTokenizerKwargs are the settings of HF's tokenizers that do not change the ids of a text: where it is loaded from, and what is done with batches.
-var idleTokenizerKwargs = []string{"cache_dir", "clean_up_tokenization_spaces", "force_download", "local_files_only", "model_max_length", "padding_side", "proxies",
+// idleTokenizerKwargs are the settings of HF's tokenizers that do not change the ids of a text: where it is loaded from, and what is done
+// with batches.
+var idleTokenizerKwargs = []string{"cache_dir", "clean_up_tokenization_spaces", "force_download", "local_files_only", "model_max_length",
+	"padding_side", "proxies",
 	"token", "truncation_side", "trust_remote_code", "use_fast"}
 
 // PromptInit are the fields of prompt tuning's start.
@@ -202,12 +205,14 @@ func (p *prompts) start(c *PromptInit, inference bool, name string, env Env, kno
 		}
 		for _, k := range sortedKeys(c.TokenizerKwargs) {
 			if !slices.Contains(idleTokenizerKwargs, k) {
-				return nil, fmt.Errorf("peft: %s: tokenizer_kwargs has %q, which could change the ids of prompt_tuning_init_text, and adaptflow's tokenizer does not take it; "+
+				return nil, fmt.Errorf("peft: %s: tokenizer_kwargs has %q, which could change the ids of prompt_tuning_init_text, and "+
+					"adaptflow's tokenizer does not take it; "+
 					"leave it out, or set it in the tokenizer's own folder", p.method, k)
 			}
 		}
 		if len(c.InitTokenIDs) == 0 {
-			return nil, fmt.Errorf("peft: %s: prompt_tuning_init TEXT needs the text's token ids in prompt_tuning_init_token_ids, and there are none", p.method)
+			return nil, fmt.Errorf("peft: %s: prompt_tuning_init TEXT needs the text's token ids in prompt_tuning_init_token_ids, and "+
+				"there are none", p.method)
 		}
 		if err := p.checkTokens("prompt_tuning_init_token_ids", c.InitTokenIDs); err != nil {
 			return nil, err

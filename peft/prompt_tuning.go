@@ -10,8 +10,8 @@ type PromptTuningConfig struct {
 }
 
 // promptTuning is prompt tuning (Lester et al. 2021, "The Power of Scale for Parameter-Efficient Prompt Tuning", arXiv:2104.08691): the
-// embeddings P [num_virtual_tokens, D] stand before those of each text, [P; E(x)], and are all that is trained. They start at random, at the
-// embeddings of a text's tokens, or of tokens drawn from the vocabulary.
+// embeddings P [num_virtual_tokens, D] stand before those of each text, [P; E(x)], and are all that is trained. They start at random, at
+// the embeddings of a text's tokens, or of tokens drawn from the vocabulary.
 type promptTuning struct {
 	prompts
 	cfg PromptTuningConfig

@@ -31,8 +31,8 @@ func wholeNumbers(t reflect.Type) (out []string) {
 	return out
 }
 
-// TestNumbersOutOfProportion tries whole numbers that no model has with every field of every method: an error in one line or an adapter, soon, and never a panic
-// or a size that overflowed to a small one.
+// TestNumbersOutOfProportion tries whole numbers that no model has with every field of every method: an error in one line or an adapter,
+// soon, and never a panic or a size that overflowed to a small one.
 func TestNumbersOutOfProportion(t *testing.T) {
 	m := base(t, "llama_gqa")
 	for _, row := range peft.Methods {
@@ -56,13 +56,16 @@ func TestNumbersOutOfProportion(t *testing.T) {
 			}
 		})
 	}
-	for field, v := range map[string]string{"rank_pattern": `{"q_proj": 1e18}`, "rank_pattern ": `{"q_proj": 9223372036854775807}`, "layers_to_transform": `[9223372036854775807]`,
-		"layer_replication": "[" + strings.Repeat("[0, 2], ", 100_000) + "[0, 2]]", "layer_replication ": "[[0, 9223372036854775807]]", "layer_replication  ": "[[-9223372036854775808, 2]]"} {
+	for field, v := range map[string]string{"rank_pattern": `{"q_proj": 1e18}`, "rank_pattern ": `{"q_proj": 9223372036854775807}`,
+		"layers_to_transform": `[9223372036854775807]`,
+		"layer_replication":   "[" + strings.Repeat("[0, 2], ", 100_000) + "[0, 2]]", "layer_replication ": "[[0, 9223372036854775807]]",
+		"layer_replication  ": "[[-9223372036854775808, 2]]"} {
 		var x any
 		if err := json.Unmarshal([]byte(v), &x); err != nil {
 			t.Fatal(err)
 		}
-		_, err := peft.New("LORA", map[string]any{"target_modules": []string{"q_proj"}, strings.TrimSpace(field): x}, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType})
+		_, err := peft.New("LORA", map[string]any{"target_modules": []string{"q_proj"}, strings.TrimSpace(field): x}, nn.Sites(m),
+			peft.Env{ModelType: m.Config.ModelType})
 		if err == nil || !strings.Contains(err.Error(), strings.TrimSpace(field)) || len(err.Error()) > 400 {
 			t.Errorf("%s: %v", field, fmt.Sprintf("%.500v", err))
 		}

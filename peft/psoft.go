@@ -30,12 +30,13 @@ type PsoftConfig struct {
 	InitWeights           bool     `json:"init_weights"`
 }
 
-// psoft is PSOFT (Wu et al. 2025, "Efficient Orthogonal Fine-Tuning with Principal Subspace Adaptation", openreview FSHrinMArK): y = W·x + (alpha/r)·B·(R - I)·A·x + b, where B·A is the part of W
-// of its r largest singular values, over alpha/r, and stays; R = diag(b)·Q·diag(a) is trained, Q a rotation by Cayley's map (psoft_orth) or any matrix, and
-// b, a vectors that start at 1 (psoft_mag_b, psoft_mag_a).
+// psoft is PSOFT (Wu et al. 2025, "Efficient Orthogonal Fine-Tuning with Principal Subspace Adaptation", openreview FSHrinMArK): y = W·x +
+// (alpha/r)·B·(R - I)·A·x + b, where B·A is the part of W of its r largest singular values, over alpha/r, and stays; R = diag(b)·Q·diag(a)
+// is trained, Q a rotation by Cayley's map (psoft_orth) or any matrix, and b, a vectors that start at 1 (psoft_mag_b, psoft_mag_a).
 //
-// A and B are not in the folder: who opens it decomposes W again, exactly or (psoft_svd: lowrank) by random_seed and psoft_svd_lowrank_niter subspace iterations. Singular vectors have a free sign, which LAPACK leaves to its
-// implementation, so that HF PEFT itself does not repeat its numbers on another one; here the largest entry of a row of A is positive.
+// A and B are not in the folder: who opens it decomposes W again, exactly or (psoft_svd: lowrank) by random_seed and
+// psoft_svd_lowrank_niter subspace iterations. Singular vectors have a free sign, which LAPACK leaves to its implementation, so that HF
+// PEFT itself does not repeat its numbers on another one; here the largest entry of a row of A is positive.
 type psoft struct {
 	mergeTuner
 	cfg  PsoftConfig
@@ -43,7 +44,8 @@ type psoft struct {
 }
 
 func newPsoft() Method {
-	m := &psoft{cfg: PsoftConfig{Common: newCommon("PSOFT"), R: 32, Alpha: 32, ABInit: "psoft_init", SVD: "full", SVDIterations: 10, Orth: true, MagB: true,
+	m := &psoft{cfg: PsoftConfig{Common: newCommon("PSOFT"), R: 32, Alpha: 32, ABInit: "psoft_init", SVD: "full", SVDIterations: 10,
+		Orth: true, MagB: true,
 		MagA: true, NumCayleyNeumannTerms: 5, InitWeights: true}}
 	m.method = "PSOFT"
 	return m
@@ -54,7 +56,8 @@ func (m *psoft) common() *Common { return &m.cfg.Common }
 
 func (m *psoft) validate() error {
 	c := &m.cfg
-	if err := firstError(atLeast("PSOFT", "r", c.R, 1), probability("PSOFT", "psoft_dropout", c.Dropout), atLeast("PSOFT", "psoft_alpha", c.Alpha, 1)); err != nil {
+	if err := firstError(atLeast("PSOFT", "r", c.R, 1), probability("PSOFT", "psoft_dropout", c.Dropout),
+		atLeast("PSOFT", "psoft_alpha", c.Alpha, 1)); err != nil {
 		return err
 	}
 	switch {
@@ -85,7 +88,8 @@ func (m *psoft) Attach(sites []nn.Site, env Env) error {
 		if r > min(t.in, t.out) {
 			return fmt.Errorf("peft: PSOFT: r = %d, but %s is [%d, %d]; r must be at most %d", r, t.name, t.out, t.in, min(t.in, t.out))
 		}
-		p := &principal{r: r, in: t.in, out: t.out, scale: float64(c.Alpha) / float64(r), symmetric: c.ABInit == "pissa_init", vb: -1, va: -1}
+		p := &principal{r: r, in: t.in, out: t.out, scale: float64(c.Alpha) / float64(r),
+			symmetric: c.ABInit == "pissa_init", vb: -1, va: -1}
 		m.seen[t.name] = p
 		key := t.key("psoft_R.weight")
 		if c.Orth {

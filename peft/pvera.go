@@ -26,16 +26,17 @@ type PveraConfig struct {
 	GeneratorSeed     *uint64 `json:"generator_seed"`
 }
 
-// pvera is PVeRA, the probabilistic form of VeRA (Fillioux et al. 2025, "PVeRA: Probabilistic Vector-Based Random Matrix Adaptation", arXiv:2512.07703): with
-// A [2r, in], (μ, log σ²) = d ⊙ (A·x) and y = W·x + b ⊙ (B·z), z = μ + σ·ε. ε is normal in training, and with sample_at_inference
-// always; else z = μ. The numbers ε are counter-based, keyed by generator_seed or the run's seed.
+// pvera is PVeRA, the probabilistic form of VeRA (Fillioux et al. 2025, "PVeRA: Probabilistic Vector-Based Random Matrix Adaptation",
+// arXiv:2512.07703): with A [2r, in], (μ, log σ²) = d ⊙ (A·x) and y = W·x + b ⊙ (B·z), z = μ + σ·ε. ε is normal in training, and with
+// sample_at_inference always; else z = μ. The numbers ε are counter-based, keyed by generator_seed or the run's seed.
 type pvera struct {
 	mergeTuner
 	cfg PveraConfig
 }
 
 func newPvera() Method {
-	v := &pvera{cfg: PveraConfig{Common: newCommon("PVERA"), BiasFields: BiasFields{"none"}, R: 256, SaveProjection: true, DInitial: 0.1, InitWeights: true}}
+	v := &pvera{cfg: PveraConfig{Common: newCommon("PVERA"), BiasFields: BiasFields{"none"}, R: 256, SaveProjection: true, DInitial: 0.1,
+		InitWeights: true}}
 	v.method = "PVERA"
 	return v
 }
@@ -84,7 +85,8 @@ func (f *pveraForm) wire(b *nn.Builder, s nn.Site, t *target) nn.Ref {
 
 func (f *pveraForm) merge(t *target, p [][]float32, w, bias []float32) error {
 	if f.cfg.SampleAtInference {
-		return fmt.Errorf("peft: PVERA: an adapter with sample_at_inference is random and cannot be merged; set it to false to merge the mean")
+		return fmt.Errorf("peft: PVERA: an adapter with sample_at_inference is random and cannot be merged; set it to false to merge the " +
+			"mean")
 	}
 	return f.factors.merge(t, p, w, bias)
 }

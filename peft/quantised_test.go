@@ -12,8 +12,8 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// TestMethodsQuantised checks the gradients of every method over a base whose projections are in NF4 with double quantisation. A method that trains the
-// projections themselves replaces them by float32 parameters.
+// TestMethodsQuantised checks the gradients of every method over a base whose projections are in NF4 with double quantisation. A method
+// that trains the projections themselves replaces them by float32 parameters.
 func TestMethodsQuantised(t *testing.T) {
 	ran := 0
 	var refused []string
@@ -27,7 +27,8 @@ func TestMethodsQuantised(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, err := peft.New(c.Config["peft_type"].(string), c.Config, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType, BaseModel: "base", Seed: 3})
+			a, err := peft.New(c.Config["peft_type"].(string), c.Config, nn.Sites(m),
+				peft.Env{ModelType: m.Config.ModelType, BaseModel: "base", Seed: 3})
 			if err != nil && strings.Contains(err.Error(), "quantised") {
 				refused = append(refused, name)
 				return

@@ -24,16 +24,17 @@ type RandLoraConfig struct {
 	InitWeights       bool    `json:"init_weights"`
 }
 
-// randLora is RandLoRA (Albert et al. 2025, "RandLoRA: Full-rank parameter-efficient fine-tuning of large models", arXiv:2502.00987): a sum of n frozen
-// random products of rank r, of full rank together, weighted by trained diagonal matrices: ΔW = (alpha/r)·Σ_j B_j·Λ_j·A·Γ_j with Λ [r] and
-// Γ [min(in, out)]. The frozen bases are shared by all targets; sparse and very_sparse draw them from {-1, 0, 1}.
+// randLora is RandLoRA (Albert et al. 2025, "RandLoRA: Full-rank parameter-efficient fine-tuning of large models", arXiv:2502.00987): a sum
+// of n frozen random products of rank r, of full rank together, weighted by trained diagonal matrices: ΔW = (alpha/r)·Σ_j B_j·Λ_j·A·Γ_j
+// with Λ [r] and Γ [min(in, out)]. The frozen bases are shared by all targets; sparse and very_sparse draw them from {-1, 0, 1}.
 type randLora struct {
 	mergeTuner
 	cfg RandLoraConfig
 }
 
 func newRandLora() Method {
-	l := &randLora{cfg: RandLoraConfig{Common: newCommon("RANDLORA"), BiasFields: BiasFields{"none"}, R: 32, SaveProjection: true, RandloraAlpha: 640, InitWeights: true}}
+	l := &randLora{cfg: RandLoraConfig{Common: newCommon("RANDLORA"), BiasFields: BiasFields{"none"}, R: 32, SaveProjection: true,
+		RandloraAlpha: 640, InitWeights: true}}
 	l.method = "RANDLORA"
 	return l
 }

@@ -11,12 +11,14 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// TestMethodsRefuse spoils every field of every method's configuration in turn: its name, its kind of value, and, of counts, ranks and rates, its range. The
-// error names the field in the field's own words, without Go's.
+// TestMethodsRefuse spoils every field of every method's configuration in turn: its name, its kind of value, and, of counts, ranks and
+// rates, its range. The error names the field in the field's own words, without Go's.
 func TestMethodsRefuse(t *testing.T) {
 	free := []string{"peft_type", "task_type", "base_model_name_or_path", "revision", "peft_version", "inference_mode"} // of no method
-	counts := []string{"r", "init_r", "target_r", "deltaT", "num_virtual_tokens", "num_ranks", "num_tasks", "encoder_num_layers", "adapter_len", "adapter_layers",
-		"num_vectors", "vector_length", "topk", "gralora_k", "num_B", "stride_A", "u", "mini_r", "n_frequency", "block_size", "boft_n_butterfly_factor",
+	counts := []string{"r", "init_r", "target_r", "deltaT", "num_virtual_tokens", "num_ranks", "num_tasks", "encoder_num_layers",
+		"adapter_len", "adapter_layers",
+		"num_vectors", "vector_length", "topk", "gralora_k", "num_B", "stride_A", "u", "mini_r", "n_frequency", "block_size",
+		"boft_n_butterfly_factor",
 		"num_cayley_neumann_terms", "group_size", "phm_dim", "reduction_factor"}
 	kinds, ranges := 0, 0
 	for name, c := range methodCases(t) {
@@ -70,7 +72,8 @@ func TestMethodsRefuse(t *testing.T) {
 					refuse(field, 1, field, "[0, 1)")
 					refuse(field, -0.25, field, "[0, 1)")
 				} else if slices.Contains(counts, field) && !(method == "ADALORA" && field == "r") && !(method == "OFT" && field == "r") &&
-					!(strings.Contains(field, "neumann") && fields["use_cayley_neumann"] != true) && !(method == "BOTTLENECK" && field == "phm_dim" && fields["phm_layer"] != true) {
+					!(strings.Contains(field, "neumann") && fields["use_cayley_neumann"] != true) &&
+					!(method == "BOTTLENECK" && field == "phm_dim" && fields["phm_layer"] != true) {
 					ranges++
 					refuse(field, -1, field)
 					if field != "num_virtual_tokens" || method != "CPT" {

@@ -26,8 +26,8 @@ type member struct {
 	scope   *nn.Scope
 }
 
-// Add puts an adapter into the set under a name, before programs are compiled with it. An adapter that needs the whole step for itself cannot
-// be mixed and is refused: one that trains a part of the base, or puts virtual tokens before each document.
+// Add puts an adapter into the set under a name, before programs are compiled with it. An adapter that needs the whole step for itself
+// cannot be mixed and is refused: one that trains a part of the base, or puts virtual tokens before each document.
 func (s *Set) Add(name string, a *Adapter) error {
 	if name == "" || name == BaseName || strings.Contains(name, ":") {
 		return fmt.Errorf("peft: %q cannot be the name of an adapter", name)
@@ -36,10 +36,12 @@ func (s *Set) Add(name string, a *Adapter) error {
 		return fmt.Errorf("peft: there are two adapters called %q", name)
 	}
 	if _, ok := a.Method.(Prompter); ok {
-		return fmt.Errorf("peft: the %s adapter %q lengthens each document, so it cannot be mixed with others; load it alone", a.Type(), name)
+		return fmt.Errorf("peft: the %s adapter %q lengthens each document, so it cannot be mixed with others; load it alone",
+			a.Type(), name)
 	}
 	if !a.Segmentable() {
-		return fmt.Errorf("peft: the %s adapter %q changes a part of the base for a whole step, so it cannot be mixed with others; load it alone, or merge it", a.Type(), name)
+		return fmt.Errorf("peft: the %s adapter %q changes a part of the base for a whole step, so it cannot be mixed with others; load "+
+			"it alone, or merge it", a.Type(), name)
 	}
 	if a.scope != "" {
 		return fmt.Errorf("peft: the adapter %q is in a set already", name)
@@ -76,8 +78,8 @@ func (s *Set) Get(name string) *Adapter {
 	return nil
 }
 
-// Select gives the slot of the token ranges in which the named adapters take part, all of them added up; BaseName alone is the base, slot -1.
-// What an adapter changes is seen by those that were added later and read it: bottleneck adapters are stacked so.
+// Select gives the slot of the token ranges in which the named adapters take part, all of them added up; BaseName alone is the base, slot
+// -1. What an adapter changes is seen by those that were added later and read it: bottleneck adapters are stacked so.
 func (s *Set) Select(names ...string) (int, error) {
 	if len(names) == 1 && names[0] == BaseName {
 		return -1, nil
@@ -119,7 +121,8 @@ func (a *Adapter) HotSwap(params *nn.Params, slot int, other *Adapter) error {
 		return fmt.Errorf("peft: hot swap needs an adapter that was opened from a folder")
 	}
 	if a.Type() != other.Type() || len(a.Params()) != len(other.Params()) {
-		return fmt.Errorf("peft: a %s adapter of %d tensors cannot take the place of a %s adapter of %d without a reload", other.Type(), len(other.Params()), a.Type(), len(a.Params()))
+		return fmt.Errorf("peft: a %s adapter of %d tensors cannot take the place of a %s adapter of %d without a reload", other.Type(),
+			len(other.Params()), a.Type(), len(a.Params()))
 	}
 	scale := map[string]float32{}
 	mine, ok := a.Method.(*lora)
@@ -136,12 +139,14 @@ func (a *Adapter) HotSwap(params *nn.Params, slot int, other *Adapter) error {
 	}
 	x, y := swapConfig(a, ok), swapConfig(other, ok)
 	if x != y {
-		return fmt.Errorf("peft: the configurations differ in more than values, so one adapter cannot take the other's place without a reload: %s and %s", x, y)
+		return fmt.Errorf("peft: the configurations differ in more than values, so one adapter cannot take the other's place without a "+
+			"reload: %s and %s", x, y)
 	}
 	for _, p := range a.Params() {
 		v, ok := other.loaded[p.Name]
 		if !ok || len(v) != p.Size() {
-			return fmt.Errorf("peft: the other adapter's %s has %d values, this one's %d; load it beside this one instead", p.Key, len(v), p.Size())
+			return fmt.Errorf("peft: the other adapter's %s has %d values, this one's %d; load it beside this one instead",
+				p.Key, len(v), p.Size())
 		}
 	}
 	for _, p := range a.Params() {
@@ -163,7 +168,8 @@ func (a *Adapter) HotSwap(params *nn.Params, slot int, other *Adapter) error {
 // swapConfig is a configuration without what a hot swap may change.
 func swapConfig(a *Adapter, lora bool) string {
 	c := a.fields()
-	for _, k := range []string{"base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type", "init_lora_weights", "init_weights", "lora_dropout"} {
+	for _, k := range []string{"base_model_name_or_path", "revision", "peft_version", "inference_mode", "task_type", "init_lora_weights",
+		"init_weights", "lora_dropout"} {
 		delete(c, k)
 	}
 	if t, ok := c["target_modules"].([]any); ok { // a set

@@ -22,9 +22,9 @@ type ShiraConfig struct {
 	InitWeights bool    `json:"init_weights"`
 }
 
-// shira is SHiRA, the sparse high rank adapter (Bhardwaj et al. 2024, arXiv:2406.13175): r·(in+out) chosen values of the weight are trained, as differences
-// from the base: y = (W + S)·x + b with S sparse. The places are random: with random_seed those of torch.randperm, as HF draws them, otherwise
-// from the run's seed. The folder holds them (shira_indices), so that it does not matter who drew them.
+// shira is SHiRA, the sparse high rank adapter (Bhardwaj et al. 2024, arXiv:2406.13175): r·(in+out) chosen values of the weight are
+// trained, as differences from the base: y = (W + S)·x + b with S sparse. The places are random: with random_seed those of torch.randperm,
+// as HF draws them, otherwise from the run's seed. The folder holds them (shira_indices), so that it does not matter who drew them.
 type shira struct {
 	mergeTuner
 	cfg ShiraConfig
@@ -46,7 +46,8 @@ func (m *shira) Attach(sites []nn.Site, env Env) error {
 		return err
 	}
 	if c.MaskType != "random" {
-		return fmt.Errorf("peft: SHIRA: mask_type = %q; adaptflow draws \"random\" masks (another one is a Python function in HF PEFT)", c.MaskType)
+		return fmt.Errorf("peft: SHIRA: mask_type = %q; adaptflow draws \"random\" masks (another one is a Python function in HF PEFT)",
+			c.MaskType)
 	}
 	return m.attach(c, sites, env, func(t *target) error {
 		if err := onlyLinear(t, "SHIRA"); err != nil {
@@ -74,7 +75,8 @@ func (m *shira) Attach(sites []nn.Site, env Env) error {
 			return at
 		}
 		m.frozen = append(m.frozen, Frozen{Key: t.key("shira_indices"), Shape: []int{2, n}, Int: true, Need: true, Values: s.indices,
-			Check: func(v []float32) error { _, err := s.parse(v); return err }, Load: func(v []float32) { s.at, _ = s.parse(v); s.index() }})
+			Check: func(v []float32) error { _, err := s.parse(v); return err },
+			Load:  func(v []float32) { s.at, _ = s.parse(v); s.index() }})
 		t.form = s
 		return nil
 	})
@@ -128,7 +130,8 @@ func (s *sparse) parse(v []float32) ([]int32, error) {
 		}
 		at[k] = int32(i*s.in + j)
 		if k > 0 && at[k] <= at[k-1] {
-			return nil, fmt.Errorf("place %d does not come after the one before it; they must be sorted by row and column, and none twice", k)
+			return nil, fmt.Errorf("place %d does not come after the one before it; they must be sorted by row and column, and none twice",
+				k)
 		}
 	}
 	return at, nil
@@ -156,7 +159,8 @@ const sparseRows = 256
 // Plan implements nn.Op.
 func (o *sparseOp) Plan(in []nn.Shape, want []bool) nn.Plan {
 	n := sparseRows * (o.in + o.out)
-	return nn.Plan{Out: in[0], ReadsIn: []bool{false, want[2], want[1]}, Pass: []bool{true, false, false}, InPlace: []bool{true, false, false},
+	return nn.Plan{Out: in[0], ReadsIn: []bool{false, want[2], want[1]}, Pass: []bool{true, false, false},
+		InPlace: []bool{true, false, false},
 		Scratch: func(nn.Caps, int) int { return n }}
 }
 

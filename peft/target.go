@@ -40,7 +40,8 @@ func newMatcher(t targetSpec) (*matcher, error) {
 	var err error
 	if t.Target.Pattern != "" {
 		if t.Layers.List != nil {
-			return nil, fmt.Errorf("peft: layers_to_transform cannot be used when target_modules is a string; write the layers into the pattern, or give a list")
+			return nil, fmt.Errorf("peft: layers_to_transform cannot be used when target_modules is a string; write the layers into the " +
+				"pattern, or give a list")
 		}
 		if t.LayersPattern.Set() {
 			return nil, fmt.Errorf("peft: layers_pattern cannot be used when target_modules is a string; give a list")
@@ -193,7 +194,8 @@ func noPattern(p string, sites []nn.Site) error {
 		return fmt.Errorf("peft: target_modules %q matches no module of the base model; did you mean %q", p, allLinear)
 	}
 	if slices.ContainsFunc(modules(sites), func(n string) bool { return named([]string{p}, n) }) {
-		return fmt.Errorf("peft: target_modules %q is a string, so it is a regular expression that the whole of a module's name must match, and none does; "+
+		return fmt.Errorf("peft: target_modules %q is a string, so it is a regular expression that the whole of a module's name must "+
+			"match, and none does; "+
 			"for the modules whose names end so give a list: [%s]", p, p)
 	}
 	return noTarget("target_modules", []string{p}, sites)
@@ -223,7 +225,8 @@ func matchSites(method string, spec targetSpec, sites []nn.Site) ([]nn.Site, err
 			continue
 		}
 		if !leaf[n] {
-			return nil, fmt.Errorf("peft: %s: target_modules matches %s, which is no single module with a weight; name the modules inside it", method, n)
+			return nil, fmt.Errorf("peft: %s: target_modules matches %s, which is no single module with a weight; name the modules "+
+				"inside it", method, n)
 		}
 		matched[n] = true
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// untier is a method that may train one of two modules that share a weight, the embedding and the head (tie_word_embeddings), or both apart.
+// untier is a method that may train one of two modules that share a weight, the embedding and the head (tie_word_embeddings), or both
+// apart.
 type untier interface {
 	// unties says whether the two differ once merged.
 	unties() bool
@@ -26,10 +27,12 @@ func embeddingAndHead(sites []nn.Site) (embedding, head string) {
 	return embedding, head
 }
 
-// mergeTied merges into a base whose head shares the embedding's weight, which base (of stored) gives for both. Where the adapter makes the two differ the result has both, so that the merged
-// model's are no longer tied: HF PEFT does so with modules_to_save, and sets tie_word_embeddings to false. Its LoRA on one of the two changes the shared
-// weight, with which the merged model computes something else than base and adapter.
-func (a *Adapter) mergeTied(m Merger, value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
+// mergeTied merges into a base whose head shares the embedding's weight, which base (of stored) gives for both. Where the adapter makes the
+// two differ the result has both, so that the merged model's are no longer tied: HF PEFT does so with modules_to_save, and sets
+// tie_word_embeddings to false. Its LoRA on one of the two changes the shared weight, with which the merged model computes something else
+// than base and adapter.
+func (a *Adapter) mergeTied(m Merger, value func(string) []float32, base func(string) ([]float32, error),
+	want Wanted) (map[string][]float32, error) {
 	embedding, head := embeddingAndHead(a.sites)
 	out, err := m.Merge(value, base, want)
 	if err != nil {

@@ -27,17 +27,18 @@ type TinyLoraConfig struct {
 	InitWeights     InitNamed `json:"init_weights"`
 }
 
-// tinyLora is TinyLoRA ("Learning to Reason in 13 Parameters", 2026, arXiv:2602.04118): with the r largest singular triplets of W = U·S·Vᵀ, A = √S·Vᵀ and B = U·√S stay frozen, and
-// ΔW = B·(Σ_i v_i·P_i)·A with frozen normal matrices P_i [r, r] and a trained vector v [u], which groups of targets share by
-// weight_tying. Without save_projection the P_i come from projection_seed as torch draws them.
+// tinyLora is TinyLoRA ("Learning to Reason in 13 Parameters", 2026, arXiv:2602.04118): with the r largest singular triplets of W = U·S·Vᵀ,
+// A = √S·Vᵀ and B = U·√S stay frozen, and ΔW = B·(Σ_i v_i·P_i)·A with frozen normal matrices P_i [r, r] and a trained vector v [u], which
+// groups of targets share by weight_tying. Without save_projection the P_i come from projection_seed as torch draws them.
 type tinyLora struct {
 	mergeTuner
 	cfg TinyLoraConfig
 }
 
 func newTinyLora() Method {
-	l := &tinyLora{cfg: TinyLoraConfig{Common: newCommon("TINYLORA"), BiasFields: BiasFields{"none"}, R: 2, U: 64, ProjectionSeed: 42, SaveProjection: true,
-		InitVBound: 0.02, InitWeights: InitNamed{On: true}}}
+	l := &tinyLora{cfg: TinyLoraConfig{Common: newCommon("TINYLORA"), BiasFields: BiasFields{"none"}, R: 2, U: 64, ProjectionSeed: 42,
+		SaveProjection: true,
+		InitVBound:     0.02, InitWeights: InitNamed{On: true}}}
 	l.method = "TINYLORA"
 	return l
 }
@@ -48,7 +49,8 @@ func (l *tinyLora) common() *Common { return &l.cfg.Common }
 // Attach implements Method.
 func (l *tinyLora) Attach(sites []nn.Site, env Env) error {
 	c := &l.cfg
-	if err := firstError(atLeast("TINYLORA", "r", c.R, 1), atLeast("TINYLORA", "u", c.U, 1), probability("TINYLORA", "tinylora_dropout", c.TinyloraDropout),
+	if err := firstError(atLeast("TINYLORA", "r", c.R, 1), atLeast("TINYLORA", "u", c.U, 1),
+		probability("TINYLORA", "tinylora_dropout", c.TinyloraDropout),
 		notNegative("TINYLORA", "init_v_bound", float64(c.InitVBound))); err != nil {
 		return err
 	}
@@ -117,8 +119,8 @@ func (l *tinyLora) Attach(sites []nn.Site, env Env) error {
 	})
 }
 
-// singularPair are A [r, in] and B [out, r], the r largest singular triplets of the target's weight with √S in each. They are found when they
-// are first used, and not at all where a folder brings them: the signs of singular vectors are not unique.
+// singularPair are A [r, in] and B [out, r], the r largest singular triplets of the target's weight with √S in each. They are found when
+// they are first used, and not at all where a folder brings them: the signs of singular vectors are not unique.
 func singularPair(t *target, r int) (a, b *projection) {
 	var fa, fb []float32
 	find := func() {

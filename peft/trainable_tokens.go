@@ -81,7 +81,8 @@ func (t *trainableTokens) Attach(sites []nn.Site, env Env) error {
 func (t *trainableTokens) Adapt(b *nn.Builder, s nn.Site) nn.Ref { return t.extra.apply(b, s).Out }
 
 // Merge implements Merger.
-func (t *trainableTokens) Merge(value func(string) []float32, base func(string) ([]float32, error), want Wanted) (map[string][]float32, error) {
+func (t *trainableTokens) Merge(value func(string) []float32, base func(string) ([]float32, error),
+	want Wanted) (map[string][]float32, error) {
 	out := map[string][]float32{}
 	err := t.extra.merge(out, value, base, want)
 	return out, err

@@ -43,8 +43,8 @@ type merger interface {
 	merge(t *target, p [][]float32, w, bias []float32) error
 }
 
-// unmerger is a merger whose linear part can be undone, of a weight [out, in] or of a bias, in place; the other is nil. Unmerging needs it where the
-// part is far from the identity, as a rotation is.
+// unmerger is a merger whose linear part can be undone, of a weight [out, in] or of a bias, in place; the other is nil. Unmerging needs it
+// where the part is far from the identity, as a rotation is.
 type unmerger interface {
 	unmerge(t *target, p [][]float32, w, bias []float32)
 }
@@ -113,7 +113,8 @@ func (u *tuner) attach(cfg any, sites []nn.Site, env Env, build func(t *target) 
 			return fmt.Errorf("peft: %s: target %s is a %s; %s adapts linear layers inside the blocks", u.method, s.Name, s.Kind, u.method)
 		}
 		if l.Transposed && !fan {
-			return fmt.Errorf("peft: %s: target %s is a Conv1D, which %s does not adapt; it adapts linear layers", u.method, s.Name, u.method)
+			return fmt.Errorf("peft: %s: target %s is a Conv1D, which %s does not adapt; it adapts linear layers",
+				u.method, s.Name, u.method)
 		}
 		convs = convs || l.Transposed
 		t := &target{site: s, name: s.Name, in: l.Cols, out: l.Rows, conv: l.Transposed}
@@ -150,7 +151,8 @@ func (u *tuner) attachExtras(save []string, bias string, sites []nn.Site) error 
 	for _, p := range saved {
 		for _, t := range u.list {
 			if strings.HasPrefix(p.Key, prefix+t.name+".") {
-				return fmt.Errorf("peft: %s: %s is in target_modules and in modules_to_save; give its full name in only one of them", u.method, t.name)
+				return fmt.Errorf("peft: %s: %s is in target_modules and in modules_to_save; give its full name in only one of them",
+					u.method, t.name)
 			}
 		}
 	}
@@ -240,7 +242,8 @@ func (u *mergeTuner) Merge(value func(string) []float32, base func(string) ([]fl
 			return nil, fmt.Errorf("peft: merging %s: %w", t.name, err)
 		}
 		if len(w) != t.in*t.out {
-			return nil, fmt.Errorf("peft: merging %s: the base tensor has %d values, the adapter is for [%d, %d]", t.name, len(w), t.out, t.in)
+			return nil, fmt.Errorf("peft: merging %s: the base tensor has %d values, the adapter is for [%d, %d]", t.name,
+				len(w), t.out, t.in)
 		}
 		m := slices.Clone(w)
 		if t.conv {

@@ -9,8 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// unmatched refuses a new configuration that names modules which are not there: an entry of target_modules as it was given, exclude_modules, or a key
-// of a pattern. HF PEFT warns of the last two and goes on. An opened folder is taken as it is.
+// unmatched refuses a new configuration that names modules which are not there: an entry of target_modules as it was given,
+// exclude_modules, or a key of a pattern. HF PEFT warns of the last two and goes on. An opened folder is taken as it is.
 func unmatched(m Method, given Names, sites []nn.Site) error {
 	all := modules(sites)
 	for _, e := range given.List {
@@ -38,7 +38,8 @@ func unmatched(m Method, given Names, sites []nn.Site) error {
 			if ok, err := anyMatch(m.Targets(), re.match); err != nil {
 				return err
 			} else if !ok {
-				return fmt.Errorf("peft: %s: %s has the key %q, which is the end of no target's name; the nearest target is %s", m.Type(), field, p.Key,
+				return fmt.Errorf("peft: %s: %s has the key %q, which is the end of no target's name; the nearest target is %s",
+					m.Type(), field, p.Key,
 					nearestEnd(p.Key, m.Targets()))
 			}
 		}

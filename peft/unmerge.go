@@ -13,10 +13,10 @@ const (
 	unmergeTolerance = 2e-6 // of a value, relative to the tensor's largest
 )
 
-// Unmerge takes an adapter out of a model that it was merged into: it returns the changed tensors as they were in the base, up to rounding. merged
-// returns a tensor of the merged model. Whatever the method, the base is the fixed point of W = W + L⁻¹(M - merge(W)), where L is the identity: one step
-// where the adapter adds to the weights, a few where it scales them. A method that rotates them undoes its L itself. Tensors that the adapter replaces (modules_to_save, biases, full
-// fine-tuning) leave nothing to recover and are an error.
+// Unmerge takes an adapter out of a model that it was merged into: it returns the changed tensors as they were in the base, up to rounding.
+// merged returns a tensor of the merged model. Whatever the method, the base is the fixed point of W = W + L⁻¹(M - merge(W)), where L is
+// the identity: one step where the adapter adds to the weights, a few where it scales them. A method that rotates them undoes its L itself.
+// Tensors that the adapter replaces (modules_to_save, biases, full fine-tuning) leave nothing to recover and are an error.
 func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string) ([]float32, error)) (map[string][]float32, error) {
 	if u, ok := a.Method.(interface{ unmergeable() error }); ok {
 		if err := u.unmergeable(); err != nil {
@@ -62,7 +62,8 @@ func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string
 		if step == 0 {
 			for _, name := range sortedKeys(got) {
 				if _, read := now[name]; !read || replaces(got[name], zero[name]) {
-					return nil, fmt.Errorf("peft: %s replaces %s, so the merged model does not hold the base's values any more; use the base model itself", a.Type(), name)
+					return nil, fmt.Errorf("peft: %s replaces %s, so the merged model does not hold the base's values any more; use the "+
+						"base model itself", a.Type(), name)
 				}
 			}
 		}
@@ -88,7 +89,8 @@ func (a *Adapter) Unmerge(params *nn.Params, slot int, merged func(tensor string
 		}
 		switch {
 		case math.IsNaN(worst) || math.IsInf(worst, 0) || worst > 1e6:
-			return nil, fmt.Errorf("peft: the %s adapter changes the weights too much to be taken out again; use the base model itself", a.Type())
+			return nil, fmt.Errorf("peft: the %s adapter changes the weights too much to be taken out again; use the base model itself",
+				a.Type())
 		case worst < unmergeTolerance:
 			for name := range now { // read by the merge, but not changed
 				if _, ok := got[name]; !ok {

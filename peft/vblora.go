@@ -27,16 +27,17 @@ type VbloraConfig struct {
 	InitLogitsStd       float64 `json:"init_logits_std"`
 }
 
-// vblora is VB-LoRA (Li et al. 2024, "VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks", arXiv:2405.15179): LoRA's A and B are cut
-// into sub-vectors of vector_length, each a mixture of the topk vectors of a bank shared by all targets, weighted by the softmax of their
-// trained logits. save_only_topk_weights stores the mixtures in place of the logits; such a folder cannot be trained further.
+// vblora is VB-LoRA (Li et al. 2024, "VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks", arXiv:2405.15179): LoRA's A and
+// B are cut into sub-vectors of vector_length, each a mixture of the topk vectors of a bank shared by all targets, weighted by the softmax
+// of their trained logits. save_only_topk_weights stores the mixtures in place of the logits; such a folder cannot be trained further.
 type vblora struct {
 	mergeTuner
 	cfg VbloraConfig
 }
 
 func newVblora() Method {
-	v := &vblora{cfg: VbloraConfig{Common: newCommon("VBLORA"), BiasFields: BiasFields{"none"}, R: 4, NumVectors: 256, VectorLength: 256, TopK: 2,
+	v := &vblora{cfg: VbloraConfig{Common: newCommon("VBLORA"), BiasFields: BiasFields{"none"}, R: 4, NumVectors: 256,
+		VectorLength: 256, TopK: 2,
 		InitVectorBankBound: 0.02, InitLogitsStd: 0.1}}
 	v.method = "VBLORA"
 	return v
@@ -48,7 +49,8 @@ func (v *vblora) common() *Common { return &v.cfg.Common }
 // Attach implements Method.
 func (v *vblora) Attach(sites []nn.Site, env Env) error {
 	c := &v.cfg
-	if err := firstError(atLeast("VBLORA", "r", c.R, 1), atLeast("VBLORA", "topk", c.TopK, 1), atLeast("VBLORA", "num_vectors", c.NumVectors, 1),
+	if err := firstError(atLeast("VBLORA", "r", c.R, 1), atLeast("VBLORA", "topk", c.TopK, 1),
+		atLeast("VBLORA", "num_vectors", c.NumVectors, 1),
 		atLeast("VBLORA", "vector_length", c.VectorLength, 1), probability("VBLORA", "vblora_dropout", c.VbloraDropout),
 		notNegative("VBLORA", "init_logits_std", c.InitLogitsStd), notNegative("VBLORA", "init_vector_bank_bound", c.InitVectorBankBound),
 		effective("VBLORA", "init_vector_bank_bound", c.InitVectorBankBound)); err != nil {
@@ -61,7 +63,8 @@ func (v *vblora) Attach(sites []nn.Site, env Env) error {
 	return v.attach(c, sites, env, func(t *target) error {
 		l, n, r := c.VectorLength, c.NumVectors, c.R
 		if t.in%l != 0 || t.out%l != 0 {
-			return fmt.Errorf("peft: VBLORA: vector_length = %d does not divide the %d inputs and %d outputs of %s; choose a common divisor", l, t.in, t.out, t.name)
+			return fmt.Errorf("peft: VBLORA: vector_length = %d does not divide the %d inputs and %d outputs of %s; "+
+				"choose a common divisor", l, t.in, t.out, t.name)
 		}
 		if bank == nil {
 			key := "base_model.vblora_vector_bank"
@@ -108,7 +111,8 @@ func (v *vblora) saving(int) {}
 
 func (v *vblora) mixtures(p *Param) bool { return v.cfg.SaveOnlyTopkWeights && len(p.Shape) == 3 }
 
-// stored implements storer: with save_only_topk_weights the chosen vectors, in the narrowest integers that HF uses, and all weights but the last.
+// stored implements storer: with save_only_topk_weights the chosen vectors, in the narrowest integers that HF uses, and all weights but the
+// last.
 func (v *vblora) stored(p *Param, x []float32, _ int) []safetensors.Tensor {
 	if !v.mixtures(p) {
 		return nil

@@ -19,16 +19,17 @@ type VeraConfig struct {
 	InitWeights       bool    `json:"init_weights"`
 }
 
-// vera is VeRA (Kopiczko et al. 2023, "VeRA: Vector-based Random Matrix Adaptation", arXiv:2310.11454): all targets share frozen random matrices
-// A [r, in] and B [out, r], cut to each target's size, and train two vectors: ΔW = diag(b)·B·diag(d)·A.
-// Without save_projection the folder has only the vectors, and the matrices come from projection_prng_key as torch draws them.
+// vera is VeRA (Kopiczko et al. 2023, "VeRA: Vector-based Random Matrix Adaptation", arXiv:2310.11454): all targets share frozen random
+// matrices A [r, in] and B [out, r], cut to each target's size, and train two vectors: ΔW = diag(b)·B·diag(d)·A. Without save_projection
+// the folder has only the vectors, and the matrices come from projection_prng_key as torch draws them.
 type vera struct {
 	mergeTuner
 	cfg VeraConfig
 }
 
 func newVera() Method {
-	v := &vera{cfg: VeraConfig{Common: newCommon("VERA"), BiasFields: BiasFields{"none"}, R: 256, SaveProjection: true, DInitial: 0.1, InitWeights: true}}
+	v := &vera{cfg: VeraConfig{Common: newCommon("VERA"), BiasFields: BiasFields{"none"}, R: 256, SaveProjection: true, DInitial: 0.1,
+		InitWeights: true}}
 	v.method = "VERA"
 	return v
 }

@@ -31,16 +31,17 @@ type WaveConfig struct {
 	InitWeights            bool     `json:"init_weights"`
 }
 
-// waveFT is WaveFT (Bilican et al. 2025, "Exploring Sparsity for Parameter Efficient Fine Tuning Using Wavelets", arXiv:2505.12532): n coefficients at
-// random places are trained, and ΔW = scaling·IDWT₂(S), the inverse wavelet transform of one level, or scaling·S without use_idwt.
-// The wavelets are Daubechies' db1 (Haar) to db10.
+// waveFT is WaveFT (Bilican et al. 2025, "Exploring Sparsity for Parameter Efficient Fine Tuning Using Wavelets", arXiv:2505.12532): n
+// coefficients at random places are trained, and ΔW = scaling·IDWT₂(S), the inverse wavelet transform of one level, or scaling·S without
+// use_idwt. The wavelets are Daubechies' db1 (Haar) to db10.
 type waveFT struct {
 	mergeTuner
 	cfg WaveConfig
 }
 
 func newWaveFT() Method {
-	f := &waveFT{cfg: WaveConfig{Common: newCommon("WAVEFT"), BiasFields: BiasFields{"none"}, NFrequency: 2592, Scaling: 25, WaveletFamily: "db1", UseIDWT: true,
+	f := &waveFT{cfg: WaveConfig{Common: newCommon("WAVEFT"), BiasFields: BiasFields{"none"}, NFrequency: 2592, Scaling: 25,
+		WaveletFamily: "db1", UseIDWT: true,
 		RandomLocSeed: 777, NFrequencyPattern: Patterns{}, InitWeights: true}}
 	f.method = "WAVEFT"
 	return f
@@ -103,9 +104,9 @@ type atom struct {
 	fr, fc   []float32
 }
 
-// newAtoms are the atoms of the coefficients at the places of a weight [out, in]. HF centres the weight in a spectrum that is
-// larger by what the reconstruction loses, cuts it into four bands, and crops the reconstruction. The right half is high-pass along the rows,
-// the lower half along the columns.
+// newAtoms are the atoms of the coefficients at the places of a weight [out, in]. HF centres the weight in a spectrum that is larger by
+// what the reconstruction loses, cuts it into four bands, and crops the reconstruction. The right half is high-pass along the rows, the
+// lower half along the columns.
 func newAtoms(lo []float64, at []int, out, in int) []atom {
 	atoms := make([]atom, len(at))
 	if lo == nil {
@@ -176,8 +177,8 @@ func (a atom) dot(w []float32, cols int) float32 {
 	return sum
 }
 
-// daubechies is the reconstruction low-pass filter of Daubechies' wavelet dbN (Ten Lectures on Wavelets, 1992, chapter 6): the spectral factor with
-// all zeros inside the unit circle, 2N values whose sum is √2.
+// daubechies is the reconstruction low-pass filter of Daubechies' wavelet dbN (Ten Lectures on Wavelets, 1992, chapter 6): the spectral
+// factor with all zeros inside the unit circle, 2N values whose sum is √2.
 func daubechies(name string) ([]float64, error) {
 	s := strings.ToLower(name)
 	if s == "haar" {

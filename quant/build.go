@@ -17,7 +17,8 @@ type sink interface {
 	done() Weight
 }
 
-// Build stores the matrix [out, in] whose rows come from rows, a few at a time. half says that products may round what they expand to bfloat16.
+// Build stores the matrix [out, in] whose rows come from rows, a few at a time. half says that products may round what they expand to
+// bfloat16.
 func (s *Storage) Build(out, in int, rows Rows, half bool) (Weight, error) {
 	return fill(s.begin(out, in, half), out, in, rows)
 }

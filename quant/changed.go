@@ -9,8 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// Like stores the matrix m, [Out, In] row-major, in the way in which w is stored: in its number format, or quantised to its code with its block
-// size and its double quantisation.
+// Like stores the matrix m, [Out, In] row-major, in the way in which w is stored: in its number format, or quantised to its code with its
+// block size and its double quantisation.
 func Like(w Weight, m []float32) Weight {
 	out, in := w.Dims()
 	switch w := w.(type) {
@@ -48,8 +48,8 @@ type changed struct {
 	w    Weight
 }
 
-// NewChanged is the matrix that dense returns, [Out, In] row-major, stored as base is. dense is called once, when the weight is first read: a plan
-// of memory costs nothing. The memory goes when the weight is no longer used.
+// NewChanged is the matrix that dense returns, [Out, In] row-major, stored as base is. dense is called once, when the weight is first read:
+// a plan of memory costs nothing. The memory goes when the weight is no longer used.
 func NewChanged(base Weight, dense func() []float32) Weight { return &changed{base: base, make: dense} }
 
 func (c *changed) weight() Weight {

@@ -14,7 +14,8 @@ import (
 // TestGoldenCodes compares the code books with bitsandbytes'.
 func TestGoldenCodes(t *testing.T) {
 	f := golden.Open(t, filepath.Join(golden.Root(t, "testdata"), "quant", "codes.safetensors"))
-	for name, got := range map[string][]float32{"nf4": NF4.Values[:], "fp4": FP4.Values[:], "dynamic_map_signed": DynamicMap(true)[:], "dynamic_map_unsigned": DynamicMap(false)[:]} {
+	for name, got := range map[string][]float32{"nf4": NF4.Values[:], "fp4": FP4.Values[:], "dynamic_map_signed": DynamicMap(true)[:],
+		"dynamic_map_unsigned": DynamicMap(false)[:]} {
 		if want := f.F32(name); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
@@ -54,13 +55,16 @@ func TestGoldenQuant(t *testing.T) {
 			if want := f.U8("packed"); !slices.Equal(q.Packed, want) {
 				for i := range want {
 					if q.Packed[i] != want[i] {
-						t.Fatalf("byte %d is %02x, want %02x (values %g, %g)", i, q.Packed[i], want[i], f.F32("weight")[2*i], f.F32("weight")[2*i+1])
+						t.Fatalf("byte %d is %02x, want %02x (values %g, %g)", i, q.Packed[i], want[i], f.F32("weight")[2*i],
+							f.F32("weight")[2*i+1])
 					}
 				}
 			}
 			if double {
-				if !slices.Equal(q.Nested.Codes, f.U8("absmax")) || !slices.Equal(q.Nested.Absmax, f.F32("nested_absmax")) || q.Nested.Offset != f.F32("offset")[0] {
-					t.Errorf("scales: offset %v, want %v; largest %v, want %v; codes equal: %v", q.Nested.Offset, f.F32("offset")[0], q.Nested.Absmax, f.F32("nested_absmax"),
+				if !slices.Equal(q.Nested.Codes, f.U8("absmax")) || !slices.Equal(q.Nested.Absmax, f.F32("nested_absmax")) ||
+					q.Nested.Offset != f.F32("offset")[0] {
+					t.Errorf("scales: offset %v, want %v; largest %v, want %v; codes equal: %v", q.Nested.Offset, f.F32("offset")[0],
+						q.Nested.Absmax, f.F32("nested_absmax"),
 						slices.Equal(q.Nested.Codes, f.U8("absmax")))
 				}
 				for i, w := range f.F32("absmax_dequantized") {
@@ -102,7 +106,8 @@ func TestGoldenBlockwise8(t *testing.T) {
 }
 
 // TestGoldenInt8 quantises a matrix and activations to LLM.int8 and compares codes and scales bit for bit, and the outputs of bitsandbytes'
-// Linear8bitLt with and without outlier columns. What it does in training on a CPU, dequantise and multiply, is what the backward pass takes.
+// Linear8bitLt with and without outlier columns. What it does in training on a CPU, dequantise and multiply, is what the backward pass
+// takes.
 func TestGoldenInt8(t *testing.T) {
 	f := golden.Open(t, filepath.Join(golden.Root(t, "testdata"), "quant", "int8", "vectorwise.safetensors"))
 	shape := f.Shape("weight")

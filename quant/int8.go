@@ -10,8 +10,8 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// Int8 is a matrix in the 8-bit format of LLM.int8 (Dettmers et al. 2022, arXiv:2208.07339), bitsandbytes' Linear8bitLt: a signed code a value,
-// and the largest magnitude of each row.
+// Int8 is a matrix in the 8-bit format of LLM.int8 (Dettmers et al. 2022, arXiv:2208.07339), bitsandbytes' Linear8bitLt: a signed code a
+// value, and the largest magnitude of each row.
 type Int8 struct {
 	Out, In int
 	Codes   []int8    // [Out, In]
@@ -50,8 +50,8 @@ func ScalesInt8(w []float32, out, in int) *Int8 {
 	return q
 }
 
-// weight8 is a matrix of 8-bit codes, expanded a tile at a time. The codes lie in the order of bfloat16 panels: for 48 rows of the matrix, pairs of
-// consecutive values of each row.
+// weight8 is a matrix of 8-bit codes, expanded a tile at a time. The codes lie in the order of bfloat16 panels: for 48 rows of the matrix,
+// pairs of consecutive values of each row.
 //
 // The forward product quantises the activations too (see forward); the gradient is that of the dequantised matrix, which Acquire returns.
 type weight8 struct {
@@ -69,12 +69,12 @@ const perCode = float32(1.0 / 127.0)
 // perProduct is what bitsandbytes multiplies the sum of the products of codes and the two scales by, on a CPU: almost 1/127².
 const perProduct = float32(6.200124e-05)
 
-// codesPer is what a value is multiplied by to get its code: 127/absmax as torch divides a number by a tensor, by the reciprocal. Values of half the
-// largest magnitude lie on a tie, which the last bit decides.
+// codesPer is what a value is multiplied by to get its code: 127/absmax as torch divides a number by a tensor, by the reciprocal. Values of
+// half the largest magnitude lie on a tie, which the last bit decides.
 func codesPer(absmax float32) float32 { return float32(1/absmax) * 127 }
 
-// NewInt8 makes a weight of q, whose dequantised values are multiplied as bfloat16 with half set, else as float32. Activations are quantised but
-// for the columns that hold a magnitude of threshold or more; 0 quantises all. q's slices are copied.
+// NewInt8 makes a weight of q, whose dequantised values are multiplied as bfloat16 with half set, else as float32. Activations are
+// quantised but for the columns that hold a magnitude of threshold or more; 0 quantises all. q's slices are copied.
 func NewInt8(q *Int8, threshold float32, half bool) Weight {
 	w := newWeight8(q.Out, q.In, threshold, half)
 	w.put(0, q)
@@ -180,9 +180,9 @@ func (w *weight8) forwardScratch(m int) int {
 	return half + m*w.in + m + w.in + outlierColumns*(m+w.out)
 }
 
-// forward computes y = x·Wᵀ as Linear8bitLt does: each row of x, rounded to float16, is quantised by its largest magnitude; columns in which some row
-// has an outlier are left out there and multiplied as they are with the dequantised columns of W. Which columns those are depends on all m rows.
-// The products of codes are exact, so that no kernel set and no number of threads changes them.
+// forward computes y = x·Wᵀ as Linear8bitLt does: each row of x, rounded to float16, is quantised by its largest magnitude; columns in
+// which some row has an outlier are left out there and multiplied as they are with the dequantised columns of W. Which columns those are
+// depends on all m rows. The products of codes are exact, so that no kernel set and no number of threads changes them.
 func (w *weight8) forward(p *pool.Pool, m int, x, y, scratch []float32) {
 	take := func(n int) []float32 {
 		s := scratch[:n:n]

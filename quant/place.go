@@ -12,8 +12,8 @@ type Place interface {
 	Matrix(name string, n int) (b *mem.Block, use *Use, ready bool, err error)
 }
 
-// BuildIn is Build with the memory that place has for the matrix of a name. Where the matrix lies there already no rows are read. A nil place, and a
-// quantised storage, is Build.
+// BuildIn is Build with the memory that place has for the matrix of a name. Where the matrix lies there already no rows are read. A nil
+// place, and a quantised storage, is Build.
 func (s *Storage) BuildIn(place Place, name string, out, in int, rows Rows, half bool) (Weight, error) {
 	if place == nil || s.Quantised() {
 		return s.Build(out, in, rows, half)
@@ -34,8 +34,8 @@ func (s *Storage) BuildIn(place Place, name string, out, in int, rows Rows, half
 
 func (s *Storage) half() bool { return s.Name == "bfloat16" }
 
-// Stream keeps in memory, of matrices that lie in a mapped file, those alone that are being used and the one that is next: a base larger than memory is read
-// from the disk layer by layer, in each pass anew, or from what the system has kept of the file.
+// Stream keeps in memory, of matrices that lie in a mapped file, those alone that are being used and the one that is next: a base larger
+// than memory is read from the disk layer by layer, in each pass anew, or from what the system has kept of the file.
 type Stream struct {
 	mu   sync.Mutex
 	uses []*Use
@@ -59,7 +59,8 @@ func (s *Stream) Add(b *mem.Block) *Use {
 	return u
 }
 
-// begin asks for the matrix, and for the one that follows in the direction in which the matrices are used: up in a forward pass, down in a backward one.
+// begin asks for the matrix, and for the one that follows in the direction in which the matrices are used: up in a forward pass, down in a
+// backward one.
 func (u *Use) begin() {
 	if u == nil {
 		return

@@ -17,8 +17,8 @@ type Weight interface {
 	Tiles() int
 	// TileRange is the range [lo, hi) of output rows of a tile; lo is a multiple of 48.
 	TileRange(tile int) (lo, hi int)
-	// Acquire returns, working with the threads of p, the panels of Wᵀ for the rows of a tile, K = In and N = hi-lo, valid until Release. scratch has
-	// ScratchLen values, which the panels may occupy.
+	// Acquire returns, working with the threads of p, the panels of Wᵀ for the rows of a tile, K = In and N = hi-lo, valid until Release.
+	// scratch has ScratchLen values, which the panels may occupy.
 	Acquire(p *pool.Pool, tile int, scratch []float32) kernels.Panels
 	// Release ends the use of a tile.
 	Release(tile int)
@@ -32,7 +32,8 @@ type Weight interface {
 	Bytes() int64
 }
 
-// Forward computes y [m, Out] = x [m, In]·Wᵀ as the linear layer of w's storage does: LLM.int8 quantises x too. scratch has ForwardScratch values.
+// Forward computes y [m, Out] = x [m, In]·Wᵀ as the linear layer of w's storage does: LLM.int8 quantises x too. scratch has ForwardScratch
+// values.
 func Forward(p *pool.Pool, w Weight, m int, x, y, scratch []float32) {
 	if c, ok := w.(*changed); ok {
 		w = c.weight()

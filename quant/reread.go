@@ -9,8 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// reread is a dense weight that is in memory only while it is used: each use reads its rows anew and packs them. It suits a model that is passed through once or
-// twice, whose weights together need not fit into memory; its products are those of the weight in memory, to the bit.
+// reread is a dense weight that is in memory only while it is used: each use reads its rows anew and packs them. It suits a model that is
+// passed through once or twice, whose weights together need not fit into memory; its products are those of the weight in memory, to the
+// bit.
 type reread struct {
 	out, in int
 	half    bool

@@ -10,7 +10,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pool"
 )
 
-// A weight that is read by each use multiplies, looks up and writes what the weight in memory does, holds no memory between uses, and fails with its cause.
+// A weight that is read by each use multiplies, looks up and writes what the weight in memory does, holds no memory between uses, and fails
+// with its cause.
 func TestReread(t *testing.T) {
 	const out, in, m = 100, 30, 3
 	r := rand.New(rand.NewPCG(1, 2))

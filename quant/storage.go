@@ -68,7 +68,8 @@ const (
 )
 
 // Spec says how a model's weights are stored: embeddings and the head as Dense, the projections of the blocks as Linear. Its text is
-// "float32", "bfloat16", or such a name with a quantised one, "bfloat16+nf4"; with "@mapped", "@streamed" or "@reread" after it the dense matrices lie in a file.
+// "float32", "bfloat16", or such a name with a quantised one, "bfloat16+nf4"; with "@mapped", "@streamed" or "@reread" after it the dense
+// matrices lie in a file.
 type Spec struct {
 	Dense, Linear *Storage
 	Place         string
@@ -94,7 +95,8 @@ func ParseSpec(text string) (Spec, error) {
 		return Spec{}, err
 	}
 	if d.Quantised() {
-		return Spec{}, fmt.Errorf("storage %q: embeddings and the head are not quantised; write bfloat16+%s or float32+%s", text, dense, dense)
+		return Spec{}, fmt.Errorf("storage %q: embeddings and the head are not quantised; write bfloat16+%s or float32+%s",
+			text, dense, dense)
 	}
 	s := Spec{d, d, place}
 	if two {

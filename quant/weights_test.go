@@ -47,7 +47,8 @@ func TestStorages(t *testing.T) {
 				for i := range x {
 					worst = max(worst, math.Abs(float64(x[i]-dense[i])))
 				}
-				if limit := map[string]float64{"float32": 0, "bfloat16": 0.02, "nf4": 0.6, "nf4_dq": 0.6, "fp4": 0.8, "fp4_dq": 0.8, "int8": 0.03}[st.Name]; worst > limit {
+				if limit := map[string]float64{"float32": 0, "bfloat16": 0.02, "nf4": 0.6, "nf4_dq": 0.6, "fp4": 0.8, "fp4_dq": 0.8,
+					"int8": 0.03}[st.Name]; worst > limit {
 					t.Errorf("a value is off by %g", worst)
 				}
 				ids := []int32{int32(out - 1), 0}

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// adopt makes the tokenizer what transformers makes of the folder: with the tokens that other files than tokenizer.json give, the post-processor of its class, and the ids
-// of the special tokens.
+// adopt makes the tokenizer what transformers makes of the folder: with the tokens that other files than tokenizer.json give, the
+// post-processor of its class, and the ids of the special tokens.
 func (f *Fast) adopt(fsys fs.FS, dir string) error {
 	fo, err := readFolder(fsys, dir)
 	if err != nil {
@@ -47,8 +47,9 @@ func (f *Fast) loneByteLevel() *preStep {
 	return nil
 }
 
-// addTokens adds the tokens that the folder gives beside tokenizer.json as transformers' fast tokenizers do: those of added_tokens_decoder by id, then special ones. A token that
-// is in tokenizer.json keeps its id and is looked for as the other file says; a new one has the next id. What is new is returned for the tokenizer's hash.
+// addTokens adds the tokens that the folder gives beside tokenizer.json as transformers' fast tokenizers do: those of added_tokens_decoder
+// by id, then special ones. A token that is in tokenizer.json keeps its id and is looked for as the other file says; a new one has the next
+// id. What is new is returned for the tokenizer's hash.
 func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
 	list, err := f.toAdd(fo)
 	if err != nil {
@@ -88,8 +89,10 @@ func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
 		if err := t.conflict(id, where); err != nil {
 			return nil, err
 		}
-		if !known && (strings.HasSuffix(t.from, ": bos_token") || strings.HasSuffix(t.from, ": eos_token")) && !named(fo.additional, t.content) {
-			return nil, fmt.Errorf("%s is %q, which tokenizer.json does not have; correct the name or add the token to tokenizer.json", t.from, t.content)
+		if !known && (strings.HasSuffix(t.from, ": bos_token") || strings.HasSuffix(t.from, ": eos_token")) &&
+			!named(fo.additional, t.content) {
+			return nil, fmt.Errorf("%s is %q, which tokenizer.json does not have; correct the name or add the token to tokenizer.json",
+				t.from, t.content)
 		}
 		if t.id = id; !known && (t.from == "" || fo.idle(t.content, id)) {
 			continue // no text has it: it is no word of the model's
@@ -142,7 +145,8 @@ func (t tokenSpec) conflict(id int32, where string) error {
 	return fmt.Errorf("token %q has id %d in %s and id %d in %s: correct one of them", t.content, t.id, t.from, id, where)
 }
 
-// idle says that the model has no row for a token which only fills up, masks or separates: padding that is added to a tokenizer and not to its model is never used.
+// idle says that the model has no row for a token which only fills up, masks or separates: padding that is added to a tokenizer and not to
+// its model is never used.
 func (f *folder) idle(content string, id int32) bool {
 	if f.vocab == 0 || int(id) < f.vocab || named(f.additional, content) {
 		return false
@@ -159,7 +163,8 @@ func (f *folder) idle(content string, id int32) bool {
 	return idle
 }
 
-// ids finds the ids of the special tokens: those that the files name, then those of the class, then those of config.json where the files say nothing.
+// ids finds the ids of the special tokens: those that the files name, then those of the class, then those of config.json where the files
+// say nothing.
 func (f *folder) ids(t Tokenizer) (specialIDs, error) {
 	out := noSpecial
 	for i, key := range specialKeys {
@@ -188,7 +193,8 @@ func (f *Fast) frame(fo *folder) error {
 		case f.special[i] >= 0:
 			ids[i] = []int32{f.special[i]}
 		case said != nil:
-			return fmt.Errorf("%s: add_%s is true and there is no %s: set it to false, or name the token", configName, specialKeys[i], specialKeys[i])
+			return fmt.Errorf("%s: add_%s is true and there is no %s: set it to false, or name the token", configName,
+				specialKeys[i], specialKeys[i])
 		case !fo.null[specialKeys[i]]: // the class's token is none of the vocabulary's: the file is another class's
 			return nil
 		}

@@ -10,7 +10,8 @@ import (
 // TestTokenizersOutOfProportion: components in one another thousands deep, and added tokens of megabytes, are errors at once.
 func TestTokenizersOutOfProportion(t *testing.T) {
 	deep := func(n int) string {
-		return `{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "normalizer": ` + strings.Repeat(`{"type": "Sequence", "normalizers": [`, n) +
+		return `{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "normalizer": ` +
+			strings.Repeat(`{"type": "Sequence", "normalizers": [`, n) +
 			`{"type": "NFC"}` + strings.Repeat(`]}`, n) + `}`
 	}
 	long := func(n int) string {
@@ -20,7 +21,8 @@ func TestTokenizersOutOfProportion(t *testing.T) {
 	added := func(id string) string { return strings.Replace(long(1), `"id": 1`, `"id": `+id, 1) }
 	around := func(parts, ids int) string {
 		return `{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "post_processor": {"type": "TemplateProcessing", "pair": [], "single": [` +
-			strings.Repeat(`{"SpecialToken": {"id": "a", "type_id": 0}}, `, parts) + `{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"a": {"id": "a", "ids": [0` +
+			strings.Repeat(`{"SpecialToken": {"id": "a", "type_id": 0}}, `, parts) +
+			`{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"a": {"id": "a", "ids": [0` +
 			strings.Repeat(", 0", ids-1) + `], "tokens": ["a"]}}}}`
 	}
 	several := func(n int) string {

@@ -20,8 +20,8 @@ const (
 	classW                     // \w of Rust, as Whitespace and single_word have it
 )
 
-// unicodeClasses are the characters of each class as Hugging Face tokenizers has them, whose parts follow different versions of Unicode; unicode/make.py
-// asks the library.
+// unicodeClasses are the characters of each class as Hugging Face tokenizers has them, whose parts follow different versions of Unicode;
+// unicode/make.py asks the library.
 //
 //go:embed unicode/classes.json.gz
 var unicodeClasses []byte

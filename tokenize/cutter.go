@@ -2,9 +2,9 @@ package tokenize
 
 import "unicode/utf8"
 
-// cutter says between which characters a word may be cut without changing what byte-pair encoding makes of it: where no merge joins a token that ends in the
-// one to a token that begins with the other. A sentencepiece model without a pre-tokenizer sees a whole text as one word; cut before each ▁, the words are
-// short and come back.
+// cutter says between which characters a word may be cut without changing what byte-pair encoding makes of it: where no merge joins a token
+// that ends in the one to a token that begins with the other. A sentencepiece model without a pre-tokenizer sees a whole text as one word;
+// cut before each ▁, the words are short and come back.
 type cutter struct {
 	joined []uint64 // a bit for (last character, first character) of each merge, by hash; a false positive only leaves a word whole
 	shift  uint8

@@ -140,7 +140,8 @@ type decWordPiece struct {
 }
 
 // cleanups are WordPiece's repairs, each over the result of the one before it.
-var cleanups = [][2]string{{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"},
+var cleanups = [][2]string{{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
+	{" do not", " don't"}, {" 's", "'s"},
 	{" 've", "'ve"}, {" 're", "'re"}}
 
 func cleanup(s string) string {
@@ -285,7 +286,8 @@ func parseDecoder(v val) (decoder, error) {
 		if o.err != nil {
 			return nil, o.err
 		}
-		return nil, unsupported(v.path, kind, "BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace, Replace, Sequence, Strip, WordPiece")
+		return nil, unsupported(v.path, kind, "BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace, Replace, Sequence, Strip, "+
+			"WordPiece")
 	}
 	return d, o.done()
 }

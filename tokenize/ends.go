@@ -14,7 +14,8 @@ const (
 	No   = "false"
 )
 
-// Ends say what stands around a text that is learnt, scored or continued. Turns of a chat template have what the template writes, and none of this.
+// Ends say what stands around a text that is learnt, scored or continued. Turns of a chat template have what the template writes, and none
+// of this.
 type Ends struct {
 	// BOS: Auto as the tokenizer's post-processor does it, Yes always, No never.
 	BOS string
@@ -48,7 +49,8 @@ func (e Ends) Frame(t Tokenizer) (*Frame, error) {
 		case c.value != "" && c.value != Auto && c.value != Yes && c.value != No:
 			return nil, fmt.Errorf("%s is %q; it is auto, true or false", c.name, c.value)
 		case c.value == Yes && c.id < 0:
-			return nil, fmt.Errorf("%s is true, and the tokenizer names no %s: name it in tokenizer_config.json, or set %s to auto", c.name, c.token, c.name)
+			return nil, fmt.Errorf("%s is true, and the tokenizer names no %s: name it in tokenizer_config.json, or set %s to auto",
+				c.name, c.token, c.name)
 		}
 	}
 	f.before = edge(before, f.bos, e.BOS, true)
@@ -75,8 +77,8 @@ func (e Ends) Frame(t Tokenizer) (*Frame, error) {
 	return f, nil
 }
 
-// edge is what the post-processor adds with id in it, or without it. Before a text id comes first; after one it comes before the post-processor's own, as
-// where it is appended to the text.
+// edge is what the post-processor adds with id in it, or without it. Before a text id comes first; after one it comes before the
+// post-processor's own, as where it is appended to the text.
 func edge(own []int32, id int32, want string, first bool) []int32 {
 	has := slices.Contains(own, id)
 	switch {
@@ -108,8 +110,8 @@ func (f *Frame) Class(text string) (*Encoding, error) {
 	return f.encode(text, f.class)
 }
 
-// Completion encodes a prompt with its completion, to which eos_token is appended as TRL does it: as text, unless the completion ends with it. Where the tokenizer does
-// not find the token in that text, as that of Llama 2 behind a word, its id is appended.
+// Completion encodes a prompt with its completion, to which eos_token is appended as TRL does it: as text, unless the completion ends with
+// it. Where the tokenizer does not find the token in that text, as that of Llama 2 behind a word, its id is appended.
 func (f *Frame) Completion(prompt, completion string) (*Encoding, error) {
 	if slices.Contains(f.completion, f.eos) {
 		if s, ok := f.t.IDToToken(f.eos); ok && !strings.HasSuffix(completion, s) {

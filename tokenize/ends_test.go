@@ -157,7 +157,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestGoldenFamilies compares what stands around texts for real tokenizers, where ADAPTFLOW_TOKENIZERS names a folder of them: see interop/golden/tokenizer_families.py.
+// TestGoldenFamilies compares what stands around texts for real tokenizers, where ADAPTFLOW_TOKENIZERS names a folder of them: see
+// interop/golden/tokenizer_families.py.
 func TestGoldenFamilies(t *testing.T) {
 	root := os.Getenv("ADAPTFLOW_TOKENIZERS")
 	if root == "" {

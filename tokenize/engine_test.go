@@ -35,7 +35,8 @@ func parseMap(t testing.TB, m map[string]json.RawMessage) (*Fast, error) {
 // outOfScope are variants in which the engine is known to differ, and why.
 var outOfScope = map[string]string{}
 
-// TestConformanceVariants puts other components into a tokenizer.json: flags of added tokens, patterns without a scanner, behaviours, normalizers.
+// TestConformanceVariants puts other components into a tokenizer.json: flags of added tokens, patterns without a scanner, behaviours,
+// normalizers.
 func TestConformanceVariants(t *testing.T) {
 	var variants []struct {
 		Name  string
@@ -131,13 +132,16 @@ func TestStrictLoader(t *testing.T) {
 
 // TestNoObject: a file that is another JSON value is named as what it is.
 func TestNoObject(t *testing.T) {
-	for text, want := range map[string]string{"[1,2]": "it is a list, and an object is needed", `"x"`: "it is a text, and an object is needed", "3": "it is a number, and an object is needed",
-		"true": "it is true, and an object is needed", "null": "it is null, and an object is needed", "": "not valid JSON", "[1": "not valid JSON"} {
+	for text, want := range map[string]string{"[1,2]": "it is a list, and an object is needed",
+		`"x"`: "it is a text, and an object is needed", "3": "it is a number, and an object is needed",
+		"true": "it is true, and an object is needed", "null": "it is null, and an object is needed", "": "not valid JSON",
+		"[1": "not valid JSON"} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 		for _, engine := range []string{EngineFast, EngineSugarme} {
-			if _, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: []byte(text)}}, ".", engine); err == nil || !strings.Contains(err.Error(), "tokenizer.json: "+want) {
+			if _, err := LoadFS(fstest.MapFS{"tokenizer.json": {Data: []byte(text)}}, ".", engine); err == nil ||
+				!strings.Contains(err.Error(), "tokenizer.json: "+want) {
 				t.Errorf("%s: %v, want %s", text, err, want)
 			}
 		}
@@ -157,7 +161,8 @@ func TestTruncatedFile(t *testing.T) {
 	}
 }
 
-// TestLongWord: the work grows with n, not n²: merges taken off the heap are at most three a byte, and a word twice as long takes about twice as many.
+// TestLongWord: the work grows with n, not n²: merges taken off the heap are at most three a byte, and a word twice as long takes about
+// twice as many.
 func TestLongWord(t *testing.T) {
 	f, _, err := loadFamily(t, filepath.Join("testdata", "families", "gpt2"))
 	if err != nil {
@@ -278,7 +283,8 @@ func FuzzFastEqualsSlowPath(f *testing.F) {
 	})
 }
 
-// TestScannersEqualTheirPatterns runs each pattern as a regular expression beside its scanner, on the texts of the cases and on random ones.
+// TestScannersEqualTheirPatterns runs each pattern as a regular expression beside its scanner, on the texts of the cases and on random
+// ones.
 func TestScannersEqualTheirPatterns(t *testing.T) {
 	_, cases, err := loadFamily(t, filepath.Join("testdata", "families", "gpt2"))
 	if err != nil {
@@ -290,7 +296,8 @@ func TestScannersEqualTheirPatterns(t *testing.T) {
 			texts = append(texts, c.Text)
 		}
 	}
-	parts := []string{"a", "B", "é", "語", "1", "²", " ", "\n", "\r", "\t", "\u00a0", "\u3000", "'", "s", "S", "'ll", "'RE", "ſ", ".", "-", "👍", "_", "\u0301"}
+	parts := []string{"a", "B", "é", "語", "1", "²", " ", "\n", "\r", "\t", "\u00a0", "\u3000", "'", "s", "S", "'ll", "'RE", "ſ", ".", "-",
+		"👍", "_", "\u0301"}
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 3000 {
 		var sb strings.Builder

@@ -22,10 +22,11 @@ type NewToken struct {
 	Pieces []int32 // what the old vocabulary made of it; a new embedding row is the mean of their rows
 }
 
-// Extend adds at most n tokens to the BPE vocabulary of a tokenizer.json: training goes on where it ended, on the words that [CountWords] of the same file counted, so
-// that each new token is a pair of known ones that occurs at least minFrequency times, and its merge follows those there are. Text in the languages the vocabulary was
-// made for keeps its tokens where the new merges do not occur. A vocabulary with byte fallback gets the characters it lacks first. New ids follow the largest one; added
-// tokens that the model's vocabulary lacks are entered there, as the libraries number them anew otherwise.
+// Extend adds at most n tokens to the BPE vocabulary of a tokenizer.json: training goes on where it ended, on the words that [CountWords]
+// of the same file counted, so that each new token is a pair of known ones that occurs at least minFrequency times, and its merge follows
+// those there are. Text in the languages the vocabulary was made for keeps its tokens where the new merges do not occur. A vocabulary with
+// byte fallback gets the characters it lacks first. New ids follow the largest one; added tokens that the model's vocabulary lacks are
+// entered there, as the libraries number them anew otherwise.
 func Extend(file []byte, c *WordCounts, n, minFrequency int) (*Extension, error) {
 	f, err := Parse(file)
 	if err != nil {
@@ -39,7 +40,8 @@ func Extend(file []byte, c *WordCounts, n, minFrequency int) (*Extension, error)
 		return nil, fmt.Errorf("tokenize: %d tokens to add; ask for 1 or more", n)
 	}
 	first := len(f.byID)
-	l := &learner{spell: append([]string(nil), f.byID...), ids: map[string]int32{}, vocabSize: first + n, minFrequency: int64(max(minFrequency, 1))}
+	l := &learner{spell: append([]string(nil), f.byID...), ids: map[string]int32{}, vocabSize: first + n,
+		minFrequency: int64(max(minFrequency, 1))}
 	for tok, id := range m.vocab {
 		l.ids[tok] = id
 	}

@@ -46,7 +46,8 @@ const (
 // sameText is the size of a token that stands for the same bytes as the one before it.
 const sameText = -1
 
-// cached is where the ids of a word lie in the arena; the id itself where there is one that stands for all of the word, as of nearly all words of a text.
+// cached is where the ids of a word lie in the arena; the id itself where there is one that stands for all of the word, as of nearly all
+// words of a text.
 type cached struct{ off, n, id int32 }
 
 // several is the id of a word that is not one token.
@@ -136,7 +137,8 @@ func (f *Fast) Encode(text string, addSpecial bool) (*Encoding, error) {
 		before, after = f.post.before, f.post.after
 	}
 	n := len(before) + len(w.ids) + len(after)
-	e := &Encoding{IDs: make([]int32, 0, n+2), Offsets: make([][2]int32, n, n+2), SpecialMask: make([]uint8, n)} // with room for a caller's bos and eos
+	// with room for a caller's bos and eos
+	e := &Encoding{IDs: make([]int32, 0, n+2), Offsets: make([][2]int32, n, n+2), SpecialMask: make([]uint8, n)}
 	e.IDs = append(append(append(e.IDs, before...), w.ids...), after...)
 	for i := range e.SpecialMask {
 		if i < len(before) || i >= len(before)+len(w.ids) {

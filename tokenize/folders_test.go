@@ -120,25 +120,37 @@ func TestGoldenFolders(t *testing.T) {
 func TestFoldersInConflict(t *testing.T) {
 	_, bases := folderCases(t)
 	tool := func(id string) string {
-		return `{"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": {"` + id + `": {"content": "<|tool|>", "special": true}}}`
+		return `{"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": {"` + id +
+			`": {"content": "<|tool|>", "special": true}}}`
 	}
 	for _, c := range []struct {
 		name  string
 		files map[string]string
 		want  []string
 	}{
-		{"an id that is not the next", map[string]string{"tokenizer_config.json": tool("400")}, []string{`"<|tool|>"`, "400", "added_tokens_decoder", "320"}},
-		{"added_tokens.json against the decoder", map[string]string{"tokenizer_config.json": tool("320"), "added_tokens.json": `{"<|tool|>": 321}`}, []string{"320", "321", "added_tokens.json", "added_tokens_decoder"}},
-		{"a token of tokenizer.json", map[string]string{"added_tokens.json": `{"<s>": 7}`}, []string{`"<s>"`, "7", "added_tokens.json", "1", "tokenizer.json"}},
-		{"two of one name", map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {"320": {"content": "<x>"}, "321": {"content": "<x>"}}}`}, []string{"320", "321"}},
+		{"an id that is not the next", map[string]string{"tokenizer_config.json": tool("400")},
+			[]string{`"<|tool|>"`, "400", "added_tokens_decoder", "320"}},
+		{"added_tokens.json against the decoder", map[string]string{"tokenizer_config.json": tool("320"),
+			"added_tokens.json": `{"<|tool|>": 321}`}, []string{"320", "321", "added_tokens.json", "added_tokens_decoder"}},
+		{"a token of tokenizer.json", map[string]string{"added_tokens.json": `{"<s>": 7}`},
+			[]string{`"<s>"`, "7", "added_tokens.json", "1", "tokenizer.json"}},
+		{"two of one name",
+			map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {"320": {"content": "<x>"}, "321": {"content": "<x>"}}}`},
+			[]string{"320", "321"}},
 		{"no id", map[string]string{"tokenizer_config.json": tool("x")}, []string{`"x"`}},
 		{"no token", map[string]string{"tokenizer_config.json": `{"added_tokens_decoder": {"320": "<x>"}}`}, []string{"320"}},
 		{"no number", map[string]string{"added_tokens.json": `{"<x>": "1"}`}, []string{"added_tokens.json", "<x>"}},
-		{"no list", map[string]string{"tokenizer_config.json": `{"additional_special_tokens": "<x>"}`}, []string{"additional_special_tokens"}},
-		{"no text", map[string]string{"tokenizer_config.json": `{"additional_special_tokens": [1]}`}, []string{"additional_special_tokens"}},
-		{"eos", map[string]string{"tokenizer_config.json": `{"eos_token": "<end>"}`}, []string{"tokenizer_config.json: eos_token", "<end>"}},
-		{"bos", map[string]string{"special_tokens_map.json": `{"bos_token": {"content": "<begin>"}}`}, []string{"special_tokens_map.json: bos_token", "<begin>"}},
-		{"bos wanted and null", map[string]string{"tokenizer_config.json": `{"tokenizer_class": "LlamaTokenizer", "bos_token": null, "add_bos_token": true}`}, []string{"add_bos_token", "bos_token"}},
+		{"no list", map[string]string{"tokenizer_config.json": `{"additional_special_tokens": "<x>"}`},
+			[]string{"additional_special_tokens"}},
+		{"no text", map[string]string{"tokenizer_config.json": `{"additional_special_tokens": [1]}`},
+			[]string{"additional_special_tokens"}},
+		{"eos", map[string]string{"tokenizer_config.json": `{"eos_token": "<end>"}`},
+			[]string{"tokenizer_config.json: eos_token", "<end>"}},
+		{"bos", map[string]string{"special_tokens_map.json": `{"bos_token": {"content": "<begin>"}}`},
+			[]string{"special_tokens_map.json: bos_token", "<begin>"}},
+		{"bos wanted and null",
+			map[string]string{"tokenizer_config.json": `{"tokenizer_class": "LlamaTokenizer", "bos_token": null, "add_bos_token": true}`},
+			[]string{"add_bos_token", "bos_token"}},
 		{"bos wanted perhaps", map[string]string{"tokenizer_config.json": `{"add_bos_token": "maybe"}`}, []string{"add_bos_token"}},
 	} {
 		files := map[string]json.RawMessage{}
@@ -158,7 +170,8 @@ func TestFoldersInConflict(t *testing.T) {
 	}
 }
 
-// Padding that the model has no row for is never used: its text is text. The tokenizer's hash tells folders with other ids apart, and no others.
+// Padding that the model has no row for is never used: its text is text. The tokenizer's hash tells folders with other ids apart, and no
+// others.
 func TestFolderPadding(t *testing.T) {
 	_, bases := folderCases(t)
 	load := func(files map[string]json.RawMessage) Tokenizer {
@@ -175,8 +188,10 @@ func TestFolderPadding(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, files := range map[string]map[string]json.RawMessage{
-		"named":    {"tokenizer_config.json": json.RawMessage(`{"pad_token": "[PAD]"}`), "config.json": json.RawMessage(`{"vocab_size": 320}`)},
-		"declared": {"tokenizer_config.json": json.RawMessage(`{"pad_token": "[PAD]"}`), "added_tokens.json": json.RawMessage(`{"[PAD]": 320}`), "config.json": json.RawMessage(`{"vocab_size": 320}`)},
+		"named": {"tokenizer_config.json": json.RawMessage(`{"pad_token": "[PAD]"}`),
+			"config.json": json.RawMessage(`{"vocab_size": 320}`)},
+		"declared": {"tokenizer_config.json": json.RawMessage(`{"pad_token": "[PAD]"}`),
+			"added_tokens.json": json.RawMessage(`{"[PAD]": 320}`), "config.json": json.RawMessage(`{"vocab_size": 320}`)},
 	} {
 		tk := load(files)
 		got, err := tk.AppendIDs(nil, "a [PAD] b", false)
@@ -184,7 +199,8 @@ func TestFolderPadding(t *testing.T) {
 			t.Errorf("%s: %v, want %v; %d tokens, %v", name, got, want, tk.VocabSize(), err)
 		}
 	}
-	row := load(map[string]json.RawMessage{"tokenizer_config.json": json.RawMessage(`{"pad_token": "[PAD]"}`), "config.json": json.RawMessage(`{"vocab_size": 321}`)})
+	row := load(map[string]json.RawMessage{"tokenizer_config.json": json.RawMessage(`{"pad_token": "[PAD]"}`),
+		"config.json": json.RawMessage(`{"vocab_size": 321}`)})
 	if got, err := row.AppendIDs(nil, "[PAD]", false); err != nil || !slices.Equal(got, []int32{320}) || row.Hash() == plain.Hash() {
 		t.Errorf("padding with a row: %v %v", got, err)
 	}

@@ -2,7 +2,8 @@ package tokenize
 
 import "fmt"
 
-// What the components of a tokenizer.json may make of a text. Real ones grow one byte to three, and rare characters to eleven times their length.
+// What the components of a tokenizer.json may make of a text. Real ones grow one byte to three, and rare characters to eleven times their
+// length.
 const (
 	growFree   = 1 << 20   // bytes that are never out of proportion
 	growFactor = 128       // and how much longer a text may become beyond
@@ -16,7 +17,8 @@ func grown(from, to int) error {
 		return nil
 	}
 	if to > growFree+growFactor*from || to > max(growMost, 4*from) {
-		return fmt.Errorf("the normalizers make a text of %d bytes out of one of %d, which is out of proportion: check those of tokenizer.json", to, from)
+		return fmt.Errorf("the normalizers make a text of %d bytes out of one of %d, which is out of proportion: check those of "+
+			"tokenizer.json", to, from)
 	}
 	return nil
 }

@@ -22,7 +22,8 @@ func (v val) null() bool { return len(v.raw) == 0 || string(v.raw) == "null" }
 
 func (v val) decode(to any) error {
 	err := json.Unmarshal(v.raw, to, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if e := (*json.SemanticError)(nil); errors.As(err, &e) && e.Err == nil && e.GoType != nil && kinds[e.JSONKind] != "" && wanted[e.GoType.Kind()] != "" {
+	if e := (*json.SemanticError)(nil); errors.As(err, &e) && e.Err == nil && e.GoType != nil && kinds[e.JSONKind] != "" &&
+		wanted[e.GoType.Kind()] != "" {
 		place := v.name()
 		if e.JSONPointer != "" {
 			place += " at " + string(e.JSONPointer)
@@ -40,9 +41,11 @@ func (v val) name() string { return cmp.Or(v.path, "it") }
 
 // kinds and wanted name what stands in the file, and what a field is read into.
 var (
-	kinds = map[jsontext.Kind]string{'{': "an object", '[': "a list", '"': "a text", '0': "a number", 't': "true", 'f': "false", 'n': "null"}
+	kinds = map[jsontext.Kind]string{'{': "an object", '[': "a list", '"': "a text", '0': "a number", 't': "true",
+		'f': "false", 'n': "null"}
 
-	wanted = map[reflect.Kind]string{reflect.Map: "an object", reflect.Struct: "an object", reflect.Slice: "a list", reflect.String: "a text", reflect.Bool: "true or false",
+	wanted = map[reflect.Kind]string{reflect.Map: "an object", reflect.Struct: "an object", reflect.Slice: "a list",
+		reflect.String: "a text", reflect.Bool: "true or false",
 		reflect.Int: "a whole number", reflect.Int32: "a whole number", reflect.Float64: "a number"}
 )
 

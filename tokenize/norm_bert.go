@@ -9,7 +9,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// normBert is BERT's: control characters out and white space to spaces, spaces around Chinese characters, accents off, lower case, in this order.
+// normBert is BERT's: control characters out and white space to spaces, spaces around Chinese characters, accents off, lower case, in this
+// order.
 type normBert struct {
 	clean, chinese, accents, lower bool
 

@@ -11,9 +11,9 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// normCharsmap is sentencepiece's precompiled charsmap: a double-array trie (darts-clone) from characters to replacements. As Hugging Face tokenizers has
-// it, a grapheme of less than six bytes is looked up whole, any other, or one that is not found, character by character; and the shortest beginning found
-// counts for the whole.
+// normCharsmap is sentencepiece's precompiled charsmap: a double-array trie (darts-clone) from characters to replacements. As Hugging Face
+// tokenizers has it, a grapheme of less than six bytes is looked up whole, any other, or one that is not found, character by character; and
+// the shortest beginning found counts for the whole.
 type normCharsmap struct {
 	units []uint32
 	text  string

@@ -240,7 +240,8 @@ func (normNmt) normalize(g seg, track bool) (seg, error) {
 	})
 	return g.mapped(track, func(r rune) (string, bool) {
 		switch {
-		case r == '\t', r == '\n', r == '\f', r == '\r', r == 0x1680, r >= 0x200B && r <= 0x200F, r == 0x2028, r == 0x2029, r == 0x2581, r == 0xFEFF, r == 0xFFFD:
+		case r == '\t', r == '\n', r == '\f', r == '\r', r == 0x1680, r >= 0x200B && r <= 0x200F, r == 0x2028, r == 0x2029, r == 0x2581,
+			r == 0xFEFF, r == 0xFFFD:
 			return " ", true
 		}
 		return "", false

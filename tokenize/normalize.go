@@ -196,7 +196,8 @@ func (g seg) transformFrom(out []nfcRune, lead int) seg {
 
 // simpleNormalizers are those without settings.
 var simpleNormalizers = map[string]normalizer{
-	"NFC": normForm{norm.NFC, "NFC"}, "NFD": normForm{norm.NFD, "NFD"}, "NFKC": normForm{norm.NFKC, "NFKC"}, "NFKD": normForm{norm.NFKD, "NFKD"},
+	"NFC": normForm{norm.NFC, "NFC"}, "NFD": normForm{norm.NFD, "NFD"}, "NFKC": normForm{norm.NFKC, "NFKC"},
+	"NFKD":      normForm{norm.NFKD, "NFKD"},
 	"Lowercase": normLowercase{}, "Nmt": normNmt{}, "StripAccents": normFilter{"combining"}, "ByteLevel": normByteLevel{},
 }
 
@@ -216,7 +217,8 @@ func parseNormalizer(v val) (normalizer, error) {
 	case "Strip":
 		n = normStrip{o.boolean("strip_left", true), o.boolean("strip_right", true)}
 	case "BertNormalizer":
-		b := &normBert{clean: o.boolean("clean_text", true), chinese: o.boolean("handle_chinese_chars", true), lower: o.boolean("lowercase", true)}
+		b := &normBert{clean: o.boolean("clean_text", true), chinese: o.boolean("handle_chinese_chars", true),
+			lower: o.boolean("lowercase", true)}
 		b.accents = o.boolean("strip_accents", b.lower)
 		n = b
 	case "Precompiled":
@@ -264,7 +266,8 @@ func parseNormalizer(v val) (normalizer, error) {
 			return nil, o.err
 		}
 		if n = simpleNormalizers[kind]; n == nil {
-			return nil, unsupported(v.path, kind, "BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace, Sequence, Strip, StripAccents")
+			return nil, unsupported(v.path, kind, "BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, "+
+				"Prepend, Replace, Sequence, Strip, StripAccents")
 		}
 	}
 	return n, o.done()

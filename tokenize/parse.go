@@ -169,7 +169,8 @@ func readBPE(o *obj, byteLevel bool) (model, error) {
 		}
 		m.unk = id
 	}
-	// A word may be cut where no merge reaches across; but unknown characters on both sides would have become one token, and a whole word one of its own.
+	// A word may be cut where no merge reaches across; but unknown characters on both sides would have become one token, and a whole word
+	// one of its own.
 	if _, meta := vocab[string(metaRune)]; !byteLevel && prefix+suffix == "" && !ignore && meta && !joinsBytes(merges) {
 		m.cuts = newCutter(merges, m.unk < 0 || !fuse || fallback && m.allBytes)
 	}

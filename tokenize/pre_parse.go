@@ -105,7 +105,8 @@ func parsePre(v val, steps []preStep) ([]preStep, error) {
 		if o.err != nil {
 			return nil, o.err
 		}
-		return nil, unsupported(v.path, kind, "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, FixedLength, Metaspace, Punctuation, "+
+		return nil, unsupported(v.path, kind, "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Digits, FixedLength, Metaspace, "+
+			"Punctuation, "+
 			"Sequence, Split, UnicodeScripts, Whitespace, WhitespaceSplit")
 	}
 	p := preStep{mapped: slices.ContainsFunc(steps, func(s preStep) bool { return s.kind == preByteLevel })}

@@ -45,7 +45,8 @@ func (w *worker) spaced(k int, g seg, punct bool) error {
 	return flush(len(g.s))
 }
 
-// findWords finds what `Whitespace` leaves out: everything but \w+ and [^\w\s]+, with \w of Rust. Two such runs without space between them are two words.
+// findWords finds what `Whitespace` leaves out: everything but \w+ and [^\w\s]+, with \w of Rust. Two such runs without space between them
+// are two words.
 func findWords(s string) (m []mspan, _ error) {
 	t := classTable()
 	const word, other, space = 0, 1, 2
@@ -69,8 +70,8 @@ func findWords(s string) (m []mspan, _ error) {
 	return m, nil
 }
 
-// scripts cuts where the script changes; spaces and characters without a script belong to what is before them. What stands before the first character with
-// a script is lost, as in Hugging Face tokenizers.
+// scripts cuts where the script changes; spaces and characters without a script belong to what is before them. What stands before the first
+// character with a script is lost, as in Hugging Face tokenizers.
 func (w *worker) scripts(k int, g seg) error {
 	from, last := -1, ""
 	for i, r := range g.s {
@@ -94,7 +95,8 @@ func (w *worker) scripts(k int, g seg) error {
 	return w.pre(k+1, g.sub(from, len(g.s)))
 }
 
-// scriptOf is the script of a character, "" for the space and for characters that have none; Hiragana and Katakana count as Han, as sentencepiece has it.
+// scriptOf is the script of a character, "" for the space and for characters that have none; Hiragana and Katakana count as Han, as
+// sentencepiece has it.
 func scriptOf(r rune) string {
 	if r == ' ' {
 		return ""

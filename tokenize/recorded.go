@@ -1,6 +1,7 @@
 package tokenize
 
-// Recorded is what a tokenizer.json says about cutting and filling up. The engine does neither; a caller that wants HF's behaviour reads it here.
+// Recorded is what a tokenizer.json says about cutting and filling up. The engine does neither; a caller that wants HF's behaviour reads it
+// here.
 type Recorded struct {
 	Truncation *Truncation
 	Padding    *Padding
@@ -32,7 +33,8 @@ func (r *Recorded) read(top *obj) error {
 		if err != nil {
 			return err
 		}
-		r.Truncation = &Truncation{Direction: o.strOr("direction", "Right"), MaxLength: o.integer("max_length"), Strategy: o.str("strategy")}
+		r.Truncation = &Truncation{Direction: o.strOr("direction", "Right"), MaxLength: o.integer("max_length"),
+			Strategy: o.str("strategy")}
 		o.get("stride", false, &r.Truncation.Stride)
 		if err := o.done(); err != nil {
 			return err

@@ -54,7 +54,8 @@ func findRegex(pattern string, empty bool) (finder, error) {
 			}
 		}
 		if err != nil { // regexp2 knows no error but that of time, and writes the whole text into it
-			return nil, fmt.Errorf("split pattern %.200q takes more than %s for a text of %d bytes: check it in tokenizer.json", pattern, regexTimeout, len(s))
+			return nil, fmt.Errorf("split pattern %.200q takes more than %s for a text of %d bytes: check it in tokenizer.json", pattern,
+				regexTimeout, len(s))
 		}
 		if from < len(s) {
 			m = append(m, mspan{from, len(s), false})
@@ -63,8 +64,8 @@ func findRegex(pattern string, empty bool) (finder, error) {
 	}, nil
 }
 
-// portPattern rewrites an Oniguruma pattern for regexp2: \w, \b, \h and POSIX brackets mean other characters there, general categories follow another version
-// of Unicode, possessive quantifiers are missing, and the long s and the Kelvin sign do not fold.
+// portPattern rewrites an Oniguruma pattern for regexp2: \w, \b, \h and POSIX brackets mean other characters there, general categories
+// follow another version of Unicode, possessive quantifiers are missing, and the long s and the Kelvin sign do not fold.
 func portPattern(p string) (string, error) {
 	t := porter{p: p}
 	if err := t.run(); err != nil {
@@ -400,7 +401,8 @@ var goClasses = map[string][]*unicode.RangeTable{
 	"word": {unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc},
 }
 
-// classBody is the inside of a class in regexp2's syntax, "" for an unknown name: Go's categories and the characters that Oniguruma has besides.
+// classBody is the inside of a class in regexp2's syntax, "" for an unknown name: Go's categories and the characters that Oniguruma has
+// besides.
 func classBody(name string) string {
 	switch name {
 	case "space":

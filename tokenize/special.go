@@ -53,8 +53,8 @@ type folder struct {
 	vocab      int                        // its vocab_size, 0 where it has none
 }
 
-// readFolder reads tokenizer_config.json; where that has no added_tokens_decoder also special_tokens_map.json, which goes before it, and added_tokens.json; and what the tokenizer's
-// class brings along.
+// readFolder reads tokenizer_config.json; where that has no added_tokens_decoder also special_tokens_map.json, which goes before it, and
+// added_tokens.json; and what the tokenizer's class brings along.
 func readFolder(fsys fs.FS, dir string) (*folder, error) {
 	config, err := storage.ReadObject(fsys, path.Join(dir, configName))
 	if err != nil {
@@ -190,7 +190,8 @@ func parseToken(raw json.RawMessage, file, key string) (tokenSpec, error) {
 	if err := json.Unmarshal(raw, &o); err != nil || o.Content == nil {
 		return t, fmt.Errorf("%s: %s is neither a string nor an object with content", file, key)
 	}
-	t.addedToken = addedToken{content: *o.Content, single: o.SingleWord, lstrip: o.LStrip, rstrip: o.RStrip, special: o.Special || key != decoderKey}
+	t.addedToken = addedToken{content: *o.Content, single: o.SingleWord, lstrip: o.LStrip, rstrip: o.RStrip,
+		special: o.Special || key != decoderKey}
 	t.flag, t.normalized = true, !t.special
 	if o.Normalized != nil {
 		t.normalized = *o.Normalized
@@ -198,7 +199,8 @@ func parseToken(raw json.RawMessage, file, key string) (tokenSpec, error) {
 	return t, nil
 }
 
-// decoder reads added_tokens_decoder, beside which transformers does not look at added_tokens.json; where the two give a token different ids one is wrong.
+// decoder reads added_tokens_decoder, beside which transformers does not look at added_tokens.json; where the two give a token different
+// ids one is wrong.
 func (f *folder) decoder(raw json.RawMessage, added map[string]json.RawMessage) error {
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -216,7 +218,8 @@ func (f *folder) decoder(raw json.RawMessage, added map[string]json.RawMessage) 
 		t.id = int32(id)
 		var other int32
 		if raw, ok := added[t.content]; ok && json.Unmarshal(raw, &other) == nil && other != t.id {
-			return fmt.Errorf("token %q has id %d in %s (%s) and id %d in %s: correct one of them", t.content, t.id, configName, decoderKey, other, addedName)
+			return fmt.Errorf("token %q has id %d in %s (%s) and id %d in %s: correct one of them", t.content, t.id, configName,
+				decoderKey, other, addedName)
 		}
 		f.declared = append(f.declared, t)
 	}
@@ -254,7 +257,8 @@ func named(list []tokenSpec, content string) bool {
 	return slices.ContainsFunc(list, func(t tokenSpec) bool { return t.content == content })
 }
 
-// specials are the special tokens in the order in which transformers adds those that are new; those that the class brings along have no from.
+// specials are the special tokens in the order in which transformers adds those that are new; those that the class brings along have no
+// from.
 func (f *folder) specials() []tokenSpec {
 	var out []tokenSpec
 	for _, role := range roles {
@@ -278,8 +282,8 @@ func (f *folder) role(name string) string {
 	return f.class.Special(name)
 }
 
-// SpecialTokens are the special tokens of a model folder by name (bos_token, …), those that the tokenizer's class brings along among them, as a chat template may
-// name them.
+// SpecialTokens are the special tokens of a model folder by name (bos_token, …), those that the tokenizer's class brings along among them,
+// as a chat template may name them.
 func SpecialTokens(fsys fs.FS, dir string) (map[string]string, error) {
 	f, err := readFolder(fsys, dir)
 	if err != nil {

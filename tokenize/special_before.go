@@ -9,8 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// readSpecialBefore finds the special tokens as version 0.1 did, for output folders that it began: tokenizer_config.json, then special_tokens_map.json, then the
-// ids of config.json, also where the others say null.
+// readSpecialBefore finds the special tokens as version 0.1 did, for output folders that it began: tokenizer_config.json, then
+// special_tokens_map.json, then the ids of config.json, also where the others say null.
 func readSpecialBefore(fsys fs.FS, dir string, t Tokenizer) (specialIDs, error) {
 	out := noSpecial
 	for _, name := range []string{"tokenizer_config.json", "special_tokens_map.json"} {

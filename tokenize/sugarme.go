@@ -24,8 +24,8 @@ type Sugarme struct {
 	around  *postProcessor // in place of the library's; nil: the library's
 }
 
-// sugarmeOf makes the engine of a tokenizer.json with what the fast engine has found in the folder: added tokens, special tokens, what stands around a text and
-// add_prefix_space.
+// sugarmeOf makes the engine of a tokenizer.json with what the fast engine has found in the folder: added tokens, special tokens, what
+// stands around a text and add_prefix_space.
 func sugarmeOf(data []byte, f *Fast) (*Sugarme, error) {
 	var top map[string]json.RawMessage
 	if err := json.Unmarshal(data, &top); err != nil {
@@ -68,7 +68,8 @@ func sugarmeOf(data []byte, f *Fast) (*Sugarme, error) {
 	}
 	for _, t := range f.added { // the library numbers tokens by itself
 		if id, ok := s.TokenToID(t.content); !ok || id != t.id {
-			return nil, fmt.Errorf("the sugarme engine gives the added token %q the id %d, and it has %d; use tokenizer.engine: fast", t.content, id, t.id)
+			return nil, fmt.Errorf("the sugarme engine gives the added token %q the id %d, and it has %d; use tokenizer.engine: fast",
+				t.content, id, t.id)
 		}
 	}
 	s.hash, s.special, s.around = f.hash, f.special, &f.post

@@ -82,8 +82,8 @@ func Load(dir string) (Tokenizer, error) { return LoadEngine(dir, EngineFast) }
 // EngineSugarme.
 func LoadEngine(dir, engine string) (Tokenizer, error) { return load(dir, engine, false) }
 
-// LoadBefore is LoadEngine as version 0.1 loaded a folder, for output folders that it began: tokens that stand in other files than tokenizer.json
-// are not read, the tokenizer's class changes nothing, and config.json's ids count where the other files say null.
+// LoadBefore is LoadEngine as version 0.1 loaded a folder, for output folders that it began: tokens that stand in other files than
+// tokenizer.json are not read, the tokenizer's class changes nothing, and config.json's ids count where the other files say null.
 func LoadBefore(dir, engine string) (Tokenizer, error) { return load(dir, engine, true) }
 
 func load(dir, engine string, before bool) (Tokenizer, error) {

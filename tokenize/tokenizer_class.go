@@ -16,7 +16,8 @@ var transformersClasses []byte
 // tokenizerClass is what a fast tokenizer class of transformers brings along. A nil one brings nothing, like PreTrainedTokenizerFast.
 type tokenizerClass struct {
 	tokens map[string]string // special tokens by name, where the files name none
-	// template: the class puts a post-processor of its own in place of tokenizer.json's, which adds bos and eos as add_bos_token and add_eos_token say.
+	// template: the class puts a post-processor of its own in place of tokenizer.json's, which adds bos and eos as add_bos_token and
+	// add_eos_token say.
 	template       bool
 	addBOS, addEOS bool  // their defaults
 	prefix         *bool // add_prefix_space where no file says it; nil: as tokenizer.json has it

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// WordCounts counts the words of a corpus, as a tokenizer's normalizer and pre-tokenizer cut it. Memory grows with the different words, not with the corpus.
-// It is for one goroutine; count in several and [WordCounts.Merge].
+// WordCounts counts the words of a corpus, as a tokenizer's normalizer and pre-tokenizer cut it. Memory grows with the different words, not
+// with the corpus. It is for one goroutine; count in several and [WordCounts.Merge].
 type WordCounts struct {
 	f *Fast
 	m map[string]int64
@@ -66,9 +66,9 @@ func (c *WordCounts) sorted() []string {
 	return out
 }
 
-// learner makes merges as Hugging Face tokenizers' BpeTrainer does: of all adjacent pairs the one that occurs most often, of equal ones that of the smallest ids,
-// until there are vocabSize tokens or no pair occurs minFrequency times. Its queue holds a pair once for each merge that made new places for it, and a pair's count
-// stays after it was merged, as there; so a pair may be merged twice.
+// learner makes merges as Hugging Face tokenizers' BpeTrainer does: of all adjacent pairs the one that occurs most often, of equal ones
+// that of the smallest ids, until there are vocabSize tokens or no pair occurs minFrequency times. Its queue holds a pair once for each
+// merge that made new places for it, and a pair's count stays after it was merged, as there; so a pair may be merged twice.
 type learner struct {
 	words        [][]int32
 	counts       []int64
@@ -228,11 +228,12 @@ func ByteLevel() *Fast {
 	return f
 }
 
-// Train learns a vocabulary from the words that [ByteLevel] counted and returns the tokenizer.json: the same tokens, ids and merges as BpeTrainer with the bytes as
-// initial_alphabet gives on the same text.
+// Train learns a vocabulary from the words that [ByteLevel] counted and returns the tokenizer.json: the same tokens, ids and merges as
+// BpeTrainer with the bytes as initial_alphabet gives on the same text.
 func (t BPETraining) Train(c *WordCounts) ([]byte, error) {
 	if n := 256 + len(t.SpecialTokens); t.VocabSize < n {
-		return nil, fmt.Errorf("tokenize: a vocabulary of %d has no room for 256 bytes and %d special tokens", t.VocabSize, len(t.SpecialTokens))
+		return nil, fmt.Errorf("tokenize: a vocabulary of %d has no room for 256 bytes and %d special tokens", t.VocabSize,
+			len(t.SpecialTokens))
 	}
 	if len(c.m) == 0 {
 		return nil, fmt.Errorf("tokenize: the corpus has no words")
@@ -241,7 +242,8 @@ func (t BPETraining) Train(c *WordCounts) ([]byte, error) {
 }
 
 func (t BPETraining) file(c *WordCounts) ([]byte, error) {
-	l := &learner{ids: map[string]int32{}, vocabSize: t.VocabSize, minFrequency: int64(t.MinFrequency), join: func(a, b string) (string, bool) { return a + b, true }}
+	l := &learner{ids: map[string]int32{}, vocabSize: t.VocabSize, minFrequency: int64(t.MinFrequency),
+		join: func(a, b string) (string, bool) { return a + b, true }}
 	add := func(tok string) {
 		if _, ok := l.ids[tok]; !ok {
 			l.ids[tok] = int32(len(l.spell))
@@ -279,13 +281,15 @@ func (t BPETraining) file(c *WordCounts) ([]byte, error) {
 	}
 	added := newList()
 	for i, s := range t.SpecialTokens {
-		added.Items = append(added.Items, newObject("id", int64(i), "content", s, "single_word", false, "lstrip", false, "rstrip", false, "normalized", false, "special", true))
+		added.Items = append(added.Items, newObject("id", int64(i), "content", s, "single_word", false, "lstrip", false, "rstrip", false,
+			"normalized", false, "special", true))
 	}
 	level := func(prefix, trim bool) any {
 		return newObject("type", "ByteLevel", "add_prefix_space", prefix, "trim_offsets", trim, "use_regex", true)
 	}
 	return toJSON(newObject("version", "1.0", "truncation", nil, "padding", nil, "added_tokens", added, "normalizer", nil,
 		"pre_tokenizer", level(false, true), "post_processor", level(true, false), "decoder", level(true, true),
-		"model", newObject("type", "BPE", "dropout", nil, "unk_token", nil, "continuing_subword_prefix", nil, "end_of_word_suffix", nil, "fuse_unk", false,
+		"model", newObject("type", "BPE", "dropout", nil, "unk_token", nil, "continuing_subword_prefix", nil, "end_of_word_suffix",
+			nil, "fuse_unk", false,
 			"byte_fallback", false, "ignore_merges", false, "vocab", vocab, "merges", merges)))
 }

@@ -103,7 +103,8 @@ func TestExtend(t *testing.T) {
 	before, _ := f.AppendIDs(nil, text, false)
 	after, _ := g.AppendIDs(nil, text, false)
 	if len(e.Tokens) != 18 || len(after) >= len(before) || g.Decode(after, false) != text || g.VocabSize() != f.VocabSize()+18 {
-		t.Errorf("%d new tokens, %d ids after %d, vocabulary %d after %d", len(e.Tokens), len(after), len(before), g.VocabSize(), f.VocabSize())
+		t.Errorf("%d new tokens, %d ids after %d, vocabulary %d after %d", len(e.Tokens), len(after), len(before),
+			g.VocabSize(), f.VocabSize())
 	}
 	for i, x := range e.Tokens {
 		if got, _ := g.IDToToken(x.ID); got != x.Text || x.ID != int32(f.VocabSize()+i) || len(x.Pieces) < 2 {
@@ -128,7 +129,8 @@ func TestExtend(t *testing.T) {
 func TestSerdeFloat(t *testing.T) {
 	sig, pow, long := float64(20122928619384766), 1e16, float64(uint64(12345678901234567890))
 	for s, want := range map[string]float64{
-		"-2.0122928619384766": -sig / pow, "0": 0, "-0.5": -0.5, "12": 12, "1.5e3": 1500, "2E-2": 0.02, "123456789012345678901234": long * 1e4,
+		"-2.0122928619384766": -sig / pow, "0": 0, "-0.5": -0.5, "12": 12, "1.5e3": 1500, "2E-2": 0.02,
+		"123456789012345678901234": long * 1e4,
 	} {
 		if got := serdeFloat(s); got != want {
 			t.Errorf("%s: %v, want %v", s, got, want)

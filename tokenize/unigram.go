@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// unigram is sentencepiece's unigram language model: of all ways to cut a word the one whose tokens' log-probabilities add up highest (Viterbi), ties to
-// the token that begins first, as Hugging Face tokenizers has it.
+// unigram is sentencepiece's unigram language model: of all ways to cut a word the one whose tokens' log-probabilities add up highest
+// (Viterbi), ties to the token that begins first, as Hugging Face tokenizers has it.
 type unigram struct {
 	vocab    map[string]int32
 	toks     []string
@@ -74,8 +74,8 @@ func readUnigram(o *obj, _ bool) (model, error) {
 	return m, nil
 }
 
-// serdeFloat reads a JSON number as the library that Hugging Face tokenizers uses does by default: its digits as one whole number, divided by a power of ten, which
-// may be off in the last bit. Sums of scores that differ in that bit decide between cuts that are alike otherwise.
+// serdeFloat reads a JSON number as the library that Hugging Face tokenizers uses does by default: its digits as one whole number, divided
+// by a power of ten, which may be off in the last bit. Sums of scores that differ in that bit decide between cuts that are alike otherwise.
 func serdeFloat(s string) float64 {
 	neg := strings.HasPrefix(s, "-")
 	s = strings.TrimPrefix(s, "-")
@@ -181,8 +181,8 @@ func (m *unigram) encode(s *scratch, word string) {
 	s.link()
 }
 
-// whole adds the token of a part without a path, backwards: its own, those of its bytes, or the unknown one. Without an unknown token it is left out, where
-// Hugging Face tokenizers fails.
+// whole adds the token of a part without a path, backwards: its own, those of its bytes, or the unknown one. Without an unknown token it is
+// left out, where Hugging Face tokenizers fails.
 func (m *unigram) whole(s *scratch, part string) {
 	if id, ok := m.vocab[part]; ok {
 		s.add(id, int32(len(part)))

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// wordCache maps words to what they were encoded to. Nearly all words have at most 16 bytes: these are two integers and a length, found by open addressing
-// with linear probing, at most half full, several times as fast as in a map by string. The others are in such a map.
+// wordCache maps words to what they were encoded to. Nearly all words have at most 16 bytes: these are two integers and a length, found by
+// open addressing with linear probing, at most half full, several times as fast as in a map by string. The others are in such a map.
 type wordCache struct {
 	slots []wordSlot // a power of two
 	used  int

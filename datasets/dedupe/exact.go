@@ -14,7 +14,8 @@ type Hashed struct {
 
 // compare is datatrove's order: of equal hashes the lowest position in its file comes first, whichever the file.
 func (h Hashed) compare(o Hashed) int {
-	return cmp.Or(cmp.Compare(h.Hash, o.Hash), cmp.Compare(h.ID.Doc, o.ID.Doc), cmp.Compare(h.ID.File, o.ID.File), cmp.Compare(h.Part, o.Part))
+	return cmp.Or(cmp.Compare(h.Hash, o.Hash), cmp.Compare(h.ID.Doc, o.ID.Doc), cmp.Compare(h.ID.File, o.ID.File),
+		cmp.Compare(h.Part, o.Part))
 }
 
 // Duplicates sorts the hashes and returns those that occurred before, in order: all of a hash but the first.

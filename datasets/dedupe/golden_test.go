@@ -213,7 +213,8 @@ func TestGoldenMinHash(t *testing.T) {
 		if len(removed) != len(want.Removed) {
 			t.Errorf("%s: %d removed, datatrove %d", file, len(removed), len(want.Removed))
 		}
-		t.Logf("%s: %d pairs, %d clusters, %d removed as datatrove; propagation %d rounds", file, len(flat), len(clusters), len(removed), rounds)
+		t.Logf("%s: %d pairs, %d clusters, %d removed as datatrove; propagation %d rounds", file, len(flat), len(clusters),
+			len(removed), rounds)
 	}
 }
 

@@ -15,7 +15,8 @@ const (
 	SHA1   = "sha1"
 )
 
-// HashConfig says how strings are hashed: xxHash64 with seed 0 (datatrove's default), or the first 8 bytes of SHA-1, little-endian (FineWeb).
+// HashConfig says how strings are hashed: xxHash64 with seed 0 (datatrove's default), or the first 8 bytes of SHA-1, little-endian
+// (FineWeb).
 type HashConfig struct {
 	HashFc string `yaml:"hash_fc" json:"hash_fc" help:"the hash function: xxhash or sha1"`
 }

@@ -2,10 +2,10 @@ package dedupe
 
 import "slices"
 
-// Label propagation finds the same clusters as [Clusters] by rounds, each of which looks only at one document and what touches it, so that a
-// round can be a grouping on any number of machines. The result does not depend on the order of anything: each document ends with the
-// smallest ID of its cluster, which is the one kept. Rounds alternate [LargeStar] and [SmallStar] (Kiveris et al. 2014, "Connected Components
-// in MapReduce and Beyond"), O(log² n) of them, until neither changes the links.
+// Label propagation finds the same clusters as [Clusters] by rounds, each of which looks only at one document and what touches it, so that
+// a round can be a grouping on any number of machines. The result does not depend on the order of anything: each document ends with the
+// smallest ID of its cluster, which is the one kept. Rounds alternate [LargeStar] and [SmallStar] (Kiveris et al. 2014, "Connected
+// Components in MapReduce and Beyond"), O(log² n) of them, until neither changes the links.
 
 // LargeStar links each larger neighbour of a document to the least of it and its neighbours. Neighbours are in both directions.
 func LargeStar(node ID, neighbours []ID) []Pair { return star(node, neighbours, false) }

@@ -7,8 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/datasets/rules"
 )
 
-// MinHashConfig are the settings of MinHash with locality-sensitive hashing, under datatrove's names. Two documents whose sets of n-grams have
-// Jaccard similarity s share a bucket with probability 1-(1-s^HashesPerBucket)^NumBuckets.
+// MinHashConfig are the settings of MinHash with locality-sensitive hashing, under datatrove's names. Two documents whose sets of n-grams
+// have Jaccard similarity s share a bucket with probability 1-(1-s^HashesPerBucket)^NumBuckets.
 type MinHashConfig struct {
 	NGrams          int        `yaml:"n_grams" json:"n_grams" help:"words of a sequence that is hashed"`
 	NumBuckets      int        `yaml:"num_buckets" json:"num_buckets" help:"buckets of hashes: documents that agree in one are taken for similar"`
@@ -25,7 +25,8 @@ func DefaultMinHash() MinHashConfig {
 // Validate checks the settings.
 func (c MinHashConfig) Validate() error {
 	if c.NGrams < 1 || c.NumBuckets < 1 || c.HashesPerBucket < 1 {
-		return fmt.Errorf("minhash: n_grams %d, num_buckets %d and hashes_per_bucket %d must be at least 1", c.NGrams, c.NumBuckets, c.HashesPerBucket)
+		return fmt.Errorf("minhash: n_grams %d, num_buckets %d and hashes_per_bucket %d must be at least 1", c.NGrams,
+			c.NumBuckets, c.HashesPerBucket)
 	}
 	return c.HashConfig.Validate()
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// A run is a file of sections, each a sorted sequence of different records of one width; records compare as bytes. Runs are what the rounds of
-// deduplication leave one another, so that no shuffle carries more than their names: each task reads its range of every run.
+// A run is a file of sections, each a sorted sequence of different records of one width; records compare as bytes. Runs are what the rounds
+// of deduplication leave one another, so that no shuffle carries more than their names: each task reads its range of every run.
 
 const runMagic = "AFRUN01\n"
 

@@ -37,7 +37,8 @@ func (c *IndexConfig) Index() *IndexConfig { return c }
 
 func (c *IndexConfig) validate(name string) error {
 	if c.IndexFolder != "" && c.IndexFolder == c.SaveIndexFolder {
-		return fmt.Errorf("%s: index_folder and save_index_folder are the same; an index is never changed, write the new one to a folder of its own", name)
+		return fmt.Errorf("%s: index_folder and save_index_folder are the same; an index is never changed, write the new one to a folder "+
+			"of its own", name)
 	}
 	return nil
 }

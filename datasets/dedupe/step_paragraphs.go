@@ -15,8 +15,8 @@ const (
 	SplitParagraph = "paragraph" // between blank lines
 )
 
-// Paragraphs takes out paragraphs or lines that the corpus had before (CCNet: Wenzek et al. 2020, "CCNet: Extracting High Quality Monolingual
-// Datasets from Web Crawl Data", section 3.1): menus, notices, boilerplate.
+// Paragraphs takes out paragraphs or lines that the corpus had before (CCNet: Wenzek et al. 2020, "CCNet: Extracting High Quality
+// Monolingual Datasets from Web Crawl Data", section 3.1): menus, notices, boilerplate.
 type Paragraphs struct {
 	Split     string `yaml:"split" json:"split" help:"what is compared: paragraph or line"`
 	MinChars  int    `yaml:"min_chars" json:"min_chars" help:"code points below which a part stays"`

@@ -10,8 +10,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Plan is what the tasks of one step of deduplication share. Tasks of one phase may run at once, anywhere, any number of times; a phase begins
-// when the one before it has ended:
+// Plan is what the tasks of one step of deduplication share. Tasks of one phase may run at once, anywhere, any number of times; a phase
+// begins when the one before it has ended:
 //
 //	merge     the keys of a range of all runs → removals, or links between neighbours of one band
 //	star      a round of label propagation over the links of a part of the documents (two phases: large, small), until nothing changes
@@ -115,8 +115,8 @@ func appendRemoval(b []byte, id ID, part uint32, kept ID) []byte {
 	return appendID(binary.BigEndian.AppendUint32(appendID(b, id), part), kept)
 }
 
-// Merge reads a range of the runs. Without clusters it writes the removals, all occurrences of a key but the first; with them the links between
-// neighbours in a band. It returns the file of removals, "" for none.
+// Merge reads a range of the runs. Without clusters it writes the removals, all occurrences of a key but the first; with them the links
+// between neighbours in a band. It returns the file of removals, "" for none.
 func (p *Plan) Merge(s Step, r Range) (string, error) {
 	sections, key, clusters := s.Layout()
 	width := Width(s)
@@ -307,8 +307,8 @@ func (p *Plan) Join(round int, ranges []Range, part int) error {
 	return WriteRun(p.path("joined", 0, part), joinWidth, out)
 }
 
-// Roots writes the removals of the clusters of a part: all but the root, which uniting the links in datatrove's order gives; all documents of a
-// cluster that touches the index.
+// Roots writes the removals of the clusters of a part: all but the root, which uniting the links in datatrove's order gives; all documents
+// of a cluster that touches the index.
 func (p *Plan) Roots(part int) (string, error) {
 	var files []string
 	for k := range p.Parts {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestTasks: the tasks over ranges and parts find the clusters that uniting all links in memory finds, whatever the ranges and parts, and the
-// documents kept are the same.
+// TestTasks: the tasks over ranges and parts find the clusters that uniting all links in memory finds, whatever the ranges and parts, and
+// the documents kept are the same.
 func TestTasks(t *testing.T) {
 	s := NewMinHashStep()
 	s.NumBuckets, s.HashesPerBucket = 3, 1

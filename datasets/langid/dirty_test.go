@@ -52,12 +52,15 @@ func TestDirtyLanguages(t *testing.T) {
 		if err := json.Unmarshal(lines[r.Line-1], &row); err != nil {
 			t.Fatal(err)
 		}
-		if r.Lang != "en" && (strings.Count(row.Text, " the ") >= 2 || (r.Lang == "ru" || r.Lang == "ja") && !strings.ContainsFunc(row.Text, func(c rune) bool { return unicode.In(c, unicode.Cyrillic, unicode.Han, unicode.Hiragana) })) {
+		if r.Lang != "en" && (strings.Count(row.Text, " the ") >= 2 ||
+			(r.Lang == "ru" || r.Lang == "ja") && !strings.ContainsFunc(row.Text,
+				func(c rune) bool { return unicode.In(c, unicode.Cyrillic, unicode.Han, unicode.Hiragana) })) {
 			english++ // out of scope: an untranslated paragraph of a translated book; its label is the book's language
 			continue
 		}
 		if keep[r.Lang] == nil {
-			chain, err := rules.DecodeChain(fmt.Sprintf(`[{"rule": "language", "languages": [%q], "candidates": ["en", "de", "fr", "ru", "ja", "es", "it", "nl", "pt"]}]`, r.Lang),
+			chain,
+				err := rules.DecodeChain(fmt.Sprintf(`[{"rule": "language", "languages": [%q], "candidates": ["en", "de", "fr", "ru", "ja", "es", "it", "nl", "pt"]}]`, r.Lang),
 				rules.Tools{Languages: New})
 			if err != nil {
 				t.Fatal(err)
@@ -79,8 +82,10 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, text := range map[string]string{"en": "The weather is fine today and we go to the lake.", "de": "Das Wetter ist heute schön und wir gehen an den See.",
-		"fr": "Il fait beau aujourd'hui et nous allons au bord du lac. host_name=server contact_groups=admins /etc/the/of/and.conf the@of.and"} {
+	for want, text := range map[string]string{"en": "The weather is fine today and we go to the lake.",
+		"de": "Das Wetter ist heute schön und wir gehen an den See.",
+		"fr": "Il fait beau aujourd'hui et nous allons au bord du lac. host_name=server contact_groups=admins /etc/the/of/and.conf " +
+			"the@of.and"} {
 		if s := id.Identify(text); len(s) == 0 || s[0].Code != want {
 			t.Errorf("%q: %v", text, s)
 		}

@@ -55,12 +55,13 @@ func (d *detector) Identify(text string) []rules.LanguageScore {
 	return out
 }
 
-// words are the words of text, joined by spaces, without those of ASCII that have a digit or one of _@=/\<>{}|$#~ in them. Others stay whole:
-// scripts without spaces have a sentence in one word.
+// words are the words of text, joined by spaces, without those of ASCII that have a digit or one of _@=/\<>{}|$#~ in them. Others stay
+// whole: scripts without spaces have a sentence in one word.
 func words(text string) string {
 	var b strings.Builder
 	for w := range strings.FieldsSeq(text) {
-		if strings.ContainsAny(w, "0123456789_@=/\\<>{}|$#~") && !strings.ContainsFunc(w, func(c rune) bool { return c > unicode.MaxASCII }) {
+		if strings.ContainsAny(w, "0123456789_@=/\\<>{}|$#~") &&
+			!strings.ContainsFunc(w, func(c rune) bool { return c > unicode.MaxASCII }) {
 			continue
 		}
 		if b.Len() > 0 {

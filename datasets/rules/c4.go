@@ -150,7 +150,8 @@ const (
 	c4Counters
 )
 
-var c4CounterNames = [c4Counters]string{"total", "kept", "filter-too_long_word", "filter-no_terminal_punc", "filter-too_few_words", "filter-javascript", "filter-policy"}
+var c4CounterNames = [c4Counters]string{"total", "kept", "filter-too_long_word", "filter-no_terminal_punc", "filter-too_few_words",
+	"filter-javascript", "filter-policy"}
 
 // Apply goes through the lines. Of a kept document the text is what is left of them.
 func (c *C4) Apply(d *Doc) Verdict {

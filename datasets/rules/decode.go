@@ -57,8 +57,8 @@ func keys(rule any) []string {
 	return slices.Sorted(maps.Keys(m))
 }
 
-// Decode makes a rule of its settings, whose key "rule" is the rule's name, over its published defaults; it is prepared, but has no tools yet: see
-// [User]. An unknown key is an error.
+// Decode makes a rule of its settings, whose key "rule" is the rule's name, over its published defaults; it is prepared, but has no tools
+// yet: see [User]. An unknown key is an error.
 func Decode(settings map[string]any) (Rule, error) {
 	name, rest, err := Named(settings, "cleaning rule")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 )
 
 // Decontamination drops documents that share an n-gram of words with an evaluation set (Brown et al. 2020, "Language Models are Few-Shot
-// Learners", appendix C), with datatrove's arithmetic: n-grams of the simplified text, of the labels, of the queries where asked for, and of
-// those that run from a query into its label.
+// Learners", appendix C), with datatrove's arithmetic: n-grams of the simplified text, of the labels, of the queries where asked for, and
+// of those that run from a query into its label.
 type Decontamination struct {
 	Tasks             []DecontaminationTask `yaml:"tasks" json:"tasks" help:"benchmarks whose questions and answers must not occur: name, path, query and label each"`
 	NGrams            int                   `yaml:"n_grams" json:"n_grams" help:"words of a sequence that is compared"`

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// FineWebQuality holds the three filters found for FineWeb (Penedo et al. 2024, "The FineWeb Datasets: Decanting the Web for the Finest Text
-// Data at Scale", arXiv:2406.17557, section 3.5) and the ratio of newlines. Blank lines are left out of the ratios of lines.
+// FineWebQuality holds the three filters found for FineWeb (Penedo et al. 2024, "The FineWeb Datasets: Decanting the Web for the Finest
+// Text Data at Scale", arXiv:2406.17557, section 3.5) and the ratio of newlines. Blank lines are left out of the ratios of lines.
 type FineWebQuality struct {
 	LinePunctThr         float64  `yaml:"line_punct_thr" json:"line_punct_thr" help:"least fraction of lines that end in a terminal mark"`
 	LinePunctExcludeZero bool     `yaml:"line_punct_exclude_zero" json:"line_punct_exclude_zero" help:"a document without any such line passes"`

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// FTFY repairs mojibake, text that was decoded in the wrong encoding, as ftfy does (Speer 2019, "ftfy", version 6.3), and what usually comes
-// with it. The defaults are those of datatrove's formatter, which leaves widths, quotes, ligatures and line breaks alone. Each line is repaired
-// on its own.
+// FTFY repairs mojibake, text that was decoded in the wrong encoding, as ftfy does (Speer 2019, "ftfy", version 6.3), and what usually
+// comes with it. The defaults are those of datatrove's formatter, which leaves widths, quotes, ligatures and line breaks alone. Each line
+// is repaired on its own.
 type FTFY struct {
 	UnescapeHTML           string `yaml:"unescape_html" json:"unescape_html" help:"entities such as &amp; are resolved: true, false, or auto, in lines up to the first with a <"`
 	RemoveTerminalEscapes  bool   `yaml:"remove_terminal_escapes" json:"remove_terminal_escapes" help:"escape sequences of terminals are taken out"`
@@ -42,7 +42,8 @@ func NewFTFY() *FTFY {
 // Name is "ftfy".
 func (*FTFY) Name() string { return "ftfy" }
 
-// mojibakeData holds ftfy's expressions of unlikely sequences and of embedded UTF-8 (Apache-2.0, Robyn Speer); data/make_mojibake.py writes it.
+// mojibakeData holds ftfy's expressions of unlikely sequences and of embedded UTF-8 (Apache-2.0, Robyn Speer); data/make_mojibake.py writes
+// it.
 //
 //go:embed data/mojibake.txt
 var mojibakeData string
@@ -169,7 +170,8 @@ var (
 	ansi       = regexp.MustCompile("\x1b\\[((?:[0-9]|;)*)([a-zA-Z])")
 	straight   = strings.NewReplacer("\u02bc", "'", "‘", "'", "’", "'", "‚", "'", "‛", "'", "“", `"`, "”", `"`, "„", `"`, "‟", `"`)
 	lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n", "\u0085", "\n")
-	ligatures  = strings.NewReplacer("Ĳ", "IJ", "ĳ", "ij", "ŉ", "ʼn", "Ǳ", "DZ", "ǲ", "Dz", "ǳ", "dz", "Ǆ", "DŽ", "ǅ", "Dž", "ǆ", "dž", "Ǉ", "LJ", "ǈ", "Lj",
+	ligatures  = strings.NewReplacer("Ĳ", "IJ", "ĳ", "ij", "ŉ", "ʼn", "Ǳ", "DZ", "ǲ", "Dz", "ǳ", "dz", "Ǆ", "DŽ", "ǅ", "Dž", "ǆ", "dž",
+		"Ǉ", "LJ", "ǈ", "Lj",
 		"ǉ", "lj", "Ǌ", "NJ", "ǋ", "Nj", "ǌ", "nj", "ﬀ", "ff", "ﬁ", "fi", "ﬂ", "fl", "ﬃ", "ffi", "ﬄ", "ffl", "ﬅ", "ſt", "ﬆ", "st")
 )
 
@@ -208,7 +210,8 @@ func (f *FTFY) fixEncoding(text string) string {
 	}
 }
 
-// codepage is a one-byte encoding; "sloppy" ones map unassigned bytes to the code point of the same number and the replacement character to 1A.
+// codepage is a one-byte encoding; "sloppy" ones map unassigned bytes to the code point of the same number and the replacement character to
+// 1A.
 type codepage struct {
 	name   string
 	sloppy bool
@@ -227,7 +230,8 @@ var codepages = sync.OnceValue(func() []codepage {
 		sloppy bool
 		m      *charmap.Charmap
 	}{{"windows-1252", true, charmap.Windows1252}, {"windows-1251", true, charmap.Windows1251}, {"windows-1250", true, charmap.Windows1250},
-		{"windows-1253", true, charmap.Windows1253}, {"windows-1254", true, charmap.Windows1254}, {"windows-1257", true, charmap.Windows1257},
+		{"windows-1253", true, charmap.Windows1253}, {"windows-1254", true, charmap.Windows1254},
+		{"windows-1257", true, charmap.Windows1257},
 		{"iso-8859-2", false, charmap.ISO8859_2}, {"macroman", false, charmap.Macintosh}, {"cp437", false, charmap.CodePage437}} {
 		p := codepage{c.name, c.sloppy, map[rune]byte{}}
 		for b := 0x80; b < 0x100; b++ {
@@ -357,7 +361,8 @@ func restoreA0(b []byte) []byte {
 	for i := 0; i < len(b); i++ {
 		if b[i] == 0xc3 && sp(i+1) {
 			rest := string(b[i+2 : min(len(b), i+7)])
-			if !strings.HasPrefix(rest, " ") && !strings.HasPrefix(rest, "quele") && !strings.HasPrefix(rest, "quela") && !strings.HasPrefix(rest, "quilo") && !strings.HasPrefix(rest, "s ") {
+			if !strings.HasPrefix(rest, " ") && !strings.HasPrefix(rest, "quele") && !strings.HasPrefix(rest, "quela") &&
+				!strings.HasPrefix(rest, "quilo") && !strings.HasPrefix(rest, "s ") {
 				out = append(out, 0xc3, 0xa0, ' ')
 				i++
 				continue
@@ -442,7 +447,8 @@ func decodeVariants(b []byte) (string, bool) {
 		case b[i] == 0xc0 && i+1 < len(b) && b[i+1] == 0x80:
 			out = append(out, 0)
 			i += 2
-		case i+5 < len(b) && b[i] == 0xed && b[i+1]&0xf0 == 0xa0 && b[i+2]&0xc0 == 0x80 && b[i+3] == 0xed && b[i+4]&0xf0 == 0xb0 && b[i+5]&0xc0 == 0x80:
+		case i+5 < len(b) && b[i] == 0xed && b[i+1]&0xf0 == 0xa0 && b[i+2]&0xc0 == 0x80 && b[i+3] == 0xed && b[i+4]&0xf0 == 0xb0 &&
+			b[i+5]&0xc0 == 0x80:
 			out = utf8.AppendRune(out, 0x10000+(rune(b[i+1]&0x0f)<<16|rune(b[i+2]&0x3f)<<10|rune(b[i+4]&0x0f)<<6|rune(b[i+5]&0x3f)))
 			i += 6
 		default:

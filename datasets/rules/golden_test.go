@@ -284,7 +284,8 @@ func TestGoldenDatatrove(t *testing.T) {
 			if name == "c4" {
 				name = "c4_fineweb"
 			}
-			c.check("fineweb_chain", g.ID, len(g.Chain.Dropped) == 2 && g.Chain.Dropped[0] == name && g.Chain.Dropped[1] == v.Reason, []string{name, v.Reason}, g.Chain)
+			c.check("fineweb_chain", g.ID, len(g.Chain.Dropped) == 2 && g.Chain.Dropped[0] == name && g.Chain.Dropped[1] == v.Reason,
+				[]string{name, v.Reason}, g.Chain)
 		}
 	}
 	for _, g := range jsonLines[goldenRules](t, filepath.Join(dir, "rules_lang.jsonl.gz")) {

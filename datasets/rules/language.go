@@ -36,7 +36,8 @@ type LanguageScore struct {
 type NewIdentifier func(candidates []string, lowAccuracy bool) (Identifier, error)
 
 // languageCodes are those of the languages that can be told apart, by ISO 639-1.
-var languageCodes = strings.Fields("af ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gu he hi hr hu hy id is it ja ka kk ko la lg lt lv mi mk mn " +
+var languageCodes = strings.Fields("af ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gu he hi hr hu hy id is it ja ka " +
+	"kk ko la lg lt lv mi mk mn " +
 	"mr ms nb nl nn pa pl pt ro ru sk sl sn so sq sr st sv sw ta te th tl tn tr ts uk ur vi xh yo zh zu")
 
 // NewLanguage returns the reference's threshold.
@@ -106,7 +107,8 @@ func (l *Language) Apply(d *Doc) Verdict {
 		return Verdict{Reason: "language", Value: fmt.Sprintf("%s %.3f", best.Code, best.Score), Threshold: strings.Join(l.Languages, ", ")}
 	}
 	if best.Score < l.LanguageThreshold {
-		return Verdict{Reason: "language_score", Value: fmt.Sprintf("%s %.3f", best.Code, best.Score), Threshold: number(l.LanguageThreshold)}
+		return Verdict{Reason: "language_score", Value: fmt.Sprintf("%s %.3f", best.Code, best.Score),
+			Threshold: number(l.LanguageThreshold)}
 	}
 	return keep(d)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/yuin/goldmark/text"
 )
 
-// MarkdownText takes the text out of Markdown (CommonMark with GitHub's tables): no marks of emphasis, headings, links and images, a paragraph for
-// each block, a line for each item.
+// MarkdownText takes the text out of Markdown (CommonMark with GitHub's tables): no marks of emphasis, headings, links and images, a
+// paragraph for each block, a line for each item.
 type MarkdownText struct {
 	KeepCode bool `yaml:"keep_code" json:"keep_code" help:"blocks of code stay, without their fences"`
 }

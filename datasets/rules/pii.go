@@ -39,15 +39,18 @@ type piiKind struct {
 
 // piiKinds is the table of kinds, in the order in which they are looked for.
 var piiKinds = []piiKind{
-	{"url_token", findAll(regexp.MustCompile(`(?i)\bhttps?://[^\s?#]+\?[^\s#]*?\b(?:token|access_token|api_key|apikey|key|secret|password|passwd|pwd|session|sessionid|sid|auth|signature|sig)=[^\s&#"'<>]+[^\s"'<>.,;:!?)]*`), nil), []string{"<URL>"}},
+	{"url_token",
+		findAll(regexp.MustCompile(`(?i)\bhttps?://[^\s?#]+\?[^\s#]*?\b(?:token|access_token|api_key|apikey|key|secret|password|passwd|pwd|session|sessionid|sid|auth|signature|sig)=[^\s&#"'<>]+[^\s"'<>.,;:!?)]*`), nil), []string{"<URL>"}},
 	{"email", findEmails, []string{"email@example.com", "firstname.lastname@example.org"}},
 	{"ip", findIPv4, []string{"22.214.171.124", "126.96.36.199", "188.8.131.52", "184.108.40.206", "220.127.116.11", "18.104.22.168"}},
 	{"ipv6", findIPv6, []string{"<IPV6_ADDRESS>"}},
-	{"mac", findAll(regexp.MustCompile(`\b[0-9A-Fa-f]{2}(?:(?::[0-9A-Fa-f]{2}){5}|(?:-[0-9A-Fa-f]{2}){5})\b`), nil), []string{"<MAC_ADDRESS>"}},
+	{"mac", findAll(regexp.MustCompile(`\b[0-9A-Fa-f]{2}(?:(?::[0-9A-Fa-f]{2}){5}|(?:-[0-9A-Fa-f]{2}){5})\b`), nil),
+		[]string{"<MAC_ADDRESS>"}},
 	{"iban", findAll(regexp.MustCompile(`\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b`), isIBAN), []string{"<IBAN>"}},
 	{"card", findAll(regexp.MustCompile(`\b[0-9](?:[ -]?[0-9]){12,18}\b`), isCard), []string{"<CREDIT_CARD>"}},
 	{"ssn", findAll(regexp.MustCompile(`\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b`), nil), []string{"<SSN>"}},
-	{"phone", findAll(regexp.MustCompile(`\+[0-9]{1,3}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?[0-9]{2,5}(?:[ .-]?[0-9]{2,5}){1,4}\b|\(?\b[2-9][0-9]{2}\)?[ .-][2-9][0-9]{2}[ .-][0-9]{4}\b`), isPhone),
+	{"phone",
+		findAll(regexp.MustCompile(`\+[0-9]{1,3}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?[0-9]{2,5}(?:[ .-]?[0-9]{2,5}){1,4}\b|\(?\b[2-9][0-9]{2}\)?[ .-][2-9][0-9]{2}[ .-][0-9]{4}\b`), isPhone),
 		[]string{"<PHONE_NUMBER>"}},
 }
 
@@ -155,7 +158,8 @@ var emailRest = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[A-Za-
 	"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?|\\[(?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)\\.){3}(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?|[A-Za-z0-9-]*[A-Za-z0-9]:)])")
 
 func isLocalPart(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || strings.IndexByte("!#$%&'*+/=?^_`{|}~-", c) >= 0
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' ||
+		strings.IndexByte("!#$%&'*+/=?^_`{|}~-", c) >= 0
 }
 
 // findEmails finds addresses as the reference's expression does: from each @ back to the first place where a word begins or ends.
@@ -193,7 +197,8 @@ var ipv4 = regexp.MustCompile(`(?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)\.){3}
 
 // notGlobal are the networks that Python's ipaddress does not count as public.
 var notGlobal = func() (out []netip.Prefix) {
-	for _, s := range strings.Fields("0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/29 192.0.0.170/31 192.0.2.0/24 " +
+	for _, s := range strings.Fields("0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/29 " +
+		"192.0.0.170/31 192.0.2.0/24 " +
 		"192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4 255.255.255.255/32") {
 		out = append(out, netip.MustParsePrefix(s))
 	}
@@ -207,7 +212,8 @@ func findIPv4(p *PII, text string) (out []Span) {
 			continue
 		}
 		// A number with more parts, or a version, is no address. The reference takes those too when only public ones are wanted.
-		if !p.OnlyRemovePublicIPs && (m[0] > 0 && (text[m[0]-1] == '.' || isDigit(text[m[0]-1])) || m[1] < len(text) && isDigit(text[m[1]]) || isVersion(text[:m[0]])) {
+		if !p.OnlyRemovePublicIPs && (m[0] > 0 && (text[m[0]-1] == '.' || isDigit(text[m[0]-1])) ||
+			m[1] < len(text) && isDigit(text[m[1]]) || isVersion(text[:m[0]])) {
 			continue
 		}
 		out = append(out, Span{m[0], m[1]})
@@ -229,7 +235,8 @@ func findIPv6(_ *PII, text string) (out []Span) {
 		a, err := netip.ParseAddr(s)
 		before, _ := utf8.DecodeLastRuneInString(text[:m[0]])
 		after, _ := utf8.DecodeRuneInString(text[m[0]+len(s):])
-		if err != nil || !a.Is6() || a.IsUnspecified() || strings.Count(s, ":") < 3 && !strings.ContainsAny(s, "0123456789") || len(s) < 5 ||
+		if err != nil || !a.Is6() || a.IsUnspecified() ||
+			strings.Count(s, ":") < 3 && !strings.ContainsAny(s, "0123456789") || len(s) < 5 ||
 			m[0] > 0 && isWord(before) || m[0]+len(s) < len(text) && isWord(after) {
 			continue
 		}

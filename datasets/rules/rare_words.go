@@ -8,9 +8,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// RareWords replaces words that a table counts less than min_count times, or does not have, by one token, as the closed vocabulary of WikiText
-// does (Merity et al. 2016, section 4.3: words of less than three occurrences become "<unk>"). A word is a longest run of letters, compared as it
-// is written. A model that must go on predicting the token has to see it in training.
+// RareWords replaces words that a table counts less than min_count times, or does not have, by one token, as the closed vocabulary of
+// WikiText does (Merity et al. 2016, section 4.3: words of less than three occurrences become "<unk>"). A word is a longest run of letters,
+// compared as it is written. A model that must go on predicting the token has to see it in training.
 //
 // Share is the part of the documents whose words are replaced; which they are, the text of each decides.
 type RareWords struct {

@@ -11,7 +11,8 @@ import (
 // TestRareWords replaces what a table does not count often enough, and nothing else of the text.
 func TestRareWords(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "words.csv")
-	if err := os.WriteFile(file, []byte("word,count\nthe,100\nThe,40\nof,90\ncat,3\ntown,2\nin,50\n1990,9\nnaïve,7\ns,8\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("word,count\nthe,100\nThe,40\nof,90\ncat,3\ntown,2\nin,50\n1990,9\nnaïve,7\ns,8\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

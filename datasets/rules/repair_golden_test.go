@@ -60,7 +60,8 @@ func TestGoldenRepairs(t *testing.T) {
 					for k < len(got) && k < len(w) && got[k] == w[k] {
 						k++
 					}
-					t.Errorf("%s: %s: at %d %q, datatrove %q (same %v, of %d)", c.name, rows[i].ID, k, got[k:min(len(got), k+80)], w[k:min(len(w), k+80)], want.Same, want.Len)
+					t.Errorf("%s: %s: at %d %q, datatrove %q (same %v, of %d)", c.name, rows[i].ID, k, got[k:min(len(got), k+80)],
+						w[k:min(len(w), k+80)], want.Same, want.Len)
 				}
 			}
 		}

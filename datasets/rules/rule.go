@@ -105,8 +105,8 @@ func drop(reason string, value, threshold float64) Verdict {
 
 func number(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
 
-// Chain applies rules in order, each to the text as the one before left it. It returns the first rule that dropped the document (nil if none
-// did) and its verdict, or the last one's.
+// Chain applies rules in order, each to the text as the one before left it. It returns the first rule that dropped the document (nil if
+// none did) and its verdict, or the last one's.
 func Chain(chain []Rule, d *Doc) (Rule, Verdict) {
 	v := keep(d)
 	for _, r := range chain {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Simplify makes a text comparable, as datatrove's simplify_text does with its defaults, in its order: lower case; numbers of any script, with
-// one decimal separator, to "0"; punctuation to spaces; runs of white space to one space; canonical decomposition without the marks of
+// Simplify makes a text comparable, as datatrove's simplify_text does with its defaults, in its order: lower case; numbers of any script,
+// with one decimal separator, to "0"; punctuation to spaces; runs of white space to one space; canonical decomposition without the marks of
 // category Mn. What decomposition brings back (a≠b is a=b decomposed) stays.
 func Simplify(text string) string {
 	text = lower(text)

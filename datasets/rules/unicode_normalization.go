@@ -8,8 +8,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// UnicodeNormalization brings text to one form (Unicode Standard Annex 15), so that equal text is equal bytes: composed characters, no marks
-// that show nothing, one kind of space.
+// UnicodeNormalization brings text to one form (Unicode Standard Annex 15), so that equal text is equal bytes: composed characters, no
+// marks that show nothing, one kind of space.
 type UnicodeNormalization struct {
 	Form            string `yaml:"form" json:"form" help:"Unicode's form of the text: NFC, NFD, NFKC, NFKD or none"`
 	FixWidth        bool   `yaml:"fix_character_width" json:"fix_character_width" help:"full-width and half-width forms become ordinary ones"`
@@ -39,10 +39,12 @@ func (u *UnicodeNormalization) Prepare() error {
 	return nil
 }
 
-// invisible shows nothing and joins nothing. The joiners U+200C and U+200D, which some scripts and emoji need, stay between other characters.
+// invisible shows nothing and joins nothing. The joiners U+200C and U+200D, which some scripts and emoji need, stay between other
+// characters.
 func invisible(r rune) bool {
 	switch {
-	case r == 0xfeff, r == 0x200b, r == 0xad, r == 0x2060, r == 0x200e, r == 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r >= 0x206a && r <= 0x206f:
+	case r == 0xfeff, r == 0x200b, r == 0xad, r == 0x2060, r == 0x200e, r == 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069,
+		r >= 0x206a && r <= 0x206f:
 		return true
 	}
 	return false

@@ -2,8 +2,8 @@ package rules
 
 import "math"
 
-// UnigramLogProb drops documents of unlikely words: the mean log probability of the words by a table of counts (peS2o: Soldaini and Lo 2023).
-// The table is a CSV file with the columns word and count, as the English word frequencies that the reference downloads.
+// UnigramLogProb drops documents of unlikely words: the mean log probability of the words by a table of counts (peS2o: Soldaini and Lo
+// 2023). The table is a CSV file with the columns word and count, as the English word frequencies that the reference downloads.
 type UnigramLogProb struct {
 	FrequencyFile     string  `yaml:"frequency_file" json:"frequency_file" help:"CSV with the columns word and count"`
 	LogprobsThreshold float64 `yaml:"logprobs_threshold" json:"logprobs_threshold" help:"least mean log-probability of a word"`

@@ -91,7 +91,8 @@ func TestDirtyMojibake(t *testing.T) {
 			for k < len(v.Text) && k < len(d.CleanText) && v.Text[k] == d.CleanText[k] {
 				k++
 			}
-			t.Errorf("%s (%s): at %d %q, want %q", d.ID, d.How, k, v.Text[k:min(len(v.Text), k+60)], d.CleanText[k:min(len(d.CleanText), k+60)])
+			t.Errorf("%s (%s): at %d %q, want %q", d.ID, d.How, k, v.Text[k:min(len(v.Text), k+60)],
+				d.CleanText[k:min(len(d.CleanText), k+60)])
 		}
 	}
 	t.Logf("%d cases", n)
@@ -183,7 +184,8 @@ func TestDirtyQuality(t *testing.T) {
 	for _, n := range []string{"gopher_repetition", "gopher_quality"} {
 		chain = append(chain, decode(t, map[string]any{"rule": n}))
 	}
-	chain = append(chain, decode(t, map[string]any{"rule": "c4", "filter_no_terminal_punct": false, "min_num_sentences": -1}), decode(t, map[string]any{"rule": "fineweb_quality"}))
+	chain = append(chain, decode(t, map[string]any{"rule": "c4", "filter_no_terminal_punct": false, "min_num_sentences": -1}),
+		decode(t, map[string]any{"rule": "fineweb_quality"}))
 	bad, good, kept := 0, 0, 0
 	for _, d := range dirty(t, "quality.jsonl") {
 		r, v := rules.Chain(chain, &rules.Doc{Text: d.Text, Splitter: splitter(t, "en")})

@@ -35,7 +35,8 @@ var splitters sync.Map // code → *Splitter
 func For(code string) (rules.Splitter, error) {
 	c := strings.ToLower(code)
 	if slices.Contains([]string{"zh", "zho", "cmn", "ja", "jpn", "th", "tha", "km", "khm", "lo", "lao", "my", "mya", "bo", "bod"}, c) {
-		return nil, fmt.Errorf("there is no word splitter for language %q, which is written without spaces; leave out the rules that need words, or set language: xx "+
+		return nil, fmt.Errorf("there is no word splitter for language %q, which is written without spaces; leave out the rules that "+
+			"need words, or set language: xx "+
 			"to split at marks and spaces alone", code)
 	}
 	if len(c) < 2 || len(c) > 3 || strings.Trim(c, "abcdefghijklmnopqrstuvwxyz") != "" {
@@ -54,7 +55,8 @@ func For(code string) (rules.Splitter, error) {
 	return s.(*Splitter), nil
 }
 
-// The infixes: each looks at the classes of the characters before and after s[0], and returns how many bytes at the beginning of s are cut out.
+// The infixes: each looks at the classes of the characters before and after s[0], and returns how many bytes at the beginning of s are cut
+// out.
 
 func infixCommon(before, after uint16, s string) int {
 	switch s[0] {

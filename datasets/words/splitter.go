@@ -307,8 +307,8 @@ var sentenceEnds = func() map[string]bool {
 	return m
 }()
 
-// Sentences are the sentences in order. White space after a space begins the sentence that follows it; white space at the end of the text is a
-// sentence of its own.
+// Sentences are the sentences in order. White space after a space begins the sentence that follows it; white space at the end of the text
+// is a sentence of its own.
 func (s *Splitter) Sentences(text string) []rules.Span {
 	var out []rules.Span
 	start, end := -1, 0 // of the open sentence

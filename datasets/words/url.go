@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// isURL reports whether a piece is an address of the web or of e-mail: [protocol://][user@]host[:port][/path], where the host is a public IPv4
-// address or a name with a top-level domain in lower case.
+// isURL reports whether a piece is an address of the web or of e-mail: [protocol://][user@]host[:port][/path], where the host is a public
+// IPv4 address or a name with a top-level domain in lower case.
 func isURL(p string) bool {
 	dot := strings.IndexByte(p, '.')
 	if dot < 0 || dot == len(p)-1 {
@@ -118,7 +118,8 @@ func isPublicIP(s string) bool {
 		q[i] = v
 	}
 	switch {
-	case q[0] > 223 || q[0] == 10 || q[0] == 127 || q[0] == 169 && q[1] == 254 || q[0] == 192 && q[1] == 168 || q[0] == 172 && q[1] >= 16 && q[1] <= 31, q[3] > 254:
+	case q[0] > 223 || q[0] == 10 || q[0] == 127 || q[0] == 169 && q[1] == 254 || q[0] == 192 && q[1] == 168 ||
+		q[0] == 172 && q[1] >= 16 && q[1] <= 31, q[3] > 254:
 		return false
 	}
 	return true

@@ -1,5 +1,5 @@
-// Package adapterfile opens the tensors of an adapter folder under the names that HF PEFT's save_pretrained gives them, however the file came to be:
-// in shards, from a compiled or wrapped model, or with the adapter's name in the keys.
+// Package adapterfile opens the tensors of an adapter folder under the names that HF PEFT's save_pretrained gives them, however the file
+// came to be: in shards, from a compiled or wrapped model, or with the adapter's name in the keys.
 package adapterfile
 
 import (
@@ -18,7 +18,8 @@ import (
 const Tensors = "adapter_model.safetensors"
 
 // TokenizerFiles are the files of a tokenizer in a model's folder, and in that of an adapter whose training changed it.
-var TokenizerFiles = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt",
+var TokenizerFiles = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+	"vocab.json", "merges.txt",
 	"tokenizer.model", "added_tokens.json"}
 
 // CopyTokenizer copies the tokenizer's files of the folder from, where it has any, to the folder to.
@@ -43,12 +44,12 @@ func CopySmall(to, from, name string) error {
 	return storage.WriteShared(storage.Join(to, name), raw)
 }
 
-// BaseParts are what stands between a module's name and its weight's in an adapter's folder where the tensor is the base's, by what wraps the module.
-// The bare name comes last: where a module is wrapped, it is that of a trained copy.
+// BaseParts are what stands between a module's name and its weight's in an adapter's folder where the tensor is the base's, by what wraps
+// the module. The bare name comes last: where a module is wrapped, it is that of a trained copy.
 var BaseParts = []string{".original_module", ".base_layer", ".token_adapter.base_layer", ""}
 
-// Prefix begins the names of a wrapped model's tensors. Of a method of virtual tokens, whose file has [PromptTensor], it is "base_model." there, since such a
-// method does not wrap the model's layers; the names are given as those of the others.
+// Prefix begins the names of a wrapped model's tensors. Of a method of virtual tokens, whose file has [PromptTensor], it is "base_model."
+// there, since such a method does not wrap the model's layers; the names are given as those of the others.
 const Prefix = "base_model.model."
 
 // PromptTensor is the tensor of virtual tokens.
@@ -62,8 +63,9 @@ func InFile(name string, prompts bool) string {
 	return name
 }
 
-// Files are the files that hold the tensors of the folder dir: the one called name, or its shards ("adapter_model-00001-of-00002.safetensors"), which
-// transformers writes of an adapter larger than max_shard_size. The file itself is named where there is neither.
+// Files are the files that hold the tensors of the folder dir: the one called name, or its shards
+// ("adapter_model-00001-of-00002.safetensors"), which transformers writes of an adapter larger than max_shard_size. The file itself is
+// named where there is neither.
 func Files(dir, name string) ([]string, error) {
 	one := storage.Join(dir, name)
 	if ok, err := storage.Exists(one); err != nil || ok || !storage.IsLocal(dir) {
@@ -77,8 +79,10 @@ func Files(dir, name string) ([]string, error) {
 	slices.Sort(shards)
 	var number, of int
 	for i, s := range shards {
-		if n, err := fmt.Sscanf(strings.TrimPrefix(filepath.Base(s), stem), "-%d-of-%d", &number, &of); n != 2 || err != nil || number != i+1 || of != len(shards) {
-			return nil, fmt.Errorf("%s: %d shards of %s are there, and %s is not number %d of as many: copy the whole folder", dir, len(shards), name, filepath.Base(s), i+1)
+		if n, err := fmt.Sscanf(strings.TrimPrefix(filepath.Base(s), stem), "-%d-of-%d", &number, &of); n != 2 || err != nil ||
+			number != i+1 || of != len(shards) {
+			return nil, fmt.Errorf("%s: %d shards of %s are there, and %s is not number %d of as many: copy the whole folder", dir,
+				len(shards), name, filepath.Base(s), i+1)
 		}
 	}
 	return shards, nil
@@ -96,8 +100,8 @@ func Open(dir, name string) (*safetensors.Folder, error) {
 	return safetensors.OpenFiles(paths, rename)
 }
 
-// wrappers are parts of a name that torch.compile, FSDP, activation checkpointing and data parallelism add to it, and the name of PEFT's adapter, which
-// save_pretrained leaves out and a state dict that was saved by hand has.
+// wrappers are parts of a name that torch.compile, FSDP, activation checkpointing and data parallelism add to it, and the name of PEFT's
+// adapter, which save_pretrained leaves out and a state dict that was saved by hand has.
 var wrappers = []string{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "default"}
 
 // rename gives the names of all tensors of a file PEFT's form.

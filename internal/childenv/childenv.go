@@ -15,11 +15,13 @@ import (
 
 // names are the variables that every child gets. Go's runtime is named one by one, since "GO" begins GOOGLE_… and GOAUTH, too.
 var names = []string{
-	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "TMPDIR", "TMP", "TEMP", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "TMPDIR", "TMP", "TEMP", "LANG", "LANGUAGE", "LD_LIBRARY_PATH",
+	"DYLD_LIBRARY_PATH",
 	"GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GODEBUG", "GOTRACEBACK", "GORACE", "GOCOVERDIR",
 	"JDK_JAVA_OPTIONS", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	// Without these nothing starts on Windows, or its folders are not found.
-	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE",
+	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA",
+	"NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE",
 }
 
 // prefixes begin the names of further ones.
@@ -76,8 +78,9 @@ func (s Set) Environ(environ []string) []string {
 	return append(out, s.more(environ)...)
 }
 
-// Sent is what a worker gets that another process starts, perhaps on another machine, which has its own folders, beside what that process has. plain
-// are the program's own variables and those of Go's runtime, which may be seen by anyone; kept may hold keys: what the schemes need, and More.
+// Sent is what a worker gets that another process starts, perhaps on another machine, which has its own folders, beside what that process
+// has. plain are the program's own variables and those of Go's runtime, which may be seen by anyone; kept may hold keys: what the schemes
+// need, and More.
 func (s Set) Sent(environ []string) (plain, kept map[string]string) {
 	plain, kept = map[string]string{}, map[string]string{}
 	own := func(name string) bool {

@@ -26,9 +26,12 @@ func TestMain(m *testing.M) {
 }
 
 // secrets are variables that no child gets unasked.
-var secrets = []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
-	"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_API_KEY", "CLOUDSDK_AUTH_ACCESS_TOKEN", "GOAUTH", "GOPROXY", "GITHUB_TOKEN", "OPENAI_API_KEY", "WANDB_API_KEY",
-	"DATABASE_URL", "SSH_AUTH_SOCK", "HTTPS_PROXY", "https_proxy", "PGPASSWORD", "PATHS", "HOMEBREW_GITHUB_API_TOKEN", "LANGSMITH_API_KEY", "JAVASCRIPT_TOKEN"}
+var secrets = []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+	"AWS_SESSION_TOKEN", "AWS_PROFILE",
+	"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_API_KEY", "CLOUDSDK_AUTH_ACCESS_TOKEN", "GOAUTH", "GOPROXY", "GITHUB_TOKEN",
+	"OPENAI_API_KEY", "WANDB_API_KEY",
+	"DATABASE_URL", "SSH_AUTH_SOCK", "HTTPS_PROXY", "https_proxy", "PGPASSWORD", "PATHS", "HOMEBREW_GITHUB_API_TOKEN", "LANGSMITH_API_KEY",
+	"JAVASCRIPT_TOKEN"}
 
 // child runs the probe with a set, and returns what it has.
 func child(t *testing.T, s Set) map[string]string {
@@ -36,7 +39,8 @@ func child(t *testing.T, s Set) map[string]string {
 	for _, name := range secrets {
 		t.Setenv(name, "secret-of-"+name)
 	}
-	for _, name := range []string{"ADAPTFLOW_CACHE", "GOMEMLIMIT", "GOMAXPROCS", "BEAM_WORKER_POOL_ID", "JAVA_HOME", "XDG_CACHE_HOME", "LC_ALL", "LANG", "TMPDIR", "TZ"} {
+	for _, name := range []string{"ADAPTFLOW_CACHE", "GOMEMLIMIT", "GOMAXPROCS", "BEAM_WORKER_POOL_ID", "JAVA_HOME", "XDG_CACHE_HOME",
+		"LC_ALL", "LANG", "TMPDIR", "TZ"} {
 		t.Setenv(name, os.Getenv(name))
 	}
 	t.Setenv("GOMEMLIMIT", "7GiB")
@@ -64,7 +68,8 @@ func TestAChildGetsWhatItNeedsAndNoSecret(t *testing.T) {
 			t.Errorf("a child has %s=%s", name, v)
 		}
 	}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "GOMEMLIMIT", "GOMAXPROCS", "BEAM_WORKER_POOL_ID", "JAVA_HOME", "XDG_CACHE_HOME", "ADAPTFLOW_CACHE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "GOMEMLIMIT", "GOMAXPROCS", "BEAM_WORKER_POOL_ID",
+		"JAVA_HOME", "XDG_CACHE_HOME", "ADAPTFLOW_CACHE"} {
 		if v, ok := got[name]; !ok || v != os.Getenv(name) {
 			t.Errorf("a child has %s=%q, want %q", name, v, os.Getenv(name))
 		}
@@ -103,7 +108,8 @@ func TestMoreVariables(t *testing.T) {
 }
 
 func TestWhatIsSentToWorkers(t *testing.T) {
-	environ := []string{"PATH=/bin", "HOME=/root", "HF_TOKEN=x", "AWS_SECRET_ACCESS_KEY=y", "GOOGLE_API_KEY=z", "GOAUTH=netrc", "ADAPTFLOW_KERNELS=plain", "GOGC=50", "TOKEN=t"}
+	environ := []string{"PATH=/bin", "HOME=/root", "HF_TOKEN=x", "AWS_SECRET_ACCESS_KEY=y", "GOOGLE_API_KEY=z", "GOAUTH=netrc",
+		"ADAPTFLOW_KERNELS=plain", "GOGC=50", "TOKEN=t"}
 	for _, c := range []struct {
 		set  Set
 		want string
@@ -127,7 +133,8 @@ func TestEveryChildIsStartedHere(t *testing.T) {
 		}
 		rel, _ := filepath.Rel(root, path)
 		if rel = filepath.ToSlash(rel); d.IsDir() {
-			if rel == "interop" || rel == "internal/childenv" || strings.HasPrefix(d.Name(), "_") || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && rel != ".." && rel != "." {
+			if rel == "interop" || rel == "internal/childenv" || strings.HasPrefix(d.Name(), "_") || d.Name() == "testdata" ||
+				strings.HasPrefix(d.Name(), ".") && rel != ".." && rel != "." {
 				return fs.SkipDir
 			}
 			return nil

@@ -16,10 +16,10 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// A file of the cache is checked before it is used: its bytes must have the checksum that its blob is named by. So that a start costs no reading of whole
-// models, a blob that was found right is not read again while its size, times and place on the disk are what they were; that is kept beside the blobs, in
-// .checked, and where the cache cannot be written every process reads each blob once. The time of change (ctime) is among them, which no program sets, so that
-// only damage below the file system is not seen.
+// A file of the cache is checked before it is used: its bytes must have the checksum that its blob is named by. So that a start costs no
+// reading of whole models, a blob that was found right is not read again while its size, times and place on the disk are what they were;
+// that is kept beside the blobs, in .checked, and where the cache cannot be written every process reads each blob once. The time of change
+// (ctime) is among them, which no program sets, so that only damage below the file system is not seen.
 
 // checks counts the files that were read for their checksum.
 var checks atomic.Int64
@@ -30,8 +30,8 @@ var settle = 2 * time.Second
 // errMissing is the cause of errors about files that are not in the cache.
 var errMissing = errors.New("not in the cache")
 
-// check is nil for a file of a snapshot that is there and right. A file that is no link, as where the system has none, is compared with the checksum that was
-// recorded when it came; without a record nothing is known of it, and it is right unless strict.
+// check is nil for a file of a snapshot that is there and right. A file that is no link, as where the system has none, is compared with the
+// checksum that was recorded when it came; without a record nothing is known of it, and it is right unless strict.
 func check(root, dir, file string, strict bool) error {
 	path := filepath.Join(dir, file)
 	st, err := os.Lstat(path)
@@ -59,7 +59,8 @@ func check(root, dir, file string, strict bool) error {
 		to = filepath.Join(filepath.Dir(path), to)
 	}
 	if to = filepath.Clean(to); !sameFolder(filepath.Dir(to), filepath.Join(root, "blobs")) {
-		return fmt.Errorf("%s is a link to %s, which is no blob of this model's cache: remove the link, and the file is downloaded again", path, to)
+		return fmt.Errorf("%s is a link to %s, which is no blob of this model's cache: remove the link, and the file is downloaded again",
+			path, to)
 	}
 	return sound(root, to, filepath.Base(to))
 }

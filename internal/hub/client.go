@@ -162,7 +162,8 @@ func passing(err error) bool {
 	if errors.As(err, &s) {
 		return s.Code >= 500 || s.Code == http.StatusTooManyRequests || s.Code == http.StatusRequestTimeout
 	}
-	return !errors.Is(err, context.Canceled) && !errors.Is(err, errDamaged) && !errors.Is(err, errUnsafe) && !errors.As(err, new(*os.PathError))
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, errDamaged) && !errors.Is(err, errUnsafe) &&
+		!errors.As(err, new(*os.PathError))
 }
 
 // retry runs f until it succeeds, fails for good, or has been tried often enough. f says whether it got further than before, which
@@ -220,11 +221,13 @@ func (c *Client) list(ctx context.Context, repo, revision string) (l listing, er
 		l = listing{}
 		switch err := json.Unmarshal(raw, &l); {
 		case len(raw) > maxListing:
-			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("a list of files of more than %d MiB", maxListing>>20), Hint: "is HF_ENDPOINT the address of a hub?"}
+			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("a list of files of more than %d MiB", maxListing>>20),
+				Hint: "is HF_ENDPOINT the address of a hub?"}
 		case err != nil || !commitName.MatchString(l.SHA):
 			return false, &StatusError{Code: resp.StatusCode, What: "no list of files", Hint: "is HF_ENDPOINT the address of a hub?"}
 		case commitName.MatchString(revision) && l.SHA != revision:
-			return false, &StatusError{Code: resp.StatusCode, What: "the files of the commit " + l.SHA + ", which was not asked for", Hint: "is HF_ENDPOINT the address of a hub?"}
+			return false, &StatusError{Code: resp.StatusCode, What: "the files of the commit " + l.SHA + ", which was not asked for",
+				Hint: "is HF_ENDPOINT the address of a hub?"}
 		}
 		return false, nil
 	})

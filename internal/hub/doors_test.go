@@ -35,8 +35,8 @@ func (x *web) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// TestTokenStaysWithTheHub: whatever a request is for and wherever it is sent on to, the token reaches the hub's scheme, host and port alone, and nothing
-// follows from https to http.
+// TestTokenStaysWithTheHub: whatever a request is for and wherever it is sent on to, the token reaches the hub's scheme, host and port
+// alone, and nothing follows from https to http.
 func TestTokenStaysWithTheHub(t *testing.T) {
 	const hub = "https://hub.example"
 	for name, c := range map[string]struct {
@@ -74,12 +74,14 @@ func TestTokenStaysWithTheHub(t *testing.T) {
 					}
 					body := s.files[filepath.Base(r.URL.Path)]
 					if is == "listing" {
-						body, _ = json.Marshal(map[string]any{"sha": commit, "siblings": []any{map[string]string{"rfilename": "config.json"}, map[string]string{"rfilename": weights}}})
+						body, _ = json.Marshal(map[string]any{"sha": commit,
+							"siblings": []any{map[string]string{"rfilename": "config.json"}, map[string]string{"rfilename": weights}}})
 					}
 					w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(body))))
 					http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 				}
-				client := &Client{Endpoint: hub, Token: "hf_x", Cache: t.TempDir(), Pause: time.Millisecond, Idle: time.Second, HTTP: &http.Client{Transport: x}}
+				client := &Client{Endpoint: hub, Token: "hf_x", Cache: t.TempDir(), Pause: time.Millisecond, Idle: time.Second,
+					HTTP: &http.Client{Transport: x}}
 				_, err := client.Snapshot(context.Background(), "org/name")
 				at := fmt.Sprintf("%s, %s, %d", name, stage, code)
 				for _, a := range x.told {
@@ -107,7 +109,8 @@ func TestTokenStaysWithTheHub(t *testing.T) {
 	}
 }
 
-// TestTokenThere: a server elsewhere that sends back to the hub does not make the token come along; over plain http no token is sent but within this machine.
+// TestTokenThere: a server elsewhere that sends back to the hub does not make the token come along; over plain http no token is sent but
+// within this machine.
 func TestTokenThere(t *testing.T) {
 	x := &web{serve: func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -120,12 +123,14 @@ func TestTokenThere(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusFound)
 	}}
-	client := &Client{Endpoint: "https://hub.example", Token: "hf_x", Cache: t.TempDir(), Idle: time.Second, HTTP: &http.Client{Transport: x}}
+	client := &Client{Endpoint: "https://hub.example", Token: "hf_x", Cache: t.TempDir(), Idle: time.Second,
+		HTTP: &http.Client{Transport: x}}
 	_, _ = client.Snapshot(context.Background(), "org/name")
 	if len(x.told) != 1 {
 		t.Errorf("the token went to %v", x.told)
 	}
-	for endpoint, want := range map[string]bool{"http://mirror.example": false, "http://10.0.0.3:8080": false, "http://localhost.example": false, "http://127.0.0.1:81": true,
+	for endpoint, want := range map[string]bool{"http://mirror.example": false, "http://10.0.0.3:8080": false,
+		"http://localhost.example": false, "http://127.0.0.1:81": true,
 		"http://localhost:81": true, "http://[::1]:81": true, "https://mirror.example": true} {
 		x := &web{serve: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) }}
 		client := &Client{Endpoint: endpoint, Token: "hf_x", Cache: t.TempDir(), Idle: time.Second, HTTP: &http.Client{Transport: x}}
@@ -163,8 +168,8 @@ func flip(t *testing.T, path string) {
 	}
 }
 
-// TestDamagedCache: a file that is not what came is downloaded again, or named where there is no hub; whether the snapshot is asked for by branch or by commit,
-// and also where an earlier start found it right.
+// TestDamagedCache: a file that is not what came is downloaded again, or named where there is no hub; whether the snapshot is asked for by
+// branch or by commit, and also where an earlier start found it right.
 func TestDamagedCache(t *testing.T) {
 	old := settle
 	settle = 0
@@ -210,7 +215,8 @@ func TestDamagedCache(t *testing.T) {
 				harm(t, dir)
 				if name != "a file instead of a link" { // of which nothing tells the checksum
 					c.Offline = true
-					if _, err := c.Snapshot(context.Background(), ref); err == nil || !strings.Contains(err.Error(), c.Cache) && !strings.Contains(err.Error(), "HF_HUB_OFFLINE") {
+					if _, err := c.Snapshot(context.Background(), ref); err == nil ||
+						!strings.Contains(err.Error(), c.Cache) && !strings.Contains(err.Error(), "HF_HUB_OFFLINE") {
 						t.Errorf("offline: %v", err)
 					}
 					c.Offline = false
@@ -287,7 +293,8 @@ func TestCheckedOnce(t *testing.T) {
 	}
 }
 
-// TestLyingHub: names that lead elsewhere, other commits, sizes and lists without an end are refused, and nothing is written outside the cache.
+// TestLyingHub: names that lead elsewhere, other commits, sizes and lists without an end are refused, and nothing is written outside the
+// cache.
 func TestLyingHub(t *testing.T) {
 	list := func(sha string, names ...string) []byte {
 		l := listing{SHA: sha}
@@ -307,18 +314,26 @@ func TestLyingHub(t *testing.T) {
 		size    string // stated of every file
 		want    string
 	}{
-		"names that lead out": {listing: list(commit, "config.json", weights, "../../../escape", "/abs", `..\..\x`, "model-00001-of-00002.safetensors/../../x", "a/config.json", "config.json\x00"),
+		"names that lead out": {listing: list(commit, "config.json", weights, "../../../escape", "/abs", `..\..\x`,
+			"model-00001-of-00002.safetensors/../../x", "a/config.json", "config.json\x00"),
 			files: map[string][]byte{"config.json": []byte("{}"), weights: []byte("w")}},
 		"a commit that leads out": {listing: list("../../../../tmp/x", "config.json", weights), want: "no list of files"},
 		"another commit":          {ref: "org/name@" + other, listing: list(commit, "config.json", weights), want: "was not asked for"},
-		"a long list":             {listing: append(list(commit, "config.json", weights), bytes.Repeat([]byte(" "), maxListing)...), want: "16 MiB"},
-		"an index that leads out": {listing: list(commit, "config.json", index), files: map[string][]byte{"config.json": []byte("{}"), index: []byte(`{"weight_map":{"a":"../../../x.safetensors"}}`)},
-			want: "does not have"},
-		"a huge small file": {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")}, size: "1099511627776", want: "at most"},
-		"a size below none": {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")}, size: "-1", want: "size"},
-		"no size":           {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")}, size: "many", want: "size"},
-		"a size too small":  {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")}, size: "1", want: "checksum"},
-		"a size too large":  {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")}, size: "9", want: "ended after 2 of 9"},
+		"a long list": {listing: append(list(commit, "config.json", weights), bytes.Repeat([]byte(" "), maxListing)...),
+			want: "16 MiB"},
+		"an index that leads out": {listing: list(commit, "config.json", index),
+			files: map[string][]byte{"config.json": []byte("{}"), index: []byte(`{"weight_map":{"a":"../../../x.safetensors"}}`)},
+			want:  "does not have"},
+		"a huge small file": {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")},
+			size: "1099511627776", want: "at most"},
+		"a size below none": {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")},
+			size: "-1", want: "size"},
+		"no size": {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")},
+			size: "many", want: "size"},
+		"a size too small": {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")},
+			size: "1", want: "checksum"},
+		"a size too large": {listing: list(commit, "config.json", weights), files: map[string][]byte{"config.json": []byte("{}")},
+			size: "9", want: "ended after 2 of 9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -348,7 +363,9 @@ func TestLyingHub(t *testing.T) {
 				t.Errorf("error %v, want one that says %q", err, c.want)
 			}
 			_ = filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
-				if rel, _ := filepath.Rel(top, p); err == nil && !d.IsDir() && !strings.HasPrefix(filepath.ToSlash(rel), "a/b/models--org--name/") && !strings.HasPrefix(filepath.ToSlash(rel), "a/b/.locks/") {
+				if rel, _ := filepath.Rel(top, p); err == nil && !d.IsDir() &&
+					!strings.HasPrefix(filepath.ToSlash(rel), "a/b/models--org--name/") &&
+					!strings.HasPrefix(filepath.ToSlash(rel), "a/b/.locks/") {
 					t.Errorf("%s was written", rel)
 				}
 				return err
@@ -413,7 +430,8 @@ func TestPlantedPart(t *testing.T) {
 
 // TestNamesOfOneFolder: names of which the cache would make one folder, or leave its own, are none.
 func TestNamesOfOneFolder(t *testing.T) {
-	for ref, want := range map[string]bool{"a--b/c": false, "a/b--c": false, "a-b/c_d.e": true, "org/name@v1--x": true, "org/name@a/../b": false, "org/name@..": false, "org/name@/etc": false,
+	for ref, want := range map[string]bool{"a--b/c": false, "a/b--c": false, "a-b/c_d.e": true, "org/name@v1--x": true,
+		"org/name@a/../b": false, "org/name@..": false, "org/name@/etc": false,
 		"org/name@" + strings.Repeat("x", 500): false, "org/name@a//b": true, "org/name@": false} {
 		if Is(ref) != want {
 			t.Errorf("Is(%.40q) is %v", ref, !want)

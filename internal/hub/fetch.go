@@ -57,10 +57,12 @@ func (c *Client) head(ctx context.Context, repo, commit, file string) (m remote,
 		}
 		m = remote{from: resp.Request.URL.String(), etag: strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)}
 		if m.size, err = strconv.ParseInt(size, 10, 64); err != nil || m.size < 0 || !etagName.MatchString(m.etag) {
-			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("checksum %q, size %q", clip(m.etag), clip(size)), Hint: "is HF_ENDPOINT the address of a hub?"}
+			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("checksum %q, size %q", clip(m.etag), clip(size)),
+				Hint: "is HF_ENDPOINT the address of a hub?"}
 		}
 		if m.size > maxSide && slices.Contains(side, file) {
-			return false, &StatusError{Code: resp.StatusCode, What: fmt.Sprintf("a size of %d bytes; at most %d are read of such a file", m.size, maxSide)}
+			return false, &StatusError{Code: resp.StatusCode,
+				What: fmt.Sprintf("a size of %d bytes; at most %d are read of such a file", m.size, maxSide)}
 		}
 		return false, nil
 	})
@@ -100,7 +102,8 @@ func (c *Client) fetch(ctx context.Context, repo, root, commit, file string) err
 	return place(root, blob, link)
 }
 
-// place links a snapshot's file to its blob, relatively, whatever was there; where the system has no links the blob is moved, and its checksum recorded.
+// place links a snapshot's file to its blob, relatively, whatever was there; where the system has no links the blob is moved, and its
+// checksum recorded.
 func place(root, blob, link string) error {
 	if check(root, filepath.Dir(link), filepath.Base(link), true) == nil {
 		return nil
@@ -185,7 +188,8 @@ func (c *Client) download(ctx context.Context, repo, file string, m remote, blob
 		if !resumed {
 			f.Close()
 			os.Remove(part)
-			return fmt.Errorf("%w: the checksum of the %d bytes is %s, and the hub states %s of %d bytes; nothing was kept, run it again", errDamaged, w.have, got, m.etag, m.size)
+			return fmt.Errorf("%w: the checksum of the %d bytes is %s, and the hub states %s of %d bytes; nothing was kept, run it again",
+				errDamaged, w.have, got, m.etag, m.size)
 		}
 		resumed = false
 	}

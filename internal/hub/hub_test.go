@@ -47,7 +47,8 @@ func weightsOf(n int) []byte {
 
 func newServer() *server {
 	return &server{files: map[string][]byte{
-		"config.json": []byte(`{"model_type":"llama"}`), "tokenizer.json": []byte(`{}`), "README.md": []byte("text"), weights: weightsOf(300_000),
+		"config.json": []byte(`{"model_type":"llama"}`), "tokenizer.json": []byte(`{}`), "README.md": []byte("text"),
+		weights:             weightsOf(300_000),
 		"pytorch_model.bin": []byte("pickle"), "onnx/model.onnx": []byte("x"),
 	}}
 }
@@ -332,18 +333,23 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		ref  string
 		want []string
 	}{
-		"401":        {func(s *server, c *Client) { s.token = "hf_x" }, "org/name", []string{"401", "HF_TOKEN"}},
-		"bad token":  {func(s *server, c *Client) { s.token, c.Token = "hf_x", "hf_y" }, "org/name", []string{"401", "may not read"}},
-		"gated":      {func(s *server, c *Client) { s.code, s.word = 403, "GatedRepo" }, "org/name", []string{"403", "accept the model's terms", "/org/name"}},
-		"404":        {func(s *server, c *Client) { s.code, s.word = 404, "RepoNotFound" }, "org/nome", []string{"org/nome", "404", "no such model"}},
-		"revision":   {func(s *server, c *Client) { s.code, s.word = 404, "RevisionNotFound" }, "org/name@x", []string{"no such revision"}},
-		"500":        {func(s *server, c *Client) { s.code = 500 }, "org/name", []string{"500", "HF_ENDPOINT", "huggingface-cli download"}},
-		"offline":    {func(s *server, c *Client) { c.Offline = true }, "org/name", []string{"HF_HUB_OFFLINE", "huggingface-cli download org/name", "models--org--name"}},
-		"no network": {func(s *server, c *Client) { c.Endpoint = "http://127.0.0.1:1" }, "org/name", []string{"not reached", "HTTPS_PROXY"}},
-		"no weights": {func(s *server, c *Client) { delete(s.files, weights) }, "org/name", []string{"pytorch_model.bin", "save_pretrained"}},
-		"no config":  {func(s *server, c *Client) { delete(s.files, "config.json") }, "org/name", []string{"no config.json"}},
-		"no hub":     {func(s *server, c *Client) { s.code = 200 }, "org/name", []string{"HF_ENDPOINT"}},
-		"bad name":   {func(s *server, c *Client) {}, "../name", []string{"org/name"}},
+		"401":       {func(s *server, c *Client) { s.token = "hf_x" }, "org/name", []string{"401", "HF_TOKEN"}},
+		"bad token": {func(s *server, c *Client) { s.token, c.Token = "hf_x", "hf_y" }, "org/name", []string{"401", "may not read"}},
+		"gated": {func(s *server, c *Client) { s.code, s.word = 403, "GatedRepo" }, "org/name",
+			[]string{"403", "accept the model's terms", "/org/name"}},
+		"404": {func(s *server, c *Client) { s.code, s.word = 404, "RepoNotFound" }, "org/nome",
+			[]string{"org/nome", "404", "no such model"}},
+		"revision": {func(s *server, c *Client) { s.code, s.word = 404, "RevisionNotFound" }, "org/name@x", []string{"no such revision"}},
+		"500":      {func(s *server, c *Client) { s.code = 500 }, "org/name", []string{"500", "HF_ENDPOINT", "huggingface-cli download"}},
+		"offline": {func(s *server, c *Client) { c.Offline = true }, "org/name",
+			[]string{"HF_HUB_OFFLINE", "huggingface-cli download org/name", "models--org--name"}},
+		"no network": {func(s *server, c *Client) { c.Endpoint = "http://127.0.0.1:1" }, "org/name",
+			[]string{"not reached", "HTTPS_PROXY"}},
+		"no weights": {func(s *server, c *Client) { delete(s.files, weights) }, "org/name",
+			[]string{"pytorch_model.bin", "save_pretrained"}},
+		"no config": {func(s *server, c *Client) { delete(s.files, "config.json") }, "org/name", []string{"no config.json"}},
+		"no hub":    {func(s *server, c *Client) { s.code = 200 }, "org/name", []string{"HF_ENDPOINT"}},
+		"bad name":  {func(s *server, c *Client) {}, "../name", []string{"org/name"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer()
@@ -380,8 +386,10 @@ func TestTwoAtOnce(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for ref, want := range map[string]bool{"org/name": true, "Qwen/Qwen2.5-0.5B": true, "org/name@main": true, "org/name@refs/pr/3": true, "name": false,
-		"./org/name": false, "/org/name": false, "a/b/c": false, "../x": false, "a/..": false, "a/b@../../x": false, "embedded:lm": false, "": false} {
+	for ref, want := range map[string]bool{"org/name": true, "Qwen/Qwen2.5-0.5B": true, "org/name@main": true,
+		"org/name@refs/pr/3": true, "name": false,
+		"./org/name": false, "/org/name": false, "a/b/c": false, "../x": false, "a/..": false, "a/b@../../x": false,
+		"embedded:lm": false, "": false} {
 		if Is(ref) != want {
 			t.Errorf("Is(%q) is %v", ref, !want)
 		}
@@ -390,12 +398,14 @@ func TestNames(t *testing.T) {
 
 func TestFromEnv(t *testing.T) {
 	home := t.TempDir()
-	for _, k := range []string{"HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} {
+	for _, k := range []string{"HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE",
+		"TRANSFORMERS_OFFLINE"} {
 		t.Setenv(k, "")
 	}
 	t.Setenv("XDG_CACHE_HOME", home)
 	c, err := FromEnv()
-	if err != nil || c.Cache != filepath.Join(home, "huggingface", "hub") || c.Endpoint != "https://huggingface.co" || c.Token != "" || c.Offline {
+	if err != nil || c.Cache != filepath.Join(home, "huggingface", "hub") || c.Endpoint != "https://huggingface.co" ||
+		c.Token != "" || c.Offline {
 		t.Errorf("%+v, %v", c, err)
 	}
 	os.WriteFile(filepath.Join(home, "token"), []byte("hf_file\n"), 0o600)

@@ -23,8 +23,8 @@ type sending struct {
 	takes func(*http.Response) bool // an answer that is taken although it sends on; nil for none
 }
 
-// send makes a request and follows where it is sent on to. The token goes to the scheme, host and port of Endpoint alone, not over plain http (but on this
-// machine), and not to it again once the request was elsewhere; from https a request is never sent on to http.
+// send makes a request and follows where it is sent on to. The token goes to the scheme, host and port of Endpoint alone, not over plain
+// http (but on this machine), and not to it again once the request was elsewhere; from https a request is never sent on to http.
 func (c *Client) send(ctx context.Context, method, address string, o sending) (*http.Response, error) {
 	home, err := url.Parse(c.Endpoint)
 	if err != nil {

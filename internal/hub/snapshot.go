@@ -26,9 +26,9 @@ var side = []string{"added_tokens.json", "chat_template.jinja", "config.json", "
 var shard = regexp.MustCompile(`^model-\d{5}-of-\d{5}\.safetensors$`)
 
 // Snapshot returns the folder of the model ref (org/name or org/name@revision) in the cache, after downloading what is missing of it:
-// config.json, the tokenizer and the weights in safetensors. A commit that is whole in the cache is not asked for again. When the hub cannot be
-// reached, what the cache holds of the revision is used; with Offline nothing else is. What is used has the checksum that it came with: a file that was
-// damaged since is downloaded again, or named.
+// config.json, the tokenizer and the weights in safetensors. A commit that is whole in the cache is not asked for again. When the hub
+// cannot be reached, what the cache holds of the revision is used; with Offline nothing else is. What is used has the checksum that it came
+// with: a file that was damaged since is downloaded again, or named.
 func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err error) {
 	if !Is(ref) {
 		return "", fmt.Errorf("%q is no name of a model on the hub: it is org/name, or org/name@revision", ref)
@@ -54,8 +54,10 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 	case c.Offline && bad != nil:
 		return "", fmt.Errorf("%w (HF_HUB_OFFLINE is set)", bad)
 	case c.Offline:
-		return "", fmt.Errorf("%w: HF_HUB_OFFLINE is set and %s does not hold the model; unset it to download, or on a machine with a network "+
-			"run `huggingface-cli download %s` and copy its folder %s here, or name a folder of the model", ErrOffline, c.Cache, repo, filepath.Base(root))
+		return "", fmt.Errorf("%w: HF_HUB_OFFLINE is set and %s does not hold the model; unset it to download, or on a machine with a "+
+			"network "+
+			"run `huggingface-cli download %s` and copy its folder %s here, or name a folder of the model", ErrOffline, c.Cache, repo,
+			filepath.Base(root))
 	}
 	l, err := c.list(ctx, repo, revision)
 	var status *StatusError
@@ -70,7 +72,8 @@ func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err erro
 			return "", fmt.Errorf("%w; it was not downloaded again, since the hub is not reached: %w", bad, err)
 		}
 		return "", fmt.Errorf("%w at %s: %w; check the network (HTTPS_PROXY) or HF_ENDPOINT, or on a machine with a network run "+
-			"`huggingface-cli download %s` and copy its folder to %s, or name a folder of the model", ErrOffline, c.where(), err, repo, root)
+			"`huggingface-cli download %s` and copy its folder to %s, or name a folder of the model", ErrOffline,
+			c.where(), err, repo, root)
 	}
 	dir = filepath.Join(root, "snapshots", l.SHA)
 	files, err := choose(l)

@@ -21,7 +21,8 @@ import (
 	"testing"
 )
 
-// mostKnotted is the largest knot that a package of pipelines/ may have: files of which each uses, directly or by others of them, symbols of every other.
+// mostKnotted is the largest knot that a package of pipelines/ may have: files of which each uses, directly or by others of them, symbols
+// of every other.
 const mostKnotted = 4
 
 // knotted are the packages that are not yet so, and what their largest knot may be meanwhile.
@@ -56,7 +57,8 @@ func export(t *testing.T, pattern string) []compiled {
 	}
 }
 
-// uses says, for each file of a package, of which other files it uses symbols, and which: constants, variables, types, functions, fields and methods.
+// uses says, for each file of a package, of which other files it uses symbols, and which: constants, variables, types, functions, fields
+// and methods.
 func uses(path string, files []*ast.File, fset *token.FileSet, imp types.Importer) (map[string]map[string][]string, error) {
 	info := types.Info{Uses: map[*ast.Ident]types.Object{}}
 	pkg, err := (&types.Config{Importer: imp}).Check(path, fset, files, &info)
@@ -132,8 +134,8 @@ func inside(knot []string, edges map[string]map[string][]string) string {
 	return b.String()
 }
 
-// TestKnots: no files of a package of pipelines/ are knotted together beyond mostKnotted. With -v it prints the largest knot of each package, and with
-// ADAPTFLOW_KNOTS=1 the symbols that tie it.
+// TestKnots: no files of a package of pipelines/ are knotted together beyond mostKnotted. With -v it prints the largest knot of each
+// package, and with ADAPTFLOW_KNOTS=1 the symbols that tie it.
 func TestKnots(t *testing.T) {
 	all := export(t, module+"/pipelines/...")
 	byPath := map[string]string{}
@@ -181,7 +183,8 @@ func TestKnots(t *testing.T) {
 	}
 }
 
-// TestUses guards the guard: a type, a field, a method and a function of another file are uses, what is in the own file or of another package is none.
+// TestUses guards the guard: a type, a field, a method and a function of another file are uses, what is in the own file or of another
+// package is none.
 func TestUses(t *testing.T) {
 	fset := token.NewFileSet()
 	var files []*ast.File

@@ -16,7 +16,8 @@ const module = "github.com/adaptflow/adaptflow"
 
 const beam = "github.com/apache/beam/"
 
-// testOnly are imports of tests against the order: an adapter's numbers are checked on real models, and a model's answers on the embedded one.
+// testOnly are imports of tests against the order: an adapter's numbers are checked on real models, and a model's answers on the embedded
+// one.
 var testOnly = map[string]string{"peft": "model", "infer": "templates", "measure": "templates"}
 
 type listed struct {

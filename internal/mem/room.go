@@ -19,8 +19,8 @@ func Held() int64 { return held.Load() + mapped.Load() }
 // goHeap is the address space that is left to the Go heap, which ends the process where the system gives it none.
 const goHeap = 128 << 20
 
-// NoRoom says that the system cannot have room for a block. [Alloc] panics with it, as the Go allocator does, for few of its callers can return an error;
-// [Catch] makes it an error where one can.
+// NoRoom says that the system cannot have room for a block. [Alloc] panics with it, as the Go allocator does, for few of its callers can
+// return an error; [Catch] makes it an error where one can.
 type NoRoom struct {
 	Want, Held int64  // bytes of the block, and of those that there are
 	Why        string // what bounds them

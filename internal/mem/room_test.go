@@ -17,7 +17,8 @@ func TestNoRoom(t *testing.T) {
 	}
 	for _, n := range []int{1 << 44, 1 << 60, math.MaxInt64, Floats(1<<40, 1<<40), Floats(1<<62, 3), Floats(-1, 2)} {
 		var room *NoRoom
-		if err := try(n); !errors.As(err, &room) || !strings.Contains(err.Error(), "GiB") || !strings.HasSuffix(err.Error(), "; take less") || strings.Contains(err.Error(), "\n") {
+		if err := try(n); !errors.As(err, &room) || !strings.Contains(err.Error(), "GiB") ||
+			!strings.HasSuffix(err.Error(), "; take less") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%d values: %v", n, err)
 		}
 	}

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Name returns the name with the smallest edit distance to s, the first in the alphabet of equals, without regard to case; "" when there are no names.
+// Name returns the name with the smallest edit distance to s, the first in the alphabet of equals, without regard to case; "" when there
+// are no names.
 func Name(s string, names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	best, at := math.MaxInt, ""

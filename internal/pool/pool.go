@@ -13,9 +13,10 @@ import (
 // Pool is a fixed set of worker goroutines. A nil *Pool runs everything on the caller's goroutine.
 // Run may be called from one goroutine at a time.
 //
-// A training step is hundreds of calls of tens of microseconds, and waking a goroutine whose thread sleeps takes as long. Where nobody else wants the processors a
-// worker without work therefore looks for more before it sleeps, and so does Run for the workers to end. Where other programs want them ([watch]), looking takes
-// time from who works, and a call is handed to the workers one after the other, all of which sleep between calls.
+// A training step is hundreds of calls of tens of microseconds, and waking a goroutine whose thread sleeps takes as long. Where nobody else
+// wants the processors a worker without work therefore looks for more before it sleeps, and so does Run for the workers to end. Where other
+// programs want them ([watch]), looking takes time from who works, and a call is handed to the workers one after the other, all of which
+// sleep between calls.
 type Pool struct {
 	n      int
 	once   sync.Once
@@ -41,7 +42,8 @@ type task struct {
 	left  chan struct{}  // by the last worker, where Run sleeps until then
 }
 
-// The state of a task: open says that workers may go in, waited that Run sleeps until the last of them has come out; then the number of those inside.
+// The state of a task: open says that workers may go in, waited that Run sleeps until the last of them has come out; then the number of
+// those inside.
 const (
 	open   = 1
 	waited = 2

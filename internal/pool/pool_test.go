@@ -168,7 +168,8 @@ func TestWatch(t *testing.T) {
 // BenchmarkRun is what a call costs beyond its longest block, where one of two blocks takes work and the other half of it, after a gap.
 func BenchmarkRun(b *testing.B) {
 	const us = time.Microsecond
-	for _, c := range []struct{ gap, work time.Duration }{{0, 0}, {0, 30 * us}, {20 * us, 60 * us}, {20 * us, 200 * us}, {1000 * us, 60 * us}} {
+	for _, c := range []struct{ gap, work time.Duration }{{0, 0}, {0, 30 * us}, {20 * us, 60 * us}, {20 * us, 200 * us},
+		{1000 * us, 60 * us}} {
 		b.Run(fmt.Sprintf("gap=%v/work=%v", c.gap, c.work), func(b *testing.B) {
 			p := New(2)
 			defer p.Close()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// watch finds out whether other programs want the processors: then the system stops this one's threads before they want to sleep. On an idle machine each thread
-// of a pool was stopped some 60 to 120 times a second, beside another program 280 to 1000 times.
+// watch finds out whether other programs want the processors: then the system stops this one's threads before they want to sleep. On an
+// idle machine each thread of a pool was stopped some 60 to 120 times a second, beside another program 280 to 1000 times.
 type watch struct {
 	calls int
 	at    time.Time

@@ -108,8 +108,8 @@ func (d *Folder) openShards(index string, raw []byte) error {
 	return nil
 }
 
-// OpenFiles opens files that hold one set of tensors together. rename, where not nil, gives the names of a file's tensors other ones. A name that is there
-// twice is an error.
+// OpenFiles opens files that hold one set of tensors together. rename, where not nil, gives the names of a file's tensors other ones. A
+// name that is there twice is an error.
 func OpenFiles(paths []string, rename func(names []string) map[string]string) (*Folder, error) {
 	d := &Folder{dir: filepath.Dir(paths[0]), where: map[string]*File{}}
 	if len(paths) == 1 {

@@ -94,7 +94,8 @@ func open(path string, f *os.File) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(raw[:])
 	if n > maxHeader || int64(n) > st.Size()-8 {
-		return nil, fmt.Errorf("%s: the header says it has %d bytes, but the file has %d: it is truncated or no safetensors file", path, n, st.Size())
+		return nil, fmt.Errorf("%s: the header says it has %d bytes, but the file has %d: it is truncated or no safetensors file",
+			path, n, st.Size())
 	}
 	head := make([]byte, n)
 	if _, err := f.ReadAt(head, 8); err != nil {
@@ -111,7 +112,8 @@ func open(path string, f *os.File) (*File, error) {
 	return s, nil
 }
 
-// objectOf decodes the members of a JSON object. One that occurs twice is an error: which of the two is meant, each reader would decide for itself.
+// objectOf decodes the members of a JSON object. One that occurs twice is an error: which of the two is meant, each reader would decide for
+// itself.
 func objectOf(head []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(head))
 	wrong := func(err error) error { return fmt.Errorf("the header is not JSON: %w", err) }
@@ -183,11 +185,13 @@ func parseHeader(head []byte, size int64) (map[string]Info, map[string]string, e
 			bytes *= int64(n)
 		}
 		if i.Range[0] < 0 || i.Range[1] < i.Range[0] || i.Range[1] > size {
-			return nil, nil, fmt.Errorf("tensor %q: the header puts it at bytes %d to %d, but the data has %d: the file is truncated or its header is wrong",
+			return nil, nil, fmt.Errorf("tensor %q: the header puts it at bytes %d to %d, but the data has %d: the file is truncated or "+
+				"its header is wrong",
 				name, i.Range[0], i.Range[1], size)
 		}
 		if i.Range[1]-i.Range[0] != bytes {
-			return nil, nil, fmt.Errorf("tensor %q: %s of shape %v takes %d bytes, but the header gives it %d", name, i.DType, i.Shape, bytes, i.Range[1]-i.Range[0])
+			return nil, nil, fmt.Errorf("tensor %q: %s of shape %v takes %d bytes, but the header gives it %d", name, i.DType, i.Shape,
+				bytes, i.Range[1]-i.Range[0])
 		}
 		infos[name] = i
 		spans = append(spans, span{name, i.Range[0], i.Range[1]})

@@ -16,8 +16,10 @@ import (
 func TestRoundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.safetensors")
 	x := []float32{1, -2.5, 0, float32(math.Inf(1)), 3e-5, 65504}
-	ts := []Tensor{F32("b", x, 2, 3), {Name: "a", DType: "BF16", Shape: []int{6}, Data: x}, {Name: "h", DType: "F16", Shape: []int{6}, Data: x},
-		{Name: "i", DType: "I64", Shape: []int{1}, Raw: []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}, F32("scalar", []float32{4})}
+	ts := []Tensor{F32("b", x, 2, 3), {Name: "a", DType: "BF16", Shape: []int{6}, Data: x},
+		{Name: "h", DType: "F16", Shape: []int{6}, Data: x},
+		{Name: "i", DType: "I64", Shape: []int{1}, Raw: []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+		F32("scalar", []float32{4})}
 	if err := Write(path, ts, map[string]string{"format": "pt"}); err != nil {
 		t.Fatal(err)
 	}
@@ -77,15 +79,18 @@ func TestLyingHeaders(t *testing.T) {
 		file []byte
 		want string
 	}{
-		"empty":      {nil, "too short"},
-		"truncated":  {header(`{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`, 12), "truncated"},
-		"huge":       {append([]byte{0, 0, 0, 0, 0, 0, 0, 0x70}, 1, 2), "header says"},
-		"shape":      {header(`{"a":{"dtype":"F32","shape":[5],"data_offsets":[0,16]}}`, 16), "takes 20 bytes"},
-		"overlap":    {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}`, 12), "begins at byte 4"},
-		"gap":        {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}`, 12), "begins at byte 4"},
-		"rest":       {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 12), "end at byte 8"},
-		"twice":      {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8), `tensor "a" is in the header twice`},
-		"meta twice": {header(`{"__metadata__":{"a":"b"},"__metadata__":{},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8), "twice"},
+		"empty":     {nil, "too short"},
+		"truncated": {header(`{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`, 12), "truncated"},
+		"huge":      {append([]byte{0, 0, 0, 0, 0, 0, 0, 0x70}, 1, 2), "header says"},
+		"shape":     {header(`{"a":{"dtype":"F32","shape":[5],"data_offsets":[0,16]}}`, 16), "takes 20 bytes"},
+		"overlap": {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}`,
+			12), "begins at byte 4"},
+		"gap":  {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}`, 12), "begins at byte 4"},
+		"rest": {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 12), "end at byte 8"},
+		"twice": {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`,
+			8), `tensor "a" is in the header twice`},
+		"meta twice": {header(`{"__metadata__":{"a":"b"},"__metadata__":{},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8),
+			"twice"},
 		"more":       {header(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}{}`, 8), "more after"},
 		"nested":     {header(`{"a":`+strings.Repeat("[", 100_000)+`}`, 8), "not JSON"},
 		"dtype":      {header(`{"a":{"dtype":"Q4","shape":[2],"data_offsets":[0,8]}}`, 8), "unknown dtype"},
@@ -105,8 +110,8 @@ func TestLyingHeaders(t *testing.T) {
 	}
 }
 
-// TestWriteStreams writes many tensors that are made when their turn comes: the bytes are those of tensors in memory, and no more than about one is
-// in memory at a time.
+// TestWriteStreams writes many tensors that are made when their turn comes: the bytes are those of tensors in memory, and no more than
+// about one is in memory at a time.
 func TestWriteStreams(t *testing.T) {
 	const n, size = 32, 1 << 18
 	value := func(i, k int) float32 { return float32(i*1000 + k%977) }
@@ -123,7 +128,8 @@ func TestWriteStreams(t *testing.T) {
 		for k := range x {
 			x[k] = value(i, k)
 		}
-		eager = append(eager, Tensor{Name: fmt.Sprintf("t%02d", i), DType: []string{"F32", "BF16", "F16"}[i%3], Shape: []int{size}, Data: x})
+		eager = append(eager, Tensor{Name: fmt.Sprintf("t%02d", i), DType: []string{"F32", "BF16", "F16"}[i%3],
+			Shape: []int{size}, Data: x})
 		lazy = append(lazy, Tensor{Name: eager[i].Name, DType: eager[i].DType, Shape: []int{size}, Load: func() (Tensor, error) {
 			x := make([]float32, size)
 			for k := range x {
@@ -155,9 +161,10 @@ func TestWriteStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := Write(filepath.Join(dir, "copy"), []Tensor{Copy(f, "t01"), {Name: "bad", DType: "F32", Shape: []int{2}, Load: func() (Tensor, error) {
-		return Tensor{Data: make([]float32, 3)}, nil
-	}}}, nil); err == nil || !strings.Contains(err.Error(), `"bad"`) {
+	if err := Write(filepath.Join(dir, "copy"), []Tensor{Copy(f, "t01"),
+		{Name: "bad", DType: "F32", Shape: []int{2}, Load: func() (Tensor, error) {
+			return Tensor{Data: make([]float32, 3)}, nil
+		}}}, nil); err == nil || !strings.Contains(err.Error(), `"bad"`) {
 		t.Errorf("a tensor of another size: %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*copy*")); len(left) > 0 {

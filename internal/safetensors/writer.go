@@ -47,8 +47,8 @@ func F32(name string, data []float32, shape ...int) Tensor {
 	return Tensor{Name: name, DType: "F32", Shape: shape, Data: data}
 }
 
-// Write writes the tensors to path, by a temporary name, one after another: those with a Load are in memory only meanwhile. The order is that of the reference implementation: wider dtypes
-// first, then by name; so the bytes depend on the tensors and the metadata alone.
+// Write writes the tensors to path, by a temporary name, one after another: those with a Load are in memory only meanwhile. The order is
+// that of the reference implementation: wider dtypes first, then by name; so the bytes depend on the tensors and the metadata alone.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	return write(path, tensors, metadata, storage.Create)
 }
@@ -124,7 +124,8 @@ func Size(tensors []Tensor, metadata map[string]string) (int64, error) {
 func write(path string, tensors []Tensor, metadata map[string]string, create func(string) (*storage.File, error)) error {
 	for i := range tensors {
 		if t := &tensors[i]; t.Load == nil && !t.fits() {
-			return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
+			return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data),
+				len(t.Raw), t.DType, t.Shape)
 		}
 	}
 	head, ts, _, err := layout(path, tensors, metadata)
@@ -149,7 +150,8 @@ func write(path string, tensors []Tensor, metadata map[string]string, create fun
 			}
 			full.Name, full.DType, full.Shape = t.Name, t.DType, t.Shape
 			if t = full; !t.fits() {
-				return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data), len(t.Raw), t.DType, t.Shape)
+				return fmt.Errorf("%s: tensor %q: %d values or %d bytes do not fit %s of shape %v", path, t.Name, len(t.Data),
+					len(t.Raw), t.DType, t.Shape)
 			}
 		}
 		if err := t.write(w); err != nil {

@@ -57,7 +57,8 @@ func of(t reflect.Type, at []int, choices map[string][]string) (out []Field) {
 }
 
 func field(f reflect.StructField, name string, index []int, choices map[string][]string) Field {
-	d := Field{Name: name, Type: TypeOf(f.Type), Help: f.Tag.Get("help"), Alias: f.Tag.Get("alias"), Since: f.Tag.Get("since"), Index: index,
+	d := Field{Name: name, Type: TypeOf(f.Type), Help: f.Tag.Get("help"), Alias: f.Tag.Get("alias"),
+		Since: f.Tag.Get("since"), Index: index,
 		Enum: choices[name], unset: f.Tag.Get("unset") == "true"}
 	if e, ok := f.Tag.Lookup("enum"); ok {
 		d.Enum = strings.Split(e, ",")

@@ -39,7 +39,8 @@ func TestFields(t *testing.T) {
 	if got := strings.Join(names, ", "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	for i, want := range map[int]string{0: "at least 0 and below 1", 1: "between 1 and 1000000000, or -1", 3: "above 0", 4: "", 5: "0 or more", 6: "above 0 and at most 1"} {
+	for i, want := range map[int]string{0: "at least 0 and below 1", 1: "between 1 and 1000000000, or -1", 3: "above 0", 4: "",
+		5: "0 or more", 6: "above 0 and at most 1"} {
 		if got := Of(reflect.TypeFor[outer]())[i].Bounds.Text(); got != want {
 			t.Errorf("%d: %q, want %q", i, got, want)
 		}

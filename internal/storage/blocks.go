@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// blockSize and keptBlocks bound what an object read by ranges holds in memory: the footer of a Parquet file, a column's pages and the place
-// where a sequential reader stands.
+// blockSize and keptBlocks bound what an object read by ranges holds in memory: the footer of a Parquet file, a column's pages and the
+// place where a sequential reader stands.
 const (
 	blockSize  = 4 << 20
 	keptBlocks = 4
 )
 
-// NewBlocks serves random reads of an object of size bytes from blocks that read fetches (all of [off, off+n)) and of which a few are kept. close, if
-// not nil, is called by Close. It is how a store with range requests serves [OpenReaderAt].
+// NewBlocks serves random reads of an object of size bytes from blocks that read fetches (all of [off, off+n)) and of which a few are kept.
+// close, if not nil, is called by Close. It is how a store with range requests serves [OpenReaderAt].
 func NewBlocks(size int64, read func(off, n int64) ([]byte, error), close func() error) ReaderAt {
 	return &blocks{size: size, read: read, close: close}
 }

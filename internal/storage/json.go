@@ -9,7 +9,8 @@ import (
 	"reflect"
 )
 
-// MarshalJSON is json.MarshalIndent (json.Marshal with no indent) of a value whose numbers may be NaN or infinite, which JSON lacks: they become null.
+// MarshalJSON is json.MarshalIndent (json.Marshal with no indent) of a value whose numbers may be NaN or infinite, which JSON lacks: they
+// become null.
 func MarshalJSON(v any, indent string) ([]byte, error) {
 	marshal := func(v any) ([]byte, error) {
 		if indent == "" {
@@ -18,7 +19,8 @@ func MarshalJSON(v any, indent string) ([]byte, error) {
 		return json.MarshalIndent(v, "", indent)
 	}
 	b, err := marshal(v)
-	if un := (*json.UnsupportedValueError)(nil); !errors.As(err, &un) || un.Value.Kind() != reflect.Float64 && un.Value.Kind() != reflect.Float32 {
+	if un := (*json.UnsupportedValueError)(nil); !errors.As(err, &un) ||
+		un.Value.Kind() != reflect.Float64 && un.Value.Kind() != reflect.Float32 {
 		return b, err
 	}
 	if b, err = marshal(marked(reflect.ValueOf(v)).Interface()); err != nil {
@@ -101,7 +103,8 @@ func marked(v reflect.Value) reflect.Value {
 	return v
 }
 
-// Unmarshal is json.Unmarshal into a pointer to a struct or a map. Its error says so where the text is no object, and not what the fields in Go are.
+// Unmarshal is json.Unmarshal into a pointer to a struct or a map. Its error says so where the text is no object, and not what the fields
+// in Go are.
 func Unmarshal(raw []byte, v any) error {
 	err := json.Unmarshal(raw, v)
 	if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) && kind.Field == "" {

@@ -20,7 +20,9 @@ func TestMarshalJSON(t *testing.T) {
 		F    float32
 		Nil  *inner
 		Text string
-	}{&inner{math.NaN(), []float32{1, float32(math.Inf(1))}, 3}, map[string]any{"x": math.Inf(-1), "y": 2.5, "z": []any{math.NaN(), "s", nil}}, [2]float64{math.NaN(), 1}, float32(math.NaN()), nil, "NaN"}
+	}{&inner{math.NaN(), []float32{1, float32(math.Inf(1))}, 3},
+		map[string]any{"x": math.Inf(-1), "y": 2.5, "z": []any{math.NaN(), "s", nil}}, [2]float64{math.NaN(), 1},
+		float32(math.NaN()), nil, "NaN"}
 	b, err := MarshalJSON(&x, "")
 	if err != nil {
 		t.Fatal(err)

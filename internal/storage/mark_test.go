@@ -10,7 +10,8 @@ import (
 // TestMark: the mark of UTF-8 is no part of what is read whole, but of a record of this program; UTF-16 is told.
 func TestMark(t *testing.T) {
 	dir := t.TempDir()
-	for content, want := range map[string]string{"\ufeff{}": "{}", "{}": "{}", "\ufeff": "", "": "", "\xef\xbb": "\xef\xbb", "\xff\xfe{\x00": "UTF-16", "\xfe\xff\x00{": "UTF-16", "\x00\x00\xfe\xff\x00\x00\x00{": "UTF-32"} {
+	for content, want := range map[string]string{"\ufeff{}": "{}", "{}": "{}", "\ufeff": "", "": "", "\xef\xbb": "\xef\xbb",
+		"\xff\xfe{\x00": "UTF-16", "\xfe\xff\x00{": "UTF-16", "\x00\x00\xfe\xff\x00\x00\x00{": "UTF-32"} {
 		path := filepath.Join(dir, "config.json")
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			t.Fatal(err)

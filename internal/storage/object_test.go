@@ -14,7 +14,8 @@ func TestUnmarshal(t *testing.T) {
 		`[1]`: "it is a JSON array", `"x"`: "it is a JSON string", `3`: "it is a JSON number",
 		`{"num_hidden_layers": "x"}`: "num_hidden_layers", `{`: "unexpected end",
 	} {
-		if err := Unmarshal([]byte(text), &v); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "struct {") {
+		if err := Unmarshal([]byte(text), &v); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "struct {") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

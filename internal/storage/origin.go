@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// SameOrigin reports whether two addresses are of one server: scheme, host and port. Credentials for one may be sent to the other only then.
+// SameOrigin reports whether two addresses are of one server: scheme, host and port. Credentials for one may be sent to the other only
+// then.
 func SameOrigin(a, b *url.URL) bool {
 	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
@@ -31,10 +32,12 @@ func Guarded(u *url.URL) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// StayHome is a CheckRedirect for clients whose requests carry credentials: they are sent on within one server, by answers that keep the method, and elsewhere
-// never; the answer that asks for it is what the caller gets. net/http itself keeps credentials for other ports, subdomains, and plain http.
+// StayHome is a CheckRedirect for clients whose requests carry credentials: they are sent on within one server, by answers that keep the
+// method, and elsewhere never; the answer that asks for it is what the caller gets. net/http itself keeps credentials for other ports,
+// subdomains, and plain http.
 func StayHome(next *http.Request, via []*http.Request) error {
-	if next.Response != nil && next.Response.StatusCode < http.StatusTemporaryRedirect || len(via) > 5 || !SameOrigin(next.URL, via[0].URL) {
+	if next.Response != nil && next.Response.StatusCode < http.StatusTemporaryRedirect || len(via) > 5 ||
+		!SameOrigin(next.URL, via[0].URL) {
 		return http.ErrUseLastResponse
 	}
 	return nil

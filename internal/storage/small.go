@@ -8,7 +8,8 @@ import (
 	"path"
 )
 
-// Kind is a kind of file that is read whole, with the most bytes that one may have: more is a mistake or an attack, and no reason to take memory.
+// Kind is a kind of file that is read whole, with the most bytes that one may have: more is a mistake or an attack, and no reason to take
+// memory.
 type Kind struct {
 	Name string
 	Max  int64
@@ -26,8 +27,8 @@ var (
 	KindState     = Kind{"a record of a run", 1 << 30} // what this program wrote itself
 )
 
-// ReadSmall returns the whole content of a file of a kind. A file with more bytes than the kind may have, and whatever is no regular file, is an error
-// that names it; nothing of it is read then.
+// ReadSmall returns the whole content of a file of a kind. A file with more bytes than the kind may have, and whatever is no regular file,
+// is an error that names it; nothing of it is read then.
 func ReadSmall(path string, k Kind) ([]byte, error) {
 	f, err := OpenReaderAt(path)
 	if err != nil {

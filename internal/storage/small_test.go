@@ -52,7 +52,8 @@ func TestRegularFilesOnly(t *testing.T) {
 	for path, want := range map[string]string{fifo: "FIFO", folder: "folder", "/dev/zero": "device", loop: "too many"} {
 		for way, open := range ways {
 			within(t, way+" of "+path, func() {
-				if err := open(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), filepath.Base(path)) {
+				if err := open(path); err == nil || !strings.Contains(err.Error(), want) ||
+					!strings.Contains(err.Error(), filepath.Base(path)) {
 					t.Errorf("%s of %s: %v, want an error that names it and says %q", way, path, err, want)
 				}
 			})
@@ -83,7 +84,8 @@ func TestReadSmall(t *testing.T) {
 		t.Skip(err)
 	}
 	for _, k := range []Kind{KindNote, KindRecipe, KindTemplate, KindConfig, KindIndex, KindTokenizer, KindPrompts, KindState} {
-		if _, err := ReadSmall(path, k); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("it has 1024.0 GiB, and %s may have %s", k.Name, Size(k.Max))) {
+		if _, err := ReadSmall(path, k); err == nil ||
+			!strings.Contains(err.Error(), fmt.Sprintf("it has 1024.0 GiB, and %s may have %s", k.Name, Size(k.Max))) {
 			t.Errorf("%s: %v", k.Name, err)
 		}
 	}
@@ -129,7 +131,8 @@ func TestNoUnboundedReads(t *testing.T) {
 		}
 		for i, line := range strings.Split(string(text), "\n") {
 			if m := readsAll.FindStringSubmatch(line); m != nil && m[2] == "" {
-				t.Errorf("%s:%d: %s reads what it is given whole; use storage.ReadSmall with its kind, or storage.OpenFile", filepath.ToSlash(rel), i+1, m[1])
+				t.Errorf("%s:%d: %s reads what it is given whole; use storage.ReadSmall with its kind, or storage.OpenFile",
+					filepath.ToSlash(rel), i+1, m[1])
 			}
 		}
 		return nil

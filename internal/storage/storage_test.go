@@ -103,7 +103,8 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := append(names(t, dir), names(t, filepath.Join(dir, "b"))...); !slices.Equal(got, []string{".d.tmp-x", ".e.tmp-", "a.json", "b", ".c.parquet", "c.tmp-5"}) {
+	if got := append(names(t, dir), names(t, filepath.Join(dir, "b"))...); !slices.Equal(got,
+		[]string{".d.tmp-x", ".e.tmp-", "a.json", "b", ".c.parquet", "c.tmp-5"}) {
 		t.Fatalf("left: %v", got)
 	}
 	if err := Sweep(filepath.Join(dir, "absent")); err != nil {
@@ -162,7 +163,8 @@ func (m *memFS) Put(p string, r io.Reader) error {
 func (m *memFS) Remove(p string) error { delete(m.m, p); return nil }
 
 func TestSchemes(t *testing.T) {
-	for p, want := range map[string]string{"gs://b/k": "gs", "S3://b": "s3", "/a/b": "", "a://": "a", "file:///x": "", `C:\x`: "", "x y://z": ""} {
+	for p, want := range map[string]string{"gs://b/k": "gs", "S3://b": "s3", "/a/b": "", "a://": "a", "file:///x": "",
+		`C:\x`: "", "x y://z": ""} {
 		if got := Scheme(p); got != want {
 			t.Errorf("%s: %q", p, got)
 		}

@@ -51,7 +51,8 @@ func TestTargets(t *testing.T) {
 			}
 		}
 		was, _ := os.Lstat(path)
-		for doing, err := range map[string]error{"checking": CheckTarget(path), "writing": WriteFile(path, nil), "sharing": WriteShared(path, nil)} {
+		for doing, err := range map[string]error{"checking": CheckTarget(path), "writing": WriteFile(path, nil),
+			"sharing": WriteShared(path, nil)} {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s %q: error %v, want one that says %q", doing, path, err, want)
 			}

@@ -32,20 +32,20 @@ var syncs atomic.Int64
 // Syncs is how often this process has flushed a file or a folder to the disk.
 func Syncs() int64 { return syncs.Load() }
 
-// Unsynced makes Commit not wait for the disk. It is for files that are made again after the machine was lost, and that are found damaged by their
-// checksum: a process that is killed loses nothing of them.
+// Unsynced makes Commit not wait for the disk. It is for files that are made again after the machine was lost, and that are found damaged
+// by their checksum: a process that is killed loses nothing of them.
 func (f *File) Unsynced() { f.unsynced = true }
 
-// What is written is its owner's alone, whatever the umask, since nearly all of it is made of what users process. Folders in the formats of models and
-// adapters, which are made to be used elsewhere, are shared: readable by whom the umask lets read.
+// What is written is its owner's alone, whatever the umask, since nearly all of it is made of what users process. Folders in the formats of
+// models and adapters, which are made to be used elsewhere, are shared: readable by whom the umask lets read.
 const (
 	privateFile, privateDir = 0o600, 0o700
 	sharedFile, sharedDir   = 0o644, 0o755
 )
 
-// Create begins writing the file at path, making its folder when absent; both are their owner's alone. The temporary name is unique to the call, so that
-// two attempts may write the same path at once; the last Commit wins. Every File ends with Commit or Abort; after a Commit, Abort does nothing, so
-// `defer f.Abort()` is right.
+// Create begins writing the file at path, making its folder when absent; both are their owner's alone. The temporary name is unique to the
+// call, so that two attempts may write the same path at once; the last Commit wins. Every File ends with Commit or Abort; after a Commit,
+// Abort does nothing, so `defer f.Abort()` is right.
 func Create(path string) (*File, error) { return create(path, privateFile, privateDir) }
 
 // CreateShared is Create of a file that others may read where the umask lets them: see [MkdirShared].
@@ -118,7 +118,8 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Extend makes a local file size bytes long and returns it, for who maps it into memory. It stays the File's own, to be committed or aborted.
+// Extend makes a local file size bytes long and returns it, for who maps it into memory. It stays the File's own, to be committed or
+// aborted.
 func (f *File) Extend(size int64) (*os.File, error) {
 	if err := f.f.Truncate(size); err != nil {
 		f.bad = explain(f.path, err)
@@ -193,8 +194,8 @@ func (f *File) Abort() {
 	os.Remove(f.f.Name())
 }
 
-// unnamed makes a temporary file that ends with the process, however it ends: its name is removed at once where the system removes open files,
-// and by [closeUnnamed] where it does not.
+// unnamed makes a temporary file that ends with the process, however it ends: its name is removed at once where the system removes open
+// files, and by [closeUnnamed] where it does not.
 func unnamed() (*os.File, error) {
 	f, err := os.CreateTemp("", "adaptflow-*")
 	if err == nil {
@@ -238,7 +239,8 @@ func write(path string, data []byte, create func(string) (*File, error)) error {
 	return f.Commit()
 }
 
-// MkdirAll makes a local folder and its parents, their owner's alone; on an object store there is nothing to make. What exists stays as it is.
+// MkdirAll makes a local folder and its parents, their owner's alone; on an object store there is nothing to make. What exists stays as it
+// is.
 func MkdirAll(dir string) error { return mkdirAll(dir, privateDir) }
 
 // MkdirShared is MkdirAll of a folder in a format that others read: a model's or an adapter's. The umask says who may.
@@ -275,8 +277,8 @@ func temporary(name string) bool {
 	return ok && strings.HasPrefix(base, ".") && digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
-// Sweep removes from a local folder, and from those in it, the files that writers which were killed have left under their temporary names. The caller holds
-// the folder's lock, so that nobody is writing there.
+// Sweep removes from a local folder, and from those in it, the files that writers which were killed have left under their temporary names.
+// The caller holds the folder's lock, so that nobody is writing there.
 func Sweep(dir string) error {
 	if !IsLocal(dir) {
 		return nil
@@ -294,7 +296,8 @@ func Sweep(dir string) error {
 	})
 }
 
-// WriteOnce writes a file whole where there is none yet, and returns what the file holds: of attempts at the same time one writes, and all return its bytes.
+// WriteOnce writes a file whole where there is none yet, and returns what the file holds: of attempts at the same time one writes, and all
+// return its bytes.
 func WriteOnce(path string, data []byte) ([]byte, error) {
 	if !IsLocal(path) { // object stores overwrite: what attempts at the same time write here must be the same
 		return data, WriteFile(path, data)

@@ -1,7 +1,7 @@
-// Package torchrand repeats the numbers of PyTorch's CPU generator, torch.Generator().manual_seed(seed): the 32-bit Mersenne twister of Matsumoto
-// and Nishimura, "Mersenne Twister" (ACM TOMACS 8, 1998), and torch's ways of making floats, normal numbers and permutations of its
-// words. Hugging Face PEFT draws frozen projections and positions from it when an adapter is loaded, so that an adapter which does
-// not store them needs the same numbers.
+// Package torchrand repeats the numbers of PyTorch's CPU generator, torch.Generator().manual_seed(seed): the 32-bit Mersenne twister of
+// Matsumoto and Nishimura, "Mersenne Twister" (ACM TOMACS 8, 1998), and torch's ways of making floats, normal numbers and permutations of
+// its words. Hugging Face PEFT draws frozen projections and positions from it when an adapter is loaded, so that an adapter which does not
+// store them needs the same numbers.
 package torchrand
 
 import (
@@ -123,8 +123,8 @@ func (g *Generator) Perm(n int) []int {
 // Intn is one number of torch.randint(0, n): n is below 2^32.
 func (g *Generator) Intn(n int) int { return int(g.Uint32() % uint32(n)) }
 
-// UniformBF16 fills x as tensor.uniform_(lo, hi) fills a bfloat16 tensor: 24 bits a number, multiplied and added in one rounding to float32, then
-// rounded to bfloat16; what is rounded up to hi, which is no value of the range, becomes lo.
+// UniformBF16 fills x as tensor.uniform_(lo, hi) fills a bfloat16 tensor: 24 bits a number, multiplied and added in one rounding to
+// float32, then rounded to bfloat16; what is rounded up to hi, which is no value of the range, becomes lo.
 func (g *Generator) UniformBF16(x []float32, lo, hi float64) {
 	a, b := float32(lo), float32(hi)
 	span := float64(b - a)

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// IO is the bytes that the process has read and written through system calls, files in memory and pipes included. It fails where the system does not
-// count them: they are Linux's /proc/self/io.
+// IO is the bytes that the process has read and written through system calls, files in memory and pipes included. It fails where the system
+// does not count them: they are Linux's /proc/self/io.
 func IO() (read, written int64, err error) {
 	f, err := os.Open("/proc/self/io")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package watch tells who asked what the runs of this process do. A DoFn is rebuilt from its payload, so that nothing can be handed to it but by the name of
-// its run.
+// Package watch tells who asked what the runs of this process do. A DoFn is rebuilt from its payload, so that nothing can be handed to it
+// but by the name of its run.
 package watch
 
 import (
@@ -18,8 +18,8 @@ type watcher[T any] struct {
 	see func(T)
 }
 
-// Watch has see called with what [Runs.Tell] is told of a run, or of every run where run is "", until stop is called. The calls of one Tell come one after
-// another, those of several at the same time where these are.
+// Watch has see called with what [Runs.Tell] is told of a run, or of every run where run is "", until stop is called. The calls of one Tell
+// come one after another, those of several at the same time where these are.
 func (r *Runs[T]) Watch(run string, see func(T)) (stop func()) {
 	w := &watcher[T]{run, see}
 	r.mu.Lock()

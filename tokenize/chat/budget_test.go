@@ -12,11 +12,12 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize/jinja"
 )
 
-// TestRunOfRows: a template that every row lets work as long as a row may ends the run after a few, however cheap the rows before it were made to look; templates
-// that write conversations are never stopped.
+// TestRunOfRows: a template that every row lets work as long as a row may ends the run after a few, however cheap the rows before it were
+// made to look; templates that write conversations are never stopped.
 func TestRunOfRows(t *testing.T) {
 	c := Conversation{Messages: json.RawMessage(`[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]`)}
-	slow, err := NewNamed("slow.jinja", "{{ messages[0].content }}\n{% for i in range(100000) %}{% for j in range(2) %}{% if messages %}{% endif %}{% endfor %}{% endfor %}", nil)
+	slow, err := NewNamed("slow.jinja", "{{ messages[0].content }}\n{% for i in range(100000) %}{% for j in range(2) %}{% if messages "+
+		"%}{% endif %}{% endfor %}{% endfor %}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,14 +95,18 @@ func TestNamedErrors(t *testing.T) {
 	}
 	c := Conversation{Messages: json.RawMessage(`[{"role": "user", "content": "x"}]`)}
 	for name, x := range map[string]struct{ file, text, render, want string }{
-		"a file":          {"chat_template.jinja", "a\nb{{ messages[0].content.x.y }}", "", "at line 2 of " + dir + "/chat_template.jinja"},
-		"a parse error":   {"chat_template.jinja", "a\n\n{% if %}", "", "at line 3 of " + dir + "/chat_template.jinja"},
-		"a named one":     {"additional_chat_templates/rag.jinja", "{{ nothing.x }}", "rag", "at line 1 of " + dir + "/additional_chat_templates/rag.jinja"},
-		"a configuration": {"tokenizer_config.json", `{"chat_template": "\n\n{{ nothing.x }}"}`, "", `at line 3 of the chat_template "default" of ` + dir + "/tokenizer_config.json"},
-		"a limit":         {"chat_template.jinja", "\n{{ 'a' * 10**12 }}", "", "LimitError at line 2 of " + dir + "/chat_template.jinja"},
-		"an if":           {"chat_template.jinja", "\n\n{% if 'a' * 10**9 %}{% endif %}", "", "LimitError at line 3 of " + dir + "/chat_template.jinja"},
-		"the text":        {"chat_template.jinja", "\n" + strings.Repeat("{% for a in range(1000) %}", 3) + "\ntext\n" + strings.Repeat("{% endfor %}", 3), "", dir + "/chat_template.jinja"},
-		"too long":        {"chat_template.jinja", strings.Repeat("{{ 1 }}", 100_000), "", dir + "/chat_template.jinja"},
+		"a file":        {"chat_template.jinja", "a\nb{{ messages[0].content.x.y }}", "", "at line 2 of " + dir + "/chat_template.jinja"},
+		"a parse error": {"chat_template.jinja", "a\n\n{% if %}", "", "at line 3 of " + dir + "/chat_template.jinja"},
+		"a named one": {"additional_chat_templates/rag.jinja", "{{ nothing.x }}", "rag",
+			"at line 1 of " + dir + "/additional_chat_templates/rag.jinja"},
+		"a configuration": {"tokenizer_config.json", `{"chat_template": "\n\n{{ nothing.x }}"}`, "",
+			`at line 3 of the chat_template "default" of ` + dir + "/tokenizer_config.json"},
+		"a limit": {"chat_template.jinja", "\n{{ 'a' * 10**12 }}", "", "LimitError at line 2 of " + dir + "/chat_template.jinja"},
+		"an if": {"chat_template.jinja", "\n\n{% if 'a' * 10**9 %}{% endif %}", "",
+			"LimitError at line 3 of " + dir + "/chat_template.jinja"},
+		"the text": {"chat_template.jinja", "\n" + strings.Repeat("{% for a in range(1000) %}", 3) + "\ntext\n" +
+			strings.Repeat("{% endfor %}", 3), "", dir + "/chat_template.jinja"},
+		"too long": {"chat_template.jinja", strings.Repeat("{{ 1 }}", 100_000), "", dir + "/chat_template.jinja"},
 	} {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
@@ -120,7 +125,8 @@ func TestNamedErrors(t *testing.T) {
 	}
 }
 
-// TestManyTurns: a template without {% generation %} is rendered anew for each turn; a conversation of too many is refused, not worked on for hours.
+// TestManyTurns: a template without {% generation %} is rendered anew for each turn; a conversation of too many is refused, not worked on
+// for hours.
 func TestManyTurns(t *testing.T) {
 	old := maxTurnSteps
 	maxTurnSteps = 4_000_000
@@ -133,7 +139,8 @@ func TestManyTurns(t *testing.T) {
 	for i := range 40 {
 		turns = append(turns, fmt.Sprintf(`{"role": "assistant", "content": "%d"}`, i))
 	}
-	if _, err := tm.AssistantTurns(nil, Conversation{Messages: json.RawMessage("[" + strings.Join(turns, ",") + "]")}); err == nil || !strings.Contains(err.Error(), "turns") && !strings.Contains(err.Error(), "steps") {
+	if _, err := tm.AssistantTurns(nil, Conversation{Messages: json.RawMessage("[" + strings.Join(turns, ",") + "]")}); err == nil ||
+		!strings.Contains(err.Error(), "turns") && !strings.Contains(err.Error(), "steps") {
 		t.Errorf("%v", err)
 	}
 }

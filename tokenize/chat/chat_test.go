@@ -179,7 +179,8 @@ func TestGoldenSFTMasks(t *testing.T) {
 					id, label = int64(x.IDs[k]), int64(x.Labels[k])
 				}
 				if id >= 0 && ids[i*width+k] != id || labels[i*width+k] != label {
-					t.Errorf("%s, row %d, token %d: %d with label %d, want %d, %d", name, i, k, id, label, ids[i*width+k], labels[i*width+k])
+					t.Errorf("%s, row %d, token %d: %d with label %d, want %d, %d", name, i, k, id, label,
+						ids[i*width+k], labels[i*width+k])
 				}
 			}
 		}
@@ -240,8 +241,10 @@ func TestSandbox(t *testing.T) {
 }
 
 func FuzzTemplate(f *testing.F) {
-	for _, s := range []string{"{{ messages[0].content }}", "{%- for m in messages %}{{ m.role | upper ~ loop.index }}{% endfor %}", "{% set x = 1 if y else 2 %}{# c #}{{ x // 0 }}",
-		"{% macro a(b, c='d') %}{{ b ~ c }}{% endmacro %}{{ a(1)[::-1] }}", "{% raw %}{{ {% endraw %}", "{{ {'a': [1, (2,)]} | tojson(indent=2) }}{{ 'x'.split('y', 1) }}"} {
+	for _, s := range []string{"{{ messages[0].content }}", "{%- for m in messages %}{{ m.role | upper ~ loop.index }}{% endfor %}",
+		"{% set x = 1 if y else 2 %}{# c #}{{ x // 0 }}",
+		"{% macro a(b, c='d') %}{{ b ~ c }}{% endmacro %}{{ a(1)[::-1] }}", "{% raw %}{{ {% endraw %}",
+		"{{ {'a': [1, (2,)]} | tojson(indent=2) }}{{ 'x'.split('y', 1) }}"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
@@ -250,6 +253,7 @@ func FuzzTemplate(f *testing.F) {
 			return
 		}
 		tm.Limits = jinja.Limits{Steps: 10000, Output: 1 << 16, Memory: 1 << 20, Time: time.Second}
-		_, _ = tm.Render(Conversation{Messages: json.RawMessage(`[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]`)}, Options{})
+		_,
+			_ = tm.Render(Conversation{Messages: json.RawMessage(`[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]`)}, Options{})
 	})
 }

@@ -23,7 +23,8 @@ const (
 // maxTurnSteps bounds what the renderings of one conversation take together, whose number and length grow with it; some seconds.
 var maxTurnSteps = 50_000_000
 
-// begins is how many code points of a conversation's text its first messages have. A template that does not write conversations from left to right is refused.
+// begins is how many code points of a conversation's text its first messages have. A template that does not write conversations from left
+// to right is refused.
 func (t *Template) begins(whole *Rendered, c Conversation, messages []json.RawMessage, prompt bool) (int, error) {
 	var err error
 	if c.Messages, err = json.Marshal(messages); err != nil {
@@ -34,11 +35,13 @@ func (t *Template) begins(whole *Rendered, c Conversation, messages []json.RawMe
 		return 0, err
 	}
 	if whole.Steps += r.Steps; whole.Steps > maxTurnSteps {
-		return 0, errors.New("assistant_only_loss, or a turn's weight: the conversation has too many turns for a chat template without {% generation %}, which is rendered anew for each: " +
+		return 0, errors.New("assistant_only_loss, or a turn's weight: the conversation has too many turns for a chat template without " +
+			"{% generation %}, which is rendered anew for each: " +
 			"give one with it (chat_template), or shorter conversations")
 	}
 	if !strings.HasPrefix(whole.Text, r.Text) {
-		return 0, errors.New("assistant_only_loss, or a turn's weight: the chat template writes the beginning of a conversation otherwise when more follows, so what is said in a turn cannot be told apart; " +
+		return 0, errors.New("assistant_only_loss, or a turn's weight: the chat template writes the beginning of a conversation " +
+			"otherwise when more follows, so what is said in a turn cannot be told apart; " +
 			"give one with {% generation %} (chat_template)")
 	}
 	return utf8.RuneCountInString(r.Text), nil

@@ -27,12 +27,14 @@ type Tokens struct {
 	IDs, Labels []int32
 	// Spans are each token's [start, end) in the text that was made of the row, in code points; empty for tokens that the tokenizer adds.
 	Spans [][2]int32
-	// Mismatch: the ids of the prompt alone do not begin those of prompt and completion, so the border of the completion is off by a token or more. TRL warns.
+	// Mismatch: the ids of the prompt alone do not begin those of prompt and completion, so the border of the completion is off by a token
+	// or more. TRL warns.
 	Mismatch bool
 }
 
 // errNoAssistant is what TRL raises for an example of which nothing would be trained.
-var errNoAssistant = errors.New("assistant_only_loss: no token of the conversation is inside the template's {% generation %}; the template marks nothing, or the conversation has no assistant message")
+var errNoAssistant = errors.New("assistant_only_loss: no token of the conversation is inside the template's {% generation %}; the " +
+	"template marks nothing, or the conversation has no assistant message")
 
 // Mask is transformers' return_assistant_tokens_mask: 1 for the tokens of the spans, given the offsets of all tokens in code points.
 func Mask(offsets [][2]int32, spans []jinja.Span) []uint8 {
@@ -115,9 +117,9 @@ func assistant(tk tokenize.Tokenizer, r *Rendered) (*Tokens, error) {
 	return out, nil
 }
 
-// AssistantTurns makes the tokens of a conversation with a loss on what the assistant says, for templates without {% generation %} (where TRL gives up): an assistant
-// message is what the conversation up to it has beyond the conversation before it with the generation prompt. A template that does not write conversations from left to right
-// is refused.
+// AssistantTurns makes the tokens of a conversation with a loss on what the assistant says, for templates without {% generation %} (where
+// TRL gives up): an assistant message is what the conversation up to it has beyond the conversation before it with the generation prompt. A
+// template that does not write conversations from left to right is refused.
 func (t *Template) AssistantTurns(tk tokenize.Tokenizer, c Conversation) (*Tokens, error) {
 	whole, err := t.Render(c, Options{})
 	if err != nil {
@@ -153,7 +155,8 @@ func (t *Template) AssistantTurns(tk tokenize.Tokenizer, c Conversation) (*Token
 	return out, t.learn(out, whole, c)
 }
 
-// PromptCompletion makes the tokens of an example whose prompt and completion are lists of messages: the prompt is rendered with the generation prompt, the whole without.
+// PromptCompletion makes the tokens of an example whose prompt and completion are lists of messages: the prompt is rendered with the
+// generation prompt, the whole without.
 func (t *Template) PromptCompletion(tk tokenize.Tokenizer, prompt, completion json.RawMessage, c Conversation, loss Loss) (*Tokens, error) {
 	c.Messages = prompt
 	p, err := t.Render(c, Options{AddGenerationPrompt: true})

@@ -1,5 +1,5 @@
-// Package chat renders conversations with a model's chat template, as transformers' apply_chat_template does, and makes token ids and labels of them, as TRL's
-// SFTTrainer does.
+// Package chat renders conversations with a model's chat template, as transformers' apply_chat_template does, and makes token ids and
+// labels of them, as TRL's SFTTrainer does.
 package chat
 
 import (
@@ -98,8 +98,9 @@ func (s Set) Pick(name string, tools bool) (*Template, error) {
 	return nil, fmt.Errorf("the model has no chat template named %q; it has %s", name, strings.Join(names, ", "))
 }
 
-// Load reads the chat templates of a model folder: chat_template.jinja and additional_chat_templates/, else chat_template of tokenizer_config.json (one text, or a
-// list of named ones), with the special tokens of tokenizer_config.json and special_tokens_map.json. A folder without a template gives an empty set.
+// Load reads the chat templates of a model folder: chat_template.jinja and additional_chat_templates/, else chat_template of
+// tokenizer_config.json (one text, or a list of named ones), with the special tokens of tokenizer_config.json and special_tokens_map.json.
+// A folder without a template gives an empty set.
 func Load(dir string) (Set, error) {
 	s, err := load(os.DirFS(dir), ".", dir)
 	if err != nil {
@@ -220,8 +221,8 @@ type Rendered struct {
 
 const continueTag = "CONTINUE_FINAL_MESSAGE_TAG "
 
-// Render renders a conversation. It changes nothing and is the same for the same input and clock. A template's own complaint (raise_exception) is a *jinja.Error of
-// kind TemplateError.
+// Render renders a conversation. It changes nothing and is the same for the same input and clock. A template's own complaint
+// (raise_exception) is a *jinja.Error of kind TemplateError.
 func (t *Template) Render(c Conversation, o Options) (*Rendered, error) {
 	vars := jinja.NewDict()
 	for _, k := range t.special.Keys() {
@@ -271,7 +272,8 @@ func (t *Template) Render(c Conversation, o Options) (*Rendered, error) {
 			vars.Set(k, v)
 		}
 	}
-	out, err := t.t.Run(vars, jinja.Options{Limits: t.Limits, Now: t.Now, Budget: t.Budget, Input: len(c.Messages) + len(c.Tools) + len(c.Documents) + len(c.Kwargs)})
+	out, err := t.t.Run(vars, jinja.Options{Limits: t.Limits, Now: t.Now, Budget: t.Budget,
+		Input: len(c.Messages) + len(c.Tools) + len(c.Documents) + len(c.Kwargs)})
 	if err != nil {
 		return nil, fmt.Errorf("chat template: %w", err)
 	}
@@ -280,7 +282,8 @@ func (t *Template) Render(c Conversation, o Options) (*Rendered, error) {
 		tag := strings.TrimSpace(continueTag)
 		at := strings.LastIndex(text, tag)
 		if at < 0 || !strings.Contains(text, strings.TrimFunc(final, unicode.IsSpace)) {
-			return nil, errors.New("continue_final_message: the final message is not in the rendered text; the template leaves a part of it out")
+			return nil, errors.New("continue_final_message: the final message is not in the rendered text; the template leaves a part of " +
+				"it out")
 		}
 		kept := text[:at]
 		if !strings.HasPrefix(text[at:], continueTag) { // the template trimmed the message

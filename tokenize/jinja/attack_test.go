@@ -11,7 +11,8 @@ import (
 
 // twice makes x a list that holds itself of before twice, n times: 2ⁿ elements of n lists.
 func twice(n int) string {
-	return fmt.Sprintf("{%% set ns = namespace(x=[1], y=[1]) %%}{%% for i in range(%d) %%}{%% set ns.x = [ns.x, ns.x] %%}{%% set ns.y = [ns.y, ns.y] %%}{%% endfor %%}", n)
+	return fmt.Sprintf("{%% set ns = namespace(x=[1], y=[1]) %%}{%% for i in range(%d) %%}{%% set ns.x = [ns.x, ns.x] %%}{%% set ns.y = "+
+		"[ns.y, ns.y] %%}{%% endfor %%}", n)
 }
 
 // text makes s a text of 2ⁿ bytes.
@@ -28,67 +29,73 @@ func deep(s string) string { return "{% for i in range(5000) %}" + s + "{% endfo
 // times100 does something 10¹⁰ times.
 func times100(s string) string { return each(each(s)) }
 
-// attacks are templates of a line or two that would take minutes, days or all memory. The value is the line at which they are stopped, 0 where it is of no
-// interest, -1 for those that end by themselves within their bounds.
+// attacks are templates of a line or two that would take minutes, days or all memory. The value is the line at which they are stopped, 0
+// where it is of no interest, -1 for those that end by themselves within their bounds.
 var attacks = map[string]struct {
 	source string
 	line   int
 }{
 	// Lists that are shared.
-	"equality":             {twice(60) + "\n{{ ns.x == ns.y }}", 2},
-	"inequality":           {twice(60) + "\n{{ ns.x != ns.y }}", 2},
-	"order":                {twice(60) + "\n{{ ns.x < ns.y }}", 2},
-	"print":                {twice(60) + "\n{{ ns.x }}", 2},
-	"print a namespace":    {twice(60) + "\n{{ ns }}", 2},
-	"string":               {twice(60) + "\n{{ ns.x | string | length }}", 2},
-	"concatenation":        {twice(60) + "\n{{ 'a' ~ ns.x }}", 2},
-	"tojson":               {twice(60) + "\n{{ ns.x | tojson }}", 2},
-	"tojson, indented":     {twice(60) + "\n{{ ns.x | tojson(indent=4) }}", 2},
-	"tojson of a dict":     {"{% set ns = namespace(d={'a': 1}) %}{% for i in range(60) %}{% set ns.d = {'a': ns.d, 'b': ns.d} %}{% endfor %}\n{{ ns.d | tojson }}", 2},
-	"equality of dicts":    {"{% set ns = namespace(d={}, e={}) %}{% for i in range(60) %}{% set ns.d = {'a': ns.d, 'b': ns.d} %}{% set ns.e = {'a': ns.e, 'b': ns.e} %}{% endfor %}\n{{ ns.d == ns.e }}", 2},
-	"sort":                 {twice(60) + "\n{{ [ns.x, ns.y, ns.x, ns.y] | sort }}", 2},
-	"max":                  {twice(60) + "\n{{ [ns.x, ns.y] | max }}", 2},
-	"in":                   {twice(60) + "\n{{ ns.x in [ns.y] }}", 2},
-	"the test in":          {twice(60) + "\n{{ ns.x is in [ns.y] }}", 2},
-	"the test eq":          {twice(60) + "\n{{ [ns.x] | select('eq', ns.y) | list }}", 2},
-	"sameas":               {twice(60) + "\n{{ ns.x is sameas ns.y }}", 2},
-	"index":                {twice(60) + "\n{{ [ns.x].index(ns.y) }}", 2},
-	"count":                {twice(60) + "\n{{ [ns.x].count(ns.y) }}", 2},
-	"unique":               {twice(60) + "\n{{ [ns.x, ns.y] | unique | list }}", 2},
-	"groupby":              {"{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}\n{{ [{'k': ns.x}, {'k': ns.y}] | groupby('k') }}", 2},
-	"dictsort":             {twice(60) + "\n{{ {'a': ns.x, 'b': ns.y} | dictsort(by='value') }}", 2},
-	"join":                 {twice(60) + "\n{{ [ns.x, ns.y] | join(',') }}", 2},
-	"hash":                 {twice(60) + "\n{{ {'a': 1}[(ns.x,)] }}", 2},
-	"get":                  {twice(60) + "\n{{ {'a': 1}.get((ns.x,)) }}", 2},
-	"in a dict":            {twice(60) + "\n{{ (ns.x,) in {'a': 1} }}", 2},
-	"dict":                 {twice(60) + "\n{{ dict([(ns.x, 1)]) }}", 2},
-	"replace by a list":    {twice(60) + "\n{{ 'a' | replace('a', ns.x) }}", 2},
-	"percent":              {twice(60) + "\n{{ '%s' % (ns.x,) }}", 2},
-	"percent r":            {twice(60) + "\n{{ '%r' % (ns.x,) }}", 2},
-	"format":               {twice(60) + "\n{{ '{}'.format(ns.x) }}", 2},
-	"the filter format":    {twice(60) + "\n{{ '%s' | format(ns.x) }}", 2},
-	"raise_exception":      {twice(60) + "\n{{ raise_exception(ns.x) }}", 2},
-	"loop.changed":         {twice(60) + "\n{% for i in [1, 2] %}{{ loop.changed(ns.x if i == 1 else ns.y) }}{% endfor %}", 2},
-	"an unknown element":   {twice(60) + "\n{{ {}[ns.x] is defined }}", 2},
-	"sum":                  {"{{ ([[1] * 100000] * 100000) | sum(start=[]) }}", 1},
-	"an upper case":        {twice(60) + "\n{{ ns.x is upper }}", 2},
-	"wordcount":            {twice(60) + "\n{{ ns.x | wordcount }}", 2},
-	"indent a list":        {twice(60) + "\n{{ ns.x | indent }}", 2},
-	"truncate":             {twice(60) + "\n{{ ns.x | truncate(10) }}", 2},
-	"center a list":        {twice(60) + "\n{{ ns.x | center }}", 2},
-	"joiner":               {twice(60) + "\n{{ joiner(ns.x)() }}", 2},
-	"a filter block":       {twice(60) + "\n{% filter replace('a', ns.x) %}a{% endfilter %}", 2},
-	"deep, then printed":   {"{% set ns = namespace(x=[]) %}" + deep("{% set ns.x = [ns.x] %}") + "\n{{ ns.x }}", 2},
-	"deep, then compared":  {"{% set ns = namespace(x=[], y=[]) %}" + deep("{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}") + "\n{{ ns.x == ns.y }}", 2},
+	"equality":          {twice(60) + "\n{{ ns.x == ns.y }}", 2},
+	"inequality":        {twice(60) + "\n{{ ns.x != ns.y }}", 2},
+	"order":             {twice(60) + "\n{{ ns.x < ns.y }}", 2},
+	"print":             {twice(60) + "\n{{ ns.x }}", 2},
+	"print a namespace": {twice(60) + "\n{{ ns }}", 2},
+	"string":            {twice(60) + "\n{{ ns.x | string | length }}", 2},
+	"concatenation":     {twice(60) + "\n{{ 'a' ~ ns.x }}", 2},
+	"tojson":            {twice(60) + "\n{{ ns.x | tojson }}", 2},
+	"tojson, indented":  {twice(60) + "\n{{ ns.x | tojson(indent=4) }}", 2},
+	"tojson of a dict": {"{% set ns = namespace(d={'a': 1}) %}{% for i in range(60) %}{% set ns.d = {'a': ns.d, 'b': ns.d} %}{% " +
+		"endfor %}\n{{ ns.d | tojson }}", 2},
+	"equality of dicts": {"{% set ns = namespace(d={}, e={}) %}{% for i in range(60) %}{% set ns.d = {'a': ns.d, 'b': ns.d} %}{% set " +
+		"ns.e = {'a': ns.e, 'b': ns.e} %}{% endfor %}\n{{ ns.d == ns.e }}", 2},
+	"sort":        {twice(60) + "\n{{ [ns.x, ns.y, ns.x, ns.y] | sort }}", 2},
+	"max":         {twice(60) + "\n{{ [ns.x, ns.y] | max }}", 2},
+	"in":          {twice(60) + "\n{{ ns.x in [ns.y] }}", 2},
+	"the test in": {twice(60) + "\n{{ ns.x is in [ns.y] }}", 2},
+	"the test eq": {twice(60) + "\n{{ [ns.x] | select('eq', ns.y) | list }}", 2},
+	"sameas":      {twice(60) + "\n{{ ns.x is sameas ns.y }}", 2},
+	"index":       {twice(60) + "\n{{ [ns.x].index(ns.y) }}", 2},
+	"count":       {twice(60) + "\n{{ [ns.x].count(ns.y) }}", 2},
+	"unique":      {twice(60) + "\n{{ [ns.x, ns.y] | unique | list }}", 2},
+	"groupby": {"{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = " +
+		"[ns.y, ns.y] %}{% endfor %}\n{{ [{'k': ns.x}, {'k': ns.y}] | groupby('k') }}", 2},
+	"dictsort":           {twice(60) + "\n{{ {'a': ns.x, 'b': ns.y} | dictsort(by='value') }}", 2},
+	"join":               {twice(60) + "\n{{ [ns.x, ns.y] | join(',') }}", 2},
+	"hash":               {twice(60) + "\n{{ {'a': 1}[(ns.x,)] }}", 2},
+	"get":                {twice(60) + "\n{{ {'a': 1}.get((ns.x,)) }}", 2},
+	"in a dict":          {twice(60) + "\n{{ (ns.x,) in {'a': 1} }}", 2},
+	"dict":               {twice(60) + "\n{{ dict([(ns.x, 1)]) }}", 2},
+	"replace by a list":  {twice(60) + "\n{{ 'a' | replace('a', ns.x) }}", 2},
+	"percent":            {twice(60) + "\n{{ '%s' % (ns.x,) }}", 2},
+	"percent r":          {twice(60) + "\n{{ '%r' % (ns.x,) }}", 2},
+	"format":             {twice(60) + "\n{{ '{}'.format(ns.x) }}", 2},
+	"the filter format":  {twice(60) + "\n{{ '%s' | format(ns.x) }}", 2},
+	"raise_exception":    {twice(60) + "\n{{ raise_exception(ns.x) }}", 2},
+	"loop.changed":       {twice(60) + "\n{% for i in [1, 2] %}{{ loop.changed(ns.x if i == 1 else ns.y) }}{% endfor %}", 2},
+	"an unknown element": {twice(60) + "\n{{ {}[ns.x] is defined }}", 2},
+	"sum":                {"{{ ([[1] * 100000] * 100000) | sum(start=[]) }}", 1},
+	"an upper case":      {twice(60) + "\n{{ ns.x is upper }}", 2},
+	"wordcount":          {twice(60) + "\n{{ ns.x | wordcount }}", 2},
+	"indent a list":      {twice(60) + "\n{{ ns.x | indent }}", 2},
+	"truncate":           {twice(60) + "\n{{ ns.x | truncate(10) }}", 2},
+	"center a list":      {twice(60) + "\n{{ ns.x | center }}", 2},
+	"joiner":             {twice(60) + "\n{{ joiner(ns.x)() }}", 2},
+	"a filter block":     {twice(60) + "\n{% filter replace('a', ns.x) %}a{% endfilter %}", 2},
+	"deep, then printed": {"{% set ns = namespace(x=[]) %}" + deep("{% set ns.x = [ns.x] %}") + "\n{{ ns.x }}", 2},
+	"deep, then compared": {"{% set ns = namespace(x=[], y=[]) %}" + deep("{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}") +
+		"\n{{ ns.x == ns.y }}", 2},
 	"deep, then to JSON":   {"{% set ns = namespace(x=[]) %}" + deep("{% set ns.x = [ns.x] %}") + "\n{{ ns.x | tojson }}", 2},
 	"deep tuples as a key": {"{% set ns = namespace(x=()) %}" + deep("{% set ns.x = (ns.x,) %}") + "\n{{ {}.get(ns.x) }}", 2},
 
 	// Values that hold themselves.
-	"a namespace in itself":     {"{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", -1},
-	"a list in itself":          {"{% set ns = namespace() %}{% set ns.l = [ns, ns] %}{{ ns.l }}", -1},
-	"a cycle of many":           {"{% set a = namespace() %}{% set b = namespace(a=a, b=a) %}{% set a.x = [b, b, b] %}{% set a.y = (a, b, a.x) %}{{ a }}{{ b }}", -1},
-	"cycles compared":           {"{% set a = namespace() %}{% set a.x = [a] %}{% set b = namespace() %}{% set b.x = [b] %}{{ a.x == b.x }}", -1},
-	"namespaces in each other":  {"{% set ns = namespace(l=[]) %}{% for i in range(40) %}{% set n = namespace(a=ns.l, b=ns.l) %}{% set ns.l = [n, n] %}{% endfor %}\n{{ ns.l }}", 2},
+	"a namespace in itself": {"{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", -1},
+	"a list in itself":      {"{% set ns = namespace() %}{% set ns.l = [ns, ns] %}{{ ns.l }}", -1},
+	"a cycle of many": {"{% set a = namespace() %}{% set b = namespace(a=a, b=a) %}{% set a.x = [b, b, b] %}{% set a.y = (a, " +
+		"b, a.x) %}{{ a }}{{ b }}", -1},
+	"cycles compared": {"{% set a = namespace() %}{% set a.x = [a] %}{% set b = namespace() %}{% set b.x = [b] %}{{ a.x == b.x }}", -1},
+	"namespaces in each other": {"{% set ns = namespace(l=[]) %}{% for i in range(40) %}{% set n = namespace(a=ns.l, b=ns.l) %}{% set " +
+		"ns.l = [n, n] %}{% endfor %}\n{{ ns.l }}", 2},
 	"a cycle as a key":          {"{% set a = namespace() %}{% set a.x = (a,) %}{{ {}.get(a.x) }}", -1},
 	"a cycle to JSON":           {"{% set a = namespace() %}{% set a.x = [a] %}\n{{ a.x | tojson }}", 2},
 	"a cycle sorted":            {"{% set a = namespace() %}{% set a.x = [a] %}\n{{ [a.x, a.x] | sort }}", -1},
@@ -126,14 +133,17 @@ var attacks = map[string]struct {
 	"an attribute's name":  {text(22) + times100("{{ {}[ns.s] is defined }}"), 0},
 	"the parts of a name":  {text(22) + times100("{{ [1] | map(attribute=ns.s.replace('a', '.')) | list }}"), 0},
 	"star":                 {"{% macro m() %}{{ varargs | length }}{% endmacro %}" + times100("{{ m(*range(100000)) }}"), 0},
-	"two stars":            {"{% set ns = namespace(d={}) %}{% macro m() %}{{ kwargs | length }}{% endmacro %}" + times100("{{ m(**dict(range(1000) | map('string') | map('list') | list)) }}"), 0},
+	"two stars": {"{% set ns = namespace(d={}) %}{% macro m() %}{{ kwargs | length }}{% endmacro %}" +
+		times100("{{ m(**dict(range(1000) | map('string') | map('list') | list)) }}"), 0},
 
 	// Texts, looked at again and again.
-	"equal texts":            {text(22) + "{% set a = ns.s ~ 'b' %}{% set b = ns.s ~ 'b' %}" + times100("{{ a == b }}"), 0},
-	"ordered texts":          {text(22) + "{% set a = ns.s ~ 'b' %}{% set b = ns.s ~ 'b' %}" + times100("{{ a < b }}"), 0},
-	"in a text":              {text(22) + times100("{{ 'b' in ns.s }}"), 0},
-	"a long one in a text":   {"{% set a = 'ab              ' * 400000 %}{% set b = 'ab              ' * 200000 ~ 'ax' %}" + times100("{{ b in a }}"), 0},
-	"a long one not there":   {text(22) + "{% set b = ns.s[:2000000] ~ 'b' %}" + times100("{{ ns.s.find(b) }}{{ ns.s.rfind(b) }}{{ ns.s.count(b) }}"), 0},
+	"equal texts":   {text(22) + "{% set a = ns.s ~ 'b' %}{% set b = ns.s ~ 'b' %}" + times100("{{ a == b }}"), 0},
+	"ordered texts": {text(22) + "{% set a = ns.s ~ 'b' %}{% set b = ns.s ~ 'b' %}" + times100("{{ a < b }}"), 0},
+	"in a text":     {text(22) + times100("{{ 'b' in ns.s }}"), 0},
+	"a long one in a text": {"{% set a = 'ab              ' * 400000 %}{% set b = 'ab              ' * 200000 ~ 'ax' %}" +
+		times100("{{ b in a }}"), 0},
+	"a long one not there": {text(22) + "{% set b = ns.s[:2000000] ~ 'b' %}" +
+		times100("{{ ns.s.find(b) }}{{ ns.s.rfind(b) }}{{ ns.s.count(b) }}"), 0},
 	"a long one replaced":    {text(22) + "{% set b = ns.s[:2000000] ~ 'b' %}" + times100("{% set x = ns.s.replace(b, 'c') %}"), 0},
 	"replace":                {"\n{{ ('a' * 100000) | replace('a', 'b' * 100000) }}", 2},
 	"replace nothing":        {"\n{{ ('a' * 1000000).replace('', 'b' * 1000) }}", 2},
@@ -167,24 +177,28 @@ var attacks = map[string]struct {
 	"in a list":              {"{% set l = range(100000) %}" + times100("{{ -1 in l }}"), 0},
 	"reverse":                {"{% set l = range(100000) %}" + times100("{% set x = l | reverse %}"), 0},
 	"sort a list":            {"{% set l = range(100000) %}" + times100("{% set x = l | sort(reverse=true) %}"), 0},
-	"methods kept":           {"{% set l = ['a'] * 100000 %}{% set ns = namespace(l=[]) %}" + times100("{% set ns.l = [ns.l, l | map(attribute='upper') | list] %}"), 0},
+	"methods kept": {"{% set l = ['a'] * 100000 %}{% set ns = namespace(l=[]) %}" +
+		times100("{% set ns.l = [ns.l, l | map(attribute='upper') | list] %}"), 0},
 
 	// Loops and calls.
-	"loops in loops":      {times100(""), 1},
-	"loops of nothing":    {"{% for a in range(100000) %}{% for b in range(100000) %}{% if false %}{% endif %}{% endfor %}{% endfor %}", 1},
-	"a filtered loop":     {times100("{% for x in range(100000) if false %}{% endfor %}"), 0},
-	"macros":              {"{% macro a(n) %}{% for i in range(10) %}{{ a(n + 1) }}{% endfor %}{% endmacro %}\n{{ a(0) }}", 0},
-	"a tree of macros":    {"{% macro a(n) %}{% if n < 60 %}{{ a(n + 1) }}{{ a(n + 1) }}{% endif %}{% endmacro %}\n{{ a(0) }}", 0},
-	"macros by caller":    {"{% macro a() %}{{ caller() }}{{ caller() }}{% endmacro %}" + strings.Repeat("{% call a() %}", 60) + "x" + strings.Repeat("{% endcall %}", 60), 1},
-	"a recursive loop":    {"{% for x in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}", 1},
-	"loops and macros":    {"{% macro m() %}{% for x in [1] recursive %}{{ loop([1]) }}{{ m() }}{% endfor %}{% endmacro %}{{ m() }}", 1},
-	"nested and repeated": {"{% macro m() %}" + strings.Repeat("{% if true %}", 150) + "{% for x in [1] recursive %}{{ m() }}{{ loop([1]) }}{% endfor %}" + strings.Repeat("{% endif %}", 150) + "{% endmacro %}{{ m() }}", 1},
-	"spans":               {times100("{% generation %}{% endgeneration %}"), 0},
-	"output":              {"{% set x = 'a' * 1000000 %}\n" + each("{{ x }}"), 2},
-	"captured output":     {"{% set x = 'a' * 1000000 %}" + each("{% set y %}{{ x }}{{ x }}{% endset %}"), 1},
-	"doubling":            {text(60), 1},
-	"doubling lists":      {"{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}", 1},
-	"a dict that grows":   {"{% set ns = namespace(d={}) %}" + times100("{% set ns.d = dict(ns.d, **{'k' ~ loop.index: 1}) %}"), 0},
+	"loops in loops":   {times100(""), 1},
+	"loops of nothing": {"{% for a in range(100000) %}{% for b in range(100000) %}{% if false %}{% endif %}{% endfor %}{% endfor %}", 1},
+	"a filtered loop":  {times100("{% for x in range(100000) if false %}{% endfor %}"), 0},
+	"macros":           {"{% macro a(n) %}{% for i in range(10) %}{{ a(n + 1) }}{% endfor %}{% endmacro %}\n{{ a(0) }}", 0},
+	"a tree of macros": {"{% macro a(n) %}{% if n < 60 %}{{ a(n + 1) }}{{ a(n + 1) }}{% endif %}{% endmacro %}\n{{ a(0) }}", 0},
+	"macros by caller": {"{% macro a() %}{{ caller() }}{{ caller() }}{% endmacro %}" + strings.Repeat("{% call a() %}", 60) + "x" +
+		strings.Repeat("{% endcall %}", 60), 1},
+	"a recursive loop": {"{% for x in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}", 1},
+	"loops and macros": {"{% macro m() %}{% for x in [1] recursive %}{{ loop([1]) }}{{ m() }}{% endfor %}{% endmacro %}{{ m() }}", 1},
+	"nested and repeated": {"{% macro m() %}" + strings.Repeat("{% if true %}", 150) +
+		"{% for x in [1] recursive %}{{ m() }}{{ loop([1]) }}{% endfor %}" + strings.Repeat("{% endif %}", 150) + "{% endmacro %}{{ m() }}",
+		1},
+	"spans":             {times100("{% generation %}{% endgeneration %}"), 0},
+	"output":            {"{% set x = 'a' * 1000000 %}\n" + each("{{ x }}"), 2},
+	"captured output":   {"{% set x = 'a' * 1000000 %}" + each("{% set y %}{{ x }}{{ x }}{% endset %}"), 1},
+	"doubling":          {text(60), 1},
+	"doubling lists":    {"{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}", 1},
+	"a dict that grows": {"{% set ns = namespace(d={}) %}" + times100("{% set ns.d = dict(ns.d, **{'k' ~ loop.index: 1}) %}"), 0},
 
 	// Sources.
 	"a long sum":          {"{{ 1" + strings.Repeat("+1", 100_000) + " }}", 1},
@@ -217,8 +231,8 @@ var attacks = map[string]struct {
 	"an unpacked address": {"{% set " + strings.Repeat("a,", 50_000) + "b = messages %}", 1},
 }
 
-// TestAttacks: every template ends, by an error that names it and its line or by itself, within the steps, and makes no more than a few times the memory, that
-// the limits allow.
+// TestAttacks: every template ends, by an error that names it and its line or by itself, within the steps, and makes no more than a few
+// times the memory, that the limits allow.
 func TestAttacks(t *testing.T) {
 	if len(attacks) < 40 {
 		t.Fatal(len(attacks))

@@ -9,11 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// Limits bound one rendering; a zero field has its default. What they count is what the template makes the interpreter do, so that a rendering is refused or
-// not by what it is, on every machine alike; only Time is the clock's, and is there for what might be counted wrongly.
+// Limits bound one rendering; a zero field has its default. What they count is what the template makes the interpreter do, so that a
+// rendering is refused or not by what it is, on every machine alike; only Time is the clock's, and is there for what might be counted
+// wrongly.
 type Limits struct {
-	// Steps are statements and expressions, each element that an operation looks at (of what it compares, prints, sorts, searches, hashes or copies, however
-	// deep), and each 16 bytes of text; 10 million, less than a second.
+	// Steps are statements and expressions, each element that an operation looks at (of what it compares, prints, sorts, searches, hashes
+	// or copies, however deep), and each 16 bytes of text; 10 million, less than a second.
 	Steps  int
 	Output int           // bytes written; 16 MiB
 	Memory int           // bytes of values made, the forgotten ones too; 256 MiB
@@ -36,9 +37,10 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
-// Budget bounds what all renderings of a template in a run take together, in steps: five times what one may take (50 million), and for each rendering 20,000 and 100 for
-// each byte that it is given. Published templates take a few steps a byte, so that no run is too long for them, whatever its number of rows; a template that takes at every row what
-// Limits allow ends the run after five. It may be used from several goroutines at once.
+// Budget bounds what all renderings of a template in a run take together, in steps: five times what one may take (50 million), and for each
+// rendering 20,000 and 100 for each byte that it is given. Published templates take a few steps a byte, so that no run is too long for
+// them, whatever its number of rows; a template that takes at every row what Limits allow ends the run after five. It may be used from
+// several goroutines at once.
 type Budget struct {
 	mu    sync.Mutex
 	left  int64
@@ -54,7 +56,8 @@ const (
 	budgetByte  = 100
 )
 
-// NewBudget returns a budget of which nothing has been taken. start is what is there before the first rendering; 0 for five times what that may take.
+// NewBudget returns a budget of which nothing has been taken. start is what is there before the first rendering; 0 for five times what that
+// may take.
 func NewBudget(start int) *Budget { return &Budget{left: int64(start), begun: start != 0} }
 
 // open says whether something is left for a rendering that may take so many steps.
@@ -67,7 +70,8 @@ func (b *Budget) open(steps int) error {
 	if b.left > 0 {
 		return nil
 	}
-	return &Error{Kind: "LimitError", Run: true, Message: fmt.Sprintf("the template has taken %d steps for %d conversations of %d bytes, far more than any that only writes them: "+
+	return &Error{Kind: "LimitError", Run: true, Message: fmt.Sprintf("the template has taken %d steps for %d conversations of %d bytes, "+
+		"far more than any that only writes them: "+
 		"choose another", b.taken, b.rows, b.bytes)}
 }
 
@@ -166,7 +170,8 @@ func (r *run) room(n int) error {
 
 func (r *run) list(l []any) (any, error) { return &List{Items: l}, r.room(len(l)) }
 
-// maxFrames bounds how deep expressions and statements stand in each other while a template is rendered, macros and recursive loops and all.
+// maxFrames bounds how deep expressions and statements stand in each other while a template is rendered, macros and recursive loops and
+// all.
 const maxFrames = 10_000
 
 func (r *run) enter() error {

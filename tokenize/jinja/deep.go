@@ -5,8 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// Operations that go into values. A list may stand in itself many times over (x = [x, x], again and again), so that a few names are more elements than can be
-// looked at: each look is charged for. Only namespaces can be changed, so that a value that holds itself holds a namespace.
+// Operations that go into values. A list may stand in itself many times over (x = [x, x], again and again), so that a few names are more
+// elements than can be looked at: each look is charged for. Only namespaces can be changed, so that a value that holds itself holds a
+// namespace.
 
 // maxNest bounds how deep values are looked into, as Python's recursion limit does.
 const maxNest = 1000

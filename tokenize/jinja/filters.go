@@ -60,13 +60,17 @@ func (r *run) fold(get func(any) (any, error), sensitive bool) func(any) (any, e
 
 // filterTable are the filters by name, Jinja's and transformers' tojson. Those that are random or made for HTML are left out.
 var filterTable = map[string]builtin{
-	"abs": filterAbs, "attr": filterAttr, "batch": filterBatch, "capitalize": toText(capitalize), "center": filterCenter, "count": filterLength,
-	"d": filterDefault, "default": filterDefault, "dictsort": filterDictsort, "e": toText(escape), "escape": toText(escape), "first": end(true),
-	"float": filterFloat, "forceescape": toText(escape), "format": filterFormat, "groupby": filterGroupby, "indent": filterIndent, "int": filterInt,
+	"abs": filterAbs, "attr": filterAttr, "batch": filterBatch, "capitalize": toText(capitalize), "center": filterCenter,
+	"count": filterLength,
+	"d":     filterDefault, "default": filterDefault, "dictsort": filterDictsort, "e": toText(escape), "escape": toText(escape),
+	"first": end(true),
+	"float": filterFloat, "forceescape": toText(escape), "format": filterFormat, "groupby": filterGroupby,
+	"indent": filterIndent, "int": filterInt,
 	"items": filterItems, "join": filterJoin, "last": end(false), "length": filterLength, "list": filterList, "lower": toText(lower),
 	"map": filterMap, "max": extreme(1), "min": extreme(-1), "reject": chosen(false, false), "rejectattr": chosen(false, true),
 	"replace": filterReplace, "reverse": filterReverse, "round": filterRound, "safe": toText(same), "select": chosen(true, false),
-	"selectattr": chosen(true, true), "slice": filterSlice, "sort": filterSort, "string": toText(same), "sum": filterSum, "title": toText(titleWords),
+	"selectattr": chosen(true, true), "slice": filterSlice, "sort": filterSort, "string": toText(same), "sum": filterSum,
+	"title":  toText(titleWords),
 	"tojson": filterTojson, "trim": filterTrim, "truncate": filterTruncate, "unique": filterUnique, "upper": toText(upper),
 	"urlencode": toText(urlEncode), "wordcount": filterWordcount,
 }

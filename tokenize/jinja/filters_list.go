@@ -165,7 +165,8 @@ func filterDictsort(r *run, v any, p *params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := r.sorted(l.(*List).Items, r.fold(r.getter(pos, nil), truth(p.get(0, "case_sensitive", false))), truth(p.get(2, "reverse", false)))
+	out, err := r.sorted(l.(*List).Items, r.fold(r.getter(pos, nil), truth(p.get(0, "case_sensitive", false))),
+		truth(p.get(2, "reverse", false)))
 	return &List{Items: out}, err
 }
 

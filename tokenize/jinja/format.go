@@ -42,7 +42,8 @@ func (r *run) format(s string, p *params) (any, error) {
 				fallthrough
 			case err == nil:
 				if n < 0 || n >= len(p.pos) {
-					return nil, &Error{Kind: "IndexError", Message: "Replacement index " + strconv.Itoa(n) + " out of range for positional args tuple"}
+					return nil, &Error{Kind: "IndexError",
+						Message: "Replacement index " + strconv.Itoa(n) + " out of range for positional args tuple"}
 				}
 				v = p.pos[n]
 			default:

@@ -74,7 +74,8 @@ var globals = map[string]any{
 			count = (uint64(start)-uint64(stop)-1)/-uint64(step) + 1
 		}
 		if count > maxRange {
-			return nil, &Error{Kind: "OverflowError", Message: fmt.Sprintf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)}
+			return nil, &Error{Kind: "OverflowError",
+				Message: fmt.Sprintf("Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)}
 		}
 		if err := r.room(int(count)); err != nil {
 			return nil, err

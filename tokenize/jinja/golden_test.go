@@ -37,7 +37,8 @@ func TestGoldenTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	vars := NewDict()
-	for name, v := range map[string]any{"messages": messages, "bos_token": "<s>", "eos_token": "</s>", "tools": nil, "documents": nil, "add_generation_prompt": false} {
+	for name, v := range map[string]any{"messages": messages, "bos_token": "<s>", "eos_token": "</s>", "tools": nil, "documents": nil,
+		"add_generation_prompt": false} {
 		vars.Set(name, v)
 	}
 	now := func() time.Time { return time.Date(2024, 7, 26, 9, 5, 3, 0, time.UTC) }

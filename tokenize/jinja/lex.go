@@ -216,7 +216,8 @@ func (l *lexer) raw(line int) error {
 	}
 }
 
-var operators = []string{"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"}
+var operators = []string{"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".",
+	":", "|", ",", ";"}
 
 // inside takes the tokens of a statement or an expression and its end.
 func (l *lexer) inside(block bool) error {

@@ -26,7 +26,8 @@ func method(v any, name string) any {
 	}
 	if f == nil && inList(mutators[typeName(v)], name) {
 		f = func(*run, *params) (any, error) {
-			return nil, &Error{Kind: "SecurityError", Message: fmt.Sprintf("access to attribute '%s' of '%s' object is unsafe.", name, typeName(v))}
+			return nil, &Error{Kind: "SecurityError",
+				Message: fmt.Sprintf("access to attribute '%s' of '%s' object is unsafe.", name, typeName(v))}
 		}
 	}
 	if f == nil {
@@ -106,10 +107,12 @@ var stringMethods = map[string]stringMethod{
 	"strip": strip(strings.TrimFunc), "lstrip": strip(strings.TrimLeftFunc), "rstrip": strip(strings.TrimRightFunc),
 	"removeprefix": textRemovePrefix, "removesuffix": textRemoveSuffix,
 	"startswith": affix(strings.HasPrefix), "endswith": affix(strings.HasSuffix),
-	"find": find((*run).find, false), "rfind": find((*run).findLast, false), "index": find((*run).find, true), "rindex": find((*run).findLast, true),
-	"count": textCount, "replace": textReplace, "join": textJoin, "format": (*run).format,
-	"split": split(false), "rsplit": split(true), "splitlines": textSplitLines, "partition": textPartition, "rpartition": textRightPartition,
-	"upper": mapString(upper), "lower": mapString(lower), "title": mapString(title), "capitalize": mapString(capitalize),
+	"find": find((*run).find, false), "rfind": find((*run).findLast, false), "index": find((*run).find, true),
+	"rindex": find((*run).findLast, true),
+	"count":  textCount, "replace": textReplace, "join": textJoin, "format": (*run).format,
+	"split": split(false), "rsplit": split(true), "splitlines": textSplitLines, "partition": textPartition,
+	"rpartition": textRightPartition,
+	"upper":      mapString(upper), "lower": mapString(lower), "title": mapString(title), "capitalize": mapString(capitalize),
 	"casefold": mapString(lower), "swapcase": mapString(swapCase),
 	"ljust": justify(false, true), "rjust": justify(true, false), "center": justify(true, true), "zfill": textZeroFill,
 	"isdigit": every(unicode.IsDigit), "isdecimal": every(unicode.IsDigit), "isnumeric": every(unicode.IsNumber), "isspace": every(space),

@@ -102,7 +102,8 @@ func (p *parser) body(ends ...string) ([]stmt, string, error) {
 			if len(ends) == 0 {
 				return out, "", nil
 			}
-			return nil, "", syntax(t.line, "Unexpected end of template. Jinja was looking for the following tags: '%s'", join(ends, "' or '"))
+			return nil, "", syntax(t.line, "Unexpected end of template. Jinja was looking for the following tags: '%s'",
+				join(ends, "' or '"))
 		default:
 			return nil, "", syntax(t.line, "unexpected %v", t)
 		}

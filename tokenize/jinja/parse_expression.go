@@ -10,7 +10,8 @@ func (p *parser) tuple(cond bool, ends []string) (expr, error) {
 	var list []expr
 	tuple := false
 	for {
-		if len(list) > 0 && (p.cur().kind == tBlockEnd || p.cur().kind == tVarEnd || p.isOp(")") || p.cur().kind == tName && inList(ends, p.cur().val)) {
+		if len(list) > 0 && (p.cur().kind == tBlockEnd || p.cur().kind == tVarEnd || p.isOp(")") ||
+			p.cur().kind == tName && inList(ends, p.cur().val)) {
 			break
 		}
 		e, err := p.expr(cond)

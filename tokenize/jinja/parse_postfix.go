@@ -160,7 +160,8 @@ func (p *parser) filters(e expr, start bool) (expr, error) {
 				if err := p.arguments(&t.args); err != nil {
 					return nil, err
 				}
-			case (c.kind == tName && !inList([]string{"else", "or", "and", "if", "in", "not", "recursive"}, c.val)) || c.kind == tString || c.kind == tInt ||
+			case (c.kind == tName && !inList([]string{"else", "or", "and", "if", "in", "not", "recursive"}, c.val)) ||
+				c.kind == tString || c.kind == tInt ||
 				c.kind == tFloat || p.isOp("[") || p.isOp("{"):
 				if c.kind == tName && c.val == "is" {
 					return nil, syntax(line, "You cannot chain multiple tests with is")

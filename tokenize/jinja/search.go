@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// longNeedle is from where on texts that are searched for are searched by their borders: strings.Index may look at a long one again at every place, which
-// takes the product of both lengths.
+// longNeedle is from where on texts that are searched for are searched by their borders: strings.Index may look at a long one again at
+// every place, which takes the product of both lengths.
 const longNeedle = 64
 
 // positions are the places of sub in s, one after another, at most n (all where n < 0).

@@ -159,8 +159,8 @@ func (s *ifStmt) exec(r *run, sc *scope) error {
 	return r.all(s.other, sc)
 }
 
-// generation marks what the assistant says. As in transformers, the span begins where the text written so far ends, and the first one is lost when nothing
-// was written before it.
+// generation marks what the assistant says. As in transformers, the span begins where the text written so far ends, and the first one is
+// lost when nothing was written before it.
 type generation struct {
 	body []stmt
 	line

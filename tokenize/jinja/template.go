@@ -1,12 +1,13 @@
-// Package jinja renders chat templates: the part of Jinja that transformers gives them, with its options (trim_blocks, lstrip_blocks, loop controls, an immutable
-// sandbox) and Python's rules for values, so that the text, and the errors, are the same.
+// Package jinja renders chat templates: the part of Jinja that transformers gives them, with its options (trim_blocks, lstrip_blocks, loop
+// controls, an immutable sandbox) and Python's rules for values, so that the text, and the errors, are the same.
 //
-// It is an interpreter of its own and not gonja, which was tried first: gonja's evaluator cannot be bounded from outside (a text repeated 10⁹ times and a macro that
-// calls itself end the process), does not tell a missing value from none, adds a text and none where Python refuses, loses the order of keys, and knows
-// `a if b else c` in {{ }} and set only, not inside brackets, calls or tests, where published templates have it.
+// It is an interpreter of its own and not gonja, which was tried first: gonja's evaluator cannot be bounded from outside (a text repeated
+// 10⁹ times and a macro that calls itself end the process), does not tell a missing value from none, adds a text and none where Python
+// refuses, loses the order of keys, and knows `a if b else c` in {{ }} and set only, not inside brackets, calls or tests, where published
+// templates have it.
 //
-// A template reaches nothing but the values it is given: there are no files, no includes, no attributes of Go values, and nothing that it can change. Rendering is
-// bounded by [Limits].
+// A template reaches nothing but the values it is given: there are no files, no includes, no attributes of Go values, and nothing that it
+// can change. Rendering is bounded by [Limits].
 package jinja
 
 import (
@@ -16,8 +17,8 @@ import (
 	"time"
 )
 
-// Error is what a template, or the sandbox, complains about. Kind is Jinja's or Python's name of it: TemplateError (raise_exception), TemplateSyntaxError,
-// UndefinedError, TypeError, ValueError, ZeroDivisionError, SecurityError, or LimitError.
+// Error is what a template, or the sandbox, complains about. Kind is Jinja's or Python's name of it: TemplateError (raise_exception),
+// TemplateSyntaxError, UndefinedError, TypeError, ValueError, ZeroDivisionError, SecurityError, or LimitError.
 type Error struct {
 	Kind     string
 	Message  string
@@ -115,8 +116,8 @@ type Result struct {
 	Steps int    // what it took
 }
 
-// Render renders the template with the variables vars, which it does not change; now is what strftime_now tells (nil: the clock). The spans are those of
-// {% generation %}. Values are those that [FromJSON] makes.
+// Render renders the template with the variables vars, which it does not change; now is what strftime_now tells (nil: the clock). The spans
+// are those of {% generation %}. Values are those that [FromJSON] makes.
 func (t *Template) Render(vars *Dict, limits Limits, now func() time.Time) (text string, spans []Span, err error) {
 	out, err := t.Run(vars, Options{Limits: limits, Now: now})
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// The values of a template are nil (none), bool, int64, float64, string, *List, *Dict, and the kinds below. Numbers of other Go types do not occur.
+// The values of a template are nil (none), bool, int64, float64, string, *List, *Dict, and the kinds below. Numbers of other Go types do
+// not occur.
 type (
 	// List is a list, or a tuple.
 	List struct {

@@ -34,7 +34,8 @@ func main() {
 	Generate()
 }
 
-var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13,
+var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10,
+	reg.Z11, reg.Z12, reg.Z13,
 	reg.Z14, reg.Z15, reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27}
 
 // evex writes an instruction of map 0F38 on 512-bit registers: prefix 2 is F3, 3 is F2.
@@ -164,7 +165,8 @@ func narrow() {
 func transpose() {
 	TEXT("transposePairs4", NOSPLIT, "func(src, dst *uint16)")
 	Pragma("noescape")
-	Doc("transposePairs4 reads 4 rows of 48 pairs, rows 96 values apart: the values (2r+s, n). It writes them as pairs (n, n+1) of the columns 2r+s, rows 96 values apart.")
+	Doc("transposePairs4 reads 4 rows of 48 pairs, rows 96 values apart: the values (2r+s, n). It writes them as pairs (n, n+1) of the " +
+		"columns 2r+s, rows 96 values apart.")
 	src, dst := arg("src"), arg("dst")
 	n := GP64()
 	MOVQ(operand.U32(6), n)
@@ -326,9 +328,11 @@ func unpack(bits int) {
 // codes4 writes the expansion of a row of pairs of 4-bit codes: value = lut[code]·scale, rounded to bfloat16 pairs with half, else as two
 // rows of float32.
 func codes4(bits int, half bool) {
-	name, sig, what := fmt.Sprintf("codes4WideV%d", bits), "func(n int, codes *uint8, lut, scale *float32, even, odd *float32)", "the upper codes' values to even, the lower ones' to odd"
+	name, sig, what := fmt.Sprintf("codes4WideV%d", bits), "func(n int, codes *uint8, lut, scale *float32, even, odd *float32)",
+		"the upper codes' values to even, the lower ones' to odd"
 	if half {
-		name, sig, what = fmt.Sprintf("codes4HalfV%d", bits), "func(n int, codes *uint8, lut, scale *float32, dst *uint16)", "pairs, rounded to bfloat16, to dst"
+		name, sig, what = fmt.Sprintf("codes4HalfV%d", bits), "func(n int, codes *uint8, lut, scale *float32, dst *uint16)",
+			"pairs, rounded to bfloat16, to dst"
 	}
 	TEXT(name, NOSPLIT, sig)
 	Pragma("noescape")

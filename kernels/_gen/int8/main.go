@@ -56,11 +56,14 @@ func end() {
 
 var counter reg.GPVirtual
 
-// codes8 writes the expansion of a row of pairs of codes: value = code·scale, rounded to bfloat16 pairs with half, else as two rows of float32.
+// codes8 writes the expansion of a row of pairs of codes: value = code·scale, rounded to bfloat16 pairs with half, else as two rows of
+// float32.
 func codes8(bits int, half bool) {
-	name, sig, what := fmt.Sprintf("codes8WideV%d", bits), "func(n int, codes *int8, scale *float32, even, odd *float32)", "the first codes' values to even, the second ones' to odd"
+	name, sig, what := fmt.Sprintf("codes8WideV%d", bits), "func(n int, codes *int8, scale *float32, even, odd *float32)",
+		"the first codes' values to even, the second ones' to odd"
 	if half {
-		name, sig, what = fmt.Sprintf("codes8HalfV%d", bits), "func(n int, codes *int8, scale *float32, dst *uint16)", "pairs, rounded to bfloat16, to dst"
+		name, sig, what = fmt.Sprintf("codes8HalfV%d", bits), "func(n int, codes *int8, scale *float32, dst *uint16)",
+			"pairs, rounded to bfloat16, to dst"
 	}
 	TEXT(name, NOSPLIT, sig)
 	Pragma("noescape")
@@ -134,7 +137,8 @@ func absmax(bits int) {
 	name := fmt.Sprintf("int8AbsmaxV%d", bits)
 	TEXT(name, NOSPLIT, "func(n int, x *float32, limit uint32, below, all *uint32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s finds, for %dn values rounded to halves, the largest magnitude a lane: of those whose bits are less than limit, and of all.", name, bits/32))
+	Doc(fmt.Sprintf("%s finds, for %dn values rounded to halves, the largest magnitude a lane: of those whose bits are less than limit, "+
+		"and of all.", name, bits/32))
 	counter = arg("n")
 	x, below, all := arg("x"), arg("below"), arg("all")
 	limit, s := vec(bits), XMM()
@@ -180,7 +184,8 @@ func quantize(bits int) {
 	name := fmt.Sprintf("int8QuantizeV%d", bits)
 	TEXT(name, NOSPLIT, "func(n int, dst, x *float32, scale float32, limit uint32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s rounds %dn values to halves and their products with scale to integers; those whose bits are not less than limit become zero.", name, bits/32))
+	Doc(fmt.Sprintf("%s rounds %dn values to halves and their products with scale to integers; those whose bits are not less than limit "+
+		"become zero.", name, bits/32))
 	counter = arg("n")
 	dst, x := arg("dst"), arg("x")
 	limit, s, scale := vec(bits), XMM(), vec(bits)

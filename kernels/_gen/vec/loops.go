@@ -27,7 +27,8 @@ func (i isa) fold(v reg.VecVirtual, op func(...operand.Op)) reg.VecVirtual {
 }
 
 // reduce writes a reduction with four accumulators; step adds the vector at mem to acc. n is a multiple of the lanes.
-func (i isa) reduce(n reg.GPVirtual, init func() reg.VecVirtual, op func(...operand.Op), step func(at func(p reg.GPVirtual) operand.Mem, acc reg.VecVirtual)) {
+func (i isa) reduce(n reg.GPVirtual, init func() reg.VecVirtual, op func(...operand.Op),
+	step func(at func(p reg.GPVirtual) operand.Mem, acc reg.VecVirtual)) {
 	var acc [4]reg.VecVirtual
 	for j := range acc {
 		acc[j] = init()

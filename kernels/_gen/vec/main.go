@@ -64,9 +64,11 @@ var constList = []float64{
 	89, -104, 1.44269504088896341, 0.693359375, -2.12194440e-4,
 	1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
 	1, -1, 0.5, -0.5, 2, 0.70710678118654752, 0.39894228040143268, 0.044715, 3 * 0.044715, 2 * 0.79788456080286536,
-	-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02,
+	-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03,
+	-1.60960333262415e-02,
 	-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02,
-	-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08, 1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
+	-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08, 1.48572235717979e-05, 6.37261928875436e-04,
+	4.89352455891786e-03,
 	1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03,
 	4, -4, 7.90531110763549805, -7.90531110763549805, 0,
 }
@@ -116,8 +118,8 @@ func (i isa) k(x float64) reg.VecVirtual {
 	return r
 }
 
-// Operations with the constant x. The linker puts the constants at multiples of 32: loads of 64 bytes would cross a line of the cache where that is no multiple of 64,
-// and take half as long again, so that 512 bits are broadcast from 32.
+// Operations with the constant x. The linker puts the constants at multiples of 32: loads of 64 bytes would cross a line of the cache where
+// that is no multiple of 64, and take half as long again, so that 512 bits are broadcast from 32.
 
 func (i isa) set(x float64, r reg.VecVirtual) {
 	if i.wide() {
@@ -183,8 +185,8 @@ func (i isa) loopNamed(name string, n reg.GPVirtual, body func(at func(p reg.GPV
 	JLT(operand.LabelRef("loop" + name))
 }
 
-// products writes a function's loop twice: where the parameter add is not 0, the products a·b that body gives are added to what is at dst; else they take its place.
-// b is overwritten.
+// products writes a function's loop twice: where the parameter add is not 0, the products a·b that body gives are added to what is at dst;
+// else they take its place. b is overwritten.
 func (i isa) products(n reg.GPVirtual, body func(at func(p reg.GPVirtual) operand.Mem, put func(a, b reg.VecVirtual, dst operand.Mem))) {
 	add := ptr("add")
 	TESTQ(add, add)

@@ -8,8 +8,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// mm is the product without packing: all m rows against one panel of b, 64 columns (masked) for AVX-512 and 16 for AVX2, in tiles of six rows; for AVX-512
-// also at most 32 columns in tiles of eight rows, for heads of that size.
+// mm is the product without packing: all m rows against one panel of b, 64 columns (masked) for AVX-512 and 16 for AVX2, in tiles of six
+// rows; for AVX-512 also at most 32 columns in tiles of eight rows, for heads of that size.
 func (i isa) mm() {
 	if i.wide() {
 		i.product("mm", 4, 6)
