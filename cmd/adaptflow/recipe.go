@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines"
@@ -243,7 +244,7 @@ func trainCommand() *cobra.Command {
 }
 
 func evaluateCommand() *cobra.Command {
-	return recipeCommand("evaluate", "Score the base model, and the trained adapter where there is one, on a recipe's evaluation sets", "",
+	return recipeCommand("evaluate", "Score the base model, and the trained adapter where there is one, on a recipe's evaluation sets", measuresHelp(),
 		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
 			d, err := kinds.Prepare(c.Context(), r)
 			if err != nil {
@@ -272,11 +273,32 @@ func evaluateCommand() *cobra.Command {
 }
 
 func exportCommand() *cobra.Command {
-	return recipeCommand("export", "Write the adapter of a trained run as a Hugging Face PEFT folder", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
-		if err := kinds.Of(r.Recipe).Export(r); err != nil {
-			return err
-		}
-		say("wrote %s", storage.Join(f.output, pipelines.AdapterDir))
-		return nil
-	})
+	return recipeCommand("export", "Write the adapter of a trained run, as a Hugging Face PEFT folder and in what other formats its recipe asks for", formatsHelp(),
+		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+			if err := kinds.Of(r.Recipe).Export(r); err != nil {
+				return err
+			}
+			for _, format := range export.Wanted(&r.Recipe.Export) {
+				say("wrote %s", storage.Join(f.output, format.Folder))
+			}
+			return nil
+		})
+}
+
+// measuresHelp lists what is measured.
+func measuresHelp() string {
+	s := "Evaluate measures the base model, and the trained adapter where there is one, by a recipe's section evaluate:\n"
+	for _, m := range measure.Measures {
+		s += fmt.Sprintf("\n  %-16s %s", m.Name, m.Doc)
+	}
+	return s
+}
+
+// formatsHelp lists the formats in which an adapter is written.
+func formatsHelp() string {
+	s := "Export writes the adapter of a trained run in the formats that its recipe's section export asks for:\n"
+	for _, f := range export.Formats {
+		s += fmt.Sprintf("\n  %-16s %s; of %s", f.Name, f.Doc, f.Takes)
+	}
+	return s
 }
