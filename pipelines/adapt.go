@@ -219,7 +219,6 @@ func ours(es []fs.DirEntry) bool {
 
 // Close ends the run and gives the folder free.
 func (r *Run) Close() {
-	core.CloseSessions()
 	r.pool.Close()
 	if r.lock != nil && !r.undo() {
 		r.lock.Unlock()
@@ -414,14 +413,16 @@ func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
 	if err := r.initialise(ctx, &job); err != nil {
 		return nil, err
 	}
-	core.Progress = r.Step
+	defer core.Watch(job.Dir, func(p core.Progress) {
+		if r.Step != nil {
+			r.Step(p.Total, p.Step, p.Eval)
+		}
+	})()
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap; what is left is small
 	if step, err := drive.Latest(job.Dir); err == nil && step > 0 {
 		r.Tell("continuing from %s", core.CheckpointDir(job.Dir, step))
 	}
-	st, err := drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
-	core.CloseSessions()
-	return st, err
+	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
 }
 
 // Trained loads the adapter that training gave: the best checkpoint where the recipe asks for it, else the last.

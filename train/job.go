@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -99,9 +97,6 @@ func (j *Job) Binding() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Progress is told, when set, of every optimiser step and evaluation that this process makes. Set it before training starts.
-var Progress func(total int, info *StepInfo, eval *Eval)
-
 // Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.
 type Session struct {
 	job       Job
@@ -121,64 +116,6 @@ type Session struct {
 	saved     int         // the checkpoint that the state continues
 	codec     codec       // of what replicas send
 	late      func() bool // whether the replica that runs must give up
-}
-
-var sessions struct {
-	sync.Mutex
-	byJob map[string]*Session
-}
-
-// Use runs f with the process's session of a job, opening it when it is the first. One f runs at a time.
-func Use(jobJSON string, f func(*Session) error) error {
-	sessions.Lock()
-	defer sessions.Unlock()
-	if interrupted.Load() {
-		return ErrInterrupted
-	}
-	s := sessions.byJob[jobJSON]
-	if s == nil {
-		for k, old := range sessions.byJob { // one session a process: a new job ends the old one
-			old.close()
-			delete(sessions.byJob, k)
-		}
-		var job Job
-		if err := json.Unmarshal([]byte(jobJSON), &job); err != nil {
-			return fmt.Errorf("train: the job: %w", err)
-		}
-		var err error
-		if s, err = openSession(job); err != nil {
-			return err
-		}
-		if sessions.byJob == nil {
-			sessions.byJob = map[string]*Session{}
-		}
-		sessions.byJob[jobJSON] = s
-	}
-	err := f(s)
-	if err != nil { // what a failed step left in memory is not trusted
-		s.close()
-		delete(sessions.byJob, jobJSON)
-	}
-	return err
-}
-
-var interrupted atomic.Bool
-
-// Interrupt makes, with true, this process's training stop at the next optimiser step, after which Use fails with ErrInterrupted; with
-// false it may go on.
-func Interrupt(stop bool) { interrupted.Store(stop) }
-
-// ErrInterrupted is the error of work that Interrupt stopped.
-var ErrInterrupted = errors.New("interrupted")
-
-// CloseSessions ends the process's session.
-func CloseSessions() {
-	sessions.Lock()
-	defer sessions.Unlock()
-	for k, s := range sessions.byJob {
-		s.close()
-		delete(sessions.byJob, k)
-	}
 }
 
 func openSession(job Job) (_ *Session, err error) {
@@ -349,7 +286,7 @@ func (s *Session) Advance(from, to int) (int, error) {
 		return 0, err
 	}
 	for s.trainer.Done() < to && !s.state.Stopped {
-		if interrupted.Load() && s.trainer.Done() > from {
+		if Interrupted(s.job.Dir) && s.trainer.Done() > from {
 			break // what was done is saved
 		}
 		info, err := s.trainer.Step(s.data, 0)
@@ -386,9 +323,7 @@ func (s *Session) note(info StepInfo) error {
 	s.state.History = append(s.state.History, info)
 	s.state.TokensSeen += int64(info.Tokens)
 	s.state.Seconds += info.Seconds
-	if Progress != nil {
-		Progress(s.trainer.Total, &info, nil)
-	}
+	Tell(s.job.Dir, Progress{Total: s.trainer.Total, Step: &info})
 	if e := s.job.Args.EvalSteps; e == 0 || len(s.valid) == 0 || info.Step%e != 0 && info.Step != s.trainer.Total {
 		return nil
 	}
@@ -411,9 +346,7 @@ func (s *Session) note(info StepInfo) error {
 		s.state.Worse++
 		s.state.Stopped = s.job.Args.EarlyStoppingPatience > 0 && s.state.Worse >= s.job.Args.EarlyStoppingPatience
 	}
-	if Progress != nil {
-		Progress(s.trainer.Total, nil, &ev)
-	}
+	Tell(s.job.Dir, Progress{Total: s.trainer.Total, Eval: &ev})
 	return nil
 }
 

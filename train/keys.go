@@ -121,7 +121,7 @@ func TrainKeys(args Args, s Setup, jobs []KeyJob) ([]KeyRun, error) {
 		}
 	}
 	for step := range slices.MaxFunc(lanes, func(a, b *lane) int { return a.total - b.total }).total {
-		if interrupted.Load() {
+		if s.Interrupted != nil && s.Interrupted() {
 			return nil, ErrInterrupted
 		}
 		if err := l.keys(step, jobs, runs); err != nil {

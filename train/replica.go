@@ -82,7 +82,7 @@ func (s *Session) inner(step, replica int) (tally, error) {
 	var sh tally
 	n := s.job.RoundSteps(step, t.Total)
 	for range n {
-		if interrupted.Load() {
+		if Interrupted(s.job.Dir) {
 			return sh, ErrInterrupted
 		}
 		if s.late() {

@@ -24,6 +24,8 @@ type Setup struct {
 	DType          nn.DType
 	// Objective is what is learnt from the sequences, open; nil for [SFT].
 	Objective Objective
+	// Interrupted, if not nil, is asked by TrainKeys before each step; where it is true, training ends with ErrInterrupted.
+	Interrupted func() bool
 	// Schedule, if not nil, gives the learning rate of a step, counted from 0, in place of lr_scheduler_type.
 	Schedule func(step, total int) float64
 }

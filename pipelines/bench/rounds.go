@@ -78,10 +78,8 @@ func Rounds(ctx context.Context, c RoundsConfig) (*RoundsResult, error) {
 			failed = err
 		}
 	}
-	was := core.Progress
-	defer func() { core.Progress = was }()
-	core.Progress = func(_ int, info *core.StepInfo, _ *core.Eval) {
-		if info == nil {
+	defer core.Watch(job.Dir, func(p core.Progress) {
+		if p.Step == nil {
 			return
 		}
 		wall := time.Since(at)
@@ -102,7 +100,7 @@ func Rounds(ctx context.Context, c RoundsConfig) (*RoundsResult, error) {
 			r.HeapLast, r.GoroutinesLast = heap(), runtime.NumGoroutine()
 		}
 		at, computed, synced = time.Now(), core.Computed(), storage.Syncs()
-	}
+	})()
 	text, err := json.Marshal(&job)
 	if err != nil {
 		return nil, err
@@ -111,7 +109,6 @@ func Rounds(ctx context.Context, c RoundsConfig) (*RoundsResult, error) {
 		return nil, err
 	}
 	_, err = drive.Train(ctx, job, runners.Runner{}, nil)
-	core.CloseSessions()
 	if err = errors.Join(err, failed); err != nil {
 		return nil, err
 	}

@@ -10,13 +10,13 @@ import (
 // followEvery is how often the driver looks for a new checkpoint of workers in other processes.
 const followEvery = 500 * time.Millisecond
 
-// follow tells core.Progress the steps after from that workers in other processes make, as their checkpoints show them, until what it
+// follow tells those who watch the run the steps after from that workers in other processes make, as their checkpoints show them, until what it
 // returns is called.
 func follow(dir string, from, total int) (stop func()) {
 	told, evals := from, from
 	look := func() {
 		step, err := Latest(dir)
-		if err != nil || step <= told || core.Progress == nil {
+		if err != nil || step <= told {
 			return // what is wrong with the folder the driver finds when the job has ended
 		}
 		st, err := core.ReadState(core.CheckpointDir(dir, step))
@@ -26,13 +26,13 @@ func follow(dir string, from, total int) (stop func()) {
 		for i := range st.History {
 			if h := &st.History[i]; h.Step > told {
 				told = h.Step
-				core.Progress(total, h, nil)
+				core.Tell(dir, core.Progress{Total: total, Step: h})
 			}
 		}
 		for i := range st.Evals {
 			if e := &st.Evals[i]; e.Step > evals {
 				evals = e.Step
-				core.Progress(total, nil, e)
+				core.Tell(dir, core.Progress{Total: total, Eval: e})
 			}
 		}
 	}

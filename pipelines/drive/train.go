@@ -27,6 +27,7 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 		return nil, err
 	}
 	js := string(raw)
+	defer core.Drive(ctx, job.Dir)()
 	var total int
 	// Opened here first, so that what is wrong with the settings is an error of the driver and not of a pipeline.
 	if err := core.Use(js, func(s *core.Session) error { total = s.Total(); return nil }); err != nil {

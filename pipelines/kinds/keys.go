@@ -26,6 +26,7 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
+	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -110,6 +111,7 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 			r.Tell("%d keys trained", done)
 		}
 	})()
+	defer core.Drive(ctx, cfg.OutDir)()
 	p, s := runners.NewPipeline()
 	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
 	if err := r.Runner.Run(ctx, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {

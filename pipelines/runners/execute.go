@@ -10,7 +10,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
@@ -54,10 +53,8 @@ func inProcess(ctx context.Context, p *beam.Pipeline, name string) error {
 		return err
 	case <-ctx.Done():
 	}
-	core.Interrupt(true)
 	select {
 	case <-done:
-		core.Interrupt(false)
 	case <-time.After(patience):
 	}
 	return ctx.Err()

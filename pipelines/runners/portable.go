@@ -7,7 +7,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
 
-	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
@@ -50,8 +49,6 @@ func remote(ctx context.Context, runner Runner, p *beam.Pipeline, name string) e
 		return err
 	case <-ctx.Done():
 	}
-	core.Interrupt(true)
-	defer core.Interrupt(false)
 	stopped, cancel := context.WithTimeout(lasting, patience)
 	defer cancel()
 	select { // training stops by itself at its next step; what does not is cancelled

@@ -129,14 +129,14 @@ func (f *workerFlags) serve(ctx context.Context) error {
 	beam.Init()
 	mem.Heap(mem.Own(ctx), 50, 0) // weights and activations lie outside the heap
 	// The driver follows training by the checkpoints; the runner's log has every step.
-	core.Progress = func(total int, info *core.StepInfo, eval *core.Eval) {
-		if info != nil {
-			beamlog.Infof(ctx, "step %d of %d: loss %.4f, %d tokens in %.2f s", info.Step, total, info.Loss, info.Tokens, info.Seconds)
+	defer core.Watch("", func(p core.Progress) {
+		if s := p.Step; s != nil {
+			beamlog.Infof(ctx, "step %d of %d: loss %.4f, %d tokens in %.2f s", s.Step, p.Total, s.Loss, s.Tokens, s.Seconds)
 		}
-		if eval != nil {
-			beamlog.Infof(ctx, "step %d: eval_loss %.4f", eval.Step, eval.Loss)
+		if p.Eval != nil {
+			beamlog.Infof(ctx, "step %d: eval_loss %.4f", p.Eval.Step, p.Eval.Loss)
 		}
-	}
+	})()
 	defer perkey.Watch("", func(r *perkey.Result) { beamlog.Infof(ctx, "key %q: %d steps, loss %v", r.Key, r.Steps, r.Loss) })()
 	return harness.MainWithOptions(ctx, f.logging, f.control, harness.Options{StatusEndpoint: f.statusFromRunner, RunnerCapabilities: f.capabilities})
 }

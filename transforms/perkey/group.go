@@ -110,7 +110,8 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 	if err != nil {
 		return nil, err
 	}
-	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, MemoryLimit: limit, DType: core.Values(j.DType)}, jobs)
+	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, MemoryLimit: limit, DType: core.Values(j.DType),
+		Interrupted: func() bool { return core.Interrupted(cfg.OutDir) }}, jobs)
 	if err != nil {
 		return nil, err
 	}
