@@ -40,6 +40,12 @@ func (b *Batch) Sum(x []float32, doc int) (sum float64) {
 	return sum
 }
 
+// Mean is Sum over the number of a document's supervised tokens, 0 where it has none.
+func (b *Batch) Mean(x []float32, doc int) float64 {
+	from, to := b.Rows(doc)
+	return b.Sum(x, doc) / float64(max(1, to-from))
+}
+
 // Column is a column of the Spec: one number a document, or one a supervised token.
 func (b *Batch) Column(name string) []float32 { return b.columns[name] }
 

@@ -17,6 +17,7 @@ type Example struct {
 	File    string // what the section's first Go block is, by its path in the module
 	Header  string // what the block lacks before it, such as its package clause and imports; "" for nothing
 	Lines   []Line
+	Data    string // what the section's first JSON block is, by its path in the module, for tests that find it by [Data]; "" for none
 	Package string // whose tests it passes, by its folder
 	Run     string // those tests, as go test takes them; "" for all
 }
@@ -38,11 +39,11 @@ func Test(t *testing.T, e Example) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	section, block := example(string(raw), e.Heading)
-	if block == "" {
+	section, code := example(string(raw), e.Heading)
+	if code == "" {
 		t.Fatalf("CONTRIBUTING.md has no Go example under %q", e.Heading)
 	}
-	texts := map[string]string{e.File: e.Header + block}
+	texts := map[string]string{e.File: e.Header + code}
 	for _, l := range e.Lines {
 		if !strings.Contains(section, strings.TrimSpace(l.Line)) {
 			t.Errorf("the section %q does not say %q", e.Heading, strings.TrimSpace(l.Line))
@@ -77,24 +78,58 @@ func Test(t *testing.T, e Example) {
 	if err := os.WriteFile(path, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	env := os.Environ()
+	if e.Data != "" {
+		data := block(section, "json")
+		if data == "" {
+			t.Fatalf("CONTRIBUTING.md has no JSON example under %q", e.Heading)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(e.Data)), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		env = append(env, dataFolder+"="+dir)
+	}
 	cmd := exec.Command("go", "test", "-short", "-overlay", path, "-run", e.Run, "./"+e.Package)
-	cmd.Dir = root
+	cmd.Dir, cmd.Env = root, env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("with CONTRIBUTING.md's example pasted: %v\n%s", err, out)
 	}
 }
 
+// dataFolder names, in the environment of tests that an example is pasted for, the folder of its data.
+const dataFolder = "ADAPTFLOW_PASTED"
+
+// Data is the path of a test's data: of the example's that is pasted, where it has the name, else path itself.
+func Data(path string) string {
+	if dir := os.Getenv(dataFolder); dir != "" {
+		if p := filepath.Join(dir, filepath.Base(path)); fileExists(p) {
+			return p
+		}
+	}
+	return path
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // example is the section of a heading, and its first Go block; "" where there is none.
-func example(doc, heading string) (section, block string) {
+func example(doc, heading string) (section, code string) {
 	_, section, ok := strings.Cut(doc, "\n## "+heading+"\n")
 	if !ok {
 		return "", ""
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
-	_, block, ok = strings.Cut(section, "\n```go\n")
+	return section, block(section, "go")
+}
+
+// block is a section's first block of a language, "" where there is none.
+func block(section, language string) string {
+	_, block, ok := strings.Cut(section, "\n```"+language+"\n")
 	if !ok {
-		return section, ""
+		return ""
 	}
 	block, _, _ = strings.Cut(block, "\n```")
-	return section, block + "\n"
+	return block + "\n"
 }
