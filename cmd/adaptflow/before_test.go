@@ -66,7 +66,7 @@ func TestRunsOfTheVersionBefore(t *testing.T) {
 			cmd := adaptflow(args...)
 			cmd.Dir = dir
 			cmd.Env = append(cmd.Env, "ADAPTFLOW_KERNELS=avx2")
-			code, _, stderr := run(t, cmd)
+			code, _, stderr := ended(t, cmd)
 			if code != 0 {
 				t.Fatalf("%s: exit %d\n%s", c.name, code, stderr)
 			}

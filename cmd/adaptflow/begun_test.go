@@ -20,7 +20,7 @@ func TestRunBegunBefore(t *testing.T) {
 			"--set", "train.max_steps=-1", "--set", "train.num_train_epochs=2", "--set", "train.save_steps=2", "--set", "train.save_total_limit=9", "--set", "evaluate.max_new_tokens=0",
 			"--set", "method.r=1", "--set", "method.target_modules=[q_proj]", "--set", "method.layers_to_transform=[0]", "--output", out)
 		c.Dir, c.Env = dir, append(c.Env, "ADAPTFLOW_KERNELS=plain")
-		code, _, stderr := run(t, c)
+		code, _, stderr := ended(t, c)
 		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", out, code, stderr)
 		}

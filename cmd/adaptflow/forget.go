@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/kinds"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 )
 
@@ -26,7 +26,7 @@ func forgetCommand() *cobra.Command {
 			if !storage.IsLocal(output) {
 				return usage("forget works on an output folder of this machine, not on %s", output)
 			}
-			path := filepath.Join(output, pipelines.RecipeFile)
+			path := filepath.Join(output, run.RecipeFile)
 			text, err := storage.ReadSmall(path, storage.KindRecipe)
 			if err != nil {
 				return usageError{err}
@@ -57,7 +57,7 @@ func forgetCommand() *cobra.Command {
 				}
 				return nil
 			}
-			r := &pipelines.Run{Recipe: rec, Output: output, Say: say}
+			r := &run.Run{Recipe: rec, Output: output, Say: say}
 			err = kinds.Open(r)
 			defer r.Close()
 			if err != nil {

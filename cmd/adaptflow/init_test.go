@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 )
 
 // TestStartFromDataAndCodes: LoRA that starts from the activations of the data (EVA), or beside quantised weights (LoftQ), trains from a recipe. EVA's pass
@@ -32,14 +32,14 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		return raw
 	}
 	train := func(out, recipe string) map[string]any {
-		code, _, stderr := run(t, adaptflow(args(out, recipe)...))
+		code, _, stderr := ended(t, adaptflow(args(out, recipe)...))
 		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", out, code, stderr)
 		}
 		if strings.Contains(stderr, "initialising: 2 batches") != (out == "eva") && !strings.HasPrefix(out, "killed") {
 			t.Errorf("%s: what it says of the pass over the data is %q", out, stderr)
 		}
-		m, err := pipelines.ReadMetrics(b.path(out))
+		m, err := run.ReadMetrics(b.path(out))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestStartFromDataAndCodes(t *testing.T) {
 	// The base is its codes' values from the first step on, so LoftQ's first loss is another than that of plain weights.
 	train("plain", recipe("plain", "init_lora_weights: true"))
 	first := func(out string) float64 {
-		m, err := pipelines.ReadMetrics(b.path(out))
+		m, err := run.ReadMetrics(b.path(out))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,11 +93,11 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		t.Errorf("the first losses are %g (LoftQ), %g (EVA, whose B is zero), %g (plain)", a, e, p)
 	}
 	// LoRA-FA trains B alone, and its card counts no more than its metrics do.
-	if code, _, stderr := run(t, adaptflow(append(args("fa", recipe("fa", "init_lora_weights: true")), "--set", "train.optim=lorafa")...)); code != 0 {
+	if code, _, stderr := ended(t, adaptflow(append(args("fa", recipe("fa", "init_lora_weights: true")), "--set", "train.optim=lorafa")...)); code != 0 {
 		t.Fatalf("lorafa: exit code %d: %s", code, stderr)
 	}
 	count := func(out string) int64 {
-		m, err := pipelines.ReadMetrics(b.path(out))
+		m, err := run.ReadMetrics(b.path(out))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		t.Errorf("LoRA trains %d values, LoRA-FA %d", a, b)
 	}
 	// What LoftQ cannot have says so before anything is written.
-	code, _, stderr := run(t, adaptflow(args("none", recipe("none", "init_lora_weights: loftq"))...))
+	code, _, stderr := ended(t, adaptflow(args("none", recipe("none", "init_lora_weights: loftq"))...))
 	if code == 0 || !strings.Contains(errorLine(t, stderr), "loftq_config") {
 		t.Errorf("loftq without its configuration: exit code %d: %s", code, stderr)
 	}

@@ -104,7 +104,7 @@ func TestOutOfProportion(t *testing.T) {
 					cmd.Process.Kill()
 				}
 			})
-			code, _, stderr := run(t, cmd)
+			code, _, stderr := ended(t, cmd)
 			if code != 1 && code != 2 {
 				t.Fatalf("exit code %d: %.300s", code, stderr)
 			}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/peft"
-	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/inspect"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/templates/assets"
 )
 
@@ -192,7 +192,7 @@ func planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := pipelines.MakePlan(rec)
+			p, err := run.MakePlan(rec)
 			if err != nil {
 				return err
 			}
@@ -213,11 +213,11 @@ func planWorkers(f *recipeFlags, template, constants string, workers []int) erro
 	if err != nil {
 		return err
 	}
-	c, err := pipelines.ReadConstants(constants)
+	c, err := run.ReadConstants(constants)
 	if err != nil {
 		return usageError{err}
 	}
-	p, err := pipelines.MakeScaling(rec, c, workers)
+	p, err := run.MakeScaling(rec, c, workers)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func TestNoNumber(t *testing.T) {
 	out := b.path("out")
 	args := append([]string{"run", "instruction-tuning", "--output", out}, set("input="+rows, "sequence_length=32", "batch_size=2", "exact_match=0")...)
 	args = append(args, "--set", "eval_input="+silent)
-	code, stdout, stderr := run(t, adaptflow(args...))
+	code, stdout, stderr := ended(t, adaptflow(args...))
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -91,7 +91,7 @@ func TestNoNumber(t *testing.T) {
 		"train":    append(append([]string{"train", "domain-adaptation"}, recipe...), b.path("nan-train")),
 		"generate": {"generate", "--model", dir, "--prompt", "The file"},
 	} {
-		code, _, stderr := run(t, adaptflow(args...))
+		code, _, stderr := ended(t, adaptflow(args...))
 		if line := errorLine(t, stderr); code != 1 || !strings.Contains(line, "not finite") || !strings.Contains(line, "model.layers.2.mlp") {
 			t.Errorf("%s: exit code %d: %s", name, code, line)
 		}
@@ -105,7 +105,7 @@ func TestSourceWithoutNumber(t *testing.T) {
 	out := b.path("out")
 	args := append([]string{"run", "domain-adaptation", "--output", out}, set("sequence_length=32", "steps=1", "batch_size=2", "prepare.add_eos=false", "input=", "eval_input=")...)
 	args = append(args, "--set", "languages={a: {input: ["+one+"], eval_input: ["+none+"]}, b: {input: ["+two+"], eval_input: ["+b.file("held.jsonl", `{"text": "held out words"}`+"\n")+"]}}")
-	code, stdout, stderr := run(t, adaptflow(args...))
+	code, stdout, stderr := ended(t, adaptflow(args...))
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -115,12 +115,12 @@ func TestSourceWithoutNumber(t *testing.T) {
 	// All sources, and what goes by the loss on them.
 	all := append(set("sequence_length=32", "steps=1", "batch_size=2", "prepare.add_eos=false", "input=", "eval_input="), "--set",
 		"languages={a: {input: ["+one+"], eval_input: ["+none+"]}, b: {input: ["+two+"], eval_input: ["+b.file("none2.jsonl", `{"text": "y"}`+"\n")+"]}}")
-	code, stdout, stderr = run(t, adaptflow(append([]string{"run", "domain-adaptation", "--output", b.path("none")}, all...)...))
+	code, stdout, stderr = ended(t, adaptflow(append([]string{"run", "domain-adaptation", "--output", b.path("none")}, all...)...))
 	if text := stdout + stderr; code != 0 || !strings.Contains(text, "no perplexity: no token of its 2 records has a loss") {
 		t.Errorf("exit code %d: %s", code, text)
 	}
 	best := set("train.load_best_model_at_end=true", "train.eval_steps=1", "train.save_steps=1")
-	code, _, stderr = run(t, adaptflow(append(append([]string{"run", "domain-adaptation", "--output", b.path("best")}, all...), best[:6]...)...))
+	code, _, stderr = ended(t, adaptflow(append(append([]string{"run", "domain-adaptation", "--output", b.path("best")}, all...), best[:6]...)...))
 	if line := errorLine(t, stderr); code != 1 || !strings.Contains(line, "load_best_model_at_end") {
 		t.Errorf("exit code %d: %s", code, line)
 	}
@@ -164,7 +164,7 @@ func TestDiverged(t *testing.T) {
 		{append([]string{"run", "compare-methods", "--output", b.path("compare")},
 			append(wild("input="+corpus, "methods=LORA", "compare.learning_rates=[1e18]"), "--set", "eval_input="+corpus)...), 0, "diverged at every learning rate"},
 	} {
-		code, stdout, stderr := run(t, adaptflow(c.args...))
+		code, stdout, stderr := ended(t, adaptflow(c.args...))
 		if text := stdout + stderr; code != c.code || !strings.Contains(text, c.want) || strings.Contains(text, "NaN %") {
 			t.Errorf("%s: exit code %d: %s", c.args[1], code, text)
 		}

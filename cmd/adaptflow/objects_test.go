@@ -15,7 +15,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
-	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 )
 
 // TestObjectStore: input and output on an S3 server give the adapter and the shards that folders give; what is finished is seen from another machine;
@@ -48,11 +48,11 @@ func TestObjectStore(t *testing.T) {
 		c.Env = append(c.Env, "ADAPTFLOW_CACHE="+b.path(name))
 		return c
 	}
-	run := func(input, output string) *exec.Cmd {
+	adapt := func(input, output string) *exec.Cmd {
 		return adaptflow(append([]string{"run", "domain-adaptation", "--output", output}, set("input="+input)...)...)
 	}
 	want := b.path("out")
-	for _, c := range []*exec.Cmd{run(text, want), cache("one", run("s3://bucket/in/*.jsonl", "s3://bucket/out/run"))} {
+	for _, c := range []*exec.Cmd{adapt(text, want), cache("one", adapt("s3://bucket/in/*.jsonl", "s3://bucket/out/run"))} {
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -81,7 +81,7 @@ func TestObjectStore(t *testing.T) {
 			t.Errorf("%+v, on a disk %+v", x, local.Train[i])
 		}
 	}
-	m := pipelines.Metrics{}
+	m := run.Metrics{}
 	if raw, err = storage.ReadFile("s3://bucket/out/run/metrics.json"); err != nil || json.Unmarshal(raw, &m) != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestObjectStore(t *testing.T) {
 			}
 		}
 	}
-	out, err := cache("two", run("s3://bucket/in/*.jsonl", "s3://bucket/out/run")).CombinedOutput()
+	out, err := cache("two", adapt("s3://bucket/in/*.jsonl", "s3://bucket/out/run")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "this run is finished: s3://bucket/out/run") {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -112,7 +112,7 @@ func TestObjectStore(t *testing.T) {
 		{"a scheme nobody serves", "hdfs://host/x", b.path("e"), "key", "hdfs:// is unknown here (known: local paths, gs://, s3://)", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cmd := cache("three", run(c.input, c.output))
+			cmd := cache("three", adapt(c.input, c.output))
 			cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID="+c.key, "AWS_SECRET_ACCESS_KEY="+c.key)
 			out, _ := cmd.CombinedOutput()
 			lines := strings.Split(strings.TrimSpace(string(out)), "\n")

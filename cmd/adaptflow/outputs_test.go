@@ -33,7 +33,7 @@ func TestFinishedRunIsMended(t *testing.T) {
 	out := b.path("out")
 	again := func() (int, string) {
 		args := append([]string{"run", "domain-adaptation", "--output", out}, set("input="+corpus, "sequence_length=64", "export.merged=true")...)
-		code, _, stderr := run(t, adaptflow(append(args, "--set", "eval_input="+corpus)...))
+		code, _, stderr := ended(t, adaptflow(append(args, "--set", "eval_input="+corpus)...))
 		return code, stderr
 	}
 	if code, stderr := again(); code != 0 {

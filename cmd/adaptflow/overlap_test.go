@@ -42,7 +42,7 @@ func TestOverlap(t *testing.T) {
 	check := func(name string, want map[string]int, args ...string) {
 		t.Helper()
 		out := b.path(name)
-		code, stdout, stderr := run(t, adaptflow(append(append([]string{"run", "domain-adaptation", "--output", out}, set("sequence_length=32")...), args...)...))
+		code, stdout, stderr := ended(t, adaptflow(append(append([]string{"run", "domain-adaptation", "--output", out}, set("sequence_length=32")...), args...)...))
 		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", name, code, stderr)
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/kinds"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
@@ -77,7 +77,7 @@ func (f *recipeFlags) resolve(name string) (*recipe.Recipe, error) {
 }
 
 // open makes the run that the flags describe and locks its folder.
-func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
+func (f *recipeFlags) open(name string) (*run.Run, error) {
 	rec, err := f.resolve(name)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (f *recipeFlags) open(name string) (*pipelines.Run, error) {
 			return nil, usage("--dry-run works in a folder of its own, and %s exists: choose another --output", f.output)
 		}
 	}
-	r := &pipelines.Run{Recipe: rec, Output: f.output, Runner: runner, Say: say}
+	r := &run.Run{Recipe: rec, Output: f.output, Runner: runner, Say: say}
 	r.Step = progress(rec.Train.LoggingSteps)
 	return r, kinds.Open(r)
 }
@@ -152,7 +152,7 @@ func printJSON(v any) error {
 }
 
 // recipeCommand is a command that opens a run of a template and does one thing with it.
-func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error) *cobra.Command {
+func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *run.Run) error) *cobra.Command {
 	var f recipeFlags
 	c := &cobra.Command{Use: use + " TEMPLATE", Short: short, Long: long, Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -181,7 +181,7 @@ func runCommand() *cobra.Command {
 	c := recipeCommand("run", "Run a template from raw text to a measured adapter",
 		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.\n"+
 			"Continual learning takes the files that there are and ends; the same command later takes those that came since, and --watch waits for them.",
-		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 			if f.dryRun {
 				return errors.Join(kinds.DryRun(c.Context(), r), os.RemoveAll(f.output))
 			}
@@ -210,7 +210,7 @@ func printOutcome(json bool, output string, o kinds.Outcome, err error) error {
 }
 
 func prepareCommand() *cobra.Command {
-	return recipeCommand("prepare", "Turn the input of a recipe into packed Parquet shards", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+	return recipeCommand("prepare", "Turn the input of a recipe into packed Parquet shards", "", func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 		d, err := kinds.Prepare(c.Context(), r)
 		if err != nil {
 			return err
@@ -226,7 +226,7 @@ func prepareCommand() *cobra.Command {
 }
 
 func trainCommand() *cobra.Command {
-	return recipeCommand("train", "Prepare the data of a recipe where needed, and train its adapter", "", func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+	return recipeCommand("train", "Prepare the data of a recipe where needed, and train its adapter", "", func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 		d, err := kinds.Prepare(c.Context(), r)
 		if err != nil {
 			return err
@@ -245,7 +245,7 @@ func trainCommand() *cobra.Command {
 
 func evaluateCommand() *cobra.Command {
 	return recipeCommand("evaluate", "Score the base model, and the trained adapter where there is one, on a recipe's evaluation sets", measuresHelp(),
-		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 			d, err := kinds.Prepare(c.Context(), r)
 			if err != nil {
 				return err
@@ -274,7 +274,7 @@ func evaluateCommand() *cobra.Command {
 
 func exportCommand() *cobra.Command {
 	return recipeCommand("export", "Write the adapter of a trained run, as a Hugging Face PEFT folder and in what other formats its recipe asks for", formatsHelp(),
-		func(c *cobra.Command, f *recipeFlags, r *pipelines.Run) error {
+		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 			if err := kinds.Of(r.Recipe).Export(r); err != nil {
 				return err
 			}

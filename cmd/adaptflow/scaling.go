@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/bench"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train"
 )
@@ -55,7 +55,7 @@ func benchScaling() *cobra.Command {
 			}
 			return &scalingOutcome{Constants: c}, err
 		}
-		c, err := pipelines.ReadConstants(constants)
+		c, err := run.ReadConstants(constants)
 		if err != nil {
 			return nil, usageError{err}
 		}

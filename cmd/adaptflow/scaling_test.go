@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/bench"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 )
 
 // What real processes write and read in rounds is what the scaling model predicts.
@@ -64,7 +64,7 @@ func TestPlanWorkers(t *testing.T) {
 		return string(out), c.ProcessState.ExitCode()
 	}
 	out, code := plan("--workers", "1,1024", "--set", "train.optimizer_shards=8", "--json")
-	var p pipelines.ScalingPlan
+	var p run.ScalingPlan
 	if err := json.Unmarshal([]byte(out), &p); code != 0 || err != nil || len(p.Plans) != 2 || p.Plans[1].Workers != 1024 || p.Plans[1].Rounds != 200 || p.Plans[1].Sent <= p.Plans[0].Sent {
 		t.Errorf("%d: %v: %s", code, err, out)
 	}

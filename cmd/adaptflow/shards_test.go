@@ -90,7 +90,7 @@ func TestShardsOfAnotherModel(t *testing.T) {
 			t.Fatalf("%v: %s", err, said)
 		}
 		b.foreign(out, c.split, 9000)
-		code, _, stderr := run(t, adaptflow(append([]string{c.command}, args...)...))
+		code, _, stderr := ended(t, adaptflow(append([]string{c.command}, args...)...))
 		if code != 1 {
 			t.Errorf("%s: exit code %d: %s", c.split, code, stderr)
 			continue

@@ -287,7 +287,7 @@ func nothingHalf(t *testing.T, dir string) {
 	})
 }
 
-func run(t *testing.T, c *exec.Cmd) (code int, stdout, stderr string) {
+func ended(t *testing.T, c *exec.Cmd) (code int, stdout, stderr string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	c.Stdout, c.Stderr = &o, &e
@@ -302,7 +302,7 @@ func TestWrongInput(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) {
 			b := &desk{t, t.TempDir()}
 			args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, w.args(b)...)
-			code, _, stderr := run(t, adaptflow(args...))
+			code, _, stderr := ended(t, adaptflow(args...))
 			line := errorLine(t, stderr)
 			if code != w.code {
 				t.Errorf("exit code %d, want %d: %s", code, w.code, line)
@@ -325,7 +325,7 @@ func TestOverflow(t *testing.T) {
 	b := &desk{t, t.TempDir()}
 	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(200), "learning_rate=1e18", "train.max_grad_norm=0",
 		"train.save_steps=1", "sequence_length=64", "batch_size=1", "train.lr_scheduler_type=constant", "train.warmup_ratio=0")...)
-	code, _, stderr := run(t, adaptflow(append(args, "--set", "steps=12")...))
+	code, _, stderr := ended(t, adaptflow(append(args, "--set", "steps=12")...))
 	line := errorLine(t, stderr)
 	if code != 1 || !strings.Contains(line, "step ") || !strings.Contains(line, "corpus.jsonl") || !strings.Contains(line, "last good checkpoint") || !strings.Contains(line, "learning_rate") {
 		t.Errorf("exit code %d: %s", code, line)
@@ -343,7 +343,7 @@ func TestLowerKernels(t *testing.T) {
 		out := b.path("out" + kernels)
 		c := adaptflow(append([]string{"run", "domain-adaptation", "--json", "--output", out}, set("input="+in, "sequence_length=64", "batch_size=2")...)...)
 		c.Env = append(c.Env, "ADAPTFLOW_KERNELS="+kernels)
-		code, stdout, stderr := run(t, c)
+		code, stdout, stderr := ended(t, c)
 		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", kernels, code, stderr)
 		}
@@ -382,7 +382,7 @@ func TestUnknownKernels(t *testing.T) {
 	for _, args := range [][]string{{"templates"}, {"run", "domain-adaptation", "--output", filepath.Join(t.TempDir(), "out")}} {
 		c := adaptflow(args...)
 		c.Env = append(c.Env, "ADAPTFLOW_KERNELS=sse9")
-		code, stdout, stderr := run(t, c)
+		code, stdout, stderr := ended(t, c)
 		line := errorLine(t, stderr)
 		if code != 2 || stdout != "" || line != strings.TrimSpace(stderr) {
 			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
@@ -405,7 +405,7 @@ func TestBadRecords(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := &desk{t, t.TempDir()}
 			in := b.corpus(30, "{\"text\": \"not \xff\xfe UTF-8\"}\n", "[1, 2]\n", "{\"text\": null}\n", "{\"text\": \"cut off in the midd")
-			code, stdout, stderr := run(t, adaptflow(append([]string{"run", "domain-adaptation", "--json", "--output", b.path("out")},
+			code, stdout, stderr := ended(t, adaptflow(append([]string{"run", "domain-adaptation", "--json", "--output", b.path("out")},
 				set("input="+in, "data.max_bad_fraction="+c.allowed, "data.validation_fraction=0.2")...)...))
 			if code != c.code {
 				t.Fatalf("exit code %d, want %d: %s", code, c.code, stderr)
@@ -482,7 +482,7 @@ func TestInterrupt(t *testing.T) {
 		if code := c.ProcessState.ExitCode(); code != 130 || !strings.Contains(errorLine(t, e.String()), "same command") {
 			t.Fatalf("%v: exit code %d: %s", sig, code, e.String())
 		}
-		if code, _, stderr := run(t, adaptflow(args...)); code != 0 || !strings.Contains(stderr, "continuing from") {
+		if code, _, stderr := ended(t, adaptflow(args...)); code != 0 || !strings.Contains(stderr, "continuing from") {
 			t.Fatalf("the second start: exit code %d: %s", code, stderr)
 		}
 		if _, err := os.Stat(b.path("out/adapter/adapter_model.safetensors")); err != nil {
@@ -495,8 +495,8 @@ func TestInterrupt(t *testing.T) {
 func TestFinishedRunPrintsAgain(t *testing.T) {
 	b := &desk{t, t.TempDir()}
 	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(40))...)
-	code, _, first := run(t, adaptflow(args...))
-	again, _, second := run(t, adaptflow(args...))
+	code, _, first := ended(t, adaptflow(args...))
+	again, _, second := ended(t, adaptflow(args...))
 	table := func(s string) string { return s[strings.Index(s, "  perplexity"):] }
 	if code != 0 || again != 0 || table(first) != table(second) || strings.Contains(second, "step 2 of 2") {
 		t.Errorf("exit codes %d and %d\n%s\n%s", code, again, first, second)

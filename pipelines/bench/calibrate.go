@@ -13,8 +13,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/usage"
 	"github.com/adaptflow/adaptflow/kernels"
-	"github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
@@ -37,7 +37,7 @@ func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads
 	defer os.RemoveAll(dir)
 	own := *rec
 	own.Train.Mode, own.Train.OptimizerShards, own.Train.Compression, own.Train.MaxSteps = "sync", 1, "none", calibrationSteps
-	p, err := pipelines.Compile(&own)
+	p, err := run.Compile(&own)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads
 	}
 	own.Prepare.SequenceLength = min(32, own.Prepare.SequenceLength) // what is computed is the same with the runner and without
 	own.Train.PerDeviceTrainBatchSize, own.Train.GradientAccumulationSteps = 1, 1
-	short, err := pipelines.Compile(&own)
+	short, err := run.Compile(&own)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads
 }
 
 // calibrateSteps measures a worker's process: its start, its steps after two that warm it up, and its memory.
-func calibrateSteps(ctx context.Context, program Program, p *pipelines.Planned, setup *core.ScalingSetup, c *core.Constants, dir string) error {
+func calibrateSteps(ctx context.Context, program Program, p *run.Planned, setup *core.ScalingSetup, c *core.Constants, dir string) error {
 	job, _, err := scalingJob(p, dir, c.Threads, 1)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func packRate(job core.Job) (float64, error) {
 }
 
 // calibrateFiles measures what rounds do with files, and how long the disk is waited for.
-func calibrateFiles(p *pipelines.Planned, c *core.Constants, dir string) error {
+func calibrateFiles(p *run.Planned, c *core.Constants, dir string) error {
 	job, _, err := scalingJob(p, dir, c.Threads, 2)
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func calibrateFiles(p *pipelines.Planned, c *core.Constants, dir string) error {
 }
 
 // calibrateRunner measures what Prism adds to rounds of two and of eight replicas: the CPU time of the same rounds with and without it, the least of two runs.
-func calibrateRunner(ctx context.Context, p *pipelines.Planned, c *core.Constants, dir string) error {
+func calibrateRunner(ctx context.Context, p *run.Planned, c *core.Constants, dir string) error {
 	defer core.CloseSessions()
 	counts := []int{2, 8}
 	added := map[int]float64{}

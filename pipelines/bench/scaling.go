@@ -12,7 +12,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/kernels"
-	"github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -58,7 +58,7 @@ type MeasuredProcess struct {
 }
 
 // scalingJob makes a recipe's job over random tokens in dir: enough sequences that none comes twice in so many steps, at most 4096. bytes is the length of its shard.
-func scalingJob(p *pipelines.Planned, dir string, threads, workers int) (job core.Job, bytes int64, err error) {
+func scalingJob(p *run.Planned, dir string, threads, workers int) (job core.Job, bytes int64, err error) {
 	length := p.Recipe.Prepare.SequenceLength
 	path := filepath.Join(dir, "train.parquet")
 	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: length})
@@ -101,7 +101,7 @@ func randomSequence(key philox.Key, i, length, vocab int) *datasets.Sequence {
 
 // Scaling measures each number of workers. done is called after each.
 func Scaling(ctx context.Context, c ScalingConfig, done func(*ScalingRow)) (*ScalingResult, error) {
-	p, err := pipelines.Compile(c.Recipe)
+	p, err := run.Compile(c.Recipe)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func Scaling(ctx context.Context, c ScalingConfig, done func(*ScalingRow)) (*Sca
 }
 
 // measureScaling runs a job with n worker processes, and one that combines where there are several.
-func measureScaling(ctx context.Context, program Program, p *pipelines.Planned, threads, n int, predicted *core.Scaling) (_ *ScalingRow, err error) {
+func measureScaling(ctx context.Context, program Program, p *run.Planned, threads, n int, predicted *core.Scaling) (_ *ScalingRow, err error) {
 	dir, err := os.MkdirTemp("", "adaptflow-bench-")
 	if err != nil {
 		return nil, err

@@ -12,10 +12,10 @@ import (
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
-	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/kinds"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 
 	core "github.com/adaptflow/adaptflow/train"
 )

@@ -17,8 +17,8 @@ import (
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
-	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 
 	core "github.com/adaptflow/adaptflow/train"

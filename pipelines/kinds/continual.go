@@ -11,7 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
-	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train/continual"
 )

@@ -15,8 +15,8 @@ import (
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
-	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/train/continual"

@@ -10,7 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
-	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/train/continual"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )

@@ -3,7 +3,7 @@ package kinds
 import (
 	"bytes"
 
-	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 
 	_ "embed"
 	"errors"

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/train/continual"

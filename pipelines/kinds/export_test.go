@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 )

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 
-	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 
 	_ "embed"
 	"encoding/json"

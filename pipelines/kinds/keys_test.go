@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
 )

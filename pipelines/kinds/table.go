@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	run "github.com/adaptflow/adaptflow/pipelines"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 )

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	run "github.com/adaptflow/adaptflow/pipelines"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 )

@@ -1,0 +1,92 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// task is what the model is opened for: for a language model, the embeddings of an adapter at most.
+func (r *Run) task() model.Task {
+	t := model.Task{Embeddings: r.brought.Embeddings, Trained: r.brought.Trained}
+	if r.Recipe.Classifies() {
+		t.Type, t.NumLabels, t.Seed = r.Recipe.Model.Task, max(len(r.classes), 2), r.Recipe.Train.Seed
+	}
+	return t
+}
+
+// tryClassifier opens the model with a head of two classes, so that what is wrong with it and with the method shows before the data, which tells the classes,
+// is read.
+func (r *Run) tryClassifier() (err error) {
+	r.model, err = model.LoadTask(r.modelDir, r.dtype, r.task())
+	return err
+}
+
+// openClassifier opens the model with a head of the classes that the training data has. Nothing is done for a language model.
+func (r *Run) openClassifier(data *prepare.Result) (err error) {
+	if !r.Recipe.Classifies() {
+		return nil
+	}
+	r.classes = data.Labels
+	if r.model, err = core.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
+		return err
+	}
+	return r.model.NameClasses(r.classes)
+}
+
+// countClasses reads the input of a recipe for its classes, where no data has been prepared.
+func countClasses(rec *recipe.Recipe) (int, error) {
+	named, err := rec.Data.Named()
+	if err != nil {
+		return 0, err
+	}
+	inputs := slices.Clone(rec.Data.Input)
+	for _, s := range named {
+		inputs = append(inputs, s.Input...)
+	}
+	files, err := assets.ResolveAll(inputs)
+	if err != nil {
+		return 0, err
+	}
+	sources, err := datasets.FindSources(files)
+	if err != nil {
+		return 0, err
+	}
+	names := map[string]bool{}
+	for _, f := range sources {
+		d := rec.Data
+		in, err := datasets.Open(f.Path, f.Source, datasets.Options{Format: d.Format, Delimiter: d.Delimiter, RowKind: datasets.RowClassification,
+			TextColumn: d.TextColumn, LabelColumn: d.LabelColumn})
+		if err != nil {
+			return 0, err
+		}
+		for {
+			rec, rej, err := in.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				in.Close()
+				return 0, err
+			}
+			if rej == nil {
+				names[rec.Label] = true
+			}
+		}
+		if err := in.Close(); err != nil {
+			return 0, err
+		}
+	}
+	if len(names) < 2 {
+		return 0, fmt.Errorf("the input has %d classes in the column %s: a classifier needs two", len(names), rec.Data.LabelColumn)
+	}
+	return len(names), nil
+}

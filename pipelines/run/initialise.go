@@ -1,0 +1,57 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// InitDir is the folder in an output folder of the adapter that training starts from, where its starting values come from the data (init_lora_weights: eva).
+const InitDir = "init"
+
+// initDir is the folder of the adapter that training starts from: the recipe's, or what [Run.initialise] wrote; empty for a new one.
+func (r *Run) initDir() (string, error) {
+	if r.Recipe.Train.InitAdapter != "" {
+		return r.Recipe.Train.InitAdapter, nil
+	}
+	a, err := r.Adapter("")
+	if err != nil || !a.NeedsData() {
+		return "", err
+	}
+	return filepath.Join(r.Output, InitDir), nil
+}
+
+// initialise makes the adapter that training starts from, where that needs a pass over the training data.
+func (r *Run) initialise(ctx context.Context, job *core.Job) error {
+	dir, err := r.initDir()
+	if err != nil || dir == r.Recipe.Train.InitAdapter {
+		return err
+	}
+	_, err = Record(r, "init", func() (string, error) {
+		r.Tell("initialising the adapter from the activations of the training data")
+		a, err := r.Adapter("")
+		if err != nil {
+			return "", err
+		}
+		var paths []string
+		for _, s := range job.Train {
+			paths = append(paths, s.Path)
+		}
+		data, err := core.OpenTraining(&job.Args, paths)
+		if err != nil {
+			return "", err
+		}
+		defer data.Within(r.model.Config.Vocab).Close()
+		if err := core.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir, func(s string) { r.Tell("%s", s) }); err != nil {
+			if ctx.Err() != nil {
+				return "", ctx.Err()
+			}
+			return "", fmt.Errorf("initialising the adapter: %w", err)
+		}
+		return InitDir, nil
+	})
+	job.InitAdapter = dir
+	return err
+}

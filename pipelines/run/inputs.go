@@ -1,0 +1,71 @@
+package run
+
+import (
+	"context"
+	"os"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// Reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows to learn from are.
+func (r *Run) Reading(set string) (prepare.Config, error) {
+	d := r.Recipe.Data
+	c := prepare.Config{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(set), TextMode: d.TextMode,
+		RowKind: d.RowKind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: d.Columns}
+	if r.Recipe.Classifies() {
+		c.RowKind = datasets.RowClassification
+	}
+	if set == "general" {
+		c.Format, c.Delimiter, c.RowKind, c.Columns = datasets.FormatAuto, "", datasets.RowAuto, nil
+	}
+	steps, err := recipe.Steps(r.Recipe.Prepare.Clean)
+	if err != nil {
+		return c, err
+	}
+	for _, s := range steps { // a page has to be taken apart in every set, also where nothing else is cleaned
+		if s["rule"] == "html_text" {
+			c.Pages = s
+		}
+	}
+	return c, nil
+}
+
+// checkInputs refuses files of formats that are not read, in any set, before work on the first begins.
+func (r *Run) checkInputs(ctx context.Context, train, held []prepare.Source) error {
+	d := r.Recipe.Data
+	for _, s := range []struct {
+		set     string
+		inputs  []string
+		sources []prepare.Source
+	}{{"train", d.Input, train}, {"domain", d.EvalInput, held}, {"general", d.GeneralInput, nil}} {
+		if len(s.inputs)+len(s.sources) == 0 {
+			continue
+		}
+		if _, err := os.Stat(r.RecordPath("prepare-" + s.set)); err == nil { // the set is prepared; its files may be gone
+			continue
+		}
+		c, err := r.Reading(s.set)
+		if err != nil {
+			return err
+		}
+		if c.Inputs, err = assets.ResolveAll(s.inputs); err != nil {
+			return err
+		}
+		c.Sources = s.sources
+		if err := prepare.Check(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keyColumn is the key column of a set of input files: general text has none.
+func (r *Run) keyColumn(set string) string {
+	if set == "general" {
+		return ""
+	}
+	return r.Recipe.Data.KeyColumn
+}

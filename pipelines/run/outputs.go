@@ -1,0 +1,335 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/adaptflow/adaptflow/export"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/measure"
+	"github.com/adaptflow/adaptflow/pipelines/report"
+	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// outputsFile, among the records of stages, has the SHA-256 of each file that a finished run gave, by its path in the output folder.
+const outputsFile = "outputs.json"
+
+// noteOutputs records the files of a finished run's parts.
+func (r *Run) noteOutputs(m *Metrics) error {
+	sums := map[string]string{}
+	for _, part := range outputsOf(m) {
+		files, err := filesOf(filepath.Join(r.Output, part))
+		if err != nil {
+			return err
+		}
+		for _, path := range files {
+			rel, err := filepath.Rel(r.Output, path)
+			if err != nil {
+				return err
+			}
+			if sums[filepath.ToSlash(rel)], err = storage.SHA256File(path); err != nil {
+				return err
+			}
+		}
+	}
+	return storage.WriteJSON(filepath.Join(r.Output, "stages", outputsFile), sums)
+}
+
+// filesOf are the files of a folder, or the file itself.
+func filesOf(path string) (out []string, err error) {
+	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			out = append(out, p)
+		}
+		return err
+	})
+	return out, err
+}
+
+// wrong says what is wrong with a file that had a checksum, "" for one that is not known: nothing where it is empty.
+func wrong(path, name, sum string) (string, error) {
+	got, err := storage.SHA256File(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "lacks " + name, nil
+	case err != nil:
+		return "", err
+	case sum != "" && got != sum:
+		return "has a damaged file, " + name, nil
+	}
+	return "", nil
+}
+
+// missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names are written
+// once, and the machine that asks need not be the one that ran.
+func (r *Run) missingThere(m *Metrics) (map[string]string, error) {
+	out := map[string]string{}
+	for _, p := range m.Paths {
+		uri := storage.Join(r.store, p)
+		_, err := storage.Glob(storage.Join(uri, "*"))
+		there := err == nil
+		if errors.Is(err, fs.ErrNotExist) {
+			there, err = storage.Exists(uri)
+		}
+		if err == nil && !there {
+			out[p] = "is missing"
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no
+// checksums, it finds what is missing.
+func (r *Run) broken(m *Metrics) (map[string]string, error) {
+	if r.store != "" {
+		return r.missingThere(m)
+	}
+	out := map[string]string{}
+	for _, p := range m.Paths {
+		if p == "checkpoints" { // to go on from, not to use
+			continue
+		}
+		path := filepath.Join(r.Output, p)
+		if p == "shards" || p == RejectsDir {
+			path = r.Product(p)
+			if !storage.IsLocal(path) {
+				continue
+			}
+		}
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			out[p] = "is missing"
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := out[AdapterDir]; !ok && !Weighs(filepath.Join(r.Output, AdapterDir)) {
+		out[AdapterDir] = "has no weights"
+	}
+	raw, err := storage.ReadSmall(filepath.Join(r.Output, "stages", outputsFile), storage.KindState)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
+	sums := map[string]string{}
+	if err == nil {
+		err = json.Unmarshal(raw, &sums)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, rel := range slices.Sorted(maps.Keys(sums)) {
+		part, _, _ := strings.Cut(rel, "/")
+		if out[part] != "" {
+			continue
+		}
+		why, err := wrong(filepath.Join(r.Output, rel), rel, sums[rel])
+		if err != nil {
+			return nil, err
+		}
+		if why != "" {
+			out[part] = why
+		}
+	}
+	for _, set := range []string{"train", "domain", "general"} {
+		_, why, err := r.BrokenShards(set)
+		if err != nil {
+			return nil, err
+		}
+		if part := map[bool]string{true: "shards", false: "eval"}[set == "train"]; why != "" && out[part] == "" {
+			out[part] = why
+		}
+	}
+	return out, nil
+}
+
+// Weighs says whether an adapter folder has weights.
+func Weighs(dir string) bool {
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	return err == nil && len(files) > 0
+}
+
+// BrokenShards says what is wrong with the shards that a set's record names; "" where nothing is, or there is no record.
+func (r *Run) BrokenShards(set string) (res prepare.Result, why string, err error) {
+	raw, err := storage.ReadSmall(r.RecordPath("prepare-"+set), storage.KindState)
+	if errors.Is(err, fs.ErrNotExist) {
+		return res, "", nil
+	}
+	if err != nil {
+		return res, "", err
+	}
+	if json.Unmarshal(raw, &res) != nil { // record says so
+		return res, "", nil
+	}
+	for _, s := range slices.Concat(res.Train, res.Validation) {
+		if !storage.IsLocal(s.Path) {
+			continue
+		}
+		if why, err = wrong(s.Path, filepath.Base(s.Path), s.SHA256); why != "" || err != nil {
+			break
+		}
+	}
+	return res, why, err
+}
+
+// again prepares a set again whose shards are missing or damaged, and checks that they are as they were: what was trained on them depends on it.
+func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
+	was, why, err := r.BrokenShards(set)
+	if err != nil || why == "" {
+		return err
+	}
+	r.Tell("the folder of shards of %s %s: they are made again", setNames[set], why)
+	res, err := prep()
+	if err != nil {
+		return fmt.Errorf("the shards of %s are broken (%s) and cannot be made again: %w; restore them, or choose another --output", setNames[set], why, err)
+	}
+	a, b := slices.Concat(was.Train, was.Validation), slices.Concat(res.Train, res.Validation)
+	if !slices.EqualFunc(a, b, func(x, y prepare.ShardRef) bool { return x.SHA256 == y.SHA256 }) {
+		return fmt.Errorf("the shards of %s were broken (%s), and those made again are others: the input has changed since; restore it, or choose another "+
+			"--output", setNames[set], why)
+	}
+	return nil
+}
+
+// mend makes the broken parts of a finished run again, from its checkpoints and records, or says what to do about them.
+func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) error {
+	for _, p := range slices.Sorted(maps.Keys(broken)) {
+		r.Tell("this run is finished, but %s %s: it is made again", r.Product(p), broken[p])
+	}
+	if _, err := r.Prepare(ctx); err != nil { // shards and their dead letters; a classifier's classes
+		return err
+	}
+	var parts []string
+	for p := range broken {
+		if p != "shards" && p != "eval" && p != RejectsDir && p != RecipeFile {
+			parts = append(parts, p)
+		}
+	}
+	if _, gone := broken[RejectsDir]; gone && broken["shards"] == "" { // they come with the shards
+		if err := os.Remove(r.RecordPath("prepare-train")); err != nil {
+			return err
+		}
+		if _, err := r.Prepare(ctx); err != nil {
+			return fmt.Errorf("%s cannot be made again: %w", r.Product(RejectsDir), err)
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	st, err := r.State()
+	if err != nil {
+		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete %s to train again",
+			strings.Join(parts, ", "), err, r.Product(MetricsFile))
+	}
+	if slices.ContainsFunc(export.Formats, func(f *export.Format) bool { return broken[f.Folder] != "" }) {
+		before, after, err := r.records()
+		if err != nil {
+			return err
+		}
+		a, params, err := r.Trained(st)
+		if err != nil {
+			return err
+		}
+		defer params.Free()
+		for _, f := range export.Formats { // some are made of others
+			if err := os.RemoveAll(filepath.Join(r.Output, f.Folder)); err != nil {
+				return err
+			}
+		}
+		if err := r.Export(a, params, st, before, after); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(parts, func(p string) bool { return p == report.File || strings.HasPrefix(p, eventsPrefix) }) {
+		if err := r.pages(m, st); err != nil {
+			return err
+		}
+	}
+	return r.noteOutputs(m)
+}
+
+// records reads the scores before and after training.
+func (r *Run) records() (before, after *measure.Results, err error) {
+	for _, x := range []struct {
+		name string
+		to   **measure.Results
+	}{{"before", &before}, {"after", &after}} {
+		if *x.to, err = Record(r, x.name, func() (*measure.Results, error) {
+			return nil, fmt.Errorf("the record of the scores %s training is gone: delete %s, and the run measures again", x.name, r.Product(MetricsFile))
+		}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return before, after, nil
+}
+
+// outputsOf are the parts of a run whose checksums are recorded: those that nothing else records.
+func outputsOf(m *Metrics) (out []string) {
+	for _, p := range m.Paths {
+		if p != "shards" && p != RejectsDir && p != "checkpoints" && p != RecipeFile && p != MetricsFile {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// finished reads the summary of a finished run, after it has mended what is missing or damaged of it; nil where the run is not finished.
+func (r *Run) finished(ctx context.Context) (*Metrics, error) {
+	m, err := ReadMetrics(r.Output)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil { // it is written again, as the other summaries are
+		r.Tell("warning: %v: the run's summary is made again", err)
+		return nil, nil
+	}
+	broken, err := r.broken(m)
+	if err != nil {
+		return nil, err
+	}
+	if len(broken) > 0 {
+		if err := r.mend(ctx, m, broken); err != nil {
+			return nil, err
+		}
+		return m, r.Publish()
+	}
+	_, err = os.Stat(filepath.Join(r.Output, "checkpoints"))
+	if errors.Is(err, fs.ErrNotExist) && slices.Contains(m.Paths, "checkpoints") {
+		r.Tell("warning: %s is gone: nothing can be made again from it", r.Product("checkpoints"))
+	}
+	r.Tell("this run is finished: %s", r.Product())
+	return m, nil
+}
+
+// pages writes what shows the metrics to people.
+func (r *Run) pages(m *Metrics, st *core.State) error {
+	i := slices.IndexFunc(m.Paths, func(p string) bool { return strings.HasPrefix(p, eventsPrefix) })
+	if i >= 0 {
+		if err := storage.WriteFile(filepath.Join(r.Output, m.Paths[i]), Events(m, st)); err != nil {
+			return err
+		}
+	}
+	page, err := HTML(m)
+	if err != nil {
+		return err
+	}
+	return storage.WriteFile(filepath.Join(r.Output, report.File), page)
+}
+
+// eventsPrefix begins the name of TensorBoard's file.
+const eventsPrefix = "events.out.tfevents."
+
+// lacksRecipe says whether the output folder is a finished run of this recipe whose recipe's file is gone.
+func (r *Run) lacksRecipe() bool {
+	m, err := ReadMetrics(r.Output)
+	return err == nil && m.About.Recipe == r.Recipe.Hash()
+}

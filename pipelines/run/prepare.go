@@ -1,0 +1,170 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/transforms/prepare"
+)
+
+// setNames are what the sets of input are called.
+var setNames = map[string]string{"train": "input", "domain": "eval_input", "general": "general_input"}
+
+// PrepareSet prepares one set of input: files, or named sources.
+func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
+	prep := func() (*prepare.Result, error) {
+		p, d := r.Recipe.Prepare, r.Recipe.Data
+		cfg, err := r.Reading(name)
+		if err != nil {
+			return nil, err
+		}
+		if cfg.Inputs, err = assets.ResolveAll(inputs); err != nil {
+			return nil, err
+		}
+		cfg.OutDir, cfg.RejectsDir = r.Product("eval", name), r.Product("eval", name, "rejects")
+		if name == "train" { // what is measured on stays as it is
+			cfg.OutDir, cfg.RejectsDir, cfg.SamplingTemperature = r.Product("shards"), r.Product(RejectsDir), d.SamplingTemperature
+			if cfg.Clean, err = recipe.Steps(p.Clean); err == nil {
+				cfg.Dedupe, err = recipe.Steps(p.Dedupe)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		cfg.Sources, cfg.StoppingStrategy, cfg.Language = sources, d.StoppingStrategy, p.Language
+		cfg.ApplyChatTemplate, cfg.ChatTemplate = p.ApplyChatTemplate && name != "general", p.ChatTemplate
+		cfg.CompletionOnlyLoss, cfg.AssistantOnlyLoss = p.CompletionOnlyLoss, p.AssistantOnlyLoss
+		cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before = r.tokenizerDir(), tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.ends(), r.before
+		cfg.SequenceLength, cfg.Packing, cfg.IsolateDocuments, cfg.TokensPerShard = p.SequenceLength, p.Packing, p.IsolateDocuments, p.TokensPerShard
+		cfg.Seed, cfg.ValidationFraction, cfg.MaxBadFraction = r.Recipe.Train.Seed, validation, d.MaxBadFraction
+		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version
+		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return r.Runner.Run(ctx, p, job) })
+		if res != nil {
+			for _, l := range res.Layouts {
+				r.Tell("%s", l)
+			}
+			if n := res.Read - res.Kept; n > 0 && name != "train" { // those of train are in the table
+				r.Tell("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), cfg.RejectsDir)
+			}
+			r.sayTally(name, inputs, res)
+		}
+		if silent := (*prepare.SilentError)(nil); errors.As(err, &silent) && name != "train" { // the run goes on without what it would measure
+			r.Tell("warning: %s: nothing can be measured: %v", setNames[name], err)
+			return silent.Result, nil
+		}
+		if errors.Is(err, prepare.ErrTooManyBad) {
+			return res, nil // the run goes on and ends with exit code 3: see Bad
+		}
+		return res, err
+	}
+	if err := r.again(name, prep); err != nil {
+		return nil, err
+	}
+	return Record(r, "prepare-"+name, prep)
+}
+
+// namedSources are the named sources of a recipe, and their held-out texts, which are neither weighed nor capped.
+func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
+	named, err := d.Named()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range named {
+		p := prepare.Source{Translation: s.Translation}
+		p.MixSource = datasets.MixSource{Name: s.Name}
+		if p.Inputs, err = assets.ResolveAll(s.EvalInput); err != nil {
+			return nil, nil, err
+		}
+		if len(p.Inputs) > 0 {
+			held = append(held, p)
+		}
+		p.MixSource = datasets.MixSource{Name: s.Name, Weight: s.Weight, MaxDocuments: s.MaxDocuments, MaxTokens: s.MaxTokens}
+		if p.Inputs, err = assets.ResolveAll(s.Input); err != nil {
+			return nil, nil, err
+		}
+		train = append(train, p)
+	}
+	return train, held, nil
+}
+
+// Data is what the data stages gave.
+type Data struct {
+	Train           *prepare.Result
+	Domain          []prepare.ShardRef // held-out text of the same kind
+	General         []prepare.ShardRef
+	Origins         map[string]string // the named source of each file of Domain; nil without named sources
+	domain, general *prepare.Result
+	// Overlap is what sets that are measured on share with what is trained on.
+	Overlap []report.Overlap
+}
+
+// Prepare turns the recipe's input into shards: training, held-out and general text.
+func (r *Run) Prepare(ctx context.Context) (*Data, error) {
+	d := r.Recipe.Data
+	fraction := d.ValidationFraction
+	if d.Held() && !r.HoldOut {
+		fraction = 0
+	}
+	train, held, err := namedSources(&d)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Input)+len(train) == 0 {
+		return nil, errors.New("the recipe names no input: --set input=FILE")
+	}
+	what := slices.Clone(d.Input)
+	for _, s := range train {
+		what = append(what, s.Name)
+	}
+	r.Tell("preparing %s", strings.Join(what, ", "))
+	if err := r.checkInputs(ctx, train, held); err != nil {
+		return nil, err
+	}
+	out := &Data{}
+	if out.Train, err = r.PrepareSet(ctx, "train", d.Input, train, fraction); err != nil {
+		return nil, err
+	}
+	if err := r.openClassifier(out.Train); err != nil {
+		return nil, err
+	}
+	out.Domain = out.Train.Validation
+	out.Origins = out.Train.Origins
+	if d.Held() {
+		if out.domain, err = r.PrepareSet(ctx, "domain", d.EvalInput, held, 0); err != nil {
+			return nil, err
+		}
+		out.Domain, out.Origins = out.domain.Train, out.domain.Origins
+	}
+	if len(d.GeneralInput) > 0 {
+		if out.general, err = r.PrepareSet(ctx, "general", d.GeneralInput, nil, 0); err != nil {
+			return nil, err
+		}
+		out.General = out.general.Train
+	}
+	return out, r.compareSets(out)
+}
+
+// Bad is an error that wraps prepare.ErrTooManyBad when more of the records read were rejected than the recipe allows.
+// What cleaning and deduplication take out is not counted.
+func (r *Run) Bad(funnel []prepare.Stage) error {
+	if len(funnel) == 0 {
+		return nil
+	}
+	read, bad := funnel[0].In, prepare.Bad(funnel)
+	allowed := r.Recipe.Data.MaxBadFraction
+	if float64(bad) <= allowed*float64(read) {
+		return nil
+	}
+	return &prepare.TooManyBadError{Bad: bad, Read: read, Max: allowed, Rejected: funnel[0].Rejected, Dir: r.Product(RejectsDir)}
+}

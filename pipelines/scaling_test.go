@@ -1,9 +1,0 @@
-package pipelines
-
-import "testing"
-
-func TestBuiltInConstants(t *testing.T) {
-	if _, err := ReadConstants(""); err != nil {
-		t.Errorf("the built-in constants: %v", err)
-	}
-}
