@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // PurposeMix orders the documents of a source for mixing.
@@ -27,20 +29,21 @@ const (
 
 // MixSource is a named part of the corpus.
 type MixSource struct {
-	Name string
-	// Weight is the source's share of the mix's tokens over the sum of all weights; 0 in all sources where there are none.
-	Weight float64
-	// MaxDocuments and MaxTokens are caps, 0 for none. They hold before shares are computed.
-	MaxDocuments, MaxTokens int64
+	Name string `yaml:"-"`
+	// Weight is 0 in all sources where there are none. The caps hold before shares are computed.
+	Weight       float64 `yaml:"weight" bounds:"[0,)" help:"share of the tokens trained on, over the sum of all weights; every source has one, or none"`
+	MaxDocuments int64   `yaml:"max_documents" bounds:"[0,1e18]" help:"most documents; 0 for no cap"`
+	MaxTokens    int64   `yaml:"max_tokens" bounds:"[0,1e18]" help:"most tokens; 0 for no cap"`
 }
 
 // Mix says how much of each source is trained on. Without weights and temperature every document is used once, within the caps.
 type Mix struct {
-	Sources []MixSource
+	Sources []MixSource `yaml:"-"`
 	// Temperature T makes the shares p_i ∝ n_i^(1/T) of the sources' tokens n_i: 1 is proportional, larger is more even. It is the sampling
 	// of languages of mT5 (Xue et al. 2021), whose α = 1/T is XLM-R's (Conneau et al. 2020; 0.3, so T = 3.33). 0 for none.
-	Temperature float64
-	Strategy    string // AllExhausted or FirstExhausted
+	Temperature float64 `yaml:"sampling_temperature" bounds:"[0,)" help:"share of each source as its tokens to the power 1/temperature: 1 in proportion, 3.33 as XLM-R samples languages; 0 uses every document once"`
+	// Strategy is AllExhausted or FirstExhausted.
+	Strategy string `yaml:"stopping_strategy" enum:"all_exhausted,first_exhausted" help:"how weights and sampling_temperature are reached: documents of small sources are repeated (all_exhausted) or of large ones left out (first_exhausted)"`
 }
 
 // On says whether anything is mixed or capped.
@@ -56,11 +59,8 @@ func (m *Mix) weighted() bool {
 
 // Validate checks the settings.
 func (m *Mix) Validate() error {
-	if m.Temperature != 0 && !(m.Temperature > 0 && !math.IsInf(m.Temperature, 0)) {
-		return fmt.Errorf("sampling_temperature is %g; it is a finite number above 0, or 0 for none", m.Temperature)
-	}
-	if m.Strategy != AllExhausted && m.Strategy != FirstExhausted {
-		return fmt.Errorf("stopping_strategy %q is unknown; it is one of %s, %s", m.Strategy, AllExhausted, FirstExhausted)
+	if err := settings.Check(m); err != nil {
+		return err
 	}
 	if m.Temperature > 0 && len(m.Sources) == 0 {
 		return fmt.Errorf("sampling_temperature is set, but there are no sources to sample from: name them with data.sources")
@@ -69,15 +69,14 @@ func (m *Mix) Validate() error {
 		switch {
 		case s.Name == "":
 			return fmt.Errorf("a source has no name")
-		case !(s.Weight >= 0) || math.IsInf(s.Weight, 0):
-			return fmt.Errorf("source %s: weight is %g; it is a finite number above 0", s.Name, s.Weight)
 		case m.weighted() && s.Weight == 0:
 			return fmt.Errorf("source %s has no weight and another has: give all of them one, or none", s.Name)
 		case m.Temperature > 0 && s.Weight > 0:
 			return fmt.Errorf("source %s has a weight and sampling_temperature is %g: shares come from one of the two",
 				s.Name, m.Temperature)
-		case s.MaxDocuments < 0 || s.MaxTokens < 0:
-			return fmt.Errorf("source %s: max_documents and max_tokens must not be negative", s.Name)
+		}
+		if err := settings.Check(s); err != nil {
+			return fmt.Errorf("source %s: %w", s.Name, err)
 		}
 	}
 	return nil

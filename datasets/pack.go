@@ -3,7 +3,8 @@ package datasets
 import (
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // The packing strategies, named as TRL's.
@@ -20,17 +21,18 @@ const (
 
 // PackOptions says how documents become sequences.
 type PackOptions struct {
-	Strategy       string // PackBFD, PackBFDSplit, PackWrapped or PackNone
-	SequenceLength int    // tokens a sequence, at most
+	// Strategy is PackBFD, PackBFDSplit (or "best_fit", its other name), PackWrapped or PackNone.
+	Strategy       string `yaml:"packing" enum:"best_fit,bfd_split,bfd,wrapped,none" help:"how documents are packed"`
+	SequenceLength int    `yaml:"sequence_length" bounds:"[2,16777216]" help:"tokens of a packed sequence"`
 	// IsolateDocuments keeps attention inside each document and restarts positions; false makes each row one document.
-	IsolateDocuments bool
+	IsolateDocuments bool `yaml:"isolate_documents" help:"attention never crosses from one document to another"`
 	// DropLast drops the last block of the wrapped strategy when it is not full.
-	DropLast bool
+	DropLast bool `yaml:"-"`
 	// Classes says that labels are classes of documents and not tokens to predict: that of a document's first token, if it is its last too,
 	// is kept.
-	Classes bool
+	Classes bool `yaml:"-"`
 	// KeepEnds leaves the token at the end of a document that is cut not alone in its last piece, where nothing would predict it.
-	KeepEnds bool
+	KeepEnds bool `yaml:"-"`
 }
 
 // Supervised counts the tokens of a document that will have a loss once it is packed: the first of an isolated piece has none, nor has what
@@ -57,12 +59,10 @@ func (o PackOptions) Supervised(d *Doc) int {
 
 // Validate checks the options.
 func (o PackOptions) Validate() error {
-	strategies := []string{PackBFD, PackBFDSplit, PackWrapped, PackNone}
+	if err := settings.Check(o); err != nil {
+		return err
+	}
 	switch {
-	case !slices.Contains(strategies, o.Strategy):
-		return fmt.Errorf("packing.strategy %q is unknown; it is one of %s", o.Strategy, strings.Join(strategies, ", "))
-	case o.SequenceLength < 2:
-		return fmt.Errorf("sequence_length is %d; at least 2 is needed, so that one token can predict the next", o.SequenceLength)
 	case o.Classes && (o.Strategy == PackWrapped || !o.IsolateDocuments):
 		return fmt.Errorf("documents that have classes stay whole and apart: packing.strategy is bfd, bfd_split or none, and " +
 			"isolate_documents true")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // Record is a document as read from an input file.
@@ -94,32 +96,35 @@ const (
 
 // Options says how input files are read. The zero value reads "auto" formats with the column "text", a document a line.
 type Options struct {
-	Format string // FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV, FormatHTML or FormatParquet
+	Format string `yaml:"format" enum:"auto,text,jsonl,json,csv,tsv,html,parquet" unset:"true" help:"format of the input"`
 	// Pages reads web pages, each whole, of FormatAuto too, which refuses them else: who sets it takes their text out.
-	Pages bool
+	Pages bool `yaml:"-"`
 	// Delimiter is the one character between the fields of CSV and TSV, "tab" and `\t` for the tabulator; "" finds that of CSV in the
 	// header.
-	Delimiter string
-	// RowKind is what a row of JSONL, JSON or CSV holds: one of RowKinds, RowAuto (or "") to see from the fields of each file's first row.
-	RowKind string
+	Delimiter string `yaml:"delimiter" since:"0.2" help:"the character between the fields of CSV and TSV, as ; or tab; empty finds that of CSV in the header"`
+	// RowKind is RowAuto or one of its siblings; RowAuto looks at the fields of each file's first row.
+	RowKind string `yaml:"row_kind" unset:"true" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields"`
 	// Columns maps the field names of a row kind to the names that the files have, such as {"prompt": "question", "completion": "answer"}.
-	Columns map[string]string
+	Columns map[string]string `yaml:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`
 	// Translation are the fields of a text and of its translation, named by the languages as ["en", "de"], in a row or in its field
 	// "translation", as Hugging Face's feature of that name has it. Such rows are a prompt "en: TEXT\nde:" and the completion " TEXT". nil
 	// for other rows.
-	Translation []string
-	// LabelColumn is the field that has the class of a row of kind classification; "label" when empty. Labels are the classes that may
-	// occur, nil for any.
-	LabelColumn    string
-	Labels         []string
-	TextColumn     string // field of JSONL, column of Parquet; "text" when empty
-	KeyColumn      string // field or column of the training key, "" for none
-	TextMode       string // TextLine, TextParagraph or TextFile
-	MaxRecordBytes int    // larger records are rejected; 16 MiB when 0
+	Translation []string `yaml:"-"`
+	// LabelColumn is "label" when empty, TextColumn "text". Labels are the classes that may occur, nil for any.
+	LabelColumn string   `yaml:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
+	Labels      []string `yaml:"-"`
+	TextColumn  string   `yaml:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
+	KeyColumn   string   `yaml:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`
+	TextMode    string   `yaml:"text_mode" enum:"line,paragraph,file" unset:"true" help:"what is a document of a text file"`
+	// MaxRecordBytes is the size beyond which a record is rejected; 16 MiB when 0.
+	MaxRecordBytes int `yaml:"-"`
 	// MaxDecompressed bounds what is read out of one compressed file, in bytes; 0 bounds the ratio alone: beyond 32 MiB no more than a
 	// thousand times the compressed size.
-	MaxDecompressed int64
+	MaxDecompressed int64 `yaml:"-"`
 }
+
+// Choices are the kinds of rows.
+func (*Options) Choices() map[string][]string { return map[string][]string{"row_kind": rowKinds} }
 
 func (o Options) withDefaults() (Options, error) {
 	set := func(s *string, def string) {
@@ -134,19 +139,12 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxRecordBytes == 0 {
 		o.MaxRecordBytes = 16 << 20
 	}
-	switch o.Format {
-	case FormatAuto, FormatText, FormatJSONL, FormatJSON, FormatCSV, FormatTSV, FormatHTML, FormatParquet:
-	default:
-		return o, fmt.Errorf("format %q is unknown; it is one of auto, text, jsonl, json, csv, tsv, html, parquet", o.Format)
+	if err := settings.CheckSet(o); err != nil {
+		return o, err
 	}
 	if delimiterOf(o.Delimiter) == utf8.RuneError {
 		return o, fmt.Errorf("delimiter %q is no delimiter; it is one character that is no quotation mark or line end, such as ; or tab",
 			o.Delimiter)
-	}
-	switch o.TextMode {
-	case TextLine, TextParagraph, TextFile:
-	default:
-		return o, fmt.Errorf("text_mode %q is unknown; it is one of line, paragraph, file", o.TextMode)
 	}
 	set(&o.RowKind, RowAuto)
 	if err := o.validateRows(); err != nil {

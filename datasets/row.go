@@ -52,15 +52,14 @@ var fieldNames = []string{"prompt", "completion", "messages", "tools", "chat_tem
 	"output", "system", "history", "chosen",
 	"rejected", "label"}
 
+// rowKinds are the kinds that a row may be said to have.
+var rowKinds = []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference, RowUnpaired,
+	RowClassification}
+
 func (o *Options) validateRows() error {
-	kinds := []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference,
-		RowUnpaired, RowClassification}
-	switch {
-	case len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" ||
-		o.Translation[0] == o.Translation[1]):
+	if len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" ||
+		o.Translation[0] == o.Translation[1]) {
 		return fmt.Errorf("translation: %v; write the two languages from and to, as [en, de]", o.Translation)
-	case !slices.Contains(kinds, o.RowKind):
-		return fmt.Errorf("row_kind %q is unknown; it is one of %s", o.RowKind, strings.Join(kinds, ", "))
 	}
 	for _, k := range slices.Sorted(maps.Keys(o.Columns)) {
 		if !slices.Contains(fieldNames, k) {

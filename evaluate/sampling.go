@@ -4,48 +4,51 @@ import (
 	"fmt"
 	"math"
 	"sort"
+
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
-// Sampling says how the next token is chosen, with the names of transformers' GenerationConfig. The zero value is greedy.
+// Sampling says how the next token is chosen, with the names of transformers' GenerationConfig. The zero value is greedy. The settings with a name in YAML are
+// those of a recipe's section evaluate.
 type Sampling struct {
-	DoSample          bool      `yaml:"do_sample" json:"do_sample"`
-	Temperature       float64   `yaml:"temperature" json:"temperature"`               // 0 means 1
-	TopK              int       `yaml:"top_k" json:"top_k"`                           // 0 for none
-	TopP              float64   `yaml:"top_p" json:"top_p"`                           // 0 or 1 for none
-	MinP              float64   `yaml:"min_p" json:"min_p"`                           // 0 for none
-	TypicalP          float64   `yaml:"typical_p" json:"typical_p"`                   // 0 or 1 for none
-	EpsilonCutoff     float64   `yaml:"epsilon_cutoff" json:"epsilon_cutoff"`         // 0 for none
-	EtaCutoff         float64   `yaml:"eta_cutoff" json:"eta_cutoff"`                 // 0 for none
-	MinTokensToKeep   int       `yaml:"min_tokens_to_keep" json:"min_tokens_to_keep"` // 0 means 1
-	RepetitionPenalty float64   `yaml:"repetition_penalty" json:"repetition_penalty"` // 0 or 1 for none
-	NoRepeatNgramSize int       `yaml:"no_repeat_ngram_size" json:"no_repeat_ngram_size"`
-	BadWordsIDs       [][]int32 `yaml:"bad_words_ids" json:"bad_words_ids"`
-	SuppressTokens    []int32   `yaml:"suppress_tokens" json:"suppress_tokens"`
-	MinNewTokens      int       `yaml:"min_new_tokens" json:"min_new_tokens"`
-	MaxNewTokens      int       `yaml:"max_new_tokens" json:"max_new_tokens"`
-	Seed              uint64    `yaml:"seed" json:"seed"`
+	MaxNewTokens int     `yaml:"max_new_tokens" json:"max_new_tokens" bounds:"[0,16777216]" help:"tokens of a sample; 0 for no samples"`
+	DoSample     bool    `yaml:"do_sample" json:"do_sample" help:"draw tokens rather than take the likeliest"`
+	Temperature  float64 `yaml:"temperature" json:"temperature" bounds:"(0,)" unset:"true" help:"sampling temperature"` // 0 means 1
+	TopK         int     `yaml:"top_k" json:"top_k" bounds:"[0,)" help:"draw from the k likeliest tokens; 0 from all"`
+	// TopP and RepetitionPenalty: 0 or 1 for none.
+	TopP              float64 `yaml:"top_p" json:"top_p" bounds:"(0,1]" unset:"true" help:"draw from the likeliest tokens of this probability in all"`
+	RepetitionPenalty float64 `yaml:"repetition_penalty" json:"repetition_penalty" bounds:"(0,)" unset:"true" help:"penalty on tokens that have occurred; 1 for none"`
+
+	MinP              float64   `yaml:"-" json:"min_p"`              // 0 for none
+	TypicalP          float64   `yaml:"-" json:"typical_p"`          // 0 or 1 for none
+	EpsilonCutoff     float64   `yaml:"-" json:"epsilon_cutoff"`     // 0 for none
+	EtaCutoff         float64   `yaml:"-" json:"eta_cutoff"`         // 0 for none
+	MinTokensToKeep   int       `yaml:"-" json:"min_tokens_to_keep"` // 0 means 1
+	NoRepeatNgramSize int       `yaml:"-" json:"no_repeat_ngram_size"`
+	BadWordsIDs       [][]int32 `yaml:"-" json:"bad_words_ids"`
+	SuppressTokens    []int32   `yaml:"-" json:"suppress_tokens"`
+	MinNewTokens      int       `yaml:"-" json:"min_new_tokens"`
+	Seed              uint64    `yaml:"-" json:"seed"`
 }
 
 // Validate says what is wrong with the settings.
 func (s *Sampling) Validate() error {
+	if err := settings.CheckSet(s); err != nil {
+		e := err.(*settings.Error)
+		return fmt.Errorf("%s %s", e.Key, e.Want)
+	}
 	for _, c := range []struct {
 		bad  bool
 		what string
 	}{
-		{!(s.Temperature >= 0), "temperature must be above 0"},
-		{s.TopK < 0, "top_k must be at least 0"},
-		{!(s.TopP >= 0 && s.TopP <= 1), "top_p must be in (0, 1]"},
 		{!(s.MinP >= 0 && s.MinP <= 1), "min_p must be in [0, 1]"},
 		{!(s.TypicalP >= 0 && s.TypicalP <= 1), "typical_p must be in (0, 1]"},
 		{!(s.EpsilonCutoff >= 0 && s.EpsilonCutoff < 1), "epsilon_cutoff must be in [0, 1)"},
 		{!(s.EtaCutoff >= 0 && s.EtaCutoff < 1), "eta_cutoff must be in [0, 1)"},
 		{s.MinTokensToKeep < 0, "min_tokens_to_keep must be at least 0"},
-		{!(s.RepetitionPenalty >= 0), "repetition_penalty must be above 0"},
 		{s.NoRepeatNgramSize < 0, "no_repeat_ngram_size must be at least 0"},
 		{s.MinNewTokens < 0, "min_new_tokens must be at least 0"},
 		{s.MaxNewTokens < 1, "max_new_tokens must be at least 1"},
-		{s.MaxNewTokens > mostNewTokens, fmt.Sprintf("max_new_tokens must be at most %d", mostNewTokens)},
-		{math.IsInf(s.Temperature, 0) || math.IsInf(s.RepetitionPenalty, 0), "temperature and repetition_penalty must be finite"},
 	} {
 		if c.bad {
 			return fmt.Errorf("%s", c.what)
@@ -58,9 +61,6 @@ func (s *Sampling) Validate() error {
 	}
 	return nil
 }
-
-// mostNewTokens bounds max_new_tokens, more than any model has positions.
-const mostNewTokens = 1 << 24
 
 func (s *Sampling) keep() int { return max(s.MinTokensToKeep, 1) }
 

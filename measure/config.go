@@ -1,19 +1,17 @@
 package measure
 
+import "github.com/adaptflow/adaptflow/evaluate"
+
 // Config says what is measured before and after training: a recipe's section evaluate. What the tags say of a setting is checked, listed and
 // described from there: see package settings.
 type Config struct {
-	MaxSequences      int      `yaml:"max_sequences" json:"max_sequences" bounds:"[0,)" help:"packed sequences scored of each evaluation set; 0 for all"`
-	ExactMatch        int      `yaml:"exact_match" json:"exact_match" bounds:"[0,)" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
-	AnswerDelimiter   string   `yaml:"answer_delimiter" json:"answer_delimiter" help:"what stands before the final answer, such as ####; empty compares whole answers"`
-	AnswerMatch       string   `yaml:"answer_match" json:"answer_match" help:"how answers are compared: texts normalised as SQuAD's script does, or the numbers after answer_delimiter by GSM8K's rule" enum:"squad,number"`
-	ChrF              int      `yaml:"chrf" json:"chrf" bounds:"[0,)" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
-	BatchSize         int      `yaml:"batch_size" json:"batch_size" bounds:"[1,1048576]" help:"packed sequences of one pass"`
-	Prompts           []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
-	MaxNewTokens      int      `yaml:"max_new_tokens" json:"max_new_tokens" bounds:"[0,16777216]" help:"tokens of a sample; 0 for no samples"`
-	DoSample          bool     `yaml:"do_sample" json:"do_sample" help:"draw tokens rather than take the likeliest"`
-	Temperature       float64  `yaml:"temperature" json:"temperature" bounds:"(0,)" help:"sampling temperature"`
-	TopK              int      `yaml:"top_k" json:"top_k" bounds:"[0,)" help:"draw from the k likeliest tokens; 0 from all"`
-	TopP              float64  `yaml:"top_p" json:"top_p" bounds:"(0,1]" help:"draw from the likeliest tokens of this probability in all"`
-	RepetitionPenalty float64  `yaml:"repetition_penalty" json:"repetition_penalty" bounds:"(0,)" help:"penalty on tokens that have occurred; 1 for none"`
+	MaxSequences    int      `yaml:"max_sequences" json:"max_sequences" bounds:"[0,)" help:"packed sequences scored of each evaluation set; 0 for all"`
+	ExactMatch      int      `yaml:"exact_match" json:"exact_match" bounds:"[0,)" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`
+	AnswerDelimiter string   `yaml:"answer_delimiter" json:"answer_delimiter" help:"what stands before the final answer, such as ####; empty compares whole answers"`
+	AnswerMatch     string   `yaml:"answer_match" json:"answer_match" help:"how answers are compared: texts normalised as SQuAD's script does, or the numbers after answer_delimiter by GSM8K's rule" enum:"squad,number"`
+	ChrF            int      `yaml:"chrf" json:"chrf" bounds:"[0,)" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
+	BatchSize       int      `yaml:"batch_size" json:"batch_size" bounds:"[1,1048576]" help:"packed sequences of one pass"`
+	Prompts         []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
+	// Sampling is how samples are drawn; their seed is the input's.
+	evaluate.Sampling `yaml:",inline"`
 }

@@ -58,8 +58,8 @@ func held(t *testing.T, rows ...[2]string) *Input {
 	if _, err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return &Input{Model: m, Domain: Set{Shards: []string{path}}, SequenceLength: 64, Say: t.Logf, Config: Config{BatchSize: 2, MaxNewTokens: 4,
-		Temperature: 1, TopP: 1, RepetitionPenalty: 1, AnswerMatch: evaluate.MatchSQuAD}}
+	return &Input{Model: m, Domain: Set{Shards: []string{path}}, SequenceLength: 64, Say: t.Logf, Config: Config{BatchSize: 2,
+		Sampling: evaluate.Sampling{MaxNewTokens: 4, Temperature: 1, TopP: 1, RepetitionPenalty: 1}, AnswerMatch: evaluate.MatchSQuAD}}
 }
 
 // TestMeasures: what rows of questions and answers give: a perplexity on answers, exact match, chrF, and samples of what was said.

@@ -35,8 +35,9 @@ var samples = Measure{
 
 // sampling is how samples are drawn.
 func (c *Config) sampling(seed uint64) evaluate.Sampling {
-	return evaluate.Sampling{DoSample: c.DoSample, Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, RepetitionPenalty: c.RepetitionPenalty,
-		MaxNewTokens: c.MaxNewTokens, Seed: seed}
+	s := c.Sampling
+	s.Seed = seed
+	return s
 }
 
 // Sample is a continuation of a prompt.

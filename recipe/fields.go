@@ -131,5 +131,14 @@ func (r *Recipe) field(path string) reflect.Value {
 	panic(fmt.Sprintf("recipe: no key %s", path))
 }
 
+// Value is what a key has; of the method's keys there are those that the recipe sets.
+func (r *Recipe) Value(path string) (any, bool) {
+	if name, ok := strings.CutPrefix(path, "method."); ok {
+		v, ok := r.Method[name]
+		return v, ok
+	}
+	return r.field(path).Interface(), true
+}
+
 // text is a field's value as text.
 func (r *Recipe) text(path string) string { return fmt.Sprint(r.field(path).Interface()) }

@@ -58,7 +58,7 @@ func TestYAMLOutOfProportion(t *testing.T) {
 		})
 	}
 	// What a recipe may have is still read: anchors and aliases, brackets in strings, some depth.
-	l := layer(t, "data:\n  input: &in [a.txt, b.txt]\n  eval_input: *in\n  columns: {prompt: \"[[[[ {{\", completion: '}}'}\nprepare:\n  clean:\n    - - - x\n")
+	l := layer(t, "data:\n  input: &in [a.txt, b.txt]\n  eval_input: *in\n  columns: {prompt: \"[[[[ {{\", completion: '}}'}\nmethod:\n  x:\n    - - - x\n")
 	if got := fmt.Sprint(l["data"]["eval_input"]); got != "[a.txt b.txt]" {
 		t.Errorf("an alias is read as %s", got)
 	}

@@ -76,7 +76,6 @@ func (r *Recipe) normalise() error {
 	if r.Data.Columns == nil {
 		r.Data.Columns = map[string]string{}
 	}
-	r.Prepare.Clean, r.Prepare.Dedupe = named(r.Prepare.Clean), named(r.Prepare.Dedupe)
 	if r.Train.LRSchedulerKwargs == nil {
 		r.Train.LRSchedulerKwargs = map[string]any{}
 	}

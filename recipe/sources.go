@@ -16,13 +16,10 @@ import (
 
 // Source is a named part of the input: a language, a pair of languages, a corpus. In a recipe it is a mapping of these keys, or its files alone.
 type Source struct {
-	Name         string   `yaml:"-"`
-	Input        []string `yaml:"input" help:"files or globs"`
-	EvalInput    []string `yaml:"eval_input" help:"held-out text of the same kind; when no source has any, a part of the input is held out"`
-	Weight       float64  `yaml:"weight" bounds:"[0,)" help:"share of the tokens trained on, over the sum of all weights; every source has one, or none"`
-	MaxDocuments int64    `yaml:"max_documents" bounds:"[0,1e18]" help:"most documents; 0 for no cap"`
-	MaxTokens    int64    `yaml:"max_tokens" bounds:"[0,1e18]" help:"most tokens; 0 for no cap"`
-	Translation  []string `yaml:"translation" help:"languages of rows of a text and its translation, from and to, as [en, de]"`
+	Input              []string `yaml:"input" help:"files or globs"`
+	EvalInput          []string `yaml:"eval_input" help:"held-out text of the same kind; when no source has any, a part of the input is held out"`
+	datasets.MixSource `yaml:",inline"`
+	Translation        []string `yaml:"translation" help:"languages of rows of a text and its translation, from and to, as [en, de]"`
 }
 
 // sourceKeys are the keys of a source, as they are written.
@@ -75,9 +72,6 @@ func (d *Data) Named() ([]Source, error) {
 			return nil, fmt.Errorf("data.sources.%s: %w", name, plain(err))
 		}
 		s.Name = name
-		if err := settings.Check(&s); err != nil {
-			return nil, settings.In("data.sources."+name, err)
-		}
 		out = append(out, s)
 	}
 	return out, nil
@@ -94,7 +88,8 @@ func (d *Data) validateSources() error {
 	if err != nil {
 		return err
 	}
-	m := datasets.Mix{Temperature: d.SamplingTemperature, Strategy: d.StoppingStrategy}
+	m := d.Mix
+	m.Sources = nil
 	for _, s := range named {
 		if d.Held() && len(s.EvalInput) == 0 {
 			return fmt.Errorf("data.sources.%s: it has no eval_input and another source has: name one in each, or in none, and a part of the input is held out", s.Name)
@@ -105,7 +100,7 @@ func (d *Data) validateSources() error {
 		if n := len(s.Translation); n != 0 && (n != 2 || s.Translation[0] == s.Translation[1] || slices.Contains(s.Translation, "")) {
 			return fmt.Errorf("data.sources.%s: translation is [%s]; it must be the two languages from and to, as [en, de]", s.Name, strings.Join(s.Translation, ", "))
 		}
-		m.Sources = append(m.Sources, datasets.MixSource{Name: s.Name, Weight: s.Weight, MaxDocuments: s.MaxDocuments, MaxTokens: s.MaxTokens})
+		m.Sources = append(m.Sources, s.MixSource)
 	}
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("data: %w", err)

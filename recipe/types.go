@@ -1,9 +1,14 @@
 package recipe
 
 import (
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/measure"
+	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train/continual"
 )
 
 // Recipe is a resolved recipe: every field has its value.
@@ -38,43 +43,37 @@ type Model struct {
 	MemoryLimit     string `yaml:"memory_limit" json:"memory_limit" help:"most memory the training program may take, as 800MiB or 2GiB; empty for no limit"`
 }
 
-// Data names the input.
+// Data names the input, and says how it is read and mixed.
 type Data struct {
-	Input        []string          `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
-	EvalInput    []string          `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
-	GeneralInput []string          `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
-	Format       string            `yaml:"format" json:"format" help:"format of the input" enum:"auto,text,jsonl,json,csv,tsv,html,parquet"`
-	Delimiter    string            `yaml:"delimiter" json:"delimiter" help:"the character between the fields of CSV and TSV, as ; or tab; empty finds that of CSV in the header" since:"0.2"`
-	TextColumn   string            `yaml:"text_column" json:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
-	RowKind      string            `yaml:"row_kind" json:"row_kind" help:"what a row of JSONL, JSON or CSV holds; auto sees it from the fields" enum:"auto,plain,prompt_completion,messages,alpaca,sharegpt,preference,unpaired_preference,classification"`
-	KeyColumn    string            `yaml:"key_column" json:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`
-	LabelColumn  string            `yaml:"label_column" json:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
-	Columns      map[string]string `yaml:"columns" json:"columns" help:"names that the input has for the fields of its rows, as {prompt: question, completion: answer}"`
-	TextMode     string            `yaml:"text_mode" json:"text_mode" help:"what is a document of a text file" enum:"line,paragraph,file"`
+	Input            []string `yaml:"input" json:"input" help:"files or globs of the text to adapt to"`
+	EvalInput        []string `yaml:"eval_input" json:"eval_input" help:"held-out text of the same kind; when empty a part of the input is held out"`
+	GeneralInput     []string `yaml:"general_input" json:"general_input" help:"general text on which forgetting is measured"`
+	datasets.Options `yaml:",inline"`
 	// Sources are named parts of the input: see [Source].
-	Sources             map[string]any `yaml:"sources" json:"sources" help:"named parts of the input, such as languages, in place of input: {de: german/*.jsonl, fr: {input: [french/*.jsonl], max_tokens: 1000000}}; each may have input, eval_input, weight, max_documents, max_tokens and translation"`
-	SamplingTemperature float64        `yaml:"sampling_temperature" json:"sampling_temperature" bounds:"[0,)" help:"share of each source as its tokens to the power 1/temperature: 1 in proportion, 3.33 as XLM-R samples languages; 0 uses every document once"`
-	StoppingStrategy    string         `yaml:"stopping_strategy" json:"stopping_strategy" help:"how weights and sampling_temperature are reached: documents of small sources are repeated (all_exhausted) or of large ones left out (first_exhausted)" enum:"all_exhausted,first_exhausted"`
-	ValidationFraction  float64        `yaml:"validation_fraction" json:"validation_fraction" bounds:"[0,1)" help:"share of the documents held out when eval_input is empty"`
-	MaxBadFraction      float64        `yaml:"max_bad_fraction" json:"max_bad_fraction" bounds:"[0,1]" help:"share of rejected records above which the command ends with exit code 3"`
+	Sources      map[string]any `yaml:"sources" json:"sources" help:"named parts of the input, such as languages, in place of input: {de: german/*.jsonl, fr: {input: [french/*.jsonl], max_tokens: 1000000}}; each may have input, eval_input, weight, max_documents, max_tokens and translation"`
+	datasets.Mix `yaml:",inline"`
+	Shares       `yaml:",inline"`
 }
 
-// Prepare says how documents become training sequences.
+// Shares are parts of the documents.
+type Shares struct {
+	ValidationFraction float64 `yaml:"validation_fraction" json:"validation_fraction" bounds:"[0,1)" help:"share of the documents held out when eval_input is empty"`
+	MaxBadFraction     float64 `yaml:"max_bad_fraction" json:"max_bad_fraction" bounds:"[0,1]" help:"share of rejected records above which the command ends with exit code 3"`
+}
+
+// Prepare says how documents become training sequences. It is part of prepare.Config (package transforms/prepare).
 type Prepare struct {
-	SequenceLength     int    `yaml:"sequence_length" json:"sequence_length" bounds:"[2,16777216]" help:"tokens of a packed sequence"`
-	Packing            string `yaml:"packing" json:"packing" help:"how documents are packed" enum:"best_fit,bfd_split,bfd,wrapped,none"`
-	IsolateDocuments   bool   `yaml:"isolate_documents" json:"isolate_documents" help:"attention never crosses from one document to another"`
-	TokensPerShard     int64  `yaml:"tokens_per_shard" json:"tokens_per_shard" bounds:"[1,1099511627776]" help:"tokens of a Parquet shard"`
-	CompletionOnlyLoss bool   `yaml:"completion_only_loss" json:"completion_only_loss" help:"of prompts and completions take a loss on the completion alone"`
-	AddBOS             string `yaml:"add_bos" json:"add_bos" help:"whether texts begin with bos_token: as the tokenizer itself does it (auto), always or never; turns of a chat template have what the template writes" enum:"auto,true,false" since:"0.2"`
-	AddEOS             string `yaml:"add_eos" json:"add_eos" help:"whether texts and completions end with eos_token, which is learnt: auto is true, but of plain texts with a document_separator" enum:"auto,true,false" since:"0.2"`
-	DocumentSeparator  string `yaml:"document_separator" json:"document_separator" help:"text that ends each plain text in place of eos_token, such as <|endoftext|>, and is learnt; after eos_token where add_eos is true; empty for none" since:"0.2"`
-	AssistantOnlyLoss  bool   `yaml:"assistant_only_loss" json:"assistant_only_loss" help:"of conversations take a loss on what the chat template's {% generation %} marks alone"`
-	ApplyChatTemplate  bool   `yaml:"apply_chat_template" json:"apply_chat_template" help:"plain prompts and completions become turns in the model's chat template, or in Alpaca's prompt where it has none"`
-	ChatTemplate       string `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
-	Clean              []any  `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
-	Dedupe             []any  `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
-	Language           string `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
+	datasets.PackOptions `yaml:",inline"`
+	TokensPerShard       int64 `yaml:"tokens_per_shard" json:"tokens_per_shard" bounds:"[1,1099511627776]" help:"tokens of a Parquet shard"`
+	CompletionOnlyLoss   bool  `yaml:"completion_only_loss" json:"completion_only_loss" help:"of prompts and completions take a loss on the completion alone"`
+	// Ends are what stands around a text.
+	tokenize.Ends     `yaml:",inline"`
+	AssistantOnlyLoss bool        `yaml:"assistant_only_loss" json:"assistant_only_loss" help:"of conversations take a loss on what the chat template's {% generation %} marks alone"`
+	ApplyChatTemplate bool        `yaml:"apply_chat_template" json:"apply_chat_template" help:"plain prompts and completions become turns in the model's chat template, or in Alpaca's prompt where it has none"`
+	ChatTemplate      string      `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
+	Clean             rules.Steps `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
+	Dedupe            rules.Steps `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
+	Language          string      `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
 }
 
 // Train is [train.Args], and what else a training starts from.
@@ -104,11 +103,10 @@ type Keys struct {
 
 // Continual makes a recipe continual learning over the files of a folder, increment by increment.
 type Continual struct {
-	IncrementFiles  int     `yaml:"increment_files" json:"increment_files" bounds:"[0,)" help:"most files of an increment; 0 for no continual learning: the whole input is trained on at once"`
-	MaxForgetting   float64 `yaml:"max_forgetting" json:"max_forgetting" bounds:"[0,)" help:"share by which the general perplexity may lie above the base model's; an increment that exceeds it is rolled back"`
-	MaxDomainRise   float64 `yaml:"max_domain_rise" json:"max_domain_rise" help:"share by which an increment may raise the domain's perplexity before it is rolled back; negative for no limit"`
-	ReplayFraction  float64 `yaml:"replay_fraction" json:"replay_fraction" bounds:"[0,1)" help:"share of an increment's training sequences that are replayed from earlier increments"`
-	ReplaySequences int     `yaml:"replay_sequences" json:"replay_sequences" bounds:"[0,)" help:"most sequences that are kept of earlier increments, a uniform sample of all"`
+	IncrementFiles   int `yaml:"increment_files" json:"increment_files" bounds:"[0,)" help:"most files of an increment; 0 for no continual learning: the whole input is trained on at once"`
+	continual.Limits `yaml:",inline"`
+	ReplayFraction   float64 `yaml:"replay_fraction" json:"replay_fraction" bounds:"[0,1)" help:"share of an increment's training sequences that are replayed from earlier increments"`
+	ReplaySequences  int     `yaml:"replay_sequences" json:"replay_sequences" bounds:"[0,)" help:"most sequences that are kept of earlier increments, a uniform sample of all"`
 }
 
 // Classifies says whether the recipe trains a classifier of texts.
@@ -135,15 +133,20 @@ func (m *Model) Storage() string {
 // Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
 func Default() Recipe {
 	return Recipe{
-		Model:    Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact", Weights: "memory"},
-		Data:     Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Format: "auto", RowKind: "auto", LabelColumn: "label", Columns: map[string]string{}, Sources: map[string]any{}, StoppingStrategy: "all_exhausted", TextColumn: "text", TextMode: "line", ValidationFraction: 0.05, MaxBadFraction: 0.1},
-		Prepare:  Prepare{SequenceLength: 256, Packing: "best_fit", IsolateDocuments: true, TokensPerShard: 4 << 20, Clean: []any{}, Dedupe: []any{}, Language: "en", CompletionOnlyLoss: true, AddBOS: "auto", AddEOS: "auto"},
-		Method:   map[string]any{"peft_type": "LORA"},
-		Train:    Train{Args: trainArgs(), Teachers: []string{}, DistillationAlpha: 1},
-		Keys:     Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
-		Evaluate: measure.Config{MaxSequences: 64, AnswerMatch: "squad", BatchSize: 4, Prompts: []string{}, MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15},
+		Model: Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact", Weights: "memory"},
+		Data: Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Sources: map[string]any{},
+			Options: datasets.Options{Format: datasets.FormatAuto, RowKind: datasets.RowAuto, LabelColumn: "label", Columns: map[string]string{}, TextColumn: "text",
+				TextMode: datasets.TextLine},
+			Mix: datasets.Mix{Strategy: datasets.AllExhausted}, Shares: Shares{ValidationFraction: 0.05, MaxBadFraction: 0.1}},
+		Prepare: Prepare{PackOptions: datasets.PackOptions{SequenceLength: 256, Strategy: "best_fit", IsolateDocuments: true}, TokensPerShard: 4 << 20,
+			Clean: rules.Steps{}, Dedupe: rules.Steps{}, Language: "en", CompletionOnlyLoss: true, Ends: tokenize.Ends{BOS: tokenize.Auto, EOS: tokenize.Auto}},
+		Method: map[string]any{"peft_type": "LORA"},
+		Train:  Train{Args: trainArgs(), Teachers: []string{}, DistillationAlpha: 1},
+		Keys:   Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
+		Evaluate: measure.Config{MaxSequences: 64, AnswerMatch: evaluate.MatchSQuAD, BatchSize: 4, Prompts: []string{},
+			Sampling: evaluate.Sampling{MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15}},
 
-		Continual: Continual{MaxForgetting: 0.1, MaxDomainRise: 0.05, ReplayFraction: 0.25, ReplaySequences: 512},
+		Continual: Continual{Limits: continual.Limits{MaxForgetting: 0.1, MaxDomainRise: 0.05}, ReplayFraction: 0.25, ReplaySequences: 512},
 	}
 }
 

@@ -30,7 +30,7 @@ func (r *Recipe) Validate() error {
 			return settings.In(s.name, err)
 		}
 	}
-	if err := r.Prepare.validateSteps(); err != nil {
+	if err := r.Prepare.CheckSteps(); err != nil {
 		return err
 	}
 	if err := r.Data.validateSources(); err != nil {
@@ -86,7 +86,7 @@ func (r *Recipe) classifierChecks() []check {
 	return []check{
 		{"data.row_kind", r.Data.RowKind != "classification" && r.Data.RowKind != "auto", "does not go with the task SEQ_CLS, whose rows are of kind classification"},
 		{"data.general_input", len(r.Data.GeneralInput) > 0, "must be empty for the task SEQ_CLS: forgetting is measured of language models"},
-		{"prepare.packing", r.Prepare.Packing == "wrapped", "would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not"},
+		{"prepare.packing", r.Prepare.Strategy == datasets.PackWrapped, "would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not"},
 		{"prepare.isolate_documents", !r.Prepare.IsolateDocuments, "must be true for the task SEQ_CLS: each text has its class"},
 		{"evaluate.chrf", r.Evaluate.ChrF > 0, "does not go with the task SEQ_CLS, which generates nothing"},
 	}

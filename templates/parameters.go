@@ -51,16 +51,6 @@ func (t *Template) Parameters() ([]Parameter, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	var values map[string]map[string]any
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if err := d.Decode(&values); err != nil {
-		return nil, err
-	}
 	fields := map[string]settings.Field{"method.peft_type": {Type: "string"}, "method.r": {Type: "integer"}}
 	for _, f := range recipe.Fields() {
 		fields[f.Path] = f.Field
@@ -71,13 +61,27 @@ func (t *Template) Parameters() ([]Parameter, error) {
 		if !ok {
 			return nil, fmt.Errorf("templates: parameter %s names %s, which a recipe does not have", p.Name, p.Path)
 		}
-		section, key, _ := strings.Cut(p.Path, ".")
-		if _, has := values[section][key]; !has && section == "method" {
+		value, ok := r.Value(p.Path)
+		if !ok {
 			continue // full fine-tuning has no rank
 		}
-		out = append(out, Parameter{Name: p.Name, Path: p.Path, Type: f.Type, Help: p.Help, Enum: f.Enum, Default: values[section][key]})
+		out = append(out, Parameter{Name: p.Name, Path: p.Path, Type: f.Type, Help: p.Help, Enum: f.Enum, Default: plain(value)})
 	}
 	return out, nil
+}
+
+// plain is a value as JSON has it, numbers as they are written.
+func plain(v any) (out any) {
+	b, err := json.Marshal(v)
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.UseNumber()
+		err = d.Decode(&out)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("templates: a default cannot be written: %v", err))
+	}
+	return out
 }
 
 // Schema is a JSON Schema (draft 2020-12) of the template's parameters.

@@ -81,10 +81,10 @@ func TestOwnSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := many.Resolve("", nil, []string{"languages={sw: a.txt, en-sw: {input: p.tsv, translation: [en, sw]}}"})
-	if err != nil || len(r.Data.Sources) != 2 || r.Data.SamplingTemperature != 3.33 || r.Data.Held() {
+	if err != nil || len(r.Data.Sources) != 2 || r.Data.Temperature != 3.33 || r.Data.Held() {
 		t.Errorf("%+v %v", r, err)
 	}
-	if r, err = many.Resolve("", nil, []string{"input=a.txt"}); err != nil || len(r.Data.Sources) != 0 || r.Data.SamplingTemperature != 0 {
+	if r, err = many.Resolve("", nil, []string{"input=a.txt"}); err != nil || len(r.Data.Sources) != 0 || r.Data.Temperature != 0 {
 		t.Errorf("%+v %v", r, err)
 	}
 	one, err := Get("instruction-tuning")

@@ -1,10 +1,13 @@
 package tokenize
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // Values of Ends.BOS and Ends.EOS; "" is Auto.
@@ -18,11 +21,11 @@ const (
 // of this.
 type Ends struct {
 	// BOS: Auto as the tokenizer's post-processor does it, Yes always, No never.
-	BOS string
+	BOS string `yaml:"add_bos" enum:"auto,true,false" unset:"true" since:"0.2" help:"whether texts begin with bos_token: as the tokenizer itself does it (auto), always or never; turns of a chat template have what the template writes"`
 	// EOS: Yes and No likewise; Auto is Yes where there is an eos_token, but of plain texts with a Separator, which ends them alone.
-	EOS string
+	EOS string `yaml:"add_eos" enum:"auto,true,false" unset:"true" since:"0.2" help:"whether texts and completions end with eos_token, which is learnt: auto is true, but of plain texts with a document_separator"`
 	// Separator is a text after each plain text, after eos_token where that is there.
-	Separator string
+	Separator string `yaml:"document_separator" since:"0.2" help:"text that ends each plain text in place of eos_token, such as <|endoftext|>, and is learnt; after eos_token where add_eos is true; empty for none"`
 }
 
 // Frame are the Ends of a tokenizer.
@@ -38,6 +41,9 @@ type Frame struct {
 
 // Frame makes the Ends of a tokenizer; wanting a token that it does not have is an error.
 func (e Ends) Frame(t Tokenizer) (*Frame, error) {
+	if wrong := (*settings.Error)(nil); errors.As(settings.CheckSet(e), &wrong) {
+		return nil, fmt.Errorf("%s is %s; it is auto, true or false", wrong.Key, wrong.Value)
+	}
 	f := &Frame{t: t, plain: (e.BOS == "" || e.BOS == Auto) && (e.EOS == "" || e.EOS == Auto)}
 	f.bos, f.eos, _, _ = t.Special()
 	before, after := t.Around()
@@ -45,10 +51,7 @@ func (e Ends) Frame(t Tokenizer) (*Frame, error) {
 		name, value, token string
 		id                 int32
 	}{{"add_bos", e.BOS, "bos_token", f.bos}, {"add_eos", e.EOS, "eos_token", f.eos}} {
-		switch {
-		case c.value != "" && c.value != Auto && c.value != Yes && c.value != No:
-			return nil, fmt.Errorf("%s is %q; it is auto, true or false", c.name, c.value)
-		case c.value == Yes && c.id < 0:
+		if c.value == Yes && c.id < 0 {
 			return nil, fmt.Errorf("%s is true, and the tokenizer names no %s: name it in tokenizer_config.json, or set %s to auto",
 				c.name, c.token, c.name)
 		}

@@ -64,7 +64,7 @@ func field(f reflect.StructField, name string, index []int, choices map[string][
 		d.Enum = strings.Split(e, ",")
 	}
 	number := d.Type
-	if kind := f.Type.Kind(); kind == reflect.Slice && f.Type.Elem().Kind() != reflect.Interface {
+	if kind := f.Type.Kind(); kind == reflect.Slice && f.Type.Elem().Kind() != reflect.Interface && f.Type.Elem().Kind() != reflect.Map {
 		d.Items = TypeOf(f.Type.Elem())
 		number = d.Items
 	}

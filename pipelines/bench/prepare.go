@@ -12,6 +12,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -71,9 +72,11 @@ func Prepare(ctx context.Context, c PrepareConfig) (*PrepareResult, error) {
 			steps[i] = append(steps[i], m)
 		}
 	}
-	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Clean: steps[0], Dedupe: steps[1], Until: c.Until, TextMode: c.TextMode,
-		TokenizerDir: dir, SequenceLength: c.SequenceLength, Packing: c.Packing, IsolateDocuments: true,
-		Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1, OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
+	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Until: c.Until, TokenizerDir: dir,
+		Options: datasets.Options{TextMode: c.TextMode}, Shares: recipe.Shares{MaxBadFraction: 1},
+		Prepare: recipe.Prepare{PackOptions: datasets.PackOptions{SequenceLength: c.SequenceLength, Strategy: c.Packing, IsolateDocuments: true},
+			Clean: steps[0], Dedupe: steps[1], Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}},
+		OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
 		StagedDir: filepath.Join(tmp, "staged"), Version: version.Version}, func(ctx context.Context, p *beam.Pipeline, job string) error {
 		return runners.Runner{Name: c.Runner}.Run(ctx, p, job)
 	})

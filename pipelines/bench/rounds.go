@@ -10,12 +10,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
@@ -139,8 +141,9 @@ func (c *RoundsConfig) job(ctx context.Context, dir string) (core.Job, error) {
 	if err != nil {
 		return core.Job{}, err
 	}
-	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, SequenceLength: c.SequenceLength, Packing: "best_fit",
-		IsolateDocuments: true, Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}, MaxBadFraction: 1,
+	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, Shares: recipe.Shares{MaxBadFraction: 1},
+		Prepare: recipe.Prepare{PackOptions: datasets.PackOptions{SequenceLength: c.SequenceLength, IsolateDocuments: true},
+			Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}},
 		OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"), Version: version.Version}, nil)
 	if err != nil {
 		return core.Job{}, err

@@ -39,8 +39,7 @@ var continualKind = Kind{
 // run ended, however that ended: an increment is taken by a copy of its files, worked on in a folder of its own, and counts once the history has it.
 func learnAll(ctx context.Context, r *run.Run, w Watch) (*Learned, error) {
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap
-	c := r.Recipe.Continual
-	l := &learner{Run: r, limits: continual.Limits{MaxForgetting: c.MaxForgetting, MaxDomainRise: c.MaxDomainRise}}
+	l := &learner{Run: r, limits: r.Recipe.Continual.Limits}
 	var err error
 	if l.stream, err = newStream(r.Recipe.Data.Input); err != nil {
 		return nil, err

@@ -141,13 +141,10 @@ func (l *learner) prepareIncrement(ctx context.Context, s *run.Run, c *claim, x 
 		x.Decision, x.Reason = continual.Rejected, strings.ReplaceAll(reason, s.Output+string(filepath.Separator), "")
 		return nil, l.rejects(s, x.Number)
 	}
-	how, err := s.Reading("train")
-	if err != nil {
-		return nil, err
-	}
+	how := s.Reading("train").Options
+	how.Pages = s.Reading("train").HTML != nil
 	for i, path := range c.inputs(s.Output) { // what cannot be opened is the file's fault: it is a copy on this disk
-		in, err := datasets.Open(path, c.Files[i].Name, datasets.Options{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn,
-			TextMode: d.TextMode, RowKind: d.RowKind, Columns: d.Columns, Pages: how.Pages != nil})
+		in, err := datasets.Open(path, c.Files[i].Name, how)
 		if err != nil && ctx.Err() == nil {
 			return reject(err.Error())
 		}

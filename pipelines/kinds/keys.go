@@ -87,11 +87,10 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := r.Recipe.Keys
 	cfg := perkey.Config{Job: job, OutDir: filepath.Join(r.Output, run.AdapterDir+"s"), WorkDir: filepath.Join(r.Output, ".staged-keys"), RejectsDir: r.Product(run.RejectsDir),
-		InitDir: k.InitAdapters, MinSequences: k.MinSequences, GroupKeys: k.GroupKeys, GroupTokens: k.GroupTokens, Forget: forgotten, Version: version.Version}
-	if cfg.InitDir != "" {
-		if _, err := os.Stat(cfg.InitDir); err != nil {
+		Keys: r.Recipe.Keys, Forget: forgotten, Version: version.Version}
+	if cfg.InitAdapters != "" {
+		if _, err := os.Stat(cfg.InitAdapters); err != nil {
 			return nil, fmt.Errorf("keys.init_adapters: %w", err)
 		}
 	}

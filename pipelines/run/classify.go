@@ -62,9 +62,9 @@ func countClasses(rec *recipe.Recipe) (int, error) {
 	}
 	names := map[string]bool{}
 	for _, f := range sources {
-		d := rec.Data
-		in, err := datasets.Open(f.Path, f.Source, datasets.Options{Format: d.Format, Delimiter: d.Delimiter, RowKind: datasets.RowClassification,
-			TextColumn: d.TextColumn, LabelColumn: d.LabelColumn})
+		how := rec.Data.Options
+		how.RowKind, how.KeyColumn = datasets.RowClassification, ""
+		in, err := datasets.Open(f.Path, f.Source, how)
 		if err != nil {
 			return 0, err
 		}

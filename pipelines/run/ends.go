@@ -11,8 +11,7 @@ import (
 
 // ends say what stands around a text, in training, scoring and generating alike.
 func (r *Run) ends() tokenize.Ends {
-	p := r.Recipe.Prepare
-	return tokenize.Ends{BOS: p.AddBOS, EOS: p.AddEOS, Separator: p.DocumentSeparator}
+	return r.Recipe.Prepare.Ends
 }
 
 // openTokenizer opens the tokenizer in a folder. A run that version 0.1 began goes on as that version did.

@@ -5,32 +5,26 @@ import (
 	"os"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
 // Reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows to learn from are.
-func (r *Run) Reading(set string) (prepare.Config, error) {
-	d := r.Recipe.Data
-	c := prepare.Config{Format: d.Format, Delimiter: d.Delimiter, TextColumn: d.TextColumn, KeyColumn: r.keyColumn(set), TextMode: d.TextMode,
-		RowKind: d.RowKind, LabelColumn: d.LabelColumn, Labels: r.classes, Columns: d.Columns}
+func (r *Run) Reading(set string) prepare.Config {
+	c := prepare.Config{Options: r.Recipe.Data.Options}
+	c.KeyColumn, c.Labels = r.keyColumn(set), r.classes
 	if r.Recipe.Classifies() {
 		c.RowKind = datasets.RowClassification
 	}
 	if set == "general" {
 		c.Format, c.Delimiter, c.RowKind, c.Columns = datasets.FormatAuto, "", datasets.RowAuto, nil
 	}
-	steps, err := recipe.Steps(r.Recipe.Prepare.Clean)
-	if err != nil {
-		return c, err
-	}
-	for _, s := range steps { // a page has to be taken apart in every set, also where nothing else is cleaned
+	for _, s := range r.Recipe.Prepare.Clean { // a page has to be taken apart in every set, also where nothing else is cleaned
 		if s["rule"] == "html_text" {
-			c.Pages = s
+			c.HTML = s
 		}
 	}
-	return c, nil
+	return c
 }
 
 // checkInputs refuses files of formats that are not read, in any set, before work on the first begins.
@@ -47,10 +41,8 @@ func (r *Run) checkInputs(ctx context.Context, train, held []prepare.Source) err
 		if _, err := os.Stat(r.RecordPath("prepare-" + s.set)); err == nil { // the set is prepared; its files may be gone
 			continue
 		}
-		c, err := r.Reading(s.set)
-		if err != nil {
-			return err
-		}
+		c := r.Reading(s.set)
+		var err error
 		if c.Inputs, err = assets.ResolveAll(s.inputs); err != nil {
 			return err
 		}

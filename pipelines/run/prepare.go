@@ -24,30 +24,22 @@ var setNames = map[string]string{"train": "input", "domain": "eval_input", "gene
 // PrepareSet prepares one set of input: files, or named sources.
 func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
 	prep := func() (*prepare.Result, error) {
-		p, d := r.Recipe.Prepare, r.Recipe.Data
-		cfg, err := r.Reading(name)
-		if err != nil {
-			return nil, err
-		}
+		cfg := r.Reading(name)
+		var err error
 		if cfg.Inputs, err = assets.ResolveAll(inputs); err != nil {
 			return nil, err
 		}
-		cfg.OutDir, cfg.RejectsDir = r.Product("eval", name), r.Product("eval", name, "rejects")
-		if name == "train" { // what is measured on stays as it is
-			cfg.OutDir, cfg.RejectsDir, cfg.SamplingTemperature = r.Product("shards"), r.Product(RejectsDir), d.SamplingTemperature
-			if cfg.Clean, err = recipe.Steps(p.Clean); err == nil {
-				cfg.Dedupe, err = recipe.Steps(p.Dedupe)
-			}
-			if err != nil {
-				return nil, err
-			}
+		cfg.Sources, cfg.Mix, cfg.Prepare, cfg.Shares = sources, r.Recipe.Data.Mix, r.Recipe.Prepare, r.Recipe.Data.Shares
+		cfg.OutDir, cfg.RejectsDir = r.Product("shards"), r.Product(RejectsDir)
+		if name != "train" { // what is measured on stays as it is
+			cfg.OutDir, cfg.RejectsDir = r.Product("eval", name), r.Product("eval", name, "rejects")
+			cfg.Mix.Temperature, cfg.Clean, cfg.Dedupe = 0, nil, nil
 		}
-		cfg.Sources, cfg.StoppingStrategy, cfg.Language = sources, d.StoppingStrategy, p.Language
-		cfg.ApplyChatTemplate, cfg.ChatTemplate = p.ApplyChatTemplate && name != "general", p.ChatTemplate
-		cfg.CompletionOnlyLoss, cfg.AssistantOnlyLoss = p.CompletionOnlyLoss, p.AssistantOnlyLoss
-		cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before = r.tokenizerDir(), tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.ends(), r.before
-		cfg.SequenceLength, cfg.Packing, cfg.IsolateDocuments, cfg.TokensPerShard = p.SequenceLength, p.Packing, p.IsolateDocuments, p.TokensPerShard
-		cfg.Seed, cfg.ValidationFraction, cfg.MaxBadFraction = r.Recipe.Train.Seed, validation, d.MaxBadFraction
+		if name == "general" {
+			cfg.ApplyChatTemplate = false
+		}
+		cfg.TokenizerDir, cfg.Engine, cfg.Before = r.tokenizerDir(), tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.before
+		cfg.Seed, cfg.ValidationFraction = r.Recipe.Train.Seed, validation
 		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version
 		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return r.Runner.Run(ctx, p, job) })
 		if res != nil {
@@ -89,7 +81,7 @@ func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
 		if len(p.Inputs) > 0 {
 			held = append(held, p)
 		}
-		p.MixSource = datasets.MixSource{Name: s.Name, Weight: s.Weight, MaxDocuments: s.MaxDocuments, MaxTokens: s.MaxTokens}
+		p.MixSource = s.MixSource
 		if p.Inputs, err = assets.ResolveAll(s.Input); err != nil {
 			return nil, nil, err
 		}

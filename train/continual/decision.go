@@ -16,9 +16,9 @@ const (
 // Limits are what an increment must hold to be kept.
 type Limits struct {
 	// MaxForgetting is the share by which the general perplexity may lie above the base model's, over all increments together.
-	MaxForgetting float64
+	MaxForgetting float64 `yaml:"max_forgetting" json:"max_forgetting" bounds:"[0,)" help:"share by which the general perplexity may lie above the base model's; an increment that exceeds it is rolled back"`
 	// MaxDomainRise is the share by which one increment may raise the domain's perplexity; negative for no limit.
-	MaxDomainRise float64
+	MaxDomainRise float64 `yaml:"max_domain_rise" json:"max_domain_rise" help:"share by which an increment may raise the domain's perplexity before it is rolled back; negative for no limit"`
 }
 
 // Score is a model's score on an evaluation set.

@@ -158,7 +158,7 @@ func TestKeysOfOneShortHash(t *testing.T) {
 		train(t, old, append(of(twin2, 5), of("Bob", 3)...), 1)
 		earlier(t, old, twin2, "Bob")
 		cfg := config(t)
-		cfg.InitDir = old.OutDir
+		cfg.InitAdapters = old.OutDir
 		res := train(t, cfg, append(both, of("Bob", 3)...), 1)
 		if res[twin1].Warm || !res[twin2].Warm || !res["Bob"].Warm {
 			t.Errorf("warm starts: %t %t %t, want only twin2's and Bob's", res[twin1].Warm, res[twin2].Warm, res["Bob"].Warm)

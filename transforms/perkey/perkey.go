@@ -20,6 +20,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
 )
 
@@ -40,12 +41,8 @@ type Config struct {
 	OutDir string // adapter folders, one a key: see KeyName
 	// WorkDir holds the keys' sequences while they are trained, RejectsDir the dead letters of keys with too little data.
 	WorkDir, RejectsDir string
-	// InitDir has adapter folders of an earlier run: a key that has one there (InitFolder) starts from it. "" for none.
-	InitDir string
-	// MinSequences is the least number of sequences that a key is trained on; a key with fewer is rejected.
-	MinSequences int
-	// GroupKeys and GroupTokens bound a group: keys, and tokens of one pass over the base. 0 for 64 and 8192. They change no result.
-	GroupKeys, GroupTokens int
+	// Keys are the recipe's settings. A key with a folder in InitAdapters ([InitFolder]) starts from it; GroupKeys and GroupTokens are 64 and 8192 where they are 0.
+	recipe.Keys
 	// Forget are ids of documents that are left out.
 	Forget  []string
 	Version string // adaptflow's version, for the model cards
@@ -248,8 +245,8 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 			sp.Eval = ""
 		}
 	}
-	if f.cfg.InitDir != "" && sp.Skipped == "" {
-		if sp.Init, err = InitFolder(f.cfg.InitDir, key); err != nil {
+	if f.cfg.InitAdapters != "" && sp.Skipped == "" {
+		if sp.Init, err = InitFolder(f.cfg.InitAdapters, key); err != nil {
 			return fmt.Errorf("key %q: %w", key, err)
 		}
 		if sp.Init != "" {

@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/recipe"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
@@ -74,7 +75,7 @@ func config(t *testing.T) Config {
 	args.NumTrainEpochs, args.PerDeviceTrainBatchSize, args.LearningRate = 2, 2, 1e-2
 	dir := t.TempDir()
 	return Config{Job: core.Job{Args: args, Model: filepath.Join("..", "..", "model", "testdata", "models", "llama_gqa"), Method: "LORA", Config: map[string]any{"r": 2, "target_modules": "all-linear"},
-		BaseName: "base", SequenceLength: 16}, OutDir: filepath.Join(dir, "adapters"), WorkDir: filepath.Join(dir, "work"), RejectsDir: filepath.Join(dir, "rejects"), MinSequences: 2}
+		BaseName: "base", SequenceLength: 16}, OutDir: filepath.Join(dir, "adapters"), WorkDir: filepath.Join(dir, "work"), RejectsDir: filepath.Join(dir, "rejects"), Keys: recipe.Keys{MinSequences: 2}}
 }
 
 // train runs the transform over examples in the given order, a Create for each part of the cuts.
@@ -217,7 +218,7 @@ func TestTrainPerKey(t *testing.T) {
 
 	// From earlier adapters.
 	warm := config(t)
-	warm.InitDir = other.OutDir
+	warm.InitAdapters = other.OutDir
 	if r := train(t, warm, list, 2); !r["dan"].Warm || bytes.Equal(weights(t, warm, "dan"), weights(t, other, "dan")) || r["dan"].Before != res["dan"].Before {
 		t.Errorf("a warm start gave %+v", r["dan"])
 	}

@@ -12,7 +12,7 @@ import (
 // what the settings name. What is damaged is left to reading, which writes it to the dead letters. Only the input and the settings of reading need be there.
 func Check(ctx context.Context, cfg Config) error {
 	cfg.OutDir, cfg.RejectsDir, cfg.StagedDir, cfg.TokenizerDir = "-", "-", "-", "-"
-	cfg.SequenceLength, cfg.Packing, cfg.IsolateDocuments = 2, datasets.PackBFDSplit, true
+	cfg.SequenceLength, cfg.Strategy, cfg.IsolateDocuments = 2, datasets.PackBFDSplit, true
 	if err := cfg.complete(); err != nil {
 		return err
 	}

@@ -8,9 +8,8 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/datasets/dedupe"
-	"github.com/adaptflow/adaptflow/datasets/rules"
-	"github.com/adaptflow/adaptflow/datasets/words"
+	"github.com/adaptflow/adaptflow/internal/settings"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
@@ -29,69 +28,48 @@ const (
 // DefaultTokensPerShard is the tokens of a shard when the setting is 0. Packing a shard takes some 32 bytes of memory a token.
 const DefaultTokensPerShard = 4 << 20
 
-// Config is the settings of preparing data. Names are the recipe's.
+// Config is the settings of preparing data: those of a recipe's sections data and prepare, and what a run gives.
 type Config struct {
 	Inputs []string // files or globs
-	// Sources are named parts of the input beside or in place of Inputs, with their shares and caps. SamplingTemperature and StoppingStrategy are those of
-	// datasets.Mix; its documents held out for validation are neither left out nor repeated.
-	Sources             []Source
-	SamplingTemperature float64
-	StoppingStrategy    string // datasets.AllExhausted when empty
-	// Reading: see datasets.Options.
-	Format, Delimiter, TextColumn, KeyColumn, TextMode string
-	MaxRecordBytes                                     int
-	RowKind                                            string
-	// LabelColumn and Labels are of RowKind classification: the field of the class, and the classes by number; nil for those of the input.
-	LabelColumn string
-	Labels      []string
-	// Pages are the settings of the rule html_text that web pages are read with, each as a document; nil for those in Clean, or, with Format "html", the rule's defaults.
+	// Sources are named parts of the input beside or in place of Inputs, with their shares and caps. Mix says how they are mixed; its own sources are not used, and
+	// documents held out for validation are neither left out nor repeated.
+	Sources []Source
+	Mix     datasets.Mix
+	// Options say how the input is read. Pages and Translation are set from what follows and from the sources.
+	datasets.Options
+	// HTML are the settings of the rule html_text that web pages are read with, each as a document; nil for those in Clean, or, with Format "html", the rule's defaults.
 	// Without either, web pages are refused.
-	Pages   map[string]any
-	Columns map[string]string
-	// CompletionOnlyLoss takes a loss on completions alone, AssistantOnlyLoss on what the template's {% generation %} marks alone: TRL's names.
-	CompletionOnlyLoss, AssistantOnlyLoss bool
-	// ApplyChatTemplate makes turns of plain prompts and completions, for the model's chat template or, where it has none, Alpaca's prompt; it refuses plain texts.
-	ApplyChatTemplate bool
-	ChatTemplate      string // a file with a template in place of the model's; "" for the model's
-	// Clean are the cleaning rules in order, Dedupe the steps of deduplication in order, each with its settings: see rules.Decode and
-	// dedupe.Decode. Language is that of the words and sentences they look at, "en" when empty.
-	Clean, Dedupe []map[string]any
-	Language      string
+	HTML map[string]any
+	// Prepare says how documents become sequences. ApplyChatTemplate refuses plain texts.
+	recipe.Prepare
+	recipe.Shares // a MaxBadFraction of 1 allows all: see ErrTooManyBad
 	// Until ends after reading and cleaning (UntilClean) or after deduplication (UntilDedupe); there are no shards then. "" goes to the end.
 	Until string
 	// TokenizerDir is the Hugging Face folder with tokenizer.json; Engine is tokenize's.
 	TokenizerDir, Engine string
-	// Ends say what stands around a text. Before makes all as version 0.1 did, for output folders that it began, whatever Ends say: a plain text begins with bos_token
+	// Before makes what stands around texts as version 0.1 did, for output folders that it began, whatever Ends say: a plain text begins with bos_token
 	// where the tokenizer names one, and ends with eos_token where it does not; the manifest says nothing of it.
-	Ends   tokenize.Ends
-	Before bool
-	// Packing: see datasets.PackOptions. "best_fit" is another name of "bfd_split".
-	SequenceLength             int
-	Packing                    string
-	IsolateDocuments, DropLast bool
-	TokensPerShard             int64
-	Seed                       uint64
-	Order                      string // OrderHash (or "") or OrderFile
-	ValidationFraction         float64
-	// MaxBadFraction is the share of rejected records above which Execute returns ErrTooManyBad beside its result; 1 allows all.
-	MaxBadFraction float64
-	OutDir         string // the shards and manifest.json
-	RejectsDir     string // the dead letters
-	StagedDir      string // intermediate files; its sub-folders records, tokens and packed are this package's alone
-	KeepStaged     bool   // leave them when done
-	Version        string // adaptflow's version, recorded in the shards
-	PrintsPath     string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
-
-	keepEnds bool // documents have a token at their end
+	Before     bool
+	Seed       uint64
+	Order      string // OrderHash (or "") or OrderFile
+	OutDir     string // the shards and manifest.json
+	RejectsDir string // the dead letters
+	StagedDir  string // intermediate files; its sub-folders records, tokens and packed are this package's alone
+	KeepStaged bool   // leave them when done
+	Version    string // adaptflow's version, recorded in the shards
+	PrintsPath string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
 }
 
 func (c *Config) pack() datasets.PackOptions {
-	return datasets.PackOptions{Strategy: c.Packing, SequenceLength: c.SequenceLength, IsolateDocuments: c.IsolateDocuments, DropLast: c.DropLast, Classes: c.classes(), KeepEnds: c.keepEnds}
+	o := c.PackOptions
+	o.Classes = c.classes()
+	return o
 }
 
 func (c *Config) reading() datasets.Options {
-	return datasets.Options{Format: c.Format, Delimiter: c.Delimiter, TextColumn: c.TextColumn, KeyColumn: c.KeyColumn, TextMode: c.TextMode, MaxRecordBytes: c.MaxRecordBytes, RowKind: c.RowKind, Columns: c.Columns,
-		LabelColumn: c.LabelColumn, Labels: c.Labels, Pages: c.Pages != nil}
+	o := c.Options
+	o.Pages = c.HTML != nil
+	return o
 }
 
 // htmlText is the name of the rule that takes the text out of web pages.
@@ -101,9 +79,9 @@ func (c *Config) classes() bool { return c.RowKind == datasets.RowClassification
 
 // complete fills in defaults and checks.
 func (c *Config) complete() error {
-	switch c.Packing {
+	switch c.Strategy {
 	case "", "best_fit":
-		c.Packing = datasets.PackBFDSplit
+		c.Strategy = datasets.PackBFDSplit
 	}
 	if c.TokensPerShard == 0 {
 		c.TokensPerShard = DefaultTokensPerShard
@@ -114,16 +92,19 @@ func (c *Config) complete() error {
 	if c.Order == "" {
 		c.Order = OrderHash
 	}
-	if c.StoppingStrategy == "" {
-		c.StoppingStrategy = datasets.AllExhausted
+	if c.Mix.Strategy == "" {
+		c.Mix.Strategy = datasets.AllExhausted
+	}
+	if c.Language == "" {
+		c.Language = "en"
 	}
 	for _, step := range c.Clean {
-		if step["rule"] == htmlText && c.Pages == nil {
-			c.Pages = step
+		if step["rule"] == htmlText && c.HTML == nil {
+			c.HTML = step
 		}
 	}
-	if c.Format == datasets.FormatHTML && c.Pages == nil {
-		c.Pages = map[string]any{"rule": htmlText}
+	if c.Format == datasets.FormatHTML && c.HTML == nil {
+		c.HTML = map[string]any{"rule": htmlText}
 	}
 	c.Sources = slices.Clone(c.Sources)
 	slices.SortFunc(c.Sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) }) // the order in which they are named decides nothing
@@ -159,47 +140,20 @@ func (c *Config) complete() error {
 		return fmt.Errorf("order %q is unknown; it is one of %s, %s", c.Order, OrderHash, OrderFile)
 	case c.Until != "" && c.Until != UntilClean && c.Until != UntilDedupe:
 		return fmt.Errorf("prepare: Until %q is unknown", c.Until)
-	case c.TokensPerShard < 1:
-		return fmt.Errorf("tokens_per_shard is %d; at least 1 is needed", c.TokensPerShard)
-	case !(c.ValidationFraction >= 0 && c.ValidationFraction < 1):
-		return fmt.Errorf("validation_fraction is %g; it is at least 0 and below 1", c.ValidationFraction)
-	case !(c.MaxBadFraction >= 0 && c.MaxBadFraction <= 1):
-		return fmt.Errorf("max_bad_fraction is %g; it is from 0 to 1", c.MaxBadFraction)
+	}
+	if err := errors.Join(settings.CheckSet(&c.Prepare), settings.CheckSet(&c.Shares)); err != nil {
+		return err
 	}
 	if c.Until == UntilClean {
 		c.Dedupe = nil
 	}
-	if c.Language == "" {
-		c.Language = "en"
-	}
-	if err := c.validateStages(); err != nil {
+	if err := c.CheckSteps(); err != nil {
 		return err
 	}
 	if err := c.pack().Validate(); err != nil {
 		return err
 	}
 	return c.reading().Validate()
-}
-
-// validateStages checks the settings of the rules and steps.
-func (c *Config) validateStages() error {
-	if len(c.Clean)+len(c.Dedupe) == 0 {
-		return nil
-	}
-	if _, err := words.For(c.Language); err != nil {
-		return err
-	}
-	for i, s := range c.Clean {
-		if _, err := rules.Decode(s); err != nil {
-			return fmt.Errorf("prepare.clean[%d]: %w", i, err)
-		}
-	}
-	for i, s := range c.Dedupe {
-		if _, err := dedupe.Decode(s); err != nil {
-			return fmt.Errorf("prepare.dedupe[%d]: %w", i, err)
-		}
-	}
-	return nil
 }
 
 // ShardRef is a reference to a finished shard.

@@ -68,7 +68,7 @@ func TestEnds(t *testing.T) {
 		{"plain, ends by itself", adds, `{"text": "<bos>ab<eos>"}`, nil, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
 		{"plain, separator", names, plain, func(c *Config) { c.Ends.Separator = "\n\n" }, []int32{'a', 'b', '\n', '\n'}, []int32{n, 'b', '\n', '\n'}, false, false},
 		{"plain, separator and eos", names, plain, func(c *Config) { c.Ends.Separator, c.Ends.EOS = "#", tokenize.Yes }, []int32{'a', 'b', eos, '#'}, []int32{n, 'b', eos, '#'}, false, true},
-		{"plain, wrapped", adds, plain, func(c *Config) { c.Packing, c.IsolateDocuments = datasets.PackWrapped, false }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
+		{"plain, wrapped", adds, plain, func(c *Config) { c.Strategy, c.IsolateDocuments = datasets.PackWrapped, false }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
 		{"plain, second engine", names, plain, func(c *Config) { c.Engine = tokenize.EngineSugarme }, []int32{'a', 'b', eos}, []int32{n, 'b', eos}, false, true},
 		{"plain, second engine, added", adds, plain, func(c *Config) { c.Engine = tokenize.EngineSugarme }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
 		{"plain, with a key", adds, `{"text": "ab", "who": "k"}`, func(c *Config) { c.KeyColumn = "who" }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
@@ -110,7 +110,7 @@ func TestLongEnds(t *testing.T) {
 			in := t.TempDir()
 			write(t, filepath.Join(in, "p.txt"), string(slices.Repeat([]byte{'x'}, length)))
 			cfg := config(t, tokenizer, in)
-			cfg.SequenceLength, cfg.ValidationFraction, cfg.Packing, cfg.IsolateDocuments = 8, 0, packing, packing != datasets.PackWrapped
+			cfg.SequenceLength, cfg.ValidationFraction, cfg.Strategy, cfg.IsolateDocuments = 8, 0, packing, packing != datasets.PackWrapped
 			ends, begins, x, learnt := 0, 0, 0, 0
 			for _, s := range sequences(t, execute(t, cfg).Train) {
 				for i, id := range s.InputIDs {

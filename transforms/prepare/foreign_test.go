@@ -50,7 +50,7 @@ func TestPages(t *testing.T) {
 	for name, set := range map[string]func(*Config){
 		"rule":   func(c *Config) { c.Clean = []map[string]any{step("html_text"), step("length", "min_chars", 5)} },
 		"format": func(c *Config) { c.Format = datasets.FormatHTML },
-		"pages":  func(c *Config) { c.Pages = step("html_text") },
+		"pages":  func(c *Config) { c.HTML = step("html_text") },
 	} {
 		in := t.TempDir()
 		write(t, filepath.Join(in, "a.html"), page)

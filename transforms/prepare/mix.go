@@ -23,7 +23,8 @@ type Source struct {
 
 // mixing is the mix of the settings.
 func (c *Config) mixing() datasets.Mix {
-	m := datasets.Mix{Temperature: c.SamplingTemperature, Strategy: c.StoppingStrategy}
+	m := c.Mix
+	m.Sources = nil
 	for _, s := range c.Sources {
 		m.Sources = append(m.Sources, s.MixSource)
 	}

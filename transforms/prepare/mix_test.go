@@ -65,7 +65,7 @@ func TestMixTemperature(t *testing.T) {
 	plain := execute(t, mixConfig(t, tokenizer, sources))
 	_, n := uses(t, plain)
 	cfg := mixConfig(t, tokenizer, sources)
-	cfg.SamplingTemperature = 2
+	cfg.Mix.Temperature = 2
 	res := execute(t, cfg)
 	docs, tokens := uses(t, res)
 	if len(docs) != 260 || tokens["a"] != n["a"] || len(res.Rejected) != 0 {
@@ -147,7 +147,7 @@ func TestMixWeights(t *testing.T) {
 		sources[i].Weight = 1
 	}
 	cfg := mixConfig(t, tokenizer, sources)
-	cfg.StoppingStrategy, cfg.ValidationFraction = datasets.FirstExhausted, 0.1
+	cfg.Mix.Strategy, cfg.ValidationFraction = datasets.FirstExhausted, 0.1
 	res := execute(t, cfg)
 	docs, tokens := uses(t, res)
 	for id, n := range docs {
@@ -179,11 +179,11 @@ func TestMixSameBytes(t *testing.T) {
 	sources := mixed(t, in)
 	sources[1].MaxDocuments = 40
 	cfg := mixConfig(t, tokenizer, sources)
-	cfg.SamplingTemperature, cfg.ValidationFraction = 3.3, 0.1
+	cfg.Mix.Temperature, cfg.ValidationFraction = 3.3, 0.1
 	first := hashes(execute(t, cfg))
 	other := mixConfig(t, tokenizer, []Source{sources[2], sources[0], sources[1]})
 	other.Sources[1].Inputs = []string{filepath.Join(in, "a/2.txt"), filepath.Join(in, "a/1.txt")}
-	other.SamplingTemperature, other.ValidationFraction = 3.3, 0.1
+	other.Mix.Temperature, other.ValidationFraction = 3.3, 0.1
 	if h := hashes(execute(t, other)); len(first) < 3 || !slices.Equal(first, h) {
 		t.Fatalf("another order:\n%v\n%v", first, h)
 	}
@@ -205,7 +205,7 @@ func TestMixErrors(t *testing.T) {
 		"one name":              {func(c *Config) { c.Sources[1].Name = "a" }, "two sources are called a"},
 		"no file":               {func(c *Config) { c.Sources[2].Inputs = []string{filepath.Join(in, "none.txt")} }, "none.txt"},
 		"nothing left":          {func(c *Config) { c.Sources = c.Sources[:1]; c.Sources[0].MaxTokens = 1 }, "raise max_documents or max_tokens"},
-		"order":                 {func(c *Config) { c.SamplingTemperature, c.Order = 2, OrderFile }, "order hash"},
+		"order":                 {func(c *Config) { c.Mix.Temperature, c.Order = 2, OrderFile }, "order hash"},
 		"translation":           {func(c *Config) { c.Sources[0].Translation = []string{"en"} }, "source a: translation"},
 	} {
 		cfg := mixConfig(t, tokenizer, mixed(t, in))

@@ -55,7 +55,7 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 			return nil, err
 		}
 		hash, frame = t.Hash(), f
-		cfg.keepEnds = !cfg.Before && len(f.End()) > 0
+		cfg.KeepEnds = !cfg.Before && len(f.End()) > 0
 	}
 	sources, parts, err := cfg.findSources()
 	if err != nil {
@@ -67,7 +67,7 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	d := &driver{cfg: cfg, run: run, sources: sources, parts: parts, frame: frame}
 	d.res.Origins = d.origins()
 	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"), storage.Join(cfg.StagedDir, "packed")
-	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: hash, SequenceLength: cfg.SequenceLength, Packing: cfg.Packing,
+	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: hash, SequenceLength: cfg.SequenceLength, Packing: cfg.Strategy,
 		IsolateDocuments: cfg.IsolateDocuments, Seed: cfg.Seed, Version: cfg.Version}
 	if cfg.classes() {
 		d.meta.Kind = datasets.KindClassification
@@ -271,7 +271,7 @@ func (d *driver) pack(ctx context.Context) error {
 // finish collects the shards, checks that no document was lost, and writes the manifest.
 func (d *driver) finish() error {
 	m := &datasets.Manifest{Labels: d.res.Labels, SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
-		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Packing, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
+		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Strategy, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
 		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Formats: d.res.Layouts, Unused: d.res.Tally.Unused, Notes: d.res.Tally.Notes, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
 	if !d.cfg.Before {
 		bos, eos := d.frame.BOS(), d.frame.EOS()

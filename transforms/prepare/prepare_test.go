@@ -18,6 +18,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/pack"
 	"github.com/adaptflow/adaptflow/transforms/remote"
@@ -90,8 +91,9 @@ func corpus(t *testing.T, dir string) map[string]string {
 
 func config(t *testing.T, tokenizer, in string) Config {
 	out := t.TempDir()
-	return Config{Inputs: []string{filepath.Join(in, "*")}, TokenizerDir: tokenizer, SequenceLength: 64, Packing: datasets.PackBFDSplit, IsolateDocuments: true,
-		TokensPerShard: 2000, Seed: 11, ValidationFraction: 0.1, MaxBadFraction: 0.5, Version: "test",
+	return Config{Inputs: []string{filepath.Join(in, "*")}, TokenizerDir: tokenizer, Prepare: recipe.Prepare{TokensPerShard: 2000,
+		PackOptions: datasets.PackOptions{SequenceLength: 64, Strategy: datasets.PackBFDSplit, IsolateDocuments: true}},
+		Seed: 11, Shares: recipe.Shares{ValidationFraction: 0.1, MaxBadFraction: 0.5}, Version: "test",
 		OutDir: filepath.Join(out, "shards"), RejectsDir: filepath.Join(out, "rejects"), StagedDir: filepath.Join(out, "staged")}
 }
 
@@ -295,7 +297,7 @@ func TestBundles(t *testing.T) {
 	slices.Reverse(parts)
 	out := t.TempDir()
 	fn := &pack.ShardFn{Plan: plan, Options: cfg.pack(), OutDir: out, InfoDir: out, Meta: datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: cfg.SequenceLength,
-		Packing: cfg.Packing, IsolateDocuments: true, Seed: cfg.Seed, Version: cfg.Version}}
+		Packing: cfg.Strategy, IsolateDocuments: true, Seed: cfg.Seed, Version: cfg.Version}}
 	tk, _ := tokenize.Load(tokenizer)
 	fn.Meta.TokenizerHash = tk.Hash()
 	at := 0
@@ -332,7 +334,7 @@ func TestFileOrder(t *testing.T) {
 	corpus(t, in)
 	cfg := config(t, tokenizer, in)
 	cfg.Inputs = []string{filepath.Join(in, "b.jsonl"), filepath.Join(in, "a.txt")}
-	cfg.Order, cfg.Packing, cfg.IsolateDocuments, cfg.DropLast, cfg.ValidationFraction = OrderFile, datasets.PackWrapped, false, true, 0
+	cfg.Order, cfg.Strategy, cfg.IsolateDocuments, cfg.DropLast, cfg.ValidationFraction = OrderFile, datasets.PackWrapped, false, true, 0
 	res := execute(t, cfg)
 	want := corpus(t, t.TempDir())
 	var stream []int32
@@ -372,7 +374,7 @@ func TestWrongInput(t *testing.T) {
 		"empty":        {func(c *Config) { c.Inputs = []string{filepath.Join(in, "empty", "*")} }, "e.txt: there is no text"},
 		"all rejected": {func(c *Config) { c.Inputs = []string{filepath.Join(in, "bad", "*")} }, "truncated_file 1"},
 		"no inputs":    {func(c *Config) { c.Inputs = nil }, "no input"},
-		"packing":      {func(c *Config) { c.Packing = "ffd" }, "ffd"},
+		"packing":      {func(c *Config) { c.Strategy = "ffd" }, "ffd"},
 		"order":        {func(c *Config) { c.Order = "random" }, "random"},
 		"bos":          {func(c *Config) { c.Ends.BOS = tokenize.Yes }, "bos_token"},
 		"tokenizer":    {func(c *Config) { c.TokenizerDir = in }, "tokenizer.json"},

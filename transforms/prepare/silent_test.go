@@ -14,7 +14,7 @@ import (
 func TestNothingToLearn(t *testing.T) {
 	long := strings.Repeat("long ", 10)
 	chat := "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
-	bfd := func(c *Config) { c.Packing = datasets.PackBFD }
+	bfd := func(c *Config) { c.Strategy = datasets.PackBFD }
 	for _, c := range []struct {
 		name, template, good, bad string
 		set                       func(*Config)
@@ -29,7 +29,7 @@ func TestNothingToLearn(t *testing.T) {
 		{"no turn of the assistant", chat, `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`,
 			`{"messages": [{"role": "user", "content": "a"}]}`, func(c *Config) { c.AssistantOnlyLoss = true }, "no assistant message"},
 		{"a text of one token", "", `{"text": "ab"}`, `{"text": "a"}`, func(c *Config) { c.Ends.EOS = tokenize.No }, "none predicts another"},
-		{"rows as pieces", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, func(c *Config) { c.Packing, c.Ends.EOS = datasets.PackNone, tokenize.No }, "alone"},
+		{"rows as pieces", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, func(c *Config) { c.Strategy, c.Ends.EOS = datasets.PackNone, tokenize.No }, "alone"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tokenizer, in := byteTokenizer(t), t.TempDir()
@@ -65,7 +65,7 @@ func TestNothingToLearn(t *testing.T) {
 	in := t.TempDir()
 	write(t, filepath.Join(in, "p.jsonl"), fmt.Sprintf("{\"prompt\": %q, \"completion\": \"a\"}\n", long))
 	cfg := config(t, byteTokenizer(t), in)
-	cfg.CompletionOnlyLoss, cfg.SequenceLength, cfg.Packing = true, 32, datasets.PackBFD
+	cfg.CompletionOnlyLoss, cfg.SequenceLength, cfg.Strategy = true, 32, datasets.PackBFD
 	if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "nothing_to_learn 1") || !strings.Contains(err.Error(), "sequence_length 32: raise it") {
 		t.Errorf("%v", err)
 	}

@@ -35,8 +35,8 @@ func (d *driver) stepName(i int) string {
 // runs is the folder of a step's runs and tasks.
 func (d *driver) runs(i int) string { return d.dir(d.stepName(i) + "-runs") }
 
-// settings are the settings of a rule or step as JSON, whose keys are sorted.
-func settings(v any) string {
+// encoded are the settings of a rule or step as JSON, whose keys are sorted.
+func encoded(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("prepare: settings that were checked cannot be written: %v", err))
@@ -47,7 +47,7 @@ func settings(v any) string {
 // next adds the stage after the given step of deduplication (-1: after cleaning): the next step's signing, or tokenizing.
 func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 	if step+1 < len(d.cfg.Dedupe) {
-		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: settings(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
+		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: encoded(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
 		end.Of(s, groups)
 		return
 	}
@@ -80,12 +80,12 @@ func (d *driver) stages(ctx context.Context) error {
 	}
 	p, s := beam.NewPipelineWithRoot()
 	pages := ""
-	if d.cfg.Pages != nil {
-		pages = settings(d.cfg.Pages)
+	if d.cfg.HTML != nil {
+		pages = encoded(d.cfg.HTML)
 	}
 	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages}, beam.CreateList(s, d.files))
 	if len(d.cfg.Clean) > 0 {
-		groups = clean.Rules(s, &clean.RulesFn{Rules: settings(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name), RejectsDir: d.cfg.RejectsDir}, groups)
+		groups = clean.Rules(s, &clean.RulesFn{Rules: encoded(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name), RejectsDir: d.cfg.RejectsDir}, groups)
 	}
 	// The numbers of classes are known when all has been read: tokenizing waits for them.
 	apart := d.cfg.classes() && len(d.cfg.Dedupe) == 0
@@ -228,7 +228,7 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 		return err
 	}
 	name, dir := d.stepName(i), d.runs(i)
-	plan := core.Plan{Settings: settings(d.cfg.Dedupe[i]), Dir: dir, Save: step.Index().SaveIndexFolder, Parts: core.PartsFor(d.res.Kept)}
+	plan := core.Plan{Settings: encoded(d.cfg.Dedupe[i]), Dir: dir, Save: step.Index().SaveIndexFolder, Parts: core.PartsFor(d.res.Kept)}
 	for _, g := range d.groups {
 		plan.Runs = append(plan.Runs, dedupe.RunPath(dir, g.Name))
 	}
