@@ -10,8 +10,8 @@ import (
 
 const begin, end = "<!-- the floors, by go generate ./internal/layers -->\n", "<!-- end of the floors -->\n"
 
-// Draw returns the document with the picture of the floors between its marks, highest first: a Mermaid flowchart, whose arrows go from a floor to what
-// it stands on. Dashed floors know Beam.
+// Draw returns the document with the picture of the floors between its marks, highest first: a Mermaid flowchart, whose arrows go from a
+// floor to what it stands on. Dashed floors know Beam.
 func Draw(doc []byte) ([]byte, error) {
 	head, rest, ok := bytes.Cut(doc, []byte(begin))
 	_, tail, ok2 := bytes.Cut(rest, []byte(end))

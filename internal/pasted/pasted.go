@@ -25,7 +25,8 @@ type Example struct {
 // Line is a line that the section names (indented as it may be), put behind another one in a file.
 type Line struct{ File, After, Line string }
 
-// Test pastes an example into the module, without writing to it, and runs the tests. It is called by a test in a folder directly below the module's.
+// Test pastes an example into the module, without writing to it, and runs the tests. It is called by a test in a folder directly below the
+// module's.
 func Test(t *testing.T, e Example) {
 	t.Helper()
 	if testing.Short() {
