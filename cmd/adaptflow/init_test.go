@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/adaptflow/adaptflow/pipelines/run"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
 // TestStartFromDataAndCodes: LoRA that starts from the activations of the data (EVA), or beside quantised weights (LoftQ), trains from a recipe. EVA's pass
@@ -39,7 +39,7 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		if strings.Contains(stderr, "initialising: 2 batches") != (out == "eva") && !strings.HasPrefix(out, "killed") {
 			t.Errorf("%s: what it says of the pass over the data is %q", out, stderr)
 		}
-		m, err := run.ReadMetrics(b.path(out))
+		m, err := report.ReadMetrics(b.path(out))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestStartFromDataAndCodes(t *testing.T) {
 	// The base is its codes' values from the first step on, so LoftQ's first loss is another than that of plain weights.
 	train("plain", recipe("plain", "init_lora_weights: true"))
 	first := func(out string) float64 {
-		m, err := run.ReadMetrics(b.path(out))
+		m, err := report.ReadMetrics(b.path(out))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		t.Fatalf("lorafa: exit code %d: %s", code, stderr)
 	}
 	count := func(out string) int64 {
-		m, err := run.ReadMetrics(b.path(out))
+		m, err := report.ReadMetrics(b.path(out))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/pipelines/run"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
 // instruct runs the template on rows with small settings and returns the metrics, or the error text of a run that fails.
-func (b *desk) instruct(name string, settings ...string) (*run.Metrics, string) {
+func (b *desk) instruct(name string, settings ...string) (*report.Metrics, string) {
 	b.t.Helper()
 	args := []string{"run", "instruction-tuning", "--output", b.path(name)}
 	for _, s := range append([]string{"steps=1", "warmup_steps=0", "batch_size=1", "sequence_length=96", "general_input=", "exact_match=2", "max_new_tokens=6", "max_sequences=2"}, settings...) {
@@ -21,7 +21,7 @@ func (b *desk) instruct(name string, settings ...string) (*run.Metrics, string) 
 	if err != nil {
 		return nil, string(out)
 	}
-	m, err := run.ReadMetrics(b.path(name))
+	m, err := report.ReadMetrics(b.path(name))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestInstructionTuning(t *testing.T) {
 	if c == nil {
 		t.Fatal(out)
 	}
-	for name, m := range map[string]*run.Metrics{"pairs": m, "chats": c} {
+	for name, m := range map[string]*report.Metrics{"pairs": m, "chats": c} {
 		a, d := m.Eval.Answers, m.Eval.Domain
 		if !m.Eval.OnAnswers || a == nil || a.Before.Questions != 2 || d == nil || !(d.After.NLL < d.Before.NLL) || len(m.Samples) != 1 || !strings.Contains(m.Samples[0].Prompt, "What is ") {
 			t.Errorf("%s: %+v %+v", name, m.Eval, m.Samples)

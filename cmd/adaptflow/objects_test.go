@@ -15,7 +15,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
-	"github.com/adaptflow/adaptflow/pipelines/run"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
 // TestObjectStore: input and output on an S3 server give the adapter and the shards that folders give; what is finished is seen from another machine;
@@ -81,7 +81,7 @@ func TestObjectStore(t *testing.T) {
 			t.Errorf("%+v, on a disk %+v", x, local.Train[i])
 		}
 	}
-	m := run.Metrics{}
+	m := report.Metrics{}
 	if raw, err = storage.ReadFile("s3://bucket/out/run/metrics.json"); err != nil || json.Unmarshal(raw, &m) != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func runSingle(ctx context.Context, r *run.Run, _ Options) (Outcome, error) {
 
 // inspectMetrics describes the folder of a finished run of one adapter.
 func inspectMetrics(path string) ([]report.Fact, error) {
-	m, err := run.ReadMetrics(path)
+	m, err := report.ReadMetrics(path)
 	if err != nil {
 		return nil, err
 	}

@@ -17,14 +17,13 @@ import (
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	core "github.com/adaptflow/adaptflow/train"
-	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
 // outputsFile, among the records of stages, has the SHA-256 of each file that a finished run gave, by its path in the output folder.
 const outputsFile = "outputs.json"
 
 // noteOutputs records the files of a finished run's parts.
-func (r *Run) noteOutputs(m *Metrics) error {
+func (r *Run) noteOutputs(m *report.Metrics) error {
 	sums := map[string]string{}
 	for _, part := range outputsOf(m) {
 		files, err := filesOf(filepath.Join(r.Output, part))
@@ -55,23 +54,9 @@ func filesOf(path string) (out []string, err error) {
 	return out, err
 }
 
-// wrong says what is wrong with a file that had a checksum, "" for one that is not known: nothing where it is empty.
-func wrong(path, name, sum string) (string, error) {
-	got, err := storage.SHA256File(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "lacks " + name, nil
-	case err != nil:
-		return "", err
-	case sum != "" && got != sum:
-		return "has a damaged file, " + name, nil
-	}
-	return "", nil
-}
-
 // missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names are written
 // once, and the machine that asks need not be the one that ran.
-func (r *Run) missingThere(m *Metrics) (map[string]string, error) {
+func (r *Run) missingThere(m *report.Metrics) (map[string]string, error) {
 	out := map[string]string{}
 	for _, p := range m.Paths {
 		uri := storage.Join(r.store, p)
@@ -91,7 +76,7 @@ func (r *Run) missingThere(m *Metrics) (map[string]string, error) {
 
 // broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no
 // checksums, it finds what is missing.
-func (r *Run) broken(m *Metrics) (map[string]string, error) {
+func (r *Run) broken(m *report.Metrics) (map[string]string, error) {
 	if r.store != "" {
 		return r.missingThere(m)
 	}
@@ -158,50 +143,8 @@ func Weighs(dir string) bool {
 	return err == nil && len(files) > 0
 }
 
-// BrokenShards says what is wrong with the shards that a set's record names; "" where nothing is, or there is no record.
-func (r *Run) BrokenShards(set string) (res prepare.Result, why string, err error) {
-	raw, err := storage.ReadSmall(r.RecordPath("prepare-"+set), storage.KindState)
-	if errors.Is(err, fs.ErrNotExist) {
-		return res, "", nil
-	}
-	if err != nil {
-		return res, "", err
-	}
-	if json.Unmarshal(raw, &res) != nil { // record says so
-		return res, "", nil
-	}
-	for _, s := range slices.Concat(res.Train, res.Validation) {
-		if !storage.IsLocal(s.Path) {
-			continue
-		}
-		if why, err = wrong(s.Path, filepath.Base(s.Path), s.SHA256); why != "" || err != nil {
-			break
-		}
-	}
-	return res, why, err
-}
-
-// again prepares a set again whose shards are missing or damaged, and checks that they are as they were: what was trained on them depends on it.
-func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
-	was, why, err := r.BrokenShards(set)
-	if err != nil || why == "" {
-		return err
-	}
-	r.Tell("the folder of shards of %s %s: they are made again", setNames[set], why)
-	res, err := prep()
-	if err != nil {
-		return fmt.Errorf("the shards of %s are broken (%s) and cannot be made again: %w; restore them, or choose another --output", setNames[set], why, err)
-	}
-	a, b := slices.Concat(was.Train, was.Validation), slices.Concat(res.Train, res.Validation)
-	if !slices.EqualFunc(a, b, func(x, y prepare.ShardRef) bool { return x.SHA256 == y.SHA256 }) {
-		return fmt.Errorf("the shards of %s were broken (%s), and those made again are others: the input has changed since; restore it, or choose another "+
-			"--output", setNames[set], why)
-	}
-	return nil
-}
-
 // mend makes the broken parts of a finished run again, from its checkpoints and records, or says what to do about them.
-func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) error {
+func (r *Run) mend(ctx context.Context, m *report.Metrics, broken map[string]string) error {
 	for _, p := range slices.Sorted(maps.Keys(broken)) {
 		r.Tell("this run is finished, but %s %s: it is made again", r.Product(p), broken[p])
 	}
@@ -249,7 +192,7 @@ func (r *Run) mend(ctx context.Context, m *Metrics, broken map[string]string) er
 			return err
 		}
 	}
-	if slices.ContainsFunc(parts, func(p string) bool { return p == report.File || strings.HasPrefix(p, eventsPrefix) }) {
+	if slices.ContainsFunc(parts, func(p string) bool { return p == report.File || strings.HasPrefix(p, report.EventsPrefix) }) {
 		if err := r.pages(m, st); err != nil {
 			return err
 		}
@@ -273,7 +216,7 @@ func (r *Run) records() (before, after *measure.Results, err error) {
 }
 
 // outputsOf are the parts of a run whose checksums are recorded: those that nothing else records.
-func outputsOf(m *Metrics) (out []string) {
+func outputsOf(m *report.Metrics) (out []string) {
 	for _, p := range m.Paths {
 		if p != "shards" && p != RejectsDir && p != "checkpoints" && p != RecipeFile && p != MetricsFile {
 			out = append(out, p)
@@ -283,8 +226,8 @@ func outputsOf(m *Metrics) (out []string) {
 }
 
 // finished reads the summary of a finished run, after it has mended what is missing or damaged of it; nil where the run is not finished.
-func (r *Run) finished(ctx context.Context) (*Metrics, error) {
-	m, err := ReadMetrics(r.Output)
+func (r *Run) finished(ctx context.Context) (*report.Metrics, error) {
+	m, err := report.ReadMetrics(r.Output)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -311,25 +254,22 @@ func (r *Run) finished(ctx context.Context) (*Metrics, error) {
 }
 
 // pages writes what shows the metrics to people.
-func (r *Run) pages(m *Metrics, st *core.State) error {
-	i := slices.IndexFunc(m.Paths, func(p string) bool { return strings.HasPrefix(p, eventsPrefix) })
+func (r *Run) pages(m *report.Metrics, st *core.State) error {
+	i := slices.IndexFunc(m.Paths, func(p string) bool { return strings.HasPrefix(p, report.EventsPrefix) })
 	if i >= 0 {
-		if err := storage.WriteFile(filepath.Join(r.Output, m.Paths[i]), Events(m, st)); err != nil {
+		if err := storage.WriteFile(filepath.Join(r.Output, m.Paths[i]), report.Events(m, st)); err != nil {
 			return err
 		}
 	}
-	page, err := HTML(m)
+	page, err := report.HTML(m)
 	if err != nil {
 		return err
 	}
 	return storage.WriteFile(filepath.Join(r.Output, report.File), page)
 }
 
-// eventsPrefix begins the name of TensorBoard's file.
-const eventsPrefix = "events.out.tfevents."
-
 // lacksRecipe says whether the output folder is a finished run of this recipe whose recipe's file is gone.
 func (r *Run) lacksRecipe() bool {
-	m, err := ReadMetrics(r.Output)
+	m, err := report.ReadMetrics(r.Output)
 	return err == nil && m.About.Recipe == r.Recipe.Hash()
 }

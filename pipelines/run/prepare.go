@@ -11,15 +11,11 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/version"
-	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
-
-// setNames are what the sets of input are called.
-var setNames = map[string]string{"train": "input", "domain": "eval_input", "general": "general_input"}
 
 // PrepareSet prepares one set of input: files, or named sources.
 func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
@@ -88,17 +84,6 @@ func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
 		train = append(train, p)
 	}
 	return train, held, nil
-}
-
-// Data is what the data stages gave.
-type Data struct {
-	Train           *prepare.Result
-	Domain          []prepare.ShardRef // held-out text of the same kind
-	General         []prepare.ShardRef
-	Origins         map[string]string // the named source of each file of Domain; nil without named sources
-	domain, general *prepare.Result
-	// Overlap is what sets that are measured on share with what is trained on.
-	Overlap []report.Overlap
 }
 
 // Prepare turns the recipe's input into shards: training, held-out and general text.

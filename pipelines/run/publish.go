@@ -96,14 +96,6 @@ func otherRecipe(output string) error {
 	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", storage.ErrInUse, output, RecipeFile)
 }
 
-// Product is the path of something that users want of the run: shards, dead letters.
-func (r *Run) Product(elem ...string) string {
-	if r.store != "" {
-		return storage.Join(r.store, elem...)
-	}
-	return filepath.Join(append([]string{r.Output}, elem...)...)
-}
-
 // Publish copies a finished run to its object store: all but hidden files, checkpoints and records of stages, the summary last.
 func (r *Run) Publish() error {
 	if r.store == "" {

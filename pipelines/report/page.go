@@ -1,4 +1,4 @@
-package run
+package report
 
 import (
 	"bytes"
@@ -9,8 +9,6 @@ import (
 	"slices"
 
 	"gonum.org/v1/plot/plotter"
-
-	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
 //go:embed report.html.tmpl
@@ -19,7 +17,7 @@ var page string
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"mib":     func(n int64) int64 { return n >> 20 },
 	"share":   func(a, b int64) string { return fmt.Sprintf("%.2f %%", 100*float64(a)/float64(max(b, 1))) },
-	"bar":     report.Bar,
+	"bar":     Bar,
 	"ibar":    func(n, of int64) string { return fmt.Sprintf("%.2f%%", 100*float64(n)/float64(max(of, 1))) },
 	"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
 	"mixed":   mixed,
@@ -32,11 +30,11 @@ func HTML(m *Metrics) ([]byte, error) {
 	for _, e := range m.Train.EvalLoss {
 		evals = append(evals, plotter.XY{X: float64(e.Step), Y: e.Loss})
 	}
-	loss, err := report.Curve("training loss (points: validation)", m.Train.Loss, evals)
+	loss, err := Curve("training loss (points: validation)", m.Train.Loss, evals)
 	if err != nil {
 		return nil, err
 	}
-	lr, err := report.Curve("learning rate", m.Train.LearningRate, nil)
+	lr, err := Curve("learning rate", m.Train.LearningRate, nil)
 	if err != nil {
 		return nil, err
 	}

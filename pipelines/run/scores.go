@@ -2,27 +2,12 @@ package run
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
-	core "github.com/adaptflow/adaptflow/train"
 )
-
-// State reads the newest checkpoint of the run.
-func (r *Run) State() (*core.State, error) {
-	dir := filepath.Join(r.Output, "checkpoints")
-	step, err := drive.Latest(dir)
-	if err != nil {
-		return nil, err
-	}
-	if step == 0 {
-		return nil, fmt.Errorf("%s holds no checkpoint: train first (adaptflow train, with the same settings and --output)", r.Product())
-	}
-	return core.ReadState(core.CheckpointDir(dir, step))
-}
 
 // Scores scores the base model, and the trained adapter where there is one (after is nil otherwise).
 func (r *Run) Scores(ctx context.Context, d *Data) (before, after *measure.Results, err error) {

@@ -1,4 +1,4 @@
-package run
+package report
 
 import (
 	"encoding/binary"
@@ -47,6 +47,9 @@ func event(wall float64, step int, version, tag string, value float64) []byte {
 	b = protowire.AppendTag(b, 5, protowire.BytesType)
 	return protowire.AppendBytes(b, s)
 }
+
+// EventsPrefix begins the name of TensorBoard's file.
+const EventsPrefix = "events.out.tfevents."
 
 // Events is a TensorBoard event file of the run's curves, with the tags of Hugging Face Trainer.
 func Events(m *Metrics, st *core.State) []byte {

@@ -1,4 +1,4 @@
-package run
+package report
 
 import (
 	"encoding/json"
@@ -9,17 +9,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/adaptflow/adaptflow/export"
-	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/internal/version"
-	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/peft"
-	"github.com/adaptflow/adaptflow/pipelines/report"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
+
+// MetricsFile is the summary of a finished run of one adapter.
+const MetricsFile = "metrics.json"
 
 // Metrics is metrics.json: the summary of a finished run, with stable keys.
 type Metrics struct {
@@ -54,7 +51,7 @@ type Metrics struct {
 		FillRate  float64          `json:"fill_rate"`
 		Tokens    int64            `json:"tokens"`
 		Sequences int64            `json:"sequences"`
-		Overlap   []report.Overlap `json:"overlap,omitempty"` // of what is measured on with what is trained on
+		Overlap   []Overlap        `json:"overlap,omitempty"` // of what is measured on with what is trained on
 		// EvalInput and GeneralInput count the records that are measured on, where they are not held out of the input.
 		EvalInput    *SetCounts `json:"eval_input,omitempty"`
 		GeneralInput *SetCounts `json:"general_input,omitempty"`
@@ -76,68 +73,6 @@ type SetCounts struct {
 	Read     int64            `json:"read"`
 	Kept     int64            `json:"kept"`
 	Rejected map[string]int64 `json:"rejected"`
-}
-
-func countSet(res *prepare.Result) *SetCounts {
-	if res == nil {
-		return nil
-	}
-	return &SetCounts{res.Read, res.Kept, res.Rejected}
-}
-
-// report writes the summary files; metrics.json, which makes the run finished, last.
-func (r *Run) report(d *Data, st *core.State, a *peft.Adapter, before, after *measure.Results) (*Metrics, error) {
-	m := &Metrics{Eval: measure.Compare(before, after), Samples: measure.Pairs(before, after)}
-	t := &m.Train
-	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, mem.HighWater(), st.Evals, st.BestStep, st.Stopped
-	for _, s := range st.History {
-		t.Loss, t.LearningRate, t.GradNorm = append(t.Loss, s.Loss), append(t.LearningRate, s.LearningRate), append(t.GradNorm, s.GradNorm)
-		t.BytesSentARound, t.BytesReceivedARound = t.BytesSentARound+s.BytesSent, t.BytesReceivedARound+s.BytesReceived
-		if s.Contributors != nil && len(s.Contributors) < r.Recipe.Train.Replicas {
-			t.RoundsWithDropped++
-		}
-	}
-	if n := int64(len(st.History)); n > 0 {
-		t.BytesSentARound, t.BytesReceivedARound = t.BytesSentARound/n, t.BytesReceivedARound/n
-	}
-	if st.Seconds > 0 {
-		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
-	}
-	args := r.Args()
-	trained, err := core.TrainedCount(&args, a)
-	if err != nil {
-		return nil, err
-	}
-	t.Trainable = int64(trained)
-	t.Total = a.Total(r.model.ParamCount())
-	p := d.Train
-	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
-	m.Data.Overlap = d.Overlap
-	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.general)
-	m.Data.Formats, m.Data.Unused, m.Data.Notes = p.Layouts, p.Tally.Unused, p.Tally.Notes
-	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = version.Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
-	m.About.KernelWhy, m.About.DType = kernels.Why(), r.dtype
-	m.Paths = []string{AdapterDir, "shards"}
-	if len(p.RejectFiles) > 0 {
-		m.Paths = append(m.Paths, RejectsDir)
-	}
-	if r.store == "" {
-		m.Paths = append(m.Paths, "checkpoints")
-	}
-	m.Paths = append(m.Paths, report.File, MetricsFile, RecipeFile)
-	for _, f := range export.Wanted(&r.Recipe.Export) {
-		if f.Folder != AdapterDir { // which comes first
-			m.Paths = append(m.Paths, f.Folder)
-		}
-	}
-	m.Paths = append(m.Paths, eventsPrefix+r.Recipe.Hash()[:8])
-	if err := r.pages(m, st); err != nil {
-		return nil, err
-	}
-	if err := r.noteOutputs(m); err != nil {
-		return nil, err
-	}
-	return m, storage.WriteJSON(filepath.Join(r.Output, MetricsFile), m)
 }
 
 // Sections are the tables of what was measured.
@@ -190,7 +125,7 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
 	for _, s := range m.Samples {
-		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", report.OneLine(s.Prompt), report.OneLine(s.Before), report.OneLine(s.After))
+		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", OneLine(s.Prompt), OneLine(s.Before), OneLine(s.After))
 	}
 	fmt.Fprintf(w, "\n  written to %s:\n", output)
 	for _, p := range m.Paths {

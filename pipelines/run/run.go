@@ -1,0 +1,88 @@
+package run
+
+import (
+	"path/filepath"
+
+	"github.com/adaptflow/adaptflow/export"
+	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/model"
+	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/tokenize"
+	core "github.com/adaptflow/adaptflow/train"
+)
+
+// Run is one run of a recipe in an output folder. Each step of it leaves a record there, so that the same run again continues.
+type Run struct {
+	Recipe *recipe.Recipe
+	Output string
+	// Runner is where its pipelines run, as [runners.Runner.Resolve] returns it.
+	Runner runners.Runner
+	// Say is told what happens, in whole lines; nil for nobody.
+	Say func(format string, a ...any)
+	// Step hears of every optimiser step and evaluation; nil for nobody.
+	Step func(total int, info *core.StepInfo, eval *core.Eval)
+
+	// Summary is the file that makes the run finished; "" for MetricsFile.
+	Summary string
+	// HoldOut: text of the input is held out also where the recipe names eval_input, for a kind of run that chooses by it.
+	HoldOut bool
+
+	// begunBefore: a version of the program began it whose epochs went on in one another, as they still do then.
+	begunBefore bool
+
+	lock      *storage.Lock
+	store     string   // the output as given, where it is on an object store; Output is a folder of this machine then
+	began     []string // what Open made: the recipe's file, and the output folder
+	modelDir  string
+	brought   model.Task // embeddings of the adapter to start from
+	teachers  []string   // folders of the models to distil from
+	model     *model.Model
+	dtype     string   // resolved
+	classes   []string // of a classifier, by number; nil before the data is prepared
+	tokenizer tokenize.Tokenizer
+	frame     *tokenize.Frame // what stands around a text
+	before    bool            // version 0.1 began the run, which goes on as that version did
+	text      []byte          // the recipe as the output folder has it
+	pool      *pool.Pool
+}
+
+// The files of an output folder.
+const (
+	RecipeFile  = "recipe.resolved.yaml"
+	MetricsFile = report.MetricsFile
+	AdapterDir  = export.AdapterFolder
+	RejectsDir  = "rejects"
+)
+
+// Model is the base model, nil before [Run.Open]; of a classifier, before [Run.Prepare].
+func (r *Run) Model() *model.Model { return r.model }
+
+// Tell tells who listens what happens, in a whole line.
+func (r *Run) Tell(format string, a ...any) {
+	if r.Say != nil {
+		r.Say(format, a...)
+	}
+}
+
+// BaseName is what an adapter's folder calls the base: its absolute path.
+func (r *Run) BaseName() string {
+	abs, err := filepath.Abs(r.modelDir)
+	if err != nil {
+		return r.modelDir
+	}
+	return abs
+}
+
+// RecordPath is the record of a stage.
+func (r *Run) RecordPath(name string) string { return filepath.Join(r.Output, "stages", name+".json") }
+
+// Product is the path of something that users want of the run: shards, dead letters.
+func (r *Run) Product(elem ...string) string {
+	if r.store != "" {
+		return storage.Join(r.store, elem...)
+	}
+	return filepath.Join(append([]string{r.Output}, elem...)...)
+}
