@@ -90,7 +90,7 @@ func TestKeysOfOneShortHash(t *testing.T) {
 	}
 	both := append(of(twin1, 4), of(twin2, 5)...)
 	cfg := config(t)
-	res := train(t, cfg, both, 2)
+	res := trainAll(t, cfg, both, 2)
 	for key, n := range map[string]int{twin1: 4, twin2: 5} {
 		r, err := ReadResult(filepath.Join(cfg.OutDir, res[key].Dir))
 		if err != nil || r.Key != key || r.Sequences != n {
@@ -106,14 +106,14 @@ func TestKeysOfOneShortHash(t *testing.T) {
 		// It has trained three keys and lost twin1's adapter to twin2.
 		list := append(append(of("-x", 3), of("Bob", 3)...), both...)
 		cfg := config(t)
-		train(t, cfg, list, 1)
+		trainAll(t, cfg, list, 1)
 		if err := os.RemoveAll(filepath.Join(cfg.OutDir, KeyName(twin1))); err != nil {
 			t.Fatal(err)
 		}
 		earlier(t, cfg, "-x", "Bob", twin2)
 		var trained []string
 		stop := Watch(cfg.OutDir, func(r *Result) { trained = append(trained, r.Key) })
-		res := train(t, cfg, list, 1)
+		res := trainAll(t, cfg, list, 1)
 		stop()
 		if !slices.Equal(trained, []string{twin1}) {
 			t.Errorf("trained %q, want only the key that was lost", trained)
@@ -130,7 +130,7 @@ func TestKeysOfOneShortHash(t *testing.T) {
 		cfg.Forget = []string{fmt.Sprintf("%x#1", twin2)}
 		trained = nil
 		stop = Watch(cfg.OutDir, func(r *Result) { trained = append(trained, r.Key) })
-		train(t, cfg, list, 1)
+		trainAll(t, cfg, list, 1)
 		stop()
 		if want := names(twin1, twin2); !slices.Equal(trained, []string{twin2}) || !slices.Contains(folders(t, cfg.OutDir), want[0]) || len(folders(t, cfg.OutDir)) != 4 ||
 			slices.Contains(folders(t, cfg.OutDir), name40(twin2)) {
@@ -139,27 +139,27 @@ func TestKeysOfOneShortHash(t *testing.T) {
 	})
 	t.Run("too little data", func(t *testing.T) {
 		cfg := config(t)
-		train(t, cfg, of(twin2, 5), 1)
+		trainAll(t, cfg, of(twin2, 5), 1)
 		earlier(t, cfg, twin2)
-		res := train(t, cfg, append(of(twin1, 1), of(twin2, 5)...), 1)
+		res := trainAll(t, cfg, append(of(twin1, 1), of(twin2, 5)...), 1)
 		if res[twin1].Skipped != ReasonTooFew || res[twin2].Dir != name40(twin2) {
 			t.Errorf("%+v %+v", res[twin1], res[twin2])
 		}
 		if got := folders(t, cfg.OutDir); !slices.Equal(got, []string{name40(twin2)}) {
 			t.Errorf("folders %v: the other key's adapter went", got)
 		}
-		train(t, cfg, of(twin2, 1), 1)
+		trainAll(t, cfg, of(twin2, 1), 1)
 		if got := folders(t, cfg.OutDir); len(got) != 0 {
 			t.Errorf("folders %v: the adapter of a key with too little data stays", got)
 		}
 	})
 	t.Run("earlier adapters to start from", func(t *testing.T) {
 		old := config(t)
-		train(t, old, append(of(twin2, 5), of("Bob", 3)...), 1)
+		trainAll(t, old, append(of(twin2, 5), of("Bob", 3)...), 1)
 		earlier(t, old, twin2, "Bob")
 		cfg := config(t)
 		cfg.InitAdapters = old.OutDir
-		res := train(t, cfg, append(both, of("Bob", 3)...), 1)
+		res := trainAll(t, cfg, append(both, of("Bob", 3)...), 1)
 		if res[twin1].Warm || !res[twin2].Warm || !res["Bob"].Warm {
 			t.Errorf("warm starts: %t %t %t, want only twin2's and Bob's", res[twin1].Warm, res[twin2].Warm, res["Bob"].Warm)
 		}
@@ -175,7 +175,7 @@ func TestKeysOfOneShortHash(t *testing.T) {
 	})
 	t.Run("a folder of another key", func(t *testing.T) {
 		cfg := config(t)
-		train(t, cfg, of(twin1, 4), 1)
+		trainAll(t, cfg, of(twin1, 4), 1)
 		if err := os.Rename(filepath.Join(cfg.OutDir, KeyName(twin1)), filepath.Join(cfg.OutDir, KeyName("eve"))); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestKeyName(t *testing.T) {
 func TestKeyNotUTF8(t *testing.T) {
 	cfg := config(t)
 	cfg.Job.Args.NumTrainEpochs = 1
-	res := train(t, cfg, append(append(of("a\xff", 3), of("a\xfe", 3)...), of("a\ufffd", 3)...), 1)
+	res := trainAll(t, cfg, append(append(of("a\xff", 3), of("a\xfe", 3)...), of("a\ufffd", 3)...), 1)
 	if len(res) != 3 || res[`"a\xff"`].Skipped != ReasonBadKey || res[`"a\xfe"`].Skipped != ReasonBadKey || res["a\ufffd"].Dir == "" {
 		t.Errorf("%+v", res)
 	}

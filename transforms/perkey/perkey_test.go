@@ -78,8 +78,8 @@ func config(t *testing.T) Config {
 		BaseName: "base", SequenceLength: 16}, OutDir: filepath.Join(dir, "adapters"), WorkDir: filepath.Join(dir, "work"), RejectsDir: filepath.Join(dir, "rejects"), Keys: recipe.Keys{MinSequences: 2}}
 }
 
-// train runs the transform over examples in the given order, a Create for each part of the cuts.
-func train(t *testing.T, cfg Config, list []keyExample, parts int) map[string]Result {
+// trainAll runs the transform over examples in the given order, a Create for each part of the cuts.
+func trainAll(t *testing.T, cfg Config, list []keyExample, parts int) map[string]Result {
 	t.Helper()
 	results.list = nil
 	p, s := beam.NewPipelineWithRoot()
@@ -115,7 +115,7 @@ func weights(t *testing.T, cfg Config, key string) []byte {
 func TestTrainPerKey(t *testing.T) {
 	list := examples()
 	cfg := config(t)
-	res := train(t, cfg, list, 1)
+	res := trainAll(t, cfg, list, 1)
 	if len(res) != len(sizes) {
 		t.Fatalf("results of %d keys, want %d", len(res), len(sizes))
 	}
@@ -137,7 +137,7 @@ func TestTrainPerKey(t *testing.T) {
 	shuffled := slices.Clone(list)
 	slices.Reverse(shuffled)
 	other.GroupKeys = 2
-	train(t, other, shuffled, 7)
+	trainAll(t, other, shuffled, 7)
 	m, err := core.Base(cfg.Job.Model, "")
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestTrainPerKey(t *testing.T) {
 
 	// Again: nothing is trained.
 	stop := Watch(cfg.OutDir, func(r *Result) { t.Errorf("%s was trained again", r.Key) })
-	again := train(t, cfg, list, 3)
+	again := trainAll(t, cfg, list, 3)
 	stop()
 	if again["ann"].After != res["ann"].After {
 		t.Errorf("the second run has %+v, the first %+v", again["ann"], res["ann"])
@@ -203,7 +203,7 @@ func TestTrainPerKey(t *testing.T) {
 	cfg.Forget = []string{"ann.jsonl#2"}
 	var trained []string
 	stop = Watch(cfg.OutDir, func(r *Result) { trained = append(trained, r.Key) })
-	forgotten := train(t, cfg, list, 3)
+	forgotten := trainAll(t, cfg, list, 3)
 	stop()
 	if !slices.Equal(trained, []string{"ann"}) || forgotten["ann"].Sequences != sizes["ann"]-1 {
 		t.Errorf("trained %v for a document of ann; %d sequences", trained, forgotten["ann"].Sequences)
@@ -219,7 +219,7 @@ func TestTrainPerKey(t *testing.T) {
 	// From earlier adapters.
 	warm := config(t)
 	warm.InitAdapters = other.OutDir
-	if r := train(t, warm, list, 2); !r["dan"].Warm || bytes.Equal(weights(t, warm, "dan"), weights(t, other, "dan")) || r["dan"].Before != res["dan"].Before {
+	if r := trainAll(t, warm, list, 2); !r["dan"].Warm || bytes.Equal(weights(t, warm, "dan"), weights(t, other, "dan")) || r["dan"].Before != res["dan"].Before {
 		t.Errorf("a warm start gave %+v", r["dan"])
 	}
 }
