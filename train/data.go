@@ -147,6 +147,20 @@ func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
 	return datasets.Sequence{}, fmt.Errorf("%s: row group %d has %d rows, fewer than its metadata says", s.shards[s.groups[g].shard].Path(), s.groups[g].row, len(rows))
 }
 
+// of is an error where shards are of another kind than the objective takes.
+func (s *Shards) of(o Objective) error {
+	kind := o.Spec().Kind
+	if kind == "" {
+		kind = datasets.KindLM
+	}
+	for _, f := range s.shards {
+		if k := f.Meta().Kind; k != kind {
+			return fmt.Errorf("%s holds rows of the kind %s, and the training takes %s: prepare the data again", f.Path(), k, kind)
+		}
+	}
+	return nil
+}
+
 // Within makes a sequence with a token that a model of vocab tokens has no row for an error, and returns s: its shards are another model's.
 func (s *Shards) Within(vocab int) *Shards {
 	s.vocab = vocab

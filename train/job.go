@@ -166,6 +166,13 @@ func openSession(job Job) (_ *Session, err error) {
 		return nil, err
 	}
 	s.data.Within(s.Model.Config.Vocab)
+	s.pool = pool.New(job.Threads)
+	if s.objective, err = job.OpenObjective(s.Model, s.pool); err != nil {
+		return nil, err
+	}
+	if err := s.data.of(s.objective); err != nil {
+		return nil, err
+	}
 	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 {
 		labels := 0
 		v, err := OpenShards(paths(job.Validation))
@@ -173,6 +180,9 @@ func openSession(job Job) (_ *Session, err error) {
 			return nil, err
 		}
 		defer v.Within(s.Model.Config.Vocab).Close()
+		if err := v.of(s.objective); err != nil {
+			return nil, err
+		}
 		for i := range v.Len() {
 			q, err := v.Sequence(i)
 			if err != nil {
@@ -186,11 +196,7 @@ func openSession(job Job) (_ *Session, err error) {
 			}
 		}
 	}
-	s.pool = pool.New(job.Threads)
 	s.params = nn.NewParams(1)
-	if s.objective, err = job.OpenObjective(s.Model, s.pool); err != nil {
-		return nil, err
-	}
 	limit, err := ProgramLimit(job.MemoryLimit, ProcessBytes(s.Model), s.Model, CostOf(s.objective, s.Model, job.SequenceLength))
 	if err != nil {
 		return nil, err

@@ -520,6 +520,12 @@ func TestObjectivesThatDoNotFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs.adapter = full
+	j := pinJob(t, datasets.KindClassification, classes(4), classes(2))
+	raw, err := json.Marshal(&j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(Use(string(raw), func(*Session) error { return nil }), "rows of the kind classification, and the training takes lm")
 	params := nn.NewParams(1)
 	defer params.Free()
 	_, err = NewTrainer(pairs.args, pairs.setup(params, 4))

@@ -1,6 +1,16 @@
 package train
 
-import "math"
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/golden"
+	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/peft"
+)
 
 func init() {
 	Objectives = append(Objectives, ObjectiveRow{Name: "toy_pairs", Doc: "the first of two documents rather than the second", New: func() Objective { return &toyPairs{Beta: 0.1} }})
@@ -48,5 +58,75 @@ func (o *toyPairs) Measure(b *Batch, note func(string, float64, int)) {
 		note("rewards/margins", m, 1)
 		from, to := b.Rows(d)
 		note("logits/chosen", b.Sum(b.Step.Stats.MeanLogit, d), to-from)
+	}
+}
+
+// TestGoldenPairs: over the golden folder that ADAPTFLOW_GOLDEN names, the toy objective of pairs has the loss, the log-probabilities and every gradient of TRL's DPO.
+func TestGoldenPairs(t *testing.T) {
+	root := golden.Root(t, "testdata")
+	dir := filepath.Join(root, "trl", "dpo_sigmoid")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("the golden folder has no trl")
+	}
+	m := llama(t)
+	a, err := peft.Open(filepath.Join(root, "peft", "llama_gqa", "lora", "adapter"), nn.Sites(m), peft.Env{ModelType: "llama"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
+	ids, mask, answer, shape := f.I64("batch.input_ids"), f.I64("batch.attention_mask"), f.I64("batch.completion_mask"), f.Shape("batch.input_ids")
+	var data Sequences
+	pairs, n := shape[0]/2, shape[1]
+	for p := range pairs {
+		var q datasets.Sequence
+		for _, row := range []int{p, pairs + p} { // rows are all chosen, then all rejected
+			q.DocStarts, q.DocIDs = append(q.DocStarts, int32(len(q.InputIDs))), append(q.DocIDs, "d")
+			q.DocSpans, q.Sources = append(q.DocSpans, [2]int32{0, 1}), append(q.Sources, "")
+			for i := row * n; i < (row+1)*n; i++ {
+				if mask[i] == 0 {
+					continue
+				}
+				label := int32(ids[i])
+				if answer[i] == 0 {
+					label = datasets.NoLoss
+				}
+				q.InputIDs, q.Labels = append(q.InputIDs, int32(ids[i])), append(q.Labels, label)
+			}
+		}
+		data = append(data, q)
+	}
+	args := DefaultArgs()
+	args.MaxSteps, args.PerDeviceTrainBatchSize, args.Stride = 1, pairs, 1
+	params := nn.NewParams(1)
+	defer params.Free()
+	tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 2 * n, Sequences: pairs, Objective: &toyPairs{Beta: 0.1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if err := a.Load(params); err != nil {
+		t.Fatal(err)
+	}
+	sum, items, _, err := tr.Gradients(data, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := float64(f.F32("loss")[0]); items != pairs || math.Abs(sum/float64(items)-want) > 2e-5 {
+		t.Errorf("loss %g of %d pairs, TRL %g", sum/float64(items), items, want)
+	}
+	compared := 0
+	for _, q := range params.List() {
+		name := "grad." + q.Name
+		if !f.Has(name) {
+			t.Errorf("TRL has no gradient of %s", q.Name)
+			continue
+		}
+		if d := golden.RelDiff(q.Grad, f.F32(name)); !(d <= 1e-3) {
+			t.Errorf("the gradient of %s is %.2e away", q.Name, d)
+		}
+		compared++
+	}
+	if compared == 0 {
+		t.Error("no gradient was compared")
 	}
 }
