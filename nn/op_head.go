@@ -16,7 +16,7 @@ type LowRank struct {
 
 // Head is the language model's head: logits = x·Wᵀ + bias on the wanted rows of x [T, D].
 //
-// In ModeLogits its output is the logits, [S, V]. Otherwise it is log p of each row's label, [S, 1], and in ModeTrain it
+// In ModeLogits its output is the logits, [S, V]. Otherwise it is log p of each row's label, [S, 1] (or its logit: see [Step.Scores]), and in ModeTrain it
 // keeps u = ∂log p/∂x, [S, D], so that the backward pass of any loss over log-probabilities is one scaled addition. The
 // logits of a chunk of rows exist one tile of the vocabulary at a time, with a running maximum and sum as in
 // FlashAttention (Dao et al. 2022), and are never stored.
@@ -275,6 +275,10 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 			panic(fmt.Sprintf("nn: label %d at row %d, but the vocabulary has %d", l, at+i, h.V))
 		}
 	}
+	if w.Step.Scores {
+		h.scoreLogits(w, s, at, n)
+		return
+	}
 	h.beginStats(w.Step)
 	if w.Step.Targets != nil && h.mode == ModeTrain {
 		h.scoreTargets(w, s, at, n)
@@ -399,8 +403,12 @@ func (h *Head) weights(w *Work, s *headScratch, at, n int) {
 		c := hi - lo
 		w.Pool.Run(n, func(i int) {
 			row := s.logits[i*c : (i+1)*c]
-			kernels.ExpShift(row, w.Saved[savedLSE][at+i])
-			kernels.Scale(nil, -w.DOut[at+i], row)
+			if w.Step.Scores {
+				clear(row)
+			} else {
+				kernels.ExpShift(row, w.Saved[savedLSE][at+i])
+				kernels.Scale(nil, -w.DOut[at+i], row)
+			}
 			h.addTarget(w, s, at+i, lo, hi, w.DOut[at+i], row, i*c)
 		})
 		g := s.logits[:n*c]

@@ -290,6 +290,9 @@ func (p *Program) check(s *Step) {
 	if s.Targets != nil && p.o.Mode != ModeTrain {
 		panic("nn: targets in a program that was not compiled for training")
 	}
+	if s.Scores && (s.Targets != nil || s.Stats != nil) {
+		panic("nn: scores have no targets and no statistics")
+	}
 	if s.Stats != nil && p.o.Mode == ModeLogits {
 		panic("nn: statistics of rows in a program that gives their logits")
 	}

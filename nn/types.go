@@ -168,7 +168,9 @@ type Step struct {
 	Labels    []int32       // [S] the token that each of them should predict; unread when logits are wanted
 	// [S, V] the distribution that each of them should predict in place of a label, in training; nil for the labels. Rows beyond these, of
 	// virtual tokens, keep theirs
-	Targets  []float32
+	Targets []float32
+	// Scores says that the labels' logits are wanted, not log p: of a head whose rows are scores, such as a reward.
+	Scores   bool
 	Stats    *RowStats // where the head writes what is wanted beside log p; nil for nothing
 	Segments []Segment // adapter slot of each token range, in order; nil means slot 0 for all
 	Tasks    []int32   // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all

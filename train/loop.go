@@ -231,7 +231,7 @@ func join(pieces []piece) *nn.Step {
 	all := &nn.Step{Segments: []nn.Segment{}}
 	for _, x := range pieces {
 		p, at := x.batch.Step, len(all.Tokens)
-		all.Index = p.Index
+		all.Index, all.Scores = p.Index, p.Scores
 		all.Tokens, all.Positions, all.Labels = append(all.Tokens, p.Tokens...), append(all.Positions, p.Positions...), append(all.Labels, p.Labels...)
 		all.DocIDs = append(all.DocIDs, p.DocIDs...)
 		for _, r := range p.Rows {

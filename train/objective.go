@@ -40,6 +40,8 @@ type Spec struct {
 	Reference bool
 	// Entropy and MeanLogit ask the head for those of each supervised token's distribution, in the Stats of [Batch.Step].
 	Entropy, MeanLogit bool
+	// Scores asks for the logits of the labels in place of log-probabilities, everywhere: of a model whose head gives scores, such as a reward.
+	Scores bool
 	// Metrics are the names that Measure notes, in the order in which they are reported.
 	Metrics []string
 	// NoDropout trains without the adapter's dropout.

@@ -59,7 +59,7 @@ func (r *goal) batch(seqs []datasets.Sequence) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Group = r.spec.Group
+	s.Group, s.Scores = r.spec.Group, r.spec.Scores
 	if g := s.Group; g > 1 {
 		for i := range seqs {
 			if n := len(seqs[i].DocStarts); n%g != 0 {
