@@ -8,8 +8,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
-// Sampling says how the next token is chosen, with the names of transformers' GenerationConfig. The zero value is greedy. The settings with a name in YAML are
-// those of a recipe's section evaluate.
+// Sampling says how the next token is chosen, with the names of transformers' GenerationConfig. The zero value is greedy. The settings with
+// a name in YAML are those of a recipe's section evaluate.
 type Sampling struct {
 	MaxNewTokens int     `yaml:"max_new_tokens" json:"max_new_tokens" bounds:"[0,16777216]" help:"tokens of a sample; 0 for no samples"`
 	DoSample     bool    `yaml:"do_sample" json:"do_sample" help:"draw tokens rather than take the likeliest"`

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestNumbersInBounds tries the largest and the impossible numbers with every setting that is a number: no recipe with them is taken, in one line that names it.
+// TestNumbersInBounds tries the largest and the impossible numbers with every setting that is a number: no recipe with them is taken, in
+// one line that names it.
 func TestNumbersInBounds(t *testing.T) {
 	base := layer(t, "model:\n  path: m\ndata:\n  input: [a]\n  general_input: [b]\n")
 	if _, err := Resolve(base); err != nil {
@@ -60,7 +61,8 @@ func TestNumbersInBounds(t *testing.T) {
 		}
 		layers = append(layers, l)
 	}
-	if _, err := Resolve(append([]Layer{base}, layers...)...); err == nil || !strings.Contains(err.Error(), "gradient_accumulation_steps") || !strings.Contains(err.Error(), "product") {
+	if _, err := Resolve(append([]Layer{base}, layers...)...); err == nil || !strings.Contains(err.Error(),
+		"gradient_accumulation_steps") || !strings.Contains(err.Error(), "product") {
 		t.Errorf("the product of both: %v", err)
 	}
 }

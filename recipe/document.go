@@ -45,7 +45,8 @@ optimiser or a compression are written `+"`key=value,key=value`"+`.
 			section = s
 			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| key | type | default | values | what it is |\n|---|---|---|---|---|\n", s, what[s])
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", strings.TrimPrefix(k.Path, section+"."), k.Type, code(k.Given()), cell(k.Values()), cell(k.About()))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", strings.TrimPrefix(k.Path, section+"."), k.Type, code(k.Given()),
+			cell(k.Values()), cell(k.About()))
 	}
 	return b.Bytes()
 }

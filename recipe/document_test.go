@@ -33,7 +33,8 @@ func TestDocument(t *testing.T) {
 		for i < min(len(x), len(y)) && x[i] == y[i] {
 			i++
 		}
-		t.Errorf("%s is not up to date from line %d: run go generate ./recipe\n%s\nwant\n%s", documentFile, i+1, x[min(i, len(x)-1)], y[min(i, len(y)-1)])
+		t.Errorf("%s is not up to date from line %d: run go generate ./recipe\n%s\nwant\n%s", documentFile, i+1, x[min(i, len(x)-1)],
+			y[min(i, len(y)-1)])
 	}
 }
 
@@ -49,13 +50,15 @@ func TestKeys(t *testing.T) {
 		}
 		seen[k.Path] = true
 	}
-	for _, path := range []string{"train.learning_rate", "data.sources.NAME.weight", "prepare.clean.gopher_quality.min_doc_words", "prepare.dedupe.minhash.index_folder", "method.lora_alpha",
+	for _, path := range []string{"train.learning_rate", "data.sources.NAME.weight", "prepare.clean.gopher_quality.min_doc_words",
+		"prepare.dedupe.minhash.index_folder", "method.lora_alpha",
 		"train.optim_args.sgd.momentum", "train.lr_scheduler_kwargs.cosine.num_cycles", "train.compression_args.topk.density"} {
 		if !seen[path] {
 			t.Errorf("%s is not there", path)
 		}
 	}
-	for pattern, want := range map[string]string{"learning_rate": "train.learning_rate train.outer_learning_rate compare.learning_rates", "train.warmup_*": "train.warmup_steps train.warmup_ratio", "*.seed": "train.seed", "nothing": ""} {
+	for pattern, want := range map[string]string{"learning_rate": "train.learning_rate train.outer_learning_rate compare.learning_rates",
+		"train.warmup_*": "train.warmup_steps train.warmup_ratio", "*.seed": "train.seed", "nothing": ""} {
 		keys, err := Matching(pattern)
 		var got []string
 		for _, k := range keys {

@@ -9,15 +9,16 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// What a YAML text may have. A recipe has a fraction of each; the parser's time and stack grow with the square of the nesting, and what aliases stand for
-// with its exponent.
+// What a YAML text may have. A recipe has a fraction of each; the parser's time and stack grow with the square of the nesting, and what
+// aliases stand for with its exponent.
 const (
 	maxDepth = 100     // nested mappings and lists
 	maxNodes = 100_000 // values, an alias counted as what it stands for
 	maxMarks = 64      // anchors, tags, "-" and "?" one after another
 )
 
-// guard refuses a text that would take the parser out of proportion, before it is parsed. It counts brackets wherever they stand, in strings too.
+// guard refuses a text that would take the parser out of proportion, before it is parsed. It counts brackets wherever they stand, in
+// strings too.
 func guard(text []byte) error {
 	if n := int64(len(text)); n > storage.KindRecipe.Max {
 		return fmt.Errorf("it has %s, and YAML may have %s here", storage.Size(n), storage.Size(storage.KindRecipe.Max))
@@ -45,7 +46,8 @@ func guard(text []byte) error {
 			}
 		}
 		if marks > maxMarks || deep+marks+len(columns) > maxDepth {
-			return fmt.Errorf("line %d: nested more than %d deep, or more than %d marks in a row; a recipe is not", line, maxDepth, maxMarks)
+			return fmt.Errorf("line %d: nested more than %d deep, or more than %d marks in a row; a recipe is not", line, maxDepth,
+				maxMarks)
 		}
 	}
 	return nil
@@ -106,7 +108,8 @@ func expanded(body ast.Node) error {
 				return 0, err
 			}
 			if sum += size; sum > maxNodes {
-				return 0, fmt.Errorf("line %d: more than %d values, aliases counted as what they stand for; a recipe has fewer", n.GetToken().Position.Line, maxNodes)
+				return 0, fmt.Errorf("line %d: more than %d values, aliases counted as what they stand for; a recipe has fewer",
+					n.GetToken().Position.Line, maxNodes)
 			}
 		}
 		return sum, nil

@@ -49,7 +49,8 @@ func TestYAMLOutOfProportion(t *testing.T) {
 			}()
 			select {
 			case err := <-done:
-				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "r.yaml: ") || strings.Contains(err.Error(), "\n") || len(err.Error()) > 300 {
+				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "r.yaml: ") ||
+					strings.Contains(err.Error(), "\n") || len(err.Error()) > 300 {
 					t.Errorf("%v, want one line that says %q", err, c.want)
 				}
 			case <-time.After(20 * time.Second):
@@ -58,7 +59,8 @@ func TestYAMLOutOfProportion(t *testing.T) {
 		})
 	}
 	// What a recipe may have is still read: anchors and aliases, brackets in strings, some depth.
-	l := layer(t, "data:\n  input: &in [a.txt, b.txt]\n  eval_input: *in\n  columns: {prompt: \"[[[[ {{\", completion: '}}'}\nmethod:\n  x:\n    - - - x\n")
+	l := layer(t, "data:\n  input: &in [a.txt, b.txt]\n  eval_input: *in\n  columns: {prompt: \"[[[[ {{\", completion: '}}'}\nmethod:\n  "+
+		"x:\n    - - - x\n")
 	if got := fmt.Sprint(l["data"]["eval_input"]); got != "[a.txt b.txt]" {
 		t.Errorf("an alias is read as %s", got)
 	}

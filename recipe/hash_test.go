@@ -24,11 +24,14 @@ func TestHashesStay(t *testing.T) {
 		want  string
 	}{
 		{everyKey(t), "a7cab818931abe98d36529d343ce69cf0f2221bbb045cfa1c35c26ced2bc1e94"},
-		{layer(t, "model:\n  path: m\n  task: SEQ_CLS\ndata:\n  sources:\n    de: a.jsonl\n    fr: {input: [b, c], weight: 0, max_tokens: 7, max_documents: 3}\n"+
-			"  sampling_temperature: 3.33\nmethod:\n  peft_type: ia3\n"), "72690f50a7d022fc667de27986b1e45044d7cbb02ef08c24f9c621432082bd4d"},
+		{layer(t, "model:\n  path: m\n  task: SEQ_CLS\ndata:\n  sources:\n    de: a.jsonl\n    fr: {input: [b, c], weight: 0, "+
+			"max_tokens: 7, max_documents: 3}\n"+
+			"  sampling_temperature: 3.33\nmethod:\n  peft_type: ia3\n"),
+			"72690f50a7d022fc667de27986b1e45044d7cbb02ef08c24f9c621432082bd4d"},
 		{layer(t, "model:\n  path: m\ndata:\n  input: [a]\n  general_input: [g]\ncontinual:\n  increment_files: 3\n"),
 			"06f648726c370aae9ccfaf995ae775a4c030e19d3a7ddead61edcde5d1f0f421"},
-		{layer(t, "model:\n  path: m\ndata:\n  input: [a]\n  key_column: who\ntrain:\n  mode: local\n"), "c3a430af66f8623ebcd52da8e429ecac80cc1b54245263f115f548397572897d"},
+		{layer(t, "model:\n  path: m\ndata:\n  input: [a]\n  key_column: who\ntrain:\n  mode: local\n"),
+			"c3a430af66f8623ebcd52da8e429ecac80cc1b54245263f115f548397572897d"},
 	} {
 		r, err := Resolve(c.layer)
 		if err != nil {
@@ -95,14 +98,16 @@ func TestFormerNames(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d: %v", i, err)
 		}
-		if r.Train.OuterLearningRate != 0.5 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "train.outer_lr is now called train.outer_learning_rate") {
+		if r.Train.OuterLearningRate != 0.5 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0],
+			"train.outer_lr is now called train.outer_learning_rate") {
 			t.Errorf("%d: %g %q", i, r.Train.OuterLearningRate, r.Warnings)
 		}
 		if r.Hash() != "" && strings.Contains(string(r.YAML()), "outer_lr:") {
 			t.Errorf("the former name is written:\n%s", r.YAML())
 		}
 	}
-	if _, err := Parse("r.yaml", []byte("train:\n  outer_lr: 1\n  outer_learning_rate: 1\n")); err == nil || !strings.Contains(err.Error(), "r.yaml: line 2") {
+	if _, err := Parse("r.yaml", []byte("train:\n  outer_lr: 1\n  outer_learning_rate: 1\n")); err == nil ||
+		!strings.Contains(err.Error(), "r.yaml: line 2") {
 		t.Errorf("both names: %v", err)
 	}
 	if _, err := Parse("r.yaml", []byte("train:\n  outer_lr: much\n")); err == nil || !strings.Contains(err.Error(), "line 2") {

@@ -30,8 +30,8 @@ type Key struct {
 	Of []string `json:"of,omitempty"`
 }
 
-// AllKeys lists every key of a recipe: those of the sections, of named sources, cleaning rules, steps of deduplication, schedules, optimisers and compressions, and
-// the fields of the methods.
+// AllKeys lists every key of a recipe: those of the sections, of named sources, cleaning rules, steps of deduplication, schedules,
+// optimisers and compressions, and the fields of the methods.
 func AllKeys() (out []Key) {
 	for _, f := range Fields() {
 		if f.Path == "train.max_steps" {
@@ -60,7 +60,8 @@ func AllKeys() (out []Key) {
 	return out
 }
 
-// Matching are the keys that have the text in their path, or match it as a pattern of "*" and "?", "*" within a part; all where it is empty.
+// Matching are the keys that have the text in their path, or match it as a pattern of "*" and "?", "*" within a part; all where it is
+// empty.
 func Matching(pattern string) (out []Key, err error) {
 	for _, k := range AllKeys() {
 		ok := strings.Contains(k.Path, pattern)
@@ -103,7 +104,8 @@ func argKeys(prefix string, rows train.RowArgs) (out []Key) {
 	for _, row := range slices.Sorted(maps.Keys(rows)) {
 		for _, name := range slices.Sorted(maps.Keys(rows[row])) {
 			def := rows[row][name]
-			out = append(out, Key{Path: prefix + "." + row + "." + name, Type: settings.TypeOf(reflect.TypeOf(def)), Default: def, Help: train.ArgHelps[name]})
+			out = append(out, Key{Path: prefix + "." + row + "." + name, Type: settings.TypeOf(reflect.TypeOf(def)), Default: def,
+				Help: train.ArgHelps[name]})
 		}
 	}
 	return out
@@ -141,7 +143,8 @@ func methodKeys() (out []Key) {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Key) int { return strings.Compare(a.Path, b.Path) })
-	return append([]Key{{Path: "method.peft_type", Type: "string", Default: Default().Method["peft_type"], Enum: types, Help: "the method: see docs/methods.md"}}, out...)
+	return append([]Key{{Path: "method.peft_type", Type: "string", Default: Default().Method["peft_type"], Enum: types,
+		Help: "the method: see docs/methods.md"}}, out...)
 }
 
 func defaultOf(method, option string) any {

@@ -70,7 +70,8 @@ func split(path string) (section, key string) {
 	return section, key
 }
 
-// checkKeys compares the keys of the document with the fields of the types. Keys with a former name get that of today, and are returned: the former name by path.
+// checkKeys compares the keys of the document with the fields of the types. Keys with a former name get that of today, and are returned:
+// the former name by path.
 func checkKeys(name string, body ast.Node) (former map[string]string, err error) {
 	top, err := entries(name, "the recipe", body)
 	if err != nil {

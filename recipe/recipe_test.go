@@ -120,7 +120,8 @@ func TestSources(t *testing.T) {
 	} else if r, err := Resolve(base, l); err != nil || len(r.Data.Sources) != 1 || r.Data.Held() {
 		t.Errorf("files alone: %v", err)
 	}
-	set, err := Set("data.sources", "{de: {input: german/*.jsonl, eval_input: [d]}, fr: {input: [a.txt, b.txt], eval_input: c.txt, max_tokens: 1000000}, en-de: {input: p.jsonl, eval_input: q.jsonl, translation: [en, de], max_documents: 5}}")
+	set, err := Set("data.sources", "{de: {input: german/*.jsonl, eval_input: [d]}, fr: {input: [a.txt, b.txt], eval_input: c.txt, "+
+		"max_tokens: 1000000}, en-de: {input: p.jsonl, eval_input: q.jsonl, translation: [en, de], max_documents: 5}}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,8 @@ func TestSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	named, err := r.Data.Named()
-	if err != nil || len(named) != 3 || named[0].Name != "de" || named[0].Input[0] != "german/*.jsonl" || named[1].Name != "en-de" || named[1].Translation[1] != "de" ||
+	if err != nil || len(named) != 3 || named[0].Name != "de" || named[0].Input[0] != "german/*.jsonl" || named[1].Name != "en-de" ||
+		named[1].Translation[1] != "de" ||
 		named[1].MaxDocuments != 5 || named[2].EvalInput[0] != "c.txt" || named[2].MaxTokens != 1000000 || !r.Data.Held() {
 		t.Errorf("%+v %v", named, err)
 	}
@@ -174,7 +176,8 @@ func TestDelimiter(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 		if err == nil {
-			if again, err := Resolve(layer(t, string(r.YAML()))); err != nil || again.Data.Delimiter != strings.ReplaceAll(text, "\t", "tab") {
+			if again, err := Resolve(layer(t, string(r.YAML()))); err != nil || again.Data.Delimiter != strings.ReplaceAll(text, "\t",
+				"tab") {
 				t.Errorf("%q is read back as %q, %v", text, again.Data.Delimiter, err)
 			}
 		}
@@ -192,7 +195,8 @@ func TestHashStays(t *testing.T) {
 	if got, want := r.Hash(), "6231818fdab3f661d89a87cd4af18ad20969efa94f8692d99d5ca6419a8bac9d"; got != want {
 		t.Errorf("hash %s, want %s", got, want)
 	}
-	for _, text := range []string{"prepare:\n  add_eos: false\n", "prepare:\n  add_eos: \"false\"\n", "prepare:\n  add_bos: true\n", "prepare:\n  document_separator: <|end|>\n"} {
+	for _, text := range []string{"prepare:\n  add_eos: false\n", "prepare:\n  add_eos: \"false\"\n", "prepare:\n  add_bos: true\n",
+		"prepare:\n  document_separator: <|end|>\n"} {
 		x, err := Resolve(base, layer(t, text))
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)

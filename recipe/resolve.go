@@ -27,7 +27,8 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 		}
 		warnings = append(warnings, warned...)
 		for section, kv := range l {
-			if section == "method" && kv["peft_type"] != nil && merged["method"] != nil && fmt.Sprint(kv["peft_type"]) != fmt.Sprint(merged["method"]["peft_type"]) {
+			if section == "method" && kv["peft_type"] != nil && merged["method"] != nil &&
+				fmt.Sprint(kv["peft_type"]) != fmt.Sprint(merged["method"]["peft_type"]) {
 				merged["method"] = nil
 			}
 			if merged[section] == nil {

@@ -21,8 +21,9 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// Schema is a JSON Schema (draft 2020-12) of a whole recipe file, by which an editor with a YAML language server completes and checks it: every section, the fields
-// of each method, the settings of cleaning rules, steps of deduplication, optimisers, schedules and compressions. What goes together is the program's to check.
+// Schema is a JSON Schema (draft 2020-12) of a whole recipe file, by which an editor with a YAML language server completes and checks it:
+// every section, the fields of each method, the settings of cleaning rules, steps of deduplication, optimisers, schedules and compressions.
+// What goes together is the program's to check.
 func Schema() []byte {
 	sections := object{}
 	for _, s := range table() {
@@ -44,7 +45,8 @@ func Schema() []byte {
 		sections[s.name] = closed(properties)
 	}
 	t := sections["train"].(object)
-	t["allOf"] = slices.Concat(textArgs("optim", "optim_args", train.OptimizerArgs()), textArgs("compression", "compression_args", train.CompressionArgs()), scheduleArgs())
+	t["allOf"] = slices.Concat(textArgs("optim", "optim_args", train.OptimizerArgs()), textArgs("compression", "compression_args",
+		train.CompressionArgs()), scheduleArgs())
 	out := closed(sections)
 	out["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	out["title"] = "adaptflow recipe"
@@ -217,7 +219,8 @@ func methodSchema() object {
 		cased := []string{r.Type, strings.ToLower(r.Type)}
 		names = append(names, cased...)
 		properties["peft_type"] = object{"enum": cased, "description": r.Doc}
-		rows = append(rows, object{"if": object{"properties": object{"peft_type": object{"enum": cased}}, "required": []string{"peft_type"}}, "then": closed(properties)})
+		rows = append(rows, object{"if": object{"properties": object{"peft_type": object{"enum": cased}},
+			"required": []string{"peft_type"}}, "then": closed(properties)})
 	}
 	properties := object{}
 	for name, forms := range all {
@@ -227,7 +230,8 @@ func methodSchema() object {
 		}
 		properties[name] = object{"anyOf": some, "description": forms[0].(object)["help"]}
 	}
-	properties["peft_type"] = object{"enum": names, "description": "the method: see docs/methods.md", "default": Default().Method["peft_type"]}
+	properties["peft_type"] = object{"enum": names, "description": "the method: see docs/methods.md",
+		"default": Default().Method["peft_type"]}
 	s := closed(properties)
 	s["allOf"] = rows
 	return s
@@ -236,7 +240,8 @@ func methodSchema() object {
 // rowsOf gives the condition and the consequence of each row of a table that a key of train names.
 func rowsOf(key string, rows train.RowArgs, then func(args map[string]any) object) (out []object) {
 	for _, row := range slices.Sorted(maps.Keys(rows)) {
-		out = append(out, object{"if": object{"properties": object{key: object{"const": row}}, "required": []string{key}}, "then": object{"properties": then(rows[row])}})
+		out = append(out, object{"if": object{"properties": object{key: object{"const": row}}, "required": []string{key}},
+			"then": object{"properties": then(rows[row])}})
 	}
 	return out
 }

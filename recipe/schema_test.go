@@ -81,12 +81,16 @@ func TestSchemaTakesRecipes(t *testing.T) {
 	}
 	for i, text := range []string{
 		string(every), string(r.YAML()),
-		"train:\n  max_steps: -1\n  num_train_epochs: 3\n", "method:\n  r: 8\n  lora_alpha: 16\n", "method:\n  peft_type: ia3\n  target_modules: [q_proj]\n",
+		"train:\n  max_steps: -1\n  num_train_epochs: 3\n", "method:\n  r: 8\n  lora_alpha: 16\n",
+		"method:\n  peft_type: ia3\n  target_modules: [q_proj]\n",
 		"method:\n  peft_type: PREFIX_TUNING\n  num_virtual_tokens: 4\n  encoder_hidden_size: null\n",
-		"data:\n  sources:\n    de: german/*.jsonl\n    fr: {input: [a, b], eval_input: c, weight: 0.5, max_tokens: 10}\n    en-de: {input: p, translation: [en, de]}\n",
+		"data:\n  sources:\n    de: german/*.jsonl\n    fr: {input: [a, b], eval_input: c, weight: 0.5, max_tokens: 10}\n    en-de: " +
+			"{input: p, translation: [en, de]}\n",
 		"model:\n  memory_limit: 2000000000\nprepare:\n  add_eos: false\n  add_bos: auto\n",
-		"train:\n  lr_scheduler_type: warmup_stable_decay\n  lr_scheduler_kwargs: {num_decay_steps: 10, decay_type: 1-sqrt}\n  optim: adafactor\n  optim_args: \"scale_parameter=true, eps1=1e-30\"\n",
-		"prepare:\n  clean: [ftfy, {rule: gopher_repetition, top_n_grams: [[2, 0.2]]}, {rule: decontamination, tasks: [{name: x, path: y, query: q, label: l}]}]\n",
+		"train:\n  lr_scheduler_type: warmup_stable_decay\n  lr_scheduler_kwargs: {num_decay_steps: 10, decay_type: 1-sqrt}\n  optim: " +
+			"adafactor\n  optim_args: \"scale_parameter=true, eps1=1e-30\"\n",
+		"prepare:\n  clean: [ftfy, {rule: gopher_repetition, top_n_grams: [[2, 0.2]]}, {rule: decontamination, tasks: [{name: x, path: " +
+			"y, query: q, label: l}]}]\n",
 	} {
 		if err := s.Validate(asJSON(t, text)); err != nil {
 			t.Errorf("%d: %v", i, err)

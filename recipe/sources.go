@@ -14,7 +14,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
-// Source is a named part of the input: a language, a pair of languages, a corpus. In a recipe it is a mapping of these keys, or its files alone.
+// Source is a named part of the input: a language, a pair of languages, a corpus. In a recipe it is a mapping of these keys, or its files
+// alone.
 type Source struct {
 	Input              []string `yaml:"input" help:"files or globs"`
 	EvalInput          []string `yaml:"eval_input" help:"held-out text of the same kind; when no source has any, a part of the input is held out"`
@@ -39,7 +40,8 @@ func plainSources(in map[string]any) (map[string]any, error) {
 		case map[string]any:
 			for _, k := range slices.Sorted(maps.Keys(v)) {
 				if !slices.Contains(sourceKeys, k) {
-					return nil, fmt.Errorf("data.sources.%s: unknown key %q; the nearest known one is %q", name, k, nearest.Name(k, sourceKeys))
+					return nil, fmt.Errorf("data.sources.%s: unknown key %q; the nearest known one is %q", name, k, nearest.Name(k,
+						sourceKeys))
 				}
 				m[k] = v[k]
 			}
@@ -92,13 +94,15 @@ func (d *Data) validateSources() error {
 	m.Sources = nil
 	for _, s := range named {
 		if d.Held() && len(s.EvalInput) == 0 {
-			return fmt.Errorf("data.sources.%s: it has no eval_input and another source has: name one in each, or in none, and a part of the input is held out", s.Name)
+			return fmt.Errorf("data.sources.%s: it has no eval_input and another source has: name one in each, or in none, and a part of "+
+				"the input is held out", s.Name)
 		}
 		if len(s.Input) == 0 {
 			return fmt.Errorf("data.sources.%s: input must name at least one file", s.Name)
 		}
 		if n := len(s.Translation); n != 0 && (n != 2 || s.Translation[0] == s.Translation[1] || slices.Contains(s.Translation, "")) {
-			return fmt.Errorf("data.sources.%s: translation is [%s]; it must be the two languages from and to, as [en, de]", s.Name, strings.Join(s.Translation, ", "))
+			return fmt.Errorf("data.sources.%s: translation is [%s]; it must be the two languages from and to, as [en, de]", s.Name,
+				strings.Join(s.Translation, ", "))
 		}
 		m.Sources = append(m.Sources, s.MixSource)
 	}

@@ -19,7 +19,8 @@ type check struct {
 	want string
 }
 
-// Validate checks every value that can be judged without reading files: each by its tags, then those that go together. The method's own fields are judged by package peft.
+// Validate checks every value that can be judged without reading files: each by its tags, then those that go together. The method's own
+// fields are judged by package peft.
 func (r *Recipe) Validate() error {
 	v := reflect.ValueOf(r).Elem()
 	for _, s := range table() {
@@ -36,7 +37,8 @@ func (r *Recipe) Validate() error {
 	if err := r.Data.validateSources(); err != nil {
 		return err
 	}
-	for _, k := range slices.Concat(r.modelChecks(), r.dataChecks(), r.classifierChecks(), r.trainChecks(), r.keyChecks(), r.continualChecks(), r.evaluateChecks()) {
+	for _, k := range slices.Concat(r.modelChecks(), r.dataChecks(), r.classifierChecks(), r.trainChecks(), r.keyChecks(),
+		r.continualChecks(), r.evaluateChecks()) {
 		if k.bad {
 			return &settings.Error{Key: k.path, Value: r.text(k.path), Want: k.want}
 		}
@@ -71,7 +73,8 @@ func (r *Recipe) dataChecks() []check {
 		{"data.input", !files && !sources, "must name at least one file"},
 		{"data.input", files && sources, "must be empty when sources are named: they are the input"},
 		{"data.eval_input", len(d.EvalInput) > 0 && sources, "must be empty when sources are named: each has an eval_input of its own"},
-		{"data.validation_fraction", !d.Held() && d.ValidationFraction == 0, "must be above 0 when eval_input is empty: something must be held out"},
+		{"data.validation_fraction", !d.Held() && d.ValidationFraction == 0,
+			"must be above 0 when eval_input is empty: something must be held out"},
 		{"data.validation_fraction", len(r.Compare.Methods) > 0 && d.ValidationFraction == 0,
 			"must be above 0 in a comparison: learning rates are chosen on text held out of the input"},
 		{"data.delimiter", datasets.Options{Delimiter: d.Delimiter}.Validate() != nil,
@@ -84,9 +87,12 @@ func (r *Recipe) classifierChecks() []check {
 		return []check{{"data.row_kind", r.Data.RowKind == "classification", "goes with model.task SEQ_CLS"}}
 	}
 	return []check{
-		{"data.row_kind", r.Data.RowKind != "classification" && r.Data.RowKind != "auto", "does not go with the task SEQ_CLS, whose rows are of kind classification"},
-		{"data.general_input", len(r.Data.GeneralInput) > 0, "must be empty for the task SEQ_CLS: forgetting is measured of language models"},
-		{"prepare.packing", r.Prepare.Strategy == datasets.PackWrapped, "would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not"},
+		{"data.row_kind", r.Data.RowKind != "classification" && r.Data.RowKind != "auto",
+			"does not go with the task SEQ_CLS, whose rows are of kind classification"},
+		{"data.general_input", len(r.Data.GeneralInput) > 0,
+			"must be empty for the task SEQ_CLS: forgetting is measured of language models"},
+		{"prepare.packing", r.Prepare.Strategy == datasets.PackWrapped,
+			"would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not"},
 		{"prepare.isolate_documents", !r.Prepare.IsolateDocuments, "must be true for the task SEQ_CLS: each text has its class"},
 		{"evaluate.chrf", r.Evaluate.ChrF > 0, "does not go with the task SEQ_CLS, which generates nothing"},
 	}
@@ -95,7 +101,8 @@ func (r *Recipe) classifierChecks() []check {
 func (r *Recipe) trainChecks() []check {
 	t := &r.Train
 	return []check{
-		{"train.distillation_alpha", t.DistillationAlpha != 1 && len(t.Teachers) == 0, "needs teachers: name them in train.teacher_model_name_or_path"},
+		{"train.distillation_alpha", t.DistillationAlpha != 1 && len(t.Teachers) == 0,
+			"needs teachers: name them in train.teacher_model_name_or_path"},
 		{"train.teacher_model_name_or_path", len(t.Teachers) > 0 && (r.Classifies() || r.Data.KeyColumn != ""),
 			"must be empty for the task SEQ_CLS and in training by key: one language model's adapter learns from teachers"},
 	}
@@ -107,10 +114,12 @@ func (r *Recipe) keyChecks() []check {
 	}
 	t := &r.Train
 	return []check{
-		{"data.key_column", r.Classifies() || len(r.Compare.Methods) > 0, "must be empty for the task SEQ_CLS and for comparisons: a language model's adapters are trained by key"},
+		{"data.key_column", r.Classifies() || len(r.Compare.Methods) > 0,
+			"must be empty for the task SEQ_CLS and for comparisons: a language model's adapters are trained by key"},
 		{"train.replicas", t.Replicas != 1, "must be 1 in training by key"},
 		{"train.early_stopping_patience", t.EarlyStoppingPatience > 0, "must be 0 in training by key"},
-		{"train.init_adapter", t.InitAdapter != "", "must be empty in training by key: keys.init_adapters names the adapters of an earlier run"},
+		{"train.init_adapter", t.InitAdapter != "",
+			"must be empty in training by key: keys.init_adapters names the adapters of an earlier run"},
 	}
 }
 
@@ -120,8 +129,10 @@ func (r *Recipe) continualChecks() []check {
 	}
 	return []check{
 		{"continual.increment_files", r.Classifies() || len(r.Compare.Methods) > 0 || r.Data.KeyColumn != "" || len(r.Data.Sources) > 0,
-			"must be 0 for the task SEQ_CLS, comparisons, keys and named sources: one language model's adapter learns from the files of data.input"},
-		{"data.general_input", len(r.Data.GeneralInput) == 0, "must name general text in continual learning: max_forgetting is measured on it"},
+			"must be 0 for the task SEQ_CLS, comparisons, keys and named sources: one language model's adapter learns from the files of " +
+				"data.input"},
+		{"data.general_input", len(r.Data.GeneralInput) == 0,
+			"must name general text in continual learning: max_forgetting is measured on it"},
 		{"export.merged", r.Export.Merged, "must be false in continual learning: merge the version that you want with adaptflow merge"},
 	}
 }

@@ -35,7 +35,8 @@ type flexTemplate struct {
 }
 
 // paramTypes are the values of ParameterType of the v1b3 API that text, folders and files are given by.
-var paramTypes = map[string]bool{"DEFAULT": true, "TEXT": true, "GCS_READ_BUCKET": true, "GCS_WRITE_BUCKET": true, "GCS_READ_FILE": true, "GCS_WRITE_FILE": true,
+var paramTypes = map[string]bool{"DEFAULT": true, "TEXT": true, "GCS_READ_BUCKET": true, "GCS_WRITE_BUCKET": true, "GCS_READ_FILE": true,
+	"GCS_WRITE_FILE":  true,
 	"GCS_READ_FOLDER": true, "GCS_WRITE_FOLDER": true, "BOOLEAN": true, "ENUM": true, "NUMBER": true}
 
 func TestFlexTemplateMetadata(t *testing.T) {
@@ -47,7 +48,8 @@ func TestFlexTemplateMetadata(t *testing.T) {
 		}
 		kept, err := os.ReadFile(filepath.Join("..", "deploy", "dataflow", tpl.Name+".json"))
 		if err != nil || !bytes.Equal(bytes.TrimSpace(kept), bytes.TrimSpace(b)) {
-			t.Errorf("deploy/dataflow/%s.json (%v) is not what the template gives: write it with adaptflow templates dataflow %s", tpl.Name, err, tpl.Name)
+			t.Errorf("deploy/dataflow/%s.json (%v) is not what the template gives: write it with adaptflow templates dataflow %s",
+				tpl.Name, err, tpl.Name)
 		}
 		d := json.NewDecoder(bytes.NewReader(b))
 		d.DisallowUnknownFields()
@@ -176,8 +178,8 @@ func flinkManifests(t *testing.T) (all []manifest) {
 	}
 }
 
-// letsIn says whether policies let a pod connect to another's port, as Kubernetes has it: all may, unless policies select the other, of which one
-// must then let them in.
+// letsIn says whether policies let a pod connect to another's port, as Kubernetes has it: all may, unless policies select the other, of
+// which one must then let them in.
 func letsIn(t *testing.T, all []manifest, from, to map[string]string, port int) bool {
 	selected, in := false, false
 	for _, m := range all {
@@ -227,14 +229,17 @@ func TestFlinkNetworkPolicies(t *testing.T) {
 		}
 		return n
 	}
-	data, rpc, query, blob := pinned("taskmanager.data.port"), pinned("taskmanager.rpc.port"), pinned("metrics.internal.query-service.port"), pinned("blob.server.port")
+	data, rpc, query, blob := pinned("taskmanager.data.port"), pinned("taskmanager.rpc.port"),
+		pinned("metrics.internal.query-service.port"), pinned("blob.server.port")
 	const managerRPC, rest, job, artifact = 6123, 8081, 8099, 8098 // Flink's defaults, and what the job server is started with
 	open := map[string][]int{
 		"driver>jobserver": {artifact, job}, "jobserver>jobmanager": {rest}, "taskmanager>jobmanager": {managerRPC, blob},
 		"jobmanager>taskmanager": {rpc, query}, "taskmanager>taskmanager": {data},
 	}
-	pods := map[string]map[string]string{"driver": {"app": "adaptflow", "component": "driver"}, "stranger": {"app": "other", "component": "driver"}, "unlabelled": {},
-		"jobserver": {"app": "adaptflow", "component": "jobserver"}, "jobmanager": {"app": "adaptflow", "component": "jobmanager"}, "taskmanager": {"app": "adaptflow", "component": "taskmanager"}}
+	pods := map[string]map[string]string{"driver": {"app": "adaptflow", "component": "driver"}, "stranger": {"app": "other",
+		"component": "driver"}, "unlabelled": {},
+		"jobserver": {"app": "adaptflow", "component": "jobserver"}, "jobmanager": {"app": "adaptflow", "component": "jobmanager"},
+		"taskmanager": {"app": "adaptflow", "component": "taskmanager"}}
 	for from, has := range pods {
 		for _, to := range []string{"jobserver", "jobmanager", "taskmanager", "driver"} {
 			for _, port := range []int{data, rpc, query, blob, managerRPC, rest, job, artifact, 22, 43210} {
@@ -248,7 +253,8 @@ func TestFlinkNetworkPolicies(t *testing.T) {
 }
 
 func TestFlinkManifests(t *testing.T) {
-	versions := map[string]string{"PersistentVolumeClaim": "v1", "ConfigMap": "v1", "Service": "v1", "Deployment": "apps/v1", "StatefulSet": "apps/v1",
+	versions := map[string]string{"PersistentVolumeClaim": "v1", "ConfigMap": "v1", "Service": "v1", "Deployment": "apps/v1",
+		"StatefulSet":   "apps/v1",
 		"NetworkPolicy": "networking.k8s.io/v1"}
 	all := flinkManifests(t)
 	named := map[string]manifest{}

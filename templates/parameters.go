@@ -25,7 +25,8 @@ type Parameter struct {
 var parameters = []struct{ Name, Path, Help string }{
 	{"model", "model.path", "base model: a Hugging Face folder, or embedded:NAME"},
 	{"input", "data.input", "text to adapt to: files or globs, separated by commas"},
-	{"languages", "data.sources", "texts by language, or other named sources, in place of input: {de: german/*.jsonl, fr: {input: [french/*.jsonl], eval_input: french.txt}}"},
+	{"languages", "data.sources", "texts by language, or other named sources, in place of input: {de: german/*.jsonl, fr: {input: " +
+		"[french/*.jsonl], eval_input: french.txt}}"},
 	{"eval_input", "data.eval_input", "held-out text of the same kind; a part of the input when empty"},
 	{"general_input", "data.general_input", "general text on which forgetting is measured"},
 	{"format", "data.format", "format of the input"},
@@ -154,7 +155,8 @@ func (t *Template) Dataflow() ([]byte, error) {
 		}
 		entries = append(entries, e)
 	}
-	entries = append(entries, entry{Name: "output", Label: "output", HelpText: "folder or URI that everything is written to", ParamType: "TEXT"})
+	entries = append(entries, entry{Name: "output", Label: "output", HelpText: "folder or URI that everything is written to",
+		ParamType: "TEXT"})
 	return indent(map[string]any{"name": t.Name, "description": t.Summary, "parameters": entries})
 }
 

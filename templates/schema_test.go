@@ -15,7 +15,8 @@ import (
 	"github.com/adaptflow/adaptflow/recipe"
 )
 
-// TestRecipesFitTheSchema: every template, and every recipe that the README and the documents show, is one by the schema that editors check it with.
+// TestRecipesFitTheSchema: every template, and every recipe that the README and the documents show, is one by the schema that editors check
+// it with.
 func TestRecipesFitTheSchema(t *testing.T) {
 	c := jsonschema.NewCompiler()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(recipe.Schema()))
@@ -53,7 +54,8 @@ func TestRecipesFitTheSchema(t *testing.T) {
 		t.Errorf("%d recipes in README and docs: where are they?", shown)
 	}
 	for name, text := range texts {
-		if strings.Contains(name, ".md") && !strings.HasPrefix(text, "data:") && !strings.HasPrefix(text, "model:") && !strings.HasPrefix(text, "train:") {
+		if strings.Contains(name, ".md") && !strings.HasPrefix(text, "data:") && !strings.HasPrefix(text, "model:") &&
+			!strings.HasPrefix(text, "train:") {
 			t.Logf("%s is no recipe", name)
 			continue
 		}

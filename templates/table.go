@@ -21,15 +21,24 @@ type Template struct {
 
 // table is the list of templates. Adding one is a file and a row.
 var table = []Template{
-	{Name: "classification", Summary: "train a classifier of texts on rows of a text and a label, and measure accuracy and macro F1", File: "classification.yaml"},
-	{Name: "domain-adaptation", Summary: "adapt a language model to the text of a domain, and measure what it gained and forgot", File: "domain-adaptation.yaml"},
-	{Name: "continued-pretraining", Summary: "go on with a small base model's pretraining on plain text: full fine-tuning by Muon", File: "continued-pretraining.yaml"},
-	{Name: "distillation", Summary: "learn the distributions of other models, or of several trainings of one, beside or in place of the text itself", File: "distillation.yaml"},
-	{Name: "continual-learning", Summary: "adapt to the files of a folder as they come, increment by increment, with replay: a rise of general perplexity beyond a limit is rolled back", File: "continual-learning.yaml"},
-	{Name: "compare-methods", Summary: "compare adapter methods on one recipe: equal budgets, a sweep of learning rates, gain against forgetting", File: "compare-methods.yaml"},
-	{Name: "personal-assistants", Summary: "an adapter for each person, customer or topic of the data, many trained together over one base, each measured on its own held-out text", File: "personal-assistants.yaml"},
-	{Name: "instruction-tuning", Summary: "teach a language model to answer, with a loss on answers alone, and measure answers before and after", File: "instruction-tuning.yaml"},
-	{Name: "multilingual-adaptation", Summary: "adapt a language model to languages, sampled with a temperature: perplexity by language, chrF of translations, forgetting of English", File: "multilingual-adaptation.yaml"},
+	{Name: "classification", Summary: "train a classifier of texts on rows of a text and a label, and measure accuracy and macro F1",
+		File: "classification.yaml"},
+	{Name: "domain-adaptation", Summary: "adapt a language model to the text of a domain, and measure what it gained and forgot",
+		File: "domain-adaptation.yaml"},
+	{Name: "continued-pretraining", Summary: "go on with a small base model's pretraining on plain text: full fine-tuning by Muon",
+		File: "continued-pretraining.yaml"},
+	{Name: "distillation", Summary: "learn the distributions of other models, or of several trainings of one, beside or in place of the " +
+		"text itself", File: "distillation.yaml"},
+	{Name: "continual-learning", Summary: "adapt to the files of a folder as they come, increment by increment, with replay: a rise of " +
+		"general perplexity beyond a limit is rolled back", File: "continual-learning.yaml"},
+	{Name: "compare-methods", Summary: "compare adapter methods on one recipe: equal budgets, a sweep of learning rates, gain against " +
+		"forgetting", File: "compare-methods.yaml"},
+	{Name: "personal-assistants", Summary: "an adapter for each person, customer or topic of the data, many trained together over one " +
+		"base, each measured on its own held-out text", File: "personal-assistants.yaml"},
+	{Name: "instruction-tuning", Summary: "teach a language model to answer, with a loss on answers alone, and measure answers before " +
+		"and after", File: "instruction-tuning.yaml"},
+	{Name: "multilingual-adaptation", Summary: "adapt a language model to languages, sampled with a temperature: perplexity by language, " +
+		"chrF of translations, forgetting of English", File: "multilingual-adaptation.yaml"},
 }
 
 // List returns the templates in the order of the table.
@@ -63,8 +72,8 @@ func (t *Template) Defaults() (*recipe.Recipe, error) { return t.Resolve("", nil
 // Resolve makes the recipe of the template, a recipe file (name and text; none when text is nil) and settings "key=value" in their
 // order. A key is a parameter of the template, a dotted path of the recipe, or a last part that only one path has.
 //
-// Input of the user's own leaves the template's held-out text, column names, prompts and rule of answers behind: a part of that input is held out instead, unless the
-// file or the settings name eval_input.
+// Input of the user's own leaves the template's held-out text, column names, prompts and rule of answers behind: a part of that input is
+// held out instead, unless the file or the settings name eval_input.
 func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe.Recipe, error) {
 	base, err := recipe.Parse("template "+t.Name, t.Text())
 	if err != nil {

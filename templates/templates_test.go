@@ -45,7 +45,8 @@ func TestResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := tpl.Resolve("r.yaml", []byte("train:\n  learning_rate: 0.1\nmethod:\n  lora_dropout: 0.5\n"), []string{"steps=3", "rank=4", "save_steps=5", "learning_rate=0.2"})
+	r, err := tpl.Resolve("r.yaml", []byte("train:\n  learning_rate: 0.1\nmethod:\n  lora_dropout: 0.5\n"), []string{"steps=3", "rank=4",
+		"save_steps=5", "learning_rate=0.2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,8 @@ func TestResolve(t *testing.T) {
 	if err != nil || string(m) != `{"lora_alpha":16,"lora_dropout":0.5,"peft_type":"LORA","r":4,"target_modules":"all-linear"}` {
 		t.Errorf("method %s %v", m, err)
 	}
-	if r, err = tpl.Resolve("", nil, []string{"input=a.txt", "epochs=2"}); err != nil || len(r.Data.EvalInput) != 0 || len(r.Evaluate.Prompts) != 0 || r.Train.MaxSteps != -1 {
+	if r, err = tpl.Resolve("", nil, []string{"input=a.txt", "epochs=2"}); err != nil || len(r.Data.EvalInput) != 0 ||
+		len(r.Evaluate.Prompts) != 0 || r.Train.MaxSteps != -1 {
 		t.Errorf("own input keeps the template's held-out text: %+v %v", r, err)
 	}
 	for _, c := range []struct{ set, want string }{
@@ -94,12 +96,14 @@ func TestOwnSources(t *testing.T) {
 	if r, err = one.Defaults(); err != nil || r.Evaluate.AnswerMatch != "number" {
 		t.Errorf("%+v %v", r, err)
 	}
-	if r, err = one.Resolve("", nil, []string{"languages={sw: a.jsonl}"}); err != nil || len(r.Data.Input)+len(r.Data.EvalInput)+len(r.Data.Columns) != 0 || r.Evaluate.AnswerMatch != "squad" {
+	if r, err = one.Resolve("", nil, []string{"languages={sw: a.jsonl}"}); err != nil ||
+		len(r.Data.Input)+len(r.Data.EvalInput)+len(r.Data.Columns) != 0 || r.Evaluate.AnswerMatch != "squad" {
 		t.Errorf("%+v %v", r, err)
 	}
 }
 
-// TestHashesStay: a template's recipe keeps its hash, by which its output folder is found again (printed by the program before its sections became their owners' types).
+// TestHashesStay: a template's recipe keeps its hash, by which its output folder is found again (printed by the program before its sections
+// became their owners' types).
 func TestHashesStay(t *testing.T) {
 	want := map[string]string{
 		"classification":          "5960b9faa874de75961b585900be3f3c1d8a1e9fb43c4e8adad24d298e851cad",

@@ -7,8 +7,9 @@ import (
 	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
-// Args are the training settings, with the names and defaults of Hugging Face TrainingArguments where they exist there: the keys of a recipe's section train, but
-// for what a [Job] names beside them. What the tags say of a setting is checked, listed and described from there: see package settings.
+// Args are the training settings, with the names and defaults of Hugging Face TrainingArguments where they exist there: the keys of a
+// recipe's section train, but for what a [Job] names beside them. What the tags say of a setting is checked, listed and described from
+// there: see package settings.
 type Args struct {
 	LearningRate float64 `yaml:"learning_rate" json:"learning_rate" bounds:"[0,)" help:"peak learning rate"`
 	WeightDecay  float64 `yaml:"weight_decay" json:"weight_decay" bounds:"[0,)" help:"decoupled weight decay"`
@@ -49,7 +50,8 @@ type Args struct {
 	// Compression is how what replicas send is written, a row of the table of compressions.
 	Compression     string `yaml:"compression" json:"compression,omitempty" unset:"true" help:"how what replicas send in a round is written; what is lost is sent in later rounds (error feedback)"`
 	CompressionArgs string `yaml:"compression_args" json:"compression_args,omitempty" help:"settings of the compression, as density=0.01 of topk or block_size=256 of int8"`
-	// DropLateAfter, above 0, drops a replica from a round that has not done its share so many seconds after it began, where at least MinReplicas have.
+	// DropLateAfter, above 0, drops a replica from a round that has not done its share so many seconds after it began, where at least
+	// MinReplicas have.
 	DropLateAfter float64 `yaml:"drop_late_after" json:"drop_late_after,omitempty" bounds:"[0,)" help:"seconds after which a replica that has not done its share of a round gives it up; 0 never"`
 	MinReplicas   int     `yaml:"min_replicas" json:"min_replicas,omitempty" bounds:"[1,65536]" unset:"true" help:"replicas that must contribute to a round where late ones are dropped"`
 	// OptimizerShards, above 1, shards the optimiser's state by parameter: a worker of a sync round holds one shard of it.
@@ -68,8 +70,10 @@ func (*Args) Choices() map[string][]string {
 
 // DefaultArgs are Hugging Face's defaults, with one replica.
 func DefaultArgs() Args {
-	return Args{LearningRate: 5e-5, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, Optim: "adamw_torch", LRSchedulerType: "linear",
-		NumTrainEpochs: 3, PerDeviceTrainBatchSize: 8, GradientAccumulationSteps: 1, LoggingSteps: 10, SaveSteps: 100, SaveTotalLimit: 2, Seed: 42,
+	return Args{LearningRate: 5e-5, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, Optim: "adamw_torch",
+		LRSchedulerType: "linear",
+		NumTrainEpochs:  3, PerDeviceTrainBatchSize: 8, GradientAccumulationSteps: 1, LoggingSteps: 10, SaveSteps: 100, SaveTotalLimit: 2,
+		Seed:     42,
 		Replicas: 1, Mode: "sync", LocalSteps: 50, OuterLearningRate: 0.7, OuterMomentum: 0.9, Order: OrderEpochs}
 }
 
@@ -103,8 +107,9 @@ func (a *Args) Validate() error {
 // Consistent says which of the settings, each within its bounds, does not go with the others.
 func (a *Args) Consistent() error {
 	if n := float64(a.PerDeviceTrainBatchSize) * float64(a.GradientAccumulationSteps) * float64(a.Replicas); n > mostSequences {
-		return settings.Wrong(a, "per_device_train_batch_size", fmt.Sprintf("may make, with gradient_accumulation_steps %d and replicas %d, at most %d sequences of a step: "+
-			"the product of the three", a.GradientAccumulationSteps, a.Replicas, mostSequences))
+		return settings.Wrong(a, "per_device_train_batch_size",
+			fmt.Sprintf("may make, with gradient_accumulation_steps %d and replicas %d, at most %d sequences of a step: "+
+				"the product of the three", a.GradientAccumulationSteps, a.Replicas, mostSequences))
 	}
 	for _, c := range []struct {
 		key string

@@ -51,7 +51,8 @@ func (o options) with(key, row, text string) (options, error) {
 
 func (o options) on(name string) bool { return o[name] != 0 }
 
-// RowArgs are the own settings of the rows of a table, by the row's name: each setting with its default. A switch of an optimiser or a compression is 0 or 1.
+// RowArgs are the own settings of the rows of a table, by the row's name: each setting with its default. A switch of an optimiser or a
+// compression is 0 or 1.
 type RowArgs map[string]map[string]any
 
 // OptimizerArgs are the keys that optim_args may have.

@@ -2,8 +2,8 @@ package rules
 
 import "fmt"
 
-// Steps is a list of rules, or of steps of deduplication, with the settings of each: its name under the key "rule". In a recipe a bare name is a rule at its published
-// settings.
+// Steps is a list of rules, or of steps of deduplication, with the settings of each: its name under the key "rule". In a recipe a bare name
+// is a rule at its published settings.
 type Steps []map[string]any
 
 // UnmarshalYAML reads names, and mappings of settings.
