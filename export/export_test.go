@@ -76,7 +76,8 @@ func folders(t *testing.T, dir string) string {
 	return strings.Join(out, " ")
 }
 
-// TestToyFormat: a new format is a file and a row. It is written where the settings ask for it, and what it refuses is refused before anything is.
+// TestToyFormat: a new format is a file and a row. It is written where the settings ask for it, and what it refuses is refused
+// before anything is.
 func TestToyFormat(t *testing.T) {
 	was := Formats
 	defer func() { Formats = was }()
@@ -108,7 +109,8 @@ func TestToyFormat(t *testing.T) {
 	}
 	many := source(t, "LORA", map[string]any{"r": 2, "target_modules": "all-linear"})
 	dir := t.TempDir()
-	if err := Write(many, &Config{MergedDType: "names"}, dir); err == nil || !strings.Contains(err.Error(), "export: names: it has too many tensors") ||
+	if err := Write(many, &Config{MergedDType: "names"}, dir); err == nil ||
+		!strings.Contains(err.Error(), "export: names: it has too many tensors") ||
 		folders(t, dir) != "" {
 		t.Errorf("%v; %s is written", err, folders(t, dir))
 	}
@@ -168,7 +170,8 @@ func TestFolders(t *testing.T) {
 func TestRows(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range Formats {
-		if f.Name == "" || f.Folder == "" || f.Doc == "" || f.Takes == "" || f.When == nil || f.Write == nil || seen[f.Name] || seen["/"+f.Folder] {
+		if f.Name == "" || f.Folder == "" || f.Doc == "" || f.Takes == "" || f.When == nil || f.Write == nil ||
+			seen[f.Name] || seen["/"+f.Folder] {
 			t.Errorf("the row %q is not whole, or twice there", f.Name)
 		}
 		seen[f.Name], seen["/"+f.Folder] = true, true

@@ -25,7 +25,8 @@ type Format struct {
 // Source is a trained adapter, and what it was trained over.
 type Source struct {
 	Base string // the base model's folder
-	// Adapter with its values in the first slot of Params, and what is said of it; or nil, and Folder is the adapter's in HF PEFT's format.
+	// Adapter with its values in the first slot of Params, and what is said of it; or nil, and Folder is the adapter's in HF
+	// PEFT's format.
 	Adapter *peft.Adapter
 	Params  *nn.Params
 	Card    peft.Card

@@ -25,9 +25,10 @@ type Base struct {
 	closed bool
 }
 
-// Open opens the base model in the folder dir with its weights stored as storage says: a [quant.Spec] such as "bfloat16", "bfloat16+nf4" or
-// "bfloat16@mapped"; "" for float32, "auto" for what this machine computes fastest with. It is opened for the adapters in the folders that
-// are named, which may be none: with their head of classes, and with the embeddings that one of them brings.
+// Open opens the base model in the folder dir with its weights stored as storage says: a [quant.Spec] such as "bfloat16",
+// "bfloat16+nf4" or "bfloat16@mapped"; "" for float32, "auto" for what this machine computes fastest with. It is opened for the
+// adapters in the folders that are named, which may be none: with their head of classes, and with the embeddings that one of
+// them brings.
 //
 // [quant.Spec]: https://pkg.go.dev/github.com/adaptflow/adaptflow/quant#Spec
 func Open(dir, storage string, adapters ...string) (*Base, error) {
@@ -62,7 +63,8 @@ func TokenizerOf(dir, adapter string) string {
 	return dir
 }
 
-// With makes a model that answers with an adapter over the base; without one where the folder is empty. The adapter may be of any method.
+// With makes a model that answers with an adapter over the base; without one where the folder is empty. The adapter may be of
+// any method.
 func (b *Base) With(adapter string) (*Model, error) {
 	m := b.alone()
 	if adapter == "" {
@@ -78,8 +80,9 @@ func (b *Base) With(adapter string) (*Model, error) {
 	return m, nil
 }
 
-// WithNamed makes a model that answers with several adapters over the base: with those that [Model.As] names, or each row of a batch with its
-// own ([Model.Logits]); until then as the base alone. Their methods must be ones that can be mixed, see [peft.Set].
+// WithNamed makes a model that answers with several adapters over the base: with those that [Model.As] names, or each row of a
+// batch with its own ([Model.Logits]); until then as the base alone. Their methods must be ones that can be mixed, see
+// [peft.Set].
 func (b *Base) WithNamed(adapters ...Named) (_ *Model, err error) {
 	m := b.alone()
 	defer func() {
@@ -112,7 +115,8 @@ func (b *Base) alone() *Model {
 	return &Model{Dir: b.Dir, Base: b.Model, Params: nn.NewParams(1), Pool: pool.New(0), tokens: b.Tokenizer, over: b}
 }
 
-// Close gives the base up: no further model stands over it. Its memory is freed when the last that does is closed, at once where none does.
+// Close gives the base up: no further model stands over it. Its memory is freed when the last that does is closed, at once
+// where none does.
 func (b *Base) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -50,8 +50,8 @@ func freed(want int64) (held int64) {
 	return held
 }
 
-// TestCloseFreesAll: when a base and all models over it are closed none of its memory is held, however its weights are stored, whatever the
-// adapters are, and whatever they were asked.
+// TestCloseFreesAll: when a base and all models over it are closed none of its memory is held, however its weights are stored,
+// whatever the adapters are, and whatever they were asked.
 func TestCloseFreesAll(t *testing.T) {
 	t.Setenv("ADAPTFLOW_CACHE", t.TempDir())
 	dir, err := assets.Resolve("embedded:lm-en-5m")

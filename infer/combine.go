@@ -35,7 +35,8 @@ func Combine(dir string, adapters []string, c peft.Combination, to string) error
 	defer params.Free()
 	card := peft.Card{Version: version.Version, Training: [][2]string{{"combination_type", c.Type}}}
 	for i, a := range adapters {
-		card.Training = append(card.Training, [2]string{fmt.Sprintf("adapter %d", i+1), fmt.Sprintf("%s, weight %g", filepath.Base(filepath.Clean(a)), c.Weights[i])})
+		what := fmt.Sprintf("%s, weight %g", filepath.Base(filepath.Clean(a)), c.Weights[i])
+		card.Training = append(card.Training, [2]string{fmt.Sprintf("adapter %d", i+1), what})
 	}
 	return out.Save(to, params, 0, card)
 }

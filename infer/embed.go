@@ -20,8 +20,9 @@ const (
 	PoolLast Pooling = "lasttoken"
 )
 
-// Embed gives a vector [D] for each text, D the model's hidden size: the hidden states that the head would read, after the last norm, pooled
-// over the text's tokens. They are not scaled to a length of 1. Virtual tokens of an adapter are no tokens of the text.
+// Embed gives a vector [D] for each text, D the model's hidden size: the hidden states that the head would read, after the last
+// norm, pooled over the text's tokens. They are not scaled to a length of 1. Virtual tokens of an adapter are no tokens of the
+// text.
 func (m *Model) Embed(how Pooling, texts ...string) ([][]float32, error) {
 	if how != PoolMean && how != PoolLast {
 		return nil, fmt.Errorf("pooling is %q; it is %s or %s", how, PoolMean, PoolLast)
@@ -43,7 +44,8 @@ func (m *Model) embed(how Pooling, texts []Scored) (out [][]float32, err error) 
 		if n == 0 {
 			return errors.New("it has no tokens, and config.json names no bos_token_id to begin a text with: give a text that is not empty")
 		}
-		step, err := train.StepFrom([]datasets.Sequence{{InputIDs: s.IDs, Labels: slices.Repeat([]int32{datasets.NoLoss}, n), DocStarts: []int32{0}}})
+		q := datasets.Sequence{InputIDs: s.IDs, Labels: slices.Repeat([]int32{datasets.NoLoss}, n), DocStarts: []int32{0}}
+		step, err := train.StepFrom([]datasets.Sequence{q})
 		if err != nil {
 			return err
 		}

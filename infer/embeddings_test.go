@@ -26,8 +26,8 @@ func logitsOf(t *testing.T, l *Model, input string, names ...string) []float32 {
 	return golden.Open(t, to).F32("logits")
 }
 
-// TestGoldenEmbeddings opens adapters that bring an embedding and a head, of the base's vocabulary or of another: their logits are HF PEFT's, alone, saved
-// again, and merged into a model of the adapter's vocabulary.
+// TestGoldenEmbeddings opens adapters that bring an embedding and a head, of the base's vocabulary or of another: their logits
+// are HF PEFT's, alone, saved again, and merged into a model of the adapter's vocabulary.
 func TestGoldenEmbeddings(t *testing.T) {
 	for _, name := range golden.Dirs(t, embeddingsDir) {
 		if name == "bases" {
@@ -38,7 +38,8 @@ func TestGoldenEmbeddings(t *testing.T) {
 				Base       string
 				Vocabulary int
 			}](t, filepath.Join(embeddingsDir, name, "case.json"))
-			base, adapter, input := filepath.Join(embeddingsDir, "bases", c.Base), filepath.Join(embeddingsDir, name, "adapter"), filepath.Join(embeddingsDir, name, "expected.safetensors")
+			base, dir := filepath.Join(embeddingsDir, "bases", c.Base), filepath.Join(embeddingsDir, name)
+			adapter, input := filepath.Join(dir, "adapter"), filepath.Join(dir, "expected.safetensors")
 			want := golden.Open(t, input).F32("logits")
 			check := func(what, base, adapter string) *Model {
 				t.Helper()
@@ -144,7 +145,9 @@ func TestEmbeddingsRefused(t *testing.T) {
 		change     func(ts map[string]safetensors.Tensor)
 		want       string
 	}{
-		"a head is missing": {"llama_grown", "llama", func(ts map[string]safetensors.Tensor) { delete(ts, "base_model.model.lm_head.weight") }, "the adapter has no lm_head.weight"},
+		"a head is missing": {"llama_grown", "llama", func(ts map[string]safetensors.Tensor) {
+			delete(ts, "base_model.model.lm_head.weight")
+		}, "the adapter has no lm_head.weight"},
 		"another width": {"llama_grown", "llama", func(ts map[string]safetensors.Tensor) {
 			ts["base_model.model.lm_head.weight"] = safetensors.F32("base_model.model.lm_head.weight", make([]float32, 53*8), 53, 8)
 		}, "lm_head has 16 values a token"},
@@ -182,7 +185,8 @@ func TestEmbeddingsRefused(t *testing.T) {
 	}
 }
 
-// TestNewerConfig opens an adapter whose configuration a later version of PEFT wrote: its logits are the same, and a warning names the field.
+// TestNewerConfig opens an adapter whose configuration a later version of PEFT wrote: its logits are the same, and a warning
+// names the field.
 func TestNewerConfig(t *testing.T) {
 	base, input := embeddingsDir+"/bases/llama", embeddingsDir+"/llama_saved/expected.safetensors"
 	adapter := filepath.Join(t.TempDir(), "adapter")
@@ -190,7 +194,8 @@ func TestNewerConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(adapter, peft.ConfigFile)
-	for _, fields := range []string{`{"brand_new_config": null,`, `{"task_type": null, "auto_mapping": {"base_model_class": "LlamaForCausalLM", "parent_library": "x"},`} {
+	for _, fields := range []string{`{"brand_new_config": null,`,
+		`{"task_type": null, "auto_mapping": {"base_model_class": "LlamaForCausalLM", "parent_library": "x"},`} {
 		raw := bytes.Replace(read(t, embeddingsDir+"/llama_saved/adapter/"+peft.ConfigFile), []byte("{"), []byte(fields), 1)
 		raw = bytes.ReplaceAll(raw, []byte(`"auto_mapping": null,`), nil)
 		if strings.Contains(fields, "task_type") {

@@ -8,7 +8,8 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// whyEmpty says why a continuation shows nothing: the tokens out, of a model whose texts end with one of eos. "" where it shows something.
+// whyEmpty says why a continuation shows nothing: the tokens out, of a model whose texts end with one of eos. "" where it shows
+// something.
 func whyEmpty(tk tokenize.Tokenizer, eos, out []int32) string {
 	text := tk.Decode(out, true)
 	if strings.TrimSpace(text) != "" {

@@ -23,7 +23,8 @@ func TestWhyEmpty(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, eos, pad, _ := tk.Special()
-	for want, out := range map[string][]int32{"": words, "the first token is": {eos}, "no token was asked for": nil, "special tokens from": {pad, eos}, "are special ones": {pad, pad}} {
+	for want, out := range map[string][]int32{"": words, "the first token is": {eos}, "no token was asked for": nil,
+		"special tokens from": {pad, eos}, "are special ones": {pad, pad}} {
 		if got := whyEmpty(tk, []int32{eos}, out); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%v: %q, want %q", out, got, want)
 		}

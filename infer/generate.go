@@ -17,8 +17,8 @@ type Continuation struct {
 	Empty string
 }
 
-// Sampling fills in what the model's generation_config.json says of the settings that were not given, by transformers' names. unused names what that file
-// asks for and is not done.
+// Sampling fills in what the model's generation_config.json says of the settings that were not given, by transformers' names.
+// unused names what that file asks for and is not done.
 func (m *Model) Sampling(s evaluate.Sampling, given func(name string) bool) (_ evaluate.Sampling, unused []string, err error) {
 	g, err := evaluate.ReadGenerationConfig(m.Dir)
 	if err != nil {
@@ -59,8 +59,8 @@ func (m *Model) Stops() ([]int32, error) {
 	return stop, nil
 }
 
-// Generate continues a prompt. each, if not nil, is told what is new of the text as it comes. The same prompt, settings and seed give the same
-// text.
+// Generate continues a prompt. each, if not nil, is told what is new of the text as it comes. The same prompt, settings and
+// seed give the same text.
 func (m *Model) Generate(prompt string, s evaluate.Sampling, each func(text string)) (*Continuation, error) {
 	tk, _, err := m.Text()
 	if err != nil {
@@ -71,7 +71,8 @@ func (m *Model) Generate(prompt string, s evaluate.Sampling, each func(text stri
 		return nil, err
 	}
 	if len(ids) == 0 {
-		return nil, errors.New("the prompt has no tokens, and config.json names no bos_token_id to begin a text with: give a prompt that is not empty")
+		return nil, errors.New("the prompt has no tokens, and config.json names no bos_token_id to begin a text with: " +
+			"give a prompt that is not empty")
 	}
 	stop, err := m.Stops()
 	if err != nil {
@@ -104,8 +105,8 @@ func (m *Model) Generate(prompt string, s evaluate.Sampling, each func(text stri
 // mostAtOnce is the number of continuations that are generated at a time, at most.
 const mostAtOnce = 64
 
-// generator generates as many of n continuations at a time as a cache of so many bytes holds, one at least. The longest has so many tokens with its prompt, as far as the
-// model has positions.
+// generator generates as many of n continuations at a time as a cache of so many bytes holds, one at least. The longest has so
+// many tokens with its prompt, as far as the model has positions.
 func (m *Model) generator(longest, n int, cache int64) (*evaluate.Generator, error) {
 	room := min(m.Positions(), longest)
 	g, err := evaluate.NewGenerator(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, room, 1)
@@ -122,10 +123,11 @@ func (m *Model) generator(longest, n int, cache int64) (*evaluate.Generator, err
 	return g, nil
 }
 
-// Complete continues many prompts of tokens, each until one of stop, as many at a time as a KV cache of so many bytes holds. told, if not nil,
-// is called when one more is finished. What a prompt is continued with depends on its place among the prompts where tokens are drawn, and on
-// no other prompt.
-func (m *Model) Complete(ctx context.Context, prompts [][]int32, s evaluate.Sampling, stop []int32, cache int64, told func()) ([][]int32, error) {
+// Complete continues many prompts of tokens, each until one of stop, as many at a time as a KV cache of so many bytes holds.
+// told, if not nil, is called when one more is finished. What a prompt is continued with depends on its place among the prompts
+// where tokens are drawn, and on no other prompt.
+func (m *Model) Complete(ctx context.Context, prompts [][]int32, s evaluate.Sampling, stop []int32, cache int64,
+	told func()) ([][]int32, error) {
 	longest := 0
 	for _, p := range prompts {
 		longest = max(longest, len(p))

@@ -9,9 +9,10 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Logits computes the logits of every token of a batch: input holds input_ids [B, T] and perhaps attention_mask, the output file gets
-// logits F32 [B, T, V], zero at masked positions; of a classifier V is the number of classes. names say, for each row of the batch, which of
-// several adapters it uses ([peft.BaseName] for none, names joined by "+" for adapters that are added up); a single one is for all rows.
+// Logits computes the logits of every token of a batch: input holds input_ids [B, T] and perhaps attention_mask, the output
+// file gets logits F32 [B, T, V], zero at masked positions; of a classifier V is the number of classes. names say, for each row
+// of the batch, which of several adapters it uses ([peft.BaseName] for none, names joined by "+" for adapters that are added
+// up); a single one is for all rows.
 func (m *Model) Logits(input, output string, names ...string) error {
 	rows, err := m.slots(names)
 	if err != nil {

@@ -33,14 +33,16 @@ func vacant(to string) error {
 	return nil
 }
 
-// Merge writes the base model in the folder dir with the adapter merged into its weights to the folder to, in dtype ("float32", "float16", "bfloat16"; empty
-// for the base's own), and checks logits before and after.
+// Merge writes the base model in the folder dir with the adapter merged into its weights to the folder to, in dtype ("float32",
+// "float16", "bfloat16"; empty for the base's own), and checks logits before and after.
 //
-// weight is the share of the adapter's change that is merged: each tensor becomes base + weight·(merged - base). 1 is the adapter; between 0 and
-// 1 lie the models of WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903), which keep more of what the base knows of other text.
+// weight is the share of the adapter's change that is merged: each tensor becomes base + weight·(merged - base). 1 is the
+// adapter; between 0 and 1 lie the models of WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903), which keep more of what the base
+// knows of other text.
 func Merge(dir, adapter, to, dtype string, weight float64) (err error) {
 	if !(math.Abs(weight) <= mostWeight) {
-		return fmt.Errorf("merging with a weight of %g: it must be a number between -%g and %g, 1 for the adapter as it is", weight, mostWeight, mostWeight)
+		return fmt.Errorf("merging with a weight of %g: it must be a number between -%g and %g, 1 for the adapter as it is",
+			weight, mostWeight, mostWeight)
 	}
 	defer quant.CatchRead(&err)
 	m, err := Load(dir, mergeStorage, adapter)

@@ -15,8 +15,9 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// TestMergedStops: what a merged model generates ends where it does with base and adapter, at the tokenizer's eos_token too, which the adapter has learnt:
-// the file that names the tokens for transformers' generate names it. A model that ends there already keeps its files.
+// TestMergedStops: what a merged model generates ends where it does with base and adapter, at the tokenizer's eos_token too,
+// which the adapter has learnt: the file that names the tokens for transformers' generate names it. A model that ends there
+// already keeps its files.
 func TestMergedStops(t *testing.T) {
 	embedded, err := assets.Resolve("embedded:lm-en-5m")
 	if err != nil {
@@ -29,7 +30,8 @@ func TestMergedStops(t *testing.T) {
 		want       []int32
 	}{
 		{"config.json", 5, "", []int32{5, 0}}, {"generation_config.json", 5, `{"eos_token_id": [3, 7], "temperature": 0.5}`, []int32{3, 7, 0}},
-		{"generation_config.json without eos_token_id", 5, `{"temperature": 0.5}`, []int32{5, 0}}, {"the same", 0, `{"eos_token_id": [0, 3]}`, []int32{0, 3}},
+		{"generation_config.json without eos_token_id", 5, `{"temperature": 0.5}`, []int32{5, 0}},
+		{"the same", 0, `{"eos_token_id": [0, 3]}`, []int32{0, 3}},
 		{"the same in config.json", 0, "", []int32{0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -11,11 +11,12 @@ import (
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 )
 
-// TestMergeTied merges adapters into a model whose head shares the embedding's weight: where they make the two differ the merged model is no longer tied
-// and holds both, in each dtype. Merge itself compares the logits.
+// TestMergeTied merges adapters into a model whose head shares the embedding's weight: where they make the two differ the
+// merged model is no longer tied and holds both, in each dtype. Merge itself compares the logits.
 func TestMergeTied(t *testing.T) {
-	base, cases := filepath.Join("..", "model", "testdata", "models", "llama_tied"), filepath.Join("..", "peft", "testdata", "peft", "llama_tied")
-	for name, tied := range map[string]bool{"lora_tied_embedding": false, "lora_untied_save": false, "lora_weight_tying": true, "lora_weight_tying_save": true,
+	const base, cases = "../model/testdata/models/llama_tied", "../peft/testdata/peft/llama_tied"
+	for name, tied := range map[string]bool{"lora_tied_embedding": false, "lora_untied_save": false, "lora_weight_tying": true,
+		"lora_weight_tying_save":     true,
 		"lora_trainable_tokens_tied": true} {
 		for dtype, stored := range map[string]string{"": "F32", "bfloat16": "BF16"} {
 			to := filepath.Join(t.TempDir(), name)
@@ -48,7 +49,7 @@ func TestMergeTied(t *testing.T) {
 
 // TestMergeWeight merges a share of what adapters change: every tensor lies so far between the base's and the merged one.
 func TestMergeWeight(t *testing.T) {
-	base, cases := filepath.Join("..", "model", "testdata", "models", "llama_tied"), filepath.Join("..", "peft", "testdata", "peft", "llama_tied")
+	const base, cases = "../model/testdata/models/llama_tied", "../peft/testdata/peft/llama_tied"
 	read := func(dir string) map[string][]float32 {
 		f, err := safetensors.OpenDir(dir)
 		if err != nil {
@@ -101,7 +102,8 @@ func TestMergeWeight(t *testing.T) {
 	}
 }
 
-// TestMergeWeightOutOfProportion: a weight by which a tensor leaves the range of its storage is named as the cause, and leaves no model behind.
+// TestMergeWeightOutOfProportion: a weight by which a tensor leaves the range of its storage is named as the cause, and leaves
+// no model behind.
 func TestMergeWeightOutOfProportion(t *testing.T) {
 	base := filepath.Join("..", "model", "testdata", "models", "llama_tied")
 	adapter := filepath.Join("..", "peft", "testdata", "peft", "llama_tied", "lora_weight_tying", "adapter")

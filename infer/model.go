@@ -13,9 +13,8 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// Model is a base model that answers, with adapters or without. [Load] and [Base.With] open one; whoever has the parts may put one together,
-// which then stays theirs to free.
-// It may be asked by one goroutine at a time.
+// Model is a base model that answers, with adapters or without. [Load] and [Base.With] open one; whoever has the parts may put
+// one together, which then stays theirs to free. It may be asked by one goroutine at a time.
 type Model struct {
 	Dir      string // the base model's folder
 	Base     *model.Model
@@ -83,8 +82,8 @@ func (m *Model) Classifier(tokens, classes int) (*train.Classifier, error) {
 	return train.NewClassifier(m.Base, m.Adapters, m.Params, m.Pool, tokens, classes)
 }
 
-// As is the model as it answers with some of its adapters by name, added up; with [peft.BaseName] as the base alone. It shares all else with
-// m, and is closed with it: at one time one of the two may be asked.
+// As is the model as it answers with some of its adapters by name, added up; with [peft.BaseName] as the base alone. It shares
+// all else with m, and is closed with it: at one time one of the two may be asked.
 func (m *Model) As(names ...string) (*Model, error) {
 	slots, err := m.slots([]string{strings.Join(names, "+")})
 	if err != nil {
@@ -102,8 +101,8 @@ func (m *Model) segment(s *nn.Step) {
 	}
 }
 
-// Close frees what was opened for the model; the base's memory when nothing else stands over it. Programs that are compiled of it must be
-// closed before. Closing twice does nothing.
+// Close frees what was opened for the model; the base's memory when nothing else stands over it. Programs that are compiled of
+// it must be closed before. Closing twice does nothing.
 func (m *Model) Close() error {
 	if m.over == nil {
 		return nil

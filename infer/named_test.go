@@ -39,7 +39,8 @@ func strong(t *testing.T, dir string, seed int) string {
 	return to
 }
 
-// TestAs: a model with adapters by name answers as the one with that adapter alone: it says the same, scores the same and has the same vectors.
+// TestAs: a model with adapters by name answers as the one with that adapter alone: it says the same, scores the same and has
+// the same vectors.
 func TestAs(t *testing.T) {
 	const text = "The city was built on a hill."
 	base := embedded(t)

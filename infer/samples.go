@@ -14,15 +14,16 @@ import (
 // sampleCache is the memory of the KV cache of samples.
 const sampleCache = 256 << 20
 
-// Samples continues each of the prompts n times, each time with random numbers of its own, and writes {"text": prompt and continuation} a line to the
-// JSONL file to, the samples of a prompt together. told, if not nil, is called with the number of samples that are finished. The same prompts, n,
-// settings and seed give the same file.
+// Samples continues each of the prompts n times, each time with random numbers of its own, and writes {"text": prompt and
+// continuation} a line to the JSONL file to, the samples of a prompt together. told, if not nil, is called with the number of
+// samples that are finished. The same prompts, n, settings and seed give the same file.
 //
-// Samples of a base beside other text keep what the base knows of kinds of text that the other text lacks (pseudo-rehearsal, Robins 1995;
-// self-synthesized rehearsal, Huang et al. 2024, arXiv:2403.01244).
+// Samples of a base beside other text keep what the base knows of kinds of text that the other text lacks (pseudo-rehearsal,
+// Robins 1995; self-synthesized rehearsal, Huang et al. 2024, arXiv:2403.01244).
 //
 // empty says how many continuations show nothing, and why the last of them does; "" where all show something.
-func (m *Model) Samples(ctx context.Context, prompts []string, n int, s evaluate.Sampling, to string, told func(done, of int)) (empty string, err error) {
+func (m *Model) Samples(ctx context.Context, prompts []string, n int, s evaluate.Sampling, to string,
+	told func(done, of int)) (empty string, err error) {
 	if n < 1 || len(prompts) == 0 {
 		return "", errors.New("samples need a prompt and a number of at least 1")
 	}

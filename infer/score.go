@@ -12,7 +12,8 @@ import (
 // Scored are a text's tokens and how well a model predicts them.
 type Scored struct {
 	IDs []int32
-	// LogProbs are the natural logarithms of the probabilities of the tokens from the second on, each given those before it: one fewer than IDs.
+	// LogProbs are the natural logarithms of the probabilities of the tokens from the second on, each given those before it: one
+	// fewer than IDs.
 	LogProbs []float32
 }
 
@@ -63,7 +64,8 @@ func (m *Model) each(texts []Scored, mode nn.Mode, adapters []nn.Adapter, f func
 		}
 		for _, id := range texts[i].IDs {
 			if id < 0 || int(id) >= m.Base.Config.Vocab {
-				return fmt.Errorf("text %d has the token id %d, but the model's vocabulary is %d: its tokenizer is another model's", i+1, id, m.Base.Config.Vocab)
+				return fmt.Errorf("text %d has the token id %d, but the model's vocabulary is %d: its tokenizer is another model's",
+					i+1, id, m.Base.Config.Vocab)
 			}
 		}
 	}

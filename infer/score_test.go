@@ -18,7 +18,8 @@ func logits(t *testing.T, m *Model, ids []int32) []float32 {
 	for _, id := range ids {
 		raw = binary.LittleEndian.AppendUint64(raw, uint64(id))
 	}
-	if err := safetensors.Write(in, []safetensors.Tensor{{Name: "input_ids", DType: "I64", Shape: []int{1, len(ids)}, Raw: raw}}, nil); err != nil {
+	input := safetensors.Tensor{Name: "input_ids", DType: "I64", Shape: []int{1, len(ids)}, Raw: raw}
+	if err := safetensors.Write(in, []safetensors.Tensor{input}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Logits(in, out); err != nil {
@@ -74,8 +75,8 @@ func TestScore(t *testing.T) {
 	}
 }
 
-// TestEmbed: what is pooled is what the head reads: its products with the head's weight are the logits; the mean is that of the last tokens of
-// all beginnings of the text.
+// TestEmbed: what is pooled is what the head reads: its products with the head's weight are the logits; the mean is that of the
+// last tokens of all beginnings of the text.
 func TestEmbed(t *testing.T) {
 	const text = "The city was built on a hill."
 	for name, m := range models(t) {

@@ -42,7 +42,8 @@ var answers = Measure{
 			return nil
 		}
 		of := fmt.Sprintf("of %d questions", m.Questions)
-		lines := []Line{{Name: fmt.Sprintf("exact match (of %d)", m.Questions), Card: "exact match", Of: of, Numbers: Numbers{"exact match": m.ExactMatch}}}
+		lines := []Line{{Name: fmt.Sprintf("exact match (of %d)", m.Questions), Card: "exact match", Of: of,
+			Numbers: Numbers{"exact match": m.ExactMatch}}}
 		if m.Rule != evaluate.MatchNumber {
 			lines = append(lines, Line{Numbers: Numbers{"F1 of the answer": m.F1}})
 		}

@@ -14,7 +14,8 @@ type Changes struct {
 	// OnAnswers: the score of Domain is on held-out answers alone. Answers is how often held-out questions were answered rightly.
 	OnAnswers bool         `json:"on_answers,omitempty"`
 	Answers   *MatchChange `json:"answers,omitempty"`
-	// Sources are the named sources apart, such as languages; Domain is all of them together then. Translation is of generated completions without named sources.
+	// Sources are the named sources apart, such as languages; Domain is all of them together then. Translation is of generated
+	// completions without named sources.
 	Sources     []SourceChange     `json:"sources,omitempty"`
 	Translation *TranslationChange `json:"translation,omitempty"`
 	// More is what measures found that have no field above, by name.
@@ -96,7 +97,8 @@ func (c *Changes) sides() (before, after *Results) {
 		before.Translation, after.Translation = x.Before, x.After
 	}
 	for _, x := range c.Sources {
-		b, a := SourceScore{Name: x.Name, OnAnswers: x.OnAnswers, Score: x.Before}, SourceScore{Name: x.Name, OnAnswers: x.OnAnswers, Score: x.After}
+		b := SourceScore{Name: x.Name, OnAnswers: x.OnAnswers, Score: x.Before}
+		a := SourceScore{Name: x.Name, OnAnswers: x.OnAnswers, Score: x.After}
 		if t := x.Translation; t != nil {
 			b.Translation, a.Translation = t.Before, t.After
 		}

@@ -38,7 +38,8 @@ var classes = Measure{
 	},
 }
 
-// ClassScore is a classifier's score on labelled texts. MacroF1 is scikit-learn's f1_score(average="macro"); Loss is the mean cross-entropy of a text.
+// ClassScore is a classifier's score on labelled texts. MacroF1 is scikit-learn's f1_score(average="macro"); Loss is the mean
+// cross-entropy of a text.
 type ClassScore struct {
 	Documents int     `json:"documents"`
 	Accuracy  float64 `json:"accuracy"`

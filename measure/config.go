@@ -2,8 +2,8 @@ package measure
 
 import "github.com/adaptflow/adaptflow/evaluate"
 
-// Config says what is measured before and after training: a recipe's section evaluate. What the tags say of a setting is checked, listed and
-// described from there: see package settings.
+// Config says what is measured before and after training: a recipe's section evaluate. What the tags say of a setting is
+// checked, listed and described from there: see package settings.
 type Config struct {
 	MaxSequences    int      `yaml:"max_sequences" json:"max_sequences" bounds:"[0,)" help:"packed sequences scored of each evaluation set; 0 for all"`
 	ExactMatch      int      `yaml:"exact_match" json:"exact_match" bounds:"[0,)" help:"held-out questions that are answered greedily and compared with the right answers; 0 for none"`

@@ -15,8 +15,8 @@ type Measure struct {
 	Columns []Column
 	// When says whether it is measured: what the settings ask for and the model and the data have.
 	When func(*Input) bool
-	// Run measures and puts what it finds into the results, with [Results.Add] where they have no field for it. Where nothing can be measured it
-	// tells in.Say why and returns nil.
+	// Run measures and puts what it finds into the results, with [Results.Add] where they have no field for it. Where nothing can
+	// be measured it tells in.Say why and returns nil.
 	Run func(ctx context.Context, in *Input, out *Results) error
 	// Lines are what it found, to be printed; nil for what was added.
 	Lines func(*Results) []Line
@@ -45,7 +45,8 @@ const (
 // Show says where a number is printed.
 type Show int
 
-// The places: Everywhere; OnPage, not in the table of a terminal; Folded, on a page that is opened; Alone, where one model's numbers stand alone.
+// The places: Everywhere; OnPage, not in the table of a terminal; Folded, on a page that is opened; Alone, where one model's
+// numbers stand alone.
 const (
 	Everywhere Show = iota
 	OnPage

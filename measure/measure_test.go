@@ -37,7 +37,8 @@ func held(t *testing.T, rows ...[2]string) *Input {
 		t.Fatal(err)
 	}
 	for i, row := range rows {
-		s := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{string(rune('a' + i))}, DocSpans: [][2]int32{{0, 1}}, Sources: []string{"x"}}
+		s := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{string(rune('a' + i))}, DocSpans: [][2]int32{{0, 1}},
+			Sources: []string{"x"}}
 		for k, text := range row {
 			ids, err := tk.AppendIDs(nil, text, false)
 			if err != nil {
@@ -81,7 +82,8 @@ func TestMeasures(t *testing.T) {
 	c := Compare(r, r)
 	var table strings.Builder
 	Print(&table, Sections(&c))
-	for _, want := range []string{"perplexity ", "answers (held-out)", "+0.0 %\n", "general (forgetting)", "no perplexity: it is empty", "loss on answers",
+	for _, want := range []string{"perplexity ", "answers (held-out)", "+0.0 %\n", "general (forgetting)", "no perplexity: it is empty",
+		"loss on answers",
 		"exact match (of 1)", "F1 of the answer", "+0.0 points\n", "chrF ", "completions (of 2)", "+0.00\n"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, &table)
@@ -130,7 +132,8 @@ func TestRows(t *testing.T) {
 // TestOldRecords: the keys of records and of metrics.json are those of the versions before.
 func TestOldRecords(t *testing.T) {
 	score := evaluate.NewScore(4, 2, evaluate.Text{})
-	r := Results{Domain: &score, General: &score, Classes: &ClassScore{}, OnAnswers: true, Answers: &evaluate.Match{}, Samples: []Sample{{"a", "b"}},
+	r := Results{Domain: &score, General: &score, Classes: &ClassScore{}, OnAnswers: true, Answers: &evaluate.Match{},
+		Samples:     []Sample{{"a", "b"}},
 		Translation: &Translation{}, Sources: []SourceScore{{Name: "x", Score: &score}}}
 	keys := func(v any) string {
 		raw, err := json.Marshal(v)

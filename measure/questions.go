@@ -18,9 +18,9 @@ type question struct {
 	prompt, answer []int32
 }
 
-// questions takes the first limit examples that packed sequences hold whole, in their order; 0 takes all. length is the sequences' length: a document that fills one
-// may have been cut. An answer is the last run of tokens that have a loss.
-// of takes examples of some source files alone; nil takes all.
+// questions takes the first limit examples that packed sequences hold whole, in their order; 0 takes all. length is the
+// sequences' length: a document that fills one may have been cut. An answer is the last run of tokens that have a loss. of
+// takes examples of some source files alone; nil takes all.
 func questions(data train.Data, limit, length int, of func(source string) bool) ([]question, error) {
 	pieces := map[string]int{}
 	each := func(do func(q *datasets.Sequence, i, from, to int)) error {
@@ -65,8 +65,8 @@ func questions(data train.Data, limit, length int, of func(source string) bool) 
 	return out, err
 }
 
-// complete answers questions greedily, with a KV cache, and returns the answers and the right ones. An answer ends where the right ones do: at an end token of the
-// model or a special token that is in them.
+// complete answers questions greedily, with a KV cache, and returns the answers and the right ones. An answer ends where the
+// right ones do: at an end token of the model or a special token that is in them.
 func (in *Input) complete(ctx context.Context, qs []question) (got, want []string, err error) {
 	tk, _, err := in.Model.Text()
 	if err != nil {

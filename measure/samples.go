@@ -6,7 +6,8 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 )
 
-// samples has the model continue prompts: those of the settings, else what other measures had it say, else the beginning of a held-out document.
+// samples has the model continue prompts: those of the settings, else what other measures had it say, else the beginning of a
+// held-out document.
 var samples = Measure{
 	Name: "samples",
 	Doc:  "what a language model says, for people to read",

@@ -44,8 +44,8 @@ type sourceSum struct {
 	text                       evaluate.Text
 }
 
-// scoreSources scores each named source by itself, on at most max_sequences full sequences of its tokens, and all of them together. Documents are isolated,
-// so that what stands beside one changes nothing.
+// scoreSources scores each named source by itself, on at most max_sequences full sequences of its tokens, and all of them
+// together. Documents are isolated, so that what stands beside one changes nothing.
 func (in *Input) scoreSources(ctx context.Context, s evaluate.Scorer) (all *evaluate.Score, out []SourceScore, err error) {
 	tk, _, err := in.Model.Text()
 	if err != nil {

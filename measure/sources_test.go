@@ -9,14 +9,17 @@ import (
 
 func TestSourceChanges(t *testing.T) {
 	s := func(p float64) *evaluate.Score { return &evaluate.Score{Perplexity: p} }
-	before := &Results{Sources: []SourceScore{{Name: "de", Score: s(9)}, {Name: "en-de", OnAnswers: true, Score: s(5), Translation: &Translation{Pairs: 3, ChrF: 1}}}}
-	after := &Results{Sources: []SourceScore{{Name: "de", Score: s(4)}, {Name: "en-de", OnAnswers: true, Score: s(2), Translation: &Translation{Pairs: 3, ChrF: 30}}}}
+	before := &Results{Sources: []SourceScore{{Name: "de", Score: s(9)},
+		{Name: "en-de", OnAnswers: true, Score: s(5), Translation: &Translation{Pairs: 3, ChrF: 1}}}}
+	after := &Results{Sources: []SourceScore{{Name: "de", Score: s(4)},
+		{Name: "en-de", OnAnswers: true, Score: s(2), Translation: &Translation{Pairs: 3, ChrF: 30}}}}
 	c := Compare(before, after)
 	if len(c.Sources) != 2 || c.Sources[0].After.Perplexity != 4 || !c.Sources[1].OnAnswers {
 		t.Errorf("%+v", c.Sources)
 	}
 	tables := Sections(&c)
-	if len(tables) != 2 || tables[0].Rows[1].Name != "en-de (completions)" || tables[1].Title != "chrF" || tables[1].Rows[0].Name != "en-de (of 3)" ||
+	if len(tables) != 2 || tables[0].Rows[1].Name != "en-de (completions)" || tables[1].Title != "chrF" ||
+		tables[1].Rows[0].Name != "en-de (of 3)" ||
 		tables[1].Rows[0].After != 30 {
 		t.Errorf("%+v", tables)
 	}

@@ -61,7 +61,8 @@ func TestToyMeasure(t *testing.T) {
 	}
 	var table bytes.Buffer
 	Print(&table, Sections(&back))
-	if !strings.Contains(table.String(), "\n\n  words                          before        after       change\n") || !strings.Contains(table.String(), "\n  The city ") ||
+	if !strings.Contains(table.String(), "\n\n  words                          before        after       change\n") ||
+		!strings.Contains(table.String(), "\n  The city ") ||
 		strings.Contains(table.String(), "letter") {
 		t.Errorf("the table is\n%s", &table)
 	}

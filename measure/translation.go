@@ -8,8 +8,8 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 )
 
-// translation lets the model complete held-out prompts greedily and scores the completions by chrF against the right ones: of each named
-// source where the sources are scored apart, else of all rows.
+// translation lets the model complete held-out prompts greedily and scores the completions by chrF against the right ones: of
+// each named source where the sources are scored apart, else of all rows.
 var translation = Measure{
 	Name:  "translation",
 	Doc:   "how generated completions of held-out prompts agree with the right ones",
@@ -68,8 +68,8 @@ type TranslationChange struct {
 	After  *Translation `json:"after"`
 }
 
-// translate completes held-out prompts of a named source ("" for all); nil where the source has no prompts. A right completion of one line is
-// compared with the first line of a generated one, as few-shot harnesses cut what a base model says.
+// translate completes held-out prompts of a named source ("" for all); nil where the source has no prompts. A right completion
+// of one line is compared with the first line of a generated one, as few-shot harnesses cut what a base model says.
 func (in *Input) translate(ctx context.Context, name string) (*Translation, error) {
 	qs, err := in.questions(in.Config.ChrF, func(source string) bool { return name == "" || in.Origins[source] == name })
 	if err != nil || len(qs) == 0 {
