@@ -94,16 +94,13 @@ func keySchema(f Field) object {
 
 // fieldSchema is what the tags of a setting say.
 func fieldSchema(f settings.Field) object {
-	s := object{}
-	switch {
-	case f.Type == "list":
+	s := typed(f)
+	if f.Type == "list" {
 		item := object{}
 		if f.Items != "" {
 			item = typed(settings.Field{Type: f.Items, Bounds: f.Bounds})
 		}
 		s = list(item)
-	default:
-		s = typed(f)
 	}
 	if f.Help != "" {
 		s["description"] = f.Help

@@ -43,24 +43,24 @@ func Trainable(args *Args, a *peft.Adapter) error {
 }
 
 // useMethods finds what the adapters' methods do beside their gradients: a term of the loss, a step after the optimiser's.
-func (t *loop) useMethods(adapters []nn.Adapter) error {
+func (l *loop) useMethods(adapters []nn.Adapter) error {
 	for _, a := range adapters {
 		adapter, ok := a.(*peft.Adapter)
 		if !ok {
 			continue
 		}
-		if err := Trainable(t.args, adapter); err != nil {
+		if err := Trainable(l.args, adapter); err != nil {
 			return err
 		}
 		if m, ok := adapter.Method.(peft.Regulariser); ok {
-			t.terms = append(t.terms, m)
+			l.terms = append(l.terms, m)
 		}
 		if m, ok := adapter.Method.(peft.Stepper); ok {
 			state, err := m.State()
 			if err != nil {
 				return err
 			}
-			t.steppers, t.fresh = append(t.steppers, m), append(t.fresh, state)
+			l.steppers, l.fresh = append(l.steppers, m), append(l.fresh, state)
 		}
 	}
 	return nil
