@@ -25,16 +25,21 @@ type Example struct {
 // Line is a line that the section names (indented as it may be), put behind another one in a file.
 type Line struct{ File, After, Line string }
 
-// Test pastes an example into the module, without writing to it, and runs the tests. It is called by a test in a folder directly below the
-// module's.
+// Test pastes an example into the module, without writing to it, and runs the tests. It is called by a test in a folder of the module.
 func Test(t *testing.T, e Example) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it compiles a package anew")
 	}
-	root, err := filepath.Abs("..")
+	root, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for !fileExists(filepath.Join(root, "go.mod")) {
+		if root == filepath.Dir(root) {
+			t.Fatal("the test does not run in a folder of the module")
+		}
+		root = filepath.Dir(root)
 	}
 	raw, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
 	if err != nil {

@@ -10,7 +10,13 @@ import (
 )
 
 // table has the kinds in the order in which they are asked: a recipe is of the first whose When says so.
-var table = []Kind{compareKind, keysKind, continualKind, classificationKind, singleKind}
+var table = []Kind{
+	compareKind,
+	keysKind,
+	continualKind,
+	classificationKind,
+	singleKind,
+}
 
 // Kinds are all kinds.
 func Kinds() []Kind { return table }

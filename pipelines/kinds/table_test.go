@@ -41,6 +41,18 @@ func TestKindsOfTemplates(t *testing.T) {
 	}
 }
 
+// TestKindsAreWhole: a row has what every command asks for, under a name of its own.
+func TestKindsAreWhole(t *testing.T) {
+	names := map[string]bool{}
+	for _, k := range Kinds() {
+		if k.Name == "" || names[k.Name] || k.When == nil || k.Run == nil || k.Export == nil || (k.Shown.By == "") != (k.Shown.Facts == nil) ||
+			k.Forgets != nil && (k.Forgets.Affected == nil || k.Forgets.Forget == nil) {
+			t.Errorf("%+v", k)
+		}
+		names[k.Name] = true
+	}
+}
+
 // countKind is a kind of run in a file and a row: it counts the documents of its input, and trains nothing.
 var countKind = Kind{
 	Name:    "a count of documents",
