@@ -16,10 +16,10 @@ type LowRank struct {
 
 // Head is the language model's head: logits = x·Wᵀ + bias on the wanted rows of x [T, D].
 //
-// In ModeLogits its output is the logits, [S, V]. Otherwise it is log p of each row's label, [S, 1] (or its logit: see [Step.Scores]), and in ModeTrain it
-// keeps u = ∂log p/∂x, [S, D], so that the backward pass of any loss over log-probabilities is one scaled addition. The
-// logits of a chunk of rows exist one tile of the vocabulary at a time, with a running maximum and sum as in
-// FlashAttention (Dao et al. 2022), and are never stored.
+// In ModeLogits its output is the logits, [S, V]. Otherwise it is log p of each row's label, [S, 1] (or its logit: see [Step.Scores]), and
+// in ModeTrain it keeps u = ∂log p/∂x, [S, D], so that the backward pass of any loss over log-probabilities is one scaled addition. The
+// logits of a chunk of rows exist one tile of the vocabulary at a time, with a running maximum and sum as in FlashAttention (Dao et al.
+// 2022), and are never stored.
 //
 // The inputs are x, then, where asked for: the weight [V, D] (TrainW), the bias [1, V] (TrainBias), the pair A [R, D] and
 // B [V, R] (LowRank), the rows that replace those of W (ReplaceRows), [n, D]. What is trainable takes a second pass over the

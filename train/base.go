@@ -51,8 +51,8 @@ type loadedKey struct {
 // Base is BaseFor the task that config.json says.
 func Base(dir, dtype string) (*model.Model, error) { return BaseFor(dir, dtype, model.Task{}) }
 
-// BaseFor returns the base model of dir, opened for a task, with its weights stored as dtype ("float32" where empty), loaded once a process and shared by
-// all who ask.
+// BaseFor returns the base model of dir, opened for a task, with its weights stored as dtype ("float32" where empty), loaded once a process
+// and shared by all who ask.
 func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
 	models.Lock()
 	defer models.Unlock()
@@ -74,8 +74,8 @@ func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
 	return m, nil
 }
 
-// WithEmbeddings is the task with the embedding and the head of the first adapter folder that brings other ones than the base model of dir has, as HF PEFT
-// saves them of a model whose vocabulary was resized. Empty names of adapters are skipped.
+// WithEmbeddings is the task with the embedding and the head of the first adapter folder that brings other ones than the base model of dir
+// has, as HF PEFT saves them of a model whose vocabulary was resized. Empty names of adapters are skipped.
 func WithEmbeddings(dir string, task model.Task, adapters ...string) (model.Task, error) {
 	for _, a := range adapters {
 		if a == "" || !peft.BringsEmbeddings(a) {
@@ -94,7 +94,8 @@ func WithEmbeddings(dir string, task model.Task, adapters ...string) (model.Task
 	return task, nil
 }
 
-// OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method. A new one may need data: see [InitializeAdapter].
+// OpenAdapter attaches an adapter to a base model: that of a folder, or a new one of a method. A new one may need data: see
+// [InitializeAdapter].
 func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base string, seed uint64) (*peft.Adapter, error) {
 	env := peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: seed, Tied: m.Config.Tied, Embeddings: m.Embeddings()}
 	if dir != "" {

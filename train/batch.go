@@ -10,7 +10,8 @@ import (
 )
 
 // StepFrom packs sequences into one step of the program. Labels are unshifted, as Hugging Face's: the row before a label predicts it.
-// The number of supervised tokens is len(step.Rows). The random numbers of a document depend on its id and its place in the text, not on the batch.
+// The number of supervised tokens is len(step.Rows). The random numbers of a document depend on its id and its place in the text, not on
+// the batch.
 func StepFrom(seqs []datasets.Sequence) (*nn.Step, error) {
 	s := &nn.Step{}
 	for i := range seqs {

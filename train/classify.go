@@ -67,8 +67,8 @@ func (c *Classified) F1() []float64 {
 	return out
 }
 
-// MacroF1 is the mean over the classes of the harmonic mean of precision and recall, as scikit-learn's f1_score(average="macro") with the classes that occur
-// among classes or predictions.
+// MacroF1 is the mean over the classes of the harmonic mean of precision and recall, as scikit-learn's f1_score(average="macro") with the
+// classes that occur among classes or predictions.
 func (c *Classified) MacroF1() float64 {
 	sum, n := 0.0, 0
 	for k := range c.Confusion {

@@ -31,7 +31,8 @@ func classes(n int) []datasets.Sequence {
 	return out
 }
 
-// TestClassifier trains a classifier: the rows are the documents' last tokens, the loss of an untrained head is near log 3, and training sorts the classes.
+// TestClassifier trains a classifier: the rows are the documents' last tokens, the loss of an untrained head is near log 3, and training
+// sorts the classes.
 func TestClassifier(t *testing.T) {
 	m, err := model.LoadTask(filepath.Join("..", "model", "testdata", "models", "llama_gqa"), "float32", model.Task{Type: "SEQ_CLS", NumLabels: 3, Seed: 1})
 	if err != nil {

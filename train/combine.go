@@ -36,8 +36,8 @@ func (s *Session) Combine(step int, refs []Ref) (int, error) {
 	return s.at, s.forget(step)
 }
 
-// sum adds what the replicas sent of a part, the parameters of list, to their gradients: in mode local a replica's part of the mean, in mode sync the
-// gradient sums, scaled to the whole step's where replicas were dropped. It returns what they did together.
+// sum adds what the replicas sent of a part, the parameters of list, to their gradients: in mode local a replica's part of the mean, in
+// mode sync the gradient sums, scaled to the whole step's where replicas were dropped. It returns what they did together.
 func (s *Session) sum(refs []Ref, part int, list []*nn.Param) (tally, error) {
 	var whole tally
 	local := s.job.Args.Mode == "local"
@@ -127,6 +127,6 @@ func (s *Session) outerStep(step int, whole tally) StepInfo {
 		}
 	}
 	s.trainer.opt.Step = step + s.job.RoundSteps(step, s.trainer.Total)
-	return StepInfo{Step: s.trainer.opt.Step, Loss: whole.loss, LearningRate: s.job.Args.OuterLearningRate, GradNorm: norm, Tokens: whole.tokens,
-		Metrics: s.trainer.goal.means(whole.metrics)}
+	return StepInfo{Step: s.trainer.opt.Step, Loss: whole.loss, LearningRate: s.job.Args.OuterLearningRate, GradNorm: norm,
+		Tokens: whole.tokens, Metrics: s.trainer.goal.means(whole.metrics)}
 }

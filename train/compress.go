@@ -9,9 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
-// compression is a row of the table of compressions: how what a replica sends of a parameter in a round (its gradient sums, or what it moved) is
-// written. What a compression loses is not lost: the replica adds it to what it sends in the next round (error feedback; Seide et al. 2014,
-// Karimireddy et al. 2019, arXiv:1901.09847).
+// compression is a row of the table of compressions: how what a replica sends of a parameter in a round (its gradient sums, or what it
+// moved) is written. What a compression loses is not lost: the replica adds it to what it sends in the next round (error feedback; Seide et
+// al. 2014, Karimireddy et al. 2019, arXiv:1901.09847).
 type compression struct {
 	name    string
 	dtype   string  // of the tensor that is written
@@ -67,7 +67,8 @@ func (a *Args) codec() (codec, error) {
 // lossy says whether what is sent differs from what was computed, so that replicas keep the rest.
 func (c codec) lossy() bool { return c.name != "none" }
 
-// feed encodes x and what rest holds of rounds before, and leaves in rest what the encoding lost. rest is nil where nothing is lost. x is overwritten.
+// feed encodes x and what rest holds of rounds before, and leaves in rest what the encoding lost. rest is nil where nothing is lost. x is
+// overwritten.
 func (c codec) feed(name string, x, rest []float32) ([]byte, error) {
 	for i := range rest {
 		x[i] += rest[i]

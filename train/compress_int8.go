@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// int8: blocks of block_size values, each with a float32 scale max|x|/127 and a code round(x/scale) a value (ties to even), so that a value is off
-// by at most half its block's scale. Written are the scales of all blocks, then the codes.
+// int8: blocks of block_size values, each with a float32 scale max|x|/127 and a code round(x/scale) a value (ties to even), so that a value
+// is off by at most half its block's scale. Written are the scales of all blocks, then the codes.
 
 func checkInt8(o options) error {
 	if b := o["block_size"]; b < 1 || b > 1<<24 || b != math.Trunc(b) {

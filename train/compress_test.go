@@ -110,7 +110,8 @@ func TestCompressions(t *testing.T) {
 	}
 }
 
-// What was sent over the rounds, with what is left over, is the whole: nothing is lost, and what is left over does not grow with the rounds.
+// What was sent over the rounds, with what is left over, is the whole: nothing is lost, and what is left over does not grow with the
+// rounds.
 func TestErrorFeedbackSumsToTheWhole(t *testing.T) {
 	const n, rounds = 700, 400
 	for _, c := range codecs(t) {

@@ -7,8 +7,9 @@ import (
 	"math/bits"
 )
 
-// topk: of each parameter the share density of its values that are largest in magnitude (Aji and Heafield 2017, arXiv:1704.05021; Lin et al. 2018,
-// arXiv:1712.01887), at least one; of equal ones those that come first. Written are the gaps between their places, as unsigned varints, then the values.
+// topk: of each parameter the share density of its values that are largest in magnitude (Aji and Heafield 2017, arXiv:1704.05021; Lin et
+// al. 2018, arXiv:1712.01887), at least one; of equal ones those that come first. Written are the gaps between their places, as unsigned
+// varints, then the values.
 
 func checkTopK(o options) error {
 	if d := o["density"]; !(d > 0 && d <= 1) {
@@ -27,8 +28,8 @@ func sizeTopK(o options, n int) int {
 	return k * (4 + max(1, (bits.Len(uint((n-k)/k))+6)/7))
 }
 
-// threshold returns the bits of the k'th largest magnitude, and how many values are larger: two passes of a histogram of 16 bits, because the
-// bits of floats that are not negative are ordered as the floats.
+// threshold returns the bits of the k'th largest magnitude, and how many values are larger: two passes of a histogram of 16 bits, because
+// the bits of floats that are not negative are ordered as the floats.
 func threshold(x []float32, k int) (at uint32, larger int) {
 	hist := make([]int, 1<<16)
 	for _, v := range x {

@@ -11,10 +11,10 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Late replicas. With drop_late_after a replica that has not done its share so many seconds after it began gives up and is no part of the round; what it
-// keeps (its inner optimiser, what compression lost) stays as its last round left it. At least min_replicas must contribute, else the round fails and is
-// tried again. Who contributed is decided once a round, in a file that is never written again, and stands in the log of the run: with the same list the
-// round gives the same bytes, whatever the clock says.
+// Late replicas. With drop_late_after a replica that has not done its share so many seconds after it began gives up and is no part of the
+// round; what it keeps (its inner optimiser, what compression lost) stays as its last round left it. At least min_replicas must contribute,
+// else the round fails and is tried again. Who contributed is decided once a round, in a file that is never written again, and stands in
+// the log of the run: with the same list the round gives the same bytes, whatever the clock says.
 
 const contributorsFile = "contributors.json"
 
@@ -90,8 +90,8 @@ func (s *Session) decide(step int, refs []Ref) ([]Ref, error) {
 	return parseRefs(path, raw)
 }
 
-// ReadContributors reads from a checkpoint's trainer_state.json who contributed to each round, by the step at which the round ended: the list that
-// [Job].Contributors takes, to repeat a run.
+// ReadContributors reads from a checkpoint's trainer_state.json who contributed to each round, by the step at which the round ended: the
+// list that [Job].Contributors takes, to repeat a run.
 func ReadContributors(path string) (map[int][]int, error) {
 	st, err := readStateFile(filepath.Dir(path))
 	if err != nil {

@@ -74,8 +74,8 @@ func OpenShards(paths []string) (*Shards, error) {
 	return s, nil
 }
 
-// OpenTraining opens the shards that a job trains on. Sequences in which nothing has a loss, such as a piece of a long prompt, are passed over: they would make steps
-// of which nothing is learnt.
+// OpenTraining opens the shards that a job trains on. Sequences in which nothing has a loss, such as a piece of a long prompt, are passed
+// over: they would make steps of which nothing is learnt.
 func OpenTraining(args *Args, paths []string) (*Shards, error) {
 	s, err := OpenShards(paths)
 	if err != nil || args.Order == OrderWrapped {

@@ -22,9 +22,10 @@ func initialised(a *peft.Adapter) error {
 	return nil
 }
 
-// InitializeAdapter gives an adapter that starts from data (peft.Adapter.NeedsData: EVA) its starting values from the first batches of training, in the
-// order in which training takes them, and writes its folder, from which the job then starts (Job.InitAdapter). The result depends on what the training
-// depends on, not on the number of threads. say, if not nil, hears how far it is after 1, 2, 4, … 64 batches and then after each 64.
+// InitializeAdapter gives an adapter that starts from data (peft.Adapter.NeedsData: EVA) its starting values from the first batches of
+// training, in the order in which training takes them, and writes its folder, from which the job then starts (Job.InitAdapter). The result
+// depends on what the training depends on, not on the number of threads. say, if not nil, hears how far it is after 1, 2, 4, … 64 batches
+// and then after each 64.
 func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, args *Args, data Data, threads *pool.Pool, dir string, say func(string)) error {
 	var batches []peft.EvaBatch
 	for _, micro := range firstBatches(args, data.Len(), evaBatches) {
@@ -63,7 +64,8 @@ func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, arg
 	return a.Save(dir, params, 0, peft.Card{})
 }
 
-// firstBatches are the first micro-batches of a training over n sequences in the order in which it takes them, those of all its steps or at most limit.
+// firstBatches are the first micro-batches of a training over n sequences in the order in which it takes them, those of all its steps or at
+// most limit.
 func firstBatches(args *Args, n, limit int) (out [][]int) {
 	order, steps := NewOrder(args, n), args.StepsFor(n)
 	if args.Mode == "local" { // replicas take turns: as many batches as one of them takes

@@ -14,8 +14,8 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// TestInitializeAdapter: the folder that the pass over the data writes has the same bytes with any number of threads, and other bytes for other data; an
-// adapter that was not initialised is refused where training would begin; a cancelled pass writes nothing.
+// TestInitializeAdapter: the folder that the pass over the data writes has the same bytes with any number of threads, and other bytes for
+// other data; an adapter that was not initialised is refused where training would begin; a cancelled pass writes nothing.
 func TestInitializeAdapter(t *testing.T) {
 	m := llama(t)
 	args := DefaultArgs()

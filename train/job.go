@@ -40,7 +40,8 @@ type Job struct {
 	KernelSet      string         `json:"kernel_set"`   // resolved once by the driver
 	Threads        int            `json:"threads"`      // 0: one a CPU
 	MemoryLimit    int64          `json:"memory_limit"` // bytes, 0 for none
-	// Contributors, where not nil, repeats a run in which late replicas were dropped: who contributed to the round that ended at a step; to others all did.
+	// Contributors, where not nil, repeats a run in which late replicas were dropped: who contributed to the round that ended at a step; to
+	// others all did.
 	Contributors map[int][]int `json:"contributors,omitempty"`
 }
 
@@ -306,8 +307,8 @@ func (s *Session) Advance(from, to int) (int, error) {
 	return s.trainer.Done(), s.Save()
 }
 
-// finished says whether a checkpoint of this job stands at or after a step: an earlier attempt of the same work, which a runner repeats after
-// a worker was lost, wrote it. The one that the attempt started from may have been pruned since.
+// finished says whether a checkpoint of this job stands at or after a step: an earlier attempt of the same work, which a runner repeats
+// after a worker was lost, wrote it. The one that the attempt started from may have been pruned since.
 func (s *Session) finished(step int) (bool, error) {
 	steps, err := Checkpoints(s.job.Dir)
 	if err != nil || len(steps) == 0 || steps[len(steps)-1] < step {
@@ -335,7 +336,8 @@ func (s *Session) note(info StepInfo) error {
 	}
 	if s.scorer == nil {
 		var err error
-		s.scorer, err = newScorer(s.Model, []nn.Adapter{s.Adapter}, s.params, s.pool, s.job.Args.PerDeviceTrainBatchSize*s.job.SequenceLength, s.trainer.goal)
+		tokens := s.job.Args.PerDeviceTrainBatchSize * s.job.SequenceLength
+		s.scorer, err = newScorer(s.Model, []nn.Adapter{s.Adapter}, s.params, s.pool, tokens, s.trainer.goal)
 		if err != nil {
 			return err
 		}

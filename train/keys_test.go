@@ -31,8 +31,8 @@ func keyed(key, n int) Sequences {
 	return out
 }
 
-// TestKeysEqualAlone: keys that share each pass over the base end with the bytes of each key trained alone by a Trainer, whatever their numbers of
-// sequences and steps, with dropout, accumulation and other optimisers too.
+// TestKeysEqualAlone: keys that share each pass over the base end with the bytes of each key trained alone by a Trainer, whatever their
+// numbers of sequences and steps, with dropout, accumulation and other optimisers too.
 func TestKeysEqualAlone(t *testing.T) {
 	m := llama(t)
 	p := pool.New(2)

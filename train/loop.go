@@ -11,8 +11,8 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// loop is the training loop, of a [Trainer] and of [TrainKeys]: optimiser steps of lanes, which share each pass over the base. What a lane learns does not depend on
-// the others.
+// loop is the training loop, of a [Trainer] and of [TrainKeys]: optimiser steps of lanes, which share each pass over the base. What a lane
+// learns does not depend on the others.
 type loop struct {
 	args   *Args
 	params *nn.Params
@@ -54,8 +54,9 @@ func newLoop(args *Args, s *Setup, tokens int, lanes []*lane) (_ *loop, err erro
 	if l.pairs, err = Freeze(args, s.Adapters, s.Params); err != nil {
 		return nil, err
 	}
-	l.prog, err = nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: tokens, S: tokens, N: docs}, Pool: s.Pool,
-		Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return HeldOptimizerBytes(args, s.Params) }, DType: s.DType, Seed: args.Seed})
+	l.prog, err = nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: tokens, S: tokens, N: docs},
+		Pool: s.Pool, Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return HeldOptimizerBytes(args, s.Params) },
+		DType: s.DType, Seed: args.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,8 @@ func (l *loop) fits(adapters []nn.Adapter) error {
 	}
 	for _, a := range adapters {
 		if x, ok := a.(*peft.Adapter); ok && l.goal.spec.Reference && !x.Segmentable() {
-			return fmt.Errorf("train: the objective compares the adapter with the base alone, and a %s adapter cannot be switched off within a pass: use another method", x.Type())
+			return fmt.Errorf("train: the objective compares the adapter with the base alone, and a %s adapter cannot be switched off within a pass: "+
+				"use another method", x.Type())
 		}
 	}
 	return nil
@@ -142,7 +144,8 @@ func (l *loop) silent(step int, sh *share) error {
 	return l.args.silent(step, docs(slices.Concat(sh.seqs...)))
 }
 
-// backward computes the gradient sums of shares into the parameters' Grad: a pass over the base takes a micro-batch of each. It gives up with errLate where late says so.
+// backward computes the gradient sums of shares into the parameters' Grad: a pass over the base takes a micro-batch of each. It gives up
+// with errLate where late says so.
 func (l *loop) backward(step int, shares []*share, late func() bool) error {
 	l.params.ZeroGrad()
 	for m := 0; ; m++ {
@@ -232,8 +235,8 @@ func join(pieces []piece) *nn.Step {
 	for _, x := range pieces {
 		p, at := x.batch.Step, len(all.Tokens)
 		all.Index, all.Scores = p.Index, p.Scores
-		all.Tokens, all.Positions, all.Labels = append(all.Tokens, p.Tokens...), append(all.Positions, p.Positions...), append(all.Labels, p.Labels...)
-		all.DocIDs = append(all.DocIDs, p.DocIDs...)
+		all.Tokens, all.Positions = append(all.Tokens, p.Tokens...), append(all.Positions, p.Positions...)
+		all.Labels, all.DocIDs = append(all.Labels, p.Labels...), append(all.DocIDs, p.DocIDs...)
 		for _, r := range p.Rows {
 			all.Rows = append(all.Rows, r+int32(at))
 		}
@@ -275,16 +278,18 @@ func lostStep(sum float64, step int, seqs []datasets.Sequence, why string) error
 	if step == 0 { // nothing has moved yet
 		advice = "look at the base's weights and config.json, at the adapter that training starts from, and at these documents"
 	}
-	return fmt.Errorf("step %d: the loss is %g, which is not finite, in a batch of documents %v: %s; %s", step+1, sum, docs(seqs), why, advice)
+	return fmt.Errorf("step %d: the loss is %g, which is not finite, in a batch of documents %v: %s; %s",
+		step+1, sum, docs(seqs), why, advice)
 }
 
 // describe is what is known of a lane's step (counted from 0) before the update.
 func (l *loop) describe(ln *lane, step int, sh tally) StepInfo {
-	return StepInfo{Step: step + 1, Tokens: sh.tokens, Loss: sh.loss / float64(max(sh.items, 1)), LearningRate: l.rate(step, ln.total), Metrics: l.goal.means(sh.metrics)}
+	return StepInfo{Step: step + 1, Tokens: sh.tokens, Loss: sh.loss / float64(max(sh.items, 1)), LearningRate: l.rate(step, ln.total),
+		Metrics: l.goal.means(sh.metrics)}
 }
 
-// update adds the methods' own terms, clips the gradients of each share, applies the optimiser once, and lets the methods step. A share that has failed stays as it
-// is; one that fails here has its error.
+// update adds the methods' own terms, clips the gradients of each share, applies the optimiser once, and lets the methods step. A share
+// that has failed stays as it is; one that fails here has its error.
 func (l *loop) update(step int, shares []*share) {
 	l.pool.Run(len(shares), func(k int) {
 		sh := shares[k]

@@ -7,7 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// TrainedCount is the number of values that training with the settings moves: the adapter's, without the factors that the optimiser freezes.
+// TrainedCount is the number of values that training with the settings moves: the adapter's, without the factors that the optimiser
+// freezes.
 func TrainedCount(args *Args, a *peft.Adapter) (int, error) {
 	pairs, err := Freeze(args, []nn.Adapter{a}, nn.NewParams(1))
 	if err != nil {

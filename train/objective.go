@@ -13,16 +13,18 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Objective is what a training learns from its rows. An implementation is a struct whose exported fields are its settings, with names in json tags, and whose
-// constructor, in its row of [Objectives], gives them their defaults. It may implement [Opener], [Preparer], [Counter], [Measurer] and [Sampler] besides.
+// Objective is what a training learns from its rows. An implementation is a struct whose exported fields are its settings, with names in
+// json tags, and whose constructor, in its row of [Objectives], gives them their defaults. It may implement [Opener], [Preparer],
+// [Counter], [Measurer] and [Sampler] besides.
 //
-// Only numbers go through it: log-probabilities of the supervised tokens in, coefficients of their gradients out. The head keeps ∂log p/∂x, so that any loss
-// over log-probabilities costs the same backward pass.
+// Only numbers go through it: log-probabilities of the supervised tokens in, coefficients of their gradients out. The head keeps ∂log p/∂x,
+// so that any loss over log-probabilities costs the same backward pass.
 type Objective interface {
 	// Spec is what the objective takes of rows and of the program, as its settings say.
 	Spec() Spec
-	// Loss of a batch whose LogP is known, as a sum: over the whole optimiser step it is divided by items, the sum of [Counter] over all micro-batches and
-	// replicas. It sets coef[i], zero before, to the derivative of sum/items in LogP[i]. The sum does not depend on items.
+	// Loss of a batch whose LogP is known, as a sum: over the whole optimiser step it is divided by items, the sum of [Counter] over all
+	// micro-batches and replicas. It sets coef[i], zero before, to the derivative of sum/items in LogP[i]. The sum does not depend on
+	// items.
 	Loss(b *Batch, items int, coef []float32) (sum float64)
 }
 
@@ -32,7 +34,8 @@ type Spec struct {
 	Kind string
 	// Pack makes one step of sequences; [StepFrom] where nil.
 	Pack func([]datasets.Sequence) (*nn.Step, error)
-	// Group is how many documents, one after another, are one example: 2 for chosen and rejected. A sequence holds whole groups, and so does a pass. 0 for 1.
+	// Group is how many documents, one after another, are one example: 2 for chosen and rejected. A sequence holds whole groups, and so
+	// does a pass. 0 for 1.
 	Group int
 	// Columns are the numbers of [datasets.Sequence.Values] that it reads beside tokens, such as the log-probabilities of a rollout.
 	Columns []Column
@@ -40,7 +43,8 @@ type Spec struct {
 	Reference bool
 	// Entropy and MeanLogit ask the head for those of each supervised token's distribution, in the Stats of [Batch.Step].
 	Entropy, MeanLogit bool
-	// Scores asks for the logits of the labels in place of log-probabilities, everywhere: of a model whose head gives scores, such as a reward.
+	// Scores asks for the logits of the labels in place of log-probabilities, everywhere: of a model whose head gives scores, such as a
+	// reward.
 	Scores bool
 	// Metrics are the names that Measure notes, in the order in which they are reported.
 	Metrics []string
@@ -95,18 +99,20 @@ type Preparer interface {
 	Prepare(b *Batch, p *Pass) error
 }
 
-// Counter is an objective whose loss is a mean over something other than supervised tokens (those of virtual tokens among them): examples, for instance.
+// Counter is an objective whose loss is a mean over something other than supervised tokens (those of virtual tokens among them): examples,
+// for instance.
 type Counter interface {
 	Items(b *Batch) int
 }
 
-// Measurer is an objective with metrics of its own. Measure runs after Loss and notes of each metric a sum and what it is over; a step reports the means.
+// Measurer is an objective with metrics of its own. Measure runs after Loss and notes of each metric a sum and what it is over; a step
+// reports the means.
 type Measurer interface {
 	Measure(b *Batch, note func(metric string, sum float64, n int))
 }
 
-// Sampler is an objective that learns from answers which the model gives itself. A kind of run samples them, scores them and writes them as rows with their
-// log-probabilities; training sees those rows alone.
+// Sampler is an objective that learns from answers which the model gives itself. A kind of run samples them, scores them and writes them as
+// rows with their log-probabilities; training sees those rows alone.
 type Sampler interface {
 	Rollouts() Rollouts
 }
@@ -127,11 +133,11 @@ type ObjectiveRow struct {
 	Implied func(j *Job, m *model.Model) bool
 }
 
-// Objectives is the table of objectives. A new one is a file, objective_NAME.go, and a row here; the table drives TestObjectives. Where a job names none, the first that is
-// implied is taken.
+// Objectives is the table of objectives. A new one is a file, objective_NAME.go, and a row here; the table drives TestObjectives. Where a
+// job names none, the first that is implied is taken.
 var Objectives = []ObjectiveRow{
 	{"distil", "the next token, by its label and the distributions of teachers", func() Objective { return &Distil{} }, distils},
-	{"classify", "the class of a document", func() Objective { return Classify{} }, func(_ *Job, m *model.Model) bool { return m.Config.NumLabels > 0 }},
+	{"classify", "the class of a document", func() Objective { return Classify{} }, classifies},
 	{"sft", "the next token", func() Objective { return SFT{} }, func(*Job, *model.Model) bool { return true }},
 }
 

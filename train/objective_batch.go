@@ -10,7 +10,8 @@ import (
 // Batch is a micro-batch, or a part of one, packed for a pass.
 type Batch struct {
 	Step *nn.Step
-	// LogP are the log-probabilities of the supervised tokens, [Step.Rows] in their order, and after them those of virtual tokens, weighted.
+	// LogP are the log-probabilities of the supervised tokens, [Step.Rows] in their order, and after them those of virtual tokens,
+	// weighted.
 	LogP []float32
 	// Reference are those of the supervised tokens with the adapter off, where the Spec asks for them.
 	Reference []float32
@@ -98,7 +99,8 @@ func column(c Column, seqs []datasets.Sequence, s *nn.Step) ([]float32, error) {
 			want, of = len(q.InputIDs), "tokens"
 		}
 		if x := q.Values[c.Name]; len(x) != want {
-			return nil, fmt.Errorf("sequence of document %s: its column %s has %d numbers for %d %s: prepare the data for this objective", first(q.DocIDs), c.Name, len(x), want, of)
+			return nil, fmt.Errorf("sequence of document %s: its column %s has %d numbers for %d %s: prepare the data for this objective",
+				first(q.DocIDs), c.Name, len(x), want, of)
 		}
 		all = append(all, q.Values[c.Name]...)
 	}
@@ -151,8 +153,8 @@ type Pass struct {
 	prog *nn.Program
 }
 
-// Score is log p of the labels of a step, [S], with the adapter of a slot, -1 for the base alone, without dropout and without a gradient. It is valid until the
-// program's next pass.
+// Score is log p of the labels of a step, [S], with the adapter of a slot, -1 for the base alone, without dropout and without a gradient.
+// It is valid until the program's next pass.
 func (p *Pass) Score(s *nn.Step, slot int) []float32 {
 	c := *s
 	c.Targets, c.Stats, c.Segments = nil, nil, []nn.Segment{{End: len(s.Tokens), Slot: slot}}

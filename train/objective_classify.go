@@ -4,13 +4,17 @@ import (
 	"fmt"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Classify is the objective of sequence classification (task SEQ_CLS): a document has one class, which the label of its last token gives; all other labels are
-// masked. The model's head of classes predicts it from that token's hidden state, and the loss is the cross-entropy, its mean over documents:
-// log-probabilities and their gradients come from the same program and the same loss as a language model's.
+// Classify is the objective of sequence classification (task SEQ_CLS): a document has one class, which the label of its last token gives;
+// all other labels are masked. The model's head of classes predicts it from that token's hidden state, and the loss is the cross-entropy,
+// its mean over documents: log-probabilities and their gradients come from the same program and the same loss as a language model's.
 type Classify struct{}
+
+// classifies says whether a job's model has a head of classes.
+func classifies(_ *Job, m *model.Model) bool { return m.Config.NumLabels > 0 }
 
 // Spec implements [Objective].
 func (Classify) Spec() Spec { return Spec{Kind: datasets.KindClassification, Pack: ClassStepFrom} }

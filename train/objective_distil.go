@@ -2,8 +2,8 @@ package train
 
 import "github.com/adaptflow/adaptflow/model"
 
-// Distil is the objective of learning from teachers: the cross entropy with the mean of their distributions and the label. See [Teachers]. Evaluations
-// are by the labels alone.
+// Distil is the objective of learning from teachers: the cross entropy with the mean of their distributions and the label. See [Teachers].
+// Evaluations are by the labels alone.
 type Distil struct {
 	Teachers *Teachers `json:"-"`
 }
@@ -28,7 +28,8 @@ func (d *Distil) Prepare(b *Batch, p *Pass) error {
 // Open implements [Opener].
 func (d *Distil) Open(e *Env) (err error) {
 	j := e.Job
-	d.Teachers, err = OpenTeachers(e.Model, j.Teachers, j.DistillationAlpha, j.DType, e.Pool, j.Args.PerDeviceTrainBatchSize*j.SequenceLength, j.SequenceLength)
+	rows := j.Args.PerDeviceTrainBatchSize * j.SequenceLength
+	d.Teachers, err = OpenTeachers(e.Model, j.Teachers, j.DistillationAlpha, j.DType, e.Pool, rows, j.SequenceLength)
 	return err
 }
 

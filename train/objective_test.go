@@ -28,7 +28,8 @@ type objectiveCase struct {
 	Detached bool `json:"detached"`
 	Rows     []struct {
 		Documents [][]int32 `json:"documents"`
-		// Prompt is how many tokens of each document have no loss, 1 where absent; Classes are documents' classes, in place of tokens to predict.
+		// Prompt is how many tokens of each document have no loss, 1 where absent; Classes are documents' classes, in place of tokens to
+		// predict.
 		Prompt  []int                `json:"prompt"`
 		Classes []int32              `json:"classes"`
 		Values  map[string][]float32 `json:"values"`
@@ -224,8 +225,8 @@ func objectiveAccumulates(t *testing.T, r *objectiveRun) {
 	}
 }
 
-// objectiveEvaluates: a validation after some steps has the loss and metrics of the next step, which a Spec without dropout trains without it; distillation
-// evaluates by the labels.
+// objectiveEvaluates: a validation after some steps has the loss and metrics of the next step, which a Spec without dropout trains without
+// it; distillation evaluates by the labels.
 func objectiveEvaluates(t *testing.T, r *objectiveRun) {
 	params := nn.NewParams(1)
 	defer params.Free()
@@ -303,7 +304,8 @@ func objectiveByKey(t *testing.T, r *objectiveRun) {
 	}
 }
 
-// TestObjectiveOfReplicas: metrics of pairs that two replicas share, with a sharded optimiser too, are those of one; so are evaluations, and what a resumed run has.
+// TestObjectiveOfReplicas: metrics of pairs that two replicas share, with a sharded optimiser too, are those of one; so are evaluations,
+// and what a resumed run has.
 func TestObjectiveOfReplicas(t *testing.T) {
 	r := openObjectiveCase(t, "toy_pairs")
 	states := map[string]*State{}

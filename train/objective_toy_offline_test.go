@@ -1,7 +1,8 @@
 package train
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_offline", Doc: "the next token, the more the less certain the model is", New: func() Objective { return &toyOffline{Power: 1} }})
+	Objectives = append(Objectives, ObjectiveRow{Name: "toy_offline", Doc: "the next token, the more the less certain the model is",
+		New: func() Objective { return &toyOffline{Power: 1} }})
 }
 
 // toyOffline weighs each token's negative log-likelihood by a power of the entropy of what the model expects there, which has no gradient.

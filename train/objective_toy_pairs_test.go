@@ -13,10 +13,12 @@ import (
 )
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_pairs", Doc: "the first of two documents rather than the second", New: func() Objective { return &toyPairs{Beta: 0.1} }})
+	Objectives = append(Objectives, ObjectiveRow{Name: "toy_pairs", Doc: "the first of two documents rather than the second",
+		New: func() Objective { return &toyPairs{Beta: 0.1} }})
 }
 
-// toyPairs prefers the first document of each pair to the second, relative to the base with the adapter off: DPO's sigmoid loss (Rafailov et al. 2023).
+// toyPairs prefers the first document of each pair to the second, relative to the base with the adapter off: DPO's sigmoid loss (Rafailov
+// et al. 2023).
 type toyPairs struct {
 	Beta float64 `json:"beta"`
 }
@@ -61,7 +63,8 @@ func (o *toyPairs) Measure(b *Batch, note func(string, float64, int)) {
 	}
 }
 
-// TestGoldenPairs: over the golden folder that ADAPTFLOW_GOLDEN names, the toy objective of pairs has the loss, the log-probabilities and every gradient of TRL's DPO.
+// TestGoldenPairs: over the golden folder that ADAPTFLOW_GOLDEN names, the toy objective of pairs has the loss, the log-probabilities and
+// every gradient of TRL's DPO.
 func TestGoldenPairs(t *testing.T) {
 	root := golden.Root(t, "testdata")
 	dir := filepath.Join(root, "trl", "dpo_sigmoid")

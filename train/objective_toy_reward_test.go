@@ -3,11 +3,12 @@ package train
 import "math"
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_reward", Doc: "a score of the first of two documents above that of the second", New: func() Objective { return &toyReward{} }})
+	Objectives = append(Objectives, ObjectiveRow{Name: "toy_reward", Doc: "a score of the first of two documents above that of the second",
+		New: func() Objective { return &toyReward{} }})
 }
 
-// toyReward is the objective of reward models (Bradley and Terry 1952): a document's score, which its last token's label names a row of the head for, is above that of
-// the next.
+// toyReward is the objective of reward models (Bradley and Terry 1952): a document's score, which its last token's label names a row of the
+// head for, is above that of the next.
 type toyReward struct{}
 
 func (*toyReward) Spec() Spec {

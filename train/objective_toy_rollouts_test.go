@@ -3,11 +3,12 @@ package train
 import "math"
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_rollouts", Doc: "answers of its own by their rewards", New: func() Objective { return &toyRollouts{Epsilon: 0.2, NumGenerations: 2} }})
+	Objectives = append(Objectives, ObjectiveRow{Name: "toy_rollouts", Doc: "answers of its own by their rewards",
+		New: func() Objective { return &toyRollouts{Epsilon: 0.2, NumGenerations: 2} }})
 }
 
-// toyRollouts raises the tokens of answers by their advantage, as far as the ratio to their probability when they were sampled stays near 1: PPO's clipped objective
-// (Schulman et al. 2017). Rows have the log-probabilities of sampling and the advantage of each answer.
+// toyRollouts raises the tokens of answers by their advantage, as far as the ratio to their probability when they were sampled stays near
+// 1: PPO's clipped objective (Schulman et al. 2017). Rows have the log-probabilities of sampling and the advantage of each answer.
 type toyRollouts struct {
 	Epsilon        float64 `json:"epsilon"`
 	NumGenerations int     `json:"num_generations"`

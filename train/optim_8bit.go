@@ -7,8 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/quant"
 )
 
-// The 8-bit optimisers keep their state as codes of 8 bits with one scale a block of 256 values (Dettmers et al. 2022, arXiv:2110.02861), as
-// bitsandbytes' do. A parameter of fewer than min_8bit_size values keeps float32.
+// The 8-bit optimisers keep their state as codes of 8 bits with one scale a block of 256 values (Dettmers et al. 2022, arXiv:2110.02861),
+// as bitsandbytes' do. A parameter of fewer than min_8bit_size values keeps float32.
 
 const block8 = 256
 

@@ -1,7 +1,7 @@
 package train
 
-// lion is Lion (Chen et al. 2023, arXiv:2302.06675) as bitsandbytes' Lion32bit: the sign of the interpolated momentum, with decoupled weight
-// decay. adam_beta1 and adam_beta2 are its betas; 0.9 and 0.99 are the paper's.
+// lion is Lion (Chen et al. 2023, arXiv:2302.06675) as bitsandbytes' Lion32bit: the sign of the interpolated momentum, with decoupled
+// weight decay. adam_beta1 and adam_beta2 are its betas; 0.9 and 0.99 are the paper's.
 func lion(u *update) {
 	b1, w1, b2, w2 := float32(u.AdamBeta1), float32(1-u.AdamBeta1), float32(u.AdamBeta2), float32(1-u.AdamBeta2)
 	l, keep := float32(u.lr), float32(1-u.lr*u.decay)

@@ -13,9 +13,9 @@ func loraFAStates(_ options, name string, rows, cols int) []state {
 	return adamStates(options{}, name, rows, cols)
 }
 
-// loraFA is LoRA-FA (Zhang et al. 2023, arXiv:2308.03303) as HF PEFT's create_lorafa_optimizer: A [r, in] stays as it starts, so that the inputs of adapted
-// layers need not be kept, and the gradient g of B [out, r] becomes g·(A·Aᵀ)⁻¹/scale², with which the step of B·A is the nearest to that of full
-// fine-tuning; AdamW as [adamHF] follows. The product is float32; PEFT rounds it to bfloat16 where torch has that.
+// loraFA is LoRA-FA (Zhang et al. 2023, arXiv:2308.03303) as HF PEFT's create_lorafa_optimizer: A [r, in] stays as it starts, so that the
+// inputs of adapted layers need not be kept, and the gradient g of B [out, r] becomes g·(A·Aᵀ)⁻¹/scale², with which the step of B·A is the
+// nearest to that of full fine-tuning; AdamW as [adamHF] follows. The product is float32; PEFT rounds it to bfloat16 where torch has that.
 func loraFA(u *update) {
 	r, in := u.cols, len(u.other)/u.cols
 	inverse := gramInverse(u.other, r, in)
@@ -25,8 +25,8 @@ func loraFA(u *update) {
 	adamHF(u)
 }
 
-// gramInverse is the pseudo-inverse of A·Aᵀ + 1e-8·I, A [r, in], with torch.linalg.pinv's threshold of float32: eigenvalues of at most r·eps times the largest
-// count as 0.
+// gramInverse is the pseudo-inverse of A·Aᵀ + 1e-8·I, A [r, in], with torch.linalg.pinv's threshold of float32: eigenvalues of at most
+// r·eps times the largest count as 0.
 func gramInverse(a []float32, r, in int) []float32 {
 	gram := make([]float32, r*r)
 	kernels.Gemm(nil, r, r, in, 1, a, in, 1, a, 1, in, 0, gram, r)
@@ -66,8 +66,8 @@ func gramInverse(a []float32, r, in int) []float32 {
 	return out
 }
 
-// adamHF is AdamW as transformers once had it: eps is added to the root of the second moment before its bias is corrected, and the decay follows the
-// step. optim_args eps and correct_bias.
+// adamHF is AdamW as transformers once had it: eps is added to the root of the second moment before its bias is corrected, and the decay
+// follows the step. optim_args eps and correct_bias.
 func adamHF(u *update) {
 	b1, b2 := u.AdamBeta1, u.AdamBeta2
 	rate := u.lr

@@ -12,8 +12,9 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 )
 
-// TestGoldenLoraFA repeats ten steps of PEFT's LoRA-FA over a whole trainer: losses, gradient norms (which leave out the frozen factors), and where the
-// parameters end. The data has pairs of several ranks and scales, the head among them, and modules_to_save, which are in no pair.
+// TestGoldenLoraFA repeats ten steps of PEFT's LoRA-FA over a whole trainer: losses, gradient norms (which leave out the frozen factors),
+// and where the parameters end. The data has pairs of several ranks and scales, the head among them, and modules_to_save, which are in no
+// pair.
 func TestGoldenLoraFA(t *testing.T) {
 	base := filepath.Join(golden.Root(t, "../model/testdata"), "models", "llama_gqa")
 	m, err := model.Load(base)

@@ -28,8 +28,8 @@ func muonStates(o options, name string, rows, cols int) []state {
 // rate serves these matrices and, by AdamW, embeddings, heads, norms and biases. torch iterates in bfloat16, this in float32.
 //
 // adamw_lr_ratio is the rate of what AdamW moves over learning_rate, as Muon's recipes give AdamW a rate of its own. Adam divides each
-// gradient by its own size, so that the rows of a tied embedding whose tokens the text never has move down as fast as the others move at all:
-// a text that continues pretraining without them wants a ratio of 0.1 or less.
+// gradient by its own size, so that the rows of a tied embedding whose tokens the text never has move down as fast as the others move at
+// all: a text that continues pretraining without them wants a ratio of 0.1 or less.
 func muon(u *update) {
 	if !muonMatrix(u.name, u.rows, u.cols) {
 		u.lr *= u.o["adamw_lr_ratio"]
@@ -49,7 +49,8 @@ func muon(u *update) {
 	}
 }
 
-// orthogonalize replaces x [rows, cols] by U·Vᵀ of its singular value decomposition, approximately: singular values end between about 0.7 and 1.2.
+// orthogonalize replaces x [rows, cols] by U·Vᵀ of its singular value decomposition, approximately: singular values end between about 0.7
+// and 1.2.
 func orthogonalize(x []float32, rows, cols, steps int) {
 	norm := float32(math.Sqrt(kernels.SumSquares(x)))
 	kernels.Scale(nil, 1/max(norm, 1e-7), x)

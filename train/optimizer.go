@@ -108,8 +108,8 @@ type Optimizer struct {
 	Step   int             // optimiser steps done
 }
 
-// Freeze prepares params, before programs are compiled with them, for the optimiser of args: where it trains one factor of each low-rank pair it
-// freezes the other. It returns the pairs, for NewOptimizer.
+// Freeze prepares params, before programs are compiled with them, for the optimiser of args: where it trains one factor of each low-rank
+// pair it freezes the other. It returns the pairs, for NewOptimizer.
 func Freeze(args *Args, adapters []nn.Adapter, params *nn.Params) ([]peft.Factor, error) {
 	if optimizerByName(args.Optim).pair == nil {
 		return nil, nil
@@ -226,8 +226,8 @@ func (o *Optimizer) apply(p *pool.Pool, lr func(slot int) float64) {
 	})
 }
 
-// loraPlusB says whether LoRA+ (Hayou et al. 2024, arXiv:2402.12354) trains a parameter at the higher rate: PEFT's create_loraplus_optimizer
-// takes every lora_B and every vector.
+// loraPlusB says whether LoRA+ (Hayou et al. 2024, arXiv:2402.12354) trains a parameter at the higher rate: PEFT's
+// create_loraplus_optimizer takes every lora_B and every vector.
 func loraPlusB(q *nn.Param) bool {
 	return strings.Contains(q.Name, "lora_B") || q.Rows == 1 && noDecay.MatchString(q.Name)
 }

@@ -10,14 +10,15 @@ import (
 
 // How the epochs follow one another, [Args.Order].
 const (
-	// OrderWrapped fills the last batch of an epoch from the next one. Runs that were begun before there was another order keep it, and so does a stride.
+	// OrderWrapped fills the last batch of an epoch from the next one. Runs that were begun before there was another order keep it, and so
+	// does a stride.
 	OrderWrapped = 0
 	// OrderEpochs ends an epoch with a smaller batch, or with dataloader_drop_last before it, as Hugging Face's Trainer.
 	OrderEpochs = 1
 )
 
-// Order says which sequences each optimiser step takes: for each epoch a seeded permutation of the n sequences by their place in the shards, cut into
-// batches, or a fixed stride. It depends on the settings and n alone.
+// Order says which sequences each optimiser step takes: for each epoch a seeded permutation of the n sequences by their place in the
+// shards, cut into batches, or a fixed stride. It depends on the settings and n alone.
 type Order struct {
 	args  *Args
 	n     int
@@ -28,8 +29,8 @@ type Order struct {
 // NewOrder orders n sequences.
 func NewOrder(args *Args, n int) *Order { return &Order{args: args, n: n, epoch: -1} }
 
-// Batch is what a replica takes in a step (counted from 0): indices of sequences, a list a micro-batch. The replicas of a sync step share its batch, those
-// of a local round take turns. The last step of an epoch has fewer, a replica of a sync step perhaps none.
+// Batch is what a replica takes in a step (counted from 0): indices of sequences, a list a micro-batch. The replicas of a sync step share
+// its batch, those of a local round take turns. The last step of an epoch has fewer, a replica of a sync step perhaps none.
 func (o *Order) Batch(step, replica int) [][]int {
 	a := o.args
 	b, acc := a.PerDeviceTrainBatchSize, a.GradientAccumulationSteps
@@ -121,8 +122,8 @@ func (a *Args) GlobalBatch() int {
 	return n
 }
 
-// silent is the error of a step in which no token has a loss: the optimiser would move the parameters by its momentum and weight decay alone. Runs in the
-// order of earlier versions take such steps, as those did.
+// silent is the error of a step in which no token has a loss: the optimiser would move the parameters by its momentum and weight decay
+// alone. Runs in the order of earlier versions take such steps, as those did.
 func (a *Args) silent(step int, docs []string) error {
 	if a.Order == OrderWrapped {
 		return nil

@@ -44,7 +44,8 @@ func (g *trainerRuns) data(n int) (out Sequences) {
 	return out
 }
 
-// TestGoldenEpochs trains over epochs that do not fill their last batches, as Hugging Face's Trainer did: every loss, gradient norm and learning rate.
+// TestGoldenEpochs trains over epochs that do not fill their last batches, as Hugging Face's Trainer did: every loss, gradient norm and
+// learning rate.
 func TestGoldenEpochs(t *testing.T) {
 	dir := "testdata/epochs"
 	g := golden.JSON[trainerRuns](t, filepath.Join(dir, "trainer.json"))

@@ -32,8 +32,8 @@ func short(n int) []datasets.Sequence {
 	return out
 }
 
-// TestPromptMethodsOnShortDocuments: a batch of more documents than the program has virtual rows for is run in parts, whose loss and gradients
-// are those of the whole at once; the virtual rows do not multiply the memory.
+// TestPromptMethodsOnShortDocuments: a batch of more documents than the program has virtual rows for is run in parts, whose loss and
+// gradients are those of the whole at once; the virtual rows do not multiply the memory.
 func TestPromptMethodsOnShortDocuments(t *testing.T) {
 	m := llama(t)
 	data := short(6)

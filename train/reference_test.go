@@ -70,8 +70,8 @@ func blocks(t *testing.T, tk tokenize.Tokenizer, bos int32, path string, length 
 	return out
 }
 
-// examples makes a sequence of each line of a JSONL file of questions and answers, with a loss on the answer and the end alone; an example whose answer lies
-// beyond length is left out. limit is the most lines, 0 for all.
+// examples makes a sequence of each line of a JSONL file of questions and answers, with a loss on the answer and the end alone; an example
+// whose answer lies beyond length is left out. limit is the most lines, 0 for all.
 func examples(t *testing.T, tk tokenize.Tokenizer, bos, eos int32, path string, length, limit int) train.Sequences {
 	t.Helper()
 	f, err := os.Open(path)
@@ -111,8 +111,8 @@ func examples(t *testing.T, tk tokenize.Tokenizer, bos, eos int32, path string, 
 	return out
 }
 
-// TestReferenceRuns repeats the LoRA, full, IA3, prompt and prefix tuning runs of the folder that ADAPTFLOW_REFERENCE names, from their stored
-// first values: each of the first 20 losses within 1e-4 of HF PEFT's, the final evaluations within 0.005 nats.
+// TestReferenceRuns repeats the LoRA, full, IA3, prompt and prefix tuning runs of the folder that ADAPTFLOW_REFERENCE names, from their
+// stored first values: each of the first 20 losses within 1e-4 of HF PEFT's, the final evaluations within 0.005 nats.
 func TestReferenceRuns(t *testing.T) {
 	dir := os.Getenv("ADAPTFLOW_REFERENCE")
 	if dir == "" {

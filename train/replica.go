@@ -99,8 +99,8 @@ func (s *Session) inner(step, replica int) (tally, error) {
 	return sh, nil
 }
 
-// keptState reads what a replica kept of its last round: its inner optimiser's state, into the trainer, and what compression lost, which it returns;
-// nil where nothing is lost.
+// keptState reads what a replica kept of its last round: its inner optimiser's state, into the trainer, and what compression lost, which it
+// returns; nil where nothing is lost.
 func (s *Session) keptState(replica int) (rest [][]float32, err error) {
 	local, lossy := s.job.Args.Mode == "local", s.codec.lossy()
 	if lossy {
@@ -134,8 +134,8 @@ func (s *Session) keptState(replica int) (rest [][]float32, err error) {
 	return rest, err
 }
 
-// writeUpdates writes what a replica sends: of each trained parameter send, with rest, which then holds what compression lost of it. There is a file for
-// each shard of the optimiser's state, or one.
+// writeUpdates writes what a replica sends: of each trained parameter send, with rest, which then holds what compression lost of it. There
+// is a file for each shard of the optimiser's state, or one.
 func (s *Session) writeUpdates(step, replica int, sh tally, send, rest [][]float32) (refs []FileRef, err error) {
 	of := map[string]safetensors.Tensor{}
 	for i, q := range s.trained() {

@@ -19,8 +19,8 @@ import (
 // replica runs local_steps steps of its own optimiser from the round's start, and the outer optimiser, SGD with Nesterov momentum, follows
 // the mean of what they moved.
 //
-// The files of the round that starts at step N lie in rounds/round-N beside the checkpoints: the state it starts from, and of each replica what it
-// sends and what it keeps for its next round. Only the state is waited for to reach the disk: the others are made again from it.
+// The files of the round that starts at step N lie in rounds/round-N beside the checkpoints: the state it starts from, and of each replica
+// what it sends and what it keeps for its next round. Only the state is waited for to reach the disk: the others are made again from it.
 
 // Ref refers to what a replica wrote in a round. It travels through the pipeline in place of the tensors.
 type Ref struct {

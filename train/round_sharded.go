@@ -12,7 +12,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// A sync round whose optimiser state is sharded by parameter (ZeRO-1/2's idea, Rajbhandari et al. 2020): a worker holds the state of one shard at a time. Of a round
+// A sync round whose optimiser state is sharded by parameter (ZeRO-1/2's idea, Rajbhandari et al. 2020): a worker holds the state of one
+// shard at a time. Of a round
 //
 //	Replica writes its gradient sums, a file a shard;
 //	Reduce, a shard: adds those of all replicas (reduce-scatter: only this shard's files are read);

@@ -9,22 +9,24 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// The scaling model: what rounds with N workers take, from constants that a machine was measured by and the lengths of the files that rounds write.
+// The scaling model: what rounds with N workers take, from constants that a machine was measured by and the lengths of the files that
+// rounds write.
 //
-// A worker is a process with one replica. Let C be the floating-point operations of a replica's share of a round, U what it sends, K what it keeps,
-// S the state, 4·W the parameters, each in bytes (see [RoundFiles]). A round of mode sync (one step) or local (H steps) takes
+// A worker is a process with one replica. Let C be the floating-point operations of a replica's share of a round, U what it sends, K what
+// it keeps, S the state, 4·W the parameters, each in bytes (see [RoundFiles]). A round of mode sync (one step) or local (H steps) takes
 //
 //	worker   S + K read, D tokens packed, C computed, U + K written          all workers at once
 //	driver   N·U read and added, S written, waited for                       after them, one process
 //
-// and so Round = (S + K)/read + D/pack + C/flops + (U + K)/write + N·(U/check + 4W/combine) + S/write + sync + round + N·replica. D is the tokens whose labels are
-// counted: in mode sync those of all replicas, since the loss is divided by the step's total before the first backward pass, in local its own. The driver is a
-// process of its own, which stands at the state that it wrote; where it is a worker too, it reads S once more in mode local. Where a storage's rate is given, each part takes at least its bytes
-// over that rate: the worker's own, and all workers' together over that of the whole storage. With an optimiser in M shards the driver's part is done
-// by min(M, N) workers at once: N·U/M read and 4W/M written (reduce), the shard's sum and state read and written (apply), then all shards read (gather).
+// and so Round = (S + K)/read + D/pack + C/flops + (U + K)/write + N·(U/check + 4W/combine) + S/write + sync + round + N·replica. D is the
+// tokens whose labels are counted: in mode sync those of all replicas, since the loss is divided by the step's total before the first
+// backward pass, in local its own. The driver is a process of its own, which stands at the state that it wrote; where it is a worker too,
+// it reads S once more in mode local. Where a storage's rate is given, each part takes at least its bytes over that rate: the worker's own,
+// and all workers' together over that of the whole storage. With an optimiser in M shards the driver's part is done by min(M, N) workers at
+// once: N·U/M read and 4W/M written (reduce), the shard's sum and state read and written (apply), then all shards read (gather).
 
-// Constants are what a machine is measured by: see `adaptflow bench scaling --calibrate`. Rates are of one worker and count CPU time, so that other work on
-// the machine disturbs them little.
+// Constants are what a machine is measured by: see `adaptflow bench scaling --calibrate`. Rates are of one worker and count CPU time, so
+// that other work on the machine disturbs them little.
 type Constants struct {
 	Machine    string  `json:"machine"`            // what was measured, for people
 	Threads    int     `json:"threads"`            // of a worker
@@ -231,9 +233,9 @@ func (s *ScalingSetup) ScaleAll(c *Constants, workers []int) ([]*Scaling, error)
 	return out, nil
 }
 
-// TrainFLOPs is about how many floating-point operations a training step takes a token of sequences of the given length: 2 a weight that multiplies in the
-// forward pass and 2 in the backward one, which has no gradient of frozen weights; 6 a trained value; causal attention over half the sequence; and a forward pass
-// more of the blocks that are computed again, share of all.
+// TrainFLOPs is about how many floating-point operations a training step takes a token of sequences of the given length: 2 a weight that
+// multiplies in the forward pass and 2 in the backward one, which has no gradient of frozen weights; 6 a trained value; causal attention
+// over half the sequence; and a forward pass more of the blocks that are computed again, share of all.
 func TrainFLOPs(m *model.Model, trained, sequence int, share float64) float64 {
 	c := &m.Config
 	return forwardFLOPs(m, sequence)*(2+share) + float64(sequence)*2*float64(c.Layers*c.Heads*c.HeadDim) + 6*float64(trained)

@@ -11,9 +11,9 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// RoundFiles are the lengths in bytes of the files of a job's rounds and checkpoints: see round.go and round_sharded.go. They are those of the files
-// themselves, headers and all, with two exceptions: what topk sends depends on where the largest values lie (taken as evenly spread), and what the
-// state's log takes depends on how many digits its numbers have.
+// RoundFiles are the lengths in bytes of the files of a job's rounds and checkpoints: see round.go and round_sharded.go. They are those of
+// the files themselves, headers and all, with two exceptions: what topk sends depends on where the largest values lie (taken as evenly
+// spread), and what the state's log takes depends on how many digits its numbers have.
 type RoundFiles struct {
 	Updates   []int64 // what a replica sends, by shard of the optimiser's state; one where it is not sharded
 	Kept      int64   // what a replica keeps for its next round; 0 for no file
@@ -38,8 +38,8 @@ func total(x []int64) (n int64) {
 	return n
 }
 
-// FilesOf computes the files of the rounds of args for parameters whose values are not looked at; method is the length of the state of a method that
-// steps itself (peft.Stepper), 0 for none. The settings have passed Validate.
+// FilesOf computes the files of the rounds of args for parameters whose values are not looked at; method is the length of the state of a
+// method that steps itself (peft.Stepper), 0 for none. The settings have passed Validate.
 func FilesOf(args *Args, params *nn.Params, method int) (*RoundFiles, error) {
 	c, err := args.codec()
 	if err != nil {

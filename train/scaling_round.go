@@ -61,8 +61,8 @@ func (m *roundModel) plain(steps int) work {
 	return work{cpu: m.compute(steps) + m.packing(steps, 1)}
 }
 
-// state is what a worker reads to stand at a round's start: nothing before the first, a checkpoint's files where there is one, else the state of the
-// round before, with the log since the last checkpoint and what shards hold.
+// state is what a worker reads to stand at a round's start: nothing before the first, a checkpoint's files where there is one, else the
+// state of the round before, with the log since the last checkpoint and what shards hold.
 func (m *roundModel) state(step, since, base int) int64 {
 	switch {
 	case step == 0:
@@ -73,7 +73,8 @@ func (m *roundModel) state(step, since, base int) int64 {
 	return m.f.State + int64(since)*m.f.Log + total(m.f.Shards)
 }
 
-// round is a round of steps that starts at step, since rounds after the checkpoint at base: the work of each worker, of the driver, and the round's cost.
+// round is a round of steps that starts at step, since rounds after the checkpoint at base: the work of each worker, of the driver, and the
+// round's cost.
 func (m *roundModel) round(steps, step, since, base int) (worker, driver work, r RoundCost) {
 	stand := m.stand(step, since, base)
 	kept := m.f.Kept
@@ -140,7 +141,8 @@ func (m *roundModel) sharded(step, base int, next int64, add work) (all work, se
 	return all, seconds
 }
 
-// checkpoint is a checkpoint after so many rounds, or steps of one worker: the work of the process that writes it, and the time it takes. What replicas keep is copied.
+// checkpoint is a checkpoint after so many rounds, or steps of one worker: the work of the process that writes it, and the time it takes.
+// What replicas keep is copied.
 func (m *roundModel) checkpoint(rounds, steps int) (work, float64) {
 	w := m.write(m.f.Trainable + m.f.Optimizer)
 	if m.n > 1 {
@@ -152,9 +154,9 @@ func (m *roundModel) checkpoint(rounds, steps int) (work, float64) {
 	return w, m.wall(w, 1) + m.c.Sync
 }
 
-// workerMemory is the peak of a worker's process: weights, program and optimiser as of one replica, and the buffers of a round. Local: the outer
-// momentum, the values at the round's start; lossy: what compression lost. The greatest of reading the state (its tensors are in memory until they are checked) and
-// of writing the update (encoded whole).
+// workerMemory is the peak of a worker's process: weights, program and optimiser as of one replica, and the buffers of a round. Local: the
+// outer momentum, the values at the round's start; lossy: what compression lost. The greatest of reading the state (its tensors are in
+// memory until they are checked) and of writing the update (encoded whole).
 func (m *roundModel) workerMemory() int64 {
 	n := m.base() + m.setup.Program
 	if m.n == 1 {

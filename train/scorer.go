@@ -75,7 +75,8 @@ func (s *Scorer) loss(seqs []datasets.Sequence, slot int) (out tally, err error)
 			items := s.goal.items(part, s.prog)
 			sum := s.goal.judge(part, logp, items, s.coef[:len(logp)], &out.metrics)
 			if math.IsNaN(sum) || math.IsInf(sum, 0) {
-				return tally{}, fmt.Errorf("the model scores %g, which is not finite, on documents %v: %s", sum, docs(batch), s.prog.Why(part.Step, false))
+				return tally{}, fmt.Errorf("the model scores %g, which is not finite, on documents %v: %s",
+					sum, docs(batch), s.prog.Why(part.Step, false))
 			}
 			out.loss += sum
 			out.items += items

@@ -10,8 +10,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/watch"
 )
 
-// A DoFn is rebuilt from its payload, so that what a run of this process hands to the work that is done for it is found by the run's name: the folder of its
-// checkpoints, [Job.Dir], or of its adapters by key.
+// A DoFn is rebuilt from its payload, so that what a run of this process hands to the work that is done for it is found by the run's name:
+// the folder of its checkpoints, [Job.Dir], or of its adapters by key.
 
 // Progress is an optimiser step or an evaluation that a run of Total steps has made; the other is nil.
 type Progress struct {
@@ -22,8 +22,8 @@ type Progress struct {
 
 var watched watch.Runs[Progress]
 
-// Watch has see called with every optimiser step and evaluation of the run whose checkpoints are in the folder dir, or of every run where dir is "", that this
-// process makes or is told of by [Tell], until stop is called.
+// Watch has see called with every optimiser step and evaluation of the run whose checkpoints are in the folder dir, or of every run where
+// dir is "", that this process makes or is told of by [Tell], until stop is called.
 func Watch(dir string, see func(Progress)) (stop func()) { return watched.Watch(dir, see) }
 
 // Tell tells those who watch the run of dir of a step or an evaluation that another process made.
@@ -38,8 +38,9 @@ var driven struct {
 	runs map[string]context.Context
 }
 
-// Drive says that this process drives the run of the folder dir until end is called. Its session stays open for so long, whatever other runs do. When ctx is done,
-// the run's training in this process stops at the next optimiser step, and what is asked of it afterwards fails with ErrInterrupted, until it is driven again.
+// Drive says that this process drives the run of the folder dir until end is called. Its session stays open for so long, whatever other
+// runs do. When ctx is done, the run's training in this process stops at the next optimiser step, and what is asked of it afterwards fails
+// with ErrInterrupted, until it is driven again.
 func Drive(ctx context.Context, dir string) (end func()) {
 	driven.Lock()
 	defer driven.Unlock()
@@ -79,8 +80,8 @@ var sessions struct {
 	byJob map[string]*Session
 }
 
-// Use runs f with the process's session of a job, opening it when it is the first. One f runs at a time. A job that is opened ends the sessions of others, but for
-// those of runs that this process drives: a worker has one.
+// Use runs f with the process's session of a job, opening it when it is the first. One f runs at a time. A job that is opened ends the
+// sessions of others, but for those of runs that this process drives: a worker has one.
 func Use(jobJSON string, f func(*Session) error) error {
 	sessions.Lock()
 	defer sessions.Unlock()

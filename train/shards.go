@@ -8,8 +8,9 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// ShardParams deals the parameters out to shards, so that each shard's optimiser state is about as large: the largest first, each to the shard that has
-// least so far. It returns the names of each shard's parameters in the order of the list, and the bytes of its optimiser's state.
+// ShardParams deals the parameters out to shards, so that each shard's optimiser state is about as large: the largest first, each to the
+// shard that has least so far. It returns the names of each shard's parameters in the order of the list, and the bytes of its optimiser's
+// state.
 func ShardParams(args *Args, params *nn.Params, shards int) (names [][]string, bytes []int64) {
 	names, bytes = make([][]string, shards), make([]int64, shards)
 	type item struct {
@@ -54,8 +55,8 @@ func ShardParams(args *Args, params *nn.Params, shards int) (names [][]string, b
 
 // HeldOptimizerBytes is the memory of the optimiser's state in one worker: of the largest shard where it is sharded, else of the whole.
 //
-// With W parameters and a state of K values each (AdamW: 2), N workers hold 4·W bytes of parameters, 4·W of gradients and 4·K·W of state each; sharded
-// N ways (ZeRO-1, Rajbhandari et al. 2020, arXiv:1910.02054) the last is 4·K·W/N, up to the size of one parameter.
+// With W parameters and a state of K values each (AdamW: 2), N workers hold 4·W bytes of parameters, 4·W of gradients and 4·K·W of state
+// each; sharded N ways (ZeRO-1, Rajbhandari et al. 2020, arXiv:1910.02054) the last is 4·K·W/N, up to the size of one parameter.
 func HeldOptimizerBytes(args *Args, params *nn.Params) int64 {
 	if args.OptimizerShards <= 1 {
 		return OptimizerBytes(args, params)

@@ -34,7 +34,8 @@ type State struct {
 	TokensSeen int64             `json:"num_input_tokens_seen"`
 	Seconds    float64           `json:"train_seconds"`
 	Files      map[string]string `json:"files"` // SHA-256 of each file
-	// Of rounds with several replicas: what each keeps for its next round; and, in the state of a round, the checkpoint whose log the log continues.
+	// Of rounds with several replicas: what each keeps for its next round; and, in the state of a round, the checkpoint whose log the log
+	// continues.
 	Kept []FileRef `json:"kept,omitempty"`
 	Base int       `json:"base_checkpoint,omitempty"`
 	// Of the state of a round whose optimiser is sharded: the files of the shards.

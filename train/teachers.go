@@ -11,9 +11,10 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Teachers are the models from which a training distils (Hinton et al. 2015; TRL's GKD with beta 0, lmbda 0 and temperature 1): what a supervised row should predict is
-// alpha times the mean of the teachers' distributions over the next token plus 1-alpha times its label, and the loss is the cross entropy with that, the least of which is the
-// entropy of what should be predicted. The mean of several models is their ensemble. Rows of virtual tokens keep their labels.
+// Teachers are the models from which a training distils (Hinton et al. 2015; TRL's GKD with beta 0, lmbda 0 and temperature 1): what a
+// supervised row should predict is alpha times the mean of the teachers' distributions over the next token plus 1-alpha times its label,
+// and the loss is the cross entropy with that, the least of which is the entropy of what should be predicted. The mean of several models is
+// their ensemble. Rows of virtual tokens keep their labels.
 type Teachers struct {
 	alpha    float32
 	vocab    int // of the student
@@ -30,15 +31,16 @@ type teacher struct {
 	prog  *nn.Program
 }
 
-// teacherRows and teacherLogits bound the tokens of one pass through a teacher, whose logits, so many bytes, are all kept; a document that is longer makes it longer.
+// teacherRows and teacherLogits bound the tokens of one pass through a teacher, whose logits, so many bytes, are all kept; a document that
+// is longer makes it longer.
 const (
 	teacherRows   = 1024
 	teacherLogits = 64 << 20
 )
 
-// OpenTeachers opens the models of the folders dirs, each with its weights stored as dtype, for steps of at most rows tokens, whose documents have at most
-// length. student is the model that learns. The tokenizers must give the same ids to tokens; vocabularies may be padded to other sizes: of a teacher the tokens that the
-// student has share its distribution.
+// OpenTeachers opens the models of the folders dirs, each with its weights stored as dtype, for steps of at most rows tokens, whose
+// documents have at most length. student is the model that learns. The tokenizers must give the same ids to tokens; vocabularies may be
+// padded to other sizes: of a teacher the tokens that the student has share its distribution.
 func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype string, p *pool.Pool, rows, length int) (_ *Teachers, err error) {
 	if student.Config.Task != "CAUSAL_LM" {
 		return nil, fmt.Errorf("a classifier learns from no teachers")

@@ -20,7 +20,8 @@ import (
 
 func tiny(name string) string { return filepath.Join("..", "model", "testdata", "models", name) }
 
-// TestTeach compares the targets of a step that a teacher takes in several parts with the softmax of the teachers' logits over the whole step, and a document's own.
+// TestTeach compares the targets of a step that a teacher takes in several parts with the softmax of the teachers' logits over the whole
+// step, and a document's own.
 func TestTeach(t *testing.T) {
 	student, err := Base(tiny("llama_gqa"), "float32")
 	if err != nil {
@@ -118,8 +119,8 @@ func TestGoldenDistillation(t *testing.T) {
 	}
 }
 
-// TestDistillation trains a student towards another model: a student that is its own teacher has no gradient, another comes nearer to its teacher at each step, with a
-// prompt before the text, too.
+// TestDistillation trains a student towards another model: a student that is its own teacher has no gradient, another comes nearer to its
+// teacher at each step, with a prompt before the text, too.
 func TestDistillation(t *testing.T) {
 	data := short(6)
 	for _, c := range []struct {
@@ -286,7 +287,8 @@ func TestTeacherOfAPaddedVocabulary(t *testing.T) {
 	}
 }
 
-// TestTeachersOfParts: a batch that runs in parts, before whose documents virtual tokens stand, learns next to nothing else from a teacher of next to no weight.
+// TestTeachersOfParts: a batch that runs in parts, before whose documents virtual tokens stand, learns next to nothing else from a teacher
+// of next to no weight.
 func TestTeachersOfParts(t *testing.T) {
 	m, err := Base(tiny("llama_gqa"), "float32")
 	if err != nil {

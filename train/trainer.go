@@ -38,8 +38,8 @@ type Trainer struct {
 	*loop
 }
 
-// StepInfo describes one optimiser step. Step counts from 1; Loss is the objective's, before the update: its mean over the step's supervised tokens, or what
-// else the objective counts.
+// StepInfo describes one optimiser step. Step counts from 1; Loss is the objective's, before the update: its mean over the step's
+// supervised tokens, or what else the objective counts.
 type StepInfo struct {
 	Step         int     `json:"step"`
 	Loss         float64 `json:"loss"`
@@ -49,7 +49,8 @@ type StepInfo struct {
 	Seconds      float64 `json:"seconds"`
 	// Metrics are the objective's own, means over the step.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
-	// Of a round with several replicas: the bytes of what they sent, and of the parameters that they were sent; and who contributed, where late ones are dropped.
+	// Of a round with several replicas: the bytes of what they sent, and of the parameters that they were sent; and who contributed, where
+	// late ones are dropped.
 	BytesSent     int64 `json:"bytes_sent,omitempty"`
 	BytesReceived int64 `json:"bytes_received,omitempty"`
 	Contributors  []int `json:"contributors,omitempty"`
@@ -65,7 +66,8 @@ func NewTrainer(args Args, s Setup) (_ *Trainer, err error) {
 		return nil, err
 	}
 	r := &Trainer{Args: args, Total: args.StepsFor(s.Sequences)}
-	if r.loop, err = newLoop(&r.Args, &s, args.PerDeviceTrainBatchSize*s.SequenceLength, []*lane{newLane(&r.Args, 0, s.Sequences, "")}); err != nil {
+	lanes := []*lane{newLane(&r.Args, 0, s.Sequences, "")}
+	if r.loop, err = newLoop(&r.Args, &s, args.PerDeviceTrainBatchSize*s.SequenceLength, lanes); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -83,8 +85,8 @@ func (t *Trainer) Memory() nn.Memory { return t.prog.Memory() }
 // OptimizerBytes is the memory of the optimiser's state.
 func (t *Trainer) OptimizerBytes() int64 { return t.opt.Bytes() }
 
-// Gradients computes the gradient sums of one replica's share of the next step into the parameters' Grad. items is what the loss of the whole step is over, all
-// replicas together: the number of supervised tokens, unless the objective is a [Counter].
+// Gradients computes the gradient sums of one replica's share of the next step into the parameters' Grad. items is what the loss of the
+// whole step is over, all replicas together: the number of supervised tokens, unless the objective is a [Counter].
 func (t *Trainer) Gradients(data Data, replica int) (lossSum float64, items, tokens int, err error) {
 	g, err := t.gradients(data, replica, func() bool { return false })
 	return g.loss, g.items, g.tokens, err

@@ -20,7 +20,8 @@ type trajectory struct {
 	Norms  []float64 `json:"grad_norms"`
 }
 
-// goldenTraining is a case of golden training steps: its folder has the adapter before (adapter), the parameters after (expected.safetensors) and meta.json.
+// goldenTraining is a case of golden training steps: its folder has the adapter before (adapter), the parameters after
+// (expected.safetensors) and meta.json.
 type goldenTraining struct {
 	LR          float64    `json:"lr"`
 	WeightDecay float64    `json:"weight_decay"`
@@ -47,7 +48,8 @@ func openGolden(t *testing.T, m *model.Model, dir string, batch int) (*goldenTra
 	return &g, a, args
 }
 
-// trainingRows are the padded training batches [steps, rows, length] of a golden model's inputs, a sequence a row, with the number of rows and their length.
+// trainingRows are the padded training batches [steps, rows, length] of a golden model's inputs, a sequence a row, with the number of rows
+// and their length.
 func trainingRows(in golden.File) (data Sequences, batch, length int) {
 	ids, mask, labels, shape := in.I64("train_input_ids"), in.I64("train_attention_mask"), in.I64("train_labels"), in.Shape("train_input_ids")
 	for row := range shape[0] * shape[1] {

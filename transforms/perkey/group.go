@@ -106,11 +106,17 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		}
 		jobs = append(jobs, job)
 	}
-	limit, err := core.ProgramLimit(j.MemoryLimit, core.ProcessBytes(m), m, core.Cost{})
+	objective, err := j.OpenObjective(m, p)
 	if err != nil {
 		return nil, err
 	}
-	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, MemoryLimit: limit, DType: core.Values(j.DType),
+	defer core.CloseObjective(objective)
+	limit, err := core.ProgramLimit(j.MemoryLimit, core.ProcessBytes(m), m, core.CostOf(objective, m, j.SequenceLength))
+	if err != nil {
+		return nil, err
+	}
+	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p,
+		Objective: objective, MemoryLimit: limit, DType: core.Values(j.DType),
 		Interrupted: func() bool { return core.Interrupted(cfg.OutDir) }}, jobs)
 	if err != nil {
 		return nil, err

@@ -65,7 +65,8 @@ func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, c
 	return err
 }
 
-// inSession runs f with the process's session of a job. What f returns is emitted after it: emitting may run the next DoFn, which uses the session too.
+// inSession runs f with the process's session of a job. What f returns is emitted after it: emitting may run the next DoFn, which uses the
+// session too.
 func inSession[T any](job string, f func(*core.Session) (T, error)) (out T, err error) {
 	err = core.Use(job, func(s *core.Session) (err error) {
 		out, err = f(s)
@@ -74,7 +75,8 @@ func inSession[T any](job string, f func(*core.Session) (T, error)) (out T, err 
 	return out, err
 }
 
-// CombineFn ends a round when all its replicas have written or given up: it adds their files in replica order, whatever the order of arrival.
+// CombineFn ends a round when all its replicas have written or given up: it adds their files in replica order, whatever the order of
+// arrival.
 type CombineFn struct{ Job string }
 
 // ProcessElement combines the round that started at step and emits the step at which the next one starts.
