@@ -1,8 +1,10 @@
 package peft
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,8 +24,9 @@ func (r Row) Options() (out []Option) {
 	m := r.New()
 	fields := map[string]reflect.Value{}
 	collect(reflect.ValueOf(m.Config()).Elem(), fields)
+	own := helpTags(reflect.TypeOf(m.Config()).Elem())
 	for name, v := range fields {
-		out = append(out, Option{Name: name, Help: r.help(name), Default: plain(v.Interface()), Schema: schemaOf(v.Type())})
+		out = append(out, Option{Name: name, Help: cmp.Or(own[name], r.help(name)), Default: plain(v.Interface()), Schema: schemaOf(v.Type())})
 	}
 	for _, unused := range []map[string]any{commonUnused, unusedOf(m)} {
 		for name, def := range unused {
@@ -33,6 +36,20 @@ func (r Row) Options() (out []Option) {
 		}
 	}
 	slices.SortFunc(out, func(a, b Option) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// helpTags are the tags help of a configuration's fields, by name.
+func helpTags(t reflect.Type) map[string]string {
+	out := map[string]string{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			maps.Copy(out, helpTags(f.Type))
+		} else if h := f.Tag.Get("help"); h != "" {
+			out[f.Tag.Get("json")] = h
+		}
+	}
 	return out
 }
 

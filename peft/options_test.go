@@ -24,7 +24,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %q is the help of no field, or more than a line", name, h)
 		}
 	}
-	lora := Methods[0].Options()
+	lora := Methods[slices.IndexFunc(Methods, func(r Row) bool { return r.Type == "LORA" })].Options()
 	i := slices.IndexFunc(lora, func(o Option) bool { return o.Name == "r" })
 	if lora[i].Default != 8.0 || lora[i].Schema["type"] != "integer" {
 		t.Errorf("%+v", lora[i])
