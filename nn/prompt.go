@@ -149,7 +149,8 @@ func (s *Step) slot(i int) int {
 func (p *Program) expand(s *Step) *Step {
 	q, e := p.prompt, &p.expanded
 	*e = Step{Tokens: e.Tokens[:0], Positions: e.Positions[:0], Docs: e.Docs[:0], DocIDs: s.DocIDs, Rows: e.Rows[:0], Labels: e.Labels[:0],
-		Segments: e.Segments[:0], Virtual: e.Virtual[:0], Tasks: s.Tasks, Targets: s.Targets, Scores: s.Scores, Stats: s.Stats, Index: s.Index}
+		Segments: e.Segments[:0], Virtual: e.Virtual[:0], Tasks: s.Tasks, Targets: s.Targets, Scores: s.Scores,
+		Stats: s.Stats, Index: s.Index}
 	p.moved, p.virtual = p.moved[:0], p.virtual[:0]
 	next := int32(0)
 	for i, d := range s.Docs {
