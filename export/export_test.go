@@ -142,7 +142,8 @@ func TestEveryFormat(t *testing.T) {
 func TestMergedRefuses(t *testing.T) {
 	s := source(t, "PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2})
 	dir := t.TempDir()
-	if err := Write(s, &Config{Merged: true}, dir); err == nil || !strings.Contains(err.Error(), "a PROMPT_TUNING adapter cannot be merged") ||
+	if err := Write(s, &Config{Merged: true}, dir); err == nil ||
+		!strings.Contains(err.Error(), "a PROMPT_TUNING adapter cannot be merged") ||
 		!strings.Contains(err.Error(), "adaptflow export") || folders(t, dir) != "" {
 		t.Errorf("%v; %s is written", err, folders(t, dir))
 	}

@@ -67,7 +67,8 @@ func TestCloseFreesAll(t *testing.T) {
 	}
 	kernels.FreeIdle()
 	before := freed(0)
-	for _, storage := range []string{"", "bfloat16", "float32+nf4", "bfloat16+int8", "float32@mapped", "float32@streamed", "float32@reread"} {
+	for _, storage := range []string{"", "bfloat16", "float32+nf4", "bfloat16+int8", "float32@mapped", "float32@streamed",
+		"float32@reread"} {
 		for name, adapter := range adapters {
 			if name == "PiSSA" && storage != "" || name == "prompt" && storage != "bfloat16" {
 				continue // PiSSA is of floating-point weights in memory; each once is enough

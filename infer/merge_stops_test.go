@@ -29,13 +29,15 @@ func TestMergedStops(t *testing.T) {
 		generation string // "" for no file
 		want       []int32
 	}{
-		{"config.json", 5, "", []int32{5, 0}}, {"generation_config.json", 5, `{"eos_token_id": [3, 7], "temperature": 0.5}`, []int32{3, 7, 0}},
+		{"config.json", 5, "", []int32{5, 0}},
+		{"generation_config.json", 5, `{"eos_token_id": [3, 7], "temperature": 0.5}`, []int32{3, 7, 0}},
 		{"generation_config.json without eos_token_id", 5, `{"temperature": 0.5}`, []int32{5, 0}},
 		{"the same", 0, `{"eos_token_id": [0, 3]}`, []int32{0, 3}},
 		{"the same in config.json", 0, "", []int32{0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			base, adapter, to := filepath.Join(t.TempDir(), "base"), filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "merged")
+			dir := t.TempDir()
+			base, adapter, to := filepath.Join(dir, "base"), filepath.Join(dir, "adapter"), filepath.Join(dir, "merged")
 			if err := os.CopyFS(base, os.DirFS(embedded)); err != nil {
 				t.Fatal(err)
 			}

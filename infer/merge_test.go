@@ -41,7 +41,8 @@ func TestMergeTied(t *testing.T) {
 			defer f.Close()
 			head, has := f.Info("lm_head.weight")
 			if config.Tied != tied || has == tied || has && head.DType != stored {
-				t.Errorf("%s as %q: tie_word_embeddings is %v, lm_head.weight is there: %v, in %s", name, dtype, config.Tied, has, head.DType)
+				t.Errorf("%s as %q: tie_word_embeddings is %v, lm_head.weight is there: %v, in %s",
+					name, dtype, config.Tied, has, head.DType)
 			}
 		}
 	}
@@ -97,7 +98,8 @@ func TestMergeWeight(t *testing.T) {
 			t.Errorf("%s changes nothing", name)
 		}
 	}
-	if err := Merge(base, filepath.Join(cases, "lora_weight_tying", "adapter"), filepath.Join(t.TempDir(), "x"), "", math.NaN()); err == nil {
+	adapter := filepath.Join(cases, "lora_weight_tying", "adapter")
+	if err := Merge(base, adapter, filepath.Join(t.TempDir(), "x"), "", math.NaN()); err == nil {
 		t.Error("a weight that is no number is taken")
 	}
 }

@@ -22,7 +22,8 @@ func TestSamples(t *testing.T) {
 	var files [][]byte
 	for _, name := range []string{"a.jsonl", "b.jsonl"} {
 		last, of := 0, 0
-		if _, err := m.Samples(context.Background(), prompts, 3, s, filepath.Join(dir, name), func(d, o int) { last, of = d, o }); err != nil {
+		told := func(d, o int) { last, of = d, o }
+		if _, err := m.Samples(context.Background(), prompts, 3, s, filepath.Join(dir, name), told); err != nil {
 			t.Fatal(err)
 		}
 		if last != 6 || of != 6 {

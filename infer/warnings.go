@@ -36,7 +36,8 @@ func Warnings(dir, called, adapter string) (out []string) {
 		out = append(out, s)
 	}
 	if fields := peft.Ignored(adapter); len(fields) > 0 {
-		out = append(out, fmt.Sprintf("%s: fields that adaptflow does not have, and that are not in use or change nothing here, are ignored: %s",
+		out = append(out, fmt.Sprintf("%s: fields that adaptflow does not have, and that are not in use or change nothing here, "+
+			"are ignored: %s",
 			filepath.Join(adapter, peft.ConfigFile), strings.Join(fields, ", ")))
 	}
 	return out

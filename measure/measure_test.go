@@ -92,7 +92,8 @@ func TestMeasures(t *testing.T) {
 	if strings.Contains(table.String(), "chrF++") || strings.Contains(table.String(), "nll") {
 		t.Errorf("the table has what stands elsewhere:\n%s", &table)
 	}
-	if card := Card(&c); len(card) < 6 || card[0][0] != "perplexity of answers" || !strings.HasSuffix(card[3][1], " after, of 1 questions") {
+	if card := Card(&c); len(card) < 6 || card[0][0] != "perplexity of answers" ||
+		!strings.HasSuffix(card[3][1], " after, of 1 questions") {
 		t.Errorf("the card has %q", card)
 	}
 }

@@ -31,7 +31,8 @@ func perplexityLines(r *Results) (out []Line) {
 		if s == nil {
 			return
 		}
-		l := Line{Name: name, Card: card, Note: s.Reason, Numbers: Numbers{"perplexity": s.Perplexity, "nll": s.NLL, "tokens": float64(s.Tokens)}}
+		l := Line{Name: name, Card: card, Note: s.Reason,
+			Numbers: Numbers{"perplexity": s.Perplexity, "nll": s.NLL, "tokens": float64(s.Tokens)}}
 		if s.WordPerplexity > 0 {
 			l.Numbers["perplexity a word"] = s.WordPerplexity
 		}

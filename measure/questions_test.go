@@ -14,7 +14,8 @@ func TestQuestions(t *testing.T) {
 	data := train.Sequences{
 		{InputIDs: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9}, Labels: []int32{n, n, 3, 4, n, n, 7, 8, n}, DocStarts: []int32{0, 5},
 			DocIDs: []string{"a", "b"}},
-		{InputIDs: []int32{1, 2, 3, 4, 5, 6}, Labels: []int32{n, 2, n, n, 5, 6}, DocStarts: []int32{0, 2}, DocIDs: []string{"plain", "split"}},
+		{InputIDs: []int32{1, 2, 3, 4, 5, 6}, Labels: []int32{n, 2, n, n, 5, 6}, DocStarts: []int32{0, 2},
+			DocIDs: []string{"plain", "split"}},
 		{InputIDs: []int32{7, 8, 9}, Labels: []int32{n, n, 9}, DocStarts: []int32{0}, DocIDs: []string{"split"}},
 		{InputIDs: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, Labels: []int32{n, n, n, n, n, n, n, n, 9, 10}, DocStarts: []int32{0},
 			DocIDs: []string{"cut"}},

@@ -65,7 +65,8 @@ func (in *Input) scoreSources(ctx context.Context, s evaluate.Scorer) (all *eval
 				if len(q.InputIDs) == 0 || limit > 0 && sum.seen >= limit {
 					continue
 				}
-				sum.seen, sum.silent, sum.docs = sum.seen+len(q.InputIDs), sum.silent+len(q.Labels)-q.Supervised(), sum.docs+len(q.DocStarts)
+				sum.seen, sum.docs = sum.seen+len(q.InputIDs), sum.docs+len(q.DocStarts)
+				sum.silent += len(q.Labels) - q.Supervised()
 				c := evaluate.CountText(tk.Decode(q.InputIDs, true))
 				sum.text.Words, sum.text.Bytes = sum.text.Words+c.Words, sum.text.Bytes+c.Bytes
 				own = append(own, q)

@@ -90,5 +90,6 @@ func (in *Input) translate(ctx context.Context, name string) (*Translation, erro
 	if err := in.show(qs[0], got[0]); err != nil {
 		return nil, err
 	}
-	return &Translation{Pairs: len(qs), ChrF: evaluate.NewChrF().Corpus(got, refs), ChrFP: evaluate.NewChrFPlusPlus().Corpus(got, refs)}, nil
+	return &Translation{Pairs: len(qs), ChrF: evaluate.NewChrF().Corpus(got, refs),
+		ChrFP: evaluate.NewChrFPlusPlus().Corpus(got, refs)}, nil
 }
