@@ -1,7 +1,7 @@
 package peft
 
-// helps says in a line what each field of a configuration is: by its name, or by "METHOD.name" where it is another thing there. A field that
-// one method alone has may say it in its tag help.
+// helps says in a line what each field of a configuration is: by its name, or by "METHOD.name" where it is another thing there. A field
+// that one method alone has may say it in its tag help.
 var helps = map[string]string{
 	// Of every method.
 	"peft_type":               "the method",

@@ -26,7 +26,8 @@ func (r Row) Options() (out []Option) {
 	collect(reflect.ValueOf(m.Config()).Elem(), fields)
 	own := helpTags(reflect.TypeOf(m.Config()).Elem())
 	for name, v := range fields {
-		out = append(out, Option{Name: name, Help: cmp.Or(own[name], r.help(name)), Default: plain(v.Interface()), Schema: schemaOf(v.Type())})
+		out = append(out, Option{Name: name, Help: cmp.Or(own[name], r.help(name)), Default: plain(v.Interface()),
+			Schema: schemaOf(v.Type())})
 	}
 	for _, unused := range []map[string]any{commonUnused, unusedOf(m)} {
 		for name, def := range unused {

@@ -13,9 +13,9 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 )
 
-// TestRunsOfTheVersionBefore: an output folder that version 0.1 began (testdata/before, by the program of commit 0d9ee28 with cmd.sh, cut back to its first checkpoint) goes
-// on as that version did, and ends with the bytes that it gave; from its shards, and from its recipe alone, too. A run that begins now puts no bos_token before a
-// text and eos_token after it.
+// TestRunsOfTheVersionBefore: an output folder that version 0.1 began (testdata/before, by the program of commit 0d9ee28 with cmd.sh, cut
+// back to its first checkpoint) goes on as that version did, and ends with the bytes that it gave; from its shards, and from its recipe
+// alone, too. A run that begins now puts no bos_token before a text and eos_token after it.
 func TestRunsOfTheVersionBefore(t *testing.T) {
 	if runtime.GOARCH != "amd64" || !cpu.X86.HasAVX2 || !cpu.X86.HasFMA {
 		t.Skip("the bytes are those of the kernel set avx2")
@@ -48,7 +48,8 @@ func TestRunsOfTheVersionBefore(t *testing.T) {
 		{name: "from a checkpoint", says: "continuing from", before: true},
 		{name: "from its shards", before: true, without: []string{"checkpoints"}},
 		{name: "from its recipe", before: true, without: []string{"checkpoints", "shards", "stages", "eval"}},
-		{name: "from shards whose manifest does not say it", before: true, without: []string{"checkpoints", "recipe.resolved.yaml", "stages/prepare-domain.json"}},
+		{name: "from shards whose manifest does not say it", before: true,
+			without: []string{"checkpoints", "recipe.resolved.yaml", "stages/prepare-domain.json"}},
 		{name: "anew", without: []string{"."}},
 	} {
 		dir := t.TempDir()
@@ -99,7 +100,8 @@ func TestRunsOfTheVersionBefore(t *testing.T) {
 		if !strings.Contains(stderr, c.says) {
 			t.Errorf("%s: it does not say %q:\n%s", c.name, c.says, stderr)
 		}
-		for _, f := range []struct{ got, want string }{{"adapter/adapter_model.safetensors", "want/adapter_model.safetensors"}, {"stages/after.json", "want/after.json"},
+		for _, f := range []struct{ got, want string }{{"adapter/adapter_model.safetensors", "want/adapter_model.safetensors"},
+			{"stages/after.json", "want/after.json"},
 			{shard, "run/" + shard}, {"eval/domain/train-00000-of-00001.parquet", "run/eval/domain/train-00000-of-00001.parquet"}} {
 			if same := bytes.Equal(read(filepath.Join(out, f.got)), read(filepath.Join(from, f.want))); same != c.before {
 				t.Errorf("%s: %s: the same as version 0.1 gave: %v", c.name, f.got, same)

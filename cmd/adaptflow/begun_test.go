@@ -9,15 +9,18 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// TestRunBegunBefore: a run that an earlier version began goes on with its recipe, from its checkpoint, in its order of examples, to the bytes that version gives.
+// TestRunBegunBefore: a run that an earlier version began goes on with its recipe, from its checkpoint, in its order of examples, to the
+// bytes that version gives.
 func TestRunBegunBefore(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("testdata/begun-before")); err != nil {
 		t.Fatal(err)
 	}
 	adapter := func(out string) string {
-		c := adaptflow("run", "domain-adaptation", "--set", "input=train.txt", "--set", "eval_input=eval.txt", "--set", "general_input=", "--set", "sequence_length=16", "--set", "batch_size=4",
-			"--set", "train.max_steps=-1", "--set", "train.num_train_epochs=2", "--set", "train.save_steps=2", "--set", "train.save_total_limit=9", "--set", "evaluate.max_new_tokens=0",
+		c := adaptflow("run", "domain-adaptation", "--set", "input=train.txt", "--set", "eval_input=eval.txt", "--set", "general_input=",
+			"--set", "sequence_length=16", "--set", "batch_size=4",
+			"--set", "train.max_steps=-1", "--set", "train.num_train_epochs=2", "--set", "train.save_steps=2", "--set",
+			"train.save_total_limit=9", "--set", "evaluate.max_new_tokens=0",
 			"--set", "method.r=1", "--set", "method.target_modules=[q_proj]", "--set", "method.layers_to_transform=[0]", "--output", out)
 		c.Dir, c.Env = dir, append(c.Env, "ADAPTFLOW_KERNELS=plain")
 		code, _, stderr := ended(t, c)

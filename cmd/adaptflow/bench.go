@@ -17,8 +17,10 @@ import (
 
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
-		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. --json gives every figure."}
-	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchKeys(), benchScaling(), benchChild(),
+		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. " +
+			"--json gives every figure."}
+	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchKeys(),
+		benchScaling(), benchChild(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", bench.Gemm),
 		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", bench.Head),
 		benchKernels("attention", "Causal attention of a 135M Llama's layer", bench.Attention),
@@ -66,7 +68,8 @@ func measured[R any](use, short string, measure func(ctx context.Context) (R, er
 // errMeasuring is the error of an interrupted measurement, which nothing continues.
 var errMeasuring = errors.New("interrupted")
 
-// interruptible gives up waiting for a measurement that does not look at its context, such as one of a kernel, some seconds after an interrupt.
+// interruptible gives up waiting for a measurement that does not look at its context, such as one of a kernel, some seconds after an
+// interrupt.
 func interruptible[R any](ctx context.Context, measure func(ctx context.Context) (R, error)) (r R, err error) {
 	done := make(chan struct{})
 	go func() {
@@ -107,16 +110,21 @@ func benchTrain() *cobra.Command {
 		}
 		return bench.Train(b)
 	}, func(r *bench.TrainResult) {
-		fmt.Printf("%.1f tokens/s, peak memory %d MiB, loss %.4f, %s, %s, %d threads\n", r.TokensPerSecond, r.PeakRSS>>20, r.Loss, r.DType, r.KernelSet, r.Threads)
+		fmt.Printf("%.1f tokens/s, peak memory %d MiB, loss %.4f, %s, %s, %d threads\n", r.TokensPerSecond, r.PeakRSS>>20, r.Loss, r.DType,
+			r.KernelSet, r.Threads)
 	})
 	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of the shape, for random weights, or a model folder")
-	c.Flags().StringVar(&b.Shards, "shards", "", "glob of the shards that adaptflow prepare wrote, to train on in place of random tokens; --seq is then theirs")
+	c.Flags().StringVar(&b.Shards, "shards", "", "glob of the shards that adaptflow prepare wrote, to train on in place of random "+
+		"tokens; --seq is then theirs")
 	c.Flags().StringVar(&b.Method, "method", "lora", "adapter method")
-	c.Flags().StringVar(&options, "method-options", "", "JSON with the method's fields by HF PEFT's names; default: the rank on all linears")
+	c.Flags().StringVar(&options, "method-options", "",
+		"JSON with the method's fields by HF PEFT's names; default: the rank on all linears")
 	c.Flags().IntVar(&b.Rank, "rank", 16, "rank of the adapter, on all linears")
 	c.Flags().Float64Var(&b.LearningRate, "learning-rate", 1e-4, "learning rate")
 	c.Flags().BoolVar(&b.OneBatch, "one-batch", false, "train on the same sequences in every step")
-	c.Flags().StringVar(&b.DType, "dtype", "fp32", "storage of the weights and of what the backward pass reads: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections; @mapped and @streamed take the weights from a file")
+	c.Flags().StringVar(&b.DType, "dtype", "fp32",
+		"storage of the weights and of what the backward pass reads: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise "+
+			"the projections; @mapped and @streamed take the weights from a file")
 	c.Flags().IntVar(&b.Batch, "batch", 4, "sequences of a step")
 	c.Flags().IntVar(&b.Seq, "seq", 512, "tokens of a sequence")
 	c.Flags().IntVar(&b.Steps, "steps", 5, "measured steps")
@@ -144,9 +152,12 @@ func benchMemory() *cobra.Command {
 			fmt.Printf("%-46s %12d %11.1f %8s %11d %8s\n", row.Name, row.Trained, float64(row.State)/(1<<20), state, row.Peak>>20, peak)
 		}
 	})
-	c.Long = "Memory trains a model of random weights for a few steps in each of these ways, each in a process of its own: full fine-tuning in float32, LoRA on all linear\n" +
-		"layers over a float32 and a bfloat16 base, and QLoRA. State is what training a parameter needs: its value, gradient and the optimiser's two moments, all float32;\n" +
-		"peak is the high-water mark of the whole process. What is saved is against full fine-tuning, which keeps the base beside the weights that it trains."
+	c.Long = "Memory trains a model of random weights for a few steps in each of these ways, each in a process of its own: full " +
+		"fine-tuning in float32, LoRA on all linear\n" +
+		"layers over a float32 and a bfloat16 base, and QLoRA. State is what training a parameter needs: its value, gradient and the " +
+		"optimiser's two moments, all float32;\n" +
+		"peak is the high-water mark of the whole process. What is saved is against full fine-tuning, which keeps the base beside the " +
+		"weights that it trains."
 	c.Flags().StringVar(&b.Train.ConfigPath, "config", "", "config.json of the shape, or a model folder")
 	c.Flags().IntVar(&b.Train.Rank, "rank", 16, "rank of the adapters, on all linears")
 	c.Flags().IntVar(&b.Train.Batch, "batch", 4, "sequences of a step")
@@ -166,29 +177,34 @@ func benchMethods() *cobra.Command {
 	}
 	head := fmt.Sprintf("%-24s %-5s %12s %12s %10s %10s", "method", "base", "parameters", "tokens/s", "peak MiB", "loss")
 	var file string
-	c := measured("methods", "Training speed and memory of every adapter method on one shape", func(ctx context.Context) (*bench.MethodsResult, error) {
-		if b.Train.ConfigPath == "" {
-			return nil, usage("bench methods needs --config config.json")
-		}
-		fmt.Fprintln(os.Stderr, head)
-		r, err := bench.Methods(ctx, b, func(r bench.MethodsRow) { fmt.Fprintln(os.Stderr, line(r)) })
-		if err == nil && file != "" {
-			err = r.Update(file)
-		}
-		return r, err
-	}, func(r *bench.MethodsResult) {
-		fmt.Println(head)
-		for _, row := range r.Rows {
-			fmt.Println(line(row))
-		}
-	})
-	c.Long = "Methods trains every method of the table on random weights of one shape, each in a process of its own: the rank where the method has one, all linear\n" +
-		"layers where it adapts those, HF PEFT's defaults elsewhere, and the same batch in every step. A method that cannot train the shape says why."
+	c := measured("methods", "Training speed and memory of every adapter method on one shape",
+		func(ctx context.Context) (*bench.MethodsResult, error) {
+			if b.Train.ConfigPath == "" {
+				return nil, usage("bench methods needs --config config.json")
+			}
+			fmt.Fprintln(os.Stderr, head)
+			r, err := bench.Methods(ctx, b, func(r bench.MethodsRow) { fmt.Fprintln(os.Stderr, line(r)) })
+			if err == nil && file != "" {
+				err = r.Update(file)
+			}
+			return r, err
+		}, func(r *bench.MethodsResult) {
+			fmt.Println(head)
+			for _, row := range r.Rows {
+				fmt.Println(line(row))
+			}
+		})
+	c.Long = "Methods trains every method of the table on random weights of one shape, each in a process of its own: the rank where the " +
+		"method has one, all linear\n" +
+		"layers where it adapts those, HF PEFT's defaults elsewhere, and the same batch in every step. A method that cannot train the " +
+		"shape says why."
 	c.Flags().StringVar(&b.Train.ConfigPath, "config", "", "config.json of the shape")
 	c.Flags().StringSliceVar(&b.Methods, "methods", nil, "methods by peft_type; default: all")
 	c.Flags().IntVar(&b.Train.Rank, "rank", 16, "rank, where the method has one")
 	c.Flags().StringVar(&file, "update", "", "JSON file to put the rows into, beside those of other methods")
-	c.Flags().StringSliceVar(&b.DTypes, "dtype", []string{"fp32"}, "storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections; @mapped and @streamed take the weights from a file")
+	c.Flags().StringSliceVar(&b.DTypes, "dtype", []string{"fp32"},
+		"storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections; @mapped and @streamed take the "+
+			"weights from a file")
 	c.Flags().IntVar(&b.Train.Batch, "batch", 4, "sequences of a step")
 	c.Flags().IntVar(&b.Train.Seq, "seq", 512, "tokens of a sequence")
 	c.Flags().IntVar(&b.Train.Steps, "steps", 5, "measured steps")
@@ -200,17 +216,22 @@ func benchMethods() *cobra.Command {
 
 func benchRounds() *cobra.Command {
 	b := bench.RoundsConfig{}
-	c := measured("rounds", "What a round of several replicas takes beside computing, on Prism", func(ctx context.Context) (*bench.RoundsResult, error) {
-		return bench.Rounds(ctx, b)
-	}, func(r *bench.RoundsResult) {
-		fmt.Printf("%d rounds of %d parameters (%.1f MB)\n", r.Rounds, r.Trainable, float64(r.Trainable)*4/1e6)
-		fmt.Printf("a round %.1f ms, of it overhead %.1f ms (nine of ten below %.1f ms); %d waits for the disk, %.2f with those of checkpoints\n", 1e3*r.RoundSeconds, 1e3*r.OverheadSeconds,
-			1e3*r.Overhead90, r.SyncsRound, r.SyncsMean)
-		mib := func(n int64) float64 { return float64(n) / (1 << 20) }
-		fmt.Printf("resident memory after the first round %.1f MiB, after half %.1f, after the last %.1f; Go heap %.1f and %.1f MiB; goroutines %d and %d\n",
-			mib(r.ResidentFirst), mib(r.ResidentMiddle), mib(r.ResidentLast), mib(r.HeapFirst), mib(r.HeapLast), r.GoroutinesFirst, r.GoroutinesLast)
-	})
-	c.Long = "Rounds trains the embedded English model on the Linux manual in rounds, and takes the median of what a round takes beside gradients and optimiser steps."
+	c := measured("rounds", "What a round of several replicas takes beside computing, on Prism",
+		func(ctx context.Context) (*bench.RoundsResult, error) {
+			return bench.Rounds(ctx, b)
+		}, func(r *bench.RoundsResult) {
+			fmt.Printf("%d rounds of %d parameters (%.1f MB)\n", r.Rounds, r.Trainable, float64(r.Trainable)*4/1e6)
+			fmt.Printf("a round %.1f ms, of it overhead %.1f ms (nine of ten below %.1f ms); %d waits for the disk, %.2f with those of "+
+				"checkpoints\n", 1e3*r.RoundSeconds, 1e3*r.OverheadSeconds,
+				1e3*r.Overhead90, r.SyncsRound, r.SyncsMean)
+			mib := func(n int64) float64 { return float64(n) / (1 << 20) }
+			fmt.Printf("resident memory after the first round %.1f MiB, after half %.1f, after the last %.1f; Go heap %.1f and %.1f MiB; "+
+				"goroutines %d and %d\n",
+				mib(r.ResidentFirst), mib(r.ResidentMiddle), mib(r.ResidentLast), mib(r.HeapFirst), mib(r.HeapLast),
+				r.GoroutinesFirst, r.GoroutinesLast)
+		})
+	c.Long = "Rounds trains the embedded English model on the Linux manual in rounds, and takes the median of what a round takes beside " +
+		"gradients and optimiser steps."
 	c.Flags().IntVar(&b.Rounds, "rounds", 200, "rounds")
 	c.Flags().IntVar(&b.Replicas, "replicas", 2, "replicas")
 	c.Flags().StringVar(&b.Mode, "mode", "sync", "sync, or local with one step a round")
@@ -225,9 +246,11 @@ func benchRounds() *cobra.Command {
 func benchKeys() *cobra.Command {
 	b := bench.KeysConfig{}
 	line := func(r bench.KeysRow) string {
-		return fmt.Sprintf("%7d %6d %12.0f %12.0f %8.2f %14.0f %14.0f %8.2f %10.1e", r.Tokens, r.Keys, r.Group, r.Alone, r.Ratio, r.GroupCPU, r.AloneCPU, r.RatioCPU, r.Difference)
+		return fmt.Sprintf("%7d %6d %12.0f %12.0f %8.2f %14.0f %14.0f %8.2f %10.1e", r.Tokens, r.Keys, r.Group, r.Alone, r.Ratio,
+			r.GroupCPU, r.AloneCPU, r.RatioCPU, r.Difference)
 	}
-	head := fmt.Sprintf("%7s %6s %12s %12s %8s %14s %14s %8s %10s", "tokens", "keys", "group, t/s", "alone, t/s", "ratio", "group, t/CPU s", "alone, t/CPU s", "ratio", "loss diff")
+	head := fmt.Sprintf("%7s %6s %12s %12s %8s %14s %14s %8s %10s", "tokens", "keys", "group, t/s", "alone, t/s", "ratio", "group, t/CPU s",
+		"alone, t/CPU s", "ratio", "loss diff")
 	c := measured("keys", "Adapters by key in groups, beside one key after another", func(ctx context.Context) (*bench.KeysResult, error) {
 		fmt.Fprintln(os.Stderr, head)
 		return bench.Keys(ctx, b, func(r bench.KeysRow) { fmt.Fprintln(os.Stderr, line(r)) })
@@ -237,9 +260,12 @@ func benchKeys() *cobra.Command {
 			fmt.Println(line(row))
 		}
 	})
-	c.Long = "Keys trains the same keys in a group that shares each pass over the base, and one after another with the model loaded once, in turn. Tokens are those of a key and step."
+	c.Long = "Keys trains the same keys in a group that shares each pass over the base, and one after another with the model loaded " +
+		"once, in turn. Tokens are those of a key and step."
 	c.Flags().StringVar(&b.ConfigPath, "config", "", "config.json of a shape, with random weights; default: the embedded English model")
-	c.Flags().StringVar(&b.DType, "dtype", "fp32", "storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections; @mapped and @streamed take the weights from a file")
+	c.Flags().StringVar(&b.DType, "dtype", "fp32",
+		"storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections; @mapped and @streamed take the "+
+			"weights from a file")
 	c.Flags().IntSliceVar(&b.Tokens, "tokens", []int{8, 16, 32, 64, 512}, "tokens of a key and step")
 	c.Flags().IntVar(&b.GroupTokens, "group-tokens", 8192, "tokens of a pass over the base, at most")
 	c.Flags().IntVar(&b.GroupKeys, "group-keys", 64, "keys of a group, at most")
@@ -256,7 +282,8 @@ func benchTokenize() *cobra.Command {
 	c := measured("tokenize", "Encoding text", func(context.Context) (*bench.TokenizeResult, error) {
 		return bench.Tokenize(b)
 	}, func(r *bench.TokenizeResult) {
-		fmt.Printf("%.1f MB/s, %.2f M tokens/s; %d documents, %.1f MB, %d tokens; %s engine, offsets %v\n", r.MBPerSecond, r.TokensPerSecond/1e6, r.Documents,
+		fmt.Printf("%.1f MB/s, %.2f M tokens/s; %d documents, %.1f MB, %d tokens; %s engine, offsets %v\n", r.MBPerSecond,
+			r.TokensPerSecond/1e6, r.Documents,
 			float64(r.Bytes)/1e6, r.Tokens, r.Engine, r.Offsets)
 	})
 	c.Flags().StringVar(&b.Tokenizer, "tokenizer", "embedded:lm-en-5m", "folder with tokenizer.json, or embedded:NAME")
@@ -274,7 +301,8 @@ func benchPrepare() *cobra.Command {
 	c := measured("prepare", "Raw files to packed Parquet shards", func(ctx context.Context) (*bench.PrepareResult, error) {
 		return bench.Prepare(ctx, b)
 	}, func(r *bench.PrepareResult) {
-		fmt.Printf("%.0f documents/s, %.2f MB/s, %.2f M tokens/s, peak memory %d MiB; %d documents, %d rejected, %d tokens, %.1f %% filled\n", r.DocumentsPerSecond,
+		fmt.Printf("%.0f documents/s, %.2f MB/s, %.2f M tokens/s, peak memory %d MiB; %d documents, %d rejected, %d tokens, %.1f %% "+
+			"filled\n", r.DocumentsPerSecond,
 			r.MBPerSecond, r.TokensPerSecond/1e6, r.PeakRSS>>20, r.Documents, r.Rejected, r.Tokens, 100*r.FillRate)
 	})
 	c.Flags().StringVar(&b.Tokenizer, "tokenizer", "embedded:lm-en-5m", "folder with tokenizer.json, or embedded:NAME")

@@ -16,9 +16,12 @@ func forgetCommand() *cobra.Command {
 	var docs []string
 	var output string
 	var asJSON, list bool
-	c := &cobra.Command{Use: "forget", Short: "Leave documents out of a run by key, and train again the adapters that saw them", Args: cobra.NoArgs,
-		Long: "Forget finds the adapters of a run by key (a recipe with data.key_column) that were trained on the documents, leaves the documents out, and trains those\n" +
-			"keys again; the others keep their bytes. A document's id is SOURCE#INDEX, as documents.jsonl of an adapter's folder and inspect of shards show it.",
+	c := &cobra.Command{Use: "forget", Short: "Leave documents out of a run by key, and train again the adapters that saw them",
+		Args: cobra.NoArgs,
+		Long: "Forget finds the adapters of a run by key (a recipe with data.key_column) that were trained on the documents, leaves the " +
+			"documents out, and trains those\n" +
+			"keys again; the others keep their bytes. A document's id is SOURCE#INDEX, as documents.jsonl of an adapter's folder and " +
+			"inspect of shards show it.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(docs) == 0 || output == "" {
 				return usage("forget needs --doc ID and the run's --output")
@@ -41,14 +44,16 @@ func forgetCommand() *cobra.Command {
 			}
 			forgets := kinds.Of(rec).Forgets
 			if forgets == nil {
-				return usage("%s holds a run of one adapter, which saw all its documents: leave them out of the input and run it again", output)
+				return usage("%s holds a run of one adapter, which saw all its documents: leave them out of the input and run it again",
+					output)
 			}
 			keys, unknown, err := forgets.Affected(output, docs)
 			if err != nil {
 				return err
 			}
 			if len(unknown) > 0 {
-				return usage("no adapter in %s was trained on %s; an id is SOURCE#INDEX, as in documents.jsonl of an adapter's folder", output, strings.Join(unknown, ", "))
+				return usage("no adapter in %s was trained on %s; an id is SOURCE#INDEX, as in documents.jsonl of an adapter's folder",
+					output, strings.Join(unknown, ", "))
 			}
 			say("affected: %s", strings.Join(keys, ", "))
 			if list {

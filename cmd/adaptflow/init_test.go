@@ -12,16 +12,18 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
-// TestStartFromDataAndCodes: LoRA that starts from the activations of the data (EVA), or beside quantised weights (LoftQ), trains from a recipe. EVA's pass
-// over the data is deterministic: a run that is killed in it or after it ends with the bytes of one that was not.
+// TestStartFromDataAndCodes: LoRA that starts from the activations of the data (EVA), or beside quantised weights (LoftQ), trains from a
+// recipe. EVA's pass over the data is deterministic: a run that is killed in it or after it ends with the bytes of one that was not.
 func TestStartFromDataAndCodes(t *testing.T) {
 	b := &desk{t, t.TempDir()}
 	corpus := b.corpus(60)
 	recipe := func(name, init string) string {
-		return b.file(name+".yaml", "method: {peft_type: LORA, r: 4, lora_alpha: 8, target_modules: [q_proj, v_proj, down_proj], "+init+"}\n")
+		return b.file(name+".yaml", "method: {peft_type: LORA, r: 4, lora_alpha: 8, target_modules: [q_proj, v_proj, down_proj], "+
+			init+"}\n")
 	}
 	args := func(out, recipe string) []string {
-		a := append([]string{"run", "domain-adaptation", "--recipe", recipe, "--output", b.path(out)}, set("input="+corpus, "batch_size=2", "sequence_length=64")...)
+		a := append([]string{"run", "domain-adaptation", "--recipe", recipe, "--output", b.path(out)},
+			set("input="+corpus, "batch_size=2", "sequence_length=64")...)
 		return append(a, "--set", "steps=6", "--set", "train.save_steps=2", "--set", "train.warmup_steps=1", "--set", "learning_rate=0.01")
 	}
 	read := func(path string) []byte {
@@ -93,7 +95,8 @@ func TestStartFromDataAndCodes(t *testing.T) {
 		t.Errorf("the first losses are %g (LoftQ), %g (EVA, whose B is zero), %g (plain)", a, e, p)
 	}
 	// LoRA-FA trains B alone, and its card counts no more than its metrics do.
-	if code, _, stderr := ended(t, adaptflow(append(args("fa", recipe("fa", "init_lora_weights: true")), "--set", "train.optim=lorafa")...)); code != 0 {
+	if code, _, stderr := ended(t, adaptflow(append(args("fa", recipe("fa", "init_lora_weights: true")), "--set",
+		"train.optim=lorafa")...)); code != 0 {
 		t.Fatalf("lorafa: exit code %d: %s", code, stderr)
 	}
 	count := func(out string) int64 {

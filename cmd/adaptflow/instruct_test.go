@@ -14,7 +14,8 @@ import (
 func (b *desk) instruct(name string, settings ...string) (*report.Metrics, string) {
 	b.t.Helper()
 	args := []string{"run", "instruction-tuning", "--output", b.path(name)}
-	for _, s := range append([]string{"steps=1", "warmup_steps=0", "batch_size=1", "sequence_length=96", "general_input=", "exact_match=2", "max_new_tokens=6", "max_sequences=2"}, settings...) {
+	for _, s := range append([]string{"steps=1", "warmup_steps=0", "batch_size=1", "sequence_length=96", "general_input=", "exact_match=2",
+		"max_new_tokens=6", "max_sequences=2"}, settings...) {
 		args = append(args, "--set", s)
 	}
 	out, err := adaptflow(args...).CombinedOutput()
@@ -28,7 +29,8 @@ func (b *desk) instruct(name string, settings ...string) (*report.Metrics, strin
 	return m, string(out)
 }
 
-// TestInstructionTuning: every kind of rows gives a loss on answers alone; an answer that the base model gives is an exact match; rows without a prompt are refused with advice.
+// TestInstructionTuning: every kind of rows gives a loss on answers alone; an answer that the base model gives is an exact match; rows
+// without a prompt are refused with advice.
 func TestInstructionTuning(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains")
@@ -63,7 +65,8 @@ func TestInstructionTuning(t *testing.T) {
 	}
 	for name, m := range map[string]*report.Metrics{"pairs": m, "chats": c} {
 		a, d := m.Eval.Answers, m.Eval.Domain
-		if !m.Eval.OnAnswers || a == nil || a.Before.Questions != 2 || d == nil || !(d.After.NLL < d.Before.NLL) || len(m.Samples) != 1 || !strings.Contains(m.Samples[0].Prompt, "What is ") {
+		if !m.Eval.OnAnswers || a == nil || a.Before.Questions != 2 || d == nil || !(d.After.NLL < d.Before.NLL) || len(m.Samples) != 1 ||
+			!strings.Contains(m.Samples[0].Prompt, "What is ") {
 			t.Errorf("%s: %+v %+v", name, m.Eval, m.Samples)
 		}
 	}
@@ -92,7 +95,8 @@ func TestInstructionTuning(t *testing.T) {
 		t.Fatal(err)
 	}
 	right := b.file("right.jsonl", string(said)+"\n")
-	if m, out = b.instruct("right", "input="+one, "eval_input="+right); m == nil || m.Eval.Answers.Before.ExactMatch != 1 || m.Eval.Answers.Before.F1 != 1 {
+	if m, out = b.instruct("right", "input="+one, "eval_input="+right); m == nil || m.Eval.Answers.Before.ExactMatch != 1 ||
+		m.Eval.Answers.Before.F1 != 1 {
 		t.Errorf("the model's own answer %q is no match:\n%s", said, out)
 	}
 	// A conversation that nobody answers is rejected with its reason; the others are trained on.
@@ -103,7 +107,8 @@ func TestInstructionTuning(t *testing.T) {
 	silent := b.file("silent.jsonl", string(lines)+`{"messages": [{"role": "user", "content": "Is anybody there?"}]}`+"\n")
 	if m, out = b.instruct("silent", "input="+silent, "eval_input="+chats); m == nil {
 		t.Fatal(out)
-	} else if m.Data.Read != 7 || m.Data.Kept != 6 || m.Data.Rejected["tokenize.chat_template"] != 1 || m.Data.Sequences != c.Data.Sequences {
+	} else if m.Data.Read != 7 || m.Data.Kept != 6 || m.Data.Rejected["tokenize.chat_template"] != 1 ||
+		m.Data.Sequences != c.Data.Sequences {
 		t.Errorf("%+v", m.Data)
 	}
 	for name, c := range map[string]struct{ text, want string }{

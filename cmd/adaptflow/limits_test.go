@@ -33,7 +33,8 @@ var refused = []struct {
 	{"recipe that is a FIFO", func(b *desk) []string {
 		return []string{"plan", "domain-adaptation", "--recipe", b.pipe(b.path("r.yaml"))}
 	}, []string{"r.yaml", "FIFO"}},
-	{"recipe that is a device", func(b *desk) []string { return []string{"plan", "domain-adaptation", "--recipe", "/dev/zero"} }, []string{"/dev/zero", "device"}},
+	{"recipe that is a device", func(b *desk) []string { return []string{"plan", "domain-adaptation", "--recipe", "/dev/zero"} },
+		[]string{"/dev/zero", "device"}},
 	{"recipe that is nested", func(b *desk) []string {
 		return []string{"plan", "domain-adaptation", "--recipe", b.file("r.yaml", "data:\n  sources: "+strings.Repeat("[", 40000))}
 	}, []string{"r.yaml", "nested"}},
@@ -53,7 +54,8 @@ var refused = []struct {
 		return []string{"generate", "--prompt", "x", "--model", b.model(func(dir string) { b.pipe(filepath.Join(dir, "tokenizer.json")) })}
 	}, []string{"tokenizer.json", "FIFO"}},
 	{"weights that are a FIFO", func(b *desk) []string {
-		return []string{"generate", "--prompt", "x", "--model", b.model(func(dir string) { b.pipe(filepath.Join(dir, "model.safetensors")) })}
+		return []string{"generate", "--prompt", "x", "--model",
+			b.model(func(dir string) { b.pipe(filepath.Join(dir, "model.safetensors")) })}
 	}, []string{"model.safetensors", "FIFO"}},
 	{"config.json of a terabyte", func(b *desk) []string {
 		return []string{"inspect", b.model(func(dir string) {
@@ -69,8 +71,9 @@ var refused = []struct {
 				if err := json.Unmarshal(x, &v); err != nil {
 					b.t.Fatal(err)
 				}
-				v["added_tokens"] = append(v["added_tokens"].([]any), map[string]any{"id": 9000, "content": "<|more|>", "single_word": false, "lstrip": false,
-					"rstrip": false, "normalized": false, "special": true})
+				v["added_tokens"] = append(v["added_tokens"].([]any),
+					map[string]any{"id": 9000, "content": "<|more|>", "single_word": false, "lstrip": false,
+						"rstrip": false, "normalized": false, "special": true})
 				out, _ := json.Marshal(v)
 				return out
 			})

@@ -49,8 +49,8 @@ func main() {
 	os.Exit(exitCode(ctx, execute(mem.Own(ctx))))
 }
 
-// initialise makes the process a Beam program, and quietens the runner, whose every job would be several lines in the log: what fails comes back as an error, and the
-// runner's own account of it would stand beside ours.
+// initialise makes the process a Beam program, and quietens the runner, whose every job would be several lines in the log: what fails comes
+// back as an error, and the runner's own account of it would stand beside ours.
 func initialise() {
 	beam.Init()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
@@ -90,9 +90,10 @@ func exitCode(ctx context.Context, err error) int {
 
 func command() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "adaptflow",
-		Short:         "Adapt language models on ordinary CPUs",
-		Long:          "adaptflow adapts language models to a domain, a language, a task or a person, on ordinary CPUs, as Apache Beam pipelines.\nStart with: adaptflow run domain-adaptation",
+		Use:   "adaptflow",
+		Short: "Adapt language models on ordinary CPUs",
+		Long: "adaptflow adapts language models to a domain, a language, a task or a person, on ordinary CPUs, as Apache Beam " +
+			"pipelines.\nStart with: adaptflow run domain-adaptation",
 		Version:       version.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -101,8 +102,10 @@ func command() *cobra.Command {
 	}
 	root.AddCommand(serverCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(), templatesCommand(), generateCommand(),
-		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), recipeReference(), inspectCommand(), benchCommand(), tokenizerCommand(), licensesCommand())
+	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(),
+		templatesCommand(), generateCommand(),
+		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), recipeReference(), inspectCommand(),
+		benchCommand(), tokenizerCommand(), licensesCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

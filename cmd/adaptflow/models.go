@@ -43,7 +43,8 @@ func logitsCommand() *cobra.Command {
 	var model, input, output string
 	var adapters, names []string
 	c := &cobra.Command{Use: "logits", Short: "Write the logits of given token ids, to compare with other tools",
-		Long: "Logits reads input_ids I64 [B, T] (and attention_mask) from a safetensors file and writes logits F32 [B, T, V].\nWith several adapters, --adapter-names says which of them each row uses: a,b,__base__,a+b.",
+		Long: "Logits reads input_ids I64 [B, T] (and attention_mask) from a safetensors file and writes logits F32 [B, T, V].\nWith " +
+			"several adapters, --adapter-names says which of them each row uses: a,b,__base__,a+b.",
 		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			if input == "" || output == "" {
 				return usage("logits needs --input and --output")
@@ -76,7 +77,8 @@ func logitsCommand() *cobra.Command {
 		}}
 	c.Flags().StringVar(&model, "model", modelDefault, modelHelp)
 	c.Flags().StringArrayVar(&adapters, "adapter", nil, "adapter folder, or NAME=FOLDER; repeat for more")
-	c.Flags().StringSliceVar(&names, "adapter-names", nil, "the adapter of each row of the batch, __base__ for none, a+b for a sum; one name is for all rows")
+	c.Flags().StringSliceVar(&names, "adapter-names", nil,
+		"the adapter of each row of the batch, __base__ for none, a+b for a sum; one name is for all rows")
 	c.Flags().StringVar(&input, "input", "", "safetensors file with input_ids")
 	c.Flags().StringVar(&output, "output", "", "safetensors file to write")
 	return c
@@ -86,22 +88,23 @@ func mergeCommand() *cobra.Command {
 	var model, adapter, output, dtype string
 	var undo bool
 	var weight float64
-	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model, or take it out again", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		if adapter == "" || output == "" {
-			return usage("merge needs --adapter and --output")
-		}
-		if undo && weight != 1 {
-			return usage("--unmerge takes an adapter out that was merged whole: leave --weight out")
-		}
-		dir, err := openModel(model, adapter)
-		if err != nil {
-			return err
-		}
-		if undo {
-			return infer.Unmerge(dir, adapter, output, dtype)
-		}
-		return infer.Merge(dir, adapter, output, dtype, weight)
-	}}
+	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model, or take it out again", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if adapter == "" || output == "" {
+				return usage("merge needs --adapter and --output")
+			}
+			if undo && weight != 1 {
+				return usage("--unmerge takes an adapter out that was merged whole: leave --weight out")
+			}
+			dir, err := openModel(model, adapter)
+			if err != nil {
+				return err
+			}
+			if undo {
+				return infer.Unmerge(dir, adapter, output, dtype)
+			}
+			return infer.Merge(dir, adapter, output, dtype, weight)
+		}}
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&output, "output", "", "folder to write")
 	c.Flags().StringVar(&dtype, "dtype", "", "storage of the merged weights: float32, float16, bfloat16; the base's own when empty")
@@ -115,7 +118,9 @@ func combineCommand() *cobra.Command {
 	var adapters []string
 	var comb peft.Combination
 	c := &cobra.Command{Use: "combine", Short: "Make one LoRA adapter of several, as HF PEFT's add_weighted_adapter", Args: cobra.NoArgs,
-		Long: "Combine adds LoRA adapters of one base with weights. linear adds A and B by themselves; cat and svd add the products B·A, exactly (the rank\nis the sum) or to a chosen rank; ties, dare_ties, dare_linear and magnitude_prune first leave out values, by --density; their _svd forms do so on the products.",
+		Long: "Combine adds LoRA adapters of one base with weights. linear adds A and B by themselves; cat and svd add the products B·A, " +
+			"exactly (the rank\nis the sum) or to a chosen rank; ties, dare_ties, dare_linear and magnitude_prune first leave out " +
+			"values, by --density; their _svd forms do so on the products.",
 		RunE: func(*cobra.Command, []string) error {
 			if len(adapters) == 0 || output == "" {
 				return usage("combine needs --adapter, once for each adapter, and --output")
@@ -155,7 +160,9 @@ func quantizeCommand() *cobra.Command {
 	var model, output, quantType string
 	var double bool
 	c := &cobra.Command{Use: "quantize", Short: "Write a model as a 4-bit or 8-bit bitsandbytes checkpoint", Args: cobra.NoArgs,
-		Long: "Quantize stores the projections of a model's blocks as 4-bit codes with one scale a block of 64 values (QLoRA), or as\n8-bit ones with one scale a row (LLM.int8). transformers and adaptflow load the folder; adaptflow also quantises on the fly:\n--set model.load_in_4bit=true or model.load_in_8bit=true.",
+		Long: "Quantize stores the projections of a model's blocks as 4-bit codes with one scale a block of 64 values (QLoRA), or " +
+			"as\n8-bit ones with one scale a row (LLM.int8). transformers and adaptflow load the folder; adaptflow also quantises on the " +
+			"fly:\n--set model.load_in_4bit=true or model.load_in_8bit=true.",
 		RunE: func(*cobra.Command, []string) error {
 			if output == "" {
 				return usage("quantize needs --output")
@@ -180,9 +187,12 @@ func planCommand() *cobra.Command {
 	var f recipeFlags
 	var workers []int
 	var constants string
-	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training will take, before anything runs", Args: cobra.ExactArgs(1),
-		Long: "Plan says how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a process of its own: time by its\n" +
-			"parts, bytes of the files that are sent and read, and memory, from constants that adaptflow bench scaling --calibrate measures. Mode, local_steps,\n" +
+	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training will take, before anything runs",
+		Args: cobra.ExactArgs(1),
+		Long: "Plan says how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a " +
+			"process of its own: time by its\n" +
+			"parts, bytes of the files that are sent and read, and memory, from constants that adaptflow bench scaling --calibrate " +
+			"measures. Mode, local_steps,\n" +
 			"compression and optimizer_shards are the recipe's.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("workers") {
@@ -204,7 +214,8 @@ func planCommand() *cobra.Command {
 		}}
 	f.add(c)
 	c.Flags().IntSliceVar(&workers, "workers", nil, "numbers of workers to compute, as 1,8,64,1024")
-	c.Flags().StringVar(&constants, "constants", "", "JSON file of bench scaling --calibrate; default: those of the machine that BENCHMARKS.md names")
+	c.Flags().StringVar(&constants, "constants", "",
+		"JSON file of bench scaling --calibrate; default: those of the machine that BENCHMARKS.md names")
 	return c
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/report"
 )
 
-// TestObjectStore: input and output on an S3 server give the adapter and the shards that folders give; what is finished is seen from another machine;
-// what is wrong is one clear line.
+// TestObjectStore: input and output on an S3 server give the adapter and the shards that folders give; what is finished is seen from
+// another machine; what is wrong is one clear line.
 func TestObjectStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains")
@@ -31,8 +31,10 @@ func TestObjectStore(t *testing.T) {
 	s := httptest.NewServer(gofakes3.New(backend).Server())
 	defer s.Close()
 	b := &desk{t, t.TempDir()}
-	env := map[string]string{"AWS_ENDPOINT_URL": strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
-		"AWS_PROFILE": "", "AWS_CONFIG_FILE": b.path("none"), "AWS_SHARED_CREDENTIALS_FILE": b.path("none"), "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
+	env := map[string]string{"AWS_ENDPOINT_URL": strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "AWS_ACCESS_KEY_ID": "key",
+		"AWS_SECRET_ACCESS_KEY": "secret",
+		"AWS_PROFILE":           "", "AWS_CONFIG_FILE": b.path("none"), "AWS_SHARED_CREDENTIALS_FILE": b.path("none"),
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
 	for k, v := range env {
 		t.Setenv(k, v)
 	}
@@ -77,7 +79,8 @@ func TestObjectStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, x := range there.Train {
-		if x.SHA256 != local.Train[i].SHA256 || !strings.Contains(x.Path, x.SHA256[:12]) || sum("s3://bucket/out/run/shards/"+x.Path) != x.SHA256 {
+		if x.SHA256 != local.Train[i].SHA256 || !strings.Contains(x.Path, x.SHA256[:12]) ||
+			sum("s3://bucket/out/run/shards/"+x.Path) != x.SHA256 {
 			t.Errorf("%+v, on a disk %+v", x, local.Train[i])
 		}
 	}
@@ -96,7 +99,8 @@ func TestObjectStore(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "this run is finished: s3://bucket/out/run") {
 		t.Errorf("%v: %s", err, out)
 	}
-	if out, err = adaptflow("inspect", "s3://bucket/out/run/shards").CombinedOutput(); err != nil || !strings.Contains(string(out), "tokens of corpus.jsonl") {
+	if out, err = adaptflow("inspect", "s3://bucket/out/run/shards").CombinedOutput(); err != nil ||
+		!strings.Contains(string(out), "tokens of corpus.jsonl") {
 		t.Errorf("%v: %s", err, out)
 	}
 	for _, c := range []struct {
@@ -117,7 +121,8 @@ func TestObjectStore(t *testing.T) {
 			out, _ := cmd.CombinedOutput()
 			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 			last := lines[len(lines)-1]
-			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.HasPrefix(last, "adaptflow: ") || !strings.Contains(last, c.want) || strings.Contains(string(out), "goroutine ") {
+			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.HasPrefix(last, "adaptflow: ") ||
+				!strings.Contains(last, c.want) || strings.Contains(string(out), "goroutine ") {
 				t.Errorf("code %d: %s", code, out)
 			}
 		})

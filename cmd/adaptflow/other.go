@@ -12,17 +12,18 @@ import (
 func templatesCommand() *cobra.Command {
 	c := &cobra.Command{Use: "templates", Short: "List and describe the recipes that are built in"}
 	one := func(use, short string, do func(t *templates.Template) ([]byte, error)) {
-		c.AddCommand(&cobra.Command{Use: use + " NAME", Short: short, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-			t, err := templates.Get(args[0])
-			if err != nil {
-				return usageError{err}
-			}
-			b, err := do(t)
-			if err == nil {
-				fmt.Println(string(b))
-			}
-			return err
-		}})
+		c.AddCommand(&cobra.Command{Use: use + " NAME", Short: short, Args: cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				t, err := templates.Get(args[0])
+				if err != nil {
+					return usageError{err}
+				}
+				b, err := do(t)
+				if err == nil {
+					fmt.Println(string(b))
+				}
+				return err
+			}})
 	}
 	list := func(*cobra.Command, []string) error {
 		for _, t := range templates.List() {
@@ -49,11 +50,12 @@ func templatesCommand() *cobra.Command {
 }
 
 func licensesCommand() *cobra.Command {
-	return &cobra.Command{Use: "licenses", Short: "Print the licences of everything embedded", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		b, err := assets.Licenses()
-		if err == nil {
-			fmt.Print(string(b))
-		}
-		return err
-	}}
+	return &cobra.Command{Use: "licenses", Short: "Print the licences of everything embedded", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			b, err := assets.Licenses()
+			if err == nil {
+				fmt.Print(string(b))
+			}
+			return err
+		}}
 }

@@ -32,7 +32,8 @@ func TestFinishedRunIsMended(t *testing.T) {
 	corpus := b.corpus(40, "{\"text\": 3}\n")
 	out := b.path("out")
 	again := func() (int, string) {
-		args := append([]string{"run", "domain-adaptation", "--output", out}, set("input="+corpus, "sequence_length=64", "export.merged=true")...)
+		args := append([]string{"run", "domain-adaptation", "--output", out},
+			set("input="+corpus, "sequence_length=64", "export.merged=true")...)
 		code, _, stderr := ended(t, adaptflow(append(args, "--set", "eval_input="+corpus)...))
 		return code, stderr
 	}
@@ -76,7 +77,8 @@ func TestFinishedRunIsMended(t *testing.T) {
 	} {
 		spoil()
 		code, stderr := again()
-		if part, _, _ := strings.Cut(name, ","); code != 0 || name != "recipe" && !strings.Contains(stderr, strings.Split(part, "/")[0]) || name != "recipe" && !strings.Contains(stderr, "made again") {
+		if part, _, _ := strings.Cut(name, ","); code != 0 || name != "recipe" && !strings.Contains(stderr, strings.Split(part, "/")[0]) ||
+			name != "recipe" && !strings.Contains(stderr, "made again") {
 			t.Errorf("%s: exit code %d: %s", name, code, stderr)
 		}
 		if code, stderr := again(); code != 0 || strings.Contains(stderr, "made again") {
@@ -100,7 +102,8 @@ func TestFinishedRunIsMended(t *testing.T) {
 		t.Errorf("checkpoints: exit code %d: %s", code, stderr)
 	}
 	os.RemoveAll(filepath.Join(out, "adapter"))
-	if code, stderr := again(); code != 1 || !strings.Contains(errorLine(t, stderr), "adapter of the finished run cannot be made again without its checkpoints") ||
+	if code, stderr := again(); code != 1 || !strings.Contains(errorLine(t, stderr),
+		"adapter of the finished run cannot be made again without its checkpoints") ||
 		!strings.Contains(stderr, "delete "+filepath.Join(out, "metrics.json")) {
 		t.Errorf("without checkpoints: exit code %d: %s", code, stderr)
 	}

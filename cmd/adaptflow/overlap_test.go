@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestOverlap: documents that are both measured on and trained on are counted by their text, whatever file and format they come in, and named in log, table, report and metrics;
-// texts that only look alike are not.
+// TestOverlap: documents that are both measured on and trained on are counted by their text, whatever file and format they come in, and
+// named in log, table, report and metrics; texts that only look alike are not.
 func TestOverlap(t *testing.T) {
 	b := &desk{t, t.TempDir()}
 	text := func(i int) string {
@@ -30,7 +30,8 @@ func TestOverlap(t *testing.T) {
 		dirty.WriteString("write to me@example.org. " + text(i) + "\n")
 	}
 	train, clean := b.file("train.txt", lines.String()), b.file("dirty.txt", dirty.String())
-	held := map[string]string{"jsonl": b.file("held.jsonl", rows.String()), "csv": b.file("held.csv", csv), "txt": b.file("held.txt", text(30)+"\n"+text(31)+"\n"+strings.ToUpper(text(1))+"\n")}
+	held := map[string]string{"jsonl": b.file("held.jsonl", rows.String()), "csv": b.file("held.csv", csv),
+		"txt": b.file("held.txt", text(30)+"\n"+text(31)+"\n"+strings.ToUpper(text(1))+"\n")}
 	type overlap struct {
 		Set       string
 		Documents int
@@ -42,7 +43,8 @@ func TestOverlap(t *testing.T) {
 	check := func(name string, want map[string]int, args ...string) {
 		t.Helper()
 		out := b.path(name)
-		code, stdout, stderr := ended(t, adaptflow(append(append([]string{"run", "domain-adaptation", "--output", out}, set("sequence_length=32")...), args...)...))
+		code, stdout, stderr := ended(t, adaptflow(append(append([]string{"run", "domain-adaptation", "--output", out},
+			set("sequence_length=32")...), args...)...))
 		if code != 0 {
 			t.Fatalf("%s: exit code %d: %s", name, code, stderr)
 		}
@@ -72,8 +74,11 @@ func TestOverlap(t *testing.T) {
 		}
 	}
 	check("jsonl", map[string]int{"eval_input": 5}, "--set", "input="+train, "--set", "eval_input="+held["jsonl"])
-	check("csv", map[string]int{"eval_input": 5, "general_input": 20}, "--set", "input="+train, "--set", "eval_input="+held["csv"], "--set", "general_input="+train)
+	check("csv", map[string]int{"eval_input": 5, "general_input": 20}, "--set", "input="+train, "--set", "eval_input="+held["csv"], "--set",
+		"general_input="+train)
 	check("apart", nil, "--set", "input="+train, "--set", "eval_input="+held["txt"])
-	check("rewritten", map[string]int{"eval_input": 20}, "--set", "input="+clean, "--set", "eval_input="+clean, "--recipe", b.file("clean.yaml", "prepare: {clean: [{rule: pii, action: remove}]}\n"))
-	check("twice", map[string]int{"held-out": 1}, "--set", "input="+b.file("twice.txt", strings.Repeat(lines.String(), 3)), "--set", "validation_fraction=0.02")
+	check("rewritten", map[string]int{"eval_input": 20}, "--set", "input="+clean, "--set", "eval_input="+clean, "--recipe",
+		b.file("clean.yaml", "prepare: {clean: [{rule: pii, action: remove}]}\n"))
+	check("twice", map[string]int{"held-out": 1}, "--set", "input="+b.file("twice.txt", strings.Repeat(lines.String(), 3)), "--set",
+		"validation_fraction=0.02")
 }

@@ -37,9 +37,12 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.set, "set", nil, "setting key=value, over the recipe; repeat for more")
 	c.Flags().StringVar(&f.output, "output", "", "output folder (default adaptflow-out/TEMPLATE-HASH)")
 	c.Flags().StringVar(&f.runner.Name, "runner", "prism", "Beam runner: "+strings.Join(runners.Names, ", "))
-	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "", "job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
-	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback", "where a job server's workers run: "+strings.Join(runners.Environments, ", "))
-	c.Flags().StringVar(&f.runner.Program, "worker-program", "", "adaptflow on the task managers' machines, of --environment process (default this program's path)")
+	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "",
+		"job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
+	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback",
+		"where a job server's workers run: "+strings.Join(runners.Environments, ", "))
+	c.Flags().StringVar(&f.runner.Program, "worker-program", "",
+		"adaptflow on the task managers' machines, of --environment process (default this program's path)")
 	addWorkerEnv(c, &f.runner.Env)
 	f.addDataflow(c)
 	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from")
@@ -112,7 +115,8 @@ func say(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
 
 // newBar is a bar on stderr.
 func newBar(total int) *progressbar.ProgressBar {
-	return progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(30),
+		progressbar.OptionShowCount(),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
 }
 
@@ -136,7 +140,8 @@ func progress(every int) func(int, *train.StepInfo, *train.Eval) {
 			say("step %d: eval_loss %.4f", e.Step, e.Loss)
 		}
 		if s != nil && (s.Step%max(every, 1) == 0 || s.Step == total) {
-			say("step %d of %d: loss %.4f, learning rate %.2e, gradient norm %.3f, %.0f tokens/s", s.Step, total, s.Loss, s.LearningRate, s.GradNorm,
+			say("step %d of %d: loss %.4f, learning rate %.2e, gradient norm %.3f, %.0f tokens/s", s.Step, total, s.Loss,
+				s.LearningRate, s.GradNorm,
 				float64(s.Tokens)/max(s.Seconds, 1e-9))
 		}
 	}
@@ -179,8 +184,10 @@ func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeF
 func runCommand() *cobra.Command {
 	var watch kinds.Watch
 	c := recipeCommand("run", "Run a template from raw text to a measured adapter",
-		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues an interrupted run; a finished one prints its table again.\n"+
-			"Continual learning takes the files that there are and ends; the same command later takes those that came since, and --watch waits for them.",
+		"Run prepares the text, scores the base model, trains an adapter, scores it, exports it and reports.\nThe same command continues "+
+			"an interrupted run; a finished one prints its table again.\n"+
+			"Continual learning takes the files that there are and ends; the same command later takes those that came since, and --watch "+
+			"waits for them.",
 		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 			if f.dryRun {
 				return errors.Join(kinds.DryRun(c.Context(), r), os.RemoveAll(f.output))
@@ -210,41 +217,46 @@ func printOutcome(json bool, output string, o kinds.Outcome, err error) error {
 }
 
 func prepareCommand() *cobra.Command {
-	return recipeCommand("prepare", "Turn the input of a recipe into packed Parquet shards", "", func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
-		d, err := kinds.Prepare(c.Context(), r)
-		if err != nil {
-			return err
-		}
-		t := d.Train
-		if f.json {
-			return errors.Join(printJSON(d), r.Bad(t.Funnel))
-		}
-		say("%d records read, %d kept; %d tokens in %d sequences, %.1f %% filled; shards in %s", t.Read, t.Kept, t.Tokens, t.Sequences, 100*t.FillRate,
-			storage.Join(f.output, "shards"))
-		return r.Bad(t.Funnel)
-	})
+	return recipeCommand("prepare", "Turn the input of a recipe into packed Parquet shards", "",
+		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
+			d, err := kinds.Prepare(c.Context(), r)
+			if err != nil {
+				return err
+			}
+			t := d.Train
+			if f.json {
+				return errors.Join(printJSON(d), r.Bad(t.Funnel))
+			}
+			say("%d records read, %d kept; %d tokens in %d sequences, %.1f %% filled; shards in %s", t.Read, t.Kept, t.Tokens,
+				t.Sequences, 100*t.FillRate,
+				storage.Join(f.output, "shards"))
+			return r.Bad(t.Funnel)
+		})
 }
 
 func trainCommand() *cobra.Command {
-	return recipeCommand("train", "Prepare the data of a recipe where needed, and train its adapter", "", func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
-		d, err := kinds.Prepare(c.Context(), r)
-		if err != nil {
-			return err
-		}
-		st, err := r.Train(c.Context(), d)
-		if err != nil {
-			return err
-		}
-		if f.json {
-			return printJSON(st)
-		}
-		say("trained %d steps, last loss %.4f; checkpoints in %s", st.Step, st.History[len(st.History)-1].Loss, filepath.Join(r.Output, "checkpoints"))
-		return nil
-	})
+	return recipeCommand("train", "Prepare the data of a recipe where needed, and train its adapter", "",
+		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
+			d, err := kinds.Prepare(c.Context(), r)
+			if err != nil {
+				return err
+			}
+			st, err := r.Train(c.Context(), d)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(st)
+			}
+			say("trained %d steps, last loss %.4f; checkpoints in %s", st.Step, st.History[len(st.History)-1].Loss,
+				filepath.Join(r.Output, "checkpoints"))
+			return nil
+		})
 }
 
 func evaluateCommand() *cobra.Command {
-	return recipeCommand("evaluate", "Score the base model, and the trained adapter where there is one, on a recipe's evaluation sets", measuresHelp(),
+	return recipeCommand("evaluate", "Score the base model, and the trained adapter where there is one, on a recipe's evaluation sets",
+		measuresHelp(),
 		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 			d, err := kinds.Prepare(c.Context(), r)
 			if err != nil {
@@ -273,7 +285,8 @@ func evaluateCommand() *cobra.Command {
 }
 
 func exportCommand() *cobra.Command {
-	return recipeCommand("export", "Write the adapter of a trained run, as a Hugging Face PEFT folder and in what other formats its recipe asks for", formatsHelp(),
+	return recipeCommand("export", "Write the adapter of a trained run, as a Hugging Face PEFT folder and in what other formats its "+
+		"recipe asks for", formatsHelp(),
 		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 			if err := kinds.Of(r.Recipe).Export(r); err != nil {
 				return err

@@ -14,8 +14,10 @@ import (
 func recipeReference() *cobra.Command {
 	c := &cobra.Command{Use: "recipe", Short: "Describe the keys of a recipe"}
 	var asJSON bool
-	keys := &cobra.Command{Use: "keys [PATTERN]", Short: "Print the keys of a recipe: type, default, accepted values, help", Args: cobra.MaximumNArgs(1),
-		Long: "Keys prints every key of a recipe: those of its sections, of cleaning rules and steps of deduplication, of schedules and optimisers, and the fields of each method.\n" +
+	keys := &cobra.Command{Use: "keys [PATTERN]", Short: "Print the keys of a recipe: type, default, accepted values, help",
+		Args: cobra.MaximumNArgs(1),
+		Long: "Keys prints every key of a recipe: those of its sections, of cleaning rules and steps of deduplication, of schedules and " +
+			"optimisers, and the fields of each method.\n" +
 			"PATTERN is a part of a key's path, as learning_rate or prepare.clean.c4, or a pattern, as train.warmup_*.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			keys, err := recipe.Matching(strings.Join(args, ""))
@@ -37,7 +39,8 @@ func recipeReference() *cobra.Command {
 		}}
 	keys.Flags().BoolVar(&asJSON, "json", false, "print the keys as JSON")
 	schema := &cobra.Command{Use: "schema", Short: "Print a JSON Schema of a whole recipe, for editors", Args: cobra.NoArgs,
-		Long: "Schema prints a JSON Schema (draft 2020-12) of a whole recipe. An editor with a YAML language server completes and checks recipes by it:\n" +
+		Long: "Schema prints a JSON Schema (draft 2020-12) of a whole recipe. An editor with a YAML language server completes and checks " +
+			"recipes by it:\n" +
 			"  adaptflow recipe schema > recipe.schema.json\n" +
 			"and, as the first line of the recipe,\n" +
 			"  # yaml-language-server: $schema=recipe.schema.json",

@@ -20,7 +20,8 @@ func TestScalingOfRealProcesses(t *testing.T) {
 		t.Skip("only Linux counts the bytes of a process")
 	}
 	for _, more := range [][]string{nil, {"--set", "train.mode=local", "--set", "train.local_steps=2", "--set", "train.compression=int8"}} {
-		c := adaptflow(append([]string{"bench", "scaling", "--json", "--workers", "1,2", "--set", "steps=6", "--set", "save_steps=4", "--set", "batch_size=1",
+		c := adaptflow(append([]string{"bench", "scaling", "--json", "--workers", "1,2", "--set", "steps=6", "--set", "save_steps=4",
+			"--set", "batch_size=1",
 			"--set", "sequence_length=32"}, more...)...)
 		c.Env = append(c.Env, "TMPDIR="+t.TempDir())
 		out, err := c.Output()
@@ -65,10 +66,12 @@ func TestPlanWorkers(t *testing.T) {
 	}
 	out, code := plan("--workers", "1,1024", "--set", "train.optimizer_shards=8", "--json")
 	var p run.ScalingPlan
-	if err := json.Unmarshal([]byte(out), &p); code != 0 || err != nil || len(p.Plans) != 2 || p.Plans[1].Workers != 1024 || p.Plans[1].Rounds != 200 || p.Plans[1].Sent <= p.Plans[0].Sent {
+	if err := json.Unmarshal([]byte(out), &p); code != 0 || err != nil || len(p.Plans) != 2 || p.Plans[1].Workers != 1024 ||
+		p.Plans[1].Rounds != 200 || p.Plans[1].Sent <= p.Plans[0].Sent {
 		t.Errorf("%d: %v: %s", code, err, out)
 	}
-	if out, code = plan("--workers", "8"); code != 0 || !strings.Contains(out, "workers") || !strings.Contains(out, "\n        8     200 ") {
+	if out, code = plan("--workers", "8"); code != 0 || !strings.Contains(out, "workers") ||
+		!strings.Contains(out, "\n        8     200 ") {
 		t.Errorf("%d: %s", code, out)
 	}
 	broken := filepath.Join(t.TempDir(), "c.json")

@@ -19,7 +19,8 @@ func tokenizerTrain() *cobra.Command {
 	t := vocabulary.TrainConfig{}
 	var asJSON bool
 	c := &cobra.Command{Use: "train", Short: "Learn a byte-level BPE vocabulary from a corpus", Args: cobra.NoArgs,
-		Long: "Train writes tokenizer.json and tokenizer_config.json with the tokens and merges that Hugging Face tokenizers' BpeTrainer learns from the same texts.",
+		Long: "Train writes tokenizer.json and tokenizer_config.json with the tokens and merges that Hugging Face tokenizers' BpeTrainer " +
+			"learns from the same texts.",
 		RunE: func(*cobra.Command, []string) error {
 			if len(t.Input) == 0 || t.Output == "" {
 				return usage("tokenizer train needs --input and --output")
@@ -47,8 +48,10 @@ func tokenizerTrain() *cobra.Command {
 func tokenizerExtend() *cobra.Command {
 	e := vocabulary.ExtendConfig{}
 	var asJSON bool
-	c := &cobra.Command{Use: "extend", Short: "Add tokens of a corpus to a model's vocabulary, with rows in its embedding and head", Args: cobra.NoArgs,
-		Long: "Extend writes the model with new tokens, each row the mean of the rows of the token's pieces. transformers opens the folder. Train the new rows with " +
+	c := &cobra.Command{Use: "extend", Short: "Add tokens of a corpus to a model's vocabulary, with rows in its embedding and head",
+		Args: cobra.NoArgs,
+		Long: "Extend writes the model with new tokens, each row the mean of the rows of the token's pieces. transformers opens the " +
+			"folder. Train the new rows with " +
 			"trainable_token_indices, or the whole tables with modules_to_save.",
 		RunE: func(*cobra.Command, []string) error {
 			if len(e.Input) == 0 || e.Output == "" {

@@ -8,7 +8,8 @@ import (
 
 // addWatch adds the flags that only continual learning has.
 func addWatch(c *cobra.Command, w *kinds.Watch) {
-	c.Flags().DurationVar(&w.Every, "watch", 0, "continual learning: look for new files as often, such as 30s, rather than end with those that there are")
+	c.Flags().DurationVar(&w.Every, "watch", 0, "continual learning: look for new files as often, such as 30s, rather than end with "+
+		"those that there are")
 	c.Flags().DurationVar(&w.UntilIdle, "until-idle", 0, "with --watch: end when no new file has come for so long")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		switch {

@@ -55,7 +55,8 @@ func (b *desk) file(name, text string) string {
 func (b *desk) corpus(n int, more ...string) string {
 	var s strings.Builder
 	for i := range n {
-		fmt.Fprintf(&s, "{\"text\": \"Document %d: the open() system call opens the file specified by pathname, and returns a file descriptor.\"}\n", i)
+		fmt.Fprintf(&s, "{\"text\": \"Document %d: the open() system call opens the file specified by pathname, and returns a file "+
+			"descriptor.\"}\n", i)
 	}
 	for _, m := range more {
 		s.WriteString(m)
@@ -141,14 +142,16 @@ var wrongInputs = []wrong{
 	{"glob of nothing", func(b *desk) []string { return set("input=" + b.path("*.jsonl")) }, 1, []string{"*.jsonl"}},
 	{"empty file", func(b *desk) []string { return set("input=" + b.file("empty.txt", "")) }, 1, []string{"empty.txt", "no text"}},
 	{"no input", func(b *desk) []string { return set("input=") }, 2, []string{"input"}},
-	{"no text field", func(b *desk) []string { return set("input="+b.corpus(20), "text_column=body") }, 1, []string{"missing_text", "rejects"}},
+	{"no text field", func(b *desk) []string { return set("input="+b.corpus(20), "text_column=body") }, 1,
+		[]string{"missing_text", "rejects"}},
 	{"another delimiter than the file's", func(b *desk) []string {
 		return set("input="+b.file("a.csv", "id;text\n1;some text\n"), "data.delimiter=|")
 	}, 1, []string{"missing_text", "missing_text fields: id;text", `data.delimiter is "|"`}},
 	{"truncated gzip", func(b *desk) []string {
 		return set("input=" + b.file("a.jsonl.gz", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b"))
 	}, 1, []string{"a.jsonl.gz"}},
-	{"damaged Parquet", func(b *desk) []string { return set("input=" + b.file("a.parquet", "PAR1 and no more of it")) }, 1, []string{"a.parquet"}},
+	{"damaged Parquet", func(b *desk) []string { return set("input=" + b.file("a.parquet", "PAR1 and no more of it")) }, 1,
+		[]string{"a.parquet"}},
 	{"truncated weights", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "model.safetensors"), func(x []byte) []byte { return x[:len(x)/2] })
 	}), 1, []string{"model.safetensors"}},
@@ -176,13 +179,15 @@ var wrongInputs = []wrong{
 			if err := json.Unmarshal(x, &v); err != nil {
 				b.t.Fatal(err)
 			}
-			v["added_tokens"] = append(v["added_tokens"].([]any), map[string]any{"id": 4096, "content": "<|more|>", "single_word": false, "lstrip": false,
-				"rstrip": false, "normalized": false, "special": true})
+			v["added_tokens"] = append(v["added_tokens"].([]any),
+				map[string]any{"id": 4096, "content": "<|more|>", "single_word": false, "lstrip": false,
+					"rstrip": false, "normalized": false, "special": true})
 			out, _ := json.Marshal(v)
 			return out
 		})
 	}), 1, []string{"4097", "4096", "vocabulary"}},
-	{"no tokenizer", withModel(func(b *desk, dir string) { os.Remove(filepath.Join(dir, "tokenizer.json")) }), 1, []string{"tokenizer.json"}},
+	{"no tokenizer", withModel(func(b *desk, dir string) { os.Remove(filepath.Join(dir, "tokenizer.json")) }), 1,
+		[]string{"tokenizer.json"}},
 	{"NaN in the weights", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "model.safetensors"), func(x []byte) []byte { copy(x[len(x)-4:], "\xff\xff\xff\xff"); return x })
 	}), 1, []string{"tensor", "NaN", "damaged"}},
@@ -195,7 +200,8 @@ var wrongInputs = []wrong{
 	{"a quantised checkpoint of the other code", func(b *desk) []string {
 		return set("input="+b.corpus(20), "model="+b.quantised("fp4", replace(`"quant_type":"fp4"`, `"quant_type":"nf4"`)))
 	}, 1, []string{"quant_map", "code book of nf4"}},
-	{"4-bit and 8-bit at once", withText("model.load_in_4bit=true", "model.load_in_8bit=true"), 2, []string{"load_in_8bit", "load_in_4bit"}},
+	{"4-bit and 8-bit at once", withText("model.load_in_4bit=true", "model.load_in_8bit=true"), 2,
+		[]string{"load_in_8bit", "load_in_4bit"}},
 	{"no model folder", func(b *desk) []string { return set("input="+b.corpus(20), "model="+b.path("nowhere")) }, 1, []string{"nowhere"}},
 	{"unknown parameter", withText("batchsize=3"), 2, []string{"batchsize", "batch_size"}},
 	{"unknown recipe key", func(b *desk) []string {
@@ -214,7 +220,8 @@ var wrongInputs = []wrong{
 	{"rank 0", withText("rank=0"), 1, []string{"r"}},
 	{"sequence too long", withText("sequence_length=100000"), 1, []string{"100000", "1024"}},
 	{"memory too small", withText("memory_limit=80MiB"), 1, []string{"memory_limit"}},
-	{"read-only output", func(b *desk) []string { return append(set("input="+b.corpus(20)), "--output", "/proc/adaptflow") }, 1, []string{"/proc/adaptflow"}},
+	{"read-only output", func(b *desk) []string { return append(set("input="+b.corpus(20)), "--output", "/proc/adaptflow") }, 1,
+		[]string{"/proc/adaptflow"}},
 	{"output below a file", func(b *desk) []string {
 		return append(set("input="+b.corpus(20)), "--output", filepath.Join(b.file("file", "x"), "out"))
 	}, 1, []string{"file"}},
@@ -239,13 +246,15 @@ var wrongInputs = []wrong{
 		return append(set("input="+b.corpus(20)), "--output", b.path("busy"))
 	}, 2, []string{"in use", fmt.Sprint(os.Getpid())}},
 	{"Dataflow without a dry run", func(b *desk) []string {
-		return append(set(), "--runner", "dataflow", "--project", "p", "--region", "r", "--staging-location", "gs://b", "--image", "i", "--output", "gs://b/out")
+		return append(set(), "--runner", "dataflow", "--project", "p", "--region", "r", "--staging-location", "gs://b", "--image", "i",
+			"--output", "gs://b/out")
 	}, 2, []string{"dataflow", "--dry-run", "folders of this machine"}},
 	{"workers elsewhere for an object store", func(b *desk) []string {
 		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--output", "s3://b/out")
 	}, 2, []string{"s3://b/out", "192.0.2.7:8099", "do not see"}},
 	{"a variable for workers that is not set", func(b *desk) []string {
-		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--worker-env", "NOT_SET_ANYWHERE")
+		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--worker-env",
+			"NOT_SET_ANYWHERE")
 	}, 2, []string{"--worker-env", "NOT_SET_ANYWHERE"}},
 	{"unknown runner", func(b *desk) []string { return append(set(), "--runner", "hadoop") }, 2, []string{"hadoop", "prism"}},
 	{"unknown flag", func(b *desk) []string { return []string{"--sett", "a=b"} }, 2, []string{"--sett"}},
@@ -320,28 +329,32 @@ func TestWrongInput(t *testing.T) {
 	}
 }
 
-// A loss that overflows stops training, with the step, the documents of its batch and the last good checkpoint, from which a sound run may go on.
+// A loss that overflows stops training, with the step, the documents of its batch and the last good checkpoint, from which a sound run may
+// go on.
 func TestOverflow(t *testing.T) {
 	b := &desk{t, t.TempDir()}
-	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(200), "learning_rate=1e18", "train.max_grad_norm=0",
-		"train.save_steps=1", "sequence_length=64", "batch_size=1", "train.lr_scheduler_type=constant", "train.warmup_ratio=0")...)
+	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")},
+		set("input="+b.corpus(200), "learning_rate=1e18", "train.max_grad_norm=0",
+			"train.save_steps=1", "sequence_length=64", "batch_size=1", "train.lr_scheduler_type=constant", "train.warmup_ratio=0")...)
 	code, _, stderr := ended(t, adaptflow(append(args, "--set", "steps=12")...))
 	line := errorLine(t, stderr)
-	if code != 1 || !strings.Contains(line, "step ") || !strings.Contains(line, "corpus.jsonl") || !strings.Contains(line, "last good checkpoint") || !strings.Contains(line, "learning_rate") {
+	if code != 1 || !strings.Contains(line, "step ") || !strings.Contains(line, "corpus.jsonl") ||
+		!strings.Contains(line, "last good checkpoint") || !strings.Contains(line, "learning_rate") {
 		t.Errorf("exit code %d: %s", code, line)
 	}
 	nothingHalf(t, b.path("out"))
 }
 
-// TestLowerKernels forces lower instruction sets on the real command: training gives the same losses within rounding, and says which set it used. A
-// set that the processor lacks falls back to the best that it has.
+// TestLowerKernels forces lower instruction sets on the real command: training gives the same losses within rounding, and says which set it
+// used. A set that the processor lacks falls back to the best that it has.
 func TestLowerKernels(t *testing.T) {
 	b := &desk{t, t.TempDir()}
 	in := b.corpus(60)
 	losses, used := map[string][]float64{}, map[string]string{}
 	for _, kernels := range []string{"", "plain", "avx2", "avx512_bf16"} {
 		out := b.path("out" + kernels)
-		c := adaptflow(append([]string{"run", "domain-adaptation", "--json", "--output", out}, set("input="+in, "sequence_length=64", "batch_size=2")...)...)
+		c := adaptflow(append([]string{"run", "domain-adaptation", "--json", "--output", out},
+			set("input="+in, "sequence_length=64", "batch_size=2")...)...)
 		c.Env = append(c.Env, "ADAPTFLOW_KERNELS="+kernels)
 		code, stdout, stderr := ended(t, c)
 		if code != 0 {
@@ -419,7 +432,8 @@ func TestBadRecords(t *testing.T) {
 			if err := json.Unmarshal([]byte(stdout), &m); err != nil {
 				t.Fatalf("%v: %s", err, stdout)
 			}
-			if m.Data.Read != 34 || m.Data.Kept != 30 || len(m.Data.Rejected) != 4 || m.Data.Rejected["invalid_utf8"] != 1 || m.Data.Rejected["truncated_record"] != 1 {
+			if m.Data.Read != 34 || m.Data.Kept != 30 || len(m.Data.Rejected) != 4 || m.Data.Rejected["invalid_utf8"] != 1 ||
+				m.Data.Rejected["truncated_record"] != 1 {
 				t.Errorf("counts: %+v", m.Data)
 			}
 			if files, _ := filepath.Glob(b.path("out/rejects/*")); len(files) == 0 {
@@ -464,7 +478,8 @@ func TestInterrupt(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		b := &desk{t, t.TempDir()}
 		args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(200))...)
-		args = append(args, "--set", "steps=120", "--set", "train.save_steps=2", "--set", "train.logging_steps=1", "--set", "batch_size=1", "--set", "sequence_length=64")
+		args = append(args, "--set", "steps=120", "--set", "train.save_steps=2", "--set", "train.logging_steps=1", "--set", "batch_size=1",
+			"--set", "sequence_length=64")
 		c := adaptflow(args...)
 		var e bytes.Buffer
 		c.Stderr = &e

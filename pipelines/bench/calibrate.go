@@ -17,7 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // calibrationSteps are the steps that the rate of training is measured by, and rounds those of the runner's.
@@ -26,9 +26,10 @@ const (
 	calibrationRounds = 20
 )
 
-// Calibrate measures the constants of the scaling model on this machine with a recipe's training on random tokens: in a worker's process of so many threads the start, the
-// steps and the memory; in this process what rounds do with files, and what the runner in this process (Prism) adds to a round.
-func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads int) (*core.Constants, error) {
+// Calibrate measures the constants of the scaling model on this machine with a recipe's training on random tokens: in a worker's process of
+// so many threads the start, the steps and the memory; in this process what rounds do with files, and what the runner in this process
+// (Prism) adds to a round.
+func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads int) (*train.Constants, error) {
 	defer mem.Heap(ctx, 50, 0)() // as training does
 	dir, err := os.MkdirTemp("", "adaptflow-bench-")
 	if err != nil {
@@ -46,7 +47,7 @@ func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads
 	if err != nil {
 		return nil, err
 	}
-	c := &core.Constants{Threads: threads, Machine: fmt.Sprintf("%s, %s", kernels.Active(), filepath.Base(own.Model.Path))}
+	c := &train.Constants{Threads: threads, Machine: fmt.Sprintf("%s, %s", kernels.Active(), filepath.Base(own.Model.Path))}
 	if err := calibrateSteps(ctx, program, p, setup, c, filepath.Join(dir, "steps")); err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func Calibrate(ctx context.Context, program Program, rec *recipe.Recipe, threads
 }
 
 // calibrateSteps measures a worker's process: its start, its steps after two that warm it up, and its memory.
-func calibrateSteps(ctx context.Context, program Program, p *run.Planned, setup *core.ScalingSetup, c *core.Constants, dir string) error {
+func calibrateSteps(ctx context.Context, program Program, p *run.Planned, setup *train.ScalingSetup, c *train.Constants, dir string) error {
 	job, _, err := scalingJob(p, dir, c.Threads, 1)
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func calibrateSteps(ctx context.Context, program Program, p *run.Planned, setup 
 		before := w.last.CPU
 		_, err = w.call(scalingCall{Op: "advance", Step: 2, To: calibrationSteps + 2})
 		steps = append(steps, w.last.CPU-before)
-		c.Memory = max(c.Memory, w.last.Peak-setup.Weights-setup.Program-core.HeldOptimizerBytes(&p.Args, p.Params))
+		c.Memory = max(c.Memory, w.last.Peak-setup.Weights-setup.Program-train.HeldOptimizerBytes(&p.Args, p.Params))
 		if _, end := w.end(); err == nil {
 			err = end
 		}
@@ -112,8 +113,8 @@ func calibrateSteps(ctx context.Context, program Program, p *run.Planned, setup 
 }
 
 // packRate is how many tokens a second are read from shards and packed.
-func packRate(job core.Job) (float64, error) {
-	data, err := core.OpenShards([]string{job.Train[0].Path})
+func packRate(job train.Job) (float64, error) {
+	data, err := train.OpenShards([]string{job.Train[0].Path})
 	if err != nil {
 		return 0, err
 	}
@@ -126,7 +127,7 @@ func packRate(job core.Job) (float64, error) {
 				return err
 			}
 			tokens += len(q.InputIDs)
-			if _, err := core.StepFrom(append(core.Sequences(nil), q)); err != nil {
+			if _, err := train.StepFrom(append(train.Sequences(nil), q)); err != nil {
 				return err
 			}
 		}
@@ -146,7 +147,7 @@ func packRate(job core.Job) (float64, error) {
 }
 
 // calibrateFiles measures what rounds do with files, and how long the disk is waited for.
-func calibrateFiles(p *run.Planned, c *core.Constants, dir string) error {
+func calibrateFiles(p *run.Planned, c *train.Constants, dir string) error {
 	job, _, err := scalingJob(p, dir, c.Threads, 2)
 	if err != nil {
 		return err
@@ -155,8 +156,8 @@ func calibrateFiles(p *run.Planned, c *core.Constants, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer core.CloseSessions()
-	err = core.Use(string(raw), func(s *core.Session) error {
+	defer train.CloseSessions()
+	err = train.Use(string(raw), func(s *train.Session) error {
 		r, err := s.MeasureRounds(time.Second)
 		c.Read, c.Write, c.Check, c.Combine = r.Read, r.Write, r.Check, r.Combine
 		return err
@@ -180,9 +181,10 @@ func calibrateFiles(p *run.Planned, c *core.Constants, dir string) error {
 	return nil
 }
 
-// calibrateRunner measures what Prism adds to rounds of two and of eight replicas: the CPU time of the same rounds with and without it, the least of two runs.
-func calibrateRunner(ctx context.Context, p *run.Planned, c *core.Constants, dir string) error {
-	defer core.CloseSessions()
+// calibrateRunner measures what Prism adds to rounds of two and of eight replicas: the CPU time of the same rounds with and without it, the
+// least of two runs.
+func calibrateRunner(ctx context.Context, p *run.Planned, c *train.Constants, dir string) error {
+	defer train.CloseSessions()
 	counts := []int{2, 8}
 	added := map[int]float64{}
 	for _, n := range counts {
@@ -198,12 +200,12 @@ func calibrateRunner(ctx context.Context, p *run.Planned, c *core.Constants, dir
 			if err != nil {
 				return err
 			}
-			if err := core.Use(string(raw), func(*core.Session) error { return nil }); err != nil {
+			if err := train.Use(string(raw), func(*train.Session) error { return nil }); err != nil {
 				return err
 			}
 			start := usage.CPU()
 			if bare {
-				err = core.Use(string(raw), func(s *core.Session) error { return bareRounds(s, n) })
+				err = train.Use(string(raw), func(s *train.Session) error { return bareRounds(s, n) })
 			} else {
 				_, err = drive.Train(ctx, job, runners.Runner{}, nil)
 			}
@@ -223,9 +225,9 @@ func calibrateRunner(ctx context.Context, p *run.Planned, c *core.Constants, dir
 }
 
 // bareRounds are rounds without a runner, in one process.
-func bareRounds(s *core.Session, n int) error {
+func bareRounds(s *train.Session, n int) error {
 	for step := range calibrationRounds {
-		var refs []core.Ref
+		var refs []train.Ref
 		for r := range n {
 			ref, err := s.Replica(step, r)
 			if err != nil {

@@ -72,7 +72,8 @@ func (r *KernelsResult) head(c KernelsConfig, h headAlone, dtype string, p *pool
 		prog.Backward(coef)
 	})
 	v, d := h.w.Dims()
-	r.Cases = append(r.Cases, Case{Name: "head forward+backward", DType: dtype, Shape: []int{h.rows, v, d}, Milliseconds: ms, LowQuartile: low,
+	r.Cases = append(r.Cases, Case{Name: "head forward+backward", DType: dtype, Shape: []int{h.rows, v, d},
+		Milliseconds: ms, LowQuartile: low,
 		GFLOPS: 4 * float64(h.rows) * float64(v) * float64(d) / ms / 1e6})
 	return nil
 }

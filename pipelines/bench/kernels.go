@@ -31,10 +31,11 @@ type Case struct {
 
 // KernelsResult is what was measured.
 type KernelsResult struct {
-	KernelSet string             `json:"kernel_set"`
-	Threads   int                `json:"threads"`
-	Peak      map[string]float64 `json:"peak_gflops,omitempty"` // the best rate of one small product a thread whose operands stay in the second cache
-	Cases     []Case             `json:"cases"`
+	KernelSet string `json:"kernel_set"`
+	Threads   int    `json:"threads"`
+	// the best rate of one small product a thread whose operands stay in the second cache
+	Peak  map[string]float64 `json:"peak_gflops,omitempty"`
+	Cases []Case             `json:"cases"`
 }
 
 func (c *KernelsConfig) complete() error {
@@ -121,7 +122,8 @@ func Gemm(c KernelsConfig) (*KernelsResult, error) {
 				copy(y, random("y", len(y)))
 				ms, low := timed(c.Time, d.f)
 				g := flop / ms / 1e6
-				r.Cases = append(r.Cases, Case{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in}, Milliseconds: ms, LowQuartile: low,
+				r.Cases = append(r.Cases, Case{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in},
+					Milliseconds: ms, LowQuartile: low,
 					GFLOPS: g, ShareOfPeak: g / r.Peak[dtype]})
 			}
 		}
@@ -182,7 +184,8 @@ func Attention(c KernelsConfig) (*KernelsResult, error) {
 		f        func()
 	}{{"forward", 2, forward}, {"backward", 5, backward}, {"forward+backward", 7, func() { forward(); backward() }}} {
 		ms, low := timed(c.Time, d.f)
-		r.Cases = append(r.Cases, Case{Name: "attention " + d.name, DType: "float32", Shape: []int{len(docs), c.Seq, H, KV, hd}, Milliseconds: ms,
+		r.Cases = append(r.Cases, Case{Name: "attention " + d.name, DType: "float32",
+			Shape: []int{len(docs), c.Seq, H, KV, hd}, Milliseconds: ms,
 			LowQuartile: low, GFLOPS: d.products * product / ms / 1e6})
 	}
 	return r, nil

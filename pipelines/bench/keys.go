@@ -19,8 +19,8 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// KeysConfig says what `adaptflow bench keys` measures: adapters by key trained in groups, beside the same keys trained one after another with the model
-// loaded once.
+// KeysConfig says what `adaptflow bench keys` measures: adapters by key trained in groups, beside the same keys trained one after another
+// with the model loaded once.
 type KeysConfig struct {
 	ConfigPath  string // config.json of a shape, with random weights; "" for the embedded English model
 	DType       string // fp32, bf16 or auto, also with +nf4 and the like
@@ -43,7 +43,8 @@ type KeysResult struct {
 	Rows      []KeysRow `json:"rows"`
 }
 
-// KeysRow is one number of tokens a key and step. Both sides train the same keys to the same values; a key alone opens a trainer of its own.
+// KeysRow is one number of tokens a key and step. Both sides train the same keys to the same values; a key alone opens a trainer of its
+// own.
 type KeysRow struct {
 	Tokens     int     `json:"tokens"`
 	Keys       int     `json:"keys"`
@@ -146,7 +147,8 @@ func (b *keysBench) jobs(tokens int) (jobs []train.KeyJob) {
 }
 
 func (b *keysBench) setup(params *nn.Params) (train.Setup, error) {
-	a, err := peft.New("LORA", map[string]any{"r": b.c.Rank, "target_modules": b.c.Targets}, nn.Sites(b.m), peft.Env{ModelType: b.m.Config.ModelType, Seed: 1})
+	a, err := peft.New("LORA", map[string]any{"r": b.c.Rank, "target_modules": b.c.Targets}, nn.Sites(b.m),
+		peft.Env{ModelType: b.m.Config.ModelType, Seed: 1})
 	return train.Setup{Wiring: b.m, Adapters: []nn.Adapter{a}, Params: params, Pool: b.pool, DType: train.Values(b.dtype)}, err
 }
 

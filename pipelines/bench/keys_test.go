@@ -8,7 +8,8 @@ import (
 // Keys in a group get the losses that each gets alone, at every step, whatever the number of tokens and keys.
 func TestBenchKeysTrainsBothSidesAlike(t *testing.T) {
 	var told []KeysRow
-	r, err := Keys(context.Background(), KeysConfig{Tokens: []int{3, 40}, GroupTokens: 90, GroupKeys: 8, Rank: 2, Targets: []string{"q_proj", "down_proj"}, Steps: 3, Repeat: 1},
+	r, err := Keys(context.Background(), KeysConfig{Tokens: []int{3, 40}, GroupTokens: 90, GroupKeys: 8, Rank: 2,
+		Targets: []string{"q_proj", "down_proj"}, Steps: 3, Repeat: 1},
 		func(row KeysRow) { told = append(told, row) })
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +22,8 @@ func TestBenchKeysTrainsBothSidesAlike(t *testing.T) {
 			t.Errorf("%+v", row)
 		}
 	}
-	for _, c := range []KeysConfig{{Tokens: []int{1}, GroupTokens: 8, GroupKeys: 1, Steps: 1, Repeat: 1}, {Tokens: []int{8}, GroupTokens: 8, GroupKeys: 1, Steps: 1}} {
+	for _, c := range []KeysConfig{{Tokens: []int{1}, GroupTokens: 8, GroupKeys: 1, Steps: 1, Repeat: 1},
+		{Tokens: []int{8}, GroupTokens: 8, GroupKeys: 1, Steps: 1}} {
 		if _, err := Keys(context.Background(), c, nil); err == nil {
 			t.Errorf("%+v was taken", c)
 		}

@@ -80,8 +80,8 @@ func Methods(ctx context.Context, c MethodsConfig, done func(MethodsRow)) (*Meth
 	return out, nil
 }
 
-// Update writes the rows into the file that an earlier call wrote, if there is one, in the place of those of the same method and dtype. Rows of other
-// shapes do not go into one file.
+// Update writes the rows into the file that an earlier call wrote, if there is one, in the place of those of the same method and dtype.
+// Rows of other shapes do not go into one file.
 func (r *MethodsResult) Update(path string) error {
 	all := *r
 	raw, err := storage.ReadSmall(path, storage.KindState)
@@ -92,7 +92,8 @@ func (r *MethodsResult) Update(path string) error {
 			return fmt.Errorf("%s is not what bench methods wrote: %w", path, err)
 		}
 		if old.Config != r.Config || old.Batch != r.Batch || old.Seq != r.Seq || old.Rank != r.Rank {
-			return fmt.Errorf("%s has rows of %s, %d x %d, rank %d: measure the same shape, or write another file", path, old.Config, old.Batch, old.Seq, old.Rank)
+			return fmt.Errorf("%s has rows of %s, %d x %d, rank %d: measure the same shape, or write another file", path, old.Config,
+				old.Batch, old.Seq, old.Rank)
 		}
 		for _, o := range old.Rows {
 			if !slices.ContainsFunc(r.Rows, func(n MethodsRow) bool { return n.Method == o.Method && n.Base == o.Base }) {

@@ -74,7 +74,8 @@ func Prepare(ctx context.Context, c PrepareConfig) (*PrepareResult, error) {
 	}
 	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, Until: c.Until, TokenizerDir: dir,
 		Options: datasets.Options{TextMode: c.TextMode}, Shares: recipe.Shares{MaxBadFraction: 1},
-		Prepare: recipe.Prepare{PackOptions: datasets.PackOptions{SequenceLength: c.SequenceLength, Strategy: c.Packing, IsolateDocuments: true},
+		Prepare: recipe.Prepare{PackOptions: datasets.PackOptions{SequenceLength: c.SequenceLength, Strategy: c.Packing,
+			IsolateDocuments: true},
 			Clean: steps[0], Dedupe: steps[1], Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}},
 		OutDir: filepath.Join(tmp, "shards"), RejectsDir: filepath.Join(tmp, "rejects"),
 		StagedDir: filepath.Join(tmp, "staged"), Version: version.Version}, func(ctx context.Context, p *beam.Pipeline, job string) error {
@@ -97,7 +98,8 @@ func Prepare(ctx context.Context, c PrepareConfig) (*PrepareResult, error) {
 	}
 	r.Kept = res.Kept
 	r.Documents, r.Rejected, r.Tokens, r.FillRate = res.Read, res.Bad(), res.Tokens, res.FillRate
-	r.DocumentsPerSecond, r.MBPerSecond, r.TokensPerSecond = float64(r.Documents)/r.Seconds, float64(r.Bytes)/1e6/r.Seconds, float64(r.Tokens)/r.Seconds
+	r.DocumentsPerSecond, r.MBPerSecond, r.TokensPerSecond = float64(r.Documents)/r.Seconds, float64(r.Bytes)/1e6/r.Seconds,
+		float64(r.Tokens)/r.Seconds
 	r.PeakRSS, err = mem.Peak()
 	return r, err
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/adaptflow/adaptflow/internal/childenv"
 )
 
-// Program makes the command of a process in which the program calls [Child] with its standard input and output. A measurement of memory has a process of its
-// own, so that the peak is its own. What the command line is only the caller knows; env are variables beside what a child has, as NAME=VALUE.
+// Program makes the command of a process in which the program calls [Child] with its standard input and output. A measurement of memory has
+// a process of its own, so that the peak is its own. What the command line is only the caller knows; env are variables beside what a child
+// has, as NAME=VALUE.
 type Program func(ctx context.Context, env ...string) (*exec.Cmd, error)
 
 // Started is the program at a path, started with these arguments and, as every child, without the secrets of this process's environment.

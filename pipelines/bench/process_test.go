@@ -23,7 +23,8 @@ func TestBenchmarksStartProcessesWithoutSecrets(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	t.Setenv("GOMEMLIMIT", "64GiB")
 	script := filepath.Join(t.TempDir(), "self")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"[$HF_TOKEN][$AWS_SECRET_ACCESS_KEY][$GOMEMLIMIT][$ADAPTFLOW_CACHE]\" >&2\nexit 1\n"), 0o755); err != nil {
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"[$HF_TOKEN][$AWS_SECRET_ACCESS_KEY][$GOMEMLIMIT][$ADAPTFLOW_CACHE]\" "+
+		">&2\nexit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Started(script).train(context.Background(), TrainConfig{}, "ADAPTFLOW_CACHE=/cache")
@@ -41,8 +42,9 @@ func TestAProcessOfItsOwnMeasuresTheSame(t *testing.T) {
 		}
 		os.Exit(0)
 	}
-	c := TrainConfig{ConfigPath: filepath.Join(drivetest.Model(t, "llama_gqa"), "config.json"), Method: "LORA", Options: map[string]any{"r": 2, "target_modules": "all-linear"},
-		Batch: 1, Seq: 8, Steps: 2, Warmup: 1, Threads: 1, Checkpoint: nn.CheckpointAll}
+	c := TrainConfig{ConfigPath: filepath.Join(drivetest.Model(t, "llama_gqa"), "config.json"), Method: "LORA",
+		Options: map[string]any{"r": 2, "target_modules": "all-linear"},
+		Batch:   1, Seq: 8, Steps: 2, Warmup: 1, Threads: 1, Checkpoint: nn.CheckpointAll}
 	here, err := Train(c)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +54,8 @@ func TestAProcessOfItsOwnMeasuresTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if there.Loss != here.Loss || there.Trainable != here.Trainable || there.State != here.State || len(there.StepSeconds) != 2 || there.PeakRSS == 0 {
+	if there.Loss != here.Loss || there.Trainable != here.Trainable || there.State != here.State || len(there.StepSeconds) != 2 ||
+		there.PeakRSS == 0 {
 		t.Errorf("here %+v, in a process of its own %+v", *here, *there)
 	}
 	c.Method = "none such"

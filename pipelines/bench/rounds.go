@@ -20,7 +20,7 @@ import (
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -36,8 +36,8 @@ type RoundsConfig struct {
 	SequenceLength  int
 }
 
-// RoundsResult is what was measured. A round lasts from the end of the one before to its own; what it computes is gradients and optimiser steps, of all
-// replicas, and the rest is overhead.
+// RoundsResult is what was measured. A round lasts from the end of the one before to its own; what it computes is gradients and optimiser
+// steps, of all replicas, and the rest is overhead.
 type RoundsResult struct {
 	Rounds          int     `json:"rounds"`
 	Trainable       int     `json:"trainable_parameters"`
@@ -72,7 +72,7 @@ func Rounds(ctx context.Context, c RoundsConfig) (*RoundsResult, error) {
 	r := &RoundsResult{}
 	var walls, overheads []float64
 	var syncs []int64
-	at, computed, synced := time.Now(), core.Computed(), storage.Syncs()
+	at, computed, synced := time.Now(), train.Computed(), storage.Syncs()
 	first := synced
 	var failed error
 	resident := func(to *int64) {
@@ -80,14 +80,14 @@ func Rounds(ctx context.Context, c RoundsConfig) (*RoundsResult, error) {
 			failed = err
 		}
 	}
-	defer core.Watch(job.Dir, func(p core.Progress) {
+	defer train.Watch(job.Dir, func(p train.Progress) {
 		if p.Step == nil {
 			return
 		}
 		wall := time.Since(at)
 		if r.Rounds++; r.Rounds > 1 { // the first has the opening of everything
 			walls = append(walls, wall.Seconds())
-			overheads = append(overheads, (wall - (core.Computed() - computed)).Seconds())
+			overheads = append(overheads, (wall - (train.Computed() - computed)).Seconds())
 			syncs = append(syncs, storage.Syncs()-synced)
 		}
 		switch r.Rounds {
@@ -101,13 +101,13 @@ func Rounds(ctx context.Context, c RoundsConfig) (*RoundsResult, error) {
 			resident(&r.ResidentLast)
 			r.HeapLast, r.GoroutinesLast = heap(), runtime.NumGoroutine()
 		}
-		at, computed, synced = time.Now(), core.Computed(), storage.Syncs()
+		at, computed, synced = time.Now(), train.Computed(), storage.Syncs()
 	})()
 	text, err := json.Marshal(&job)
 	if err != nil {
 		return nil, err
 	}
-	if err := core.Use(string(text), func(s *core.Session) error { r.Trainable = s.Params().Count(); return nil }); err != nil {
+	if err := train.Use(string(text), func(s *train.Session) error { r.Trainable = s.Params().Count(); return nil }); err != nil {
 		return nil, err
 	}
 	_, err = drive.Train(ctx, job, runners.Runner{}, nil)
@@ -132,29 +132,31 @@ func heap() int64 {
 }
 
 // job prepares the embedded pages of the Linux manual into dir and returns the job on them.
-func (c *RoundsConfig) job(ctx context.Context, dir string) (core.Job, error) {
+func (c *RoundsConfig) job(ctx context.Context, dir string) (train.Job, error) {
 	base, err := assets.Resolve("embedded:lm-en-5m")
 	if err != nil {
-		return core.Job{}, err
+		return train.Job{}, err
 	}
 	files, err := assets.ResolveAll([]string{"embedded:linux_man_en/valid.jsonl"})
 	if err != nil {
-		return core.Job{}, err
+		return train.Job{}, err
 	}
 	res, err := prepare.Execute(ctx, prepare.Config{Inputs: files, TokenizerDir: base, Shares: recipe.Shares{MaxBadFraction: 1},
 		Prepare: recipe.Prepare{PackOptions: datasets.PackOptions{SequenceLength: c.SequenceLength, IsolateDocuments: true},
 			Ends: tokenize.Ends{BOS: tokenize.No, EOS: tokenize.Yes}},
-		OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"), Version: version.Version}, nil)
+		OutDir: filepath.Join(dir, "shards"), RejectsDir: filepath.Join(dir, "rejects"), StagedDir: filepath.Join(dir, "staged"),
+		Version: version.Version}, nil)
 	if err != nil {
-		return core.Job{}, err
+		return train.Job{}, err
 	}
-	a := core.DefaultArgs()
+	a := train.DefaultArgs()
 	a.MaxSteps, a.SaveSteps, a.PerDeviceTrainBatchSize, a.Replicas, a.Mode, a.LocalSteps = c.Rounds, c.SaveSteps, 1, c.Replicas, c.Mode, 1
 	a.Compression, a.OptimizerShards = c.Compression, c.OptimizerShards
-	j := core.Job{Args: a, Model: base, Method: "LORA", Config: map[string]any{"r": c.Rank, "target_modules": "all-linear"}, SequenceLength: c.SequenceLength,
-		Dir: filepath.Join(dir, "checkpoints"), KernelSet: kernels.Active().String()}
+	j := train.Job{Args: a, Model: base, Method: "LORA", Config: map[string]any{"r": c.Rank, "target_modules": "all-linear"},
+		SequenceLength: c.SequenceLength,
+		Dir:            filepath.Join(dir, "checkpoints"), KernelSet: kernels.Active().String()}
 	for _, s := range res.Train {
-		j.Train = append(j.Train, core.ShardRef{Path: s.Path, SHA256: s.SHA256})
+		j.Train = append(j.Train, train.ShardRef{Path: s.Path, SHA256: s.SHA256})
 	}
 	return j, nil
 }

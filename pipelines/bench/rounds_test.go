@@ -10,7 +10,8 @@ func TestBenchRoundsMeasuresEveryRound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Rounds != 4 || r.Trainable != 28032 || r.SyncsRound < 1 || r.OverheadSeconds <= 0 || r.OverheadSeconds >= r.RoundSeconds || r.ResidentLast == 0 || r.HeapLast == 0 {
+	if r.Rounds != 4 || r.Trainable != 28032 || r.SyncsRound < 1 || r.OverheadSeconds <= 0 || r.OverheadSeconds >= r.RoundSeconds ||
+		r.ResidentLast == 0 || r.HeapLast == 0 {
 		t.Errorf("%+v", *r)
 	}
 }

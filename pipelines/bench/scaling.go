@@ -14,17 +14,17 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// ScalingConfig says what `adaptflow bench scaling` measures: rounds of a recipe's training on random tokens, each worker a process of its own, and one
-// more that combines, which run what the DoFns of a round run. The runner itself is not measured.
+// ScalingConfig says what `adaptflow bench scaling` measures: rounds of a recipe's training on random tokens, each worker a process of its
+// own, and one more that combines, which run what the DoFns of a round run. The runner itself is not measured.
 type ScalingConfig struct {
 	Program   Program // starts the workers
 	Recipe    *recipe.Recipe
 	Workers   []int
-	Constants *core.Constants // their Threads are each worker's
+	Constants *train.Constants // their Threads are each worker's
 }
 
 // ScalingResult has what was predicted and measured for each number of workers.
@@ -41,7 +41,7 @@ type ScalingRow struct {
 	Rounds    int              `json:"rounds"`
 	Worker    MeasuredProcess  `json:"worker"`
 	Driver    *MeasuredProcess `json:"driver,omitempty"` // the process that combines
-	Predicted *core.Scaling    `json:"predicted"`
+	Predicted *train.Scaling   `json:"predicted"`
 }
 
 // MeasuredProcess is what a process took and what was predicted. Read bytes are through system calls: what is read or written is read
@@ -57,8 +57,9 @@ type MeasuredProcess struct {
 	PredictedPeak    int64   `json:"predicted_peak_bytes"`
 }
 
-// scalingJob makes a recipe's job over random tokens in dir: enough sequences that none comes twice in so many steps, at most 4096. bytes is the length of its shard.
-func scalingJob(p *run.Planned, dir string, threads, workers int) (job core.Job, bytes int64, err error) {
+// scalingJob makes a recipe's job over random tokens in dir: enough sequences that none comes twice in so many steps, at most 4096. bytes
+// is the length of its shard.
+func scalingJob(p *run.Planned, dir string, threads, workers int) (job train.Job, bytes int64, err error) {
 	length := p.Recipe.Prepare.SequenceLength
 	path := filepath.Join(dir, "train.parquet")
 	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: length})
@@ -107,7 +108,8 @@ func Scaling(ctx context.Context, c ScalingConfig, done func(*ScalingRow)) (*Sca
 	}
 	defer p.Close()
 	if p.Args.OptimizerShards > 1 {
-		return nil, fmt.Errorf("optimizer_shards is %d: rounds whose optimiser is sharded are planned, and not measured", p.Args.OptimizerShards)
+		return nil, fmt.Errorf("optimizer_shards is %d: rounds whose optimiser is sharded are planned, and not measured",
+			p.Args.OptimizerShards)
 	}
 	setup, err := p.Scaling()
 	if err != nil {
@@ -132,7 +134,8 @@ func Scaling(ctx context.Context, c ScalingConfig, done func(*ScalingRow)) (*Sca
 }
 
 // measureScaling runs a job with n worker processes, and one that combines where there are several.
-func measureScaling(ctx context.Context, program Program, p *run.Planned, threads, n int, predicted *core.Scaling) (_ *ScalingRow, err error) {
+func measureScaling(ctx context.Context, program Program, p *run.Planned, threads, n int,
+	predicted *train.Scaling) (_ *ScalingRow, err error) {
 	dir, err := os.MkdirTemp("", "adaptflow-bench-")
 	if err != nil {
 		return nil, err
@@ -196,17 +199,17 @@ func measureScaling(ctx context.Context, program Program, p *run.Planned, thread
 	return row, nil
 }
 
-func (m *MeasuredProcess) predict(p *core.ProcessCost, shard int64) {
+func (m *MeasuredProcess) predict(p *train.ProcessCost, shard int64) {
 	m.PredictedCPU, m.PredictedWritten, m.PredictedRead, m.PredictedPeak = p.CPU, p.Sent, p.Read+p.Again+shard, p.Memory
 }
 
 // scalingRounds drives the rounds of a job as a runner does: the replicas at once, each in its process, then the one that combines.
-func scalingRounds(workers []*scalingProcess, driver *scalingProcess, job *core.Job) error {
+func scalingRounds(workers []*scalingProcess, driver *scalingProcess, job *train.Job) error {
 	total := job.Args.MaxSteps
 	for step := 0; step < total; {
 		to := job.Boundary(step, total)
 		for step < to {
-			refs, errs := make([]core.Ref, len(workers)), make([]error, len(workers))
+			refs, errs := make([]train.Ref, len(workers)), make([]error, len(workers))
 			var wg sync.WaitGroup
 			for i, w := range workers {
 				wg.Go(func() {
@@ -237,7 +240,8 @@ func scalingRounds(workers []*scalingProcess, driver *scalingProcess, job *core.
 // Table prints the measurement for a person, in Markdown.
 func (r *ScalingResult) Table(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d threads a process; measured / predicted\n\n", r.KernelSet, r.Threads)
-	fmt.Fprintln(w, "| mode | workers | rounds | process | CPU, s | written, MB | read, MB | peak, MiB |\n|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w,
+		"| mode | workers | rounds | process | CPU, s | written, MB | read, MB | peak, MiB |\n|---|---|---|---|---|---|---|---|")
 	for i := range r.Rows {
 		r.Rows[i].line(w)
 	}
@@ -245,8 +249,10 @@ func (r *ScalingResult) Table(w io.Writer) {
 
 func (r *ScalingRow) line(w io.Writer) {
 	one := func(name string, m *MeasuredProcess) {
-		fmt.Fprintf(w, "| %s | %d | %d | %s | %.2f / %.2f | %.2f / %.2f | %.2f / %.2f | %d / %d |\n", r.Mode, r.Workers, r.Rounds, name, m.CPU, m.PredictedCPU,
-			float64(m.Written)/1e6, float64(m.PredictedWritten)/1e6, float64(m.Read)/1e6, float64(m.PredictedRead)/1e6, m.Peak>>20, m.PredictedPeak>>20)
+		fmt.Fprintf(w, "| %s | %d | %d | %s | %.2f / %.2f | %.2f / %.2f | %.2f / %.2f | %d / %d |\n", r.Mode, r.Workers, r.Rounds, name,
+			m.CPU, m.PredictedCPU,
+			float64(m.Written)/1e6, float64(m.PredictedWritten)/1e6, float64(m.Read)/1e6, float64(m.PredictedRead)/1e6, m.Peak>>20,
+			m.PredictedPeak>>20)
 	}
 	one("worker", &r.Worker)
 	if r.Driver != nil {

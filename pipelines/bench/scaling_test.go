@@ -13,12 +13,12 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // The worker of the measurement runs what DoFns run, and writes the bytes that the model predicts.
 func TestScalingWorker(t *testing.T) {
-	defer core.CloseSessions()
+	defer train.CloseSessions()
 	job := drivetest.Rounds(t, "local")
 	raw, err := json.Marshal(&job)
 	if err != nil {
@@ -38,7 +38,7 @@ func TestScalingWorker(t *testing.T) {
 	if _, err := p.call(scalingCall{Op: "sleep"}); err == nil || !strings.Contains(err.Error(), "sleep") {
 		t.Errorf("an unknown call: %v", err)
 	}
-	var refs []core.Ref
+	var refs []train.Ref
 	for r := range 3 {
 		reply, err := p.call(scalingCall{Op: "replica", Replica: r})
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package bench measures this machine: kernels, tokenizing, preparing, training, rounds of several replicas. Each measurement is a function from its settings
-// to its result; what needs a process of its own is told how one is started (see [Program]).
+// Package bench measures this machine: kernels, tokenizing, preparing, training, rounds of several replicas. Each measurement is a function
+// from its settings to its result; what needs a process of its own is told how one is started (see [Program]).
 package bench
 
 import (
@@ -43,8 +43,9 @@ type TrainConfig struct {
 
 // TrainResult is what was measured. PeakRSS is the high-water mark of the whole process from its start.
 type TrainResult struct {
-	TokensPerSecond float64   `json:"tokens_per_second"` // of the median step; over shards, of all measured steps, none of which has padding
-	Tokens          int       `json:"tokens"`            // of the measured steps
+	// of the median step; over shards, of all measured steps, none of which has padding
+	TokensPerSecond float64   `json:"tokens_per_second"`
+	Tokens          int       `json:"tokens"` // of the measured steps
 	PeakRSS         int64     `json:"peak_rss_bytes"`
 	StepSeconds     []float64 `json:"step_seconds"`
 	Loss            float64   `json:"loss"` // of the last step
@@ -54,7 +55,8 @@ type TrainResult struct {
 	Trainable       int       `json:"trainable_parameters"`
 	Total           int64     `json:"total_parameters"`
 	State           int64     `json:"trainable_state_bytes"` // of the trained parameters: values, gradients and the optimiser's state
-	Planned         int64     `json:"planned_bytes"`         // of the whole process, as adaptflow plan has it, to hold against peak_rss_bytes
+	// of the whole process, as adaptflow plan has it, to hold against peak_rss_bytes
+	Planned int64 `json:"planned_bytes"`
 }
 
 // benchDTypes are the short names that measurements use.
@@ -104,7 +106,8 @@ func Train(c TrainConfig) (*TrainResult, error) {
 	p := pool.New(c.Threads)
 	defer p.Close()
 	args := train.DefaultArgs()
-	args.PerDeviceTrainBatchSize, args.MaxSteps, args.LearningRate, args.LRSchedulerType, args.Stride = c.Batch, c.Warmup+c.Steps, 1e-4, "constant", 1
+	args.PerDeviceTrainBatchSize, args.MaxSteps, args.LearningRate, args.LRSchedulerType, args.Stride = c.Batch, c.Warmup+c.Steps,
+		1e-4, "constant", 1
 	if c.LearningRate > 0 {
 		args.LearningRate = c.LearningRate
 	}
@@ -119,13 +122,15 @@ func Train(c TrainConfig) (*TrainResult, error) {
 	} else {
 		data = c.randomTokens(m.Config.Vocab)
 	}
-	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq, Sequences: data.Len(),
+	t, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: c.Seq,
+		Sequences:  data.Len(),
 		Checkpoint: c.Checkpoint, MemoryLimit: limit, DType: train.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
-	r := &TrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(), Total: a.Total(m.ParamCount()),
+	r := &TrainResult{DType: dtype, KernelSet: kernels.Active().String(), Threads: p.Threads(), Trainable: params.Count(),
+		Total:   a.Total(m.ParamCount()),
 		State:   t.Memory().Params + t.Memory().Grads + t.OptimizerBytes(),
 		Planned: m.Resident() + t.Memory().Total() + t.OptimizerBytes() + train.BareProcessBytes}
 	for i := range c.Warmup + c.Steps {
@@ -149,7 +154,8 @@ func Train(c TrainConfig) (*TrainResult, error) {
 	return r, err
 }
 
-// Stride is the distance of the sequences that a measurement over shards takes one after another, so that those of a step are not of like length.
+// Stride is the distance of the sequences that a measurement over shards takes one after another, so that those of a step are not of like
+// length.
 const Stride = 1009
 
 func benchModel(path, dtype string) (*model.Model, error) {
@@ -178,7 +184,8 @@ func benchShards(glob string) (*train.Shards, error) {
 	}
 	if s.Len()%Stride == 0 {
 		s.Close()
-		return nil, fmt.Errorf("%s: the shards hold a multiple of %d sequences, of which the measurement would take few: prepare some more or fewer rows", glob, Stride)
+		return nil, fmt.Errorf("%s: the shards hold a multiple of %d sequences, of which the measurement would take few: prepare some "+
+			"more or fewer rows", glob, Stride)
 	}
 	return s, nil
 }

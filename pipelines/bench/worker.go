@@ -12,31 +12,32 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/usage"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // scalingCall is what the measurement asks of a worker: one line of JSON on its standard input. The first names the job.
 type scalingCall struct {
-	Op      string     `json:"op"` // hello, load, open, replica, combine, checkpoint, advance
-	Job     string     `json:"job,omitempty"`
-	Step    int        `json:"step,omitempty"`
-	To      int        `json:"to,omitempty"`
-	Replica int        `json:"replica,omitempty"`
-	Refs    []core.Ref `json:"refs,omitempty"`
+	Op      string      `json:"op"` // hello, load, open, replica, combine, checkpoint, advance
+	Job     string      `json:"job,omitempty"`
+	Step    int         `json:"step,omitempty"`
+	To      int         `json:"to,omitempty"`
+	Replica int         `json:"replica,omitempty"`
+	Refs    []train.Ref `json:"refs,omitempty"`
 }
 
 // scalingReply is the answer, with what the process has used since it started. Its own lines are not counted.
 type scalingReply struct {
-	Ref     core.Ref `json:"ref"`
-	Step    int      `json:"step"`
-	CPU     float64  `json:"cpu"` // seconds
-	Read    int64    `json:"read"`
-	Written int64    `json:"written"`
-	Peak    int64    `json:"peak"`
-	Error   string   `json:"error,omitempty"`
+	Ref     train.Ref `json:"ref"`
+	Step    int       `json:"step"`
+	CPU     float64   `json:"cpu"` // seconds
+	Read    int64     `json:"read"`
+	Written int64     `json:"written"`
+	Peak    int64     `json:"peak"`
+	Error   string    `json:"error,omitempty"`
 }
 
-// scalingWorker runs what the DoFns of a round run, on the calls that it reads, until there are no more: the program as a worker of [Scaling].
+// scalingWorker runs what the DoFns of a round run, on the calls that it reads, until there are no more: the program as a worker of
+// [Scaling].
 func scalingWorker(_ json.RawMessage, lines *bufio.Reader, out io.Writer) error {
 	mem.Heap(mem.Own(context.Background()), 50, 0) // as a runner's worker
 	var job string
@@ -44,7 +45,7 @@ func scalingWorker(_ json.RawMessage, lines *bufio.Reader, out io.Writer) error 
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err == io.EOF {
-			core.CloseSessions()
+			train.CloseSessions()
 			return nil
 		}
 		if err != nil {
@@ -86,18 +87,18 @@ func (c *scalingCall) do(job string, r *scalingReply) error {
 		return nil
 	}
 	if c.Op == "load" {
-		var j core.Job
+		var j train.Job
 		if err := json.Unmarshal([]byte(job), &j); err != nil {
 			return err
 		}
-		m, err := core.BaseFor(j.Model, j.DType, j.Task)
+		m, err := train.BaseFor(j.Model, j.DType, j.Task)
 		if err != nil {
 			return err
 		}
 		_, err = m.Hash()
 		return err
 	}
-	return core.Use(job, func(s *core.Session) (err error) {
+	return train.Use(job, func(s *train.Session) (err error) {
 		switch c.Op {
 		case "open":
 		case "replica":

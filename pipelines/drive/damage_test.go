@@ -15,7 +15,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // damages are what may happen to a file.
@@ -64,11 +64,11 @@ func spoil(t *testing.T, path string, do func([]byte) []byte) (mend func()) {
 
 // byHand runs rounds without a pipeline, each call as a worker that has just started.
 type byHand struct {
-	job core.Job
+	job train.Job
 	js  string
 }
 
-func newByHand(t *testing.T, job core.Job) *byHand {
+func newByHand(t *testing.T, job train.Job) *byHand {
 	raw, err := json.Marshal(&job)
 	if err != nil {
 		t.Fatal(err)
@@ -76,14 +76,14 @@ func newByHand(t *testing.T, job core.Job) *byHand {
 	return &byHand{job, string(raw)}
 }
 
-func (h *byHand) use(f func(*core.Session) error) error {
-	core.CloseSessions()
-	defer core.CloseSessions()
-	return core.Use(h.js, f)
+func (h *byHand) use(f func(*train.Session) error) error {
+	train.CloseSessions()
+	defer train.CloseSessions()
+	return train.Use(h.js, f)
 }
 
-func (h *byHand) replicas(step int) (refs []core.Ref, err error) {
-	err = h.use(func(s *core.Session) error {
+func (h *byHand) replicas(step int) (refs []train.Ref, err error) {
+	err = h.use(func(s *train.Session) error {
 		for r := range h.job.Args.Replicas {
 			ref, err := s.Replica(step, r)
 			if err != nil {
@@ -97,14 +97,14 @@ func (h *byHand) replicas(step int) (refs []core.Ref, err error) {
 }
 
 // finish ends a round; summed is called between the sums of gradients and the steps, where the optimiser is sharded.
-func (h *byHand) finish(step int, refs []core.Ref, summed func()) error {
+func (h *byHand) finish(step int, refs []train.Ref, summed func()) error {
 	shards := h.job.Args.OptimizerShards
 	if shards <= 1 {
-		return h.use(func(s *core.Session) error { _, err := s.Combine(step, refs); return err })
+		return h.use(func(s *train.Session) error { _, err := s.Combine(step, refs); return err })
 	}
-	var todo []core.ShardStep
-	err := h.use(func(s *core.Session) error {
-		var sums []core.ShardSum
+	var todo []train.ShardStep
+	err := h.use(func(s *train.Session) error {
+		var sums []train.ShardSum
 		for k := range shards {
 			sum, err := s.Reduce(step, k, refs)
 			if err != nil {
@@ -120,7 +120,7 @@ func (h *byHand) finish(step int, refs []core.Ref, summed func()) error {
 		return err
 	}
 	summed()
-	return h.use(func(s *core.Session) error {
+	return h.use(func(s *train.Session) error {
 		for k := range todo {
 			var err error
 			if todo[k], err = s.Apply(todo[k]); err != nil {
@@ -146,8 +146,8 @@ func files(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-// Whatever happens to a file of a round while the run stands still, who reads it says so by its name, and the same command ends with the same bytes:
-// the files of rounds are made again from the last checkpoint, of whose files a damaged one is an error that says what to do.
+// Whatever happens to a file of a round while the run stands still, who reads it says so by its name, and the same command ends with the
+// same bytes: the files of rounds are made again from the last checkpoint, of whose files a damaged one is an error that says what to do.
 func TestDamagedFiles(t *testing.T) {
 	for _, c := range []struct {
 		mode, compression string
@@ -157,7 +157,8 @@ func TestDamagedFiles(t *testing.T) {
 		t.Run(fmt.Sprintf("%s,%s,shards=%d", c.mode, c.compression, c.shards), func(t *testing.T) {
 			whole := drivetest.Rounds(t, c.mode)
 			a := &whole.Args
-			a.Compression, a.DropLateAfter, a.MinReplicas, a.OptimizerShards, a.LocalSteps, a.MaxSteps = c.compression, c.late, 1, c.shards, 1, 6
+			a.Compression, a.DropLateAfter, a.MinReplicas, a.OptimizerShards, a.LocalSteps, a.MaxSteps = c.compression,
+				c.late, 1, c.shards, 1, 6
 			trainJob(t, whole)
 			want := trained(t, whole, 6)
 
@@ -165,7 +166,7 @@ func TestDamagedFiles(t *testing.T) {
 			job := drivetest.Elsewhere(t, whole)
 			h := newByHand(t, job)
 			nothing := func() {}
-			var refs []core.Ref
+			var refs []train.Ref
 			var err error
 			for step := range 3 {
 				if refs, err = h.replicas(step); err != nil {
@@ -189,13 +190,15 @@ func TestDamagedFiles(t *testing.T) {
 					switch dir := filepath.Dir(path); {
 					case path == sum && c.shards > 1:
 						err = h.finish(2, refs, func() { mend = spoil(t, path, d.do) })
-					case dir == round(2) && (strings.HasPrefix(name, "state") || strings.HasPrefix(name, "update") || strings.HasPrefix(name, "shard")):
+					case dir == round(2) && (strings.HasPrefix(name, "state") || strings.HasPrefix(name, "update") ||
+						strings.HasPrefix(name, "shard")):
 						mend = spoil(t, path, d.do)
 						err = h.finish(2, refs, nothing)
 					case dir == round(1) && strings.HasPrefix(name, "kept"):
 						mend = spoil(t, path, d.do)
 						_, err = h.replicas(2)
-					case dir == round(1) && name == "contributors.json" && d.do != nil && d.name != "a bit flipped in its middle" && !strings.Contains(d.name, "head"):
+					case dir == round(1) && name == "contributors.json" && d.do != nil && d.name != "a bit flipped in its middle" &&
+						!strings.Contains(d.name, "head"):
 						mend = spoil(t, path, d.do)
 						_, err = h.replicas(1)
 					default:
@@ -227,22 +230,23 @@ func TestDamagedFiles(t *testing.T) {
 			}
 
 			// A checkpoint: the run says which folder to delete, and goes on without it.
-			for _, file := range files(t, core.CheckpointDir(whole.Dir, 4)) {
+			for _, file := range files(t, train.CheckpointDir(whole.Dir, 4)) {
 				for _, d := range damages {
 					other := drivetest.Elsewhere(t, job)
-					dir := core.CheckpointDir(other.Dir, 4)
+					dir := train.CheckpointDir(other.Dir, 4)
 					if err := os.CopyFS(dir, os.DirFS(filepath.Dir(file))); err != nil {
 						t.Fatal(err)
 					}
 					path := filepath.Join(dir, filepath.Base(file))
 					spoil(t, path, d.do)
 					_, err := Train(context.Background(), other, runners.Runner{}, nil)
-					core.CloseSessions()
+					train.CloseSessions()
 					if filepath.Base(file) == "trainer_state.json" && d.do == nil { // without its state the folder is no checkpoint
 						if err != nil || !bytes.Equal(trained(t, other, 6), want) {
 							t.Errorf("%s, %s: %v, or other bytes", file, d.name, err)
 						}
-					} else if err == nil || !strings.Contains(err.Error(), path+": ") || !strings.Contains(err.Error(), "delete the folder") {
+					} else if err == nil || !strings.Contains(err.Error(), path+": ") ||
+						!strings.Contains(err.Error(), "delete the folder") {
 						t.Errorf("%s, %s: %v", file, d.name, err)
 					}
 				}
@@ -258,7 +262,7 @@ func TestTheClockIsMoved(t *testing.T) {
 		trainJob(t, whole)
 		for _, year := range []int{1999, 2100} {
 			job := drivetest.Elsewhere(t, whole)
-			if err := os.CopyFS(core.CheckpointDir(job.Dir, 4), os.DirFS(core.CheckpointDir(whole.Dir, 4))); err != nil {
+			if err := os.CopyFS(train.CheckpointDir(job.Dir, 4), os.DirFS(train.CheckpointDir(whole.Dir, 4))); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.CopyFS(filepath.Join(job.Dir, "rounds"), os.DirFS(filepath.Join(whole.Dir, "rounds"))); err != nil {

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // dryJob is what a dry run writes of a pipeline.
@@ -63,7 +63,8 @@ func stable(p *pipepb.Pipeline) string {
 		}
 		slices.Sort(in)
 		slices.Sort(out)
-		lines = append(lines, fmt.Sprintf("%s | %s | %s -> %s", t.GetUniqueName(), t.GetSpec().GetUrn(), strings.Join(in, ", "), strings.Join(out, ", ")))
+		lines = append(lines, fmt.Sprintf("%s | %s | %s -> %s", t.GetUniqueName(), t.GetSpec().GetUrn(), strings.Join(in, ", "),
+			strings.Join(out, ", ")))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n") + "\n"
@@ -84,8 +85,10 @@ func spell(c *pipepb.Components, id string) string {
 }
 
 func dataflow(out *bytes.Buffer) runners.Runner {
-	return runners.Runner{Name: "dataflow", Job: "test", Dataflow: &runners.Dataflow{Project: "p", Region: "europe-west4", StagingLocation: "gs://b/staging", Image: "registry/adaptflow:1",
-		MachineType: "c3-standard-8", NumWorkers: 2, MaxNumWorkers: 5, ServiceAccount: "worker@p", Network: "n", Subnetwork: "s", NoPublicIPs: true, DryRun: out}}
+	return runners.Runner{Name: "dataflow", Job: "test",
+		Dataflow: &runners.Dataflow{Project: "p", Region: "europe-west4", StagingLocation: "gs://b/staging", Image: "registry/adaptflow:1",
+			MachineType: "c3-standard-8", NumWorkers: 2, MaxNumWorkers: 5, ServiceAccount: "worker@p", Network: "n", Subnetwork: "s",
+			NoPublicIPs: true, DryRun: out}}
 }
 
 func TestDataflowJobOfTraining(t *testing.T) {
@@ -94,7 +97,7 @@ func TestDataflowJobOfTraining(t *testing.T) {
 		replicas int
 	}{{"segment", 1}, {"rounds", 2}} {
 		var out bytes.Buffer
-		job := core.Job{Args: core.DefaultArgs(), Dir: "out/checkpoints", Train: []core.ShardRef{{Path: "shards/train-0.parquet"}}}
+		job := train.Job{Args: train.DefaultArgs(), Dir: "out/checkpoints", Train: []train.ShardRef{{Path: "shards/train-0.parquet"}}}
 		job.Args.MaxSteps, job.Args.SaveSteps, job.Args.Replicas = 4, 2, c.replicas
 		err := segment(context.Background(), job, `{"job": "`+c.name+`"}`, dataflow(&out), 0, 2, 4)
 		if !errors.Is(err, runners.ErrDryRun) {
@@ -121,8 +124,10 @@ func TestDataflowJobOfTraining(t *testing.T) {
 		if got.Name != "adaptflow-train-out-0-test" && got.Name != "adaptflow-train-checkpoints-0-test" {
 			t.Errorf("name %q", got.Name)
 		}
-		if got.Job.Type != "JOB_TYPE_BATCH" || got.Job.Environment.ServiceAccountEmail != "worker@p" || got.Job.Environment.TempStoragePrefix != "gs://b/staging/tmp" ||
-			pool.MachineType != "c3-standard-8" || pool.NumWorkers != 2 || pool.Autoscaling.MaxNumWorkers != 5 || pool.Network != "n" || pool.Subnetwork != "s" ||
+		if got.Job.Type != "JOB_TYPE_BATCH" || got.Job.Environment.ServiceAccountEmail != "worker@p" ||
+			got.Job.Environment.TempStoragePrefix != "gs://b/staging/tmp" ||
+			pool.MachineType != "c3-standard-8" || pool.NumWorkers != 2 || pool.Autoscaling.MaxNumWorkers != 5 || pool.Network != "n" ||
+			pool.Subnetwork != "s" ||
 			pool.IPConfiguration != "WORKER_IP_PRIVATE" || pool.Image != "registry/adaptflow:1" {
 			t.Errorf("%s: %+v", c.name, got.Job)
 		}

@@ -4,14 +4,14 @@ import (
 	"sync"
 	"time"
 
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // followEvery is how often the driver looks for a new checkpoint of workers in other processes.
 const followEvery = 500 * time.Millisecond
 
-// follow tells those who watch the run the steps after from that workers in other processes make, as their checkpoints show them, until what it
-// returns is called.
+// follow tells those who watch the run the steps after from that workers in other processes make, as their checkpoints show them, until
+// what it returns is called.
 func follow(dir string, from, total int) (stop func()) {
 	told, evals := from, from
 	look := func() {
@@ -19,20 +19,20 @@ func follow(dir string, from, total int) (stop func()) {
 		if err != nil || step <= told {
 			return // what is wrong with the folder the driver finds when the job has ended
 		}
-		st, err := core.ReadState(core.CheckpointDir(dir, step))
+		st, err := train.ReadState(train.CheckpointDir(dir, step))
 		if err != nil {
 			return // it may have been pruned since
 		}
 		for i := range st.History {
 			if h := &st.History[i]; h.Step > told {
 				told = h.Step
-				core.Tell(dir, core.Progress{Total: total, Step: h})
+				train.Tell(dir, train.Progress{Total: total, Step: h})
 			}
 		}
 		for i := range st.Evals {
 			if e := &st.Evals[i]; e.Step > evals {
 				evals = e.Step
-				core.Tell(dir, core.Progress{Total: total, Eval: e})
+				train.Tell(dir, train.Progress{Total: total, Eval: e})
 			}
 		}
 	}

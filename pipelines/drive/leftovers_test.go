@@ -11,7 +11,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // emptyTemp makes the folder for temporary files an empty one.
@@ -61,7 +61,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		failing := drivetest.Elsewhere(t, job)
 		failing.Args.DropLateAfter, failing.Args.MinReplicas = 1e-9, 2
 		_, err := Train(context.Background(), failing, runners.Runner{}, nil)
-		core.CloseSessions()
+		train.CloseSessions()
 		if err == nil || !strings.Contains(err.Error(), "0 of 3 replicas") {
 			t.Errorf("%s, failure: %v", mode, err)
 		}
@@ -74,12 +74,12 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() { // as soon as a checkpoint is there
 			for steps := []int(nil); len(steps) == 0 && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-				steps, _ = core.Checkpoints(stopped.Dir)
+				steps, _ = train.Checkpoints(stopped.Dir)
 			}
 			cancel()
 		}()
 		_, err = Train(ctx, stopped, runners.Runner{}, nil)
-		core.CloseSessions()
+		train.CloseSessions()
 		if err != context.Canceled {
 			t.Errorf("%s, interrupted: %v", mode, err)
 		}

@@ -15,7 +15,8 @@ func TestARoundSyncsTwice(t *testing.T) {
 		late              float64
 	}{
 		{mode: "sync"}, {mode: "local"}, {mode: "sync", compression: "int8"}, {mode: "local", compression: "topk"},
-		{mode: "sync", shards: 2}, {mode: "sync", compression: "topk", shards: 3, late: 1000}, {mode: "local", compression: "int8", late: 1000},
+		{mode: "sync", shards: 2}, {mode: "sync", compression: "topk", shards: 3, late: 1000},
+		{mode: "local", compression: "int8", late: 1000},
 	} {
 		syncs := func(rounds int) int64 {
 			job := drivetest.Rounds(t, c.mode)

@@ -17,7 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // A run of rounds goes on from its checkpoint alone, without the files of rounds, to the same bytes.
@@ -30,7 +30,8 @@ func TestRoundsResumeFromTheCheckpointAlone(t *testing.T) {
 				job.Args.Compression, job.Args.CompressionArgs = c.name, c.args
 				st := trainJob(t, job)
 				last := st.History[len(st.History)-1]
-				if d := math.Abs(last.Loss - whole.History[len(whole.History)-1].Loss); d > map[string]float64{"int8": 2e-3, "topk": 0.1}[c.name] {
+				if d := math.Abs(last.Loss - whole.History[len(whole.History)-1].Loss); d > map[string]float64{"int8": 2e-3,
+					"topk": 0.1}[c.name] {
 					t.Errorf("the last loss is off by %g of that without compression", d)
 				}
 				if n := map[string]int{"sync": 8, "local": 4}[mode]; len(st.History) != n {
@@ -41,7 +42,7 @@ func TestRoundsResumeFromTheCheckpointAlone(t *testing.T) {
 					t.Errorf("%d bytes sent, %d received", last.BytesSent, full)
 				}
 				other := drivetest.Elsewhere(t, job)
-				if err := os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(job.Dir, 4))); err != nil {
+				if err := os.CopyFS(train.CheckpointDir(other.Dir, 4), os.DirFS(train.CheckpointDir(job.Dir, 4))); err != nil {
 					t.Fatal(err)
 				}
 				again := trainJob(t, other)
@@ -69,8 +70,8 @@ func TestRoundsFindDamage(t *testing.T) {
 	job := drivetest.Rounds(t, "local")
 	trainJob(t, job)
 	other := drivetest.Elsewhere(t, job)
-	dir := core.CheckpointDir(other.Dir, 4)
-	if err := os.CopyFS(dir, os.DirFS(core.CheckpointDir(job.Dir, 4))); err != nil {
+	dir := train.CheckpointDir(other.Dir, 4)
+	if err := os.CopyFS(dir, os.DirFS(train.CheckpointDir(job.Dir, 4))); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "kept-001.safetensors")
@@ -81,7 +82,7 @@ func TestRoundsFindDamage(t *testing.T) {
 	raw[len(raw)-1] ^= 1
 	os.WriteFile(path, raw, 0o666)
 	_, err = Train(context.Background(), other, runners.Runner{}, nil)
-	core.CloseSessions()
+	train.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "kept-001") {
 		t.Errorf("damage was not found: %v", err)
 	}
@@ -119,7 +120,7 @@ func TestLateReplicas(t *testing.T) {
 				}
 			}
 			// The list of the log repeats it, and so does a resume in the middle.
-			list, err := core.ReadContributors(filepath.Join(core.CheckpointDir(job.Dir, 8), "trainer_state.json"))
+			list, err := train.ReadContributors(filepath.Join(train.CheckpointDir(job.Dir, 8), "trainer_state.json"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +130,7 @@ func TestLateReplicas(t *testing.T) {
 				if from > 0 {
 					// A checkpoint belongs to the list it was made with.
 					again.Contributors = job.Contributors
-					os.CopyFS(core.CheckpointDir(again.Dir, from), os.DirFS(core.CheckpointDir(job.Dir, from)))
+					os.CopyFS(train.CheckpointDir(again.Dir, from), os.DirFS(train.CheckpointDir(job.Dir, from)))
 				}
 				trainJob(t, again)
 				if !bytes.Equal(trained(t, again, 8), trained(t, job, 8)) {
@@ -157,7 +158,7 @@ func TestLateReplicasByTheClock(t *testing.T) {
 	hurried := drivetest.Elsewhere(t, job)
 	hurried.Args.DropLateAfter, hurried.Args.MinReplicas = 1e-9, 2
 	_, err := Train(context.Background(), hurried, runners.Runner{}, nil)
-	core.CloseSessions()
+	train.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "0 of 3 replicas wrote their part, and 2 must") {
 		t.Errorf("%v", err)
 	}
@@ -165,7 +166,7 @@ func TestLateReplicasByTheClock(t *testing.T) {
 
 // Who contributes is decided once: another attempt at the round, whose clock says otherwise, gives the same state.
 func TestContributorsAreDecidedOnce(t *testing.T) {
-	defer core.CloseSessions()
+	defer train.CloseSessions()
 	job := drivetest.Rounds(t, "local")
 	job.Args.DropLateAfter, job.Args.MinReplicas = 1000, 2
 	raw, err := json.Marshal(&job)
@@ -189,24 +190,24 @@ func TestContributorsAreDecidedOnce(t *testing.T) {
 		}
 		return out
 	}
-	err = core.Use(string(raw), func(s *core.Session) error {
+	err = train.Use(string(raw), func(s *train.Session) error {
 		r0, err0 := s.Replica(0, 0)
 		r1, err1 := s.Replica(0, 1)
 		r2, err2 := s.Replica(0, 2)
-		if _, err := s.Combine(0, []core.Ref{r2, {Replica: 1, Late: true}, r0}); err != nil {
+		if _, err := s.Combine(0, []train.Ref{r2, {Replica: 1, Late: true}, r0}); err != nil {
 			return err
 		}
 		first := params()
 		if again, err := s.Replica(0, 1); err != nil || !again.Late {
 			t.Errorf("replica 1 took part after it was decided that it does not: %v, %v", again, err)
 		}
-		if _, err := s.Combine(0, []core.Ref{r0, r1, r2}); err != nil {
+		if _, err := s.Combine(0, []train.Ref{r0, r1, r2}); err != nil {
 			return err
 		}
 		if !reflect.DeepEqual(first, params()) {
 			t.Error("the second attempt gave another state")
 		}
-		if _, err := s.Combine(0, []core.Ref{r0, r0, r2}); err == nil {
+		if _, err := s.Combine(0, []train.Ref{r0, r0, r2}); err == nil {
 			t.Error("a replica was counted twice")
 		}
 		return errors.Join(err0, err1, err2)
@@ -233,17 +234,19 @@ func TestFourSyncReplicasEqualTheFourfoldBatch(t *testing.T) {
 	}
 }
 
-// A sharded optimiser gives the bytes of one that is not, in every file of every checkpoint, and goes on from its checkpoints with any number of shards.
+// A sharded optimiser gives the bytes of one that is not, in every file of every checkpoint, and goes on from its checkpoints with any
+// number of shards.
 func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
 	for _, c := range []struct {
 		optim, compression string
 		shards             int
-	}{{"adamw_torch", "none", 2}, {"adamw_torch", "int8", 5}, {"lorafa", "none", 3}, {"muon", "none", 3}, {"adamw_8bit", "none", 4}, {"sgd", "none", 2}} {
+	}{{"adamw_torch", "none", 2}, {"adamw_torch", "int8", 5}, {"lorafa", "none", 3}, {"muon", "none", 3}, {"adamw_8bit", "none", 4},
+		{"sgd", "none", 2}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			job := drivetest.Rounds(t, "sync")
 			job.Args.Optim, job.Args.Compression = c.optim, c.compression
 			whole := trainJob(t, job)
-			if !slices.ContainsFunc(whole.History, func(i core.StepInfo) bool { return i.GradNorm > job.Args.MaxGradNorm }) {
+			if !slices.ContainsFunc(whole.History, func(i train.StepInfo) bool { return i.GradNorm > job.Args.MaxGradNorm }) {
 				job.Args.MaxGradNorm = whole.History[2].GradNorm / 2 // so that some step clips
 				job = drivetest.Elsewhere(t, job)
 				whole = trainJob(t, job)
@@ -259,8 +262,8 @@ func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
 			}
 			for _, step := range []int{4, 8} {
 				for _, name := range []string{"trainable.safetensors", "optimizer.safetensors"} {
-					a, err1 := os.ReadFile(filepath.Join(core.CheckpointDir(parts.Dir, step), name))
-					b, err2 := os.ReadFile(filepath.Join(core.CheckpointDir(job.Dir, step), name))
+					a, err1 := os.ReadFile(filepath.Join(train.CheckpointDir(parts.Dir, step), name))
+					b, err2 := os.ReadFile(filepath.Join(train.CheckpointDir(job.Dir, step), name))
 					if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
 						t.Errorf("step %d: %s: other bytes: %v, %v", step, name, err1, err2)
 					}
@@ -269,7 +272,7 @@ func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
 			// With another number of shards, from the middle.
 			other := drivetest.Elsewhere(t, job)
 			other.Args.OptimizerShards = c.shards + 1
-			if err := os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(parts.Dir, 4))); err != nil {
+			if err := os.CopyFS(train.CheckpointDir(other.Dir, 4), os.DirFS(train.CheckpointDir(parts.Dir, 4))); err != nil {
 				t.Fatal(err)
 			}
 			trainJob(t, other)
@@ -280,19 +283,20 @@ func TestShardedOptimizerGivesTheSameBytes(t *testing.T) {
 	}
 }
 
-// What a worker holds of a sharded optimiser is what the formula says: the bytes of the arrays in the shards' files, and of the optimiser in memory.
+// What a worker holds of a sharded optimiser is what the formula says: the bytes of the arrays in the shards' files, and of the optimiser
+// in memory.
 func TestShardedOptimizerMemory(t *testing.T) {
-	defer core.CloseSessions()
+	defer train.CloseSessions()
 	for _, optim := range []string{"adamw_torch", "adamw_8bit", "adafactor", "sgd"} {
 		job := drivetest.Rounds(t, "sync")
 		job.Args.Optim, job.Args.OptimizerShards, job.Args.MaxSteps, job.Args.SaveSteps = optim, 4, 3, 2
 		trainJob(t, job)
 		raw, _ := json.Marshal(&job)
-		err := core.Use(string(raw), func(s *core.Session) error {
+		err := train.Use(string(raw), func(s *train.Session) error {
 			if n := s.Trainer().OptimizerBytes(); n != 0 {
 				t.Errorf("%s: the trainer holds %d bytes of state between the steps", optim, n)
 			}
-			names, planned := core.ShardParams(&job.Args, s.Params(), 4)
+			names, planned := train.ShardParams(&job.Args, s.Params(), 4)
 			whole, parameters := int64(0), 0
 			for k := range names {
 				f, err := safetensors.Open(filepath.Join(job.Dir, "rounds", "round-000003", fmt.Sprintf("shard-%03d.safetensors", k)))
@@ -313,7 +317,7 @@ func TestShardedOptimizerMemory(t *testing.T) {
 				whole += planned[k]
 				parameters += len(names[k])
 			}
-			if whole != core.OptimizerBytes(&job.Args, s.Params()) || parameters != len(s.Params().List()) {
+			if whole != train.OptimizerBytes(&job.Args, s.Params()) || parameters != len(s.Params().List()) {
 				t.Errorf("%s: the shards hold %d bytes and %d parameters together", optim, whole, parameters)
 			}
 			// The largest shard is an equal share, up to the largest parameter's state.
@@ -321,7 +325,7 @@ func TestShardedOptimizerMemory(t *testing.T) {
 			for _, q := range s.Params().List() {
 				largest = max(largest, 2*4*int64(len(q.Data)))
 			}
-			if got := core.HeldOptimizerBytes(&job.Args, s.Params()); got != slices.Max(planned) || got > whole/4+largest {
+			if got := train.HeldOptimizerBytes(&job.Args, s.Params()); got != slices.Max(planned) || got > whole/4+largest {
 				t.Errorf("%s: a worker holds %d bytes of %d", optim, got, whole)
 			}
 			return nil
@@ -342,7 +346,7 @@ func TestLateReplicasWithoutAShare(t *testing.T) {
 	job := drivetest.Rounds(t, "sync")
 	job.Contributors = map[int][]int{4: {1, 2}} // the nineteenth sequence is replica 0's
 	_, err := Train(context.Background(), job, runners.Runner{}, nil)
-	core.CloseSessions()
+	train.CloseSessions()
 	if err == nil || !strings.Contains(err.Error(), "round 3: no token of the replicas that were not late had a loss") {
 		t.Errorf("%v", err)
 	}

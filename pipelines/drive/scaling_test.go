@@ -11,7 +11,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 func fileSize(t *testing.T, parts ...string) int64 {
@@ -28,7 +28,8 @@ func TestScalingKnowsTheFilesOfRounds(t *testing.T) {
 	for _, c := range []struct {
 		mode, optim, compression string
 		shards                   int
-	}{{"sync", "adamw_torch", "none", 1}, {"sync", "adafactor", "int8", 1}, {"sync", "adamw_8bit", "none", 3}, {"sync", "lorafa", "int8", 2},
+	}{{"sync", "adamw_torch", "none", 1}, {"sync", "adafactor", "int8", 1}, {"sync", "adamw_8bit", "none", 3},
+		{"sync", "lorafa", "int8", 2},
 		{"local", "adamw_torch", "none", 1}, {"local", "sgd", "int8", 1}, {"local", "adamw_torch", "topk", 1}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			job := drivetest.Rounds(t, c.mode)
@@ -38,19 +39,20 @@ func TestScalingKnowsTheFilesOfRounds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer core.CloseSessions()
-			var f *core.RoundFiles
-			if err := core.Use(string(raw), func(s *core.Session) (err error) {
-				f, err = core.FilesOf(&job.Args, s.Params(), 0)
+			defer train.CloseSessions()
+			var f *train.RoundFiles
+			if err := train.Use(string(raw), func(s *train.Session) (err error) {
+				f, err = train.FilesOf(&job.Args, s.Params(), 0)
 				return err
 			}); err != nil {
 				t.Fatal(err)
 			}
 			round := filepath.Join(job.Dir, "rounds", "round-000006")
-			checkpoint := core.CheckpointDir(job.Dir, 8)
+			checkpoint := train.CheckpointDir(job.Dir, 8)
 			same := func(what string, want, got int64) {
 				t.Helper()
-				if off := math.Abs(float64(want - got)); off > 0 && (c.compression != "topk" || !strings.HasPrefix(what, "update") || off > 0.1*float64(got)) {
+				if off := math.Abs(float64(want - got)); off > 0 &&
+					(c.compression != "topk" || !strings.HasPrefix(what, "update") || off > 0.1*float64(got)) {
 					t.Errorf("%s: %d bytes predicted, the file has %d", what, want, got)
 				}
 			}
@@ -59,7 +61,8 @@ func TestScalingKnowsTheFilesOfRounds(t *testing.T) {
 			}
 			for k, n := range f.Updates {
 				for r := range 3 {
-					same(fmt.Sprintf("update %d of replica %d", k, r), n, fileSize(t, round, fmt.Sprintf("update-%03d-%03d.safetensors", r, k)))
+					same(fmt.Sprintf("update %d of replica %d", k, r), n,
+						fileSize(t, round, fmt.Sprintf("update-%03d-%03d.safetensors", r, k)))
 				}
 			}
 			for k := range f.Sums {
@@ -102,12 +105,13 @@ func TestScalingKnowsTheFilesOfRounds(t *testing.T) {
 }
 
 // simple constants make the sums of the model easy to see.
-func simple() *core.Constants {
-	return &core.Constants{Threads: 1, FLOPS: 1e9, Pack: 1e6, Read: 1e6, Write: 1e6, Check: 2e6, Combine: 1e6, Load: 1e6, Start: 1, Sync: 0.25, Round: 0.5, Replica: 0.125, Memory: 1 << 20}
+func simple() *train.Constants {
+	return &train.Constants{Threads: 1, FLOPS: 1e9, Pack: 1e6, Read: 1e6, Write: 1e6, Check: 2e6, Combine: 1e6, Load: 1e6, Start: 1,
+		Sync: 0.25, Round: 0.5, Replica: 0.125, Memory: 1 << 20}
 }
 
 // scalingSetup is the setup of a job of the tests.
-func scalingSetup(t *testing.T, edit func(*core.Args)) *core.ScalingSetup {
+func scalingSetup(t *testing.T, edit func(*train.Args)) *train.ScalingSetup {
 	t.Helper()
 	job := drivetest.Rounds(t, "sync")
 	edit(&job.Args)
@@ -115,9 +119,9 @@ func scalingSetup(t *testing.T, edit func(*core.Args)) *core.ScalingSetup {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(core.CloseSessions)
-	s := &core.ScalingSetup{Args: job.Args, SequenceLength: 16, FLOPs: 1e6, Weights: 1000, Loaded: 2e6, Program: 5000}
-	if err := core.Use(string(raw), func(x *core.Session) error { s.Params = x.Params(); return nil }); err != nil {
+	t.Cleanup(train.CloseSessions)
+	s := &train.ScalingSetup{Args: job.Args, SequenceLength: 16, FLOPs: 1e6, Weights: 1000, Loaded: 2e6, Program: 5000}
+	if err := train.Use(string(raw), func(x *train.Session) error { s.Params = x.Params(); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -125,7 +129,7 @@ func scalingSetup(t *testing.T, edit func(*core.Args)) *core.ScalingSetup {
 
 // The time of a round is the sum of its parts, as the model's formula has it.
 func TestScalingFormula(t *testing.T) {
-	s := scalingSetup(t, func(a *core.Args) { a.Mode, a.LocalSteps, a.MaxSteps, a.SaveSteps = "local", 5, 20, 10 })
+	s := scalingSetup(t, func(a *train.Args) { a.Mode, a.LocalSteps, a.MaxSteps, a.SaveSteps = "local", 5, 20, 10 })
 	c := simple()
 	got, err := s.Scale(c, 4)
 	if err != nil {
@@ -133,7 +137,7 @@ func TestScalingFormula(t *testing.T) {
 	}
 	a := s.Args
 	a.Replicas = 4
-	f, err := core.FilesOf(&a, s.Params, 0)
+	f, err := train.FilesOf(&a, s.Params, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +193,7 @@ func TestScalingIsMonotonic(t *testing.T) {
 			if mode == "local" && shards > 1 {
 				continue
 			}
-			s := scalingSetup(t, func(a *core.Args) { a.Mode, a.OptimizerShards, a.MaxSteps, a.SaveSteps = mode, shards, 12, 6 })
+			s := scalingSetup(t, func(a *train.Args) { a.Mode, a.OptimizerShards, a.MaxSteps, a.SaveSteps = mode, shards, 12, 6 })
 			all, err := s.ScaleAll(simple(), []int{1, 2, 3, 4, 8, 64, 1000, 4096})
 			if err != nil {
 				t.Fatal(err)
@@ -198,7 +202,8 @@ func TestScalingIsMonotonic(t *testing.T) {
 				t.Errorf("%s: the efficiency of one worker is %v", mode, e)
 			}
 			for i, b := range all[1:] {
-				if a := all[i]; b.Sent <= a.Sent || b.Read <= a.Read || b.Round.Seconds <= a.Round.Seconds || b.Seconds <= a.Seconds || b.Efficiency >= a.Efficiency ||
+				if a := all[i]; b.Sent <= a.Sent || b.Read <= a.Read || b.Round.Seconds <= a.Round.Seconds || b.Seconds <= a.Seconds ||
+					b.Efficiency >= a.Efficiency ||
 					b.Worker.Memory < a.Worker.Memory || b.Tokens <= a.Tokens || b.Checkpoint < a.Checkpoint {
 					t.Errorf("%s, %d shards: %d workers %+v, %d %+v", mode, shards, a.Workers, a, b.Workers, b)
 				}
@@ -209,8 +214,8 @@ func TestScalingIsMonotonic(t *testing.T) {
 
 // A worker whose optimiser is sharded has that much less of its state in memory.
 func TestScalingMemoryOfShards(t *testing.T) {
-	peak := func(shards int) (int64, *core.ScalingSetup) {
-		s := scalingSetup(t, func(a *core.Args) { a.OptimizerShards = shards })
+	peak := func(shards int) (int64, *train.ScalingSetup) {
+		s := scalingSetup(t, func(a *train.Args) { a.OptimizerShards = shards })
 		r, err := s.Scale(simple(), 8)
 		if err != nil {
 			t.Fatal(err)
@@ -222,16 +227,16 @@ func TestScalingMemoryOfShards(t *testing.T) {
 		got, s := peak(shards)
 		args := s.Args
 		args.OptimizerShards = shards
-		saved := core.OptimizerBytes(&args, s.Params) - core.HeldOptimizerBytes(&args, s.Params)
+		saved := train.OptimizerBytes(&args, s.Params) - train.HeldOptimizerBytes(&args, s.Params)
 		// The buffers that the state is read into have the headers of more files.
-		if off := whole - got - saved; saved < core.OptimizerBytes(&args, s.Params)/3 || off > 0 || -off > 4096*int64(shards) {
+		if off := whole - got - saved; saved < train.OptimizerBytes(&args, s.Params)/3 || off > 0 || -off > 4096*int64(shards) {
 			t.Errorf("%d shards: %d bytes less, want %d", shards, whole-got, saved)
 		}
 	}
 }
 
 func TestScalingRefuses(t *testing.T) {
-	s := scalingSetup(t, func(a *core.Args) {})
+	s := scalingSetup(t, func(a *train.Args) {})
 	c := simple()
 	c.Read = 0
 	if _, err := s.Scale(c, 2); err == nil || !strings.Contains(err.Error(), "read_per_second") {

@@ -6,23 +6,24 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
-func taught(t *testing.T, teacher string, alpha float64) core.Job {
+func taught(t *testing.T, teacher string, alpha float64) train.Job {
 	job := drivetest.Job(t)
 	job.Teachers, job.DistillationAlpha = []string{drivetest.Model(t, teacher)}, alpha
 	return job
 }
 
-// A distillation gives the same bytes with one thread and with two, resumed and whole; what it learns from is a part of what it is bound to.
+// A distillation gives the same bytes with one thread and with two, resumed and whole; what it learns from is a part of what it is bound
+// to.
 func TestDistillationRepeats(t *testing.T) {
 	job := taught(t, "qwen2", 0.5)
 	trainJob(t, job)
 	want := trained(t, job, 8)
 	other := drivetest.Elsewhere(t, job)
 	other.Threads = 1
-	if err := os.CopyFS(core.CheckpointDir(other.Dir, 6), os.DirFS(core.CheckpointDir(job.Dir, 6))); err != nil {
+	if err := os.CopyFS(train.CheckpointDir(other.Dir, 6), os.DirFS(train.CheckpointDir(job.Dir, 6))); err != nil {
 		t.Fatal(err)
 	}
 	trainJob(t, other)
@@ -33,7 +34,8 @@ func TestDistillationRepeats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]core.Job{"another teacher": taught(t, "llama_tied", 0.5), "another alpha": taught(t, "qwen2", 1), "no teacher": drivetest.Job(t)} {
+	for name, c := range map[string]train.Job{"another teacher": taught(t, "llama_tied", 0.5), "another alpha": taught(t, "qwen2", 1),
+		"no teacher": drivetest.Job(t)} {
 		b, err := c.Binding()
 		if err != nil {
 			t.Fatal(err)
@@ -52,7 +54,7 @@ func TestDistillationRepeats(t *testing.T) {
 		trainJob(t, rounds)
 		again := drivetest.Elsewhere(t, rounds)
 		again.Threads = 1
-		if err := os.CopyFS(core.CheckpointDir(again.Dir, 4), os.DirFS(core.CheckpointDir(rounds.Dir, 4))); err != nil {
+		if err := os.CopyFS(train.CheckpointDir(again.Dir, 4), os.DirFS(train.CheckpointDir(rounds.Dir, 4))); err != nil {
 			t.Fatal(err)
 		}
 		trainJob(t, again)

@@ -1,5 +1,6 @@
-// Package drive drives a training job to its end through a Beam runner, in segments that each end with a checkpoint, from which a failed or interrupted
-// training goes on. What it knows of a job is its settings, its shards and its folder: recipes and output folders are another's.
+// Package drive drives a training job to its end through a Beam runner, in segments that each end with a checkpoint, from which a failed or
+// interrupted training goes on. What it knows of a job is its settings, its shards and its folder: recipes and output folders are
+// another's.
 package drive
 
 import (
@@ -19,8 +20,8 @@ import (
 // maxAttempts bounds how often the driver runs a failed segment: Prism does not retry a DoFn.
 const maxAttempts = 3
 
-// Train drives a job to its end, in segments that each end with a checkpoint, and returns the last state. A job whose folder holds checkpoints
-// continues from the newest. note, if not nil, hears of segments that failed and are tried again.
+// Train drives a job to its end, in segments that each end with a checkpoint, and returns the last state. A job whose folder holds
+// checkpoints continues from the newest. note, if not nil, hears of segments that failed and are tried again.
 func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(string)) (*core.State, error) {
 	raw, err := json.Marshal(&job)
 	if err != nil {

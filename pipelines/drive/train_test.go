@@ -10,12 +10,12 @@ import (
 
 	"github.com/adaptflow/adaptflow/pipelines/drive/drivetest"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
-func trainJob(t *testing.T, job core.Job) *core.State {
+func trainJob(t *testing.T, job train.Job) *train.State {
 	t.Helper()
-	defer core.CloseSessions()
+	defer train.CloseSessions()
 	st, err := Train(context.Background(), job, runners.Runner{}, func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)
@@ -23,9 +23,9 @@ func trainJob(t *testing.T, job core.Job) *core.State {
 	return st
 }
 
-func trained(t *testing.T, job core.Job, step int) []byte {
+func trained(t *testing.T, job train.Job, step int) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(core.CheckpointDir(job.Dir, step), "trainable.safetensors"))
+	b, err := os.ReadFile(filepath.Join(train.CheckpointDir(job.Dir, step), "trainable.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,12 +46,12 @@ func TestTrainLowersTheLossAndResumesToTheSameBytes(t *testing.T) {
 		other.Dir = filepath.Join(t.TempDir(), "c")
 		other.Threads = 1
 		if keep > 0 {
-			if err := os.CopyFS(core.CheckpointDir(other.Dir, keep), os.DirFS(core.CheckpointDir(job.Dir, keep))); err != nil {
+			if err := os.CopyFS(train.CheckpointDir(other.Dir, keep), os.DirFS(train.CheckpointDir(job.Dir, keep))); err != nil {
 				t.Fatal(err)
 			}
 		}
 		// What a kill leaves of a checkpoint that was being written.
-		torn := core.CheckpointDir(other.Dir, keep+1)
+		torn := train.CheckpointDir(other.Dir, keep+1)
 		os.MkdirAll(torn, 0o777)
 		os.WriteFile(filepath.Join(torn, "trainable.safetensors"), []byte("half"), 0o666)
 		trainJob(t, other)
@@ -72,7 +72,7 @@ func TestTrainLowersTheLossAndResumesToTheSameBytes(t *testing.T) {
 	if _, err := Train(context.Background(), job, runners.Runner{}, nil); err == nil {
 		t.Error("a checkpoint of other settings was continued")
 	}
-	core.CloseSessions()
+	train.CloseSessions()
 }
 
 func TestSyncReplicasEqualTheWholeBatch(t *testing.T) {
@@ -115,7 +115,8 @@ func TestLocalReplicas(t *testing.T) {
 func localReplicas(t *testing.T, optim string) {
 	job := drivetest.Job(t)
 	job.Args.Optim = optim
-	job.Args.Mode, job.Args.Replicas, job.Args.LocalSteps, job.Args.MaxSteps, job.Args.SaveSteps, job.Args.SaveTotalLimit = "local", 2, 2, 8, 4, 0
+	job.Args.Mode, job.Args.Replicas, job.Args.LocalSteps, job.Args.MaxSteps, job.Args.SaveSteps,
+		job.Args.SaveTotalLimit = "local", 2, 2, 8, 4, 0
 	st := trainJob(t, job)
 	if n := len(st.History); n != 4 || st.History[3].Loss >= st.History[0].Loss {
 		t.Fatalf("%d rounds: %v", n, st.History)
@@ -123,7 +124,7 @@ func localReplicas(t *testing.T, optim string) {
 	want := trained(t, job, 8)
 	other := job
 	other.Dir = filepath.Join(t.TempDir(), "c")
-	os.CopyFS(core.CheckpointDir(other.Dir, 4), os.DirFS(core.CheckpointDir(job.Dir, 4)))
+	os.CopyFS(train.CheckpointDir(other.Dir, 4), os.DirFS(train.CheckpointDir(job.Dir, 4)))
 	os.CopyFS(filepath.Join(other.Dir, "rounds"), os.DirFS(filepath.Join(job.Dir, "rounds")))
 	trainJob(t, other)
 	if !bytes.Equal(trained(t, other, 8), want) {
@@ -134,12 +135,13 @@ func localReplicas(t *testing.T, optim string) {
 func TestEvaluationStopsEarlyAndKeepsTheBest(t *testing.T) {
 	job := drivetest.Job(t)
 	a := &job.Args
-	a.EvalSteps, a.EarlyStoppingPatience, a.LoadBestModelAtEnd, a.MaxSteps, a.LearningRate, a.SaveTotalLimit, a.SaveSteps = 2, 2, true, 200, 5e-2, 2, 4
+	a.EvalSteps, a.EarlyStoppingPatience, a.LoadBestModelAtEnd, a.MaxSteps, a.LearningRate, a.SaveTotalLimit, a.SaveSteps = 2, 2,
+		true, 200, 5e-2, 2, 4
 	st := trainJob(t, job)
 	if !st.Stopped || st.Step >= 200 || st.BestStep != st.Step-4 {
 		t.Errorf("stopped %v at %d, best %d: %v", st.Stopped, st.Step, st.BestStep, st.Evals)
 	}
-	steps, err := core.Checkpoints(job.Dir)
+	steps, err := train.Checkpoints(job.Dir)
 	if err != nil || len(steps) != 2 || steps[0] != st.BestStep || steps[1] != st.Step {
 		t.Errorf("checkpoints %v, want the best %d and the last %d: %v", steps, st.BestStep, st.Step, err)
 	}
@@ -147,12 +149,12 @@ func TestEvaluationStopsEarlyAndKeepsTheBest(t *testing.T) {
 
 func TestTrainRefusesWhatIsWrong(t *testing.T) {
 	job := drivetest.Job(t)
-	for name, f := range map[string]func(*core.Job){
-		"changed shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: j.Train[0].Path, SHA256: "0"}} },
-		"missing shard":  func(j *core.Job) { j.Train = []core.ShardRef{{Path: "nowhere.parquet"}} },
-		"unknown target": func(j *core.Job) { j.Config = map[string]any{"target_modules": []string{"nothing"}} },
-		"memory limit":   func(j *core.Job) { j.MemoryLimit = core.BareProcessBytes + 24<<20 + 560<<10 },
-		"kernel set":     func(j *core.Job) { j.KernelSet = "avx1024" },
+	for name, f := range map[string]func(*train.Job){
+		"changed shard":  func(j *train.Job) { j.Train = []train.ShardRef{{Path: j.Train[0].Path, SHA256: "0"}} },
+		"missing shard":  func(j *train.Job) { j.Train = []train.ShardRef{{Path: "nowhere.parquet"}} },
+		"unknown target": func(j *train.Job) { j.Config = map[string]any{"target_modules": []string{"nothing"}} },
+		"memory limit":   func(j *train.Job) { j.MemoryLimit = train.BareProcessBytes + 24<<20 + 560<<10 },
+		"kernel set":     func(j *train.Job) { j.KernelSet = "avx1024" },
 	} {
 		j := job
 		f(&j)

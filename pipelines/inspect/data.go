@@ -25,12 +25,14 @@ func inspectShards(dir string) ([]report.Fact, error) {
 	}
 	facts = append(facts, report.TallyFacts(m.Unused, m.Notes)...)
 	facts = append(facts, report.FunnelFacts(m.Funnel)...)
-	facts = append(facts, report.NewFact("sequences", m.Sequences), report.NewFact("tokens", m.Tokens), report.NewFact("fill rate", fmt.Sprintf("%.1f %%", 100*m.FillRate)),
+	facts = append(facts, report.NewFact("sequences", m.Sequences), report.NewFact("tokens", m.Tokens),
+		report.NewFact("fill rate", fmt.Sprintf("%.1f %%", 100*m.FillRate)),
 		report.NewFact("sequence_length", m.SequenceLength), report.NewFact("packing", m.Packing))
 	var lengths, supervised []int
 	perSource := map[string]int64{}
 	for _, s := range slices.Concat(m.Train, m.Validation) {
-		facts = append(facts, report.NewFact(s.Path, fmt.Sprintf("%d sequences, %d tokens, %d supervised, %d row groups", s.Rows, s.Tokens, s.Supervised, len(s.RowGroups))))
+		facts = append(facts, report.NewFact(s.Path,
+			fmt.Sprintf("%d sequences, %d tokens, %d supervised, %d row groups", s.Rows, s.Tokens, s.Supervised, len(s.RowGroups))))
 		f, err := datasets.OpenShard(storage.Join(dir, s.Path))
 		if err != nil {
 			return nil, err
@@ -57,7 +59,8 @@ func inspectShards(dir string) ([]report.Fact, error) {
 		}
 		f.Close()
 	}
-	facts = append(facts, report.NewFact("tokens a sequence", quantiles(lengths)), report.NewFact("supervised tokens a sequence", quantiles(supervised)))
+	facts = append(facts, report.NewFact("tokens a sequence", quantiles(lengths)),
+		report.NewFact("supervised tokens a sequence", quantiles(supervised)))
 	for _, k := range slices.Sorted(maps.Keys(perSource)) {
 		facts = append(facts, report.NewFact("tokens of "+k, perSource[k]))
 	}
@@ -86,7 +89,9 @@ func rejectSamples(dir string, n int) ([]report.Fact, error) {
 		err := datasets.ReadRejects(f, func(r *datasets.Reject) bool {
 			reason := strings.TrimPrefix(r.Rule+"."+r.Reason, ".")
 			if seen[reason]++; seen[reason] <= n {
-				out = append(out, report.NewFact(reason, fmt.Sprintf("%s, value %s, wanted %s: %s", datasets.DocID(r.Source, r.Index), r.Value, r.Threshold, report.OneLine(string(r.Record)))))
+				out = append(out, report.NewFact(reason,
+					fmt.Sprintf("%s, value %s, wanted %s: %s", datasets.DocID(r.Source, r.Index), r.Value, r.Threshold,
+						report.OneLine(string(r.Record)))))
 			}
 			return true
 		})

@@ -15,7 +15,8 @@ import (
 // inspectedRecords is how many records of an input file are read to describe it.
 const inspectedRecords = 1000
 
-// inspectInput describes a file of input as it would be read without settings: what is detected, the first records, what is rejected and not used.
+// inspectInput describes a file of input as it would be read without settings: what is detected, the first records, what is rejected and
+// not used.
 func inspectInput(path string) ([]report.Fact, error) {
 	r, err := datasets.Open(path, filepath.Base(path), datasets.Options{})
 	if err != nil {
@@ -37,7 +38,8 @@ func inspectInput(path string) ([]report.Fact, error) {
 			rejected[rej.Reason]++
 			if len(first) < 3 {
 				at := datasets.DocID(rej.Source, rej.Index)
-				first = append(first, report.NewFact("rejected", fmt.Sprintf("%s, %s %s: %s", at, rej.Reason, rej.Value, report.OneLine(string(rej.Record)))))
+				first = append(first, report.NewFact("rejected",
+					fmt.Sprintf("%s, %s %s: %s", at, rej.Reason, rej.Value, report.OneLine(string(rej.Record)))))
 			}
 		} else if kept++; len(first) < 3 {
 			first = append(first, report.NewFact("record", report.OneLine(rec.Text)))

@@ -17,11 +17,11 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
-// Path describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a model folder, a
-// checkpoint or the folder of a run.
+// Path describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a
+// model folder, a checkpoint or the folder of a run.
 func Path(path string) ([]report.Fact, error) {
 	if !storage.IsLocal(path) {
 		return inspectObjects(path)
@@ -61,11 +61,12 @@ func Path(path string) ([]report.Fact, error) {
 		facts, err := inspectTensors(files)
 		return append(report.Facts("adapter", path), facts...), err
 	case has("trainer_state.json"):
-		s, err := core.ReadState(path)
+		s, err := train.ReadState(path)
 		if err != nil {
 			return nil, err
 		}
-		return report.Facts("checkpoint", path, "step", fmt.Sprintf("%d of %d", s.Step, s.Total), "tokens", s.TokensSeen, "best step", s.BestStep), nil
+		return report.Facts("checkpoint", path, "step", fmt.Sprintf("%d of %d", s.Step, s.Total), "tokens", s.TokensSeen,
+			"best step", s.BestStep), nil
 	case has("config.json"):
 		raw, err := storage.ReadSmall(filepath.Join(path, "config.json"), storage.KindConfig)
 		if err != nil {
@@ -85,7 +86,8 @@ func Path(path string) ([]report.Fact, error) {
 			i, _ := src.Info(t)
 			n += i.Len()
 		}
-		return report.Facts("model", path, "architectures", c["architectures"], "vocab_size", c["vocab_size"], "tensors", len(src.Names()), "parameters", n), nil
+		return report.Facts("model", path, "architectures", c["architectures"], "vocab_size", c["vocab_size"], "tensors", len(src.Names()),
+			"parameters", n), nil
 	case has(run.RecipeFile):
 		step, err := drive.Latest(filepath.Join(path, "checkpoints"))
 		return report.Facts("unfinished run", path, "last checkpoint", step), err
@@ -130,8 +132,10 @@ func inspectShard(path string) ([]report.Fact, error) {
 			docs, tokens, supervised = docs+len(rows[i].DocIDs), tokens+len(rows[i].InputIDs), supervised+rows[i].Supervised()
 		}
 	}
-	return append(report.Facts("shard", path, "kind", m.Kind, "sequences", s.NumRows(), "row groups", s.NumRowGroups(), "documents and pieces", docs, "tokens", tokens,
-		"supervised", supervised, "sequence_length", m.SequenceLength, "packing", m.Packing, "tokenizer", m.TokenizerHash, "written by", m.Version), pieces...), nil
+	return append(report.Facts("shard", path, "kind", m.Kind, "sequences", s.NumRows(), "row groups", s.NumRowGroups(),
+		"documents and pieces", docs, "tokens", tokens,
+		"supervised", supervised, "sequence_length", m.SequenceLength, "packing", m.Packing, "tokenizer", m.TokenizerHash, "written by",
+		m.Version), pieces...), nil
 }
 
 // shownPieces is of how many pieces a shard's description tells the lineage.
@@ -148,7 +152,8 @@ func lineage(q *datasets.Sequence, seq, n int) (out []report.Fact) {
 			}
 			where = fmt.Sprintf(", tokens %d to %d", q.DocStarts[k], end)
 		}
-		out = append(out, report.NewFact(fmt.Sprintf("sequence %d%s", seq, where), fmt.Sprintf("%s, characters %d to %d, of %s", q.DocIDs[k], q.DocSpans[k][0], q.DocSpans[k][1], q.Sources[k])))
+		out = append(out, report.NewFact(fmt.Sprintf("sequence %d%s", seq, where),
+			fmt.Sprintf("%s, characters %d to %d, of %s", q.DocIDs[k], q.DocSpans[k][0], q.DocSpans[k][1], q.Sources[k])))
 	}
 	return out
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
 
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // compareKind compares methods.
@@ -38,12 +38,14 @@ var compareKind = Kind{
 		return Outcome{Summary: c}, nil
 	},
 	Export: func(r *run.Run) error {
-		return fmt.Errorf("a comparison of methods has no adapter of its own: run domain-adaptation with the settings of the best, which %s has",
+		return fmt.Errorf("a comparison of methods has no adapter of its own: run domain-adaptation with the settings of the best, which "+
+			"%s has",
 			r.Product(CompareFile))
 	},
 }
 
-// prepareComparison holds text out of the input also where eval_input is given: learning rates are chosen by the one, and the result is scored on the other.
+// prepareComparison holds text out of the input also where eval_input is given: learning rates are chosen by the one, and the result is
+// scored on the other.
 func prepareComparison(ctx context.Context, r *run.Run) (*run.Data, error) {
 	r.HoldOut = true
 	return r.Prepare(ctx)
@@ -54,9 +56,9 @@ func trialName(method string, learningRate float64) string {
 	return fmt.Sprintf("%s-%g", strings.ToLower(method), learningRate)
 }
 
-// compare trains every method of the recipe's compare section, sized to one budget of trainable parameters, at every learning rate of the sweep, on
-// the same shards; the rate is chosen on held-out training text and the result scored on the evaluation sets. The trials are records of the
-// run: an interrupted comparison goes on where it stopped.
+// compare trains every method of the recipe's compare section, sized to one budget of trainable parameters, at every learning rate of the
+// sweep, on the same shards; the rate is chosen on held-out training text and the result scored on the evaluation sets. The trials are
+// records of the run: an interrupted comparison goes on where it stopped.
 func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	path := filepath.Join(r.Output, CompareFile)
 	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
@@ -76,7 +78,8 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 		return nil, err
 	}
 	if len(d.Train.Validation) == 0 {
-		return nil, errors.New("nothing was held out of the input to choose learning rates by: raise data.validation_fraction, or give more documents")
+		return nil, errors.New("nothing was held out of the input to choose learning rates by: raise data.validation_fraction, or give " +
+			"more documents")
 	}
 	before, err := run.Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
 	if err != nil {
@@ -153,8 +156,8 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	return out, r.Publish()
 }
 
-// sized is the configuration of a method of the comparison: the recipe's own for its method, all linear layers for methods that take targets, sized
-// to the budget.
+// sized is the configuration of a method of the comparison: the recipe's own for its method, all linear layers for methods that take
+// targets, sized to the budget.
 func sized(r *run.Run, m string, env peft.Env, budget int) (map[string]any, int, error) {
 	if own, _ := r.Recipe.Method["peft_type"].(string); strings.EqualFold(own, m) {
 		config := map[string]any{}
@@ -225,11 +228,12 @@ func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[st
 		t.Diverged = true
 	}
 	args := sub.Args()
-	trained, err := core.TrainedCount(&args, a)
+	trained, err := train.TrainedCount(&args, a)
 	if err != nil {
 		return nil, err
 	}
-	card := peft.Card{Version: version.Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
+	card := peft.Card{Version: version.Version, Trained: trained,
+		Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
 	card.Training = append(card.Training, r.Teaching()...)
 	if err := a.Save(filepath.Join(r.Output, run.AdapterDir+"s", filepath.Base(sub.Output)), params, 0, card); err != nil {
 		return nil, err

@@ -55,15 +55,18 @@ func (c *Comparison) Table(w io.Writer, output string) {
 	if c.Base.General > 0 {
 		fmt.Fprintf(w, ", general %.2f", math.Exp(c.Base.General))
 	}
-	fmt.Fprintf(w, "; budget %d parameters\n\n  %-26s %10s %10s %12s %10s %12s %10s %10s\n", c.Budget, "method", "parameters", "rate", "domain", "gain", "general", "forgotten", "tokens/s")
+	fmt.Fprintf(w, "; budget %d parameters\n\n  %-26s %10s %10s %12s %10s %12s %10s %10s\n", c.Budget, "method", "parameters", "rate",
+		"domain", "gain", "general", "forgotten", "tokens/s")
 	fmt.Fprintln(w, "  "+strings.Repeat("-", 107))
 	for _, t := range c.Best {
 		general, forgotten := "", ""
 		if c.Base.General > 0 {
-			general, forgotten = fmt.Sprintf("%.2f", math.Exp(t.General)), fmt.Sprintf("%+.1f %%", 100*(math.Exp(t.General-c.Base.General)-1))
+			general, forgotten = fmt.Sprintf("%.2f", math.Exp(t.General)),
+				fmt.Sprintf("%+.1f %%", 100*(math.Exp(t.General-c.Base.General)-1))
 		}
 		fall := measure.Figure("%.1f %%", 100*(1-report.Perplexity(t.Domain)/report.Perplexity(c.Base.Domain)))
-		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate, measure.Figure("%.2f", report.Perplexity(t.Domain)), fall, general,
+		fmt.Fprintf(w, "  %-26s %10d %10g %12s %11s %11s %10s %10.0f\n", t.Method, t.Trainable, t.LearningRate,
+			measure.Figure("%.2f", report.Perplexity(t.Domain)), fall, general,
 			forgotten, t.TokensPerSecond)
 	}
 	for _, m := range c.diverged() {

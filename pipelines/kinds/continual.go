@@ -22,7 +22,8 @@ var continualKind = Kind{
 	When:    func(r *recipe.Recipe) bool { return r.Continual.IncrementFiles > 0 },
 	Watches: true,
 	Prepare: func(context.Context, *run.Run) (*run.Data, error) {
-		return nil, errors.New("continual learning takes its files increment by increment, each prepared, trained on and scored in turn: adaptflow run does it")
+		return nil, errors.New("continual learning takes its files increment by increment, each prepared, trained on and scored in turn: " +
+			"adaptflow run does it")
 	},
 	Run: func(ctx context.Context, r *run.Run, o Options) (Outcome, error) {
 		l, err := learnAll(ctx, r, o.Watch)
@@ -35,8 +36,9 @@ var continualKind = Kind{
 	Shown:  Shown{By: HistoryFile, Facts: inspectHistory},
 }
 
-// learnAll takes the files of the recipe's input increment by increment, those that the history has not, and returns the history. It goes on where an earlier
-// run ended, however that ended: an increment is taken by a copy of its files, worked on in a folder of its own, and counts once the history has it.
+// learnAll takes the files of the recipe's input increment by increment, those that the history has not, and returns the history. It goes
+// on where an earlier run ended, however that ended: an increment is taken by a copy of its files, worked on in a folder of its own, and
+// counts once the history has it.
 func learnAll(ctx context.Context, r *run.Run, w Watch) (*Learned, error) {
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap
 	l := &learner{Run: r, limits: r.Recipe.Continual.Limits}
@@ -113,7 +115,8 @@ func exportVersion(r *run.Run) error {
 		return err
 	}
 	if from == "" {
-		return fmt.Errorf("%s has no version yet: run it first (adaptflow run, with the same settings and --output), or see in %s why all increments were rolled back", r.Product(), HistoryFile)
+		return fmt.Errorf("%s has no version yet: run it first (adaptflow run, with the same settings and --output), or see in %s why "+
+			"all increments were rolled back", r.Product(), HistoryFile)
 	}
 	return r.ExportFolder(from)
 }

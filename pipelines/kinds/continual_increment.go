@@ -18,7 +18,7 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/train/continual"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -79,7 +79,8 @@ func (l *learner) take(ctx context.Context) (int, error) {
 	return len(c.Files), nil
 }
 
-// learn trains and judges an increment whose files were claimed. What it leaves behind depends on those files, the version before and the recipe alone.
+// learn trains and judges an increment whose files were claimed. What it leaves behind depends on those files, the version before and the
+// recipe alone.
 func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.Increment) error {
 	s := sub(l.Run, dir)
 	parent := l.Recipe.Train.InitAdapter
@@ -200,7 +201,8 @@ func (l *learner) shares(s *run.Run, x *continual.Increment) error {
 	return err
 }
 
-// reservoirs are what is to be replayed as it was before the increment, and the held-out text with the increment's own; held is nil where eval_input is named.
+// reservoirs are what is to be replayed as it was before the increment, and the held-out text with the increment's own; held is nil where
+// eval_input is named.
 func (l *learner) reservoirs(data *prepare.Result, x *continual.Increment) (keep, held *continual.Reservoir, err error) {
 	seed := l.Recipe.Train.Seed
 	keep = continual.NewReservoir(l.Recipe.Continual.ReplaySequences, seed)
@@ -302,7 +304,7 @@ func (l *learner) before(ctx context.Context, s *run.Run, d *run.Data, parent st
 }
 
 // trainIncrement trains on the increment's text and a replay. A training that diverges is told by x's decision.
-func (l *learner) trainIncrement(ctx context.Context, s *run.Run, d *run.Data, x *continual.Increment) (*core.State, error) {
+func (l *learner) trainIncrement(ctx context.Context, s *run.Run, d *run.Data, x *continual.Increment) (*train.State, error) {
 	keep, _, err := l.reservoirs(d.Train, x)
 	if err != nil {
 		return nil, err
@@ -323,7 +325,8 @@ func (l *learner) trainIncrement(ctx context.Context, s *run.Run, d *run.Data, x
 	args := s.Args()
 	if have, least := int(n)+x.Data.Replayed, args.LeastSequences(); have < least {
 		x.Decision = continual.Rejected
-		x.Reason = fmt.Sprintf("its %d training sequences are fewer than a batch of %d, and dataloader_drop_last drops them all", have, least)
+		x.Reason = fmt.Sprintf("its %d training sequences are fewer than a batch of %d, and dataloader_drop_last drops them all",
+			have, least)
 		return nil, l.drop(x)
 	}
 	with := *d
@@ -349,7 +352,8 @@ func (l *learner) drop(x *continual.Increment) error {
 }
 
 // keep writes the version of an increment and what it leaves for later ones.
-func (l *learner) keep(s *run.Run, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params, keep *continual.Reservoir) error {
+func (l *learner) keep(s *run.Run, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params,
+	keep *continual.Reservoir) error {
 	for _, r := range data.Train {
 		if err := keep.Read(r.Path); err != nil {
 			return err
@@ -366,14 +370,16 @@ func (l *learner) keep(s *run.Run, data *prepare.Result, x *continual.Increment,
 	if err := os.RemoveAll(dir); err != nil { // of a run that was killed here
 		return err
 	}
-	card := peft.Card{Version: version.Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)}, {"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
+	card := peft.Card{Version: version.Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)},
+		{"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
 	card.Training = append(card.Training, l.Teaching()...)
 	for _, r := range []struct {
 		name          string
 		before, after *continual.Score
 	}{{"domain", x.Before.Domain, x.After.Domain}, {"general", l.history.Base.General, x.After.General}} {
 		if r.before != nil && r.after != nil {
-			card.Results = append(card.Results, [2]string{r.name + " perplexity", report.BeforeAfter(r.before.Perplexity, r.after.Perplexity)})
+			card.Results = append(card.Results, [2]string{r.name + " perplexity",
+				report.BeforeAfter(r.before.Perplexity, r.after.Perplexity)})
 		}
 	}
 	if err := a.Save(dir, params, 0, card); err != nil {

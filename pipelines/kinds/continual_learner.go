@@ -54,7 +54,8 @@ func (l *learner) check() error {
 		return fmt.Errorf("version %d: %w; restore the folder, or choose another --output", c.Number, err)
 	}
 	if sum != c.SHA256 {
-		return fmt.Errorf("%s: the adapter is not the one that %s names: restore it, or choose another --output", l.path(c.Adapter), HistoryFile)
+		return fmt.Errorf("%s: the adapter is not the one that %s names: restore it, or choose another --output",
+			l.path(c.Adapter), HistoryFile)
 	}
 	return nil
 }
@@ -68,8 +69,8 @@ func versionSum(dir string) (string, error) {
 	return sum, err
 }
 
-// settle makes the folder what the history says: the pointer to the version in use, nothing of increments that are done, no older reservoirs. It does
-// again what a kill after the history was written left undone.
+// settle makes the folder what the history says: the pointer to the version in use, nothing of increments that are done, no older
+// reservoirs. It does again what a kill after the history was written left undone.
 func (l *learner) settle() error {
 	h := l.history
 	if c := h.Current(); c != nil {

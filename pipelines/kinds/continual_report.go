@@ -54,7 +54,8 @@ func (refusedError) Is(target error) bool { return target == prepare.ErrTooManyB
 
 // report writes the report and returns the summary.
 func (l *learner) report() (*Learned, error) {
-	out := &Learned{History: l.history, PeakRSS: mem.HighWater(), Refused: l.refused, Paths: []string{HistoryFile, report.File, run.RecipeFile}}
+	out := &Learned{History: l.history, PeakRSS: mem.HighWater(), Refused: l.refused,
+		Paths: []string{HistoryFile, report.File, run.RecipeFile}}
 	if c := l.history.Current(); c != nil {
 		out.Current = c.Adapter
 		out.Paths = append([]string{c.Adapter, CurrentFile, VersionsDir}, out.Paths...)
@@ -81,7 +82,8 @@ func perplexity(s *continual.Score) string {
 func (l *learner) line(x *continual.Increment) string {
 	s := fmt.Sprintf("increment %d %s", x.Number, strings.ReplaceAll(x.Decision, "_", " "))
 	if x.Steps > 0 {
-		s += fmt.Sprintf(": domain %s, was %s; general %s, was %s, limit %.2f", perplexity(x.After.Domain), perplexity(x.Before.Domain), perplexity(x.After.General), perplexity(x.Before.General),
+		s += fmt.Sprintf(": domain %s, was %s; general %s, was %s, limit %.2f", perplexity(x.After.Domain), perplexity(x.Before.Domain),
+			perplexity(x.After.General), perplexity(x.Before.General),
 			l.history.GeneralLimit)
 	}
 	if x.Reason != "" {
@@ -105,11 +107,13 @@ func names(x continual.Increment, n int) string {
 
 // Table prints the history for a person.
 func (l *Learned) Table(w io.Writer, output string) {
-	fmt.Fprintf(w, "\n  %9s  %-28s %9s %8s %10s %10s %10s  %s\n", "increment", "files", "sequences", "replayed", "domain", "before", "general", "decision")
+	fmt.Fprintf(w, "\n  %9s  %-28s %9s %8s %10s %10s %10s  %s\n", "increment", "files", "sequences", "replayed", "domain", "before",
+		"general", "decision")
 	fmt.Fprintln(w, "  "+strings.Repeat("-", 112))
 	fmt.Fprintf(w, "  %9s  %-28s %9s %8s %10s %10s %10s\n", "base", "", "", "", perplexity(l.Base.Domain), "", perplexity(l.Base.General))
 	for _, x := range l.Increments {
-		fmt.Fprintf(w, "  %9d  %-28s %9d %8d %10s %10s %10s  %s\n", x.Number, names(x, 28), x.Data.Sequences, x.Data.Replayed, perplexity(x.After.Domain), perplexity(x.Before.Domain),
+		fmt.Fprintf(w, "  %9d  %-28s %9d %8d %10s %10s %10s  %s\n", x.Number, names(x, 28), x.Data.Sequences, x.Data.Replayed,
+			perplexity(x.After.Domain), perplexity(x.Before.Domain),
 			perplexity(x.After.General), strings.ReplaceAll(x.Decision, "_", " "))
 		if x.Reason != "" {
 			fmt.Fprintf(w, "  %9s  %s\n", "", x.Reason)
@@ -136,7 +140,8 @@ func (l *Learned) Table(w io.Writer, output string) {
 //go:embed continual.html.tmpl
 var learnedPage string
 
-var learnedTemplate = template.Must(template.New("continual").Funcs(template.FuncMap{"ppl": perplexity, "names": func(x continual.Increment) string { return names(x, 200) },
+var learnedTemplate = template.Must(template.New("continual").Funcs(template.FuncMap{"ppl": perplexity,
+	"names": func(x continual.Increment) string { return names(x, 200) },
 	"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") }}).Parse(learnedPage))
 
 // learnedHTML is the self-contained report: perplexities by increment as a plot and a table.
@@ -235,7 +240,8 @@ func inspectHistory(path string) ([]report.Fact, error) {
 		facts = append(facts, report.NewFact("version in use", filepath.Join(path, c.Adapter)))
 	}
 	l := &learner{history: h}
-	facts = append(facts, report.NewFact("base", fmt.Sprintf("domain %s, general %s", perplexity(h.Base.Domain), perplexity(h.Base.General))))
+	facts = append(facts, report.NewFact("base", fmt.Sprintf("domain %s, general %s", perplexity(h.Base.Domain),
+		perplexity(h.Base.General))))
 	for i := range h.Increments {
 		x := &h.Increments[i]
 		facts = append(facts, report.NewFact(names(*x, 60), l.line(x)))

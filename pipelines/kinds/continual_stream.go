@@ -44,7 +44,8 @@ func newStream(inputs []string) (*stream, error) {
 				_, err = os.Stat(dir)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("input %s: %w; name a folder that files come to, a prefix of an object store that ends in /, or a glob", inputs[i], err)
+				return nil, fmt.Errorf("input %s: %w; name a folder that files come to, a prefix of an object store that ends in /, or a "+
+					"glob", inputs[i], err)
 			}
 		} else if strings.HasSuffix(p, "/") {
 			p += "*"
@@ -68,7 +69,8 @@ func fixedDir(pattern string) string {
 // unfinished says whether a name is one of a file that is still being written: such as rsync, browsers, cp and this program name it.
 func unfinished(name string) bool {
 	base := path.Base(name)
-	return strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || slices.Contains([]string{".tmp", ".part", ".partial", ".crdownload", ".filepart"}, strings.ToLower(path.Ext(base)))
+	return strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") ||
+		slices.Contains([]string{".tmp", ".part", ".partial", ".crdownload", ".filepart"}, strings.ToLower(path.Ext(base)))
 }
 
 // list are the files that there are now, by name.
@@ -107,8 +109,8 @@ func (s *stream) list() ([]datasets.SourceFile, error) {
 	return files, nil
 }
 
-// sum is the checksum of a file. One whose size and time did not change since this process read it is not read again; a new process reads every file once,
-// so that the time of a file decides nothing for long.
+// sum is the checksum of a file. One whose size and time did not change since this process read it is not read again; a new process reads
+// every file once, so that the time of a file decides nothing for long.
 func (s *stream) sum(f datasets.SourceFile) (string, error) {
 	seen := ""
 	if storage.IsLocal(f.Path) {
@@ -137,8 +139,8 @@ func (s *stream) sum(f datasets.SourceFile) (string, error) {
 	return sum, err
 }
 
-// fresh are at most n files that the history has not, by name. A file whose content the history has under another name comes alone, as a duplicate of that
-// increment.
+// fresh are at most n files that the history has not, by name. A file whose content the history has under another name comes alone, as a
+// duplicate of that increment.
 func (s *stream) fresh(h *continual.History, n int) (files []datasets.SourceFile, duplicate *continual.Increment, err error) {
 	all, err := s.list()
 	if err != nil {
@@ -162,7 +164,8 @@ func (s *stream) fresh(h *continual.History, n int) (files []datasets.SourceFile
 			}
 			break
 		}
-		// A duplicate of a file of this increment, which the history will have when it comes to it, or another folder's file of the same name.
+		// A duplicate of a file of this increment, which the history will have when it comes to it, or another folder's file of the same
+		// name.
 		if have["sum "+sum] || have["name "+f.Source] {
 			break
 		}
@@ -176,7 +179,8 @@ func (s *stream) fresh(h *continual.History, n int) (files []datasets.SourceFile
 
 const claimFile = "claim.json"
 
-// claim is what an increment takes: copies of its files, so that what is trained on is what the checksums are of, whatever becomes of the files.
+// claim is what an increment takes: copies of its files, so that what is trained on is what the checksums are of, whatever becomes of the
+// files.
 type claim struct {
 	Files []continual.File `json:"files"`
 }

@@ -57,9 +57,11 @@ func sources(files []datasets.SourceFile) (out []string) {
 	return out
 }
 
-// TestStream: the files of an object store's prefix and of a folder whose name has a pattern's characters, in the order of their names, each once.
+// TestStream: the files of an object store's prefix and of a folder whose name has a pattern's characters, in the order of their names,
+// each once.
 func TestStream(t *testing.T) {
-	b := bucket{"mem://b/in/2.txt": "two", "mem://b/in/1.txt": "one", "mem://b/in/3.txt.part": "half", "mem://b/in/_log": "x", "mem://b/other/9.txt": "nine"}
+	b := bucket{"mem://b/in/2.txt": "two", "mem://b/in/1.txt": "one", "mem://b/in/3.txt.part": "half", "mem://b/in/_log": "x",
+		"mem://b/other/9.txt": "nine"}
 	storage.Register("mem", b)
 	dir := filepath.Join(t.TempDir(), "in [1]*")
 	incoming(t, dir, map[string]string{"1b.txt": "local", "4.txt": "two"})
@@ -71,7 +73,8 @@ func TestStream(t *testing.T) {
 	take := func(n int, want, duplicateOf string) {
 		t.Helper()
 		files, same, err := s.fresh(h, n)
-		if got := strings.Join(sources(files), " "); err != nil || got != want || (same != nil) != (duplicateOf != "") || same != nil && same.Files[0].Name != duplicateOf {
+		if got := strings.Join(sources(files), " "); err != nil || got != want || (same != nil) != (duplicateOf != "") ||
+			same != nil && same.Files[0].Name != duplicateOf {
 			t.Fatalf("%s, duplicate of %+v, %v; want %s, duplicate of %q", got, same, err, want, duplicateOf)
 		}
 		if len(files) == 0 {
@@ -101,7 +104,8 @@ func TestStream(t *testing.T) {
 	if _, err := newStream([]string{"none://b/in/"}); err == nil || !strings.Contains(err.Error(), "none://") {
 		t.Error(err)
 	}
-	if _, err := newStream([]string{filepath.Join(t.TempDir(), "nothing here", "*.txt")}); err == nil || !strings.Contains(err.Error(), "name a folder") {
+	if _, err := newStream([]string{filepath.Join(t.TempDir(), "nothing here", "*.txt")}); err == nil ||
+		!strings.Contains(err.Error(), "name a folder") {
 		t.Error(err)
 	}
 }

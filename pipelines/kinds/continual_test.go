@@ -34,7 +34,8 @@ func incoming(t *testing.T, dir string, files map[string]string) {
 func letters(from, n int) string {
 	var s strings.Builder
 	for i := range n {
-		fmt.Fprintf(&s, "The lighthouse keeper wrote letter number %d to his sister about the gulls and the weather of that week.\n", from+i)
+		fmt.Fprintf(&s, "The lighthouse keeper wrote letter number %d to his sister about the gulls and the weather of that week.\n",
+			from+i)
 	}
 	return s.String()
 }
@@ -45,7 +46,8 @@ func continualRecipe(t *testing.T, in string, more ...string) *recipe.Recipe {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := tp.Resolve("", nil, append([]string{"input=" + in, "sequence_length=48", "max_steps=4", "warmup_steps=1", "batch_size=2", "max_sequences=8", "validation_fraction=0.2"}, more...))
+	rec, err := tp.Resolve("", nil, append([]string{"input=" + in, "sequence_length=48", "max_steps=4", "warmup_steps=1", "batch_size=2",
+		"max_sequences=8", "validation_fraction=0.2"}, more...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,8 @@ func tree(t *testing.T, output string) string {
 			return err
 		}
 		rel, _ := filepath.Rel(output, path)
-		if first := strings.Split(filepath.ToSlash(rel), "/")[0]; first == VersionsDir || first == CurrentFile || first == HistoryFile || first == replayDir || first == heldOutDir || first == incrementsDir {
+		if first := strings.Split(filepath.ToSlash(rel), "/")[0]; first == VersionsDir || first == CurrentFile || first == HistoryFile ||
+			first == replayDir || first == heldOutDir || first == incrementsDir {
 			raw, err := os.ReadFile(path)
 			fmt.Fprintf(&b, "%s %x\n", rel, raw)
 			return err
@@ -84,12 +87,13 @@ func tree(t *testing.T, output string) string {
 	return b.String()
 }
 
-// TestContinual: each file is taken once; what cannot be used, what is there twice and what costs too much is recorded and not trained on or rolled back; a
-// run that was stopped between any two of its steps ends with the same bytes.
+// TestContinual: each file is taken once; what cannot be used, what is there twice and what costs too much is recorded and not trained on
+// or rolled back; a run that was stopped between any two of its steps ends with the same bytes.
 func TestContinual(t *testing.T) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "in")
-	incoming(t, in, map[string]string{"1.txt": letters(0, 30), "2.txt": letters(30, 30), "3-copy.txt": letters(0, 30), "4-empty.txt": "", "5.jsonl": "{\"body\": 1}\n{\"body\": 2}\n", "6.txt.tmp": letters(90, 5), ".hidden.txt": letters(90, 5)})
+	incoming(t, in, map[string]string{"1.txt": letters(0, 30), "2.txt": letters(30, 30), "3-copy.txt": letters(0, 30), "4-empty.txt": "",
+		"5.jsonl": "{\"body\": 1}\n{\"body\": 2}\n", "6.txt.tmp": letters(90, 5), ".hidden.txt": letters(90, 5)})
 	rec := continualRecipe(t, in, "max_domain_rise=-1", "max_forgetting=0.5", "learning_rate=0.003")
 	out := filepath.Join(dir, "out")
 	l, err := learnOnce(t, context.Background(), rec, out, Watch{})
@@ -107,10 +111,12 @@ func TestContinual(t *testing.T) {
 		t.Error(err)
 	}
 	first, second := l.Increments[0], l.Increments[1]
-	if first.Data.Replayed != 0 || second.Data.Replayed == 0 || second.Parent != 1 || first.HeldOut == nil || second.After.Domain.NLL >= second.Before.Domain.NLL {
+	if first.Data.Replayed != 0 || second.Data.Replayed == 0 || second.Parent != 1 || first.HeldOut == nil ||
+		second.After.Domain.NLL >= second.Before.Domain.NLL {
 		t.Errorf("%+v\n%+v", first, second)
 	}
-	if raw, err := os.ReadFile(filepath.Join(out, CurrentFile)); err != nil || string(raw) != "versions/0002\n" || l.Current != "versions/0002" {
+	if raw, err := os.ReadFile(filepath.Join(out, CurrentFile)); err != nil || string(raw) != "versions/0002\n" ||
+		l.Current != "versions/0002" {
 		t.Errorf("%q %v", raw, err)
 	}
 	var table bytes.Buffer
@@ -118,7 +124,8 @@ func TestContinual(t *testing.T) {
 	if !strings.Contains(table.String(), "the content was taken in increment 1") || !strings.Contains(table.String(), "versions/0002") {
 		t.Error(table.String())
 	}
-	if page, err := os.ReadFile(filepath.Join(out, report.File)); err != nil || !strings.Contains(string(page), "<svg") || !strings.Contains(string(page), "<td>3-copy.txt</td>") {
+	if page, err := os.ReadFile(filepath.Join(out, report.File)); err != nil || !strings.Contains(string(page), "<svg") ||
+		!strings.Contains(string(page), "<td>3-copy.txt</td>") {
 		t.Error(err, string(page))
 	}
 	if facts, err := inspectPath(out); err != nil || len(facts) != 9 {
@@ -131,7 +138,8 @@ func TestContinual(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(in, "1.txt"), old, old); err != nil {
 		t.Fatal(err)
 	}
-	if l, err = learnOnce(t, context.Background(), rec, out, Watch{}); err != nil || len(l.Increments) != 5 || tree(t, out) != want || l.Bad() != nil {
+	if l, err = learnOnce(t, context.Background(), rec, out, Watch{}); err != nil || len(l.Increments) != 5 ||
+		tree(t, out) != want || l.Bad() != nil {
 		t.Errorf("%+v %v", l, err)
 	}
 
@@ -162,14 +170,17 @@ func TestContinual(t *testing.T) {
 	incoming(t, in, map[string]string{"1.txt": letters(200, 30)})
 	time.AfterFunc(300*time.Millisecond, func() { _ = os.WriteFile(filepath.Join(in, "7.txt"), []byte(letters(300, 30)), 0o644) })
 	l, err = learnOnce(t, context.Background(), rec, out, Watch{Every: 20 * time.Millisecond, UntilIdle: 3 * time.Second})
-	if err != nil || len(l.Increments) != 7 || l.Increments[5].Files[0].Name != "1.txt" || l.Increments[6].Files[0].Name != "7.txt" || l.Increments[6].Decision != continual.Accepted {
+	if err != nil || len(l.Increments) != 7 || l.Increments[5].Files[0].Name != "1.txt" || l.Increments[6].Files[0].Name != "7.txt" ||
+		l.Increments[6].Decision != continual.Accepted {
 		t.Fatalf("%+v %v", l, err)
 	}
 
 	// A limit that nothing holds: the version before stays, and no folder of the one that was dropped.
 	tight := filepath.Join(dir, "tight")
-	l, err = learnOnce(t, context.Background(), continualRecipe(t, in, "max_forgetting=0", "max_domain_rise=-1", "learning_rate=0.05", "increment_files=2"), tight, Watch{})
-	if err != nil || len(l.Increments[0].Files) != 2 || l.Increments[0].Decision != continual.RolledBack || !strings.Contains(l.Increments[0].Reason, "above the limit") || l.Current != "" {
+	l, err = learnOnce(t, context.Background(), continualRecipe(t, in, "max_forgetting=0", "max_domain_rise=-1", "learning_rate=0.05",
+		"increment_files=2"), tight, Watch{})
+	if err != nil || len(l.Increments[0].Files) != 2 || l.Increments[0].Decision != continual.RolledBack ||
+		!strings.Contains(l.Increments[0].Reason, "above the limit") || l.Current != "" {
 		t.Fatalf("%+v %v", l, err)
 	}
 	if es, err := os.ReadDir(filepath.Join(tight, VersionsDir)); err == nil && len(es) > 0 {

@@ -26,7 +26,7 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -58,8 +58,8 @@ func keysOutcome(r *run.Run, k *KeyRuns, err error) (Outcome, error) {
 	return Outcome{Summary: k, Bad: r.Bad(k.Funnel)}, nil
 }
 
-// trainKeys trains an adapter for each key of the recipe's data and returns the summary. A finished run only reads it; an interrupted one trains
-// the keys that are left.
+// trainKeys trains an adapter for each key of the recipe's data and returns the summary. A finished run only reads it; an interrupted one
+// trains the keys that are left.
 func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	path := filepath.Join(r.Output, KeysFile)
 	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
@@ -87,8 +87,9 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := perkey.Config{Job: job, OutDir: filepath.Join(r.Output, run.AdapterDir+"s"), WorkDir: filepath.Join(r.Output, ".staged-keys"), RejectsDir: r.Product(run.RejectsDir),
-		Keys: r.Recipe.Keys, Forget: forgotten, Version: version.Version}
+	cfg := perkey.Config{Job: job, OutDir: filepath.Join(r.Output, run.AdapterDir+"s"), WorkDir: filepath.Join(r.Output, ".staged-keys"),
+		RejectsDir: r.Product(run.RejectsDir),
+		Keys:       r.Recipe.Keys, Forget: forgotten, Version: version.Version}
 	if cfg.InitAdapters != "" {
 		if _, err := os.Stat(cfg.InitAdapters); err != nil {
 			return nil, fmt.Errorf("keys.init_adapters: %w", err)
@@ -110,13 +111,14 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 			r.Tell("%d keys trained", done)
 		}
 	})()
-	defer core.Drive(ctx, cfg.OutDir)()
+	defer train.Drive(ctx, cfg.OutDir)()
 	p, s := runners.NewPipeline()
 	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
 	if err := r.Runner.Run(ctx, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {
 		return nil, err
 	}
-	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Overlap: d.Overlap, Seconds: time.Since(start).Seconds(), PeakRSS: mem.HighWater(),
+	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Overlap: d.Overlap,
+		Seconds: time.Since(start).Seconds(), PeakRSS: mem.HighWater(),
 		Paths: []string{run.AdapterDir + "s", "shards", KeysFile, report.File, run.RecipeFile}}
 	if out.Keys, err = perkey.Results(cfg.WorkDir); err != nil {
 		return nil, err
@@ -127,7 +129,8 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 		for _, k := range slices.Sorted(maps.Keys(out.Skipped)) {
 			why = append(why, fmt.Sprintf("%s: %d", k, out.Skipped[k]))
 		}
-		return nil, fmt.Errorf("no key was trained of %d (%s); see %s, and keys.min_sequences and data.key_column", len(out.Keys), strings.Join(why, ", "), cfg.RejectsDir)
+		return nil, fmt.Errorf("no key was trained of %d (%s); see %s, and keys.min_sequences and data.key_column", len(out.Keys),
+			strings.Join(why, ", "), cfg.RejectsDir)
 	}
 	if len(out.Skipped) > 0 {
 		out.Paths = append(out.Paths, run.RejectsDir)
@@ -149,8 +152,8 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	return out, r.Publish()
 }
 
-// keysFinished says whether the parts of a finished run by key are there; the report is written again where it is missing. The adapters of keys that
-// lack something are trained again, to the same bytes.
+// keysFinished says whether the parts of a finished run by key are there; the report is written again where it is missing. The adapters of
+// keys that lack something are trained again, to the same bytes.
 func keysFinished(r *run.Run, k *KeyRuns) (bool, error) {
 	done := true
 	for i := range k.Keys {
@@ -233,8 +236,8 @@ func affected(output string, docs []string) (keys, unknown []string, err error) 
 	return slices.Compact(keys), unknown, nil // one in two folders: its adapter is being replaced
 }
 
-// forget leaves documents out of a run by key from now on and trains the keys again that were trained on them, no others. The keys' folders and
-// the shards stay; the shards are the user's to delete.
+// forget leaves documents out of a run by key from now on and trains the keys again that were trained on them, no others. The keys' folders
+// and the shards stay; the shards are the user's to delete.
 func forget(ctx context.Context, r *run.Run, docs []string) (*KeyRuns, error) {
 	ids, err := forgotten(r)
 	if err != nil {

@@ -101,7 +101,8 @@ func (k *KeyRuns) Table(w io.Writer, output string) {
 	}
 	if k.Scored > 0 {
 		row("keys that improved", fmt.Sprintf("%d of %d with held-out text", k.Improved, k.Scored))
-		fmt.Fprintf(w, "\n  %-40s %10s %10s %10s\n  %s\n", "held-out perplexity", "before", "after", "change", "-------------------------------------------------------------------------")
+		fmt.Fprintf(w, "\n  %-40s %10s %10s %10s\n  %s\n", "held-out perplexity", "before", "after", "change",
+			"-------------------------------------------------------------------------")
 		line := func(name string, b, a float64) {
 			if r := []rune(name); len(r) > 38 {
 				name = string(r[:37]) + "…"

@@ -21,8 +21,10 @@ func TestPersonalAssistants(t *testing.T) {
 	dir := t.TempDir()
 	var rows strings.Builder
 	for i := range 12 {
-		fmt.Fprintf(&rows, "{\"text\": \"Where is card number %d of mine, which I ordered last week from your office in town?\", \"user\": \"ann\"}\n", i)
-		fmt.Fprintf(&rows, "{\"text\": \"The lighthouse keeper wrote %d letters to his sister about gulls and weather.\", \"user\": \"bob\"}\n", i)
+		fmt.Fprintf(&rows, "{\"text\": \"Where is card number %d of mine, which I ordered last week from your office in town?\", "+
+			"\"user\": \"ann\"}\n", i)
+		fmt.Fprintf(&rows, "{\"text\": \"The lighthouse keeper wrote %d letters to his sister about gulls and weather.\", \"user\": "+
+			"\"bob\"}\n", i)
 	}
 	rows.WriteString("{\"text\": \"Hello.\", \"user\": \"cleo\"}\n{\"text\": \"Nobody said this.\"}\n")
 	in := filepath.Join(dir, "rows.jsonl")
@@ -70,7 +72,8 @@ func TestPersonalAssistants(t *testing.T) {
 		return b
 	}
 	ann, bob := weights("ann"), weights("bob")
-	for path, want := range map[string]string{r.Output: filepath.Join(run.AdapterDir+"s", perkey.KeyName("bob")), filepath.Join(r.Output, run.AdapterDir+"s", perkey.KeyName("bob")): "{of the key bob}"} {
+	for path, want := range map[string]string{r.Output: filepath.Join(run.AdapterDir+"s", perkey.KeyName("bob")),
+		filepath.Join(r.Output, run.AdapterDir+"s", perkey.KeyName("bob")): "{of the key bob}"} {
 		if facts, err := inspectPath(path); err != nil || !strings.Contains(fmt.Sprint(facts), want) {
 			t.Errorf("%s: %v, %v, want %s", path, facts, err, want)
 		}

@@ -42,7 +42,8 @@ func inspectMetrics(path string) ([]report.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts := report.Facts("finished run", path, "steps", m.Train.Steps, "tokens", m.Train.Tokens, "records read", m.Data.Read, "records kept", m.Data.Kept)
+	facts := report.Facts("finished run", path, "steps", m.Train.Steps, "tokens", m.Train.Tokens, "records read", m.Data.Read,
+		"records kept", m.Data.Kept)
 	for _, f := range m.Data.Formats {
 		facts = append(facts, report.NewFact("detected", f))
 	}

@@ -20,8 +20,9 @@ import (
 
 // TestKindsOfTemplates: each template is of the kind that it says it is.
 func TestKindsOfTemplates(t *testing.T) {
-	want := map[string]string{"compare-methods": compareKind.Name, "personal-assistants": keysKind.Name, "continual-learning": continualKind.Name,
-		"classification": classificationKind.Name}
+	want := map[string]string{"compare-methods": compareKind.Name, "personal-assistants": keysKind.Name,
+		"continual-learning": continualKind.Name,
+		"classification":     classificationKind.Name}
 	for _, tp := range templates.List() {
 		rec, err := tp.Resolve("", nil, nil)
 		if err != nil {
@@ -45,7 +46,8 @@ func TestKindsOfTemplates(t *testing.T) {
 func TestKindsAreWhole(t *testing.T) {
 	names := map[string]bool{}
 	for _, k := range Kinds() {
-		if k.Name == "" || names[k.Name] || k.When == nil || k.Run == nil || k.Export == nil || (k.Shown.By == "") != (k.Shown.Facts == nil) ||
+		if k.Name == "" || names[k.Name] || k.When == nil || k.Run == nil || k.Export == nil ||
+			(k.Shown.By == "") != (k.Shown.Facts == nil) ||
 			k.Forgets != nil && (k.Forgets.Affected == nil || k.Forgets.Forget == nil) {
 			t.Errorf("%+v", k)
 		}
@@ -64,7 +66,8 @@ var countKind = Kind{
 			return Outcome{}, err
 		}
 		c := counted{d.Train.Kept}
-		return Outcome{Summary: c, Bad: r.Bad(d.Train.Funnel)}, errors.Join(storage.WriteJSON(filepath.Join(r.Output, "count.json"), c), r.Publish())
+		return Outcome{Summary: c, Bad: r.Bad(d.Train.Funnel)},
+			errors.Join(storage.WriteJSON(filepath.Join(r.Output, "count.json"), c), r.Publish())
 	},
 	Export: func(r *run.Run) error { return fmt.Errorf("a count has no adapter: see %s", r.Product("count.json")) },
 	Shown: Shown{By: "count.json", Facts: func(dir string) ([]report.Fact, error) {

@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -52,7 +52,7 @@ func event(wall float64, step int, version, tag string, value float64) []byte {
 const EventsPrefix = "events.out.tfevents."
 
 // Events is a TensorBoard event file of the run's curves, with the tags of Hugging Face Trainer.
-func Events(m *Metrics, st *core.State) []byte {
+func Events(m *Metrics, st *train.State) []byte {
 	wall := float64(time.Now().UnixNano())/1e9 - m.Train.Seconds
 	out := tfRecord(nil, event(wall, 0, "brain.Event:2", "", 0))
 	evals := st.Evals

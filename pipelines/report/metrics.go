@@ -11,7 +11,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -22,19 +22,19 @@ const MetricsFile = "metrics.json"
 type Metrics struct {
 	Eval  measure.Changes `json:"eval"`
 	Train struct {
-		Steps           int         `json:"steps"`
-		Loss            []float64   `json:"loss"`
-		LearningRate    []float64   `json:"learning_rate"`
-		GradNorm        []float64   `json:"grad_norm"`
-		EvalLoss        []core.Eval `json:"eval_loss,omitempty"`
-		BestStep        int         `json:"best_step,omitempty"`
-		StoppedEarly    bool        `json:"stopped_early,omitempty"`
-		Tokens          int64       `json:"tokens"`
-		TokensPerSecond float64     `json:"tokens_per_second"`
-		Seconds         float64     `json:"seconds"`
-		PeakRSS         int64       `json:"peak_rss_bytes"`
-		Trainable       int64       `json:"trainable_parameters"`
-		Total           int64       `json:"total_parameters"`
+		Steps           int          `json:"steps"`
+		Loss            []float64    `json:"loss"`
+		LearningRate    []float64    `json:"learning_rate"`
+		GradNorm        []float64    `json:"grad_norm"`
+		EvalLoss        []train.Eval `json:"eval_loss,omitempty"`
+		BestStep        int          `json:"best_step,omitempty"`
+		StoppedEarly    bool         `json:"stopped_early,omitempty"`
+		Tokens          int64        `json:"tokens"`
+		TokensPerSecond float64      `json:"tokens_per_second"`
+		Seconds         float64      `json:"seconds"`
+		PeakRSS         int64        `json:"peak_rss_bytes"`
+		Trainable       int64        `json:"trainable_parameters"`
+		Total           int64        `json:"total_parameters"`
 		// Of rounds with several replicas: what they sent and were sent a round, in the mean, and in how many rounds replicas were dropped.
 		BytesSentARound     int64 `json:"bytes_sent_per_round,omitempty"`
 		BytesReceivedARound int64 `json:"bytes_received_per_round,omitempty"`
@@ -90,7 +90,8 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	row("tokens trained on", fmt.Sprint(t.Tokens))
 	row("tokens a second", fmt.Sprintf("%.0f", t.TokensPerSecond))
 	if t.BytesSentARound > 0 {
-		row("sent a round", fmt.Sprintf("%.1f KiB by replicas, %.1f KiB to them", float64(t.BytesSentARound)/1024, float64(t.BytesReceivedARound)/1024))
+		row("sent a round", fmt.Sprintf("%.1f KiB by replicas, %.1f KiB to them", float64(t.BytesSentARound)/1024,
+			float64(t.BytesReceivedARound)/1024))
 	}
 	if t.RoundsWithDropped > 0 {
 		row("rounds without all", fmt.Sprintf("%d of %d: late replicas were dropped", t.RoundsWithDropped, len(t.Loss)))
@@ -108,7 +109,8 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		for _, s := range m.Data.Funnel {
 			row("  "+s.Name, fmt.Sprintf("%d in, %d kept, %d changed", s.In, s.Kept, s.Changed))
 			for _, p := range mixed(s) {
-				row("    "+p.Name, fmt.Sprintf("%d used, %d repetitions, %d tokens (%.1f %%)", p.Documents, p.Repeated, p.Tokens, 100*p.Share))
+				row("    "+p.Name, fmt.Sprintf("%d used, %d repetitions, %d tokens (%.1f %%)", p.Documents, p.Repeated,
+					p.Tokens, 100*p.Share))
 			}
 		}
 	}
@@ -117,7 +119,8 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		n    *SetCounts
 	}{{"eval records", m.Data.EvalInput}, {"general records", m.Data.GeneralInput}} {
 		if s.n != nil && s.n.Read > s.n.Kept {
-			row(s.name, fmt.Sprintf("%d read, %d kept, %d rejected: %s", s.n.Read, s.n.Kept, s.n.Read-s.n.Kept, prepare.Reasons(s.n.Rejected)))
+			row(s.name, fmt.Sprintf("%d read, %d kept, %d rejected: %s", s.n.Read, s.n.Kept, s.n.Read-s.n.Kept,
+				prepare.Reasons(s.n.Rejected)))
 		}
 	}
 	for _, o := range m.Data.Overlap {
@@ -148,7 +151,8 @@ func mixed(s prepare.Stage) (out []mixedSource) {
 	all := int64(0)
 	for _, k := range slices.Sorted(maps.Keys(s.Counters)) {
 		if name, ok := strings.CutSuffix(k, ".tokens"); ok {
-			out = append(out, mixedSource{Name: name, Documents: s.Counters[name+".documents"], Repeated: s.Counters[name+".repeated"], Tokens: s.Counters[k]})
+			out = append(out, mixedSource{Name: name, Documents: s.Counters[name+".documents"], Repeated: s.Counters[name+".repeated"],
+				Tokens: s.Counters[k]})
 			all += s.Counters[k]
 		}
 	}

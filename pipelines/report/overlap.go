@@ -7,7 +7,8 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 )
 
-// Overlap is what a set that is measured on shares with what is trained on: its scores say too much then. Documents are compared by their text, whatever file and format they come in.
+// Overlap is what a set that is measured on shares with what is trained on: its scores say too much then. Documents are compared by their
+// text, whatever file and format they come in.
 type Overlap struct {
 	Set       string            `json:"set"`       // eval_input, general_input, or held-out
 	Documents int               `json:"documents"` // of the set, that are trained on
@@ -35,5 +36,6 @@ func (o Overlap) String() string {
 	if o.Set == HeldOut {
 		name = "the held-out part of input that are trained on, too, as duplicates"
 	}
-	return fmt.Sprintf("documents of %s: %d (%s); what is measured on them says nothing of new text", name, o.Documents, strings.Join(files, "; "))
+	return fmt.Sprintf("documents of %s: %d (%s); what is measured on them says nothing of new text", name, o.Documents,
+		strings.Join(files, "; "))
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/templates/assets"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // Adapter opens the adapter in a folder over the base, or makes the new one of the recipe where dir is empty.
@@ -15,7 +15,7 @@ func (r *Run) Adapter(dir string) (*peft.Adapter, error) {
 		return nil, err
 	}
 	name, _ := r.Recipe.Method["peft_type"].(string)
-	return core.OpenAdapter(r.model, dir, name, config, r.BaseName(), r.Recipe.Train.Seed)
+	return train.OpenAdapter(r.model, dir, name, config, r.BaseName(), r.Recipe.Train.Seed)
 }
 
 // methodConfig is the method's fields. prompt_tuning_init_text is tokenized here, by the tokenizer that the recipe names or the model's, as
@@ -59,7 +59,8 @@ func fits(a *peft.Adapter, sequence, positions int) error {
 	case v >= positions:
 		return fmt.Errorf("num_virtual_tokens is %d but the model has %d positions: no text fits", v, positions)
 	case sequence+v > positions:
-		return fmt.Errorf("sequence_length is %d and the method puts %d virtual tokens before a text, but the model has %d positions: choose a sequence_length of at most %d",
+		return fmt.Errorf("sequence_length is %d and the method puts %d virtual tokens before a text, but the model has %d positions: "+
+			"choose a sequence_length of at most %d",
 			sequence, v, positions, positions-v)
 	}
 	return nil

@@ -11,10 +11,11 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/recipe"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
-// begunFile, among the records of stages, says how a run was begun. A run goes on as it was begun, whatever newer versions of the program do.
+// begunFile, among the records of stages, says how a run was begun. A run goes on as it was begun, whatever newer versions of the program
+// do.
 const begunFile = "begun.json"
 
 type begun struct {
@@ -41,7 +42,7 @@ func (r *Run) readBegun() error {
 	if err := json.Unmarshal(raw, &b); err != nil {
 		return fmt.Errorf("%s: %w: restore it, or choose another --output", path, err)
 	}
-	r.begunBefore = b.Order == core.OrderWrapped
+	r.begunBefore = b.Order == train.OrderWrapped
 	return nil
 }
 
@@ -51,10 +52,11 @@ func (r *Run) noteBegun() error {
 	if _, err := os.Stat(path); err == nil || r.begunBefore {
 		return nil
 	}
-	return storage.WriteJSON(path, begun{Order: core.OrderEpochs})
+	return storage.WriteJSON(path, begun{Order: train.OrderEpochs})
 }
 
-// sameRecipe says whether the text in an output folder is that of the recipe. Settings that did not exist when it was written have their defaults.
+// sameRecipe says whether the text in an output folder is that of the recipe. Settings that did not exist when it was written have their
+// defaults.
 func (r *Run) sameRecipe(old []byte) bool {
 	text := r.Recipe.YAML()
 	if bytes.Equal(old, text) {

@@ -10,7 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -23,8 +23,8 @@ func (r *Run) task() model.Task {
 	return t
 }
 
-// tryClassifier opens the model with a head of two classes, so that what is wrong with it and with the method shows before the data, which tells the classes,
-// is read.
+// tryClassifier opens the model with a head of two classes, so that what is wrong with it and with the method shows before the data, which
+// tells the classes, is read.
 func (r *Run) tryClassifier() (err error) {
 	r.model, err = model.LoadTask(r.modelDir, r.dtype, r.task())
 	return err
@@ -36,7 +36,7 @@ func (r *Run) openClassifier(data *prepare.Result) (err error) {
 		return nil
 	}
 	r.classes = data.Labels
-	if r.model, err = core.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
+	if r.model, err = train.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
 		return err
 	}
 	return r.model.NameClasses(r.classes)

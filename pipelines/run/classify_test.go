@@ -16,7 +16,8 @@ import (
 	"github.com/adaptflow/adaptflow/templates"
 )
 
-// TestClassification runs the template on rows of three classes that a word decides, with a class that only the held-out texts have and a row without one.
+// TestClassification runs the template on rows of three classes that a word decides, with a class that only the held-out texts have and a
+// row without one.
 func TestClassification(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, rows [][]string) string {
@@ -47,7 +48,8 @@ func TestClassification(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := tpl.Resolve("", nil, []string{"input=" + train, "eval_input=" + valid, "text_column=body", "label_column=kind", "sequence_length=48", "steps=12", "batch_size=4"})
+	rec, err := tpl.Resolve("", nil, []string{"input=" + train, "eval_input=" + valid, "text_column=body", "label_column=kind",
+		"sequence_length=48", "steps=12", "batch_size=4"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,8 @@ func TestClassification(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := m.Eval.Classes
-	if c == nil || c.After.Documents != 15 || fmt.Sprint(c.After.Labels) != "[-1 2 10]" || m.Data.Rejected["wrong_row"] != 1 || m.Data.Kept != 60 {
+	if c == nil || c.After.Documents != 15 || fmt.Sprint(c.After.Labels) != "[-1 2 10]" || m.Data.Rejected["wrong_row"] != 1 ||
+		m.Data.Kept != 60 {
 		t.Fatalf("%+v, %v", c, m.Data)
 	}
 	if c.After.Accuracy < 0.9 || c.After.MacroF1 < 0.9 || c.Before.Accuracy > 0.8 || c.After.Loss >= c.Before.Loss {
@@ -70,7 +73,8 @@ func TestClassification(t *testing.T) {
 	var out strings.Builder
 	m.Table(&out, "out")
 	page, err := os.ReadFile(filepath.Join(r.Output, report.File))
-	if err != nil || !strings.Contains(out.String(), "macro F1") || strings.Contains(out.String(), "perplexity") || !strings.Contains(string(page), "macro F1") {
+	if err != nil || !strings.Contains(out.String(), "macro F1") || strings.Contains(out.String(), "perplexity") ||
+		!strings.Contains(string(page), "macro F1") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 	raw, err := os.ReadFile(filepath.Join(r.Output, AdapterDir, "adapter_config.json"))

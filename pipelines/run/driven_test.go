@@ -6,13 +6,13 @@ import (
 
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // driven trains a job.
-func driven(t *testing.T, job core.Job) *core.State {
+func driven(t *testing.T, job train.Job) *train.State {
 	t.Helper()
-	defer core.CloseSessions()
+	defer train.CloseSessions()
 	st, err := drive.Train(context.Background(), job, runners.Runner{}, func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)

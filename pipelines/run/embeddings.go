@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/infer"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // findEmbeddings finds the adapter to start from that brings embeddings of its own for the base, so that the model is opened with them.
@@ -23,7 +23,7 @@ func (r *Run) findEmbeddings() (err error) {
 			from = append(from, filepath.Join(dir, e.Name()))
 		}
 	}
-	r.brought, err = core.WithEmbeddings(r.modelDir, r.task(), from...)
+	r.brought, err = train.WithEmbeddings(r.modelDir, r.task(), from...)
 	return err
 }
 

@@ -12,15 +12,17 @@ import (
 
 // answering is the run's model with adapters over it, or with none.
 func (r *Run) answering(adapters []nn.Adapter, params *nn.Params) *infer.Model {
-	return &infer.Model{Dir: r.modelDir, Base: r.model, Adapters: adapters, Params: params, Pool: r.pool, Tokenizer: r.tokenizer, Frame: r.frame,
+	return &infer.Model{Dir: r.modelDir, Base: r.model, Adapters: adapters, Params: params, Pool: r.pool,
+		Tokenizer: r.tokenizer, Frame: r.frame,
 		Framed: !r.before}
 }
 
 // Evaluate measures the base with the adapters (none: the base alone) on the evaluation sets.
 func (r *Run) Evaluate(ctx context.Context, d *Data, adapters []nn.Adapter, params *nn.Params) (*measure.Results, error) {
 	return measure.Run(ctx, &measure.Input{Model: r.answering(adapters, params), Config: r.Recipe.Evaluate,
-		Domain: set(d.Domain, d.domain), General: set(d.General, d.general), Origins: d.Origins, SequenceLength: r.Recipe.Prepare.SequenceLength,
-		Classes: r.classes, Seed: r.Recipe.Train.Seed, Say: r.Say})
+		Domain: set(d.Domain, d.domain), General: set(d.General, d.general), Origins: d.Origins,
+		SequenceLength: r.Recipe.Prepare.SequenceLength,
+		Classes:        r.classes, Seed: r.Recipe.Train.Seed, Say: r.Say})
 }
 
 // set is an evaluation set: its shards, and why there are none where it was prepared.

@@ -9,7 +9,7 @@ import (
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // ExportTrained writes the adapter of the newest checkpoint, or of the best where the recipe asks for it.
@@ -43,18 +43,20 @@ func (r *Run) ExportFolder(from string) error {
 }
 
 // Export writes the adapter in the formats that the recipe asks for.
-func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *core.State, before, after *measure.Results) error {
+func (r *Run) Export(a *peft.Adapter, params *nn.Params, st *train.State, before, after *measure.Results) error {
 	if st.TokensSeen == 0 {
-		return fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look at %s, raise sequence_length where prompts fill it, "+
+		return fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look at "+
+			"%s, raise sequence_length where prompts fill it, "+
 			"and choose another --output", st.Step, r.Product(RejectsDir))
 	}
 	args := r.Args()
-	trained, err := core.TrainedCount(&args, a)
+	trained, err := train.TrainedCount(&args, a)
 	if err != nil {
 		return err
 	}
-	card := peft.Card{Version: version.Version, Trained: trained, Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
-		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}}
+	card := peft.Card{Version: version.Version, Trained: trained,
+		Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
+			{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}}
 	card.Training = append(card.Training, r.Teaching()...)
 	changes := measure.Compare(before, after)
 	card.Results = measure.Card(&changes)

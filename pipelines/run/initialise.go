@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"path/filepath"
 
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
-// InitDir is the folder in an output folder of the adapter that training starts from, where its starting values come from the data (init_lora_weights: eva).
+// InitDir is the folder in an output folder of the adapter that training starts from, where its starting values come from the data
+// (init_lora_weights: eva).
 const InitDir = "init"
 
 // initDir is the folder of the adapter that training starts from: the recipe's, or what [Run.initialise] wrote; empty for a new one.
@@ -24,7 +25,7 @@ func (r *Run) initDir() (string, error) {
 }
 
 // initialise makes the adapter that training starts from, where that needs a pass over the training data.
-func (r *Run) initialise(ctx context.Context, job *core.Job) error {
+func (r *Run) initialise(ctx context.Context, job *train.Job) error {
 	dir, err := r.initDir()
 	if err != nil || dir == r.Recipe.Train.InitAdapter {
 		return err
@@ -39,12 +40,12 @@ func (r *Run) initialise(ctx context.Context, job *core.Job) error {
 		for _, s := range job.Train {
 			paths = append(paths, s.Path)
 		}
-		data, err := core.OpenTraining(&job.Args, paths)
+		data, err := train.OpenTraining(&job.Args, paths)
 		if err != nil {
 			return "", err
 		}
 		defer data.Within(r.model.Config.Vocab).Close()
-		if err := core.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir, func(s string) { r.Tell("%s", s) }); err != nil {
+		if err := train.InitializeAdapter(ctx, a, r.model, &job.Args, data, r.pool, dir, func(s string) { r.Tell("%s", s) }); err != nil {
 			if ctx.Err() != nil {
 				return "", ctx.Err()
 			}

@@ -9,7 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// Reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows to learn from are.
+// Reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows
+// to learn from are.
 func (r *Run) Reading(set string) prepare.Config {
 	c := prepare.Config{Options: r.Recipe.Data.Options}
 	c.KeyColumn, c.Labels = r.keyColumn(set), r.classes

@@ -16,7 +16,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/templates/assets"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -37,20 +37,21 @@ func (r *Run) Open() (err error) {
 	if err := r.loadTokenizer(); err != nil {
 		return err
 	}
-	r.dtype = core.ResolveDType(r.Recipe.Model.Storage())
+	r.dtype = train.ResolveDType(r.Recipe.Model.Storage())
 	if r.Recipe.Classifies() {
 		if err := r.tryClassifier(); err != nil {
 			return err
 		}
 		defer func() { r.model = nil }() // opened when the classes are known
-	} else if r.model, err = core.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
+	} else if r.model, err = train.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
 		return err
 	}
 	if r.model.Config.Task != r.Recipe.Model.Task {
 		return fmt.Errorf("%s is a model for the task %s: set model.task", r.modelDir, r.model.Config.Task)
 	}
 	if n := r.tokenizer.VocabSize(); n > r.model.Config.Vocab {
-		return fmt.Errorf("%s: the tokenizer has %d tokens but the model's vocabulary is %d: the two do not belong together", r.modelDir, n, r.model.Config.Vocab)
+		return fmt.Errorf("%s: the tokenizer has %d tokens but the model's vocabulary is %d: the two do not belong together", r.modelDir, n,
+			r.model.Config.Vocab)
 	}
 	if n := r.Recipe.Prepare.SequenceLength; n > r.model.Config.MaxPositions {
 		return fmt.Errorf("sequence_length is %d but the model has %d positions: choose at most that", n, r.model.Config.MaxPositions)
@@ -76,7 +77,7 @@ func (r *Run) Open() (err error) {
 	if err := job.Args.Validate(); err != nil {
 		return err
 	}
-	if err := core.Trainable(&job.Args, a); err != nil {
+	if err := train.Trainable(&job.Args, a); err != nil {
 		return err
 	}
 	if err := r.fitsMachine(); err != nil {
@@ -147,7 +148,8 @@ func (r *Run) Close() {
 	}
 }
 
-// undo takes back what Open wrote, when the run made nothing more, so that a folder which a wrong input leaves is no run's. It says whether it did.
+// undo takes back what Open wrote, when the run made nothing more, so that a folder which a wrong input leaves is no run's. It says whether
+// it did.
 func (r *Run) undo() bool {
 	entries, err := os.ReadDir(r.Output)
 	if err != nil || !slices.Contains(r.began, filepath.Join(r.Output, RecipeFile)) {

@@ -16,8 +16,10 @@ func TestAnOutputOutOfReachIsRefusedFirst(t *testing.T) {
 		err          string
 	}{
 		{"Prism", "s3://bucket/run", runners.Runner{Name: "prism"}, "no/such/folder"},
-		{"a shared volume", "/data/out", runners.Runner{Name: "flink", Endpoint: "192.0.2.7:8099", Environment: "process", Program: "/opt/adaptflow"}, "no/such/folder"},
-		{"Flink elsewhere", "s3://bucket/run", runners.Runner{Name: "flink", Endpoint: "192.0.2.7:8099", Environment: "process", Program: "/opt/adaptflow"}, "do not see"},
+		{"a shared volume", "/data/out", runners.Runner{Name: "flink", Endpoint: "192.0.2.7:8099", Environment: "process",
+			Program: "/opt/adaptflow"}, "no/such/folder"},
+		{"Flink elsewhere", "s3://bucket/run", runners.Runner{Name: "flink", Endpoint: "192.0.2.7:8099", Environment: "process",
+			Program: "/opt/adaptflow"}, "do not see"},
 	} {
 		r := &Run{Recipe: &recipe.Recipe{}, Runner: c.runner, Output: c.output}
 		r.Recipe.Model.Path = "no/such/folder"

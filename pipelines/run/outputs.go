@@ -16,7 +16,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines/report"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // outputsFile, among the records of stages, has the SHA-256 of each file that a finished run gave, by its path in the output folder.
@@ -54,8 +54,8 @@ func filesOf(path string) (out []string, err error) {
 	return out, err
 }
 
-// missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names are written
-// once, and the machine that asks need not be the one that ran.
+// missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names
+// are written once, and the machine that asks need not be the one that ran.
 func (r *Run) missingThere(m *report.Metrics) (map[string]string, error) {
 	out := map[string]string{}
 	for _, p := range m.Paths {
@@ -74,8 +74,8 @@ func (r *Run) missingThere(m *report.Metrics) (map[string]string, error) {
 	return out, nil
 }
 
-// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded no
-// checksums, it finds what is missing.
+// broken says of each part of a finished run that is missing or damaged what is wrong with it. Of runs of earlier versions, which recorded
+// no checksums, it finds what is missing.
 func (r *Run) broken(m *report.Metrics) (map[string]string, error) {
 	if r.store != "" {
 		return r.missingThere(m)
@@ -170,7 +170,8 @@ func (r *Run) mend(ctx context.Context, m *report.Metrics, broken map[string]str
 	}
 	st, err := r.State()
 	if err != nil {
-		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete %s to train again",
+		return fmt.Errorf("%s of the finished run cannot be made again without its checkpoints (%w): restore them from a copy, or delete "+
+			"%s to train again",
 			strings.Join(parts, ", "), err, r.Product(MetricsFile))
 	}
 	if slices.ContainsFunc(export.Formats, func(f *export.Format) bool { return broken[f.Folder] != "" }) {
@@ -207,7 +208,8 @@ func (r *Run) records() (before, after *measure.Results, err error) {
 		to   **measure.Results
 	}{{"before", &before}, {"after", &after}} {
 		if *x.to, err = Record(r, x.name, func() (*measure.Results, error) {
-			return nil, fmt.Errorf("the record of the scores %s training is gone: delete %s, and the run measures again", x.name, r.Product(MetricsFile))
+			return nil, fmt.Errorf("the record of the scores %s training is gone: delete %s, and the run measures again", x.name,
+				r.Product(MetricsFile))
 		}); err != nil {
 			return nil, nil, err
 		}
@@ -254,7 +256,7 @@ func (r *Run) finished(ctx context.Context) (*report.Metrics, error) {
 }
 
 // pages writes what shows the metrics to people.
-func (r *Run) pages(m *report.Metrics, st *core.State) error {
+func (r *Run) pages(m *report.Metrics, st *train.State) error {
 	i := slices.IndexFunc(m.Paths, func(p string) bool { return strings.HasPrefix(p, report.EventsPrefix) })
 	if i >= 0 {
 		if err := storage.WriteFile(filepath.Join(r.Output, m.Paths[i]), report.Events(m, st)); err != nil {

@@ -15,8 +15,8 @@ func (r *Run) printsPath(set string) string {
 	return filepath.Join(r.Output, "stages", "prints-"+set+".bin")
 }
 
-// Overlaps compares the named sets, as prepared by r, with what train trains on: "domain", "general", or "" for what is held out of it. Folders of earlier versions have nothing
-// to compare.
+// Overlaps compares the named sets, as prepared by r, with what train trains on: "domain", "general", or "" for what is held out of it.
+// Folders of earlier versions have nothing to compare.
 func (r *Run) Overlaps(train *Run, sets ...string) (out []report.Overlap, err error) {
 	for _, set := range sets {
 		path, name := "", report.HeldOut

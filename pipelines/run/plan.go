@@ -8,7 +8,7 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -42,27 +42,27 @@ func MakePlan(rec *recipe.Recipe) (*Plan, error) {
 // Planned is the program of a recipe's training, which is compiled and never run.
 type Planned struct {
 	Recipe *recipe.Recipe
-	Args   core.Args
+	Args   train.Args
 	Params *nn.Params
 
 	run       *Run
 	memory    nn.Memory
 	adapter   *peft.Adapter
-	objective core.Objective
-	beside    core.Cost // of the objective
+	objective train.Objective
+	beside    train.Cost // of the objective
 }
 
 // Close frees the program.
 func (p *Planned) Close() {
 	p.Params.Free()
-	core.CloseObjective(p.objective)
+	train.CloseObjective(p.objective)
 }
 
 // Vocab is the size of the model's vocabulary.
 func (p *Planned) Vocab() int { return p.run.model.Config.Vocab }
 
 // Job is the training job of the recipe over shards, in an output folder.
-func (p *Planned) Job(output string, shards ...prepare.ShardRef) (core.Job, error) {
+func (p *Planned) Job(output string, shards ...prepare.ShardRef) (train.Job, error) {
 	p.run.Output = output
 	return p.run.Job(&Data{Train: &prepare.Result{Train: shards}})
 }
@@ -73,7 +73,7 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	if err != nil {
 		return nil, err
 	}
-	dtype := core.ResolveDType(rec.Model.Storage())
+	dtype := train.ResolveDType(rec.Model.Storage())
 	r := &Run{Recipe: rec, modelDir: dir, dtype: dtype}
 	if rec.Classifies() {
 		n, err := countClasses(rec)
@@ -85,7 +85,7 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	if err := r.findEmbeddings(); err != nil {
 		return nil, err
 	}
-	m, err := core.BaseFor(dir, dtype, r.task())
+	m, err := train.BaseFor(dir, dtype, r.task())
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +105,9 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	if err != nil {
 		return nil, err
 	}
-	beside := core.CostOf(objective, m, rec.Prepare.SequenceLength)
-	if limit, err = core.ProgramLimit(limit, core.ProcessBytes(m), m, beside); err != nil {
-		core.CloseObjective(objective)
+	beside := train.CostOf(objective, m, rec.Prepare.SequenceLength)
+	if limit, err = train.ProgramLimit(limit, train.ProcessBytes(m), m, beside); err != nil {
+		train.CloseObjective(objective)
 		return nil, err
 	}
 	t := rec.Train.PerDeviceTrainBatchSize * rec.Prepare.SequenceLength
@@ -121,15 +121,15 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	if err := args.Validate(); err != nil {
 		return nil, err
 	}
-	if err := core.Trainable(args, a); err != nil {
+	if err := train.Trainable(args, a); err != nil {
 		return nil, err
 	}
-	if _, err := core.Freeze(args, []nn.Adapter{a}, params); err != nil {
+	if _, err := train.Freeze(args, []nn.Adapter{a}, params); err != nil {
 		return nil, err
 	}
 	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit, Dry: true,
 		Caps:   nn.Caps{T: t, S: t, N: a.Prompt().Documents(t, rec.Train.PerDeviceTrainBatchSize)},
-		Beside: func() int64 { return core.HeldOptimizerBytes(args, params) }, DType: core.Values(dtype)})
+		Beside: func() int64 { return train.HeldOptimizerBytes(args, params) }, DType: train.Values(dtype)})
 	if err != nil {
 		return nil, err
 	}
@@ -140,15 +140,18 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 
 func (p *Planned) plan() *Plan {
 	m, mem, params := p.run.model, p.memory, p.Params
-	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) + p.beside.Streamed) * int64(p.Recipe.Train.GradientAccumulationSteps),
-		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads, Optimizer: core.HeldOptimizerBytes(&p.Args, params), Runtime: core.ProcessBytes(m),
+	out := &Plan{Weights: m.Resident(), Streamed: (streamedPerStep(m.Streamed(), mem.Checkpointed, mem.Blocks) +
+		p.beside.Streamed) * int64(p.Recipe.Train.GradientAccumulationSteps),
+		Activations: mem.Arena, Scratch: mem.Scratch + mem.Kernels, Adapter: mem.Params + mem.Grads,
+		Optimizer: train.HeldOptimizerBytes(&p.Args, params), Runtime: train.ProcessBytes(m),
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Teachers = p.beside.Weights + p.beside.Work
 	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
 	return out
 }
 
-// streamedPerStep is what a forward and a backward pass read of weights that are streamed: each matrix once a pass, and again where a block is computed anew.
+// streamedPerStep is what a forward and a backward pass read of weights that are streamed: each matrix once a pass, and again where a block
+// is computed anew.
 func streamedPerStep(weights int64, checkpointed, blocks int) int64 {
 	return 2*weights + weights*int64(checkpointed)/int64(max(1, blocks))
 }
@@ -158,15 +161,18 @@ func (p *Plan) Table(w io.Writer) {
 	for _, r := range []struct {
 		name string
 		n    int64
-	}{{"frozen weights", p.Weights}, {"activations and their gradients", p.Activations}, {"scratch", p.Scratch}, {"adapter and its gradients", p.Adapter},
+	}{{"frozen weights", p.Weights}, {"activations and their gradients", p.Activations}, {"scratch", p.Scratch},
+		{"adapter and its gradients", p.Adapter},
 		{"optimiser", p.Optimizer}, {"teachers", p.Teachers}, {"program and runtime", p.Runtime}, {"peak", p.Peak}} {
 		if r.n > 0 || r.name != "teachers" {
 			fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
 		}
 	}
-	fmt.Fprintf(w, "  %d of %d parameters are trained; %d of %d blocks are computed again in the backward pass\n", p.Trainable, p.Total, p.Checkpointed, p.Blocks)
+	fmt.Fprintf(w, "  %d of %d parameters are trained; %d of %d blocks are computed again in the backward pass\n", p.Trainable, p.Total,
+		p.Checkpointed, p.Blocks)
 	if p.Streamed > 0 {
 		gib := float64(p.Streamed) / (1 << 30)
-		fmt.Fprintf(w, "  a step reads %.2f GiB of streamed weights: %.1f s from a disk of 1 GiB/s, %.1f s from one of 200 MiB/s, and no time where memory that is free holds the file\n", gib, gib, gib*1024/200)
+		fmt.Fprintf(w, "  a step reads %.2f GiB of streamed weights: %.1f s from a disk of 1 GiB/s, %.1f s from one of 200 MiB/s, and no "+
+			"time where memory that is free holds the file\n", gib, gib, gib*1024/200)
 	}
 }

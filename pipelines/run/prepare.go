@@ -18,7 +18,8 @@ import (
 )
 
 // PrepareSet prepares one set of input: files, or named sources.
-func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source, validation float64) (*prepare.Result, error) {
+func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source,
+	validation float64) (*prepare.Result, error) {
 	prep := func() (*prepare.Result, error) {
 		cfg := r.Reading(name)
 		var err error
@@ -37,17 +38,22 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 		cfg.TokenizerDir, cfg.Engine, cfg.Before = r.tokenizerDir(), tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.before
 		cfg.Seed, cfg.ValidationFraction = r.Recipe.Train.Seed, validation
 		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version
-		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline, job string) error { return r.Runner.Run(ctx, p, job) })
+		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline,
+			job string) error {
+			return r.Runner.Run(ctx, p, job)
+		})
 		if res != nil {
 			for _, l := range res.Layouts {
 				r.Tell("%s", l)
 			}
 			if n := res.Read - res.Kept; n > 0 && name != "train" { // those of train are in the table
-				r.Tell("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read, prepare.Reasons(res.Rejected), cfg.RejectsDir)
+				r.Tell("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read,
+					prepare.Reasons(res.Rejected), cfg.RejectsDir)
 			}
 			r.sayTally(name, inputs, res)
 		}
-		if silent := (*prepare.SilentError)(nil); errors.As(err, &silent) && name != "train" { // the run goes on without what it would measure
+		// the run goes on without what it would measure
+		if silent := (*prepare.SilentError)(nil); errors.As(err, &silent) && name != "train" {
 			r.Tell("warning: %s: nothing can be measured: %v", setNames[name], err)
 			return silent.Result, nil
 		}

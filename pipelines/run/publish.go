@@ -21,10 +21,10 @@ func (r *Run) summary() string {
 	return MetricsFile
 }
 
-// place makes room for an output on an object store. Shards and dead letters are written there as they come; whatever is rewritten, locked or renamed
-// (checkpoints, records of stages, the adapter) lies in a folder of this machine's cache, r.Output from here on, and what users want of it is
-// published when it is whole. So the same command on the same machine continues an interrupted run; another machine starts it anew, and sees a
-// finished one.
+// place makes room for an output on an object store. Shards and dead letters are written there as they come; whatever is rewritten, locked
+// or renamed (checkpoints, records of stages, the adapter) lies in a folder of this machine's cache, r.Output from here on, and what users
+// want of it is published when it is whole. So the same command on the same machine continues an interrupted run; another machine starts it
+// anew, and sees a finished one.
 func (r *Run) place() error {
 	if storage.IsLocal(r.Output) {
 		return nil
@@ -65,7 +65,8 @@ func (r *Run) place() error {
 	// The folder's name is a part of a hash: what it is of is compared.
 	mark := filepath.Join(dir, ".output")
 	if of, err := storage.ReadSmall(mark, storage.KindState); err == nil && string(of) != uri {
-		return fmt.Errorf("%s is of the output %s and not of %s: finish that run first, or set ADAPTFLOW_CACHE to another folder", dir, of, uri)
+		return fmt.Errorf("%s is of the output %s and not of %s: finish that run first, or set ADAPTFLOW_CACHE to another folder",
+			dir, of, uri)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -93,7 +94,8 @@ func empty(dir string) error {
 }
 
 func otherRecipe(output string) error {
-	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder", storage.ErrInUse, output, RecipeFile)
+	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder",
+		storage.ErrInUse, output, RecipeFile)
 }
 
 // Publish copies a finished run to its object store: all but hidden files, checkpoints and records of stages, the summary last.

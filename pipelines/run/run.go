@@ -11,7 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/tokenize"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // Run is one run of a recipe in an output folder. Each step of it leaves a record there, so that the same run again continues.
@@ -23,7 +23,7 @@ type Run struct {
 	// Say is told what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 	// Step hears of every optimiser step and evaluation; nil for nobody.
-	Step func(total int, info *core.StepInfo, eval *core.Eval)
+	Step func(total int, info *train.StepInfo, eval *train.Eval)
 
 	// Summary is the file that makes the run finished; "" for MetricsFile.
 	Summary string

@@ -35,7 +35,8 @@ func (r *Run) BrokenShards(set string) (res prepare.Result, why string, err erro
 	return res, why, err
 }
 
-// again prepares a set again whose shards are missing or damaged, and checks that they are as they were: what was trained on them depends on it.
+// again prepares a set again whose shards are missing or damaged, and checks that they are as they were: what was trained on them depends
+// on it.
 func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
 	was, why, err := r.BrokenShards(set)
 	if err != nil || why == "" {
@@ -44,11 +45,13 @@ func (r *Run) again(set string, prep func() (*prepare.Result, error)) error {
 	r.Tell("the folder of shards of %s %s: they are made again", setNames[set], why)
 	res, err := prep()
 	if err != nil {
-		return fmt.Errorf("the shards of %s are broken (%s) and cannot be made again: %w; restore them, or choose another --output", setNames[set], why, err)
+		return fmt.Errorf("the shards of %s are broken (%s) and cannot be made again: %w; restore them, or choose another --output",
+			setNames[set], why, err)
 	}
 	a, b := slices.Concat(was.Train, was.Validation), slices.Concat(res.Train, res.Validation)
 	if !slices.EqualFunc(a, b, func(x, y prepare.ShardRef) bool { return x.SHA256 == y.SHA256 }) {
-		return fmt.Errorf("the shards of %s were broken (%s), and those made again are others: the input has changed since; restore it, or choose another "+
+		return fmt.Errorf("the shards of %s were broken (%s), and those made again are others: the input has changed since; restore it, "+
+			"or choose another "+
 			"--output", setNames[set], why)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/report"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
@@ -23,10 +23,11 @@ func countSet(res *prepare.Result) *report.SetCounts {
 }
 
 // summarise writes the summary files; metrics.json, which makes the run finished, last.
-func (r *Run) summarise(d *Data, st *core.State, a *peft.Adapter, before, after *measure.Results) (*report.Metrics, error) {
+func (r *Run) summarise(d *Data, st *train.State, a *peft.Adapter, before, after *measure.Results) (*report.Metrics, error) {
 	m := &report.Metrics{Eval: measure.Compare(before, after), Samples: measure.Pairs(before, after)}
 	t := &m.Train
-	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, mem.HighWater(), st.Evals, st.BestStep, st.Stopped
+	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, mem.HighWater(),
+		st.Evals, st.BestStep, st.Stopped
 	for _, s := range st.History {
 		t.Loss, t.LearningRate, t.GradNorm = append(t.Loss, s.Loss), append(t.LearningRate, s.LearningRate), append(t.GradNorm, s.GradNorm)
 		t.BytesSentARound, t.BytesReceivedARound = t.BytesSentARound+s.BytesSent, t.BytesReceivedARound+s.BytesReceived
@@ -41,18 +42,20 @@ func (r *Run) summarise(d *Data, st *core.State, a *peft.Adapter, before, after 
 		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
 	}
 	args := r.Args()
-	trained, err := core.TrainedCount(&args, a)
+	trained, err := train.TrainedCount(&args, a)
 	if err != nil {
 		return nil, err
 	}
 	t.Trainable = int64(trained)
 	t.Total = a.Total(r.model.ParamCount())
 	p := d.Train
-	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected, p.Funnel, p.FillRate, p.Tokens, p.Sequences
+	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected,
+		p.Funnel, p.FillRate, p.Tokens, p.Sequences
 	m.Data.Overlap = d.Overlap
 	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.general)
 	m.Data.Formats, m.Data.Unused, m.Data.Notes = p.Layouts, p.Tally.Unused, p.Tally.Notes
-	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = version.Version, r.Recipe.Train.Seed, kernels.Active().String(), r.Recipe.Hash()
+	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = version.Version, r.Recipe.Train.Seed,
+		kernels.Active().String(), r.Recipe.Hash()
 	m.About.KernelWhy, m.About.DType = kernels.Why(), r.dtype
 	m.Paths = []string{AdapterDir, "shards"}
 	if len(p.RejectFiles) > 0 {

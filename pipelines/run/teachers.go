@@ -10,10 +10,11 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
-// findTeachers resolves the models to distil from, and checks before anything is written that they fit the recipe and have the tokenizer of the base.
+// findTeachers resolves the models to distil from, and checks before anything is written that they fit the recipe and have the tokenizer of
+// the base.
 func (r *Run) findTeachers() error {
 	r.teachers = nil
 	for _, ref := range r.Recipe.Train.Teachers {
@@ -39,7 +40,7 @@ func (r *Run) findTeacher(ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := core.CheckTeacher(&c, r.Recipe.Prepare.SequenceLength); err != nil {
+	if err := train.CheckTeacher(&c, r.Recipe.Prepare.SequenceLength); err != nil {
 		return "", fmt.Errorf("the teacher %w", err)
 	}
 	if r.tokenizer == nil { // a plan
@@ -65,12 +66,13 @@ func (r *Run) findTeacher(ref string) (string, error) {
 }
 
 // openObjective opens what a recipe's training learns, with its teachers, where it has some.
-func (r *Run) openObjective(student *model.Model) (core.Objective, error) {
+func (r *Run) openObjective(student *model.Model) (train.Objective, error) {
 	if err := r.findTeachers(); err != nil {
 		return nil, err
 	}
 	t := &r.Recipe.Train
-	job := core.Job{Args: r.Args(), Teachers: r.teachers, DistillationAlpha: t.DistillationAlpha, DType: r.dtype, SequenceLength: r.Recipe.Prepare.SequenceLength}
+	job := train.Job{Args: r.Args(), Teachers: r.teachers, DistillationAlpha: t.DistillationAlpha, DType: r.dtype,
+		SequenceLength: r.Recipe.Prepare.SequenceLength}
 	return job.OpenObjective(student, nil)
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/templates/assets"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // What is wrong with a teacher shows when the run opens, by the key of the recipe, and leaves nothing.
@@ -73,7 +73,7 @@ func TestPlanOfTeachers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := core.Base(dir, "float32")
+	base, err := train.Base(dir, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}

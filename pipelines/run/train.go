@@ -9,11 +9,11 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // Train runs or continues the training job.
-func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
+func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 	job, err := r.Job(d)
 	if err != nil {
 		return nil, err
@@ -21,20 +21,20 @@ func (r *Run) Train(ctx context.Context, d *Data) (*core.State, error) {
 	if err := r.initialise(ctx, &job); err != nil {
 		return nil, err
 	}
-	defer core.Watch(job.Dir, func(p core.Progress) {
+	defer train.Watch(job.Dir, func(p train.Progress) {
 		if r.Step != nil {
 			r.Step(p.Total, p.Step, p.Eval)
 		}
 	})()
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap; what is left is small
 	if step, err := drive.Latest(job.Dir); err == nil && step > 0 {
-		r.Tell("continuing from %s", core.CheckpointDir(job.Dir, step))
+		r.Tell("continuing from %s", train.CheckpointDir(job.Dir, step))
 	}
 	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
 }
 
 // State reads the newest checkpoint of the run.
-func (r *Run) State() (*core.State, error) {
+func (r *Run) State() (*train.State, error) {
 	dir := filepath.Join(r.Output, "checkpoints")
 	step, err := drive.Latest(dir)
 	if err != nil {
@@ -43,11 +43,11 @@ func (r *Run) State() (*core.State, error) {
 	if step == 0 {
 		return nil, fmt.Errorf("%s holds no checkpoint: train first (adaptflow train, with the same settings and --output)", r.Product())
 	}
-	return core.ReadState(core.CheckpointDir(dir, step))
+	return train.ReadState(train.CheckpointDir(dir, step))
 }
 
 // Trained loads the adapter that training gave: the best checkpoint where the recipe asks for it, else the last.
-func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
+func (r *Run) Trained(st *train.State) (*peft.Adapter, *nn.Params, error) {
 	step := st.Step
 	if r.Recipe.Train.LoadBestModelAtEnd && st.BestStep > 0 {
 		step = st.BestStep
@@ -64,5 +64,5 @@ func (r *Run) Trained(st *core.State) (*peft.Adapter, *nn.Params, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return a, params, core.ReadAdapter(core.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), a, params)
+	return a, params, train.ReadAdapter(train.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), a, params)
 }

@@ -48,7 +48,8 @@ const MaxJobBytes = 10 << 20
 
 // check names what is missing.
 func (d *Dataflow) check() error {
-	for _, f := range []struct{ value, flag string }{{d.Project, "--project"}, {d.Region, "--region"}, {d.StagingLocation, "--staging-location"}, {d.Image, "--image"}} {
+	for _, f := range []struct{ value, flag string }{{d.Project, "--project"}, {d.Region, "--region"},
+		{d.StagingLocation, "--staging-location"}, {d.Image, "--image"}} {
 		if f.value == "" {
 			return fmt.Errorf("--runner dataflow needs %s", f.flag)
 		}
@@ -59,7 +60,8 @@ func (d *Dataflow) check() error {
 		}
 	}
 	if d.NumWorkers < 0 || d.MaxNumWorkers < 0 || d.MaxNumWorkers > 0 && d.NumWorkers > d.MaxNumWorkers {
-		return fmt.Errorf("--num-workers %d and --max-num-workers %d: want 0 or more, and no more than the maximum", d.NumWorkers, d.MaxNumWorkers)
+		return fmt.Errorf("--num-workers %d and --max-num-workers %d: want 0 or more, and no more than the maximum",
+			d.NumWorkers, d.MaxNumWorkers)
 	}
 	return nil
 }

@@ -123,7 +123,8 @@ func TestWorkerEnv(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := p.GetEnv()
-			if p.GetCommand() != "/opt/adaptflow" || got["ADAPTFLOW_CACHE"] != "/c=d" || got["GOMEMLIMIT"] != "64GiB" || got[workerDir] != dir || got[workerRun] != r.Folder || got["PATH"] != "" {
+			if p.GetCommand() != "/opt/adaptflow" || got["ADAPTFLOW_CACHE"] != "/c=d" || got["GOMEMLIMIT"] != "64GiB" ||
+				got[workerDir] != dir || got[workerRun] != r.Folder || got["PATH"] != "" {
 				t.Errorf("%s %v", p.GetCommand(), got)
 			}
 			files, _ := filepath.Glob(filepath.Join(r.Folder, ".*"))
@@ -135,7 +136,8 @@ func TestWorkerEnv(t *testing.T) {
 					t.Errorf("%s: %v, %v", f, fi.Mode(), err)
 				}
 			}
-			for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN"} {
+			for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS",
+				"GITHUB_TOKEN", "MY_TOKEN"} {
 				t.Setenv(name, "")
 			}
 			for name, value := range got { // the worker's process
@@ -145,7 +147,8 @@ func TestWorkerEnv(t *testing.T) {
 			if err := enter(); err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GITHUB_TOKEN", "MY_TOKEN"} {
+			for _, name := range []string{"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS",
+				"GITHUB_TOKEN", "MY_TOKEN"} {
 				if v := os.Getenv(name); v != c.want[name] {
 					t.Errorf("a worker has %s=%q, want %q", name, v, c.want[name])
 				}

@@ -1,4 +1,5 @@
-// Package runners is where Beam runs: Prism in this process, a job server (Flink, Spark or another), Dataflow; and the program as a worker of one.
+// Package runners is where Beam runs: Prism in this process, a job server (Flink, Spark or another), Dataflow; and the program as a worker
+// of one.
 package runners
 
 import (
@@ -23,13 +24,14 @@ var Environments = []string{"loopback", "process"}
 
 // Runner says where pipelines run. The zero value is Prism, in this process.
 type Runner struct {
-	Name        string    // one of Names; empty for prism
-	Endpoint    string    // of the job server, HOST:PORT
-	Environment string    // one of Environments; empty for loopback
-	Program     string    // of the environment process: the path of adaptflow on the task managers' machines; empty for that of this process
-	Env         []string  // of the environment process: variables that workers get beside what they need, NAME or NAME=VALUE
-	Dataflow    *Dataflow // settings of dataflow
-	Job         string    // part of the jobs' names by which jobs that a killed driver left on the server are known
+	Name        string // one of Names; empty for prism
+	Endpoint    string // of the job server, HOST:PORT
+	Environment string // one of Environments; empty for loopback
+	// of the environment process: the path of adaptflow on the task managers' machines; empty for that of this process
+	Program  string
+	Env      []string  // of the environment process: variables that workers get beside what they need, NAME or NAME=VALUE
+	Dataflow *Dataflow // settings of dataflow
+	Job      string    // part of the jobs' names by which jobs that a killed driver left on the server are known
 
 	Schemes []string // of the run's locations, as [Schemes] finds them
 	Folder  string   // of the run, absolute
@@ -65,7 +67,8 @@ func (r Runner) Resolve() (Runner, error) {
 	}
 	if r.Name == "dataflow" {
 		if r.Endpoint != "" || r.Program != "" || r.Environment == "process" {
-			return r, errors.New("--endpoint, --environment and --worker-program are a job server's: --runner dataflow has --project, --region, --image and others")
+			return r, errors.New("--endpoint, --environment and --worker-program are a job server's: --runner dataflow has --project, " +
+				"--region, --image and others")
 		}
 		if r.Dataflow == nil {
 			r.Dataflow = &Dataflow{}

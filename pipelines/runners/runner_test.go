@@ -17,7 +17,8 @@ func TestResolveRunner(t *testing.T) {
 		{in: Runner{Name: "prism"}, want: Runner{Name: "prism"}},
 		{in: Runner{Name: "flink", Endpoint: "localhost:8099"}, want: Runner{Name: "flink", Endpoint: "localhost:8099"}},
 		{in: Runner{Name: "universal", Endpoint: "[::1]:8099"}, want: Runner{Name: "universal", Endpoint: "[::1]:8099"}},
-		{in: Runner{Name: "spark", Endpoint: "a:1", Environment: "process", Program: other}, want: Runner{Name: "spark", Endpoint: "a:1", Environment: "process", Program: other}},
+		{in: Runner{Name: "spark", Endpoint: "a:1", Environment: "process", Program: other},
+			want: Runner{Name: "spark", Endpoint: "a:1", Environment: "process", Program: other}},
 		{in: Runner{Name: "flink"}, err: "adaptflow flink up"},
 		{in: Runner{Name: "spark"}, err: "adaptflow spark up"},
 		{in: Runner{Name: "universal"}, err: "needs the job server's --endpoint"},
@@ -28,12 +29,15 @@ func TestResolveRunner(t *testing.T) {
 		{in: Runner{Name: "flink", Endpoint: "a:1", Program: other}, err: "goes with --environment process"},
 		{in: Runner{Name: "flink", Endpoint: "a:1", Env: []string{"A=1"}}, err: "--worker-env is for workers"},
 		{in: Runner{Name: "prism", Env: []string{"A=1"}}, err: "--worker-env is for workers"},
-		{in: Runner{Name: "flink", Endpoint: "a:1", Environment: "process", Program: other, Env: []string{"NOT_SET_ANYWHERE"}}, err: "NOT_SET_ANYWHERE is not in the environment"},
+		{in: Runner{Name: "flink", Endpoint: "a:1", Environment: "process", Program: other, Env: []string{"NOT_SET_ANYWHERE"}},
+			err: "NOT_SET_ANYWHERE is not in the environment"},
 		{in: Runner{Name: "fink"}, err: "the runners are prism, flink, spark, universal, dataflow"},
 		{in: Runner{Name: "dataflow"}, err: "needs --project"},
 		{in: Runner{Name: "dataflow", Endpoint: "a:1"}, err: "are a job server's"},
-		{in: Runner{Name: "dataflow", Dataflow: &Dataflow{Project: "p", Region: "r", StagingLocation: "/tmp", Image: "i"}}, err: "want gs://"},
-		{in: Runner{Name: "dataflow", Dataflow: &Dataflow{Project: "p", Region: "r", StagingLocation: "gs://b", Image: "i", NumWorkers: 3, MaxNumWorkers: 2}}, err: "no more than the maximum"},
+		{in: Runner{Name: "dataflow", Dataflow: &Dataflow{Project: "p", Region: "r", StagingLocation: "/tmp", Image: "i"}},
+			err: "want gs://"},
+		{in: Runner{Name: "dataflow", Dataflow: &Dataflow{Project: "p", Region: "r", StagingLocation: "gs://b", Image: "i", NumWorkers: 3,
+			MaxNumWorkers: 2}}, err: "no more than the maximum"},
 	} {
 		got, err := c.in.Resolve()
 		switch {

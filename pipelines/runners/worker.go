@@ -25,7 +25,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
 )
 
@@ -46,7 +46,8 @@ func IsWorker(args []string) bool {
 		return false
 	}
 	return slices.ContainsFunc(args, func(a string) bool {
-		return a == "--worker" || a == "--worker=true" || strings.HasPrefix(a, "--provision_endpoint=") || strings.HasPrefix(a, "--control_endpoint=")
+		return a == "--worker" || a == "--worker=true" || strings.HasPrefix(a, "--provision_endpoint=") ||
+			strings.HasPrefix(a, "--control_endpoint=")
 	})
 }
 
@@ -129,7 +130,7 @@ func (f *workerFlags) serve(ctx context.Context) error {
 	beam.Init()
 	mem.Heap(mem.Own(ctx), 50, 0) // weights and activations lie outside the heap
 	// The driver follows training by the checkpoints; the runner's log has every step.
-	defer core.Watch("", func(p core.Progress) {
+	defer train.Watch("", func(p train.Progress) {
 		if s := p.Step; s != nil {
 			beamlog.Infof(ctx, "step %d of %d: loss %.4f, %d tokens in %.2f s", s.Step, p.Total, s.Loss, s.Tokens, s.Seconds)
 		}
@@ -138,7 +139,8 @@ func (f *workerFlags) serve(ctx context.Context) error {
 		}
 	})()
 	defer perkey.Watch("", func(r *perkey.Result) { beamlog.Infof(ctx, "key %q: %d steps, loss %v", r.Key, r.Steps, r.Loss) })()
-	return harness.MainWithOptions(ctx, f.logging, f.control, harness.Options{StatusEndpoint: f.statusFromRunner, RunnerCapabilities: f.capabilities})
+	return harness.MainWithOptions(ctx, f.logging, f.control,
+		harness.Options{StatusEndpoint: f.statusFromRunner, RunnerCapabilities: f.capabilities})
 }
 
 // provisioned fills in what the runner's provision service tells, or, where Beam's boot has asked it already, what boot left.
@@ -169,7 +171,8 @@ func (f *workerFlags) provisioned(ctx context.Context, opt *runtime.RawOptionsWr
 	for _, e := range []struct {
 		to  *string
 		url string
-	}{{&f.logging, info.GetLoggingEndpoint().GetUrl()}, {&f.control, info.GetControlEndpoint().GetUrl()}, {&f.artifact, info.GetArtifactEndpoint().GetUrl()}} {
+	}{{&f.logging, info.GetLoggingEndpoint().GetUrl()}, {&f.control, info.GetControlEndpoint().GetUrl()},
+		{&f.artifact, info.GetArtifactEndpoint().GetUrl()}} {
 		if e.url != "" {
 			*e.to = e.url
 		}
@@ -215,7 +218,8 @@ func sameProgram(info *fnpb.ProvisionInfo) error {
 			return err
 		}
 		if got != want {
-			return fmt.Errorf("the job was submitted by another build of adaptflow (SHA-256 %s) than this worker's (%s): submit it with the program of the workers' image", want, got)
+			return fmt.Errorf("the job was submitted by another build of adaptflow (SHA-256 %s) than this worker's (%s): submit it with "+
+				"the program of the workers' image", want, got)
 		}
 	}
 	return nil

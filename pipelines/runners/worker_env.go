@@ -73,7 +73,8 @@ func enter() error {
 	}
 	if dir := os.Getenv(workerRun); dir != "" {
 		if _, err := os.Stat(dir); err != nil {
-			return fmt.Errorf("the run's folder is not on this machine: %w: workers on other machines need an --output on a volume that they share with "+
+			return fmt.Errorf("the run's folder is not on this machine: %w: workers on other machines need an --output on a volume that "+
+				"they share with "+
 				"the driver", err)
 		}
 	}

@@ -22,7 +22,8 @@ func TestIsWorker(t *testing.T) {
 		args string
 		want bool
 	}{
-		{"--id=1-1 --logging_endpoint=localhost:1 --artifact_endpoint=localhost:2 --provision_endpoint=localhost:3 --control_endpoint=localhost:4 --semi_persist_dir=/tmp", true},
+		{"--id=1-1 --logging_endpoint=localhost:1 --artifact_endpoint=localhost:2 --provision_endpoint=localhost:3 " +
+			"--control_endpoint=localhost:4 --semi_persist_dir=/tmp", true},
 		{"--worker=true --id=1 --logging_endpoint=a:1 --control_endpoint=a:2 --semi_persist_dir=/tmp", true},
 		{"run domain-adaptation --set x=--worker=true", false},
 		{"--version", false},

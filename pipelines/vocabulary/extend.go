@@ -25,8 +25,9 @@ type ExtendConfig struct {
 	Output       string // folder
 }
 
-// Extend writes the model with the new tokens in tokenizer.json and a row for each in the embedding and the head: the mean of the rows of the pieces that the
-// old vocabulary makes of it. All else is as it was, and transformers opens the folder. The rows are trained by trainable_token_indices or modules_to_save.
+// Extend writes the model with the new tokens in tokenizer.json and a row for each in the embedding and the head: the mean of the rows of
+// the pieces that the old vocabulary makes of it. All else is as it was, and transformers opens the folder. The rows are trained by
+// trainable_token_indices or modules_to_save.
 func Extend(c ExtendConfig, say func(format string, a ...any)) (*Result, error) {
 	dir, err := assets.Model(c.Model, say)
 	if err != nil {
@@ -60,12 +61,14 @@ func Extend(c ExtendConfig, say func(format string, a ...any)) (*Result, error) 
 		return nil, err
 	}
 	first := int(e.Tokens[0].ID)
-	r := &Result{Documents: n, Words: counts.Len(), VocabSize: first + len(e.Tokens), Added: len(e.Tokens), FirstID: first, Rows: rows, Output: c.Output}
+	r := &Result{Documents: n, Words: counts.Len(), VocabSize: first + len(e.Tokens), Added: len(e.Tokens), FirstID: first,
+		Rows: rows, Output: c.Output}
 	return r, writeConfig(dir, c.Output, rows)
 }
 
 // vocabTensors are the ends of the names of tensors with a row a token.
-var vocabTensors = []string{"embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "lm_head.weight", "embed_out.weight", "lm_head.bias"}
+var vocabTensors = []string{"embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "lm_head.weight",
+	"embed_out.weight", "lm_head.bias"}
 
 // resizeEmbeddings copies the weights with rows for the new tokens and returns how many rows there are.
 func resizeEmbeddings(dir, to string, tokens []tokenize.NewToken) (int, error) {
@@ -148,8 +151,8 @@ func readConfig(dir string) (map[string]json.RawMessage, error) {
 	return m, nil
 }
 
-// writeConfig copies the folder's small files and, last, config.json with the new number of rows. Vocabularies in other formats, which know nothing of the new
-// tokens, stay behind.
+// writeConfig copies the folder's small files and, last, config.json with the new number of rows. Vocabularies in other formats, which know
+// nothing of the new tokens, stay behind.
 func writeConfig(dir, to string, rows int) error {
 	for _, f := range []string{"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"} {
 		raw, err := storage.ReadSmall(filepath.Join(dir, f), storage.KindTokenizer)

@@ -1,5 +1,5 @@
-// Package vocabulary trains a byte-level BPE vocabulary from a corpus, and extends a model's for a new language. It runs no pipeline: one pass over the corpus
-// counts its words.
+// Package vocabulary trains a byte-level BPE vocabulary from a corpus, and extends a model's for a new language. It runs no pipeline: one
+// pass over the corpus counts its words.
 package vocabulary
 
 import (

@@ -13,9 +13,10 @@ import (
 // slots bound what all bundles of the process work on at once, and with it their memory.
 var slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// Workers lets a DoFn work on the elements of a bundle at the same time. Its elements are references, so that ProcessElement only begins the work ([Workers.Go]);
-// FinishBundle waits for all of it and emits, in the order of the elements. Runners that cut a collection into few bundles (Prism makes one of it) then use
-// all processors, and a result does not depend on who was first. The zero value is ready; StartBundle must call [Workers.Start].
+// Workers lets a DoFn work on the elements of a bundle at the same time. Its elements are references, so that ProcessElement only begins
+// the work ([Workers.Go]); FinishBundle waits for all of it and emits, in the order of the elements. Runners that cut a collection into few
+// bundles (Prism makes one of it) then use all processors, and a result does not depend on who was first. The zero value is ready;
+// StartBundle must call [Workers.Start].
 type Workers[T any] struct{ jobs []*job[T] }
 
 type job[T any] struct {
@@ -32,7 +33,8 @@ func (w *Workers[T]) Start() {
 	w.jobs = nil
 }
 
-// Go begins the work on an element once a processor is free for it. Its error is that of an element that failed before, after which nothing more is begun.
+// Go begins the work on an element once a processor is free for it. Its error is that of an element that failed before, after which nothing
+// more is begun.
 //
 // The work must not use what belongs to the bundle and is not safe for use by several goroutines: emitters, iterators, counters.
 func (w *Workers[T]) Go(ctx context.Context, work func() (T, error)) error {

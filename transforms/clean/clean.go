@@ -97,7 +97,8 @@ func (f *RulesFn) judge(r *datasets.Record) (string, stage.Verdict) {
 	return "", stage.Verdict{Verdict: v, Row: row}
 }
 
-// Rules cleans the records that groups (PCollection<ingest.Group>) refers to and returns references to what is kept (PCollection<ingest.Group>).
+// Rules cleans the records that groups (PCollection<ingest.Group>) refers to and returns references to what is kept
+// (PCollection<ingest.Group>).
 func Rules(s beam.Scope, fn *RulesFn, groups beam.PCollection) beam.PCollection {
 	return beam.ParDo(s.Scope("clean.Rules"), fn, groups)
 }

@@ -1,6 +1,6 @@
-// Package dedupe has the transforms of deduplication. Signing writes sorted runs of keys beside the records; tasks merge ranges of the runs and
-// find clusters by label propagation; filtering drops what is repeated. What travels are names of files and numbers of tasks: see the plan in
-// datasets/dedupe.
+// Package dedupe has the transforms of deduplication. Signing writes sorted runs of keys beside the records; tasks merge ranges of the runs
+// and find clusters by label propagation; filtering drops what is repeated. What travels are names of files and numbers of tasks: see the
+// plan in datasets/dedupe.
 package dedupe
 
 import (
@@ -82,7 +82,8 @@ func (f *SignFn) sign(ctx context.Context, g ingest.Group) error {
 			return ctx.Err()
 		}
 		if recs[i].Index > math.MaxUint32 {
-			return fmt.Errorf("%s: record %d: deduplication numbers at most %d records a file; split it", g.Source, recs[i].Index, int64(math.MaxUint32)+1)
+			return fmt.Errorf("%s: record %d: deduplication numbers at most %d records a file; split it", g.Source, recs[i].Index,
+				int64(math.MaxUint32)+1)
 		}
 		f.step.Sign(sections, core.ID{File: rank(g), Doc: uint32(recs[i].Index)}, recs[i].Text, f.splitter)
 	}

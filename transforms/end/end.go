@@ -23,9 +23,9 @@ func (*drainFn) ProcessElement(_ int, values func(*bool) bool) {
 	}
 }
 
-// Of reads the output of the last ParDo of a branch (a PCollection of any single value), beyond a GroupByKey. Without a reader in a stage of its own the
-// ParDo's stage has no output, and while a bundle of such a stage runs, Prism 2.77 waits for its end in a loop that never blocks (the channel that says
-// that all data has come is closed from the start) and takes a whole core.
+// Of reads the output of the last ParDo of a branch (a PCollection of any single value), beyond a GroupByKey. Without a reader in a stage
+// of its own the ParDo's stage has no output, and while a bundle of such a stage runs, Prism 2.77 waits for its end in a loop that never
+// blocks (the channel that says that all data has come is closed from the start) and takes a whole core.
 func Of(s beam.Scope, output beam.PCollection) {
 	s = s.Scope("end.Of")
 	beam.ParDo0(s, &drainFn{}, beam.GroupByKey(s, beam.ParDo(s, key, output)))

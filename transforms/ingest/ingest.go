@@ -32,8 +32,8 @@ type File struct {
 	Rank    int // position by source name, which the order of the input does not change
 	Path    string
 	Source  string
-	// From and To are the languages of rows of translations, empty for other rows: see datasets.Options.Translation. They are two fields since
-	// Java's coder of rows, which Flink moves elements with, does not read the lists that Go's writes.
+	// From and To are the languages of rows of translations, empty for other rows: see datasets.Options.Translation. They are two fields
+	// since Java's coder of rows, which Flink moves elements with, does not read the lists that Go's writes.
 	From, To string
 }
 
@@ -69,7 +69,8 @@ type Summary struct {
 func (s *Summary) List(dir string, in File) []Group {
 	var out []Group
 	for g, span := range s.Groups {
-		out = append(out, Group{Source: in.Source, Path: StagedPath(dir, in.Source), Name: fmt.Sprintf("%s-%05d", Name(in.Source), g), Group: g,
+		out = append(out, Group{Source: in.Source, Path: StagedPath(dir, in.Source),
+			Name: fmt.Sprintf("%s-%05d", Name(in.Source), g), Group: g,
 			Order: int64(in.Ordinal)<<32 | int64(g), Rank: in.Rank, First: span[0], Last: span[1]})
 	}
 	return out
@@ -103,7 +104,8 @@ func ReadSummary(dir, source string) (*Summary, error) {
 		return nil, fmt.Errorf("%s: %w", SummaryPath(dir, source), err)
 	}
 	if s.Source != source { // of one hash, one would be read as the other
-		return nil, fmt.Errorf("%s is of %s and not of %s, whose names differ in nothing that files are named by: rename one of the two", SummaryPath(dir, source), s.Source, source)
+		return nil, fmt.Errorf("%s is of %s and not of %s, whose names differ in nothing that files are named by: rename one of the two",
+			SummaryPath(dir, source), s.Source, source)
 	}
 	return &s, nil
 }
@@ -114,7 +116,8 @@ type ReadFn struct {
 	Options    datasets.Options
 	StagedDir  string
 	RejectsDir string
-	// Pages are the settings of the rule html_text, as rules.Decode takes them in JSON, which web pages are read with; "" where pages are not read.
+	// Pages are the settings of the rule html_text, as rules.Decode takes them in JSON, which web pages are read with; "" where pages are
+	// not read.
 	Pages string
 
 	pages rules.Rule
@@ -260,8 +263,9 @@ func (f *ReadFn) page(r datasets.Reader, rec *datasets.Record) *datasets.Reject 
 	}
 	v := f.pages.Apply(&rules.Doc{Text: rec.Text, URL: rec.URL})
 	if !v.Keep {
-		return &datasets.Reject{Source: rec.Source, Index: rec.Index, Rule: f.pages.Name(), Reason: v.Reason, Value: v.Value, Threshold: v.Threshold,
-			Record: []byte(rec.Text[:min(len(rec.Text), datasets.MaxRejectRecord)])}
+		return &datasets.Reject{Source: rec.Source, Index: rec.Index, Rule: f.pages.Name(), Reason: v.Reason, Value: v.Value,
+			Threshold: v.Threshold,
+			Record:    []byte(rec.Text[:min(len(rec.Text), datasets.MaxRejectRecord)])}
 	}
 	rec.Text = v.Text
 	return nil

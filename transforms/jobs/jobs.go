@@ -40,7 +40,8 @@ func Dial(ctx context.Context, endpoint string) (*Server, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("no job server answers at %s within %v: see that it is up, or name another with --endpoint", endpoint, dialTime)
+		return nil, fmt.Errorf("no job server answers at %s within %v: see that it is up, or name another with --endpoint",
+			endpoint, dialTime)
 	}
 	return &Server{name: "the job server " + endpoint, client: jobpb.NewJobServiceClient(cc), close: cc.Close}, nil
 }

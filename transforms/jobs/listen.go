@@ -81,7 +81,8 @@ func startPrism(ctx context.Context, confine func(port int) error) (_ *Server, e
 	if err != nil {
 		return nil, fmt.Errorf("starting Prism: %w", err)
 	}
-	return &Server{name: "Prism", client: jobpb.NewJobServiceClient(cc), close: cc.Close, target: address.String(), stagesNothing: true}, nil
+	return &Server{name: "Prism", client: jobpb.NewJobServiceClient(cc), close: cc.Close, target: address.String(), stagesNothing: true},
+		nil
 }
 
 // asSoonAsListening calls start, and do with the port as soon as a Prism which start starts listens: Prism logs its endpoint then, before

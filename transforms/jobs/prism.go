@@ -30,7 +30,8 @@ func prismServer(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
-// ErrNotInitialised is the error of a program that has not begun as a Beam program: beam.Init, which also sets how Beam logs, is the program's to call.
+// ErrNotInitialised is the error of a program that has not begun as a Beam program: beam.Init, which also sets how Beam logs, is the
+// program's to call.
 var ErrNotInitialised = errors.New("beam.Init has not been called: call it at the start of main")
 
 // Prism runs a pipeline on Prism, in this process, and waits for its end. It is not to be cancelled: Prism panics where a job is

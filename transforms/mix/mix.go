@@ -22,7 +22,8 @@ func init() {
 // Name is the stage's name, in the funnel and the dead letters.
 const Name = "mix"
 
-// CountFn reads the hashes and lengths of staged documents, not their tokens, and writes a [Count]. Documents held out for validation are not counted.
+// CountFn reads the hashes and lengths of staged documents, not their tokens, and writes a [Count]. Documents held out for validation are
+// not counted.
 type CountFn struct {
 	Split datasets.Split
 	Seed  uint64

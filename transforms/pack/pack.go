@@ -173,13 +173,15 @@ func (f *RouteFn) route(in Staged, emit func(int, Part)) error {
 				sum.Rejected[reason]++
 				value, limit := fmt.Sprintf("%d documents of %d tokens are before it", q.Cap.Documents, q.Cap.Tokens), fmt.Sprint(q.Limit)
 				if reason == datasets.ReasonShare {
-					value, limit = fmt.Sprintf("%d documents of %d tokens are before it", q.Part.Documents, q.Part.Tokens), "the source's share"
+					value, limit = fmt.Sprintf("%d documents of %d tokens are before it", q.Part.Documents, q.Part.Tokens),
+						"the source's share"
 				}
 				record, err := text(r.Index)
 				if err != nil {
 					return err
 				}
-				if err := dead.Write(&datasets.Reject{Source: in.Source, Index: r.Index, Rule: "mix", Reason: reason, Value: value, Threshold: limit, Record: record}); err != nil {
+				if err := dead.Write(&datasets.Reject{Source: in.Source, Index: r.Index, Rule: "mix", Reason: reason, Value: value,
+					Threshold: limit, Record: record}); err != nil {
 					return err
 				}
 				continue
@@ -320,8 +322,8 @@ func (f *ShardFn) docs(p Part) ([]datasets.StagedDoc, error) {
 	return docs, err
 }
 
-// Shards packs staged documents (PCollection<Staged>) into shards and returns the paths of their descriptions (PCollection<string>). What is
-// grouped are references to rows; no document travels.
+// Shards packs staged documents (PCollection<Staged>) into shards and returns the paths of their descriptions (PCollection<string>). What
+// is grouped are references to rows; no document travels.
 func Shards(s beam.Scope, fn *ShardFn, staged beam.PCollection) beam.PCollection {
 	s = s.Scope("pack.Shards")
 	parts := beam.ParDo(s, &RouteFn{Plan: fn.Plan, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, beam.Reshuffle(s, staged))

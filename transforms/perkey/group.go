@@ -18,7 +18,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // GroupFn trains a group of keys and writes their folders.
@@ -29,8 +29,8 @@ var training sync.Mutex
 
 var watched watch.Runs[*Result]
 
-// Watch has see called with each result that groups of this process give, of the run that writes its adapters to the folder out, or of every run where
-// out is "", until stop is called.
+// Watch has see called with each result that groups of this process give, of the run that writes its adapters to the folder out, or of
+// every run where out is "", until stop is called.
 func Watch(out string, see func(*Result)) (stop func()) { return watched.Watch(out, see) }
 
 // ProcessElement trains one group and emits the keys' results.
@@ -61,19 +61,20 @@ func trainGroup(cfg *Config, specs []spec) (out []Result, err error) {
 	defer training.Unlock()
 	j := &cfg.Job
 	if got := kernels.Active().String(); j.KernelSet != "" && got != j.KernelSet {
-		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently", j.KernelSet, got)
+		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently",
+			j.KernelSet, got)
 	}
-	m, err := core.BaseFor(j.Model, j.DType, j.Task)
+	m, err := train.BaseFor(j.Model, j.DType, j.Task)
 	if err != nil {
 		return nil, err
 	}
 	for len(specs) > 0 {
-		a, err := core.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
+		a, err := train.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
 		if err != nil {
 			return nil, err
 		}
 		n := len(specs)
-		if !core.Groupable(a) {
+		if !train.Groupable(a) {
 			n = 1
 		}
 		rs, err := trainTogether(cfg, m, a, specs[:n])
@@ -91,16 +92,16 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 	defer p.Close()
 	params := nn.NewParams(len(specs))
 	defer params.Free()
-	var jobs []core.KeyJob
+	var jobs []train.KeyJob
 	for _, sp := range specs {
-		data, err := core.OpenShards([]string{sp.Path})
+		data, err := train.OpenShards([]string{sp.Path})
 		if err != nil {
 			return nil, err
 		}
 		defer data.Within(m.Config.Vocab).Close()
-		job := core.KeyJob{Key: sp.Key, Data: data, Tokens: sp.Tokens}
+		job := train.KeyJob{Key: sp.Key, Data: data, Tokens: sp.Tokens}
 		if sp.Init != "" {
-			if job.Init, err = core.OpenAdapter(m, sp.Init, "", nil, j.BaseName, j.Args.Seed); err != nil {
+			if job.Init, err = train.OpenAdapter(m, sp.Init, "", nil, j.BaseName, j.Args.Seed); err != nil {
 				return nil, fmt.Errorf("key %q: %w", sp.Key, err)
 			}
 		}
@@ -110,25 +111,26 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 	if err != nil {
 		return nil, err
 	}
-	defer core.CloseObjective(objective)
-	limit, err := core.ProgramLimit(j.MemoryLimit, core.ProcessBytes(m), m, core.CostOf(objective, m, j.SequenceLength))
+	defer train.CloseObjective(objective)
+	limit, err := train.ProgramLimit(j.MemoryLimit, train.ProcessBytes(m), m, train.CostOf(objective, m, j.SequenceLength))
 	if err != nil {
 		return nil, err
 	}
-	runs, err := core.TrainKeys(j.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p,
-		Objective: objective, MemoryLimit: limit, DType: core.Values(j.DType),
-		Interrupted: func() bool { return core.Interrupted(cfg.OutDir) }}, jobs)
+	runs, err := train.TrainKeys(j.Args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p,
+		Objective: objective, MemoryLimit: limit, DType: train.Values(j.DType),
+		Interrupted: func() bool { return train.Interrupted(cfg.OutDir) }}, jobs)
 	if err != nil {
 		return nil, err
 	}
-	score, err := core.NewScorer(m, []nn.Adapter{a}, params, p, max(j.SequenceLength, 1024))
+	score, err := train.NewScorer(m, []nn.Adapter{a}, params, p, max(j.SequenceLength, 1024))
 	if err != nil {
 		return nil, err
 	}
 	defer score.Close()
 	var out []Result
 	for i, sp := range specs {
-		r := Result{Key: sp.Key, Dir: sp.Dir, Sequences: sp.Sequences, Steps: runs[i].Steps, Tokens: runs[i].Tokens, Loss: runs[i].Loss, Warm: sp.Init != "", Binding: sp.Binding}
+		r := Result{Key: sp.Key, Dir: sp.Dir, Sequences: sp.Sequences, Steps: runs[i].Steps, Tokens: runs[i].Tokens, Loss: runs[i].Loss,
+			Warm: sp.Init != "", Binding: sp.Binding}
 		if runs[i].Err != nil {
 			r.Dir, r.Skipped = "", runs[i].Err.Error()
 		} else if err := finish(cfg, m, &sp, &r, a, params, i, score); err != nil {
@@ -141,9 +143,9 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 }
 
 // finish scores a key and writes its folder; metrics.json, which makes it finished, last.
-func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, params *nn.Params, slot int, score *core.Scorer) error {
+func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, params *nn.Params, slot int, score *train.Scorer) error {
 	if sp.Eval != "" {
-		data, err := core.OpenShards([]string{sp.Eval})
+		data, err := train.OpenShards([]string{sp.Eval})
 		if err != nil {
 			return err
 		}
@@ -171,11 +173,12 @@ func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, p
 		r.EvalTokens, r.Before, r.After = n, before/float64(max(n, 1)), after/float64(max(n, 1))
 	}
 	dir := storage.Join(cfg.OutDir, r.Dir)
-	trained, err := core.TrainedCount(&cfg.Job.Args, a)
+	trained, err := train.TrainedCount(&cfg.Job.Args, a)
 	if err != nil {
 		return err
 	}
-	card := peft.Card{Title: sp.Key, Version: cfg.Version, Trained: trained, Summary: fmt.Sprintf("The adapter of the key `%s`, one of several that were trained over one base model.", sp.Key),
+	card := peft.Card{Title: sp.Key, Version: cfg.Version, Trained: trained,
+		Summary: fmt.Sprintf("The adapter of the key `%s`, one of several that were trained over one base model.", sp.Key),
 		Training: [][2]string{{"steps", fmt.Sprint(r.Steps)}, {"sequences", fmt.Sprint(r.Sequences)}, {"tokens", fmt.Sprint(r.Tokens)},
 			{"learning_rate", fmt.Sprint(cfg.Job.Args.LearningRate)}, {"seed", fmt.Sprint(cfg.Job.Args.Seed)}}}
 	if r.EvalTokens > 0 {

@@ -25,9 +25,9 @@ func slug(key string) string {
 	}, key)
 }
 
-// KeyName is the name of a key's folder: its letters and digits, for people, and 128 bits of the SHA-256 of its bytes, which tell keys apart. It is a plain
-// file name on every system: short, ASCII, never with - or . at its start, never one that Windows reserves, and different from that of every other key
-// where upper and lower case are one. Whose a folder is says the key in its metrics.json.
+// KeyName is the name of a key's folder: its letters and digits, for people, and 128 bits of the SHA-256 of its bytes, which tell keys
+// apart. It is a plain file name on every system: short, ASCII, never with - or . at its start, never one that Windows reserves, and
+// different from that of every other key where upper and lower case are one. Whose a folder is says the key in its metrics.json.
 func KeyName(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	name := strings.TrimLeft(slug(key), "-")
@@ -53,13 +53,14 @@ type home struct {
 	stale string
 }
 
-// findHome finds the folder of a key in out. One of an earlier version's name is kept while its adapter has the binding; a folder that holds another key's
-// adapter is never the key's.
+// findHome finds the folder of a key in out. One of an earlier version's name is kept while its adapter has the binding; a folder that
+// holds another key's adapter is never the key's.
 func findHome(out, key, binding string) (home, error) {
 	h := home{dir: KeyName(key)}
 	if r, err := ReadResult(storage.Join(out, h.dir)); err == nil {
 		if r.Key != key {
-			return h, fmt.Errorf("%s is the adapter of the key %q by its %s: move it elsewhere, or restore that file", storage.Join(out, h.dir), r.Key, MetricsFile)
+			return h, fmt.Errorf("%s is the adapter of the key %q by its %s: move it elsewhere, or restore that file",
+				storage.Join(out, h.dir), r.Key, MetricsFile)
 		}
 		h.kept = r
 	}
@@ -88,8 +89,8 @@ func discard(out, name string) error {
 	return os.RemoveAll(storage.Local(dir))
 }
 
-// InitFolder is the folder of a key's adapter in dir, the adapters of an earlier run; "" where the key has none there. The key is compared with that of the
-// folder's metrics.json, since under an earlier version's name another key's adapter may lie there.
+// InitFolder is the folder of a key's adapter in dir, the adapters of an earlier run; "" where the key has none there. The key is compared
+// with that of the folder's metrics.json, since under an earlier version's name another key's adapter may lie there.
 func InitFolder(dir, key string) (string, error) {
 	for _, name := range []string{KeyName(key), earlierName(key)} {
 		at := filepath.Join(dir, name)
@@ -100,7 +101,8 @@ func InitFolder(dir, key string) (string, error) {
 		}
 		r, err := ReadResult(at)
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("%s has no %s, which says whose adapter it is: copy the whole folder, or finish the run that began it", at, MetricsFile)
+			return "", fmt.Errorf("%s has no %s, which says whose adapter it is: copy the whole folder, or finish the run that began it",
+				at, MetricsFile)
 		}
 		if err != nil {
 			return "", err

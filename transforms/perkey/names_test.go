@@ -82,8 +82,8 @@ func names(keys ...string) (out []string) {
 	return out
 }
 
-// TestKeysOfOneShortHash: two keys that shared a folder have one each, which says whose it is; also where one of them is taken from an earlier version, goes
-// on from it, or has too little data.
+// TestKeysOfOneShortHash: two keys that shared a folder have one each, which says whose it is; also where one of them is taken from an
+// earlier version, goes on from it, or has too little data.
 func TestKeysOfOneShortHash(t *testing.T) {
 	if name40(twin1) != name40(twin2) {
 		t.Fatal("the twins are none")
@@ -132,7 +132,8 @@ func TestKeysOfOneShortHash(t *testing.T) {
 		stop = Watch(cfg.OutDir, func(r *Result) { trained = append(trained, r.Key) })
 		trainAll(t, cfg, list, 1)
 		stop()
-		if want := names(twin1, twin2); !slices.Equal(trained, []string{twin2}) || !slices.Contains(folders(t, cfg.OutDir), want[0]) || len(folders(t, cfg.OutDir)) != 4 ||
+		if want := names(twin1, twin2); !slices.Equal(trained, []string{twin2}) || !slices.Contains(folders(t, cfg.OutDir), want[0]) ||
+			len(folders(t, cfg.OutDir)) != 4 ||
 			slices.Contains(folders(t, cfg.OutDir), name40(twin2)) {
 			t.Errorf("trained %q, folders %v", trained, folders(t, cfg.OutDir))
 		}
@@ -190,12 +191,15 @@ func TestKeysOfOneShortHash(t *testing.T) {
 
 // TestKeyName: names are plain everywhere and differ where the keys do.
 func TestKeyName(t *testing.T) {
-	keys := []string{"ann", "Ann", "ANN", "ann ", "-rf", "--help", ".", "..", ".ssh", "/etc/passwd", `C:\x`, "CON", "nul.txt", "aux", "COM1", "a/b", "a-b", "a_b", "é", "e\u0301", "ﬁ", "fi", "",
-		" ", "\x00", "a\nb", "*", "日本", strings.Repeat("x", 300), strings.Repeat("x", 301), strings.Repeat("é", 5000), twin1, twin2, "~root", "$HOME", "%PATH%", "a.", "_"}
+	keys := []string{"ann", "Ann", "ANN", "ann ", "-rf", "--help", ".", "..", ".ssh", "/etc/passwd", `C:\x`, "CON", "nul.txt", "aux",
+		"COM1", "a/b", "a-b", "a_b", "é", "e\u0301", "ﬁ", "fi", "",
+		" ", "\x00", "a\nb", "*", "日本", strings.Repeat("x", 300), strings.Repeat("x", 301), strings.Repeat("é", 5000), twin1, twin2,
+		"~root", "$HOME", "%PATH%", "a.", "_"}
 	seen := map[string]string{}
 	for _, k := range keys {
 		n := KeyName(k)
-		if len(n) < 32 || len(n) > 80 || strings.Trim(n, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" || n[0] == '-' {
+		if len(n) < 32 || len(n) > 80 || strings.Trim(n, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" ||
+			n[0] == '-' {
 			t.Errorf("%q has the folder %q", k, n)
 		}
 		if o, ok := seen[strings.ToLower(n)]; ok {

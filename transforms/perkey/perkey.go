@@ -21,7 +21,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 func init() {
@@ -37,11 +37,12 @@ func init() {
 // Config is the settings of training by key.
 type Config struct {
 	// Job names the base model, the method and the training settings; its shards and checkpoints are not used.
-	Job    core.Job
+	Job    train.Job
 	OutDir string // adapter folders, one a key: see KeyName
 	// WorkDir holds the keys' sequences while they are trained, RejectsDir the dead letters of keys with too little data.
 	WorkDir, RejectsDir string
-	// Keys are the recipe's settings. A key with a folder in InitAdapters ([InitFolder]) starts from it; GroupKeys and GroupTokens are 64 and 8192 where they are 0.
+	// Keys are the recipe's settings. A key with a folder in InitAdapters ([InitFolder]) starts from it; GroupKeys and GroupTokens are 64
+	// and 8192 where they are 0.
 	recipe.Keys
 	// Forget are ids of documents that are left out.
 	Forget  []string
@@ -176,7 +177,8 @@ func (f *ResultFn) ProcessElement(_ context.Context, raw string) (string, error)
 // TrainPerKey is Train of tokenized examples (PCollection<KV<string, Example>>).
 func TrainPerKey(s beam.Scope, cfg Config, examples beam.PCollection) beam.PCollection {
 	s = s.Scope("perkey.TrainPerKey")
-	return Train(s, cfg, beam.ParDo(s, &StageFn{Dir: storage.Join(cfg.WorkDir, "examples"), SequenceLength: cfg.Job.SequenceLength}, examples))
+	return Train(s, cfg, beam.ParDo(s, &StageFn{Dir: storage.Join(cfg.WorkDir, "examples"), SequenceLength: cfg.Job.SequenceLength},
+		examples))
 }
 
 // FromShards refers to the rows of packed shards by their keys.
@@ -205,19 +207,19 @@ func (f *KeyFn) Setup() (err error) {
 
 // ProcessElement takes the references of one key and emits its spec for planning.
 func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) bool, emit func(int, string)) error {
-	var train, eval []Ref
+	var learnt, eval []Ref
 	for r := (Ref{}); refs(&r); r = (Ref{}) {
 		if r.Eval {
 			eval = append(eval, r)
 		} else {
-			train = append(train, r)
+			learnt = append(learnt, r)
 		}
 	}
 	name := KeyName(key)
 	sp := spec{Key: key, Path: storage.Join(f.cfg.WorkDir, "keys", name+".parquet")}
 	h := sha256.New()
 	fmt.Fprintln(h, f.binding)
-	n, err := f.spill(sp.Path, train, h)
+	n, err := f.spill(sp.Path, learnt, h)
 	if err != nil {
 		return fmt.Errorf("key %q: %w", key, err)
 	}
@@ -262,7 +264,8 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 	if err != nil {
 		return err
 	}
-	sp.Dir, sp.Stale, sp.Finished = at.dir, at.stale, sp.Skipped == "" && at.kept != nil && at.kept.Binding == sp.Binding && at.kept.Broken(f.cfg.OutDir) == ""
+	sp.Dir, sp.Stale, sp.Finished = at.dir, at.stale,
+		sp.Skipped == "" && at.kept != nil && at.kept.Binding == sp.Binding && at.kept.Broken(f.cfg.OutDir) == ""
 	if sp.Skipped != "" { // of a run with more data
 		err = errors.Join(discard(f.cfg.OutDir, sp.Dir), discard(f.cfg.OutDir, sp.Stale))
 	} else if sp.Finished {
@@ -272,13 +275,13 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 		return err
 	}
 	if sp.Skipped == "" && !sp.Finished {
-		data, err := core.OpenShards([]string{sp.Path})
+		data, err := train.OpenShards([]string{sp.Path})
 		if err != nil {
 			return err
 		}
 		defer data.Close()
 		sp.Steps = f.cfg.Job.Args.StepsFor(n)
-		if sp.Tokens, err = core.KeyTokens(&f.cfg.Job.Args, data); err != nil {
+		if sp.Tokens, err = train.KeyTokens(&f.cfg.Job.Args, data); err != nil {
 			return err
 		}
 	}
@@ -324,13 +327,15 @@ func (f *KeyFn) spill(path string, refs []Ref, h interface{ Write([]byte) (int, 
 			groups[at] = rows
 		}
 		q := rows[r.row]
-		if q = Without(q, f.cfg.Forget); len(q.InputIDs) == 0 || q.Supervised() == 0 { // nothing is learnt of the rest, where others were left out
+		// nothing is learnt of the rest, where others were left out
+		if q = Without(q, f.cfg.Forget); len(q.InputIDs) == 0 || q.Supervised() == 0 {
 			continue
 		}
 		o, sum := hashes(&q)
 		fmt.Fprintf(h, "%x %x\n", o, sum)
 		if w == nil {
-			meta := datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: f.cfg.Job.SequenceLength, Packing: datasets.PackNone, IsolateDocuments: true}
+			meta := datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: f.cfg.Job.SequenceLength, Packing: datasets.PackNone,
+				IsolateDocuments: true}
 			if w, err = datasets.CreateShard(path, meta); err != nil {
 				return n, err
 			}
@@ -382,7 +387,7 @@ func eachDocument(sp *spec, do func(Document) error) error {
 	if sp.Sequences == 0 {
 		return nil
 	}
-	data, err := core.OpenShards([]string{sp.Path})
+	data, err := train.OpenShards([]string{sp.Path})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
@@ -71,11 +71,13 @@ func examples() (out []keyExample) {
 }
 
 func config(t *testing.T) Config {
-	args := core.DefaultArgs()
+	args := train.DefaultArgs()
 	args.NumTrainEpochs, args.PerDeviceTrainBatchSize, args.LearningRate = 2, 2, 1e-2
 	dir := t.TempDir()
-	return Config{Job: core.Job{Args: args, Model: filepath.Join("..", "..", "model", "testdata", "models", "llama_gqa"), Method: "LORA", Config: map[string]any{"r": 2, "target_modules": "all-linear"},
-		BaseName: "base", SequenceLength: 16}, OutDir: filepath.Join(dir, "adapters"), WorkDir: filepath.Join(dir, "work"), RejectsDir: filepath.Join(dir, "rejects"), Keys: recipe.Keys{MinSequences: 2}}
+	return Config{Job: train.Job{Args: args, Model: filepath.Join("..", "..", "model", "testdata", "models", "llama_gqa"), Method: "LORA",
+		Config:   map[string]any{"r": 2, "target_modules": "all-linear"},
+		BaseName: "base", SequenceLength: 16}, OutDir: filepath.Join(dir, "adapters"), WorkDir: filepath.Join(dir, "work"),
+		RejectsDir: filepath.Join(dir, "rejects"), Keys: recipe.Keys{MinSequences: 2}}
 }
 
 // trainAll runs the transform over examples in the given order, a Create for each part of the cuts.
@@ -109,9 +111,9 @@ func weights(t *testing.T, cfg Config, key string) []byte {
 	return b
 }
 
-// TestTrainPerKey: every key's adapter has the bytes of that key trained alone, however the examples are ordered and cut into bundles and groups; a key
-// with too little data is a dead letter; a second run trains nothing; a forgotten document changes its key's adapter alone; an earlier adapter is
-// where a key starts.
+// TestTrainPerKey: every key's adapter has the bytes of that key trained alone, however the examples are ordered and cut into bundles and
+// groups; a key with too little data is a dead letter; a second run trains nothing; a forgotten document changes its key's adapter alone;
+// an earlier adapter is where a key starts.
 func TestTrainPerKey(t *testing.T) {
 	list := examples()
 	cfg := config(t)
@@ -129,7 +131,8 @@ func TestTrainPerKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(dead) != 1 || dead[0].Reason != ReasonTooFew || dead[0].Source != "bob.jsonl" || dead[0].Value != "1" || dead[0].Threshold != "2" || string(dead[0].Record) != "bob" {
+	if len(dead) != 1 || dead[0].Reason != ReasonTooFew || dead[0].Source != "bob.jsonl" || dead[0].Value != "1" ||
+		dead[0].Threshold != "2" || string(dead[0].Record) != "bob" {
 		t.Errorf("dead letters %+v", dead)
 	}
 
@@ -138,7 +141,7 @@ func TestTrainPerKey(t *testing.T) {
 	slices.Reverse(shuffled)
 	other.GroupKeys = 2
 	trainAll(t, other, shuffled, 7)
-	m, err := core.Base(cfg.Job.Model, "")
+	m, err := train.Base(cfg.Job.Model, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,25 +149,27 @@ func TestTrainPerKey(t *testing.T) {
 		if key == "bob" {
 			continue
 		}
-		if r := res[key]; r.Sequences != n || r.Steps != 2*((n+1)/2) && r.Steps != cfg.Job.Args.StepsFor(n) || r.EvalTokens == 0 || r.Before == r.After || r.Dir != KeyName(key) {
+		if r := res[key]; r.Sequences != n || r.Steps != 2*((n+1)/2) && r.Steps != cfg.Job.Args.StepsFor(n) || r.EvalTokens == 0 ||
+			r.Before == r.After || r.Dir != KeyName(key) {
 			t.Errorf("%s: %+v", key, r)
 		}
 		if !bytes.Equal(weights(t, cfg, key), weights(t, other, key)) {
 			t.Errorf("%s: the adapter depends on bundles or groups", key)
 		}
 		// Alone, by a Trainer.
-		data, err := core.OpenShards([]string{filepath.Join(cfg.WorkDir, "keys", KeyName(key)+".parquet")})
+		data, err := train.OpenShards([]string{filepath.Join(cfg.WorkDir, "keys", KeyName(key)+".parquet")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer data.Close()
-		a, err := core.OpenAdapter(m, "", "LORA", cfg.Job.Config, "base", cfg.Job.Args.Seed)
+		a, err := train.OpenAdapter(m, "", "LORA", cfg.Job.Config, "base", cfg.Job.Args.Seed)
 		if err != nil {
 			t.Fatal(err)
 		}
 		params := nn.NewParams(1)
 		defer params.Free()
-		tr, err := core.NewTrainer(cfg.Job.Args, core.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 16, Sequences: data.Len()})
+		tr, err := train.NewTrainer(cfg.Job.Args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 16,
+			Sequences: data.Len()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,24 +217,28 @@ func TestTrainPerKey(t *testing.T) {
 		t.Error("forgetting changed the wrong adapters")
 	}
 	line, err := os.ReadFile(filepath.Join(cfg.OutDir, KeyName("ann"), LineageFile))
-	if err != nil || strings.Contains(string(line), "#2") || strings.Count(string(line), "\n") != sizes["ann"]-1 || !strings.Contains(string(line), `"doc_id":"ann.jsonl#3"`) {
+	if err != nil || strings.Contains(string(line), "#2") || strings.Count(string(line), "\n") != sizes["ann"]-1 ||
+		!strings.Contains(string(line), `"doc_id":"ann.jsonl#3"`) {
 		t.Errorf("%v: the lineage is %s", err, line)
 	}
 
 	// From earlier adapters.
 	warm := config(t)
 	warm.InitAdapters = other.OutDir
-	if r := trainAll(t, warm, list, 2); !r["dan"].Warm || bytes.Equal(weights(t, warm, "dan"), weights(t, other, "dan")) || r["dan"].Before != res["dan"].Before {
+	if r := trainAll(t, warm, list, 2); !r["dan"].Warm || bytes.Equal(weights(t, warm, "dan"), weights(t, other, "dan")) ||
+		r["dan"].Before != res["dan"].Before {
 		t.Errorf("a warm start gave %+v", r["dan"])
 	}
 }
 
 // TestWithout: the pieces of a packed sequence that are not forgotten stay as they are.
 func TestWithout(t *testing.T) {
-	q := datasets.Sequence{InputIDs: []int32{1, 2, 3, 4, 5}, Labels: []int32{-100, 2, -100, 4, 5}, DocStarts: []int32{0, 2}, DocIDs: []string{"a#0", "b#0"},
+	q := datasets.Sequence{InputIDs: []int32{1, 2, 3, 4, 5}, Labels: []int32{-100, 2, -100, 4, 5}, DocStarts: []int32{0, 2},
+		DocIDs:   []string{"a#0", "b#0"},
 		DocSpans: [][2]int32{{0, 4}, {3, 9}}, Sources: []string{"a", "b"}}
 	got := Without(q, []string{"a#0"})
-	if err := got.Validate(); err != nil || fmt.Sprint(got.InputIDs, got.Labels, got.DocStarts, got.DocIDs, got.DocSpans) != "[3 4 5] [-100 4 5] [0] [b#0] [[3 9]]" {
+	if err := got.Validate(); err != nil || fmt.Sprint(got.InputIDs, got.Labels, got.DocStarts, got.DocIDs,
+		got.DocSpans) != "[3 4 5] [-100 4 5] [0] [b#0] [[3 9]]" {
 		t.Errorf("%v: %+v", err, got)
 	}
 	if got := Without(q, []string{"a#0", "b#0"}); len(got.InputIDs) != 0 {

@@ -1,5 +1,6 @@
-// Package perkey has the transforms of training by key: KV<key, example> becomes an adapter folder, metrics and a model card for each key. Keys are
-// trained in groups that share each pass over the frozen base; what travels are references to rows on disk, so that a key may have any number of examples.
+// Package perkey has the transforms of training by key: KV<key, example> becomes an adapter folder, metrics and a model card for each key.
+// Keys are trained in groups that share each pass over the frozen base; what travels are references to rows on disk, so that a key may have
+// any number of examples.
 package perkey
 
 import (
@@ -39,8 +40,8 @@ type Example struct {
 	Eval       bool    // held out: scored, never trained on
 }
 
-// Ref refers to a key's rows in a row group of a file of sequences. Order and Sum are hashes of each row's document and of its content: by them a key's
-// rows are ordered, whatever files and bundles they came in.
+// Ref refers to a key's rows in a row group of a file of sequences. Order and Sum are hashes of each row's document and of its content: by
+// them a key's rows are ordered, whatever files and bundles they came in.
 type Ref struct {
 	Path       string
 	Group      int
@@ -78,8 +79,8 @@ func (r *Ref) add(row int, q *datasets.Sequence) {
 // staged bounds the tokens that StageFn holds.
 const staged = 1 << 18
 
-// StageFn writes examples to disk and emits references to them, so that no example goes through a shuffle. A file is named by its content: a retried
-// bundle writes the same file.
+// StageFn writes examples to disk and emits references to them, so that no example goes through a shuffle. A file is named by its content:
+// a retried bundle writes the same file.
 type StageFn struct {
 	Dir            string
 	SequenceLength int // longer examples are cut into pieces
@@ -98,7 +99,8 @@ func (f *StageFn) ProcessElement(_ context.Context, key string, e Example, emit 
 	for i := range d.Spans {
 		d.Spans[i] = [2]int32{e.Start, e.End}
 	}
-	_, err := datasets.Pack([]datasets.Doc{d}, datasets.PackOptions{Strategy: datasets.PackNone, SequenceLength: f.SequenceLength, IsolateDocuments: true}, func(q datasets.Sequence) error {
+	_, err := datasets.Pack([]datasets.Doc{d}, datasets.PackOptions{Strategy: datasets.PackNone, SequenceLength: f.SequenceLength,
+		IsolateDocuments: true}, func(q datasets.Sequence) error {
 		f.rows, f.eval, f.tokens = append(f.rows, q), append(f.eval, e.Eval), f.tokens+len(q.InputIDs)
 		return nil
 	})
@@ -121,7 +123,8 @@ func (f *StageFn) flush(emit func(string, Ref)) error {
 		fmt.Fprintf(h, "%q %x %x\n", f.rows[i].Key, o, s)
 	}
 	path := storage.Join(f.Dir, "examples-"+hex.EncodeToString(h.Sum(nil))[:32]+".parquet")
-	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: f.SequenceLength, Packing: datasets.PackNone, IsolateDocuments: true})
+	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: f.SequenceLength,
+		Packing: datasets.PackNone, IsolateDocuments: true})
 	if err != nil {
 		return err
 	}

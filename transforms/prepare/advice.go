@@ -21,15 +21,18 @@ func (d *driver) advice() string {
 	}
 	switch rejected := d.res.Rejected; {
 	case rejected[datasets.ReasonMissingText] > 0 && d.cfg.RowKind == datasets.RowPlain:
-		return fmt.Sprintf("; row_kind is plain, and rows have no text in %q: name the field with text_column, or set row_kind to auto for rows of several fields",
+		return fmt.Sprintf("; row_kind is plain, and rows have no text in %q: name the field with text_column, or set row_kind to auto "+
+			"for rows of several fields",
 			cmp.Or(d.cfg.TextColumn, "text")) + d.seen()
 	case rejected[datasets.ReasonMissingText] > 0:
-		return "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, instruction and output): " +
+		return "; rows have neither the text column nor the fields of a known kind (prompt and completion, messages, conversations, " +
+			"instruction and output): " +
 			"name theirs with text_column, or columns as {prompt: question, completion: answer}" + d.seen()
 	case rejected[datasets.ReasonWrongRow] > 0:
 		return d.seen()
 	case rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0:
-		return fmt.Sprintf("; no token has a loss where prompts fill sequence_length %d: raise it, or shorten them; nor where answers are empty or masked, "+
+		return fmt.Sprintf("; no token has a loss where prompts fill sequence_length %d: raise it, or shorten them; nor where answers "+
+			"are empty or masked, "+
 			"or a text is of one token: the dead letters say which", d.cfg.SequenceLength)
 	}
 	return ""

@@ -8,8 +8,9 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 )
 
-// Check opens the input files, of which nothing is read but the beginning, and returns the error of the first that is of a format that is not read, or does not have
-// what the settings name. What is damaged is left to reading, which writes it to the dead letters. Only the input and the settings of reading need be there.
+// Check opens the input files, of which nothing is read but the beginning, and returns the error of the first that is of a format that is
+// not read, or does not have what the settings name. What is damaged is left to reading, which writes it to the dead letters. Only the
+// input and the settings of reading need be there.
 func Check(ctx context.Context, cfg Config) error {
 	cfg.OutDir, cfg.RejectsDir, cfg.StagedDir, cfg.TokenizerDir = "-", "-", "-", "-"
 	cfg.SequenceLength, cfg.Strategy, cfg.IsolateDocuments = 2, datasets.PackBFDSplit, true

@@ -31,24 +31,25 @@ const DefaultTokensPerShard = 4 << 20
 // Config is the settings of preparing data: those of a recipe's sections data and prepare, and what a run gives.
 type Config struct {
 	Inputs []string // files or globs
-	// Sources are named parts of the input beside or in place of Inputs, with their shares and caps. Mix says how they are mixed; its own sources are not used, and
-	// documents held out for validation are neither left out nor repeated.
+	// Sources are named parts of the input beside or in place of Inputs, with their shares and caps. Mix says how they are mixed; its own
+	// sources are not used, and documents held out for validation are neither left out nor repeated.
 	Sources []Source
 	Mix     datasets.Mix
 	// Options say how the input is read. Pages and Translation are set from what follows and from the sources.
 	datasets.Options
-	// HTML are the settings of the rule html_text that web pages are read with, each as a document; nil for those in Clean, or, with Format "html", the rule's defaults.
-	// Without either, web pages are refused.
+	// HTML are the settings of the rule html_text that web pages are read with, each as a document; nil for those in Clean, or, with Format
+	// "html", the rule's defaults. Without either, web pages are refused.
 	HTML map[string]any
 	// Prepare says how documents become sequences. ApplyChatTemplate refuses plain texts.
 	recipe.Prepare
 	recipe.Shares // a MaxBadFraction of 1 allows all: see ErrTooManyBad
-	// Until ends after reading and cleaning (UntilClean) or after deduplication (UntilDedupe); there are no shards then. "" goes to the end.
+	// Until ends after reading and cleaning (UntilClean) or after deduplication (UntilDedupe); there are no shards then. "" goes to the
+	// end.
 	Until string
 	// TokenizerDir is the Hugging Face folder with tokenizer.json; Engine is tokenize's.
 	TokenizerDir, Engine string
-	// Before makes what stands around texts as version 0.1 did, for output folders that it began, whatever Ends say: a plain text begins with bos_token
-	// where the tokenizer names one, and ends with eos_token where it does not; the manifest says nothing of it.
+	// Before makes what stands around texts as version 0.1 did, for output folders that it began, whatever Ends say: a plain text begins
+	// with bos_token where the tokenizer names one, and ends with eos_token where it does not; the manifest says nothing of it.
 	Before     bool
 	Seed       uint64
 	Order      string // OrderHash (or "") or OrderFile
@@ -107,7 +108,8 @@ func (c *Config) complete() error {
 		c.HTML = map[string]any{"rule": htmlText}
 	}
 	c.Sources = slices.Clone(c.Sources)
-	slices.SortFunc(c.Sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) }) // the order in which they are named decides nothing
+	// the order in which they are named decides nothing
+	slices.SortFunc(c.Sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(c.Sources); i++ {
 		if c.Sources[i].Name == c.Sources[i-1].Name {
 			return fmt.Errorf("two sources are called %s", c.Sources[i].Name)
@@ -125,12 +127,14 @@ func (c *Config) complete() error {
 		return err
 	}
 	if m.On() && c.Order == OrderFile {
-		return fmt.Errorf("order %s uses every document once, as in the input: weights, sampling_temperature and caps go with order %s", OrderFile, OrderHash)
+		return fmt.Errorf("order %s uses every document once, as in the input: weights, sampling_temperature and caps go with order %s",
+			OrderFile, OrderHash)
 	}
 	if len(c.Inputs) > 0 && len(c.Sources) > 0 {
 		return fmt.Errorf("the input is named twice, by input and by sources: name it by one of them")
 	}
-	for _, f := range [][2]string{{"OutDir", c.OutDir}, {"RejectsDir", c.RejectsDir}, {"StagedDir", c.StagedDir}, {"TokenizerDir", c.TokenizerDir}} {
+	for _, f := range [][2]string{{"OutDir", c.OutDir}, {"RejectsDir", c.RejectsDir}, {"StagedDir", c.StagedDir},
+		{"TokenizerDir", c.TokenizerDir}} {
 		if f[1] == "" {
 			return fmt.Errorf("prepare: %s is not set", f[0])
 		}
@@ -191,7 +195,8 @@ type Result struct {
 // Stage is one stage of the funnel. In = Kept + all of Rejected.
 type Stage = datasets.FunnelStage
 
-// Bad counts the records that could not be read. What cleaning and deduplication take out is not among them, nor are completions that are labelled false.
+// Bad counts the records that could not be read. What cleaning and deduplication take out is not among them, nor are completions that are
+// labelled false.
 func (r *Result) Bad() int64 {
 	if len(r.Funnel) == 0 {
 		return r.Read - r.Kept - r.Rejected[datasets.ReasonUndesirable]
@@ -217,7 +222,8 @@ func (e noTextError) Error() string { return string(e) }
 
 func (noTextError) Is(target error) bool { return target == ErrNoText }
 
-// SilentError is the error of input whose records were read, and in none of which a token has a loss. It is an ErrNoText; Result counts the records.
+// SilentError is the error of input whose records were read, and in none of which a token has a loss. It is an ErrNoText; Result counts the
+// records.
 type SilentError struct {
 	Text   string
 	Result *Result

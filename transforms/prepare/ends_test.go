@@ -25,10 +25,14 @@ func framing(t *testing.T, adds bool, config string) string {
 	if err := json.Unmarshal(raw, &m); err != nil {
 		t.Fatal(err)
 	}
-	m["added_tokens"] = append(m["added_tokens"].([]any), map[string]any{"id": bos, "content": "<bos>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
+	m["added_tokens"] = append(m["added_tokens"].([]any),
+		map[string]any{"id": bos, "content": "<bos>", "single_word": false, "lstrip": false, "rstrip": false,
+			"normalized": false, "special": true})
 	if adds {
 		part := func(kind, id string) any { return map[string]any{kind: map[string]any{"id": id, "type_id": 0}} }
-		m["post_processor"] = map[string]any{"type": "TemplateProcessing", "single": []any{part("SpecialToken", "<bos>"), part("Sequence", "A")}, "pair": []any{part("Sequence", "A"), part("Sequence", "B")},
+		m["post_processor"] = map[string]any{"type": "TemplateProcessing",
+			"single":         []any{part("SpecialToken", "<bos>"), part("Sequence", "A")},
+			"pair":           []any{part("Sequence", "A"), part("Sequence", "B")},
 			"special_tokens": map[string]any{"<bos>": map[string]any{"id": "<bos>", "ids": []int{bos}, "tokens": []string{"<bos>"}}}}
 	}
 	if raw, err = json.Marshal(m); err != nil {
@@ -62,24 +66,41 @@ func TestEnds(t *testing.T) {
 		{"plain, added by the tokenizer", adds, plain, nil, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
 		{"plain, named alone", names, plain, nil, []int32{'a', 'b', eos}, []int32{n, 'b', eos}, false, true},
 		{"plain, null", null, plain, nil, []int32{'a', 'b', eos}, []int32{n, 'b', eos}, false, true},
-		{"plain, add_bos", names, plain, func(c *Config) { c.Ends.BOS = tokenize.Yes }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
-		{"plain, no add_bos", adds, plain, func(c *Config) { c.Ends.BOS = tokenize.No }, []int32{'a', 'b', eos}, []int32{n, 'b', eos}, false, true},
-		{"plain, no add_eos", adds, plain, func(c *Config) { c.Ends.EOS = tokenize.No }, []int32{bos, 'a', 'b'}, []int32{n, 'a', 'b'}, true, false},
-		{"plain, ends by itself", adds, `{"text": "<bos>ab<eos>"}`, nil, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
-		{"plain, separator", names, plain, func(c *Config) { c.Ends.Separator = "\n\n" }, []int32{'a', 'b', '\n', '\n'}, []int32{n, 'b', '\n', '\n'}, false, false},
-		{"plain, separator and eos", names, plain, func(c *Config) { c.Ends.Separator, c.Ends.EOS = "#", tokenize.Yes }, []int32{'a', 'b', eos, '#'}, []int32{n, 'b', eos, '#'}, false, true},
-		{"plain, wrapped", adds, plain, func(c *Config) { c.Strategy, c.IsolateDocuments = datasets.PackWrapped, false }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
-		{"plain, second engine", names, plain, func(c *Config) { c.Engine = tokenize.EngineSugarme }, []int32{'a', 'b', eos}, []int32{n, 'b', eos}, false, true},
-		{"plain, second engine, added", adds, plain, func(c *Config) { c.Engine = tokenize.EngineSugarme }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
-		{"plain, with a key", adds, `{"text": "ab", "who": "k"}`, func(c *Config) { c.KeyColumn = "who" }, []int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
+		{"plain, add_bos", names, plain, func(c *Config) { c.Ends.BOS = tokenize.Yes }, []int32{bos, 'a', 'b', eos},
+			[]int32{n, 'a', 'b', eos}, true, true},
+		{"plain, no add_bos", adds, plain, func(c *Config) { c.Ends.BOS = tokenize.No }, []int32{'a', 'b', eos},
+			[]int32{n, 'b', eos}, false, true},
+		{"plain, no add_eos", adds, plain, func(c *Config) { c.Ends.EOS = tokenize.No }, []int32{bos, 'a', 'b'},
+			[]int32{n, 'a', 'b'}, true, false},
+		{"plain, ends by itself", adds, `{"text": "<bos>ab<eos>"}`, nil, []int32{bos, 'a', 'b', eos},
+			[]int32{n, 'a', 'b', eos}, true, true},
+		{"plain, separator", names, plain, func(c *Config) { c.Ends.Separator = "\n\n" }, []int32{'a', 'b', '\n', '\n'},
+			[]int32{n, 'b', '\n', '\n'}, false, false},
+		{"plain, separator and eos", names, plain, func(c *Config) { c.Ends.Separator, c.Ends.EOS = "#", tokenize.Yes },
+			[]int32{'a', 'b', eos, '#'}, []int32{n, 'b', eos, '#'}, false, true},
+		{"plain, wrapped", adds, plain, func(c *Config) { c.Strategy, c.IsolateDocuments = datasets.PackWrapped, false },
+			[]int32{bos, 'a', 'b', eos}, []int32{n, 'a', 'b', eos}, true, true},
+		{"plain, second engine", names, plain, func(c *Config) { c.Engine = tokenize.EngineSugarme }, []int32{'a', 'b', eos},
+			[]int32{n, 'b', eos}, false, true},
+		{"plain, second engine, added", adds, plain, func(c *Config) { c.Engine = tokenize.EngineSugarme }, []int32{bos, 'a', 'b', eos},
+			[]int32{n, 'a', 'b', eos}, true, true},
+		{"plain, with a key", adds, `{"text": "ab", "who": "k"}`, func(c *Config) { c.KeyColumn = "who" }, []int32{bos, 'a', 'b', eos},
+			[]int32{n, 'a', 'b', eos}, true, true},
 		{"prompt and completion", adds, pair, nil, []int32{bos, 'a', 'b', 'x', 'y', eos}, []int32{n, n, n, 'x', 'y', eos}, true, true},
-		{"prompt and completion, named alone", names, pair, nil, []int32{'a', 'b', 'x', 'y', eos}, []int32{n, n, 'x', 'y', eos}, false, true},
-		{"prompt and completion that ends", names, `{"prompt": "ab", "completion": "xy<eos>"}`, nil, []int32{'a', 'b', 'x', 'y', eos}, []int32{n, n, 'x', 'y', eos}, false, true},
-		{"prompt and completion, no add_eos", adds, pair, func(c *Config) { c.Ends.EOS = tokenize.No }, []int32{bos, 'a', 'b', 'x', 'y'}, []int32{n, n, n, 'x', 'y'}, true, false},
-		{"prompt and completion, add_bos", names, pair, func(c *Config) { c.Ends.BOS = tokenize.Yes }, []int32{bos, 'a', 'b', 'x', 'y', eos}, []int32{n, n, n, 'x', 'y', eos}, true, true},
-		{"prompt and completion, separator", names, pair, func(c *Config) { c.Ends.Separator = "#" }, []int32{'a', 'b', 'x', 'y', eos}, []int32{n, n, 'x', 'y', eos}, false, false},
-		{"turns of a template", chat, turns, func(c *Config) { c.AssistantOnlyLoss = true }, []int32{bos, 'u', 'h', eos, 'a', 'o', eos}, []int32{n, n, n, n, n, 'o', eos}, true, true},
-		{"turns of a template, add_bos", chat, turns, func(c *Config) { c.AssistantOnlyLoss, c.Ends.BOS, c.Ends.EOS = true, tokenize.Yes, tokenize.Yes },
+		{"prompt and completion, named alone", names, pair, nil, []int32{'a', 'b', 'x', 'y', eos},
+			[]int32{n, n, 'x', 'y', eos}, false, true},
+		{"prompt and completion that ends", names, `{"prompt": "ab", "completion": "xy<eos>"}`, nil, []int32{'a', 'b', 'x', 'y', eos},
+			[]int32{n, n, 'x', 'y', eos}, false, true},
+		{"prompt and completion, no add_eos", adds, pair, func(c *Config) { c.Ends.EOS = tokenize.No }, []int32{bos, 'a', 'b', 'x', 'y'},
+			[]int32{n, n, n, 'x', 'y'}, true, false},
+		{"prompt and completion, add_bos", names, pair, func(c *Config) { c.Ends.BOS = tokenize.Yes },
+			[]int32{bos, 'a', 'b', 'x', 'y', eos}, []int32{n, n, n, 'x', 'y', eos}, true, true},
+		{"prompt and completion, separator", names, pair, func(c *Config) { c.Ends.Separator = "#" }, []int32{'a', 'b', 'x', 'y', eos},
+			[]int32{n, n, 'x', 'y', eos}, false, false},
+		{"turns of a template", chat, turns, func(c *Config) { c.AssistantOnlyLoss = true }, []int32{bos, 'u', 'h', eos, 'a', 'o', eos},
+			[]int32{n, n, n, n, n, 'o', eos}, true, true},
+		{"turns of a template, add_bos", chat, turns,
+			func(c *Config) { c.AssistantOnlyLoss, c.Ends.BOS, c.Ends.EOS = true, tokenize.Yes, tokenize.Yes },
 			[]int32{bos, 'u', 'h', eos, 'a', 'o', eos}, []int32{n, n, n, n, n, 'o', eos}, true, true},
 		{"prompt and completion in a template", chat, pair, func(c *Config) { c.ApplyChatTemplate = true },
 			[]int32{bos, 'u', 'a', 'b', eos, 'a', 'x', 'y', eos}, []int32{n, n, n, n, n, n, 'x', 'y', eos}, true, true},
@@ -96,7 +117,8 @@ func TestEnds(t *testing.T) {
 			t.Errorf("%s: %+v, want %v and %v", c.name, s, c.ids, c.labels)
 		}
 		m, err := datasets.ReadManifest(cfg.OutDir)
-		if err != nil || m.AddBOS == nil || *m.AddBOS != c.bos || m.AddEOS == nil || *m.AddEOS != c.eos || m.DocumentSeparator != cfg.Ends.Separator {
+		if err != nil || m.AddBOS == nil || *m.AddBOS != c.bos || m.AddEOS == nil || *m.AddEOS != c.eos ||
+			m.DocumentSeparator != cfg.Ends.Separator {
 			t.Errorf("%s: %+v %v", c.name, m, err)
 		}
 	}

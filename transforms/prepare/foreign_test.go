@@ -12,7 +12,8 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 )
 
-const page = "<!DOCTYPE html>\n<html><head><title>T</title><script>var x</script></head><body>\n<nav>menu</nav><p>A text of a page.</p>\n<p>More of it.</p></body></html>\n"
+const page = "<!DOCTYPE html>\n<html><head><title>T</title><script>var x</script></head><body>\n<nav>menu</nav><p>A text of a " +
+	"page.</p>\n<p>More of it.</p></body></html>\n"
 
 // TestForeignFiles: one file that is no text ends the run before anything is written, named with what to do; format overrides it.
 func TestForeignFiles(t *testing.T) {
@@ -20,7 +21,8 @@ func TestForeignFiles(t *testing.T) {
 	z := gzip.NewWriter(&gz)
 	z.Write([]byte("%PDF-1.4\n"))
 	z.Close()
-	for name, content := range map[string]string{"book.pdf": "%PDF-1.4\nx\n", "book": "%PDF-1.4\nx\n", "book.txt.gz": gz.String(), "page.html": page, "crawl.warc": "WARC/1.0\r\n"} {
+	for name, content := range map[string]string{"book.pdf": "%PDF-1.4\nx\n", "book": "%PDF-1.4\nx\n", "book.txt.gz": gz.String(),
+		"page.html": page, "crawl.warc": "WARC/1.0\r\n"} {
 		in := t.TempDir()
 		write(t, filepath.Join(in, "a.txt"), "a good text\n")
 		write(t, filepath.Join(in, name), content)
@@ -60,7 +62,8 @@ func TestPages(t *testing.T) {
 		set(&cfg)
 		res := execute(t, cfg)
 		s := sequences(t, res.Train)
-		if len(s) != 1 || res.Kept != 1 || res.Rejected["html_text.no_text"] != 1 || !strings.Contains(strings.Join(res.Layouts, " "), "html") {
+		if len(s) != 1 || res.Kept != 1 || res.Rejected["html_text.no_text"] != 1 ||
+			!strings.Contains(strings.Join(res.Layouts, " "), "html") {
 			t.Fatalf("%s: %d sequences, %+v", name, len(s), res)
 		}
 		text, _ := shown(s[0])

@@ -14,7 +14,8 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
-// TestAHostKeepsItsSettings: what logs, and how garbage is collected, is the host's: a run in its process changes neither, while it works and after it.
+// TestAHostKeepsItsSettings: what logs, and how garbage is collected, is the host's: a run in its process changes neither, while it works
+// and after it.
 func TestAHostKeepsItsSettings(t *testing.T) {
 	percent := func() int {
 		p := debug.SetGCPercent(100)

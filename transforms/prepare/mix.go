@@ -17,7 +17,8 @@ import (
 type Source struct {
 	datasets.MixSource
 	Inputs []string // files or globs
-	// Translation reads rows with a text in each of two languages, fields of these names, as a prompt and its translation: see datasets.Options. Empty for other rows.
+	// Translation reads rows with a text in each of two languages, fields of these names, as a prompt and its translation: see
+	// datasets.Options. Empty for other rows.
 	Translation []string
 }
 
@@ -49,7 +50,8 @@ func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 		}
 		for _, f := range own {
 			if k, ok := parts[f.Path]; ok {
-				return nil, nil, fmt.Errorf("%s belongs to the sources %s and %s: a file is of one source", f.Path, c.Sources[k].Name, s.Name)
+				return nil, nil, fmt.Errorf("%s belongs to the sources %s and %s: a file is of one source", f.Path,
+					c.Sources[k].Name, s.Name)
 			}
 			parts[f.Path] = i
 		}
@@ -64,7 +66,8 @@ func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 // countMix runs one pass over the staged documents and adds up what it counted, by source.
 func (d *driver) countMix(ctx context.Context, pass int, bins []int) ([]datasets.Histogram, [][]datasets.MixEntry, error) {
 	p, s := beam.NewPipelineWithRoot()
-	end.Of(s, mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins, Pass: pass, OutDir: d.packed}, beam.CreateList(s, d.staged)))
+	end.Of(s, mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins, Pass: pass, OutDir: d.packed},
+		beam.CreateList(s, d.staged)))
 	if err := d.run(ctx, p, "adaptflow-mix"); err != nil {
 		return nil, nil, err
 	}

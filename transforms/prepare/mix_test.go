@@ -83,7 +83,8 @@ func TestMixTemperature(t *testing.T) {
 		}
 	}
 	last := res.Funnel[len(res.Funnel)-1]
-	if last.Name != "mix" || last.In != 260 || last.Kept != 260 || last.Counters["a.repeated"] != 0 || last.Counters["b.repeated"] == 0 || last.Counters["c.tokens"] != tokens["c"] {
+	if last.Name != "mix" || last.In != 260 || last.Kept != 260 || last.Counters["a.repeated"] != 0 || last.Counters["b.repeated"] == 0 ||
+		last.Counters["c.tokens"] != tokens["c"] {
 		t.Errorf("%+v", last)
 	}
 	var all int
@@ -118,7 +119,8 @@ func TestMixCaps(t *testing.T) {
 	for _, f := range res.RejectFiles {
 		if err := datasets.ReadRejects(f, func(r *datasets.Reject) bool {
 			seen[r.Rule+"."+r.Reason]++
-			if docs[datasets.DocID(r.Source, r.Index)] != 0 || r.Threshold != map[string]string{"max_documents": "30", "max_tokens": "500"}[r.Reason] || len(r.Record) == 0 {
+			if docs[datasets.DocID(r.Source, r.Index)] != 0 ||
+				r.Threshold != map[string]string{"max_documents": "30", "max_tokens": "500"}[r.Reason] || len(r.Record) == 0 {
 				t.Errorf("%+v", r)
 			}
 			return true
@@ -204,9 +206,10 @@ func TestMixErrors(t *testing.T) {
 		"input and sources":     {func(c *Config) { c.Inputs = []string{in} }, "named twice"},
 		"one name":              {func(c *Config) { c.Sources[1].Name = "a" }, "two sources are called a"},
 		"no file":               {func(c *Config) { c.Sources[2].Inputs = []string{filepath.Join(in, "none.txt")} }, "none.txt"},
-		"nothing left":          {func(c *Config) { c.Sources = c.Sources[:1]; c.Sources[0].MaxTokens = 1 }, "raise max_documents or max_tokens"},
-		"order":                 {func(c *Config) { c.Mix.Temperature, c.Order = 2, OrderFile }, "order hash"},
-		"translation":           {func(c *Config) { c.Sources[0].Translation = []string{"en"} }, "source a: translation"},
+		"nothing left": {func(c *Config) { c.Sources = c.Sources[:1]; c.Sources[0].MaxTokens = 1 },
+			"raise max_documents or max_tokens"},
+		"order":       {func(c *Config) { c.Mix.Temperature, c.Order = 2, OrderFile }, "order hash"},
+		"translation": {func(c *Config) { c.Sources[0].Translation = []string{"en"} }, "source a: translation"},
 	} {
 		cfg := mixConfig(t, tokenizer, mixed(t, in))
 		c.edit(&cfg)
@@ -219,8 +222,10 @@ func TestMixErrors(t *testing.T) {
 // TestTranslation: a row of two languages is a prompt with both names and the translation, which alone has a loss.
 func TestTranslation(t *testing.T) {
 	tokenizer, in := byteTokenizer(t), t.TempDir()
-	write(t, filepath.Join(in, "t.jsonl"), `{"en": "cat", "de": "Katze"}`+"\n"+`{"translation": {"de": "Hund", "en": "dog"}}`+"\n"+`{"en": "only"}`+"\n")
-	cfg := mixConfig(t, tokenizer, []Source{{MixSource: datasets.MixSource{Name: "en-de"}, Inputs: []string{filepath.Join(in, "t.jsonl")}, Translation: []string{"en", "de"}}})
+	write(t, filepath.Join(in, "t.jsonl"), `{"en": "cat", "de": "Katze"}`+"\n"+`{"translation": {"de": "Hund", "en": "dog"}}`+"\n"+
+		`{"en": "only"}`+"\n")
+	cfg := mixConfig(t, tokenizer, []Source{{MixSource: datasets.MixSource{Name: "en-de"}, Inputs: []string{filepath.Join(in, "t.jsonl")},
+		Translation: []string{"en", "de"}}})
 	cfg.CompletionOnlyLoss = true
 	res := execute(t, cfg)
 	var all []string
@@ -237,7 +242,8 @@ func TestTranslation(t *testing.T) {
 		}
 		all = append(all, text, learnt)
 	}
-	if got := strings.Join(all, "|"); !strings.Contains(got, "en: cat\nde: Katze") || !strings.Contains(got, "en: dog\nde: Hund") || !strings.Contains(got, " Katze Hund") && !strings.Contains(got, " Hund Katze") {
+	if got := strings.Join(all, "|"); !strings.Contains(got, "en: cat\nde: Katze") || !strings.Contains(got, "en: dog\nde: Hund") ||
+		!strings.Contains(got, " Katze Hund") && !strings.Contains(got, " Hund Katze") {
 		t.Errorf("%q", got)
 	}
 	if res.Rejected[datasets.ReasonWrongRow] != 1 || !slices.Equal(res.Layouts, []string{"1 files of jsonl, rows: translation"}) {

@@ -26,10 +26,10 @@ import (
 // Runner executes a pipeline and waits for its end; without one it is [jobs.Prism].
 type Runner func(ctx context.Context, p *beam.Pipeline, name string) error
 
-// Execute prepares data in pipelines: reading, cleaning and tokenizing, which also counts, and packing, whose number of shards needs the count;
-// a step of deduplication comes between with pipelines of its own.
-// The shards' bytes depend on the documents and the settings alone: not on the order of files (unless OrderFile asks for it), bundles or
-// workers. What an earlier run left in OutDir and RejectsDir is replaced; the manifest is removed first and written last.
+// Execute prepares data in pipelines: reading, cleaning and tokenizing, which also counts, and packing, whose number of shards needs the
+// count; a step of deduplication comes between with pipelines of its own. The shards' bytes depend on the documents and the settings alone:
+// not on the order of files (unless OrderFile asks for it), bundles or workers. What an earlier run left in OutDir and RejectsDir is
+// replaced; the manifest is removed first and written last.
 //
 // When more records were rejected than MaxBadFraction allows, the result is complete and the error wraps ErrTooManyBad. No input file, or
 // no usable record, is an error.
@@ -44,7 +44,8 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 		run = jobs.Prism
 	}
 	if os.Getenv("GOGC") == "" {
-		// Texts are garbage as soon as they are judged or encoded, and little else is live: collecting at twice that little would take a tenth of the time.
+		// Texts are garbage as soon as they are judged or encoded, and little else is live: collecting at twice that little would take a
+		// tenth of the time.
 		defer mem.Heap(ctx, 300, heapLimit)()
 	}
 	hash := ""
@@ -66,7 +67,8 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	}
 	d := &driver{cfg: cfg, run: run, sources: sources, parts: parts, frame: frame}
 	d.res.Origins = d.origins()
-	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"), storage.Join(cfg.StagedDir, "packed")
+	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"),
+		storage.Join(cfg.StagedDir, "packed")
 	d.meta = datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: hash, SequenceLength: cfg.SequenceLength, Packing: cfg.Strategy,
 		IsolateDocuments: cfg.IsolateDocuments, Seed: cfg.Seed, Version: cfg.Version}
 	if cfg.classes() {
@@ -137,7 +139,8 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 		}
 	}
 	if bad := d.res.Bad(); float64(bad) > d.cfg.MaxBadFraction*float64(d.res.Read) {
-		return &d.res, &TooManyBadError{Bad: bad, Read: d.res.Read, Max: d.cfg.MaxBadFraction, Rejected: d.res.Rejected, Dir: d.cfg.RejectsDir}
+		return &d.res, &TooManyBadError{Bad: bad, Read: d.res.Read, Max: d.cfg.MaxBadFraction, Rejected: d.res.Rejected,
+			Dir: d.cfg.RejectsDir}
 	}
 	return &d.res, nil
 }
@@ -148,7 +151,8 @@ func (d *driver) clear() error {
 		return err
 	}
 	for _, pattern := range []string{
-		storage.Join(d.cfg.OutDir, "train-*-of-*.parquet"), storage.Join(d.cfg.OutDir, "validation-*-of-*.parquet"), storage.Join(d.cfg.RejectsDir, "*.jsonl.zst"),
+		storage.Join(d.cfg.OutDir, "train-*-of-*.parquet"), storage.Join(d.cfg.OutDir, "validation-*-of-*.parquet"),
+		storage.Join(d.cfg.RejectsDir, "*.jsonl.zst"),
 	} {
 		if err := removeAll(pattern); err != nil {
 			return err
@@ -217,7 +221,8 @@ func (d *driver) count() error {
 			continue
 		}
 		lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
-		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Name: g.Name, Groups: t.Groups, Order: t.Order, Part: d.parts[t.Source],
+		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Name: g.Name, Groups: t.Groups, Order: t.Order,
+			Part:    d.parts[t.Source],
 			Records: g.Path, Group: g.Group})
 	}
 	if len(st.Rejected) > 0 {
@@ -231,7 +236,8 @@ func (d *driver) count() error {
 			what = fmt.Sprintf("input %s: there is no text in it", d.sources[0].Path)
 		}
 		if d.res.Read > 0 {
-			text := fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected), d.cfg.RejectsDir, d.advice())
+			text := fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected),
+				d.cfg.RejectsDir, d.advice())
 			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
 				return &SilentError{text, &d.res}
 			}
@@ -263,16 +269,19 @@ func readJSON(path string, v any) error {
 // pack runs the second pipeline: staged documents → shards.
 func (d *driver) pack(ctx context.Context) error {
 	p, s := beam.NewPipelineWithRoot()
-	end.Of(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile, OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
+	end.Of(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile,
+		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
 		beam.CreateList(s, d.staged)))
 	return d.run(ctx, p, "adaptflow-pack")
 }
 
 // finish collects the shards, checks that no document was lost, and writes the manifest.
 func (d *driver) finish() error {
-	m := &datasets.Manifest{Labels: d.res.Labels, SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind, TokenizerHash: d.meta.TokenizerHash,
+	m := &datasets.Manifest{Labels: d.res.Labels, SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind,
+		TokenizerHash:  d.meta.TokenizerHash,
 		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Strategy, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
-		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Formats: d.res.Layouts, Unused: d.res.Tally.Unused, Notes: d.res.Tally.Notes, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
+		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Formats: d.res.Layouts,
+		Unused: d.res.Tally.Unused, Notes: d.res.Tally.Notes, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
 	if !d.cfg.Before {
 		bos, eos := d.frame.BOS(), d.frame.EOS()
 		m.AddBOS, m.AddEOS, m.DocumentSeparator = &bos, &eos, d.cfg.Ends.Separator
@@ -296,7 +305,8 @@ func (d *driver) finish() error {
 		}
 		m.Sequences += info.Shard.Rows
 		m.Tokens += info.Shard.Tokens
-		ref := ShardRef{Path: storage.Join(d.cfg.OutDir, info.Shard.Path), SHA256: info.Shard.SHA256, Rows: info.Shard.Rows, Tokens: info.Shard.Tokens,
+		ref := ShardRef{Path: storage.Join(d.cfg.OutDir, info.Shard.Path), SHA256: info.Shard.SHA256, Rows: info.Shard.Rows,
+			Tokens:     info.Shard.Tokens,
 			Supervised: info.Shard.Supervised, RowGroups: len(info.Shard.RowGroups)}
 		for _, g := range info.Shard.RowGroups {
 			ref.RowGroupSupervised = append(ref.RowGroupSupervised, g.Supervised)
@@ -308,11 +318,13 @@ func (d *driver) finish() error {
 		}
 	}
 	if docs != d.res.Kept+d.repeated {
-		return fmt.Errorf("%d documents were kept, %d more are repetitions, and %d were packed; the files in %s changed while this ran, run it again alone", d.res.Kept, d.repeated, docs,
+		return fmt.Errorf("%d documents were kept, %d more are repetitions, and %d were packed; the files in %s changed while this ran, "+
+			"run it again alone", d.res.Kept, d.repeated, docs,
 			d.cfg.StagedDir)
 	}
 	if m.Sequences == 0 {
-		return fmt.Errorf("no sequence of %d tokens is full, and drop_last drops the rest; lower sequence_length or give more text", d.cfg.SequenceLength)
+		return fmt.Errorf("no sequence of %d tokens is full, and drop_last drops the rest; lower sequence_length or give more text",
+			d.cfg.SequenceLength)
 	}
 	m.FillRate = float64(m.Tokens) / float64(m.Sequences*int64(d.cfg.SequenceLength))
 	d.res.Tokens, d.res.Dropped, d.res.Sequences, d.res.FillRate = m.Tokens, m.DroppedTokens, m.Sequences, m.FillRate

@@ -43,9 +43,12 @@ func byteTokenizer(t *testing.T) string {
 	}
 	level := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}
 	b, err := json.Marshal(map[string]any{
-		"version": "1.0", "truncation": nil, "padding": nil, "normalizer": nil, "pre_tokenizer": level, "post_processor": nil, "decoder": level,
-		"added_tokens": []any{map[string]any{"id": eos, "content": "<eos>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}},
-		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": false,
+		"version": "1.0", "truncation": nil, "padding": nil, "normalizer": nil, "pre_tokenizer": level,
+		"post_processor": nil, "decoder": level,
+		"added_tokens": []any{map[string]any{"id": eos, "content": "<eos>", "single_word": false, "lstrip": false, "rstrip": false,
+			"normalized": false, "special": true}},
+		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil,
+			"end_of_word_suffix": nil, "fuse_unk": false,
 			"byte_fallback": false, "vocab": vocab, "merges": []string{}},
 	})
 	if err != nil {
@@ -135,7 +138,8 @@ func TestEveryDocumentArrives(t *testing.T) {
 	want := corpus(t, in)
 	cfg := config(t, tokenizer, in)
 	res := execute(t, cfg)
-	if res.Read != 123 || res.Kept != 120 || !maps.Equal(res.Rejected, map[string]int64{datasets.ReasonNullText: 1, datasets.ReasonTruncatedRecord: 1, datasets.ReasonInvalidUTF8: 1}) {
+	if res.Read != 123 || res.Kept != 120 || !maps.Equal(res.Rejected,
+		map[string]int64{datasets.ReasonNullText: 1, datasets.ReasonTruncatedRecord: 1, datasets.ReasonInvalidUTF8: 1}) {
 		t.Fatalf("%+v", res)
 	}
 	if len(res.Train) < 2 || len(res.Validation) != 1 || res.FillRate < 0.9 {
@@ -287,7 +291,8 @@ func TestBundles(t *testing.T) {
 			t.Fatal(err)
 		}
 		route := &pack.RouteFn{Plan: plan}
-		if err := route.ProcessElement(t.Context(), pack.Staged{Source: s.Source, Path: s.Path, Groups: s.Groups, Order: s.Order}, nil); err != nil {
+		if err := route.ProcessElement(t.Context(),
+			pack.Staged{Source: s.Source, Path: s.Path, Groups: s.Groups, Order: s.Order}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := route.FinishBundle(t.Context(), func(_ int, p pack.Part) { parts = append(parts, p) }); err != nil {
@@ -296,8 +301,9 @@ func TestBundles(t *testing.T) {
 	}
 	slices.Reverse(parts)
 	out := t.TempDir()
-	fn := &pack.ShardFn{Plan: plan, Options: cfg.pack(), OutDir: out, InfoDir: out, Meta: datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: cfg.SequenceLength,
-		Packing: cfg.Strategy, IsolateDocuments: true, Seed: cfg.Seed, Version: cfg.Version}}
+	fn := &pack.ShardFn{Plan: plan, Options: cfg.pack(), OutDir: out, InfoDir: out,
+		Meta: datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: cfg.SequenceLength,
+			Packing: cfg.Strategy, IsolateDocuments: true, Seed: cfg.Seed, Version: cfg.Version}}
 	tk, _ := tokenize.Load(tokenizer)
 	fn.Meta.TokenizerHash = tk.Hash()
 	at := 0
@@ -399,7 +405,8 @@ func TestWrongInput(t *testing.T) {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	failing := errors.New("the runner fails")
-	if _, err := Execute(t.Context(), config(t, tokenizer, in), func(context.Context, *beam.Pipeline, string) error { return failing }); !errors.Is(err, failing) {
+	if _, err := Execute(t.Context(), config(t, tokenizer, in),
+		func(context.Context, *beam.Pipeline, string) error { return failing }); !errors.Is(err, failing) {
 		t.Fatalf("%v", err)
 	}
 }

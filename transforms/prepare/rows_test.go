@@ -9,7 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 )
 
-// TestRows: prompts have no loss, completions have; a rule that rewrites reaches every field; a conversation goes through the chat template.
+// TestRows: prompts have no loss, completions have; a rule that rewrites reaches every field; a conversation goes through the chat
+// template.
 func TestRows(t *testing.T) {
 	tokenizer, in := byteTokenizer(t), t.TempDir()
 	write(t, filepath.Join(in, "p.jsonl"), `{"prompt": "ab", "completion": "me@x.org"}`+"\n")
@@ -36,9 +37,12 @@ func TestRows(t *testing.T) {
 	if !found {
 		t.Error("the labels of a prompt and its completion are wrong")
 	}
-	write(t, filepath.Join(tokenizer, "chat_template.jinja"), "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}")
+	write(t, filepath.Join(tokenizer, "chat_template.jinja"),
+		"{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else "+
+			"%}{{ m.content }}{% endif %}{% endfor %}")
 	chats := t.TempDir()
-	write(t, filepath.Join(chats, "c.jsonl"), `{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}`+"\n")
+	write(t, filepath.Join(chats, "c.jsonl"), `{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}`+
+		"\n")
 	cfg = config(t, tokenizer, chats)
 	cfg.AssistantOnlyLoss, cfg.ValidationFraction = true, 0
 	seqs := sequences(t, execute(t, cfg).Train)
@@ -63,7 +67,8 @@ func TestRows(t *testing.T) {
 		t.Errorf("spans %v", spans)
 	}
 	// A template without {% generation %} gives the same labels; plain prompts go through it when asked; plain texts are refused then.
-	write(t, filepath.Join(tokenizer, "chat_template.jinja"), "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}")
+	write(t, filepath.Join(tokenizer, "chat_template.jinja"),
+		"{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}")
 	pairs := t.TempDir()
 	write(t, filepath.Join(pairs, "p.jsonl"), `{"prompt": "hi", "completion": "ho"}`+"\n")
 	for _, dir := range []string{chats, pairs} {
@@ -85,7 +90,8 @@ func TestPreferences(t *testing.T) {
 		in := t.TempDir()
 		write(t, filepath.Join(in, "p.jsonl"), c.row+"\n")
 		cfg := config(t, byteTokenizer(t), in)
-		if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "wrong_row 1") || !strings.Contains(err.Error(), c.advice) {
+		if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "wrong_row 1") ||
+			!strings.Contains(err.Error(), c.advice) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
@@ -94,20 +100,23 @@ func TestPreferences(t *testing.T) {
 // TestChosen: named as preferences, rows are learned from by what is preferred, whether the prompt stands apart or within.
 func TestChosen(t *testing.T) {
 	tokenizer := byteTokenizer(t)
-	write(t, filepath.Join(tokenizer, "chat_template.jinja"), "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}")
+	write(t, filepath.Join(tokenizer, "chat_template.jinja"),
+		"{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}")
 	n := int32(datasets.NoLoss)
 	for name, c := range map[string]struct {
 		row         string
 		ids, labels []int32
 	}{
-		"a prompt apart": {`{"question": "ab", "chosen": "xy", "rejected": "z"}`, []int32{'a', 'b', 'x', 'y', eos}, []int32{n, n, 'x', 'y', eos}},
+		"a prompt apart": {`{"question": "ab", "chosen": "xy", "rejected": "z"}`, []int32{'a', 'b', 'x', 'y', eos},
+			[]int32{n, n, 'x', 'y', eos}},
 		"a prompt within": {`{"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "x"}], "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "z"}]}`,
 			[]int32{'<', 'u', '>', 'a', '<', 'a', '>', 'x'}, []int32{n, n, n, n, n, n, n, 'x'}},
 	} {
 		in := t.TempDir()
 		write(t, filepath.Join(in, "p.jsonl"), c.row+"\n")
 		cfg := config(t, tokenizer, in)
-		cfg.RowKind, cfg.Columns, cfg.CompletionOnlyLoss, cfg.AssistantOnlyLoss, cfg.ValidationFraction = datasets.RowPreference, map[string]string{"prompt": "question"}, true, strings.Contains(name, "within"), 0
+		cfg.RowKind, cfg.Columns, cfg.CompletionOnlyLoss, cfg.AssistantOnlyLoss, cfg.ValidationFraction = datasets.RowPreference,
+			map[string]string{"prompt": "question"}, true, strings.Contains(name, "within"), 0
 		s := sequences(t, execute(t, cfg).Train)
 		if len(s) != 1 || !slices.Equal(s[0].InputIDs, c.ids) || !slices.Equal(s[0].Labels, c.labels) {
 			t.Errorf("%s: %+v", name, s)

@@ -10,26 +10,35 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// TestNothingToLearn: a row of which no token has a loss once it is packed is a dead letter that says why, whatever made it so; its neighbour is kept.
+// TestNothingToLearn: a row of which no token has a loss once it is packed is a dead letter that says why, whatever made it so; its
+// neighbour is kept.
 func TestNothingToLearn(t *testing.T) {
 	long := strings.Repeat("long ", 10)
-	chat := "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+	chat := "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% " +
+		"else %}{{ m.content }}{% endif %}{% endfor %}"
 	bfd := func(c *Config) { c.Strategy = datasets.PackBFD }
 	for _, c := range []struct {
 		name, template, good, bad string
 		set                       func(*Config)
 		value                     string
 	}{
-		{"a prompt that fills the sequence", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long + `", "completion": "yes"}`, bfd, "number 51"},
-		{"the answer begins at the cut", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, bfd, "number 33"},
-		{"the answer alone in its piece", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, func(c *Config) { c.Ends.EOS = tokenize.No }, "alone in its piece"},
+		{"a prompt that fills the sequence", "", `{"prompt": "a", "completion": "b"}`,
+			`{"prompt": "` + long + `", "completion": "yes"}`, bfd, "number 51"},
+		{"the answer begins at the cut", "", `{"prompt": "a", "completion": "b"}`,
+			`{"prompt": "` + long[:32] + `", "completion": "x"}`, bfd, "number 33"},
+		{"the answer alone in its piece", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`,
+			func(c *Config) { c.Ends.EOS = tokenize.No }, "alone in its piece"},
 		{"the turn beyond the cut", chat, `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`,
-			`{"messages": [{"role": "user", "content": "` + long + `"}, {"role": "assistant", "content": "b"}]}`, func(c *Config) { bfd(c); c.AssistantOnlyLoss = true }, "number 57"},
-		{"an Alpaca row", chat + "{% if add_generation_prompt %}<a>{% endif %}", `{"instruction": "a", "output": "b"}`, `{"instruction": "` + long + `", "output": "b"}`, bfd, "number 57"},
+			`{"messages": [{"role": "user", "content": "` + long + `"}, {"role": "assistant", "content": "b"}]}`,
+			func(c *Config) { bfd(c); c.AssistantOnlyLoss = true }, "number 57"},
+		{"an Alpaca row", chat + "{% if add_generation_prompt %}<a>{% endif %}", `{"instruction": "a", "output": "b"}`,
+			`{"instruction": "` + long + `", "output": "b"}`, bfd, "number 57"},
 		{"no turn of the assistant", chat, `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`,
 			`{"messages": [{"role": "user", "content": "a"}]}`, func(c *Config) { c.AssistantOnlyLoss = true }, "no assistant message"},
-		{"a text of one token", "", `{"text": "ab"}`, `{"text": "a"}`, func(c *Config) { c.Ends.EOS = tokenize.No }, "none predicts another"},
-		{"rows as pieces", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`, func(c *Config) { c.Strategy, c.Ends.EOS = datasets.PackNone, tokenize.No }, "alone"},
+		{"a text of one token", "", `{"text": "ab"}`, `{"text": "a"}`, func(c *Config) { c.Ends.EOS = tokenize.No },
+			"none predicts another"},
+		{"rows as pieces", "", `{"prompt": "a", "completion": "b"}`, `{"prompt": "` + long[:32] + `", "completion": "x"}`,
+			func(c *Config) { c.Strategy, c.Ends.EOS = datasets.PackNone, tokenize.No }, "alone"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tokenizer, in := byteTokenizer(t), t.TempDir()
@@ -66,7 +75,8 @@ func TestNothingToLearn(t *testing.T) {
 	write(t, filepath.Join(in, "p.jsonl"), fmt.Sprintf("{\"prompt\": %q, \"completion\": \"a\"}\n", long))
 	cfg := config(t, byteTokenizer(t), in)
 	cfg.CompletionOnlyLoss, cfg.SequenceLength, cfg.Strategy = true, 32, datasets.PackBFD
-	if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "nothing_to_learn 1") || !strings.Contains(err.Error(), "sequence_length 32: raise it") {
+	if _, err := Execute(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "nothing_to_learn 1") ||
+		!strings.Contains(err.Error(), "sequence_length 32: raise it") {
 		t.Errorf("%v", err)
 	}
 }

@@ -47,7 +47,8 @@ func encoded(v any) string {
 // next adds the stage after the given step of deduplication (-1: after cleaning): the next step's signing, or tokenizing.
 func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 	if step+1 < len(d.cfg.Dedupe) {
-		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: encoded(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)}, groups)
+		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: encoded(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)},
+			groups)
 		end.Of(s, groups)
 		return
 	}
@@ -55,9 +56,11 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 		end.Of(s, groups)
 		return
 	}
-	end.Of(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, Ends: d.cfg.Ends, Before: d.cfg.Before,
-		Seed: d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
-		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate, Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate,
+	end.Of(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, Ends: d.cfg.Ends,
+		Before: d.cfg.Before,
+		Seed:   d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
+		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate,
+		Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate,
 		Pack: d.cfg.pack()}, groups))
 }
 
@@ -83,9 +86,11 @@ func (d *driver) stages(ctx context.Context) error {
 	if d.cfg.HTML != nil {
 		pages = encoded(d.cfg.HTML)
 	}
-	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages}, beam.CreateList(s, d.files))
+	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages},
+		beam.CreateList(s, d.files))
 	if len(d.cfg.Clean) > 0 {
-		groups = clean.Rules(s, &clean.RulesFn{Rules: encoded(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name), RejectsDir: d.cfg.RejectsDir}, groups)
+		groups = clean.Rules(s, &clean.RulesFn{Rules: encoded(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name),
+			RejectsDir: d.cfg.RejectsDir}, groups)
 	}
 	// The numbers of classes are known when all has been read: tokenizing waits for them.
 	apart := d.cfg.classes() && len(d.cfg.Dedupe) == 0
@@ -160,7 +165,8 @@ func (d *driver) countRead() error {
 		}
 		d.meta.Labels = d.res.Labels
 		if n := len(d.res.Labels); n < 2 {
-			return fmt.Errorf("the input has %d classes (column %s): a classifier needs two; see %s for what could not be read", n, d.cfg.LabelColumn, d.cfg.RejectsDir)
+			return fmt.Errorf("the input has %d classes (column %s): a classifier needs two; see %s for what could not be read", n,
+				d.cfg.LabelColumn, d.cfg.RejectsDir)
 		}
 	}
 	for _, l := range slices.Sorted(maps.Keys(layouts)) {
@@ -202,7 +208,8 @@ func (d *driver) countStage(name, dir string) error {
 // funnel adds a stage and checks that nothing is lost between two.
 func (d *driver) funnel(st Stage) error {
 	if n := len(d.res.Funnel); n > 0 && d.res.Funnel[n-1].Kept != st.In {
-		return fmt.Errorf("%s kept %d records and %s was given %d; the files in %s changed while this ran, run it again alone", d.res.Funnel[n-1].Name,
+		return fmt.Errorf("%s kept %d records and %s was given %d; the files in %s changed while this ran, run it again alone",
+			d.res.Funnel[n-1].Name,
 			d.res.Funnel[n-1].Kept, st.Name, st.In, d.cfg.StagedDir)
 	}
 	bad := st.In - st.Kept
@@ -315,7 +322,8 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 		return err
 	}
 	p, s := beam.NewPipelineWithRoot()
-	groups := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: removals, Sources: names, Stage: name, OutDir: d.dir(name),
+	groups := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: removals, Sources: names,
+		Stage: name, OutDir: d.dir(name),
 		RejectsDir: d.cfg.RejectsDir}, beam.Reshuffle(s, beam.CreateList(s, d.groups)))
 	d.next(s, i, groups)
 	if err := d.run(ctx, p, "adaptflow-"+name); err != nil {

@@ -75,7 +75,8 @@ func TestGoldenDedupe(t *testing.T) {
 	files := map[int]*strings.Builder{}
 	for _, d := range decodeGzip[goldenDoc](t, filepath.Join(dir, "docs.jsonl.gz")) {
 		if d.File == nil || d.Text == "" {
-			if d.File != nil { // out of scope: reading rejects documents without text; the line stays, so that the others keep their numbers
+			// out of scope: reading rejects documents without text; the line stays, so that the others keep their numbers
+			if d.File != nil {
 				files[*d.File].WriteString("{}\n")
 			}
 			continue
@@ -185,7 +186,8 @@ func TestStages(t *testing.T) {
 	n := near(t, in)
 	write(t, filepath.Join(in, "z.jsonl"), "{\"text\": \"too short\"}\n{\"text\": 3}\n")
 	cfg := config(t, tokenizer, in)
-	cfg.Clean = []map[string]any{step("gopher_quality", "min_doc_words", 50, "min_stop_words", 0, "max_non_alpha_words_ratio", 0.5, "min_avg_word_length", 1)}
+	cfg.Clean = []map[string]any{step("gopher_quality", "min_doc_words", 50, "min_stop_words", 0, "max_non_alpha_words_ratio", 0.5,
+		"min_avg_word_length", 1)}
 	cfg.Dedupe = []map[string]any{step("exact"), step("paragraphs"), step("minhash", "n_grams", 3)}
 	res := execute(t, cfg)
 	var names []string
@@ -202,7 +204,8 @@ func TestStages(t *testing.T) {
 	if !slices.Equal(names, []string{"read", "clean", "dedupe-1-exact", "dedupe-2-paragraphs", "dedupe-3-minhash"}) {
 		t.Fatalf("%v", names)
 	}
-	if res.Read != int64(n)+2 || res.Bad() != 1 || res.Rejected["gopher_quality.gopher_short_doc"] != 1 || res.Rejected["exact.duplicate"] == 0 ||
+	if res.Read != int64(n)+2 || res.Bad() != 1 || res.Rejected["gopher_quality.gopher_short_doc"] != 1 ||
+		res.Rejected["exact.duplicate"] == 0 ||
 		res.Rejected["minhash.duplicate"] == 0 || res.Funnel[3].Changed == 0 {
 		t.Errorf("%+v", res.Funnel)
 	}

@@ -1,5 +1,5 @@
-// Package stage holds what the stages between reading and tokenizing share: each takes references to row groups of staged records, writes what
-// it keeps to a row group of its own, the others to dead letters, and counts.
+// Package stage holds what the stages between reading and tokenizing share: each takes references to row groups of staged records, writes
+// what it keeps to a row group of its own, the others to dead letters, and counts.
 package stage
 
 import (
@@ -63,7 +63,8 @@ type Verdict struct {
 	Row string
 }
 
-// Apply judges the records of a group, in order, and writes the group's summary last. It may be called by several goroutines with a judge that may.
+// Apply judges the records of a group, in order, and writes the group's summary last. It may be called by several goroutines with a judge
+// that may.
 func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, judge Judge) (*Summary, error) {
 	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
 	if err != nil {
@@ -86,8 +87,9 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 		if !v.Keep {
 			s.Rejected[rule+"."+v.Reason]++
 			rec := []byte(r.Text)
-			if err := dead.Write(&datasets.Reject{Source: r.Source, Index: r.Index, Rule: rule, Reason: v.Reason, Value: v.Value, Threshold: v.Threshold,
-				Record: rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
+			if err := dead.Write(&datasets.Reject{Source: r.Source, Index: r.Index, Rule: rule, Reason: v.Reason, Value: v.Value,
+				Threshold: v.Threshold,
+				Record:    rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
 				return nil, err
 			}
 			continue

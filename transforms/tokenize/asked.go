@@ -12,14 +12,15 @@ import (
 
 // The prompts of Stanford Alpaca (Taori et al. 2023), for models without a chat template: what introduces them, and how a question is put.
 const (
-	alpacaInput = "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n"
+	alpacaInput = "Below is an instruction that describes a task, paired with an input that provides further context. Write a response " +
+		"that appropriately completes the request.\n\n"
 	alpacaPlain = "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
 	askInput    = "### Instruction:\n%s\n\n### Input:\n%s\n\n### Response:\n"
 	askPlain    = "### Instruction:\n%s\n\n### Response:\n"
 )
 
-// asked encodes an Alpaca row, or a plain prompt as if it were an instruction: turns of the chat template, or Alpaca's prompt where the model has none. The system text
-// comes first; the answers of the history are learnt as those of a conversation are.
+// asked encodes an Alpaca row, or a plain prompt as if it were an instruction: turns of the chat template, or Alpaca's prompt where the
+// model has none. The system text comes first; the answers of the history are learnt as those of a conversation are.
 func (e *rowEncoder) asked(row *datasets.Row) (*chat.Tokens, error) {
 	if len(row.Prompt) > 0 {
 		if err := json.Unmarshal(row.Prompt, &row.Instruction); err != nil {

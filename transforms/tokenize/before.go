@@ -7,7 +7,8 @@ import (
 	tok "github.com/adaptflow/adaptflow/tokenize"
 )
 
-// textBefore encodes a plain text as version 0.1 did, for output folders that it began: behind bos_token where the tokenizer names one, else before eos_token.
+// textBefore encodes a plain text as version 0.1 did, for output folders that it began: behind bos_token where the tokenizer names one,
+// else before eos_token.
 func textBefore(t tok.Tokenizer, text string) (*tok.Encoding, error) {
 	e, err := t.Encode(text, false)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize/chat"
 )
 
-// class encodes a text that has a class as transformers' tokenizers do for a classifier: with the special tokens that the tokenizer adds by itself, and cut
-// to the longest length by leaving out the end of the text, never a special token after it. The class is the label of the last token.
+// class encodes a text that has a class as transformers' tokenizers do for a classifier: with the special tokens that the tokenizer adds by
+// itself, and cut to the longest length by leaving out the end of the text, never a special token after it. The class is the label of the
+// last token.
 func (e *rowEncoder) class(row *datasets.Row) (*chat.Tokens, error) {
 	var text string
 	if err := json.Unmarshal(row.Prompt, &text); err != nil {

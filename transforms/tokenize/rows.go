@@ -28,7 +28,9 @@ type rowEncoder struct {
 }
 
 func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
-	e := &rowEncoder{t: f.t, frame: f.frame, before: f.Before, loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}, classes: map[string]int32{}, max: f.MaxTokens, apply: f.ApplyChatTemplate}
+	e := &rowEncoder{t: f.t, frame: f.frame, before: f.Before,
+		loss: chat.Loss{CompletionOnly: f.CompletionOnly, AssistantOnly: f.AssistantOnly}, classes: map[string]int32{}, max: f.MaxTokens,
+		apply: f.ApplyChatTemplate}
 	for i, l := range f.Labels {
 		e.classes[l] = int32(i)
 	}
@@ -169,8 +171,8 @@ func (e *rowEncoder) plain(prompt, completion string) (*chat.Tokens, error) {
 	return chat.PlainPromptCompletion(e.frame, prompt, completion, e.loss)
 }
 
-// refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like. That a template takes too
-// much for all its rows is the run's.
+// refused makes an error of rendering and marking a row the row's own: a template refuses turns that do not alternate, and the like. That a
+// template takes too much for all its rows is the run's.
 func refused(t *chat.Tokens, err error) (*chat.Tokens, error) {
 	if e := (*jinja.Error)(nil); errors.As(err, &e) {
 		if e.Run {

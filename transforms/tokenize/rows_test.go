@@ -11,11 +11,12 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize/jinja"
 )
 
-// TestTemplateOfARun: a row that a template refuses is rejected; a template that works on and on at every row ends the run, in whatever instance of the DoFn,
-// and the error names its file.
+// TestTemplateOfARun: a row that a template refuses is rejected; a template that works on and on at every row ends the run, in whatever
+// instance of the DoFn, and the error names its file.
 func TestTemplateOfARun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "slow.jinja")
-	const text = "{% if messages[0].content == 'no' %}{{ raise_exception('not this one') }}{% endif %}{% for i in range(100000) %}{% for j in range(2) %}{% if i %}{% endif %}{% endfor %}{% endfor %}{{ messages[0].content }}"
+	const text = "{% if messages[0].content == 'no' %}{{ raise_exception('not this one') }}{% endif %}{% for i in range(100000) %}{% for " +
+		"j in range(2) %}{% if i %}{% endif %}{% endfor %}{% endfor %}{{ messages[0].content }}"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,8 @@ func (f *EncodeFn) silent(d *datasets.StagedDoc) error {
 	case labels == 0:
 		bad.err = fmt.Errorf("none of %d tokens has a loss: the answer is empty, or every turn is masked", n)
 	default:
-		bad.err = fmt.Errorf("%d tokens, and the first that has a loss is number %d: cut off with the rest, or alone in its piece", n, first+1)
+		bad.err = fmt.Errorf("%d tokens, and the first that has a loss is number %d: cut off with the rest, or alone in its piece",
+			n, first+1)
 	}
 	return bad
 }

@@ -179,7 +179,8 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 			if len(rec) == 0 {
 				rec = []byte(recs[i].Text)
 			}
-			if err := dead.Write(&datasets.Reject{Source: recs[i].Source, Index: recs[i].Index, Rule: Name, Reason: bad.reason, Value: bad.Error(), Threshold: bad.threshold,
+			if err := dead.Write(&datasets.Reject{Source: recs[i].Source, Index: recs[i].Index, Rule: Name, Reason: bad.reason,
+				Value: bad.Error(), Threshold: bad.threshold,
 				Record: rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
 				return nil, err
 			}
@@ -222,7 +223,8 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 
 func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 	id := r.DocID()
-	d := datasets.StagedDoc{Index: r.Index, Hash: datasets.Hash(id, f.Seed, datasets.PurposeShard), Split: datasets.Hash(id, f.Seed, datasets.PurposeValidation)}
+	d := datasets.StagedDoc{Index: r.Index, Hash: datasets.Hash(id, f.Seed, datasets.PurposeShard),
+		Split: datasets.Hash(id, f.Seed, datasets.PurposeValidation)}
 	d.ID, d.Source, d.Key = id, r.Source, r.Key
 	if r.Row != "" {
 		t, err := f.rows.encode(r)
@@ -236,7 +238,8 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 		return d, nil
 	}
 	if f.ApplyChatTemplate {
-		return d, errors.New("apply_chat_template: this is a plain text; rows of prompt and completion, messages, conversations, or instruction and output are wanted: " +
+		return d, errors.New("apply_chat_template: this is a plain text; rows of prompt and completion, messages, conversations, or " +
+			"instruction and output are wanted: " +
 			"name them with columns, as {prompt: question, completion: answer}, or adapt to plain text with domain-adaptation")
 	}
 	encode := f.frame.Text
@@ -254,7 +257,8 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 	return d, nil
 }
 
-// Encode tokenizes the records that groups (PCollection<ingest.Group>) refers to and returns the paths of the summaries (PCollection<string>).
+// Encode tokenizes the records that groups (PCollection<ingest.Group>) refers to and returns the paths of the summaries
+// (PCollection<string>).
 func Encode(s beam.Scope, fn *EncodeFn, groups beam.PCollection) beam.PCollection {
 	s = s.Scope("tokenize.Encode")
 	return beam.ParDo(s, fn, groups)

@@ -1,5 +1,5 @@
-// Command curves draws the table that interop/bench/diloco.py wrote: perplexity against the inner steps H, a line for each number of replicas, a panel for each
-// outer optimiser.
+// Command curves draws the table that interop/bench/diloco.py wrote: perplexity against the inner steps H, a line for each number of
+// replicas, a panel for each outer optimiser.
 //
 //	go run ./interop/bench/curves docs/diloco.json docs/diloco.svg
 package main
@@ -96,7 +96,8 @@ func (t *table) draw() ([]byte, error) {
 		row = append(row, p)
 	}
 	c := vgsvg.New(5*vg.Inch*vg.Length(len(row)), 3.6*vg.Inch)
-	tiles := draw.Tiles{Rows: 1, Cols: len(row), PadX: vg.Millimeter * 4, PadTop: vg.Millimeter * 2, PadBottom: vg.Millimeter * 2, PadLeft: vg.Millimeter * 2, PadRight: vg.Millimeter * 2}
+	tiles := draw.Tiles{Rows: 1, Cols: len(row), PadX: vg.Millimeter * 4, PadTop: vg.Millimeter * 2, PadBottom: vg.Millimeter * 2,
+		PadLeft: vg.Millimeter * 2, PadRight: vg.Millimeter * 2}
 	for i, canvas := range plot.Align([][]*plot.Plot{row}, tiles, draw.New(c))[0] {
 		row[i].Draw(canvas)
 	}

@@ -12,7 +12,8 @@ import (
 func TestDraw(t *testing.T) {
 	var runs []map[string]any
 	add := func(replicas, h int, outer []any, perplexity float64) {
-		runs = append(runs, map[string]any{"replicas": replicas, "local_steps": h, "outer_lr": outer[0], "outer_momentum": outer[1], "perplexity": perplexity})
+		runs = append(runs, map[string]any{"replicas": replicas, "local_steps": h, "outer_lr": outer[0], "outer_momentum": outer[1],
+			"perplexity": perplexity})
 	}
 	add(1, 1, []any{nil, nil}, 50)
 	for _, h := range []int{5, 100} {
@@ -38,7 +39,8 @@ func TestDraw(t *testing.T) {
 		t.Fatal(err)
 	}
 	svg := string(b)
-	for text, n := range map[string]int{"momentum 0.5": 1, "momentum 0.9": 1, ">1 replica<": 2, ">2 replicas<": 2, ">8 replicas<": 2, ">100<": 2, ">5<": 2} {
+	for text, n := range map[string]int{"momentum 0.5": 1, "momentum 0.9": 1, ">1 replica<": 2, ">2 replicas<": 2, ">8 replicas<": 2,
+		">100<": 2, ">5<": 2} {
 		if got := strings.Count(svg, text); got != n {
 			t.Errorf("%q stands %d times in the picture, want %d", text, got, n)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/kernels"
-	core "github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // Model is the folder of a small model of the module's testdata, such as llama_gqa.
@@ -31,7 +31,7 @@ func Model(t *testing.T, name string) string {
 }
 
 // Shard writes n random sequences of several documents each.
-func Shard(t *testing.T, path string, n, length int) core.ShardRef {
+func Shard(t *testing.T, path string, n, length int) train.ShardRef {
 	t.Helper()
 	w, err := datasets.CreateShard(path, datasets.ShardMeta{Kind: datasets.KindLM, SequenceLength: length})
 	if err != nil {
@@ -54,23 +54,25 @@ func Shard(t *testing.T, path string, n, length int) core.ShardRef {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return core.ShardRef{Path: path, SHA256: info.SHA256}
+	return train.ShardRef{Path: path, SHA256: info.SHA256}
 }
 
 // Job is a job of eight steps with a LoRA over a small model, which is validated.
-func Job(t *testing.T) core.Job {
+func Job(t *testing.T) train.Job {
 	t.Helper()
 	dir := t.TempDir()
-	a := core.DefaultArgs()
+	a := train.DefaultArgs()
 	a.LearningRate, a.MaxSteps, a.PerDeviceTrainBatchSize, a.SaveSteps, a.WarmupSteps, a.WeightDecay = 5e-3, 8, 2, 3, 2, 0.01
-	return core.Job{Args: a, Model: Model(t, "llama_gqa"), Method: "lora", SequenceLength: 16,
-		Config:     map[string]any{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora_dropout": 0.1},
-		Train:      []core.ShardRef{Shard(t, filepath.Join(dir, "train-0.parquet"), 13, 16), Shard(t, filepath.Join(dir, "train-1.parquet"), 6, 16)},
-		Validation: []core.ShardRef{Shard(t, filepath.Join(dir, "valid.parquet"), 3, 16)}, Dir: filepath.Join(dir, "checkpoints"), KernelSet: kernels.Active().String()}
+	return train.Job{Args: a, Model: Model(t, "llama_gqa"), Method: "lora", SequenceLength: 16,
+		Config: map[string]any{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora_dropout": 0.1},
+		Train: []train.ShardRef{Shard(t, filepath.Join(dir, "train-0.parquet"), 13, 16),
+			Shard(t, filepath.Join(dir, "train-1.parquet"), 6, 16)},
+		Validation: []train.ShardRef{Shard(t, filepath.Join(dir, "valid.parquet"), 3, 16)}, Dir: filepath.Join(dir, "checkpoints"),
+		KernelSet: kernels.Active().String()}
 }
 
 // Rounds is a job of three replicas with short rounds.
-func Rounds(t *testing.T, mode string) core.Job {
+func Rounds(t *testing.T, mode string) train.Job {
 	job := Job(t)
 	a := &job.Args
 	a.Mode, a.Replicas, a.LocalSteps, a.MaxSteps, a.SaveSteps, a.SaveTotalLimit = mode, 3, 2, 8, 4, 0
@@ -78,7 +80,7 @@ func Rounds(t *testing.T, mode string) core.Job {
 }
 
 // Elsewhere is the same job in a folder of its own.
-func Elsewhere(t *testing.T, job core.Job) core.Job {
+func Elsewhere(t *testing.T, job train.Job) train.Job {
 	job.Dir = filepath.Join(t.TempDir(), "c")
 	return job
 }

@@ -20,8 +20,8 @@ import (
 )
 
 // A cluster is real: a job manager, task managers and a job server, each a process of its own from the job server's class path. A
-// supervisor, which is a process that runs [Supervise], starts them, brings task managers back that end, and ends all. A task manager leads a
-// process group, so that the workers it starts end with it.
+// supervisor, which is a process that runs [Supervise], starts them, brings task managers back that end, and ends all. A task manager leads
+// a process group, so that the workers it starts end with it.
 
 const (
 	supervisorName = "supervisor"
@@ -137,7 +137,8 @@ func Supervise(ctx context.Context, e Engine, o Options) error {
 		}()
 		return nil
 	}
-	if err := run(managerName, false, append(e.java(program, jars, dir, "512m"), "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", conf)); err != nil {
+	if err := run(managerName, false, append(e.java(program, jars, dir, "512m"),
+		"org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", conf)); err != nil {
 		return err
 	}
 	if err := c.answers(ctx, master, lost); err != nil {
@@ -145,12 +146,14 @@ func Supervise(ctx context.Context, e Engine, o Options) error {
 	}
 	for i := range o.TaskManagers {
 		name := fmt.Sprintf("task-manager-%d", i+1)
-		args := append(e.java(program, jars, dir, heap), "-XX:MaxDirectMemorySize=256m", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", conf)
+		args := append(e.java(program, jars, dir, heap), "-XX:MaxDirectMemorySize=256m",
+			"org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", conf)
 		if err := run(name, true, args); err != nil {
 			return err
 		}
 	}
-	if err := run(serverName, false, append(e.java(program, jars, dir, memory), e.driver(o.Port, dir, "--flink-master="+master)...)); err != nil {
+	if err := run(serverName, false, append(e.java(program, jars, dir, memory),
+		e.driver(o.Port, dir, "--flink-master="+master)...)); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)

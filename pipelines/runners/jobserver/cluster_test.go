@@ -15,7 +15,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/childenv"
 )
 
-// member starts a stand-in for a Java process of Flink in a folder: a shell that is known by the mark, with a child, as a task manager has workers.
+// member starts a stand-in for a Java process of Flink in a folder: a shell that is known by the mark, with a child, as a task manager has
+// workers.
 func member(t *testing.T) (e Engine, dir string, pid int, child string) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -48,7 +49,8 @@ func running(pid string) bool {
 func TestDownEndsWhatALostClusterLeft(t *testing.T) {
 	e, dir, pid, child := member(t)
 	// The supervisor and the job server are gone; a number that another process has now is left alone.
-	st := State{Engine: e.Name, PID: 1 << 22, Processes: []Process{{supervisorName, os.Getpid(), ""}, {"task-manager-1", pid, ""}, {serverName, 1 << 22, ""}}}
+	st := State{Engine: e.Name, PID: 1 << 22, Processes: []Process{{supervisorName, os.Getpid(), ""}, {"task-manager-1", pid, ""},
+		{serverName, 1 << 22, ""}}}
 	if err := writeState(dir, &st); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,8 @@ func TestDownEndsWhatALostClusterLeft(t *testing.T) {
 	}
 }
 
-// TestTheCallerSaysHowASupervisorStarts: its folder and the names of variables are handed over, their values are not, and it is known by its folder.
+// TestTheCallerSaysHowASupervisorStarts: its folder and the names of variables are handed over, their values are not, and it is known by
+// its folder.
 func TestTheCallerSaysHowASupervisorStarts(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks into /proc")

@@ -31,7 +31,8 @@ type Engine struct {
 var Engines = []Engine{
 	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver",
 		args: []string{"--flink-master=[local]"}, Cluster: true},
-	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver", args: []string{"--spark-master-url=local[4]"},
+	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver",
+		args:       []string{"--spark-master-url=local[4]"},
 		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=" + host, "-Dspark.driver.bindAddress=" + host}},
 }
 
@@ -55,8 +56,8 @@ type Options struct {
 	Memory string
 	// TaskManagers, where not 0, is how many task managers a cluster of processes has; without, the engine runs inside the job server.
 	TaskManagers int
-	// Supervisor says how a process is started that calls [Supervise] with the engine and these options: its program, and arguments of which one is Dir alone.
-	// The caller knows what its own command line means. It is needed with TaskManagers.
+	// Supervisor says how a process is started that calls [Supervise] with the engine and these options: its program, and arguments of
+	// which one is Dir alone. The caller knows what its own command line means. It is needed with TaskManagers.
 	Supervisor func(e Engine, o Options) (program string, args []string, err error)
 	// Env are variables that the server's processes get beside those that every child gets: see [childenv.Set].
 	Env []string

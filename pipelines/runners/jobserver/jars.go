@@ -189,7 +189,8 @@ func findJava(ctx context.Context) (string, error) {
 	}
 	path, err := exec.LookPath(java)
 	if err != nil {
-		return "", fmt.Errorf("no Java (%s): install a Java runtime, 11 or 17, and put it in the path or name its folder in JAVA_HOME", java)
+		return "", fmt.Errorf("no Java (%s): install a Java runtime, 11 or 17, and put it in the path or name its folder in JAVA_HOME",
+			java)
 	}
 	out, err := childenv.Command(ctx, path, "-version").CombinedOutput()
 	if err != nil {

@@ -61,7 +61,8 @@ func clusterConf(rpc, web int, tmp string) string {
 
 // opens are the packages that the engines reach into, which Java 17 closes.
 var opens = func() (out []string) {
-	for _, p := range []string{"java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util", "java.util.concurrent",
+	for _, p := range []string{"java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
+		"java.util.concurrent",
 		"java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.security.action", "sun.util.calendar"} {
 		out = append(out, "--add-opens=java.base/"+p+"=ALL-UNNAMED")
 	}

@@ -38,7 +38,8 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	defer lock.Unlock()
 	if st, err := Status(e, dir); err == nil {
 		if line, ok := commandLine(st.PID); ok && !strings.Contains(line, loopback(dir)) {
-			return nil, fmt.Errorf("the %s job server that is up, process %d, is an earlier version's and listens on all interfaces: end it with adaptflow %s down",
+			return nil, fmt.Errorf("the %s job server that is up, process %d, is an earlier version's and listens on all interfaces: end "+
+				"it with adaptflow %s down",
 				e.Title, st.PID, e.Name)
 		}
 		return st, nil

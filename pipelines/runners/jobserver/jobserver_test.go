@@ -43,7 +43,8 @@ func TestVerifySeesEveryDifference(t *testing.T) {
 		}
 	}
 	// sha256 of "a" and "b"
-	sums := map[string]string{"a.jar": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb", "b.jar": "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"}
+	sums := map[string]string{"a.jar": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
+		"b.jar": "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"}
 	put("a.jar", "a")
 	if err := verify(dir, sums); err == nil || !strings.Contains(err.Error(), "lacks b.jar") {
 		t.Errorf("a missing jar: %v", err)

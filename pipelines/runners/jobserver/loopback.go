@@ -9,8 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// loopbackJar has the class by which Beam's servers listen on the loopback address: its source is beside it, in loopback/org. It is checked in
-// as built, so that a Java runtime is enough where servers are brought up.
+// loopbackJar has the class by which Beam's servers listen on the loopback address: its source is beside it, in loopback/org. It is checked
+// in as built, so that a Java runtime is enough where servers are brought up.
 //
 //go:embed loopback/loopback.jar
 var loopbackJar []byte
@@ -20,7 +20,8 @@ func loopback(dir string) string {
 	return filepath.Join(dir, "tmp", filepath.FromSlash(unstaged), "loopback.jar")
 }
 
-// classPath is the class path of an engine's processes: classes of loopback.jar are found before those of the same name in the engine's jars.
+// classPath is the class path of an engine's processes: classes of loopback.jar are found before those of the same name in the engine's
+// jars.
 func classPath(jars, dir string) string {
 	return strings.Join([]string{loopback(dir), filepath.Join(jars, "*")}, string(os.PathListSeparator))
 }

@@ -17,7 +17,8 @@ func TestServersListenOnLoopback(t *testing.T) {
 	for _, e := range Engines {
 		args := e.java("java", "/jars", "/dir", "1g")
 		path := args[slices.Index(args, "-cp")+1]
-		if first, rest, _ := strings.Cut(path, string(os.PathListSeparator)); first != loopback("/dir") || rest != filepath.Join("/jars", "*") {
+		if first, rest, _ := strings.Cut(path, string(os.PathListSeparator)); first != loopback("/dir") ||
+			rest != filepath.Join("/jars", "*") {
 			t.Errorf("%s: the class path %q does not begin with the loopback servers", e.Name, path)
 		}
 		if args := e.driver(0, "/dir", "--x"); !slices.Contains(args, "--job-host="+host) || args[len(args)-1] != "--x" {
@@ -31,7 +32,8 @@ func TestServersListenOnLoopback(t *testing.T) {
 		}
 	}
 	for name, conf := range map[string]string{"inside the job server": localConf, "a cluster": clusterConf(1, 2, "/tmp")} {
-		for _, key := range []string{"jobmanager.bind-host", "taskmanager.bind-host", "taskmanager.host", "rest.address", "rest.bind-address"} {
+		for _, key := range []string{"jobmanager.bind-host", "taskmanager.bind-host", "taskmanager.host", "rest.address",
+			"rest.bind-address"} {
 			if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(key) + `: (localhost|127\.0\.0\.1)$`).MatchString(conf) {
 				t.Errorf("Flink, %s: no %s", name, key)
 			}
@@ -59,7 +61,8 @@ func TestLoopbackJar(t *testing.T) {
 	if err := writeLoopback(dir); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(loopback(dir)); err != nil || !bytes.Equal(got, loopbackJar) || !strings.Contains(filepath.ToSlash(loopback(dir)), "/"+unstaged+"/") {
+	if got, err := os.ReadFile(loopback(dir)); err != nil || !bytes.Equal(got, loopbackJar) ||
+		!strings.Contains(filepath.ToSlash(loopback(dir)), "/"+unstaged+"/") {
 		t.Errorf("%s: %d bytes, %v", loopback(dir), len(got), err)
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReadsOfTheFolderAreBounded: a FIFO in the place of the state or of a log is an error at once, and of a log that has grown without end the last part is read.
+// TestReadsOfTheFolderAreBounded: a FIFO in the place of the state or of a log is an error at once, and of a log that has grown without end
+// the last part is read.
 func TestReadsOfTheFolderAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "grown.log")

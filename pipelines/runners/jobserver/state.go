@@ -23,7 +23,8 @@ func Status(e Engine, dir string) (*State, error) {
 		return nil, err
 	}
 	if !e.owns(st, dir) {
-		return nil, fmt.Errorf("%s: %w: the one with process %d has ended, see %s; bring one up with adaptflow %s up", e.Title, ErrDown, st.PID, st.Log, e.Name)
+		return nil, fmt.Errorf("%s: %w: the one with process %d has ended, see %s; bring one up with adaptflow %s up", e.Title, ErrDown,
+			st.PID, st.Log, e.Name)
 	}
 	return st, nil
 }

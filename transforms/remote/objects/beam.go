@@ -8,8 +8,8 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/gcs" // gs:// for Beam's transforms
 )
 
-// Beam's own file system of S3 ends the program by a panic where the settings are wrong, and knows no server whose buckets are not host names. Beam's
-// transforms get the one of this package.
+// Beam's own file system of S3 ends the program by a panic where the settings are wrong, and knows no server whose buckets are not host
+// names. Beam's transforms get the one of this package.
 func registerWithBeam() {
 	filesystem.Register("s3", func(context.Context) filesystem.Interface { return beamFiles{s3Files} })
 }

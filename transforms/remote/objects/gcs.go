@@ -23,8 +23,8 @@ type gcsStore struct {
 	known  bool // there are credentials
 }
 
-// openGCS takes Google's application default credentials, or none where there are none: public buckets can be read so. STORAGE_EMULATOR_HOST names
-// another server.
+// openGCS takes Google's application default credentials, or none where there are none: public buckets can be read so.
+// STORAGE_EMULATOR_HOST names another server.
 func openGCS(ctx context.Context) (store, error) {
 	c, err := gcsx.NewClient(ctx, gcs.ScopeReadWrite)
 	known := err == nil
@@ -101,7 +101,8 @@ func (s *gcsStore) explain(bucket string, err error) error {
 	case errors.Is(err, gcs.ErrBucketNotExist):
 		return fmt.Errorf("there is no bucket %s", bucket)
 	case errors.As(err, &api) && (api.Code == http.StatusUnauthorized || api.Code == http.StatusForbidden) && !s.known:
-		return fmt.Errorf("no Google credentials were found, and the bucket %s is not public: set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login: %w",
+		return fmt.Errorf("no Google credentials were found, and the bucket %s is not public: set GOOGLE_APPLICATION_CREDENTIALS, or run "+
+			"gcloud auth application-default login: %w",
 			bucket, fs.ErrPermission)
 	case errors.As(err, &api) && (api.Code == http.StatusUnauthorized || api.Code == http.StatusForbidden):
 		return fmt.Errorf("the credentials do not allow this on the bucket %s: %w", bucket, fs.ErrPermission)

@@ -24,7 +24,8 @@ type gsServer struct {
 }
 
 func (s *gsServer) attrs(name string) map[string]any {
-	return map[string]any{"kind": "storage#object", "name": name, "bucket": "bucket", "size": fmt.Sprint(len(s.objects[name])), "generation": "1"}
+	return map[string]any{"kind": "storage#object", "name": name, "bucket": "bucket",
+		"size": fmt.Sprint(len(s.objects[name])), "generation": "1"}
 }
 
 func (s *gsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -1,8 +1,8 @@
 // Package objects serves the paths of object stores, s3://BUCKET/KEY and gs://BUCKET/KEY: after [Register] a program reads and writes them
 // through internal/storage, and Beam's transforms do. The packages of pipelines call it; a program with pipelines of its own does.
 //
-// An object is read by ranges, pinned to the version that was opened, and appears whole or not at all. There is no rename and no lock: what consists
-// of several objects is described by a manifest that is written last.
+// An object is read by ranges, pinned to the version that was opened, and appears whole or not at all. There is no rename and no lock: what
+// consists of several objects is described by a manifest that is written last.
 package objects
 
 import (
@@ -19,16 +19,16 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Register makes s3:// and gs:// paths of this process, in the driver and in each worker. Calls after the first do nothing. No store is asked before
-// a path of it is used.
+// Register makes s3:// and gs:// paths of this process, in the driver and in each worker. Calls after the first do nothing. No store is
+// asked before a path of it is used.
 var Register = sync.OnceFunc(func() {
 	storage.Register("s3", s3Files)
 	storage.Register("gs", gsFiles)
 	registerWithBeam()
 })
 
-// store is the client of an object store. Its errors say what is wrong in words and wrap fs.ErrNotExist for an object that is not there; that a
-// bucket is not there is another error.
+// store is the client of an object store. Its errors say what is wrong in words and wrap fs.ErrNotExist for an object that is not there;
+// that a bucket is not there is another error.
 type store interface {
 	// list gives the keys that begin with prefix, in any order.
 	list(ctx context.Context, bucket, prefix string, each func(key string)) error
@@ -64,7 +64,8 @@ func (f *files) do(p string, what func(ctx context.Context, s store, bucket, key
 	return nil
 }
 
-// Glob implements storage.FS. Patterns are those of path.Match, in which * ends at a slash; an object whose key is the pattern is meant literally.
+// Glob implements storage.FS. Patterns are those of path.Match, in which * ends at a slash; an object whose key is the pattern is meant
+// literally.
 func (f *files) Glob(pattern string) (out []string, err error) {
 	err = f.do(pattern, func(ctx context.Context, s store, bucket, key string) error {
 		if _, err := path.Match(key, ""); err != nil {

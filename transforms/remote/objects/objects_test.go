@@ -38,7 +38,8 @@ func fresh(t *testing.T) {
 // noSettings hides the machine's own settings of the AWS libraries.
 func noSettings(t *testing.T) {
 	t.Helper()
-	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"} {
+	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION",
+		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"} {
 		t.Setenv(v, "")
 	}
 	none := t.TempDir()
@@ -74,7 +75,8 @@ func big() []byte {
 // roundTrip writes, lists, reads and removes on a store with the bucket "bucket".
 func roundTrip(t *testing.T, root string) {
 	data := big()
-	for name, content := range map[string][]byte{"a/one.txt": []byte("one"), "a/two.txt": []byte("two"), "a/b/three.txt": []byte("three"), "a/big": data, "a/[x].txt": []byte("x"), "a/empty": {}} {
+	for name, content := range map[string][]byte{"a/one.txt": []byte("one"), "a/two.txt": []byte("two"), "a/b/three.txt": []byte("three"),
+		"a/big": data, "a/[x].txt": []byte("x"), "a/empty": {}} {
 		if err := storage.WriteFile(root+name, content); err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +127,8 @@ func roundTrip(t *testing.T, root string) {
 	if ok, err := storage.Exists(root + "a/one.txt"); ok || err != nil {
 		t.Errorf("%v %v", ok, err)
 	}
-	for pattern, want := range map[string]string{"a": "name the objects in it, as " + root + "a/*", "none*": "no file matches", "": "BUCKET/KEY", "a/[": "pattern"} {
+	for pattern, want := range map[string]string{"a": "name the objects in it, as " + root + "a/*", "none*": "no file matches",
+		"": "BUCKET/KEY", "a/[": "pattern"} {
 		if _, err := storage.Glob(root + pattern); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", pattern, err, want)
 		}
@@ -134,7 +137,8 @@ func roundTrip(t *testing.T, root string) {
 		t.Errorf("%v", err)
 	}
 	gone := strings.Replace(root, "bucket", "missing", 1)
-	if _, err := storage.Glob(gone + "*"); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "there is no bucket missing") {
+	if _, err := storage.Glob(gone + "*"); err == nil || errors.Is(err, fs.ErrNotExist) ||
+		!strings.Contains(err.Error(), "there is no bucket missing") {
 		t.Errorf("%v", err)
 	}
 	if err := storage.WriteFile(gone+"x", nil); err == nil || !strings.Contains(err.Error(), "there is no bucket missing") {

@@ -22,7 +22,8 @@ import (
 
 var s3Files = &files{scheme: "s3", open: openS3}
 
-// credentialTime is how long looking for credentials may take; the last place is a service of Amazon's own machines, which elsewhere does not answer.
+// credentialTime is how long looking for credentials may take; the last place is a service of Amazon's own machines, which elsewhere does
+// not answer.
 const credentialTime = 10 * time.Second
 
 var errReplaced = errors.New("the object was replaced while it was read: run again")
@@ -45,7 +46,8 @@ func openS3(ctx context.Context) (store, error) {
 	wait, cancel := context.WithTimeout(ctx, credentialTime)
 	defer cancel()
 	if _, err := cfg.Credentials.Retrieve(wait); err != nil {
-		return nil, errors.New("no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role gives them")
+		return nil, errors.New("no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run " +
+			"where a role gives them")
 	}
 	s := &s3Store{}
 	s.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
@@ -58,7 +60,8 @@ func openS3(ctx context.Context) (store, error) {
 		s.endpoint = *o.BaseEndpoint
 		o.UsePathStyle = true
 		// Checksums that the API does not demand are Amazon's own addition.
-		o.RequestChecksumCalculation, o.ResponseChecksumValidation = aws.RequestChecksumCalculationWhenRequired, aws.ResponseChecksumValidationWhenRequired
+		o.RequestChecksumCalculation, o.ResponseChecksumValidation = aws.RequestChecksumCalculationWhenRequired,
+			aws.ResponseChecksumValidationWhenRequired
 	})
 	return s, nil
 }
@@ -137,7 +140,8 @@ func (s *s3Store) explain(bucket string, err error) error {
 		case "PermanentRedirect", "MovedPermanently":
 			return fmt.Errorf("the bucket %s is in another region: set AWS_REGION", bucket)
 		case "TemporaryRedirect", "Redirect", "Found", "SeeOther":
-			return fmt.Errorf("the server of the bucket %s sends on to another address, where the credentials do not go: set AWS_REGION or AWS_ENDPOINT_URL to where the bucket is", bucket)
+			return fmt.Errorf("the server of the bucket %s sends on to another address, where the credentials do not go: set AWS_REGION "+
+				"or AWS_ENDPOINT_URL to where the bucket is", bucket)
 		case "PreconditionFailed":
 			return errReplaced
 		}
