@@ -16,7 +16,8 @@ import (
 func classes(n int) []datasets.Sequence {
 	var out []datasets.Sequence
 	for i := range n {
-		q := datasets.Sequence{DocStarts: []int32{0, 5}, DocIDs: []string{"a", "b"}, DocSpans: [][2]int32{{0, 5}, {5, 9}}, Sources: []string{"", ""}}
+		q := datasets.Sequence{DocStarts: []int32{0, 5}, DocIDs: []string{"a", "b"}, DocSpans: [][2]int32{{0, 5}, {5, 9}},
+			Sources: []string{"", ""}}
 		for t := range 9 {
 			q.InputIDs = append(q.InputIDs, int32(20+(i*37+t*11)%200))
 			q.Labels = append(q.Labels, datasets.NoLoss)
@@ -34,7 +35,8 @@ func classes(n int) []datasets.Sequence {
 // TestClassifier trains a classifier: the rows are the documents' last tokens, the loss of an untrained head is near log 3, and training
 // sorts the classes.
 func TestClassifier(t *testing.T) {
-	m, err := model.LoadTask(filepath.Join("..", "model", "testdata", "models", "llama_gqa"), "float32", model.Task{Type: "SEQ_CLS", NumLabels: 3, Seed: 1})
+	m, err := model.LoadTask(filepath.Join("..", "model", "testdata", "models", "llama_gqa"), "float32",
+		model.Task{Type: "SEQ_CLS", NumLabels: 3, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,8 @@ func TestClassifier(t *testing.T) {
 	if want := []int32{4, 8, 13, 17}; len(step.Rows) != 4 || step.Rows[1] != want[1] || step.Rows[3] != want[3] || step.Labels[3] != 2 {
 		t.Errorf("rows %v, labels %v", step.Rows, step.Labels)
 	}
-	a, err := peft.New("LORA", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"q_proj", "v_proj"}, "task_type": "SEQ_CLS"}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
+	a, err := peft.New("LORA", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"q_proj", "v_proj"},
+		"task_type": "SEQ_CLS"}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +58,8 @@ func TestClassifier(t *testing.T) {
 	args.LearningRate, args.MaxSteps, args.PerDeviceTrainBatchSize = 2e-2, 40, 6
 	params := nn.NewParams(1)
 	defer params.Free()
-	tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 9, Sequences: len(data), Objective: Classify{}})
+	tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 9, Sequences: len(data),
+		Objective: Classify{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,8 @@ import (
 
 // codecs are the rows of the table, with settings that cut the test's arrays unevenly.
 func codecs(t *testing.T) (out []codec) {
-	for _, c := range []struct{ name, args string }{{"none", ""}, {"int8", ""}, {"int8", "block_size=7"}, {"int8", "block_size=1"}, {"topk", ""},
+	for _, c := range []struct{ name, args string }{{"none", ""}, {"int8", ""}, {"int8", "block_size=7"},
+		{"int8", "block_size=1"}, {"topk", ""},
 		{"topk", "density=0.13"}, {"topk", "density=1"}} {
 		x, err := (&Args{Compression: c.name, CompressionArgs: c.args}).codec()
 		if err != nil {
@@ -87,7 +88,8 @@ func TestCompressions(t *testing.T) {
 					order[i] = i
 				}
 				slices.SortStableFunc(order, func(a, b int) int {
-					return int(math.Copysign(1, math.Abs(float64(x[b]))-math.Abs(float64(x[a])))) * map[bool]int{false: 1}[math.Abs(float64(x[a])) == math.Abs(float64(x[b]))]
+					return int(math.Copysign(1,
+						math.Abs(float64(x[b]))-math.Abs(float64(x[a])))) * map[bool]int{false: 1}[math.Abs(float64(x[a])) == math.Abs(float64(x[b]))]
 				})
 				want := make([]float32, n)
 				for _, i := range order[:kept(c.o, n)] {

@@ -74,7 +74,8 @@ func (s *Session) decide(step int, refs []Ref) ([]Ref, error) {
 		return nil, fmt.Errorf("round %d: %d of %d replicas wrote their part, and %d must", step, len(refs), a.Replicas, least)
 	}
 	if len(refs) < a.Replicas && a.Order != OrderWrapped && !slices.ContainsFunc(refs, func(r Ref) bool { return !r.Silent }) {
-		return nil, fmt.Errorf("round %d: no token of the replicas that were not late had a loss: raise drop_late_after or min_replicas", step)
+		return nil, fmt.Errorf("round %d: no token of the replicas that were not late had a loss: raise drop_late_after or min_replicas",
+			step)
 	}
 	if a.DropLateAfter == 0 || s.job.Contributors != nil {
 		return refs, nil

@@ -144,7 +144,8 @@ func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
 	if k := i - s.first[g]; k < len(rows) {
 		return rows[k], nil
 	}
-	return datasets.Sequence{}, fmt.Errorf("%s: row group %d has %d rows, fewer than its metadata says", s.shards[s.groups[g].shard].Path(), s.groups[g].row, len(rows))
+	return datasets.Sequence{}, fmt.Errorf("%s: row group %d has %d rows, fewer than its metadata says", s.shards[s.groups[g].shard].Path(),
+		s.groups[g].row, len(rows))
 }
 
 // of is an error where shards are of another kind than the objective takes.
@@ -178,11 +179,13 @@ func (s *Shards) known(g int, rows []datasets.Sequence) error {
 		for t, id := range rows[i].InputIDs {
 			label := rows[i].Labels[t]
 			if int(id) >= s.vocab || id < 0 {
-				return fmt.Errorf("shard %s, row group %d, row %d: token %d is %d, but the model's vocabulary is %d: it was prepared for another model; prepare the data again",
+				return fmt.Errorf("shard %s, row group %d, row %d: token %d is %d, but the model's vocabulary is %d: it was prepared for "+
+					"another model; prepare the data again",
 					f.Path(), s.groups[g].row, i, t, id, s.vocab)
 			}
 			if ids && label != datasets.NoLoss && (int(label) >= s.vocab || label < 0) {
-				return fmt.Errorf("shard %s, row group %d, row %d: label %d is %d, but the model's vocabulary is %d: it was prepared for another model; prepare the data again",
+				return fmt.Errorf("shard %s, row group %d, row %d: label %d is %d, but the model's vocabulary is %d: it was prepared for "+
+					"another model; prepare the data again",
 					f.Path(), s.groups[g].row, i, t, label, s.vocab)
 			}
 		}

@@ -16,7 +16,8 @@ const evaBatches = 1024
 // initialised refuses an adapter that still needs data to start from, which would train from other values than its configuration says.
 func initialised(a *peft.Adapter) error {
 	if a.NeedsData() {
-		return errors.New("train: the adapter starts from the activations of data (init_lora_weights: eva), which a run of one adapter gathers from its training data; " +
+		return errors.New("train: the adapter starts from the activations of data (init_lora_weights: eva), which a run of one adapter " +
+			"gathers from its training data; " +
 			"elsewhere initialise it first and give its folder as init_adapter, or use another init_lora_weights")
 	}
 	return nil
@@ -26,7 +27,8 @@ func initialised(a *peft.Adapter) error {
 // training, in the order in which training takes them, and writes its folder, from which the job then starts (Job.InitAdapter). The result
 // depends on what the training depends on, not on the number of threads. say, if not nil, hears how far it is after 1, 2, 4, … 64 batches
 // and then after each 64.
-func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, args *Args, data Data, threads *pool.Pool, dir string, say func(string)) error {
+func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, args *Args, data Data, threads *pool.Pool, dir string,
+	say func(string)) error {
 	var batches []peft.EvaBatch
 	for _, micro := range firstBatches(args, data.Len(), evaBatches) {
 		seqs, err := sequences(data, micro)
@@ -49,7 +51,8 @@ func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, arg
 	}
 	note := func(at peft.EvaProgress) error {
 		if done := at.Batch - 1; say != nil && done > 0 && (done%64 == 0 || done < 64 && done&(done-1) == 0) {
-			say(fmt.Sprintf("initialising: %d batches (at most %d), the directions of %d of %d inputs stand still", done, at.Most, at.Still, at.Inputs))
+			say(fmt.Sprintf("initialising: %d batches (at most %d), the directions of %d of %d inputs stand still", done, at.Most,
+				at.Still, at.Inputs))
 		}
 		return ctx.Err()
 	}

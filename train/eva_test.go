@@ -21,7 +21,8 @@ func TestInitializeAdapter(t *testing.T) {
 	args := DefaultArgs()
 	args.MaxSteps, args.PerDeviceTrainBatchSize = 3, 4
 	fresh := func() *peft.Adapter {
-		a, err := peft.New("LORA", map[string]any{"r": 2, "init_lora_weights": "eva", "eva_config": map[string]any{"tau": 0.5}}, nn.Sites(m), peft.Env{ModelType: "llama"})
+		a, err := peft.New("LORA", map[string]any{"r": 2, "init_lora_weights": "eva", "eva_config": map[string]any{"tau": 0.5}},
+			nn.Sites(m), peft.Env{ModelType: "llama"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -193,7 +193,8 @@ func openSession(job Job) (_ *Session, err error) {
 		}
 		if labels == 0 { // a mean over nothing would be the best there is
 			if s.valid = nil; job.Args.LoadBestModelAtEnd || job.Args.EarlyStoppingPatience > 0 {
-				return nil, errors.New("train: load_best_model_at_end and early_stopping_patience go by the loss on the evaluation set, in which no token has one: give another eval_input")
+				return nil, errors.New("train: load_best_model_at_end and early_stopping_patience go by the loss on the evaluation set, " +
+					"in which no token has one: give another eval_input")
 			}
 		}
 	}
@@ -267,7 +268,8 @@ func (s *Session) At(dir string, step int) error {
 		return err
 	}
 	if st.Binding != s.binding {
-		return fmt.Errorf("%s was written by a run with other settings, data, base model or kernel set: choose another output folder, or delete its checkpoints", CheckpointDir(dir, step))
+		return fmt.Errorf("%s was written by a run with other settings, data, base model or kernel set: choose another output folder, or "+
+			"delete its checkpoints", CheckpointDir(dir, step))
 	}
 	s.state = st
 	return nil

@@ -17,7 +17,8 @@ import (
 func keyed(key, n int) Sequences {
 	var out Sequences
 	for i := range n {
-		q := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{fmt.Sprintf("%d/%d", key, i)}, DocSpans: [][2]int32{{0, 1}}, Sources: []string{""}}
+		q := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{fmt.Sprintf("%d/%d", key, i)}, DocSpans: [][2]int32{{0, 1}},
+			Sources: []string{""}}
 		for t := range 5 + (i*7+key*3)%11 {
 			id := int32(3 + (i*37+key*101+t*t*11)%230)
 			label := id
@@ -43,8 +44,10 @@ func TestKeysEqualAlone(t *testing.T) {
 		args         func(*Args)
 	}{
 		{"lora", "LORA", map[string]any{"r": 4, "target_modules": "all-linear"}, func(*Args) {}},
-		{"lora-dropout", "LORA", map[string]any{"r": 3, "target_modules": "all-linear", "lora_dropout": 0.2}, func(a *Args) { a.GradientAccumulationSteps = 2 }},
-		{"dora", "LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj", "down_proj"}, "use_dora": true}, func(a *Args) { a.MaxSteps = 5 }},
+		{"lora-dropout", "LORA", map[string]any{"r": 3, "target_modules": "all-linear", "lora_dropout": 0.2},
+			func(a *Args) { a.GradientAccumulationSteps = 2 }},
+		{"dora", "LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj", "down_proj"}, "use_dora": true},
+			func(a *Args) { a.MaxSteps = 5 }},
 		{"ia3", "IA3", nil, func(a *Args) { a.Optim = "lion_32bit" }},
 		{"adalora", "ADALORA", map[string]any{"target_modules": []string{"q_proj"}, "total_step": 6}, func(a *Args) { a.MaxSteps = 6 }},
 	} {
@@ -75,14 +78,16 @@ func TestKeysEqualAlone(t *testing.T) {
 				if runs, err = TrainKeys(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p}, jobs); err != nil {
 					t.Fatal(err)
 				}
-			} else if _, err := TrainKeys(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p}, jobs); err == nil || !strings.Contains(err.Error(), "key by key") {
+			} else if _, err := TrainKeys(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p}, jobs); err == nil ||
+				!strings.Contains(err.Error(), "key by key") {
 				t.Fatalf("a group of keys of %s: %v", c.method, err)
 			}
 			for i, job := range jobs {
 				alone := nn.NewParams(1)
 				defer alone.Free()
 				b := open()
-				tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{b}, Params: alone, SequenceLength: 16, Sequences: job.Data.Len()})
+				tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{b}, Params: alone, SequenceLength: 16,
+					Sequences: job.Data.Len()})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -141,7 +146,8 @@ func TestKeysFailAlone(t *testing.T) {
 	args := DefaultArgs()
 	args.MaxSteps, args.PerDeviceTrainBatchSize = 3, 2
 	train := func(bad bool) (*nn.Params, []KeyRun) {
-		a, err := peft.New("LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj"}}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
+		a, err := peft.New("LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj"}}, nn.Sites(m),
+			peft.Env{ModelType: "llama", Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,6 +39,7 @@ func ProgramLimit(limit, process int64, m *model.Model, c Cost) (int64, error) {
 		held = fmt.Sprintf(", those of the %s %d MiB, %s %d MiB", c.Who, c.Weights>>20, c.What, c.Work>>20)
 		fewer = fmt.Sprintf(", take fewer %s, or lower per_device_train_batch_size", c.Who)
 	}
-	return 0, fmt.Errorf("memory_limit is %d MiB, but the weights of the base take %d MiB%s and the process itself %d MiB: raise memory_limit, store the base in "+
+	return 0, fmt.Errorf("memory_limit is %d MiB, but the weights of the base take %d MiB%s and the process itself %d MiB: raise "+
+		"memory_limit, store the base in "+
 		"fewer bits (dtype, load_in_4bit) or in a file (weights=streamed)%s", limit>>20, m.Resident()>>20, held, process>>20, fewer)
 }

@@ -55,8 +55,9 @@ func newLoop(args *Args, s *Setup, tokens int, lanes []*lane) (_ *loop, err erro
 		return nil, err
 	}
 	l.prog, err = nn.Compile(s.Wiring, s.Adapters, s.Params, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: tokens, S: tokens, N: docs},
-		Pool: s.Pool, Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit, Beside: func() int64 { return HeldOptimizerBytes(args, s.Params) },
-		DType: s.DType, Seed: args.Seed})
+		Pool: s.Pool, Checkpoint: s.Checkpoint, MemoryLimit: s.MemoryLimit,
+		Beside: func() int64 { return HeldOptimizerBytes(args, s.Params) },
+		DType:  s.DType, Seed: args.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,8 @@ func (l *loop) fits(adapters []nn.Adapter) error {
 	}
 	for _, a := range adapters {
 		if x, ok := a.(*peft.Adapter); ok && l.goal.spec.Reference && !x.Segmentable() {
-			return fmt.Errorf("train: the objective compares the adapter with the base alone, and a %s adapter cannot be switched off within a pass: "+
+			return fmt.Errorf("train: the objective compares the adapter with the base alone, and a %s adapter cannot be switched off "+
+				"within a pass: "+
 				"use another method", x.Type())
 		}
 	}

@@ -30,14 +30,16 @@ func TrainedCount(args *Args, a *peft.Adapter) (int, error) {
 // Trainable says why an adapter cannot be trained on shards with the settings, nil where it can.
 func Trainable(args *Args, a *peft.Adapter) error {
 	if m, ok := a.Method.(interface{ Tasks() int }); ok && m.Tasks() > 1 {
-		return fmt.Errorf("train: %s has num_tasks = %d, but prepared sequences do not say the task of a document: use num_tasks = 1", a.Type(), m.Tasks())
+		return fmt.Errorf("train: %s has num_tasks = %d, but prepared sequences do not say the task of a document: use num_tasks = 1",
+			a.Type(), m.Tasks())
 	}
 	if _, ok := a.Method.(peft.Stepper); ok && args.Mode == "local" {
 		return fmt.Errorf("train: %s allocates its ranks after each optimiser step, which replicas of mode local take apart; use mode: sync", a.Type())
 	}
 	_, steps := a.Method.(peft.Stepper)
 	if _, adds := a.Method.(peft.Regulariser); (steps || adds) && args.OptimizerShards > 1 {
-		return fmt.Errorf("train: %s looks at all parameters in each optimiser step, which shards of its state do not have: set optimizer_shards to 1", a.Type())
+		return fmt.Errorf("train: %s looks at all parameters in each optimiser step, which shards of its state do not have: set "+
+			"optimizer_shards to 1", a.Type())
 	}
 	_, err := Freeze(args, []nn.Adapter{a}, nn.NewParams(1))
 	return err

@@ -64,7 +64,8 @@ func (r *goal) batch(seqs []datasets.Sequence) (*Batch, error) {
 	if g := s.Group; g > 1 {
 		for i := range seqs {
 			if n := len(seqs[i].DocStarts); n%g != 0 {
-				return nil, fmt.Errorf("sequence of document %s: %d documents, where %d at a time are an example: prepare the data for this objective",
+				return nil, fmt.Errorf("sequence of document %s: %d documents, where %d at a time are an example: prepare the data for "+
+					"this objective",
 					first(seqs[i].DocIDs), n, g)
 			}
 		}

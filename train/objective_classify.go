@@ -38,7 +38,8 @@ func ClassStepFrom(seqs []datasets.Sequence) (*nn.Step, error) {
 			last := int(d.End) - 1
 			for t := int(d.Start); t < last; t++ {
 				if l := q.Labels[t-base]; l != datasets.NoLoss {
-					return nil, fmt.Errorf("document %s: its token %d has the label %d; in a classifier's data only a document's last token has one, its class",
+					return nil, fmt.Errorf("document %s: its token %d has the label %d; in a classifier's data only a document's last "+
+						"token has one, its class",
 						first(q.DocIDs), t-int(d.Start), l)
 				}
 			}

@@ -109,7 +109,8 @@ func openObjectiveCase(t *testing.T, name string) *objectiveRun {
 
 // setup is for a training on n sequences.
 func (r *objectiveRun) setup(params *nn.Params, n int) Setup {
-	return Setup{Wiring: r.model, Adapters: []nn.Adapter{r.adapter}, Params: params, SequenceLength: r.longest, Sequences: n, Objective: r.objective}
+	return Setup{Wiring: r.model, Adapters: []nn.Adapter{r.adapter}, Params: params, SequenceLength: r.longest, Sequences: n,
+		Objective: r.objective}
 }
 
 // TestObjectives holds every row of the table, with its case, to what an objective promises.
@@ -407,7 +408,8 @@ func (s *Session) round(step int) (int, error) {
 func TestGroupsStayTogether(t *testing.T) {
 	r := openObjectiveCase(t, "toy_pairs")
 	var err error
-	if r.adapter, err = peft.New("PROMPT_TUNING", map[string]any{"num_virtual_tokens": 4}, nn.Sites(r.model), peft.Env{ModelType: "llama", Seed: 1}); err != nil {
+	if r.adapter, err = peft.New("PROMPT_TUNING", map[string]any{"num_virtual_tokens": 4}, nn.Sites(r.model),
+		peft.Env{ModelType: "llama", Seed: 1}); err != nil {
 		t.Fatal(err)
 	}
 	r.args.MaxGradNorm = 0
@@ -466,7 +468,8 @@ func TestColumns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prog, err := nn.Compile(r.model, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 2 * r.longest, S: 2 * r.longest, N: 5}})
+	prog, err := nn.Compile(r.model, nil, nn.NewParams(1),
+		nn.Options{Mode: nn.ModeScore, Caps: nn.Caps{T: 2 * r.longest, S: 2 * r.longest, N: 5}})
 	if err != nil {
 		t.Fatal(err)
 	}

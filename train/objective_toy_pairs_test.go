@@ -24,7 +24,8 @@ type toyPairs struct {
 }
 
 func (o *toyPairs) Spec() Spec {
-	return Spec{Group: 2, Reference: true, MeanLogit: true, NoDropout: true, Metrics: []string{"rewards/accuracies", "rewards/margins", "logits/chosen"}}
+	return Spec{Group: 2, Reference: true, MeanLogit: true, NoDropout: true,
+		Metrics: []string{"rewards/accuracies", "rewards/margins", "logits/chosen"}}
 }
 
 // Items counts pairs.
@@ -77,7 +78,8 @@ func TestGoldenPairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
-	ids, mask, answer, shape := f.I64("batch.input_ids"), f.I64("batch.attention_mask"), f.I64("batch.completion_mask"), f.Shape("batch.input_ids")
+	ids, mask, answer, shape := f.I64("batch.input_ids"), f.I64("batch.attention_mask"), f.I64("batch.completion_mask"),
+		f.Shape("batch.input_ids")
 	var data Sequences
 	pairs, n := shape[0]/2, shape[1]
 	for p := range pairs {
@@ -102,7 +104,8 @@ func TestGoldenPairs(t *testing.T) {
 	args.MaxSteps, args.PerDeviceTrainBatchSize, args.Stride = 1, pairs, 1
 	params := nn.NewParams(1)
 	defer params.Free()
-	tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 2 * n, Sequences: pairs, Objective: &toyPairs{Beta: 0.1}})
+	tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 2 * n, Sequences: pairs,
+		Objective: &toyPairs{Beta: 0.1}})
 	if err != nil {
 		t.Fatal(err)
 	}

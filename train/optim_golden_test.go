@@ -13,9 +13,11 @@ import (
 )
 
 // goldenOptim is how a class of the reference is called here, and which of its settings are adaptflow's arguments rather than optim_args.
-var goldenOptim = map[string]string{"torch.AdamW": "adamw_torch", "torch.Adam": "adam", "torch.SGD": "sgd", "torch.Adagrad": "adagrad", "torch.RMSprop": "rmsprop",
-	"transformers.Adafactor": "adafactor", "bitsandbytes.AdamW32bit": "adamw_torch", "bitsandbytes.AdamW8bit": "adamw_8bit", "bitsandbytes.Lion32bit": "lion_32bit",
-	"bitsandbytes.Lion8bit": "lion_8bit", "bitsandbytes.SGD8bit": "sgd_8bit"}
+var goldenOptim = map[string]string{"torch.AdamW": "adamw_torch", "torch.Adam": "adam", "torch.SGD": "sgd", "torch.Adagrad": "adagrad",
+	"torch.RMSprop":          "rmsprop",
+	"transformers.Adafactor": "adafactor", "bitsandbytes.AdamW32bit": "adamw_torch", "bitsandbytes.AdamW8bit": "adamw_8bit",
+	"bitsandbytes.Lion32bit": "lion_32bit",
+	"bitsandbytes.Lion8bit":  "lion_8bit", "bitsandbytes.SGD8bit": "sgd_8bit"}
 
 func goldenArgs(t *testing.T, spec map[string]any) (Args, bool) {
 	a := DefaultArgs()

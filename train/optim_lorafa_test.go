@@ -32,7 +32,8 @@ func TestGoldenLoraFA(t *testing.T) {
 			want := golden.Open(t, filepath.Join(dir, "expected.safetensors"))
 			params := nn.NewParams(1)
 			defer params.Free()
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length, Sequences: len(data)})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length,
+				Sequences: len(data)})
 			if err != nil {
 				t.Fatal(err)
 			}

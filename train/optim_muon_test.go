@@ -77,7 +77,8 @@ func TestMuonGroups(t *testing.T) {
 	g := []float32{0, 2, 0, 0, 2, 0, 0, 0}
 	p := make([]float32, 8)
 	args := DefaultArgs()
-	muon(&update{Args: &args, o: o, step: 1, lr: 0.1, name: "q_proj.weight", rows: 2, cols: 4, p: p, g: g, state: [][]float32{make([]float32, 8)}})
+	muon(&update{Args: &args, o: o, step: 1, lr: 0.1, name: "q_proj.weight", rows: 2, cols: 4, p: p, g: g,
+		state: [][]float32{make([]float32, 8)}})
 	if !(p[1] < -0.02 && p[1] > -0.06 && p[4] == p[1]) || p[0] != 0 {
 		t.Errorf("the first step is %v", p)
 	}

@@ -55,7 +55,8 @@ var optimizers = []rule{
 	{"sgd_8bit", options{"momentum": 0.9, "min_8bit_size": 4096}, blockStates("state1"), sgd8, nil},
 	{"lion_32bit", nil, one("state1"), lion, nil},
 	{"lion_8bit", options{"min_8bit_size": 4096}, blockStates("state1"), lion8, nil},
-	{"adafactor", options{"scale_parameter": 0, "relative_step": 0, "warmup_init": 0, "beta1": 0, "clip_threshold": 1, "decay_rate": -0.8, "eps1": 1e-30, "eps2": 1e-3},
+	{"adafactor", options{"scale_parameter": 0, "relative_step": 0, "warmup_init": 0, "beta1": 0, "clip_threshold": 1, "decay_rate": -0.8,
+		"eps1": 1e-30, "eps2": 1e-3},
 		adafactorStates, adafactor, nil},
 	{"rmsprop", options{"alpha": 0.99, "momentum": 0, "centered": 0, "eps": 1e-8}, rmspropStates, rmsprop, nil},
 	{"muon", options{"momentum": 0.95, "ns_steps": 5, "adamw_lr_ratio": 1}, muonStates, muon, nil},
@@ -122,7 +123,8 @@ func Freeze(args *Args, adapters []nn.Adapter, params *nn.Params) ([]peft.Factor
 		}
 		f, ok := adapter.Method.(peft.Factored)
 		if !ok {
-			return nil, fmt.Errorf("train: optim %s projects the gradients of LoRA's factors; %s has none: use another optim", args.Optim, adapter.Type())
+			return nil, fmt.Errorf("train: optim %s projects the gradients of LoRA's factors; %s has none: use another optim",
+				args.Optim, adapter.Type())
 		}
 		fs, err := f.Factors()
 		if err != nil {
@@ -215,7 +217,8 @@ func (o *Optimizer) apply(p *pool.Pool, lr func(slot int) float64) {
 		if q.Frozen || math.IsNaN(rate) || !o.moves(q) {
 			return
 		}
-		u := &update{Args: o.args, o: o.opts, step: o.Step, lr: rate * o.ratio[i/slots], decay: o.decay[i/slots], name: q.Name, rows: q.Rows, cols: q.Cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
+		u := &update{Args: o.args, o: o.opts, step: o.Step, lr: rate * o.ratio[i/slots], decay: o.decay[i/slots], name: q.Name,
+			rows: q.Rows, cols: q.Cols, p: q.Slot(i % slots), g: q.GradSlot(i % slots),
 			state: o.state[i]}
 		if u.factor = o.pairs[q.Name]; u.factor == nil {
 			o.rule.update(u)

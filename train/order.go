@@ -128,7 +128,8 @@ func (a *Args) silent(step int, docs []string) error {
 	if a.Order == OrderWrapped {
 		return nil
 	}
-	return fmt.Errorf("step %d: no token of its batch has a loss (documents %v): leave them out, or prepare the data again, which rejects them", step+1, docs)
+	return fmt.Errorf("step %d: no token of its batch has a loss (documents %v): leave them out, or prepare the data again, which "+
+		"rejects them", step+1, docs)
 }
 
 // batches says why n sequences make no batch.
@@ -137,7 +138,8 @@ func (a *Args) batches(n int) error {
 		return errors.New("train: no training sequences")
 	}
 	if !a.wraps() && a.used(n) == 0 {
-		return fmt.Errorf("train: %d training sequences are fewer than a batch (per_device_train_batch_size %d, %d replicas), and dataloader_drop_last drops them all: "+
+		return fmt.Errorf("train: %d training sequences are fewer than a batch (per_device_train_batch_size %d, %d replicas), and "+
+			"dataloader_drop_last drops them all: "+
 			"lower per_device_train_batch_size, or leave out dataloader_drop_last", n, a.PerDeviceTrainBatchSize, a.Replicas)
 	}
 	return nil

@@ -35,7 +35,8 @@ type trainerRuns struct {
 
 func (g *trainerRuns) data(n int) (out Sequences) {
 	for i, r := range g.Rows[:n] {
-		q := datasets.Sequence{InputIDs: r.IDs, Labels: slices.Clone(r.IDs), DocStarts: []int32{0}, DocIDs: []string{fmt.Sprint(i)}, DocSpans: [][2]int32{{}}, Sources: []string{""}}
+		q := datasets.Sequence{InputIDs: r.IDs, Labels: slices.Clone(r.IDs), DocStarts: []int32{0}, DocIDs: []string{fmt.Sprint(i)},
+			DocSpans: [][2]int32{{}}, Sources: []string{""}}
 		for t := range r.Masked + 1 {
 			q.Labels[t] = datasets.NoLoss
 		}
@@ -59,11 +60,13 @@ func TestGoldenEpochs(t *testing.T) {
 				t.Fatal(err)
 			}
 			args := DefaultArgs()
-			args.LearningRate, args.WarmupSteps, args.PerDeviceTrainBatchSize, args.GradientAccumulationSteps = 5e-3, 1, c.Batch, c.Accumulate
+			args.LearningRate, args.WarmupSteps, args.PerDeviceTrainBatchSize, args.GradientAccumulationSteps = 5e-3, 1,
+				c.Batch, c.Accumulate
 			args.NumTrainEpochs, args.MaxSteps, args.DataloaderDropLast = c.Epochs, c.MaxSteps, c.DropLast
 			params := nn.NewParams(1)
 			defer params.Free()
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: 16, Sequences: c.N})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p,
+				SequenceLength: 16, Sequences: c.N})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +87,8 @@ func TestEpochSteps(t *testing.T) {
 	g := golden.JSON[trainerRuns](t, "testdata/epochs/trainer.json")
 	for _, c := range g.Counts {
 		a := DefaultArgs()
-		a.PerDeviceTrainBatchSize, a.GradientAccumulationSteps, a.Replicas, a.DataloaderDropLast, a.NumTrainEpochs = c[1], c[2], c[3], c[4] == 1, 2.5
+		a.PerDeviceTrainBatchSize, a.GradientAccumulationSteps, a.Replicas, a.DataloaderDropLast, a.NumTrainEpochs = c[1], c[2],
+			c[3], c[4] == 1, 2.5
 		if got := a.perEpoch(c[0]); got != c[5] {
 			t.Errorf("%v: %d steps an epoch", c, got)
 		}

@@ -100,9 +100,11 @@ func pinJob(t *testing.T, kind string, seqs, valid []datasets.Sequence) Job {
 	a := DefaultArgs()
 	a.LearningRate, a.MaxSteps, a.PerDeviceTrainBatchSize, a.GradientAccumulationSteps, a.SaveSteps, a.EvalSteps = 5e-3, 5, 2, 2, 5, 2
 	a.WarmupSteps, a.WeightDecay = 1, 0.01
-	return Job{Args: a, Model: tiny("llama_gqa"), Method: "LORA", SequenceLength: 16, Dir: filepath.Join(dir, "checkpoints"), KernelSet: kernels.Active().String(),
-		Config: map[string]any{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora_dropout": 0.1},
-		Train:  []ShardRef{writeShard(t, filepath.Join(dir, "train.parquet"), kind, 16, seqs)}, Validation: []ShardRef{writeShard(t, filepath.Join(dir, "valid.parquet"), kind, 16, valid)}}
+	return Job{Args: a, Model: tiny("llama_gqa"), Method: "LORA", SequenceLength: 16, Dir: filepath.Join(dir, "checkpoints"),
+		KernelSet:  kernels.Active().String(),
+		Config:     map[string]any{"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "lora_dropout": 0.1},
+		Train:      []ShardRef{writeShard(t, filepath.Join(dir, "train.parquet"), kind, 16, seqs)},
+		Validation: []ShardRef{writeShard(t, filepath.Join(dir, "valid.parquet"), kind, 16, valid)}}
 }
 
 // TestPinnedRuns: jobs of each objective, with one replica and two, have the bytes that they had.
@@ -132,7 +134,8 @@ func TestPinnedRuns(t *testing.T) {
 		}},
 		{"adalora", func() Job {
 			j := pinJob(t, datasets.KindLM, lm, keyed(1, 5))
-			j.Method, j.Config = "ADALORA", map[string]any{"target_modules": []string{"q_proj", "v_proj"}, "total_step": 5, "tinit": 1, "tfinal": 1, "deltaT": 1}
+			j.Method, j.Config = "ADALORA", map[string]any{"target_modules": []string{"q_proj", "v_proj"}, "total_step": 5, "tinit": 1,
+				"tfinal": 1, "deltaT": 1}
 			return j
 		}},
 	} {
@@ -179,7 +182,8 @@ func TestPinnedRuns(t *testing.T) {
 				if len(st.History) != 5 || len(st.Evals) != 3 {
 					t.Fatalf("%d steps, %d evaluations", len(st.History), len(st.Evals))
 				}
-				pinned(t, fmt.Sprint(c.name, " ", replicas), values, digest(st.History), digest(st.Evals), digest(st.BestStep, st.BestLoss), binding[:16])
+				pinned(t, fmt.Sprint(c.name, " ", replicas), values, digest(st.History), digest(st.Evals),
+					digest(st.BestStep, st.BestLoss), binding[:16])
 			})
 		}
 	}
@@ -205,7 +209,8 @@ func TestPinnedKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			args := DefaultArgs()
-			args.NumTrainEpochs, args.PerDeviceTrainBatchSize, args.LearningRate, args.MaxGradNorm, args.GradientAccumulationSteps = 2, 2, 1e-2, 0.5, 2
+			args.NumTrainEpochs, args.PerDeviceTrainBatchSize, args.LearningRate, args.MaxGradNorm,
+				args.GradientAccumulationSteps = 2, 2, 1e-2, 0.5, 2
 			var jobs []KeyJob
 			for k, n := range c.keys {
 				jobs = append(jobs, KeyJob{Key: fmt.Sprint("key", k), Data: keyed(k, n)})

@@ -48,7 +48,8 @@ func TestPromptMethodsOnShortDocuments(t *testing.T) {
 		{"MULTITASK_PROMPT_TUNING", map[string]any{"num_virtual_tokens": 4}, 0},
 		{"P_TUNING", map[string]any{"num_virtual_tokens": 4, "encoder_hidden_size": 16}, 0},
 		{"PREFIX_TUNING", map[string]any{"num_virtual_tokens": 4}, 0},
-		{"CPT", map[string]any{"cpt_token_ids": []int{5, 6, 7, 8, 9}, "cpt_mask": []int{1, 1, 1, 1, 1}, "cpt_tokens_type_mask": []int{1, 2, 4, 4, 2},
+		{"CPT", map[string]any{"cpt_token_ids": []int{5, 6, 7, 8, 9}, "cpt_mask": []int{1, 1, 1, 1, 1},
+			"cpt_tokens_type_mask":   []int{1, 2, 4, 4, 2},
 			"opt_weighted_loss_type": "decay", "opt_loss_decay_factor": 0.5}, 2},
 	} {
 		t.Run(c.method, func(t *testing.T) {
@@ -63,7 +64,8 @@ func TestPromptMethodsOnShortDocuments(t *testing.T) {
 			defer params.Free()
 			args := DefaultArgs()
 			args.MaxSteps, args.PerDeviceTrainBatchSize, args.Stride, args.WeightDecay = 2, 3, 1, 0
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12, Sequences: len(data)})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12,
+				Sequences: len(data)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +84,8 @@ func TestPromptMethodsOnShortDocuments(t *testing.T) {
 			}
 			b, all := open()
 			defer all.Free()
-			p, err := nn.Compile(m, []nn.Adapter{b}, all, nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: 36, S: 36, N: 12}, Seed: args.Seed})
+			p, err := nn.Compile(m, []nn.Adapter{b}, all,
+				nn.Options{Mode: nn.ModeTrain, Caps: nn.Caps{T: 36, S: 36, N: 12}, Seed: args.Seed})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +136,8 @@ func TestPromptMethodsOnShortDocuments(t *testing.T) {
 // TestSeveralTasksAreRefused: sequences do not say a document's task.
 func TestSeveralTasksAreRefused(t *testing.T) {
 	m := llama(t)
-	a, err := peft.New("MULTITASK_PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2, "num_tasks": 3}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
+	a, err := peft.New("MULTITASK_PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2, "num_tasks": 3}, nn.Sites(m),
+		peft.Env{ModelType: "llama", Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,8 +202,10 @@ func repeat(t *testing.T, dir, name string, r referenceRun, dtype string) {
 	params := nn.NewParams(1)
 	defer params.Free()
 	args := train.DefaultArgs()
-	args.LearningRate, args.WeightDecay, args.MaxSteps, args.WarmupSteps, args.PerDeviceTrainBatchSize, args.Stride = r.LR, r.WeightDecay, r.Steps, r.Warmup, r.Batch, r.Stride
-	tr, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: r.Seq, Sequences: len(data), DType: train.Values(dtype),
+	args.LearningRate, args.WeightDecay, args.MaxSteps, args.WarmupSteps, args.PerDeviceTrainBatchSize, args.Stride = r.LR, r.WeightDecay,
+		r.Steps, r.Warmup, r.Batch, r.Stride
+	tr, err := train.NewTrainer(args, train.Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, Pool: p, SequenceLength: r.Seq,
+		Sequences: len(data), DType: train.Values(dtype),
 		Schedule: func(s, n int) float64 {
 			return r.LR * min(1, float64(s+1)/float64(r.Warmup)) * (1 - float64(s)/float64(n))
 		}})
@@ -249,7 +251,8 @@ func repeat(t *testing.T, dir, name string, r referenceRun, dtype string) {
 		if i < 20 {
 			worst = max(worst, d)
 			if !(d <= lossTolerance) {
-				t.Fatalf("loss at step %d: %.6f, want %.6f (norm %.6f, want %.6f)", i, info.Loss, r.Curve[i][0], info.GradNorm, r.Curve[i][1])
+				t.Fatalf("loss at step %d: %.6f, want %.6f (norm %.6f, want %.6f)", i, info.Loss, r.Curve[i][0],
+					info.GradNorm, r.Curve[i][1])
 			}
 		}
 	}

@@ -207,7 +207,8 @@ func (s *Session) writeKept(path string, rest [][]float32) (FileRef, error) {
 // readUpdate opens what a replica sent of a part of the parameters.
 func (s *Session) readUpdate(ref Ref, part int) (*safetensors.File, tally, error) {
 	if part >= len(ref.Updates) {
-		return nil, tally{}, fmt.Errorf("replica %d wrote %d parts, and part %d is asked for: the number of shards has changed, run the round again", ref.Replica, len(ref.Updates), part)
+		return nil, tally{}, fmt.Errorf("replica %d wrote %d parts, and part %d is asked for: the number of shards has changed, run the "+
+			"round again", ref.Replica, len(ref.Updates), part)
 	}
 	f, err := s.open(ref.Updates[part])
 	if err != nil {

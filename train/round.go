@@ -221,7 +221,8 @@ func (s *Session) loadRound(step int) error {
 		return fmt.Errorf("%s: its state: %w: delete the file to go on from the last checkpoint", f.Path(), err)
 	}
 	if st.Binding != s.binding {
-		return fmt.Errorf("%s was written by a run with other settings, data, base model or kernel set: choose another output folder", f.Path())
+		return fmt.Errorf("%s was written by a run with other settings, data, base model or kernel set: choose another output folder",
+			f.Path())
 	}
 	var ts []safetensors.Tensor
 	for _, name := range f.Names() {

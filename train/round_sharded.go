@@ -72,7 +72,8 @@ func (s *Session) Reduce(step, shard int, refs []Ref) (ShardSum, error) {
 		ts = append(ts, safetensors.F32(q.Name, q.Grad, len(q.Grad)))
 		sq := kernels.SumSquares(q.Grad)
 		if math.IsNaN(sq) || math.IsInf(sq, 0) {
-			return ShardSum{}, s.lastGood(step, fmt.Errorf("step %d: the gradient of %s is not finite: lower learning_rate", step+1, q.Name))
+			return ShardSum{}, s.lastGood(step, fmt.Errorf("step %d: the gradient of %s is not finite: lower learning_rate",
+				step+1, q.Name))
 		}
 		out.Squares = append(out.Squares, sq)
 	}

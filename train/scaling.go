@@ -28,21 +28,22 @@ import (
 // Constants are what a machine is measured by: see `adaptflow bench scaling --calibrate`. Rates are of one worker and count CPU time, so
 // that other work on the machine disturbs them little.
 type Constants struct {
-	Machine    string  `json:"machine"`            // what was measured, for people
-	Threads    int     `json:"threads"`            // of a worker
-	FLOPS      float64 `json:"flops_per_second"`   // operations of training steps, forward and backward, a second of a worker
-	Pack       float64 `json:"pack_per_second"`    // tokens read and packed
-	Read       float64 `json:"read_per_second"`    // bytes of states read, checked and taken into memory
-	Write      float64 `json:"write_per_second"`   // bytes of updates and states encoded, written and summed
-	Check      float64 `json:"check_per_second"`   // bytes of updates read and checked
-	Combine    float64 `json:"combine_per_second"` // bytes of float32 values decoded of updates and added
-	Sync       float64 `json:"sync_seconds"`       // waited for the disk when a state is made durable; no CPU time
-	Round      float64 `json:"round_seconds"`      // of the runner, a round
-	Replica    float64 `json:"replica_seconds"`    // of the runner, a replica and round
-	Start      float64 `json:"start_seconds"`      // of a process, until it is ready but for the base
-	Load       float64 `json:"load_per_second"`    // bytes of the base loaded
-	Memory     int64   `json:"memory_bytes"`       // of a process beside what is planned: program, runtime, buffers of files
-	Storage    float64 `json:"storage_per_second"` // bytes read or written by one worker, where the storage is slower than this machine's; 0 for no limit
+	Machine string  `json:"machine"`            // what was measured, for people
+	Threads int     `json:"threads"`            // of a worker
+	FLOPS   float64 `json:"flops_per_second"`   // operations of training steps, forward and backward, a second of a worker
+	Pack    float64 `json:"pack_per_second"`    // tokens read and packed
+	Read    float64 `json:"read_per_second"`    // bytes of states read, checked and taken into memory
+	Write   float64 `json:"write_per_second"`   // bytes of updates and states encoded, written and summed
+	Check   float64 `json:"check_per_second"`   // bytes of updates read and checked
+	Combine float64 `json:"combine_per_second"` // bytes of float32 values decoded of updates and added
+	Sync    float64 `json:"sync_seconds"`       // waited for the disk when a state is made durable; no CPU time
+	Round   float64 `json:"round_seconds"`      // of the runner, a round
+	Replica float64 `json:"replica_seconds"`    // of the runner, a replica and round
+	Start   float64 `json:"start_seconds"`      // of a process, until it is ready but for the base
+	Load    float64 `json:"load_per_second"`    // bytes of the base loaded
+	Memory  int64   `json:"memory_bytes"`       // of a process beside what is planned: program, runtime, buffers of files
+	// bytes read or written by one worker, where the storage is slower than this machine's; 0 for no limit
+	Storage    float64 `json:"storage_per_second"`
 	StorageAll float64 `json:"storage_total_per_second"`
 }
 
@@ -51,7 +52,8 @@ func (c *Constants) Validate() error {
 	for _, x := range []struct {
 		name string
 		v    float64
-	}{{"flops_per_second", c.FLOPS}, {"pack_per_second", c.Pack}, {"read_per_second", c.Read}, {"write_per_second", c.Write}, {"check_per_second", c.Check}, {"combine_per_second", c.Combine},
+	}{{"flops_per_second", c.FLOPS}, {"pack_per_second", c.Pack}, {"read_per_second", c.Read}, {"write_per_second", c.Write},
+		{"check_per_second", c.Check}, {"combine_per_second", c.Combine},
 		{"load_per_second", c.Load}} {
 		if !(x.v > 0) {
 			return fmt.Errorf("%s is %g; it must be above 0: measure the machine with adaptflow bench scaling --calibrate", x.name, x.v)
@@ -59,7 +61,8 @@ func (c *Constants) Validate() error {
 	}
 	for _, v := range []float64{c.Sync, c.Round, c.Replica, c.Start, float64(c.Memory), c.Storage, c.StorageAll} {
 		if !(v >= 0) {
-			return errors.New("a constant of time, memory or storage is below 0: measure the machine with adaptflow bench scaling --calibrate")
+			return errors.New("a constant of time, memory or storage is below 0: measure the machine with adaptflow bench scaling " +
+				"--calibrate")
 		}
 	}
 	return nil

@@ -177,7 +177,8 @@ func prefixed(prefix string, ts []safetensors.Tensor) (out []safetensors.Tensor)
 // typicalState is a state with numbers of usual length.
 func typicalState(args *Args, f *RoundFiles) State {
 	hash := strings.Repeat("0", 64)
-	st := State{Version: stateVersion, Seal: hash, Step: 100, Total: max(100, args.MaxSteps), Binding: hash, History: []StepInfo{}, TokensSeen: 1 << 20, Seconds: 100.0 / 3, Kept: make([]FileRef, args.Replicas)}
+	st := State{Version: stateVersion, Seal: hash, Step: 100, Total: max(100, args.MaxSteps), Binding: hash, History: []StepInfo{},
+		TokensSeen: 1 << 20, Seconds: 100.0 / 3, Kept: make([]FileRef, args.Replicas)}
 	if f.Kept > 0 {
 		for i := range st.Kept {
 			st.Kept[i] = FileRef{filepath.Join(roundPath(100), keptName(i)), hash, f.Kept}

@@ -95,7 +95,8 @@ func (m *roundModel) round(steps, step, since, base int) (worker, driver work, r
 
 	next := m.f.State + int64(since+1)*m.f.Log
 	float := 4 * m.values
-	add := work{read: int64(m.n) * m.f.Update(), again: int64(m.n) * m.f.Update(), cpu: float64(m.n) * (float64(m.f.Update())/m.c.Check + float64(float)/m.c.Combine)}
+	add := work{read: int64(m.n) * m.f.Update(), again: int64(m.n) * m.f.Update(),
+		cpu: float64(m.n) * (float64(m.f.Update())/m.c.Check + float64(float)/m.c.Combine)}
 	if m.shards > 1 {
 		driver, r.Combine = m.sharded(step, base, next, add)
 	} else {

@@ -65,14 +65,16 @@ var schedules = []schedule{
 		}
 		return 1 / math.Sqrt((float64(r.step)+t-float64(r.warmup))/t)
 	}},
-	{name: "cosine_with_min_lr", defaults: map[string]any{"num_cycles": 0.5, "min_lr": 0.0, "min_lr_rate": 0.0}, factor: func(r run, k map[string]any) float64 {
-		least := number(k, "min_lr_rate")
-		if m := number(k, "min_lr"); m > 0 {
-			least = m / r.base
-		}
-		return max(0, 0.5*(1+math.Cos(math.Pi*number(k, "num_cycles")*2*r.progress()))*(1-least)+least)
-	}},
-	{name: "warmup_stable_decay", defaults: map[string]any{"num_decay_steps": 0.0, "decay_type": "cosine", "min_lr_ratio": 0.0, "num_cycles": 0.5},
+	{name: "cosine_with_min_lr", defaults: map[string]any{"num_cycles": 0.5, "min_lr": 0.0, "min_lr_rate": 0.0},
+		factor: func(r run, k map[string]any) float64 {
+			least := number(k, "min_lr_rate")
+			if m := number(k, "min_lr"); m > 0 {
+				least = m / r.base
+			}
+			return max(0, 0.5*(1+math.Cos(math.Pi*number(k, "num_cycles")*2*r.progress()))*(1-least)+least)
+		}},
+	{name: "warmup_stable_decay", defaults: map[string]any{"num_decay_steps": 0.0, "decay_type": "cosine", "min_lr_ratio": 0.0,
+		"num_cycles": 0.5},
 		floor: func(k map[string]any) float64 { return number(k, "min_lr_ratio") },
 		factor: func(r run, k map[string]any) float64 {
 			decay := int(number(k, "num_decay_steps"))
@@ -118,7 +120,8 @@ func (s *schedule) kwargs(given map[string]any) (map[string]any, error) {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		def, ok := s.defaults[name]
 		if !ok {
-			return nil, fmt.Errorf("train: lr_scheduler_kwargs: %q is no setting of %s, which has: %s", name, s.name, strings.Join(slices.Sorted(maps.Keys(s.defaults)), ", "))
+			return nil, fmt.Errorf("train: lr_scheduler_kwargs: %q is no setting of %s, which has: %s", name, s.name,
+				strings.Join(slices.Sorted(maps.Keys(s.defaults)), ", "))
 		}
 		out[name] = given[name]
 		if _, text := def.(string); text {

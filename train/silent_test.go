@@ -28,7 +28,8 @@ func TestSilentSteps(t *testing.T) {
 	p := pool.New(1)
 	defer p.Close()
 	open := func() *peft.Adapter {
-		a, err := peft.New("LORA", map[string]any{"r": 2, "target_modules": "all-linear"}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
+		a, err := peft.New("LORA", map[string]any{"r": 2, "target_modules": "all-linear"}, nn.Sites(m),
+			peft.Env{ModelType: "llama", Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +44,8 @@ func TestSilentSteps(t *testing.T) {
 		{"one replica", masked(keyed(0, 4)), func(*Args) {}, "no token of its batch has a loss"},
 		{"accumulated", masked(keyed(0, 4)), func(a *Args) { a.GradientAccumulationSteps = 2 }, "no token of its batch has a loss"},
 		{"local", masked(keyed(0, 4)), func(a *Args) { a.Mode, a.Replicas = "local", 2 }, "no token of its batch has a loss"},
-		{"one micro-batch of two", append(masked(keyed(0, 2)), keyed(1, 2)...), func(a *Args) { a.GradientAccumulationSteps, a.Stride = 2, 1 }, ""},
+		{"one micro-batch of two", append(masked(keyed(0, 2)), keyed(1, 2)...),
+			func(a *Args) { a.GradientAccumulationSteps, a.Stride = 2, 1 }, ""},
 		{"one replica of two", append(masked(keyed(0, 2)), keyed(1, 2)...), func(a *Args) { a.Replicas, a.Stride = 2, 1 }, ""},
 		{"a run of an earlier version", masked(keyed(0, 4)), func(a *Args) { a.Order = OrderWrapped }, ""},
 	} {
@@ -53,13 +55,15 @@ func TestSilentSteps(t *testing.T) {
 			c.set(&args)
 			params := nn.NewParams(1)
 			defer params.Free()
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{open()}, Params: params, Pool: p, SequenceLength: 16, Sequences: len(c.data)})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{open()}, Params: params, Pool: p, SequenceLength: 16,
+				Sequences: len(c.data)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer tr.Close()
 			_, err = tr.Step(c.data, 0)
-			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.data[0].DocIDs[0])) {
+			if c.want == "" && err != nil || c.want != "" &&
+				(err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.data[0].DocIDs[0])) {
 				t.Errorf("%v", err)
 			}
 		})

@@ -144,7 +144,8 @@ func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) er
 	if err := safetensors.Write(filepath.Join(to, trainableFile), ts, nil); err != nil {
 		return err
 	}
-	if err := safetensors.Write(filepath.Join(to, optimizerFile), optimizer, map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
+	if err := safetensors.Write(filepath.Join(to, optimizerFile), optimizer,
+		map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
 		return err
 	}
 	files := []string{trainableFile, optimizerFile}

@@ -41,7 +41,8 @@ const (
 // OpenTeachers opens the models of the folders dirs, each with its weights stored as dtype, for steps of at most rows tokens, whose
 // documents have at most length. student is the model that learns. The tokenizers must give the same ids to tokens; vocabularies may be
 // padded to other sizes: of a teacher the tokens that the student has share its distribution.
-func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype string, p *pool.Pool, rows, length int) (_ *Teachers, err error) {
+func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype string, p *pool.Pool, rows,
+	length int) (_ *Teachers, err error) {
 	if student.Config.Task != "CAUSAL_LM" {
 		return nil, fmt.Errorf("a classifier learns from no teachers")
 	}
@@ -60,7 +61,8 @@ func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype stri
 		if err := CheckTeacher(&m.Config, length); err != nil {
 			return nil, fmt.Errorf("the teacher %s %w", dir, err)
 		}
-		prog, err := nn.Compile(m, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: t.pass, S: t.pass, N: t.pass}, Pool: p})
+		prog, err := nn.Compile(m, nil, nn.NewParams(1),
+			nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: t.pass, S: t.pass, N: t.pass}, Pool: p})
 		if err != nil {
 			return nil, fmt.Errorf("the teacher %s: %w", dir, err)
 		}

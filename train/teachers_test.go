@@ -104,7 +104,8 @@ func TestGoldenDistillation(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer teachers.Close()
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length, Sequences: len(data), Objective: &Distil{teachers}})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: length,
+				Sequences: len(data), Objective: &Distil{teachers}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +151,8 @@ func TestDistillation(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer teachers.Close()
-			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12, Sequences: len(data), Objective: &Distil{teachers}})
+			tr, err := NewTrainer(args, Setup{Wiring: m, Adapters: []nn.Adapter{a}, Params: params, SequenceLength: 12,
+				Sequences: len(data), Objective: &Distil{teachers}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -195,7 +197,8 @@ func TestTeachersThatDoNotFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(classifier, "config.json"), bytes.ReplaceAll(config, []byte("ForCausalLM"), []byte("ForSequenceClassification")), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(classifier, "config.json"),
+		bytes.ReplaceAll(config, []byte("ForCausalLM"), []byte("ForSequenceClassification")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	student, err := BaseFor(tiny("llama_gqa"), "float32", model.Task{Type: "SEQ_CLS", NumLabels: 2})
@@ -213,7 +216,8 @@ func TestTeachersThatDoNotFit(t *testing.T) {
 		{student, tiny("gpt2"), 12, "learns from no teachers"},
 		{m, classifier, 12, "classifier"},
 	} {
-		if _, err := OpenTeachers(c.student, []string{c.dir}, 1, "float32", nil, c.length, c.length); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := OpenTeachers(c.student, []string{c.dir}, 1, "float32", nil, c.length, c.length); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want it to say %q", c.dir, err, c.want)
 		}
 	}
@@ -297,7 +301,8 @@ func TestTeachersOfParts(t *testing.T) {
 	data := Sequences(short(6))
 	var infos []StepInfo
 	for _, taught := range []bool{false, true} {
-		a, err := peft.New("CPT", map[string]any{"cpt_token_ids": []int{5, 6, 7, 8, 9}, "cpt_mask": []int{1, 1, 1, 1, 1}, "cpt_tokens_type_mask": []int{1, 2, 4, 4, 2},
+		a, err := peft.New("CPT", map[string]any{"cpt_token_ids": []int{5, 6, 7, 8, 9}, "cpt_mask": []int{1, 1, 1, 1, 1},
+			"cpt_tokens_type_mask":   []int{1, 2, 4, 4, 2},
 			"opt_weighted_loss_type": "decay", "opt_loss_decay_factor": 0.5}, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
 		if err != nil {
 			t.Fatal(err)

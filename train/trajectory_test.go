@@ -51,7 +51,8 @@ func openGolden(t *testing.T, m *model.Model, dir string, batch int) (*goldenTra
 // trainingRows are the padded training batches [steps, rows, length] of a golden model's inputs, a sequence a row, with the number of rows
 // and their length.
 func trainingRows(in golden.File) (data Sequences, batch, length int) {
-	ids, mask, labels, shape := in.I64("train_input_ids"), in.I64("train_attention_mask"), in.I64("train_labels"), in.Shape("train_input_ids")
+	ids, mask, labels, shape := in.I64("train_input_ids"), in.I64("train_attention_mask"), in.I64("train_labels"),
+		in.Shape("train_input_ids")
 	for row := range shape[0] * shape[1] {
 		q := datasets.Sequence{DocStarts: []int32{0}, DocIDs: []string{"d"}, DocSpans: [][2]int32{{0, 1}}, Sources: []string{""}}
 		for i := row * shape[2]; i < (row+1)*shape[2]; i++ {

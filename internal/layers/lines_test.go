@@ -17,9 +17,6 @@ import (
 // columns is how long a line of Go code may be; a tab is four columns.
 const columns = 140
 
-// longFolders have longer lines still. The list only shrinks.
-var longFolders = []string{"train"}
-
 // unbreakable says whether a line cannot be shorter: a directive, and one with a word of more than 80 columns.
 func unbreakable(line string) bool {
 	return strings.HasPrefix(line, "//go:") ||
@@ -71,7 +68,6 @@ func TestLines(t *testing.T) {
 	if err != nil {
 		t.Skipf("the files of the tree are not known: %v", err)
 	}
-	left := map[string]int{}
 	for name := range strings.FieldsSeq(string(names)) {
 		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
 		if os.IsNotExist(err) {
@@ -80,22 +76,10 @@ func TestLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		folder, _, _ := strings.Cut(name, "/")
-		long := longLines(source)
-		if slices.Contains(longFolders, folder) {
-			left[folder] += len(long)
-			continue
-		}
-		for _, n := range long {
+		for _, n := range longLines(source) {
 			t.Errorf("%s:%d has more than %d columns", name, n, columns)
 		}
 	}
-	for _, folder := range longFolders {
-		if left[folder] == 0 {
-			t.Errorf("%s has no long line left: take it off the list", folder)
-		}
-	}
-	t.Logf("longer lines in folders of the list: %v", left)
 }
 
 // TestLongLines guards the guard.

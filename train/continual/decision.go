@@ -42,8 +42,8 @@ func (l Limits) GeneralLimit(base *Score) float64 {
 	return base.Perplexity * (1 + l.MaxForgetting)
 }
 
-// Decide says whether an increment is kept, and if not, why. base is the base model's score on the general set; before and after are scores of the
-// version that the increment started from and of what it gave. A score that is not a number is never kept.
+// Decide says whether an increment is kept, and if not, why. base is the base model's score on the general set; before and after are scores
+// of the version that the increment started from and of what it gave. A score that is not a number is never kept.
 func (l Limits) Decide(base *Score, before, after Scores) (decision, reason string) {
 	for _, s := range []struct {
 		name          string

@@ -9,8 +9,8 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// History is history.json: every increment that was taken, in order. It holds nothing that differs between two runs over the same files, so that a run
-// which was killed and continued ends with the same bytes.
+// History is history.json: every increment that was taken, in order. It holds nothing that differs between two runs over the same files, so
+// that a run which was killed and continued ends with the same bytes.
 type History struct {
 	SchemaVersion int    `json:"schema_version"`
 	Version       string `json:"adaptflow_version"`
@@ -79,14 +79,16 @@ func ReadHistory(path string) (*History, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(raw, h); err != nil {
-		return nil, fmt.Errorf("%s: %w: the file is written whole or not at all, so it was changed: restore it, or choose another --output", path, err)
+		return nil, fmt.Errorf("%s: %w: the file is written whole or not at all, so it was changed: restore it, or choose another --output",
+			path, err)
 	}
 	if h.SchemaVersion != historyVersion {
 		return nil, fmt.Errorf("%s: schema_version %d; this program reads %d", path, h.SchemaVersion, historyVersion)
 	}
 	for i, x := range h.Increments {
 		if x.Number != i+1 {
-			return nil, fmt.Errorf("%s: increment %d stands at place %d: the file was changed; restore it, or choose another --output", path, x.Number, i+1)
+			return nil, fmt.Errorf("%s: increment %d stands at place %d: the file was changed; restore it, or choose another --output",
+				path, x.Number, i+1)
 		}
 	}
 	return h, nil

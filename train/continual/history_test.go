@@ -16,7 +16,8 @@ func TestHistory(t *testing.T) {
 	h.Base.Domain = &Score{Perplexity: 100}
 	h.Increments = []Increment{
 		{Number: 1, Files: []File{{"a.txt", "aa", 1}}, Decision: Accepted, After: Scores{Domain: &Score{Perplexity: 90}}},
-		{Number: 2, Files: []File{{"b.txt", "bb", 1}, {"c.txt", "cc", 1}}, Decision: RolledBack, Reason: "why", Parent: 1, After: Scores{Domain: &Score{Perplexity: 500}}},
+		{Number: 2, Files: []File{{"b.txt", "bb", 1}, {"c.txt", "cc", 1}}, Decision: RolledBack, Reason: "why", Parent: 1,
+			After: Scores{Domain: &Score{Perplexity: 500}}},
 	}
 	if err := h.Write(path); err != nil {
 		t.Fatal(err)

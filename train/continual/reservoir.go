@@ -20,9 +20,9 @@ const (
 	purposeReplay = "replay"
 )
 
-// Reservoir is a uniform sample of bounded size of all sequences that were added to it: those whose hashes are the smallest (a bottom-k sample), so that it
-// depends on the sequences and the seed alone, not on the order or the number of times in which they came. It takes at most capacity · sequence length
-// tokens of memory.
+// Reservoir is a uniform sample of bounded size of all sequences that were added to it: those whose hashes are the smallest (a bottom-k
+// sample), so that it depends on the sequences and the seed alone, not on the order or the number of times in which they came. It takes at
+// most capacity · sequence length tokens of memory.
 type Reservoir struct {
 	capacity int
 	seed     uint64
@@ -86,7 +86,8 @@ func (r *Reservoir) Sequences() []datasets.Sequence {
 	return out
 }
 
-// Replays is how many sequences of the reservoir make up the fraction of what an increment of n new sequences trains on, as far as the reservoir goes.
+// Replays is how many sequences of the reservoir make up the fraction of what an increment of n new sequences trains on, as far as the
+// reservoir goes.
 func (r *Reservoir) Replays(n int, fraction float64) int {
 	return min(r.Len(), int(math.Round(float64(n)*fraction/(1-fraction))))
 }

@@ -10,7 +10,8 @@ import (
 )
 
 func sequence(n int32) datasets.Sequence {
-	return datasets.Sequence{InputIDs: []int32{1, n, 2}, Labels: []int32{datasets.NoLoss, n, 2}, DocStarts: []int32{0}, DocIDs: []string{"a#0"}, DocSpans: [][2]int32{{0, 3}}, Sources: []string{"a"}}
+	return datasets.Sequence{InputIDs: []int32{1, n, 2}, Labels: []int32{datasets.NoLoss, n, 2}, DocStarts: []int32{0},
+		DocIDs: []string{"a#0"}, DocSpans: [][2]int32{{0, 3}}, Sources: []string{"a"}}
 }
 
 func fill(r *Reservoir, from, to int32, backwards bool) *Reservoir {
@@ -31,7 +32,8 @@ func tokens(seqs []datasets.Sequence) (out []int32) {
 	return out
 }
 
-// TestReservoir: the sample does not depend on order, repetitions or on being written between increments, is bounded, and is of all that came.
+// TestReservoir: the sample does not depend on order, repetitions or on being written between increments, is bounded, and is of all that
+// came.
 func TestReservoir(t *testing.T) {
 	whole := fill(NewReservoir(40, 7), 0, 400, false)
 	if whole.Len() != 40 {
