@@ -28,14 +28,14 @@ const mostKnotted = 4
 // compiled is a package as go list -export has it.
 type compiled struct {
 	ImportPath, Dir, Export string
-	GoFiles                 []string
+	GoFiles, Imports        []string
 	DepOnly                 bool
 }
 
 // export lists the packages of a pattern and what they import, each with the file of its compiled types.
 func export(t *testing.T, pattern string) []compiled {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", pattern)
+	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,Imports,DepOnly", pattern)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

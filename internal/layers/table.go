@@ -28,5 +28,17 @@ var Rows = [][]Folder{
 	{{"interop", "checks against the real peers"}},
 }
 
+// Rooms lists the folders of pipelines/, lowest first. A room imports only rooms before its own, and what lies below it.
+var Rooms = []Folder{
+	{"vocabulary", "vocabularies, trained and extended"},
+	{"runners", "where Beam runs; the program as its worker"},
+	{"drive", "a training job driven through a runner"},
+	{"report", "what people are shown"},
+	{"run", "a run and its records"},
+	{"kinds", "a file and a row a kind of run"},
+	{"inspect", "what files and folders hold"},
+	{"bench", "measurements of this machine"},
+}
+
 // BeamFolders may import Beam. A program that only wants model, peft and train builds small.
 var BeamFolders = []string{"transforms", "pipelines", "cmd", "interop"}
