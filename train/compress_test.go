@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 	"testing"
@@ -88,8 +89,7 @@ func TestCompressions(t *testing.T) {
 					order[i] = i
 				}
 				slices.SortStableFunc(order, func(a, b int) int {
-					return int(math.Copysign(1,
-						math.Abs(float64(x[b]))-math.Abs(float64(x[a])))) * map[bool]int{false: 1}[math.Abs(float64(x[a])) == math.Abs(float64(x[b]))]
+					return cmp.Compare(math.Abs(float64(x[b])), math.Abs(float64(x[a])))
 				})
 				want := make([]float32, n)
 				for _, i := range order[:kept(c.o, n)] {

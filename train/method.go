@@ -34,7 +34,8 @@ func Trainable(args *Args, a *peft.Adapter) error {
 			a.Type(), m.Tasks())
 	}
 	if _, ok := a.Method.(peft.Stepper); ok && args.Mode == "local" {
-		return fmt.Errorf("train: %s allocates its ranks after each optimiser step, which replicas of mode local take apart; use mode: sync", a.Type())
+		return fmt.Errorf("train: %s allocates its ranks after each optimiser step, which replicas of mode local take apart; "+
+			"use mode: sync", a.Type())
 	}
 	_, steps := a.Method.(peft.Stepper)
 	if _, adds := a.Method.(peft.Regulariser); (steps || adds) && args.OptimizerShards > 1 {
