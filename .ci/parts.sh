@@ -75,7 +75,7 @@ part_flink() {
   bash interop/cluster.sh "$work/adaptflow" "$work/cluster" "${CLUSTER_KILLS:-$(by_tier 2 4)}"
 }
 
-part_race() { go test -race -short -timeout 20m ./internal/... ./kernels ./nn ./tokenize ./datasets/... ./train ./evaluate; }
+part_race() { go test -race -short -timeout 20m ./internal/... ./kernels ./nn ./tokenize ./datasets/... ./train ./evaluate ./infer ./measure; }
 
 part_variants() {
   go vet -tags noasm ./kernels ./nn && go test -tags noasm -short ./kernels ./nn ./quant

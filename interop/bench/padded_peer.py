@@ -14,7 +14,7 @@ import random
 import sys
 import time
 
-STRIDE = 1009  # BenchStride of pipelines/bench_train.go
+STRIDE = 1009  # Stride of pipelines/bench/train.go
 
 
 def examples(path, rows):
