@@ -125,7 +125,11 @@ func TrainKeys(args Args, s Setup, jobs []KeyJob) ([]KeyRun, error) {
 			return nil, ErrInterrupted
 		}
 		if err := l.keys(step, jobs, runs); err != nil {
-			return nil, err
+			if Groupable(a) {
+				return nil, err
+			}
+			runs[0].Err = err // the one key of this call: others, which train by themselves, go on
+			break
 		}
 	}
 	return runs, nil
