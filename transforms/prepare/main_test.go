@@ -1,16 +1,9 @@
 package prepare
 
 import (
-	"log/slog"
-	"os"
 	"testing"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
 )
 
-// TestMain makes the test a Beam program whose runner is quiet.
-func TestMain(m *testing.M) {
-	beam.Init()
-	slog.SetDefault(slog.New(slog.DiscardHandler))
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { jobstest.Main(m) }
