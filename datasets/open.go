@@ -17,7 +17,7 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 	if o, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
-	f, err := storage.OpenReaderAt(path)
+	f, head, err := openMagic(path)
 	if err != nil {
 		return nil, err
 	}
@@ -26,10 +26,6 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 			f.Close()
 		}
 	}()
-	head, err := magicOf(path, f)
-	if err != nil {
-		return nil, err
-	}
 	if o.RowKind == RowClassification && (o.Format == FormatParquet || o.Format == FormatText || bytes.HasPrefix(head, parquetMagic)) {
 		return nil, fmt.Errorf("%s: texts with a class are read from JSONL, JSON and CSV; convert the file to one of them", path)
 	}
@@ -114,7 +110,7 @@ func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *dec
 // OpenText opens a text file, compressed or not, and reads it as UTF-8 without a byte order mark in whatever Unicode encoding it is
 // written. A file of a format that is no text is a *[FormatError].
 func OpenText(path string) (_ io.ReadCloser, err error) {
-	f, err := storage.OpenReaderAt(path)
+	f, head, err := openMagic(path)
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +119,6 @@ func OpenText(path string) (_ io.ReadCloser, err error) {
 			f.Close()
 		}
 	}()
-	head, err := magicOf(path, f)
-	if err != nil {
-		return nil, err
-	}
 	if bytes.HasPrefix(head, parquetMagic) {
 		return nil, &FormatError{path, "Parquet", "its content", "export it as JSONL"}
 	}
@@ -147,14 +139,19 @@ func OpenText(path string) (_ io.ReadCloser, err error) {
 // parquetMagic begins a Parquet file.
 var parquetMagic = []byte("PAR1")
 
-// magicOf reads the bytes by which compressions and Parquet are told.
-func magicOf(path string, f storage.ReaderAt) ([]byte, error) {
+// openMagic opens a file and reads the bytes by which compressions and Parquet are told.
+func openMagic(path string) (storage.ReaderAt, []byte, error) {
+	f, err := storage.OpenReaderAt(path)
+	if err != nil {
+		return nil, nil, err
+	}
 	head := make([]byte, 16)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		f.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return head[:n], nil
+	return f, head[:n], nil
 }
 
 // detectFormat goes by the name without its compression suffix, and by the first byte of the content when the name says nothing.
