@@ -102,7 +102,7 @@ func (h *byHand) finish(step int, refs []train.Ref, summed func()) error {
 	if shards <= 1 {
 		return h.use(func(s *train.Session) error { _, err := s.Combine(step, refs); return err })
 	}
-	var todo []train.ShardStep
+	var waiting []train.ShardStep
 	err := h.use(func(s *train.Session) error {
 		var sums []train.ShardSum
 		for k := range shards {
@@ -113,7 +113,7 @@ func (h *byHand) finish(step int, refs []train.Ref, summed func()) error {
 			sums = append(sums, sum)
 		}
 		var err error
-		todo, err = s.Norm(step, sums)
+		waiting, err = s.Norm(step, sums)
 		return err
 	})
 	if err != nil {
@@ -121,13 +121,13 @@ func (h *byHand) finish(step int, refs []train.Ref, summed func()) error {
 	}
 	summed()
 	return h.use(func(s *train.Session) error {
-		for k := range todo {
+		for k := range waiting {
 			var err error
-			if todo[k], err = s.Apply(todo[k]); err != nil {
+			if waiting[k], err = s.Apply(waiting[k]); err != nil {
 				return err
 			}
 		}
-		_, err := s.Gather(step, todo)
+		_, err := s.Gather(step, waiting)
 		return err
 	})
 }
