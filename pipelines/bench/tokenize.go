@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -135,32 +134,9 @@ func hashIDs(t tokenize.Tokenizer, texts []string) (string, error) {
 
 // documents reads the texts of files; a record that cannot be read is an error here.
 func documents(files []string, mode string) ([]string, error) {
-	sources, err := datasets.FindSources(files)
-	if err != nil {
-		return nil, err
-	}
 	var out []string
-	for _, s := range sources {
-		r, err := datasets.Open(s.Path, s.Source, datasets.Options{TextMode: mode})
-		if err != nil {
-			return nil, err
-		}
-		for {
-			rec, bad, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err == nil && bad != nil {
-				err = fmt.Errorf("%s: record %d: %s", s.Path, bad.Index, bad.Reason)
-			}
-			if err != nil {
-				return nil, errors.Join(err, r.Close())
-			}
-			out = append(out, rec.Text)
-		}
-		if err := r.Close(); err != nil {
-			return nil, err
-		}
+	if err := datasets.EachText(files, mode, func(text string) error { out = append(out, text); return nil }); err != nil {
+		return nil, err
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%v: there is no text in it", files)

@@ -4,9 +4,7 @@ package vocabulary
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -79,41 +77,8 @@ func countDocuments(input []string, mode string, counts *tokenize.WordCounts) (n
 	if err != nil {
 		return 0, err
 	}
-	return n, eachDocument(files, mode, func(text string) error {
+	return n, datasets.EachText(files, mode, func(text string) error {
 		n++
 		return counts.Add(text)
 	})
-}
-
-// eachDocument calls f for the texts of files, one at a time; a record that cannot be read is an error.
-func eachDocument(files []string, mode string, f func(text string) error) error {
-	sources, err := datasets.FindSources(files)
-	if err != nil {
-		return err
-	}
-	for _, s := range sources {
-		r, err := datasets.Open(s.Path, s.Source, datasets.Options{TextMode: mode})
-		if err != nil {
-			return err
-		}
-		for {
-			rec, bad, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err == nil && bad != nil {
-				err = fmt.Errorf("%s: record %d: %s", s.Path, bad.Index, bad.Reason)
-			}
-			if err == nil {
-				err = f(rec.Text)
-			}
-			if err != nil {
-				return errors.Join(err, r.Close())
-			}
-		}
-		if err := r.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
 }

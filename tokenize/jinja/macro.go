@@ -96,9 +96,5 @@ func (s *callStmt) exec(r *run, sc *scope) error {
 	if err != nil {
 		return err
 	}
-	text, err := r.str(v)
-	if err != nil {
-		return err
-	}
-	return r.write(text)
+	return r.show(v)
 }

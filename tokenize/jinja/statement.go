@@ -54,11 +54,16 @@ func (r *run) print(e expr, sc *scope) error {
 	if err != nil {
 		return err
 	}
-	t, err := r.str(v)
+	return r.show(v)
+}
+
+// show writes a value as text.
+func (r *run) show(v any) error {
+	text, err := r.str(v)
 	if err != nil {
 		return err
 	}
-	return r.write(t)
+	return r.write(text)
 }
 
 type setStmt struct {
