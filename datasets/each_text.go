@@ -6,7 +6,8 @@ import (
 	"io"
 )
 
-// EachText calls f for the texts of the files that globs name, one at a time; mode is [Options].TextMode. A record that cannot be read is an error.
+// EachText calls f for the texts of the files that globs name, one at a time; mode is [Options].TextMode.
+// A record that cannot be read is an error.
 func EachText(files []string, mode string, f func(text string) error) error {
 	sources, err := FindSources(files)
 	if err != nil {
