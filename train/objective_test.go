@@ -12,7 +12,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/golden"
-	"github.com/adaptflow/adaptflow/internal/pasted"
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
@@ -76,7 +75,7 @@ type objectiveRun struct {
 
 func openObjectiveCase(t *testing.T, name string) *objectiveRun {
 	t.Helper()
-	c := golden.JSON[objectiveCase](t, pasted.Data(filepath.Join("testdata", "objectives", name+".json")))
+	c := golden.JSON[objectiveCase](t, filepath.Join("testdata", "objectives", name+".json"))
 	r := &objectiveRun{args: DefaultArgs(), data: c.sequences(), detached: c.Detached}
 	for _, q := range r.data {
 		r.longest = max(r.longest, len(q.InputIDs))

@@ -17,7 +17,8 @@ var goldenOptim = map[string]string{"torch.AdamW": "adamw_torch", "torch.Adam": 
 	"torch.RMSprop":          "rmsprop",
 	"transformers.Adafactor": "adafactor", "bitsandbytes.AdamW32bit": "adamw_torch", "bitsandbytes.AdamW8bit": "adamw_8bit",
 	"bitsandbytes.Lion32bit": "lion_32bit",
-	"bitsandbytes.Lion8bit":  "lion_8bit", "bitsandbytes.SGD8bit": "sgd_8bit"}
+	"bitsandbytes.Lion8bit":  "lion_8bit", "bitsandbytes.SGD8bit": "sgd_8bit",
+}
 
 func goldenArgs(t *testing.T, spec map[string]any) (Args, bool) {
 	a := DefaultArgs()

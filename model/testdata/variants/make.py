@@ -53,6 +53,10 @@ CASES = {
     "qwen2_dynamic": (tf.Qwen2Config, {**BASE, "max_position_embeddings": 9, "rope_theta": 100000.0, "rope_scaling": {"type": "dynamic", "factor": 3.0}}),
     "gptneox_dynamic": (tf.GPTNeoXConfig, {**MHA, "max_position_embeddings": 8, "rotary_pct": 0.5, "rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}),
 }
+# made by name alone: the example of CONTRIBUTING.md, which lies in ../pasted
+PASTED = {
+    "seed_oss": (tf.SeedOssConfig, {**BASE, "head_dim": 12, "attention_out_bias": True}),
+}
 
 
 def again(m):
@@ -130,6 +134,6 @@ def make(root, seed, name, config, kw):
     print(name, float(o.loss), best[0])
 
 
-for i, (name, (config, kw)) in enumerate(CASES.items()):
-    if len(sys.argv) == 2 or name in sys.argv[2:]:
+for i, (name, (config, kw)) in enumerate({**CASES, **PASTED}.items()):
+    if name in sys.argv[2:] or len(sys.argv) == 2 and name in CASES:
         make(sys.argv[1], 100 + i, name, config, kw)
