@@ -13,6 +13,8 @@ func TestContributing(t *testing.T) {
 		Header: "package peft\n\nimport (\n\t\"github.com/adaptflow/adaptflow/internal/pool\"\n\t\"github.com/adaptflow/adaptflow/nn\"\n)\n\n",
 		Lines: []pasted.Line{{File: "peft/methods.go", After: "var Methods = []Row{",
 			Line: `{Type: "ROWSCALE", New: newRowScale, Doc: "a trained scale of the weight's rows"},`}},
-		Data: "peft/testdata/methods/rowscale.json", Package: "peft", Run: "^TestMethod(Gradients|Slots|Folders|Merges|Start)$/^rowscale$",
-		Says: []string{"TestMethodGradients/rowscale", "TestMethodFolders/rowscale", "TestMethodMerges/rowscale", "TestMethodStart/rowscale"}})
+		Data: "peft/testdata/methods/rowscale.json", Package: "peft",
+		Run: "^TestMethod(Gradients|Slots|Folders|Merges|Start)$/^rowscale$",
+		Says: []string{"TestMethodGradients/rowscale", "TestMethodSlots/rowscale", "TestMethodFolders/rowscale",
+			"TestMethodMerges/rowscale", "TestMethodStart/rowscale"}})
 }

@@ -11,5 +11,6 @@ func TestContributing(t *testing.T) {
 	pasted.Test(t, pasted.Example{Heading: "Adding a filter", File: "datasets/rules/capitals.go",
 		Lines: []pasted.Line{{File: "datasets/rules/table.go", After: "var Table = []Entry{",
 			Line: `{"capitals", func() Rule { return NewCapitals() }, "bounds of the recipe"},`}},
-		Data: "datasets/rules/testdata/cases/capitals.json", Package: "datasets/rules", Run: "^TestCases$", Says: []string{"TestCases/capitals"}})
+		Data:    "datasets/rules/testdata/cases/capitals.json",
+		Package: "datasets/rules", Run: "^TestCases$", Says: []string{"TestCases/capitals"}})
 }
