@@ -57,15 +57,16 @@ func (o PackOptions) Supervised(d *Doc) int {
 	return count
 }
 
-// Validate checks the options.
+// Validate says what is wrong with the options: a [settings.Error] where it is one setting's value.
 func (o PackOptions) Validate() error {
 	if err := settings.Check(o); err != nil {
 		return err
 	}
 	switch {
-	case o.Classes && (o.Strategy == PackWrapped || !o.IsolateDocuments):
-		return fmt.Errorf("documents that have classes stay whole and apart: packing.strategy is bfd, bfd_split or none, and " +
-			"isolate_documents true")
+	case o.Classes && o.Strategy == PackWrapped:
+		return settings.Wrong(o, "packing", "would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not")
+	case o.Classes && !o.IsolateDocuments:
+		return settings.Wrong(o, "isolate_documents", "must be true where texts have classes: each has its own")
 	case o.DropLast && o.Strategy != PackWrapped:
 		return fmt.Errorf("packing.drop_last goes with packing.strategy wrapped, not %s", o.Strategy)
 	}

@@ -143,8 +143,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, err
 	}
 	if delimiterOf(o.Delimiter) == utf8.RuneError {
-		return o, fmt.Errorf("delimiter %q is no delimiter; it is one character that is no quotation mark or line end, such as ; or tab",
-			o.Delimiter)
+		return o, settings.Wrong(o, "delimiter",
+			"must be one character that is no quotation mark or line end, such as ; or tab; or empty")
 	}
 	set(&o.RowKind, RowAuto)
 	if err := o.validateRows(); err != nil {

@@ -59,7 +59,7 @@ var rowKinds = []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, Row
 func (o *Options) validateRows() error {
 	if len(o.Translation) > 0 && (len(o.Translation) != 2 || o.Translation[0] == "" || o.Translation[1] == "" ||
 		o.Translation[0] == o.Translation[1]) {
-		return fmt.Errorf("translation: %v; write the two languages from and to, as [en, de]", o.Translation)
+		return fmt.Errorf("translation is %v; it must be the two languages from and to, as [en, de]", o.Translation)
 	}
 	for _, k := range slices.Sorted(maps.Keys(o.Columns)) {
 		if !slices.Contains(fieldNames, k) {

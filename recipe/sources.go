@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/goccy/go-yaml"
 
@@ -100,9 +99,8 @@ func (d *Data) validateSources() error {
 		if len(s.Input) == 0 {
 			return fmt.Errorf("data.sources.%s: input must name at least one file", s.Name)
 		}
-		if n := len(s.Translation); n != 0 && (n != 2 || s.Translation[0] == s.Translation[1] || slices.Contains(s.Translation, "")) {
-			return fmt.Errorf("data.sources.%s: translation is [%s]; it must be the two languages from and to, as [en, de]", s.Name,
-				strings.Join(s.Translation, ", "))
+		if err := (datasets.Options{Translation: s.Translation}).Validate(); err != nil {
+			return fmt.Errorf("data.sources.%s: %w", s.Name, err)
 		}
 		m.Sources = append(m.Sources, s.MixSource)
 	}

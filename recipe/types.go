@@ -6,6 +6,7 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/measure"
+	"github.com/adaptflow/adaptflow/quant"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/train/continual"
@@ -23,7 +24,7 @@ type Recipe struct {
 	Compare  Compare        `yaml:"compare" json:"compare"`
 	Keys     Keys           `yaml:"keys" json:"keys"`
 	// Continual makes the run continual learning.
-	Continual Continual `yaml:"continual" json:"continual"`
+	Continual continual.Config `yaml:"continual" json:"continual"`
 
 	// Warnings are of former names of keys that the layers use.
 	Warnings []string `yaml:"-" json:"-"`
@@ -33,12 +34,7 @@ type Recipe struct {
 type Model struct {
 	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, or org/name of the hub"`
 	Task            string `yaml:"task" json:"task" help:"what the model is opened for, HF PEFT's task_type: SEQ_CLS classifies texts" enum:"CAUSAL_LM,SEQ_CLS"`
-	DType           string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it faster" enum:"float32,bfloat16,auto"`
-	LoadIn4Bit      bool   `yaml:"load_in_4bit" json:"load_in_4bit" help:"store the projections of the blocks as bitsandbytes' 4-bit codes (QLoRA)"`
-	LoadIn8Bit      bool   `yaml:"load_in_8bit" json:"load_in_8bit" help:"store the projections of the blocks as 8-bit codes and quantise their inputs (LLM.int8)"`
-	QuantType       string `yaml:"bnb_4bit_quant_type" json:"bnb_4bit_quant_type" help:"the 4-bit code" enum:"nf4,fp4"`
-	DoubleQuant     bool   `yaml:"bnb_4bit_use_double_quant" json:"bnb_4bit_use_double_quant" help:"quantise the scales of the 4-bit blocks too"`
-	Weights         string `yaml:"weights" json:"weights" help:"where the frozen weights lie: in memory; mapped: packed in a file of the cache folder that all processes of the machine share; streamed: in that file, with one matrix at a time in memory, for a base that is larger than memory (quantised projections stay in memory)" enum:"memory,mapped,streamed"`
+	quant.Config    `yaml:",inline"`
 	TokenizerEngine string `yaml:"tokenizer_engine" json:"tokenizer_engine" help:"tokenizer implementation" enum:"exact,sugarme"`
 	MemoryLimit     string `yaml:"memory_limit" json:"memory_limit" help:"most memory the training program may take, as 800MiB or 2GiB; empty for no limit"`
 }
@@ -76,14 +72,11 @@ type Prepare struct {
 	Language          string      `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
 }
 
-// Train is [train.Args], and what else a training starts from.
+// Train is [train.Args] with [train.Start], and the one key that says which run is repeated.
 type Train struct {
 	train.Args   `yaml:",inline"`
 	Contributors string `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
-	InitAdapter  string `yaml:"init_adapter" json:"init_adapter" help:"adapter folder to start from; empty for new values"`
-	// Distillation.
-	Teachers          []string `yaml:"teacher_model_name_or_path" json:"teacher_model_name_or_path" help:"models to distil from, with the tokenizer of the base: what a token should predict is then, by distillation_alpha, the mean of their distributions; stored as model.dtype says; empty for none"`
-	DistillationAlpha float64  `yaml:"distillation_alpha" json:"distillation_alpha" bounds:"(0,1]" help:"share of the teachers' distribution in what a token should predict; the rest is the token that follows"`
+	train.Start  `yaml:",inline"`
 }
 
 // Compare makes a recipe a comparison of methods.
@@ -101,39 +94,14 @@ type Keys struct {
 	GroupTokens  int    `yaml:"group_tokens" json:"group_tokens" bounds:"[1,)" help:"most tokens of such a pass; it changes no result"`
 }
 
-// Continual makes a recipe continual learning over the files of a folder, increment by increment.
-type Continual struct {
-	IncrementFiles   int `yaml:"increment_files" json:"increment_files" bounds:"[0,)" help:"most files of an increment; 0 for no continual learning: the whole input is trained on at once"`
-	continual.Limits `yaml:",inline"`
-	ReplayFraction   float64 `yaml:"replay_fraction" json:"replay_fraction" bounds:"[0,1)" help:"share of an increment's training sequences that are replayed from earlier increments"`
-	ReplaySequences  int     `yaml:"replay_sequences" json:"replay_sequences" bounds:"[0,)" help:"most sequences that are kept of earlier increments, a uniform sample of all"`
-}
-
 // Classifies says whether the recipe trains a classifier of texts.
 func (r *Recipe) Classifies() bool { return r.Model.Task == "SEQ_CLS" }
-
-// Storage is how the weights are stored: a dtype, with "+nf4" and the like where the projections are quantised.
-func (m *Model) Storage() string {
-	s := m.DType
-	switch {
-	case m.LoadIn8Bit:
-		s += "+int8"
-	case m.LoadIn4Bit:
-		s += "+" + m.QuantType
-		if m.DoubleQuant {
-			s += "_dq"
-		}
-	}
-	if m.Weights != "memory" {
-		s += "@" + m.Weights
-	}
-	return s
-}
 
 // Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
 func Default() Recipe {
 	return Recipe{
-		Model: Model{Task: "CAUSAL_LM", DType: "float32", QuantType: "nf4", DoubleQuant: true, TokenizerEngine: "exact", Weights: "memory"},
+		Model: Model{Task: "CAUSAL_LM", TokenizerEngine: "exact",
+			Config: quant.Config{DType: "float32", QuantType: "nf4", DoubleQuant: true, Weights: "memory"}},
 		Data: Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Sources: map[string]any{},
 			Options: datasets.Options{Format: datasets.FormatAuto, RowKind: datasets.RowAuto, LabelColumn: "label",
 				Columns: map[string]string{}, TextColumn: "text",
@@ -144,12 +112,13 @@ func Default() Recipe {
 			Clean:          rules.Steps{}, Dedupe: rules.Steps{}, Language: "en", CompletionOnlyLoss: true,
 			Ends: tokenize.Ends{BOS: tokenize.Auto, EOS: tokenize.Auto}},
 		Method: map[string]any{"peft_type": "LORA"},
-		Train:  Train{Args: trainArgs(), Teachers: []string{}, DistillationAlpha: 1},
+		Train:  Train{Args: trainArgs(), Start: train.Start{Teachers: []string{}, DistillationAlpha: 1}},
 		Keys:   Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: measure.Config{MaxSequences: 64, AnswerMatch: evaluate.MatchSQuAD, BatchSize: 4, Prompts: []string{},
 			Sampling: evaluate.Sampling{MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15}},
 
-		Continual: Continual{Limits: continual.Limits{MaxForgetting: 0.1, MaxDomainRise: 0.05}, ReplayFraction: 0.25, ReplaySequences: 512},
+		Continual: continual.Config{Limits: continual.Limits{MaxForgetting: 0.1, MaxDomainRise: 0.05}, ReplayFraction: 0.25,
+			ReplaySequences: 512},
 	}
 }
 

@@ -43,6 +43,14 @@ func (r *Recipe) Validate() error {
 			return &settings.Error{Key: k.path, Value: r.text(k.path), Want: k.want}
 		}
 	}
+	if err := (datasets.Options{Delimiter: r.Data.Delimiter}).Validate(); err != nil {
+		return settings.In("data", err)
+	}
+	pack := r.Prepare.PackOptions
+	pack.Classes = r.Classifies()
+	if err := pack.Validate(); err != nil {
+		return settings.In("prepare", err)
+	}
 	args := r.Train.Args
 	args.Order = train.OrderEpochs // that of a run which begins
 	if err := args.Consistent(); err != nil {
@@ -77,8 +85,6 @@ func (r *Recipe) dataChecks() []check {
 			"must be above 0 when eval_input is empty: something must be held out"},
 		{"data.validation_fraction", len(r.Compare.Methods) > 0 && d.ValidationFraction == 0,
 			"must be above 0 in a comparison: learning rates are chosen on text held out of the input"},
-		{"data.delimiter", datasets.Options{Delimiter: d.Delimiter}.Validate() != nil,
-			"must be one character that is no quotation mark or line end, such as ; or tab; or empty"},
 	}
 }
 
@@ -91,9 +97,6 @@ func (r *Recipe) classifierChecks() []check {
 			"does not go with the task SEQ_CLS, whose rows are of kind classification"},
 		{"data.general_input", len(r.Data.GeneralInput) > 0,
 			"must be empty for the task SEQ_CLS: forgetting is measured of language models"},
-		{"prepare.packing", r.Prepare.Strategy == datasets.PackWrapped,
-			"would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not"},
-		{"prepare.isolate_documents", !r.Prepare.IsolateDocuments, "must be true for the task SEQ_CLS: each text has its class"},
 		{"evaluate.chrf", r.Evaluate.ChrF > 0, "does not go with the task SEQ_CLS, which generates nothing"},
 	}
 }

@@ -94,17 +94,11 @@ func (a *Args) Validate() error {
 	if a.Order != OrderWrapped && a.Order != OrderEpochs {
 		return fmt.Errorf("train: order must be 0 or 1: the run is of a newer version of the program")
 	}
-	if _, err := optimizerByName(a.Optim).options.with("optim_args", a.Optim, a.OptimArgs); err != nil {
-		return err
-	}
-	if a.LoraPlusLRRatio > 0 && optimizerByName(a.Optim).pair != nil {
-		return fmt.Errorf("train: loraplus_lr_ratio is B's learning rate over A's, and optim %s freezes A: leave one of them out", a.Optim)
-	}
-	_, err := scheduleByName(a.LRSchedulerType).kwargs(a.LRSchedulerKwargs)
-	return err
+	return nil
 }
 
-// Consistent says which of the settings, each within its bounds, does not go with the others.
+// Consistent says which of the settings, each within its bounds, does not go with the others: settings of the optimiser, the schedule and
+// the compression are those of the rows that are named.
 func (a *Args) Consistent() error {
 	if n := float64(a.PerDeviceTrainBatchSize) * float64(a.GradientAccumulationSteps) * float64(a.Replicas); n > mostSequences {
 		return settings.Wrong(a, "per_device_train_batch_size",
@@ -130,6 +124,16 @@ func (a *Args) Consistent() error {
 		if !c.ok {
 			return settings.Wrong(a, c.key, c.why)
 		}
+	}
+	optimizer := optimizerByName(a.Optim)
+	if _, err := optimizer.options.with("optim_args", a.Optim, a.OptimArgs); err != nil {
+		return err
+	}
+	if a.LoraPlusLRRatio > 0 && optimizer.pair != nil {
+		return fmt.Errorf("train: loraplus_lr_ratio is B's learning rate over A's, and optim %s freezes A: leave one of them out", a.Optim)
+	}
+	if _, err := scheduleByName(a.LRSchedulerType).kwargs(a.LRSchedulerKwargs); err != nil {
+		return err
 	}
 	_, err := a.codec()
 	return err

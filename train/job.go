@@ -19,17 +19,14 @@ import (
 
 // Job is everything that a worker needs to train, as references: it travels as JSON.
 type Job struct {
-	Args        Args           `json:"args"`
-	Model       string         `json:"model"`        // folder of the base model
-	Task        model.Task     `json:"task"`         // what the model is opened for
-	DType       string         `json:"dtype"`        // storage of its weights and of what the backward pass reads: float32 or bfloat16
-	BaseName    string         `json:"base_name"`    // base_model_name_or_path of the adapter
-	Method      string         `json:"method"`       // peft_type
-	Config      map[string]any `json:"config"`       // the method's fields
-	InitAdapter string         `json:"init_adapter"` // folder to start from, may be empty
-	// Teachers are the folders of the models that training distils from, DistillationAlpha their weight beside the labels (see [Teachers]).
-	Teachers          []string `json:"teachers,omitempty"`
-	DistillationAlpha float64  `json:"distillation_alpha,omitempty"`
+	Args     Args           `json:"args"`
+	Model    string         `json:"model"`     // folder of the base model
+	Task     model.Task     `json:"task"`      // what the model is opened for
+	DType    string         `json:"dtype"`     // storage of its weights and of what the backward pass reads: float32 or bfloat16
+	BaseName string         `json:"base_name"` // base_model_name_or_path of the adapter
+	Method   string         `json:"method"`    // peft_type
+	Config   map[string]any `json:"config"`    // the method's fields
+	Start
 	// Objective is a row of the table of objectives, with its settings; empty for what the model and the teachers imply.
 	Objective      string         `json:"objective,omitempty"`
 	ObjectiveArgs  map[string]any `json:"objective_args,omitempty"`

@@ -13,6 +13,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/pipelines/bench"
+	"github.com/adaptflow/adaptflow/recipe"
 )
 
 func benchCommand() *cobra.Command {
@@ -267,8 +268,9 @@ func benchKeys() *cobra.Command {
 		"storage: fp32, bf16 or auto; +nf4, +nf4_dq, +fp4, +fp4_dq, +int8 quantise the projections; @mapped and @streamed take the "+
 			"weights from a file")
 	c.Flags().IntSliceVar(&b.Tokens, "tokens", []int{8, 16, 32, 64, 512}, "tokens of a key and step")
-	c.Flags().IntVar(&b.GroupTokens, "group-tokens", 8192, "tokens of a pass over the base, at most")
-	c.Flags().IntVar(&b.GroupKeys, "group-keys", 64, "keys of a group, at most")
+	keys := recipe.Default().Keys
+	c.Flags().IntVar(&b.GroupTokens, "group-tokens", keys.GroupTokens, "tokens of a pass over the base, at most")
+	c.Flags().IntVar(&b.GroupKeys, "group-keys", keys.GroupKeys, "keys of a group, at most")
 	c.Flags().IntVar(&b.Rank, "rank", 4, "rank of LoRA")
 	c.Flags().StringSliceVar(&b.Targets, "target-modules", []string{"q_proj", "v_proj"}, "modules that are adapted")
 	c.Flags().IntVar(&b.Steps, "steps", 5, "steps of a key")

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -29,12 +30,12 @@ func (r *Run) Reading(set string) prepare.Config {
 }
 
 // checkInputs refuses files of formats that are not read, in any set, before work on the first begins.
-func (r *Run) checkInputs(ctx context.Context, train, held []prepare.Source) error {
+func (r *Run) checkInputs(ctx context.Context, train, held []recipe.Source) error {
 	d := r.Recipe.Data
 	for _, s := range []struct {
 		set     string
 		inputs  []string
-		sources []prepare.Source
+		sources []recipe.Source
 	}{{"train", d.Input, train}, {"domain", d.EvalInput, held}, {"general", d.GeneralInput, nil}} {
 		if len(s.inputs)+len(s.sources) == 0 {
 			continue

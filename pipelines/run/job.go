@@ -27,6 +27,15 @@ func (r *Run) Args() train.Args {
 	return a
 }
 
+// start is what the recipe's training starts from, with the teachers' folders.
+func (r *Run) start() train.Start {
+	s := r.Recipe.Train.Start
+	if s.Teachers = r.teachers; len(s.Teachers) == 0 {
+		s.DistillationAlpha = 0
+	}
+	return s
+}
+
 // Job is the training job of the recipe over prepared data.
 func (r *Run) Job(d *Data) (train.Job, error) {
 	t := r.Recipe.Train
@@ -50,13 +59,9 @@ func (r *Run) Job(d *Data) (train.Job, error) {
 			return train.Job{}, fmt.Errorf("train.contributors: %w", err)
 		}
 	}
-	alpha := t.DistillationAlpha
-	if len(r.teachers) == 0 {
-		alpha = 0
-	}
 	return train.Job{Args: r.Args(), Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.BaseName(), Method: name,
-		Config: config, InitAdapter: t.InitAdapter, Train: refs(d.Train.Train), Validation: refs(d.Domain),
-		Contributors: contributors, Teachers: r.teachers, DistillationAlpha: alpha,
+		Config: config, Start: r.start(), Train: refs(d.Train.Train), Validation: refs(d.Domain),
+		Contributors:   contributors,
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(),
 		MemoryLimit: limit}, nil
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // PrepareSet prepares one set of input: files, or named sources.
-func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []prepare.Source,
+func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sources []recipe.Source,
 	validation float64) (*prepare.Result, error) {
 	prep := func() (*prepare.Result, error) {
 		cfg := r.Reading(name)
@@ -68,26 +68,26 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 	return Record(r, "prepare-"+name, prep)
 }
 
-// namedSources are the named sources of a recipe, and their held-out texts, which are neither weighed nor capped.
-func namedSources(d *recipe.Data) (train, held []prepare.Source, err error) {
+// namedSources are the named sources of a recipe with the files that references stand for, and their held-out texts, which are neither
+// weighed nor capped.
+func namedSources(d *recipe.Data) (train, held []recipe.Source, err error) {
 	named, err := d.Named()
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, s := range named {
-		p := prepare.Source{Translation: s.Translation}
-		p.MixSource = datasets.MixSource{Name: s.Name}
-		if p.Inputs, err = assets.ResolveAll(s.EvalInput); err != nil {
+		h := s
+		h.MixSource = datasets.MixSource{Name: s.Name}
+		if h.Input, err = assets.ResolveAll(s.EvalInput); err != nil {
 			return nil, nil, err
 		}
-		if len(p.Inputs) > 0 {
-			held = append(held, p)
+		if len(h.Input) > 0 {
+			held = append(held, h)
 		}
-		p.MixSource = s.MixSource
-		if p.Inputs, err = assets.ResolveAll(s.Input); err != nil {
+		if s.Input, err = assets.ResolveAll(s.Input); err != nil {
 			return nil, nil, err
 		}
-		train = append(train, p)
+		train = append(train, s)
 	}
 	return train, held, nil
 }

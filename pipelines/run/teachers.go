@@ -70,9 +70,7 @@ func (r *Run) openObjective(student *model.Model) (train.Objective, error) {
 	if err := r.findTeachers(); err != nil {
 		return nil, err
 	}
-	t := &r.Recipe.Train
-	job := train.Job{Args: r.Args(), Teachers: r.teachers, DistillationAlpha: t.DistillationAlpha, DType: r.dtype,
-		SequenceLength: r.Recipe.Prepare.SequenceLength}
+	job := train.Job{Args: r.Args(), Start: r.start(), DType: r.dtype, SequenceLength: r.Recipe.Prepare.SequenceLength}
 	return job.OpenObjective(student, nil)
 }
 

@@ -41,8 +41,8 @@ type Config struct {
 	OutDir string // adapter folders, one a key: see KeyName
 	// WorkDir holds the keys' sequences while they are trained, RejectsDir the dead letters of keys with too little data.
 	WorkDir, RejectsDir string
-	// Keys are the recipe's settings. A key with a folder in InitAdapters ([InitFolder]) starts from it; GroupKeys and GroupTokens are 64
-	// and 8192 where they are 0.
+	// Keys are the recipe's settings. A key with a folder in InitAdapters ([InitFolder]) starts from it; GroupKeys and GroupTokens are a
+	// recipe's defaults where they are 0.
 	recipe.Keys
 	// Forget are ids of documents that are left out.
 	Forget  []string
@@ -439,7 +439,8 @@ func (f *PlanFn) ProcessElement(_ context.Context, _ int, specs func(*string) bo
 		done(string(raw))
 	}
 	slices.SortFunc(all, func(a, b spec) int { return cmp.Or(cmp.Compare(b.Steps, a.Steps), cmp.Compare(a.Key, b.Key)) })
-	keys, tokens := cmp.Or(cfg.GroupKeys, 64), cmp.Or(cfg.GroupTokens, 8192)
+	def := recipe.Default().Keys
+	keys, tokens := cmp.Or(cfg.GroupKeys, def.GroupKeys), cmp.Or(cfg.GroupTokens, def.GroupTokens)
 	for len(all) > 0 {
 		n, sum := 0, 0
 		for n < len(all) && n < keys && (n == 0 || sum+all[n].Tokens <= tokens) {

@@ -2,6 +2,7 @@
 package prepare
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,22 +26,20 @@ const (
 	UntilDedupe = "dedupe"
 )
 
-// DefaultTokensPerShard is the tokens of a shard when the setting is 0. Packing a shard takes some 32 bytes of memory a token.
-const DefaultTokensPerShard = 4 << 20
-
 // Config is the settings of preparing data: those of a recipe's sections data and prepare, and what a run gives.
 type Config struct {
 	Inputs []string // files or globs
-	// Sources are named parts of the input beside or in place of Inputs, with their shares and caps. Mix says how they are mixed; its own
-	// sources are not used, and documents held out for validation are neither left out nor repeated.
-	Sources []Source
+	// Sources are named parts of the input in place of Inputs, with their shares and caps; their EvalInput is not used. Mix says how they
+	// are mixed; its own sources are not used, and documents held out for validation are neither left out nor repeated.
+	Sources []recipe.Source
 	Mix     datasets.Mix
 	// Options say how the input is read. Pages and Translation are set from what follows and from the sources.
 	datasets.Options
 	// HTML are the settings of the rule html_text that web pages are read with, each as a document; nil for those in Clean, or, with Format
 	// "html", the rule's defaults. Without either, web pages are refused.
 	HTML map[string]any
-	// Prepare says how documents become sequences. ApplyChatTemplate refuses plain texts.
+	// Prepare says how documents become sequences; its TokensPerShard and Language are a recipe's defaults where they are not set.
+	// ApplyChatTemplate refuses plain texts.
 	recipe.Prepare
 	recipe.Shares // a MaxBadFraction of 1 allows all: see ErrTooManyBad
 	// Until ends after reading and cleaning (UntilClean) or after deduplication (UntilDedupe); there are no shards then. "" goes to the
@@ -80,59 +79,7 @@ func (c *Config) classes() bool { return c.RowKind == datasets.RowClassification
 
 // complete fills in defaults and checks.
 func (c *Config) complete() error {
-	switch c.Strategy {
-	case "", "best_fit":
-		c.Strategy = datasets.PackBFDSplit
-	}
-	if c.TokensPerShard == 0 {
-		c.TokensPerShard = DefaultTokensPerShard
-	}
-	if c.Before {
-		c.Ends = tokenize.Ends{}
-	}
-	if c.Order == "" {
-		c.Order = OrderHash
-	}
-	if c.Mix.Strategy == "" {
-		c.Mix.Strategy = datasets.AllExhausted
-	}
-	if c.Language == "" {
-		c.Language = "en"
-	}
-	for _, step := range c.Clean {
-		if step["rule"] == htmlText && c.HTML == nil {
-			c.HTML = step
-		}
-	}
-	if c.Format == datasets.FormatHTML && c.HTML == nil {
-		c.HTML = map[string]any{"rule": htmlText}
-	}
-	c.Sources = slices.Clone(c.Sources)
-	// the order in which they are named decides nothing
-	slices.SortFunc(c.Sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
-	for i := 1; i < len(c.Sources); i++ {
-		if c.Sources[i].Name == c.Sources[i-1].Name {
-			return fmt.Errorf("two sources are called %s", c.Sources[i].Name)
-		}
-	}
-	for _, s := range c.Sources {
-		o := c.reading()
-		o.Translation = s.Translation
-		if err := o.Validate(); err != nil {
-			return fmt.Errorf("source %s: %w", s.Name, err)
-		}
-	}
-	m := c.mixing()
-	if err := m.Validate(); err != nil {
-		return err
-	}
-	if m.On() && c.Order == OrderFile {
-		return fmt.Errorf("order %s uses every document once, as in the input: weights, sampling_temperature and caps go with order %s",
-			OrderFile, OrderHash)
-	}
-	if len(c.Inputs) > 0 && len(c.Sources) > 0 {
-		return fmt.Errorf("the input is named twice, by input and by sources: name it by one of them")
-	}
+	c.defaults()
 	for _, f := range [][2]string{{"OutDir", c.OutDir}, {"RejectsDir", c.RejectsDir}, {"StagedDir", c.StagedDir},
 		{"TokenizerDir", c.TokenizerDir}} {
 		if f[1] == "" {
@@ -144,6 +91,9 @@ func (c *Config) complete() error {
 		return fmt.Errorf("order %q is unknown; it is one of %s, %s", c.Order, OrderHash, OrderFile)
 	case c.Until != "" && c.Until != UntilClean && c.Until != UntilDedupe:
 		return fmt.Errorf("prepare: Until %q is unknown", c.Until)
+	}
+	if err := c.checkSources(); err != nil {
+		return err
 	}
 	if err := errors.Join(settings.CheckSet(&c.Prepare), settings.CheckSet(&c.Shares)); err != nil {
 		return err
@@ -158,6 +108,59 @@ func (c *Config) complete() error {
 		return err
 	}
 	return c.reading().Validate()
+}
+
+// defaults fills in what is not set: where a recipe has the setting, by its default there.
+func (c *Config) defaults() {
+	def := recipe.Default()
+	c.Strategy = cmp.Or(c.Strategy, def.Prepare.Strategy)
+	if c.Strategy == "best_fit" {
+		c.Strategy = datasets.PackBFDSplit
+	}
+	c.TokensPerShard = cmp.Or(c.TokensPerShard, def.Prepare.TokensPerShard)
+	c.Language = cmp.Or(c.Language, def.Prepare.Language)
+	c.Mix.Strategy = cmp.Or(c.Mix.Strategy, def.Data.Mix.Strategy)
+	c.Order = cmp.Or(c.Order, OrderHash)
+	if c.Before {
+		c.Ends = tokenize.Ends{}
+	}
+	for _, step := range c.Clean {
+		if step["rule"] == htmlText && c.HTML == nil {
+			c.HTML = step
+		}
+	}
+	if c.Format == datasets.FormatHTML && c.HTML == nil {
+		c.HTML = map[string]any{"rule": htmlText}
+	}
+	c.Sources = slices.Clone(c.Sources)
+	// the order in which they are named decides nothing
+	slices.SortFunc(c.Sources, func(a, b recipe.Source) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// checkSources checks the named sources and how they are mixed.
+func (c *Config) checkSources() error {
+	if len(c.Inputs) > 0 && len(c.Sources) > 0 {
+		return fmt.Errorf("the input is named twice, by input and by sources: name it by one of them")
+	}
+	for i, s := range c.Sources {
+		if i > 0 && s.Name == c.Sources[i-1].Name {
+			return fmt.Errorf("two sources are called %s", s.Name)
+		}
+		o := c.reading()
+		o.Translation = s.Translation
+		if err := o.Validate(); err != nil {
+			return fmt.Errorf("source %s: %w", s.Name, err)
+		}
+	}
+	m := c.mixing()
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if m.On() && c.Order == OrderFile {
+		return fmt.Errorf("order %s uses every document once, as in the input: weights, sampling_temperature and caps go with order %s",
+			OrderFile, OrderHash)
+	}
+	return nil
 }
 
 // ShardRef is a reference to a finished shard.

@@ -13,15 +13,6 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/pack"
 )
 
-// Source is a named part of the input, with its share of what is trained on.
-type Source struct {
-	datasets.MixSource
-	Inputs []string // files or globs
-	// Translation reads rows with a text in each of two languages, fields of these names, as a prompt and its translation: see
-	// datasets.Options. Empty for other rows.
-	Translation []string
-}
-
 // mixing is the mix of the settings.
 func (c *Config) mixing() datasets.Mix {
 	m := c.Mix
@@ -36,7 +27,7 @@ func (c *Config) mixing() datasets.Mix {
 func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 	globs := slices.Clone(c.Inputs)
 	for _, s := range c.Sources {
-		globs = append(globs, s.Inputs...)
+		globs = append(globs, s.Input...)
 	}
 	files, err := datasets.FindSources(globs)
 	if err != nil || len(c.Sources) == 0 {
@@ -44,7 +35,7 @@ func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 	}
 	parts := map[string]int{}
 	for i, s := range c.Sources {
-		own, err := datasets.FindSources(s.Inputs)
+		own, err := datasets.FindSources(s.Input)
 		if err != nil {
 			return nil, nil, fmt.Errorf("source %s: %w", s.Name, err)
 		}

@@ -9,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/recipe"
 )
 
 // mixed writes three sources: a of 200 documents in two files, b of 50, c of 10; each document has 20 to 29 tokens.
-func mixed(t *testing.T, in string) []Source {
+func mixed(t *testing.T, in string) []recipe.Source {
 	t.Helper()
 	doc := func(name string, i int) string {
 		return fmt.Sprintf("%s %03d ", name, i) + strings.Repeat("x", 13+i%10)
@@ -27,10 +28,10 @@ func mixed(t *testing.T, in string) []Source {
 		}
 		write(t, filepath.Join(in, f.name), b.String())
 	}
-	source := func(name, glob string) Source {
-		return Source{MixSource: datasets.MixSource{Name: name}, Inputs: []string{filepath.Join(in, glob)}}
+	source := func(name, glob string) recipe.Source {
+		return recipe.Source{MixSource: datasets.MixSource{Name: name}, Input: []string{filepath.Join(in, glob)}}
 	}
-	return []Source{source("a", "a/*.txt"), source("b", "b.txt"), source("c", "c.txt")}
+	return []recipe.Source{source("a", "a/*.txt"), source("b", "b.txt"), source("c", "c.txt")}
 }
 
 // uses counts in the shards how often each document is used, and the tokens of each source.
@@ -52,7 +53,7 @@ func uses(t *testing.T, res *Result) (docs map[string]int, tokens map[string]int
 	return docs, tokens
 }
 
-func mixConfig(t *testing.T, tokenizer string, sources []Source) Config {
+func mixConfig(t *testing.T, tokenizer string, sources []recipe.Source) Config {
 	cfg := config(t, tokenizer, "")
 	cfg.Inputs, cfg.Sources, cfg.ValidationFraction, cfg.SequenceLength = nil, sources, 0, 128
 	return cfg
@@ -183,8 +184,8 @@ func TestMixSameBytes(t *testing.T) {
 	cfg := mixConfig(t, tokenizer, sources)
 	cfg.Mix.Temperature, cfg.ValidationFraction = 3.3, 0.1
 	first := hashes(execute(t, cfg))
-	other := mixConfig(t, tokenizer, []Source{sources[2], sources[0], sources[1]})
-	other.Sources[1].Inputs = []string{filepath.Join(in, "a/2.txt"), filepath.Join(in, "a/1.txt")}
+	other := mixConfig(t, tokenizer, []recipe.Source{sources[2], sources[0], sources[1]})
+	other.Sources[1].Input = []string{filepath.Join(in, "a/2.txt"), filepath.Join(in, "a/1.txt")}
 	other.Mix.Temperature, other.ValidationFraction = 3.3, 0.1
 	if h := hashes(execute(t, other)); len(first) < 3 || !slices.Equal(first, h) {
 		t.Fatalf("another order:\n%v\n%v", first, h)
@@ -202,10 +203,10 @@ func TestMixErrors(t *testing.T) {
 		edit func(*Config)
 		want string
 	}{
-		"a file of two sources": {func(c *Config) { c.Sources[1].Inputs = []string{filepath.Join(in, "a/1.txt")} }, "sources a and b"},
+		"a file of two sources": {func(c *Config) { c.Sources[1].Input = []string{filepath.Join(in, "a/1.txt")} }, "sources a and b"},
 		"input and sources":     {func(c *Config) { c.Inputs = []string{in} }, "named twice"},
 		"one name":              {func(c *Config) { c.Sources[1].Name = "a" }, "two sources are called a"},
-		"no file":               {func(c *Config) { c.Sources[2].Inputs = []string{filepath.Join(in, "none.txt")} }, "none.txt"},
+		"no file":               {func(c *Config) { c.Sources[2].Input = []string{filepath.Join(in, "none.txt")} }, "none.txt"},
 		"nothing left": {func(c *Config) { c.Sources = c.Sources[:1]; c.Sources[0].MaxTokens = 1 },
 			"raise max_documents or max_tokens"},
 		"order":       {func(c *Config) { c.Mix.Temperature, c.Order = 2, OrderFile }, "order hash"},
@@ -224,8 +225,8 @@ func TestTranslation(t *testing.T) {
 	tokenizer, in := byteTokenizer(t), t.TempDir()
 	write(t, filepath.Join(in, "t.jsonl"), `{"en": "cat", "de": "Katze"}`+"\n"+`{"translation": {"de": "Hund", "en": "dog"}}`+"\n"+
 		`{"en": "only"}`+"\n")
-	cfg := mixConfig(t, tokenizer, []Source{{MixSource: datasets.MixSource{Name: "en-de"}, Inputs: []string{filepath.Join(in, "t.jsonl")},
-		Translation: []string{"en", "de"}}})
+	cfg := mixConfig(t, tokenizer, []recipe.Source{{MixSource: datasets.MixSource{Name: "en-de"},
+		Input: []string{filepath.Join(in, "t.jsonl")}, Translation: []string{"en", "de"}}})
 	cfg.CompletionOnlyLoss = true
 	res := execute(t, cfg)
 	var all []string
