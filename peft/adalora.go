@@ -51,8 +51,7 @@ func newAdalora() Method {
 	return a
 }
 
-func (a *adalora) Config() any     { return &a.cfg }
-func (a *adalora) common() *Common { return &a.cfg.Common }
+func (a *adalora) Config() any { return &a.cfg }
 
 // unused are the fields that HF's AdaLoraConfig inherits.
 func (a *adalora) unused() map[string]any {

@@ -22,9 +22,6 @@ type Adapter struct {
 	scope  string // name in a Set, which begins the parameters' names
 }
 
-// settled is what the package's methods have beside Method: the common fields and the fields they do not implement.
-type settled interface{ common() *Common }
-
 // New makes an adapter of the type peftType ("LORA", in any case) with HF's field names in config and attaches it to
 // the sites. Fields that config does not name have HF's defaults.
 func New(peftType string, config map[string]any, sites []nn.Site, env Env) (*Adapter, error) {
@@ -50,10 +47,13 @@ func build(peftType string, raw []byte, sites []nn.Site, env Env, shapes func(ke
 			return nil, err
 		}
 	}
+	c := commonOf(m)
+	if c.PeftType == "" { // the row says it
+		c.PeftType = row.Type
+	}
 	if _, err := decodeConfig(row.Type, raw, m.Config(), unusedOf(m), shapes != nil); err != nil {
 		return nil, err
 	}
-	c := m.(settled).common()
 	if !strings.EqualFold(c.PeftType, row.Type) {
 		return nil, fmt.Errorf("peft: the method is %s, but its configuration says peft_type %q", row.Type, c.PeftType)
 	}

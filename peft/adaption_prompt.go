@@ -38,7 +38,6 @@ func newAdaptionPrompt() Method {
 
 func (p *adaptionPrompt) Type() string      { return "ADAPTION_PROMPT" }
 func (p *adaptionPrompt) Config() any       { return &p.cfg }
-func (p *adaptionPrompt) common() *Common   { return &p.cfg.Common }
 func (p *adaptionPrompt) Params() []*Param  { return p.params }
 func (p *adaptionPrompt) Frozen() []Frozen  { return nil }
 func (p *adaptionPrompt) Segmentable() bool { return true }

@@ -28,8 +28,7 @@ func newBeft() Method {
 	return m
 }
 
-func (m *beft) Config() any     { return &m.cfg }
-func (m *beft) common() *Common { return &m.cfg.Common }
+func (m *beft) Config() any { return &m.cfg }
 
 // Attach implements Method.
 func (m *beft) Attach(sites []nn.Site, env Env) error {

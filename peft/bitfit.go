@@ -32,7 +32,6 @@ func newBitFit() Method { return &bitFit{cfg: BitFitConfig{Common: newCommon("BI
 
 func (m *bitFit) Type() string      { return "BITFIT" }
 func (m *bitFit) Config() any       { return &m.cfg }
-func (m *bitFit) common() *Common   { return &m.cfg.Common }
 func (m *bitFit) Params() []*Param  { return m.params }
 func (m *bitFit) Frozen() []Frozen  { return nil }
 func (m *bitFit) Targets() []string { return slices.Clone(m.names) }

@@ -42,8 +42,7 @@ func newBOFT() Method {
 	return m
 }
 
-func (m *boft) Config() any     { return &m.cfg }
-func (m *boft) common() *Common { return &m.cfg.Common }
+func (m *boft) Config() any { return &m.cfg }
 
 // shapes implements shaped: the folder says how many factors there are.
 func (m *boft) shapes(of func(key string) []int) { m.shapeOf = of }

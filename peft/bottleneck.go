@@ -47,7 +47,6 @@ func newBottleneck() Method {
 
 func (m *bottleneck) Type() string      { return "BOTTLENECK" }
 func (m *bottleneck) Config() any       { return &m.cfg }
-func (m *bottleneck) common() *Common   { return &m.cfg.Common }
 func (m *bottleneck) Params() []*Param  { return m.params }
 func (m *bottleneck) Frozen() []Frozen  { return nil }
 func (m *bottleneck) Targets() []string { return slices.Clone(m.names) }

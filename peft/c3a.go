@@ -37,8 +37,7 @@ func newC3A() Method {
 	return m
 }
 
-func (m *c3a) Config() any     { return &m.cfg }
-func (m *c3a) common() *Common { return &m.cfg.Common }
+func (m *c3a) Config() any { return &m.cfg }
 
 // Attach implements Method.
 func (m *c3a) Attach(sites []nn.Site, env Env) error {

@@ -54,7 +54,7 @@ func (c Card) render(a *Adapter) string {
 		}
 	}
 	base := a.env.BaseModel
-	if p := a.Method.(settled).common().BaseModel; base == "" && p != nil {
+	if p := commonOf(a.Method).BaseModel; base == "" && p != nil {
 		base = *p
 	}
 	b.WriteString("---\n")

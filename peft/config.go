@@ -26,6 +26,17 @@ type Common struct {
 	InferenceMode bool    `json:"inference_mode"`
 }
 
+func (c *Common) common() *Common { return c }
+
+// commonOf are the common fields of a method's configuration.
+func commonOf(m Method) *Common {
+	c, ok := m.Config().(interface{ common() *Common })
+	if !ok {
+		panic(fmt.Sprintf("peft: %s: the configuration %T does not embed peft.Common", m.Type(), m.Config()))
+	}
+	return c.common()
+}
+
 // commonUnused are HF's common fields that only their default value is accepted for.
 var commonUnused = map[string]any{"auto_mapping": nil}
 

@@ -41,8 +41,7 @@ func newCPT() Method {
 	return p
 }
 
-func (p *cpt) Config() any     { return &p.cfg }
-func (p *cpt) common() *Common { return &p.cfg.Common }
+func (p *cpt) Config() any { return &p.cfg }
 
 // Attach implements Method.
 func (p *cpt) Attach(sites []nn.Site, env Env) error {

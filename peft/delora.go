@@ -35,8 +35,7 @@ func newDelora() Method {
 	return d
 }
 
-func (d *delora) Config() any     { return &d.cfg }
-func (d *delora) common() *Common { return &d.cfg.Common }
+func (d *delora) Config() any { return &d.cfg }
 
 // deloraFloor is the smallest norm that HF divides by.
 const deloraFloor = 1e-4

@@ -27,7 +27,7 @@ func (z *Frozen) tensor() safetensors.Tensor {
 }
 
 // ConfigJSON is the adapter_config.json that Save writes.
-func (a *Adapter) ConfigJSON() []byte { return a.configJSON(a.Config(), a.Method.(settled).common()) }
+func (a *Adapter) ConfigJSON() []byte { return a.configJSON(a.Config(), commonOf(a.Method)) }
 
 // configJSON is the text of a configuration whose common fields are c.
 func (a *Adapter) configJSON(config any, c *Common) []byte {

@@ -42,8 +42,7 @@ func newFourierFT() Method {
 	return f
 }
 
-func (f *fourierFT) Config() any     { return &f.cfg }
-func (f *fourierFT) common() *Common { return &f.cfg.Common }
+func (f *fourierFT) Config() any { return &f.cfg }
 
 // Attach implements Method.
 func (f *fourierFT) Attach(sites []nn.Site, env Env) error {

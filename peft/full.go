@@ -36,7 +36,6 @@ func newFull() Method {
 
 func (f *full) Type() string      { return "FULL" }
 func (f *full) Config() any       { return &f.cfg }
-func (f *full) common() *Common   { return &f.cfg.Common }
 func (f *full) Params() []*Param  { return f.params }
 func (f *full) Frozen() []Frozen  { return nil }
 func (f *full) Targets() []string { return slices.Clone(f.names) }

@@ -35,8 +35,7 @@ func newGlora() Method {
 	return g
 }
 
-func (g *glora) Config() any     { return &g.cfg }
-func (g *glora) common() *Common { return &g.cfg.Common }
+func (g *glora) Config() any { return &g.cfg }
 
 // Attach implements Method.
 func (g *glora) Attach(sites []nn.Site, env Env) error {

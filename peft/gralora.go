@@ -36,8 +36,7 @@ func newGralora() Method {
 	return g
 }
 
-func (g *gralora) Config() any     { return &g.cfg }
-func (g *gralora) common() *Common { return &g.cfg.Common }
+func (g *gralora) Config() any { return &g.cfg }
 
 // Attach implements Method.
 func (g *gralora) Attach(sites []nn.Site, env Env) error {

@@ -35,7 +35,6 @@ func newHira() Method {
 }
 
 func (h *hira) Config() any            { return &h.cfg }
-func (h *hira) common() *Common        { return &h.cfg.Common }
 func (h *hira) unused() map[string]any { return map[string]any{"-runtime_config": map[string]any{}} }
 
 // Attach implements Method.

@@ -32,8 +32,7 @@ func newHRA() Method {
 	return m
 }
 
-func (m *hra) Config() any     { return &m.cfg }
-func (m *hra) common() *Common { return &m.cfg.Common }
+func (m *hra) Config() any { return &m.cfg }
 
 // Attach implements Method.
 func (m *hra) Attach(sites []nn.Site, env Env) error {

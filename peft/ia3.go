@@ -31,8 +31,7 @@ func newIA3() Method {
 	return m
 }
 
-func (m *ia3) Config() any     { return &m.cfg }
-func (m *ia3) common() *Common { return &m.cfg.Common }
+func (m *ia3) Config() any { return &m.cfg }
 
 // ia3Feedforward are HF's feedforward_modules where none are given, by model_type.
 var ia3Feedforward = map[string]string{

@@ -37,8 +37,7 @@ func newLily() Method {
 	return l
 }
 
-func (l *lily) Config() any     { return &l.cfg }
-func (l *lily) common() *Common { return &l.cfg.Common }
+func (l *lily) Config() any { return &l.cfg }
 
 // Attach implements Method.
 func (l *lily) Attach(sites []nn.Site, env Env) error {

@@ -59,7 +59,6 @@ func newLNTuning() Method { return &lnTuning{cfg: LNTuningConfig{Common: newComm
 
 func (m *lnTuning) Type() string      { return "LN_TUNING" }
 func (m *lnTuning) Config() any       { return &m.cfg }
-func (m *lnTuning) common() *Common   { return &m.cfg.Common }
 func (m *lnTuning) Params() []*Param  { return m.params }
 func (m *lnTuning) Frozen() []Frozen  { return nil }
 func (m *lnTuning) Targets() []string { return slices.Clone(m.names) }

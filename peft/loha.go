@@ -37,7 +37,6 @@ func newLoha() Method {
 }
 
 func (l *loha) Config() any            { return &l.cfg }
-func (l *loha) common() *Common        { return &l.cfg.Common }
 func (l *loha) unused() map[string]any { return map[string]any{"use_effective_conv2d": false} }
 
 // Attach implements Method.

@@ -41,7 +41,6 @@ func newLokr() Method {
 }
 
 func (l *lokr) Config() any            { return &l.cfg }
-func (l *lokr) common() *Common        { return &l.cfg.Common }
 func (l *lokr) unused() map[string]any { return map[string]any{"use_effective_conv2d": false} }
 
 // Attach implements Method.

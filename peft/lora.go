@@ -57,7 +57,6 @@ func (l *lora) unused() map[string]any    { return loraUnused }
 func (l *lora) Params() []*Param          { return l.params }
 func (l *lora) Frozen() []Frozen          { return l.frozen }
 func (l *lora) Targets() []string         { return slices.Clone(l.names) }
-func (l *lora) common() *Common           { return &l.cfg.Common }
 func (l *lora) isTarget(name string) bool { return l.pairs[name] != nil }
 
 // Segmentable is false where a part of the base is trained itself, of which there is one copy in a step, and where the starting values or

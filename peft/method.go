@@ -136,7 +136,7 @@ type Frozen struct {
 	Need   bool                    // a folder without it is an error
 }
 
-// Row is a method's entry in the table.
+// Row is a method's entry in the table. Of a program's own method see [Register].
 type Row struct {
 	Type string        // HF's peft_type
 	New  func() Method // with HF's defaults
@@ -163,6 +163,19 @@ func (r Row) Comparable(rank int) map[string]any {
 		}
 	}
 	return out
+}
+
+// Register adds a method of a program's own to [Methods], so that [New] and [Open] know it, and with them training, recipes and workers. It
+// is called from an init function, for workers are the same program. A type that is there already, in any case, is a fault of the program:
+// it panics, as do a row without a type or a constructor. HF PEFT does not open the folders of such a method.
+func Register(r Row) {
+	if r.Type == "" || r.New == nil {
+		panic("peft: Register: a method has a type and a constructor")
+	}
+	if _, err := find(r.Type); err == nil {
+		panic(fmt.Sprintf("peft: Register: there is a method %s already", r.Type))
+	}
+	Methods = append(Methods, r)
 }
 
 // find returns the row of a peft_type, written in any case.

@@ -2,7 +2,7 @@ package peft
 
 //go:generate go test -count=1 -run ^TestMethodsDocument$ . -update
 
-// Methods is the table of methods. A new method is one file and one row here.
+// Methods is the table of methods. A new method is one file and one row here; a program adds its own by [Register].
 var Methods = []Row{
 	{Type: "LORA", New: newLora, Doc: "low-rank pairs beside linear layers and embeddings (Hu et al. 2021, arXiv:2106.09685)"},
 	{Type: "ADALORA", New: newAdalora, Doc: "LoRA as a singular value decomposition whose ranks are allocated in training (Zhang et al. " +

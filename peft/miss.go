@@ -36,8 +36,7 @@ func newMiss() Method {
 	return m
 }
 
-func (m *miss) Config() any     { return &m.cfg }
-func (m *miss) common() *Common { return &m.cfg.Common }
+func (m *miss) Config() any { return &m.cfg }
 
 // Attach implements Method.
 func (m *miss) Attach(sites []nn.Site, env Env) error {

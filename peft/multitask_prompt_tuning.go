@@ -33,8 +33,7 @@ func newMultitaskPromptTuning() Method {
 	return p
 }
 
-func (p *multitaskPromptTuning) Config() any     { return &p.cfg }
-func (p *multitaskPromptTuning) common() *Common { return &p.cfg.Common }
+func (p *multitaskPromptTuning) Config() any { return &p.cfg }
 
 // Tasks is the number of tasks that have prompts of their own.
 func (p *multitaskPromptTuning) Tasks() int { return p.cfg.NumTasks }

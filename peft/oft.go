@@ -44,8 +44,7 @@ func newOFT() Method {
 	return m
 }
 
-func (m *oft) Config() any     { return &m.cfg }
-func (m *oft) common() *Common { return &m.cfg.Common }
+func (m *oft) Config() any { return &m.cfg }
 
 // Attach implements Method.
 func (m *oft) Attach(sites []nn.Site, env Env) error {

@@ -36,8 +36,7 @@ func newPTuning() Method {
 	return p
 }
 
-func (p *pTuning) Config() any     { return &p.cfg }
-func (p *pTuning) common() *Common { return &p.cfg.Common }
+func (p *pTuning) Config() any { return &p.cfg }
 
 // Attach implements Method.
 func (p *pTuning) Attach(sites []nn.Site, env Env) error {

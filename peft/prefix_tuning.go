@@ -39,7 +39,6 @@ func newPrefixTuning() Method {
 }
 
 func (p *prefixTuning) Config() any       { return &p.cfg }
-func (p *prefixTuning) common() *Common   { return &p.cfg.Common }
 func (p *prefixTuning) Prompt() nn.Prompt { return nn.Prompt{Shift: p.nv} }
 
 // Targets implements Method.

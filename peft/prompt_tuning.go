@@ -23,8 +23,7 @@ func newPromptTuning() Method {
 	return p
 }
 
-func (p *promptTuning) Config() any     { return &p.cfg }
-func (p *promptTuning) common() *Common { return &p.cfg.Common }
+func (p *promptTuning) Config() any { return &p.cfg }
 
 // Attach implements Method.
 func (p *promptTuning) Attach(sites []nn.Site, env Env) error {

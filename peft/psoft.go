@@ -51,8 +51,7 @@ func newPsoft() Method {
 	return m
 }
 
-func (m *psoft) Config() any     { return &m.cfg }
-func (m *psoft) common() *Common { return &m.cfg.Common }
+func (m *psoft) Config() any { return &m.cfg }
 
 func (m *psoft) validate() error {
 	c := &m.cfg

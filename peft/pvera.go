@@ -41,8 +41,7 @@ func newPvera() Method {
 	return v
 }
 
-func (v *pvera) Config() any     { return &v.cfg }
-func (v *pvera) common() *Common { return &v.cfg.Common }
+func (v *pvera) Config() any { return &v.cfg }
 
 // Attach implements Method.
 func (v *pvera) Attach(sites []nn.Site, env Env) error {

@@ -39,8 +39,7 @@ func newRandLora() Method {
 	return l
 }
 
-func (l *randLora) Config() any     { return &l.cfg }
-func (l *randLora) common() *Common { return &l.cfg.Common }
+func (l *randLora) Config() any { return &l.cfg }
 
 // Attach implements Method.
 func (l *randLora) Attach(sites []nn.Site, env Env) error {

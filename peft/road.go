@@ -34,8 +34,7 @@ func newRoad() Method {
 	return m
 }
 
-func (m *road) Config() any     { return &m.cfg }
-func (m *road) common() *Common { return &m.cfg.Common }
+func (m *road) Config() any { return &m.cfg }
 
 // Attach implements Method.
 func (m *road) Attach(sites []nn.Site, env Env) error {

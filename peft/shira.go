@@ -36,8 +36,7 @@ func newShira() Method {
 	return m
 }
 
-func (m *shira) Config() any     { return &m.cfg }
-func (m *shira) common() *Common { return &m.cfg.Common }
+func (m *shira) Config() any { return &m.cfg }
 
 // Attach implements Method.
 func (m *shira) Attach(sites []nn.Site, env Env) error {

@@ -43,8 +43,7 @@ func newTinyLora() Method {
 	return l
 }
 
-func (l *tinyLora) Config() any     { return &l.cfg }
-func (l *tinyLora) common() *Common { return &l.cfg.Common }
+func (l *tinyLora) Config() any { return &l.cfg }
 
 // Attach implements Method.
 func (l *tinyLora) Attach(sites []nn.Site, env Env) error {

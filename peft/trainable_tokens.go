@@ -31,7 +31,6 @@ func newTrainableTokens() Method {
 
 func (t *trainableTokens) Type() string      { return "TRAINABLE_TOKENS" }
 func (t *trainableTokens) Config() any       { return &t.cfg }
-func (t *trainableTokens) common() *Common   { return &t.cfg.Common }
 func (t *trainableTokens) Params() []*Param  { return t.params }
 func (t *trainableTokens) Frozen() []Frozen  { return nil }
 func (t *trainableTokens) Targets() []string { return slices.Clone(t.names) }

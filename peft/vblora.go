@@ -43,8 +43,7 @@ func newVblora() Method {
 	return v
 }
 
-func (v *vblora) Config() any     { return &v.cfg }
-func (v *vblora) common() *Common { return &v.cfg.Common }
+func (v *vblora) Config() any { return &v.cfg }
 
 // Attach implements Method.
 func (v *vblora) Attach(sites []nn.Site, env Env) error {

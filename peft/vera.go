@@ -34,8 +34,7 @@ func newVera() Method {
 	return v
 }
 
-func (v *vera) Config() any     { return &v.cfg }
-func (v *vera) common() *Common { return &v.cfg.Common }
+func (v *vera) Config() any { return &v.cfg }
 
 // Attach implements Method.
 func (v *vera) Attach(sites []nn.Site, env Env) error {

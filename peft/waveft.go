@@ -47,8 +47,7 @@ func newWaveFT() Method {
 	return f
 }
 
-func (f *waveFT) Config() any     { return &f.cfg }
-func (f *waveFT) common() *Common { return &f.cfg.Common }
+func (f *waveFT) Config() any { return &f.cfg }
 
 // Attach implements Method.
 func (f *waveFT) Attach(sites []nn.Site, env Env) error {

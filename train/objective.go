@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -134,11 +135,24 @@ type ObjectiveRow struct {
 }
 
 // Objectives is the table of objectives. A new one is a file, objective_NAME.go, and a row here; the table drives TestObjectives. Where a
-// job names none, the first that is implied is taken.
+// job names none, the first that is implied is taken. A program adds its own by [RegisterObjective].
 var Objectives = []ObjectiveRow{
 	{"distil", "the next token, by its label and the distributions of teachers", func() Objective { return &Distil{} }, distils},
 	{"classify", "the class of a document", func() Objective { return Classify{} }, classifies},
 	{"sft", "the next token", func() Objective { return SFT{} }, func(*Job, *model.Model) bool { return true }},
+}
+
+// RegisterObjective adds an objective of a program's own to [Objectives], for jobs that name it ([Job.Objective]); a [Setup] takes one
+// without that. It is called from an init function, for workers are the same program. A name that is there already is a fault of the
+// program: it panics, as does a row without a name or a constructor.
+func RegisterObjective(r ObjectiveRow) {
+	if r.Name == "" || r.New == nil {
+		panic("train: RegisterObjective: an objective has a name and a constructor")
+	}
+	if slices.Contains(ObjectiveNames(), r.Name) {
+		panic(fmt.Sprintf("train: RegisterObjective: there is an objective %s already", r.Name))
+	}
+	Objectives = append(Objectives, r)
 }
 
 // ObjectiveNames are the names of the table, in its order.

@@ -539,3 +539,22 @@ func TestObjectivesThatDoNotFit(t *testing.T) {
 		t.Error("rollouts are not asked for")
 	}
 }
+
+func TestRegisterObjective(t *testing.T) {
+	refused := func(text string, r ObjectiveRow) {
+		t.Helper()
+		n := len(Objectives)
+		defer func() {
+			t.Helper()
+			if got, _ := recover().(string); !strings.Contains(got, text) || len(Objectives) != n {
+				t.Errorf("%d rows after %q, want %q", len(Objectives), got, text)
+			}
+		}()
+		RegisterObjective(r)
+	}
+	sft := func() Objective { return SFT{} }
+	refused("there is an objective sft already", ObjectiveRow{Name: "sft", New: sft})
+	refused("there is an objective toy_pairs already", ObjectiveRow{Name: "toy_pairs", New: sft}) // which a test has registered
+	refused("has a name and a constructor", ObjectiveRow{Name: "own"})
+	refused("has a name and a constructor", ObjectiveRow{New: sft})
+}

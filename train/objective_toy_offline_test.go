@@ -1,7 +1,7 @@
 package train
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_offline", Doc: "the next token, the more the less certain the model is",
+	RegisterObjective(ObjectiveRow{Name: "toy_offline", Doc: "the next token, the more the less certain the model is",
 		New: func() Objective { return &toyOffline{Power: 1} }})
 }
 

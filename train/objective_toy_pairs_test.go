@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_pairs", Doc: "the first of two documents rather than the second",
+	RegisterObjective(ObjectiveRow{Name: "toy_pairs", Doc: "the first of two documents rather than the second",
 		New: func() Objective { return &toyPairs{Beta: 0.1} }})
 }
 

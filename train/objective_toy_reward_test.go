@@ -3,7 +3,7 @@ package train
 import "math"
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_reward", Doc: "a score of the first of two documents above that of the second",
+	RegisterObjective(ObjectiveRow{Name: "toy_reward", Doc: "a score of the first of two documents above that of the second",
 		New: func() Objective { return &toyReward{} }})
 }
 

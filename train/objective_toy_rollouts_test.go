@@ -3,7 +3,7 @@ package train
 import "math"
 
 func init() {
-	Objectives = append(Objectives, ObjectiveRow{Name: "toy_rollouts", Doc: "answers of its own by their rewards",
+	RegisterObjective(ObjectiveRow{Name: "toy_rollouts", Doc: "answers of its own by their rewards",
 		New: func() Objective { return &toyRollouts{Epsilon: 0.2, NumGenerations: 2} }})
 }
 

@@ -85,6 +85,19 @@ type Entry struct {
 	Paper string      // where the rule and its numbers come from
 }
 
+// Register adds a rule of a program's own to [Table], so that recipes, [Decode] and the transforms of cleaning know its name. It is called
+// from an init function, for workers are the same program. A name that is there already is a fault of the program: it panics, as does an
+// entry without a name or a constructor.
+func Register(e Entry) {
+	if e.Name == "" || e.New == nil {
+		panic("rules: Register: a rule has a name and a constructor")
+	}
+	if _, err := Find(e.Name); err == nil {
+		panic(fmt.Sprintf("rules: Register: there is a rule %s already", e.Name))
+	}
+	Table = append(Table, e)
+}
+
 // Find returns the entry of a name of [Table].
 func Find(name string) (Entry, error) {
 	var names []string

@@ -1,6 +1,6 @@
 package rules
 
-// Table lists every rule.
+// Table lists every rule. A program adds its own by [Register].
 var Table = []Entry{
 	{"gopher_repetition", func() Rule { return NewGopherRepetition() }, "Rae et al. 2021, table A1"},
 	{"gopher_quality", func() Rule { return NewGopherQuality() }, "Rae et al. 2021, A1.1"},
