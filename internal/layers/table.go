@@ -42,3 +42,6 @@ var Rooms = []Folder{
 
 // BeamFolders may import Beam. A program that only wants model, peft and train builds small.
 var BeamFolders = []string{"transforms", "pipelines", "cmd", "interop"}
+
+// BeamExamples are the examples that show something with Beam; the others build small.
+var BeamExamples = []string{"examples/rule"}
