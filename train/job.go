@@ -231,6 +231,9 @@ func (s *Session) close() {
 	s.pool.Close()
 }
 
+// Dir is the folder of the job's checkpoints, by which it is watched.
+func (s *Session) Dir() string { return s.job.Dir }
+
 // Total is the number of optimiser steps of the run.
 func (s *Session) Total() int { return s.trainer.Total }
 

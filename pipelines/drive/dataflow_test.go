@@ -121,7 +121,7 @@ func TestDataflowJobOfTraining(t *testing.T) {
 			t.Errorf("%s (%v) is not the graph, which is\n%s", path, err, text)
 		}
 		pool := got.Job.Environment.WorkerPools[0]
-		if got.Name != "adaptflow-train-out-0-test" && got.Name != "adaptflow-train-checkpoints-0-test" {
+		if got.Name != "adaptflow-train-0-test" {
 			t.Errorf("name %q", got.Name)
 		}
 		if got.Job.Type != "JOB_TYPE_BATCH" || got.Job.Environment.ServiceAccountEmail != "worker@p" ||

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -131,7 +130,7 @@ func segment(ctx context.Context, job core.Job, js string, runner runners.Runner
 		from, to = to, job.Boundary(to, total)
 	}
 	end.Of(s, at)
-	return runner.Run(ctx, p, fmt.Sprintf("adaptflow-train-%s-%d", filepath.Base(job.Dir), step))
+	return runner.Run(ctx, p, fmt.Sprintf("adaptflow-train-%d", step))
 }
 
 // First runs the first segment of a job that is not opened, of which a dry run shows the graph: see [runners.ErrDryRun].

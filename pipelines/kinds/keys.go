@@ -114,7 +114,7 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	defer train.Drive(ctx, cfg.OutDir)()
 	p, s := runners.NewPipeline()
 	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
-	if err := r.Runner.Run(ctx, p, "adaptflow-keys-"+filepath.Base(r.Output)); err != nil {
+	if err := r.Runner.Run(ctx, p, "adaptflow-keys"); err != nil {
 		return nil, err
 	}
 	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Overlap: d.Overlap,

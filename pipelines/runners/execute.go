@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (r Runner) Run(ctx context.Context, p *beam.Pipeline, name string) error {
 	case r.InProcess():
 		err = inProcess(ctx, p, name)
 	case r.Name == "dataflow":
-		if err = r.Dataflow.run(ctx, p, name+"-"+r.Job); errors.Is(err, ErrDryRun) {
+		if err = r.Dataflow.run(ctx, p, r.jobName(name)); errors.Is(err, ErrDryRun) {
 			return err
 		}
 	default:
@@ -41,6 +42,21 @@ func (r Runner) Run(ctx context.Context, p *beam.Pipeline, name string) error {
 		return ctx.Err()
 	}
 	return fmt.Errorf("%s: %w", name, cause(err))
+}
+
+// jobName is the name by which people find the job of a stage among an engine's: adaptflow, the run's folder, the stage, and the run, by
+// which the job server is asked for what an earlier driver left. It has lower-case letters, digits and hyphens, as Dataflow wants it.
+func (r Runner) jobName(stage string) string {
+	name := "adaptflow"
+	if r.Folder != "" {
+		folder := strings.Trim(notInJobName.ReplaceAllString(strings.ToLower(filepath.Base(r.Folder)), "-"), "-")
+		name += "-" + strings.Trim(folder[:min(len(folder), 32)], "-")
+	}
+	name += "-" + strings.Trim(notInJobName.ReplaceAllString(strings.ToLower(strings.TrimPrefix(stage, "adaptflow-")), "-"), "-")
+	if r.Job != "" {
+		name += "-" + r.Job
+	}
+	return name
 }
 
 // inProcess executes a pipeline on Prism. Prism panics where a job is cancelled while its worker starts, so that an interrupt is not

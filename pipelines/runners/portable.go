@@ -27,9 +27,6 @@ func remote(ctx context.Context, runner Runner, p *beam.Pipeline, name string) e
 	if err != nil {
 		return err
 	}
-	if runner.Job != "" {
-		name += "-" + runner.Job
-	}
 	server, err := jobs.Dial(ctx, runner.Endpoint)
 	if err != nil {
 		return err
@@ -38,7 +35,7 @@ func remote(ctx context.Context, runner Runner, p *beam.Pipeline, name string) e
 	if err := server.EndOthers(ctx, runner.Job); err != nil {
 		return err
 	}
-	job, err := server.Submit(ctx, pipeline, name)
+	job, err := server.Submit(ctx, pipeline, runner.jobName(name))
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-
-	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 )
 
 // slots bound what all bundles of the process work on at once, and with it their memory.
@@ -76,13 +74,6 @@ func (w *Workers[T]) Emit(emit func(T)) error {
 		emit(v)
 	}
 	return err
-}
-
-// CountRejected adds rejected records, by reason, to the bundle's counters.
-func CountRejected(ctx context.Context, rejected map[string]int64) {
-	for reason, n := range rejected {
-		beam.NewCounter("adaptflow", "rejected."+reason).Inc(ctx, n)
-	}
 }
 
 // Wait waits for all elements and returns what was made of each, in their order, or the error of the first that failed.

@@ -58,7 +58,7 @@ func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ing
 
 // FinishBundle emits what is kept of the groups.
 func (f *RulesFn) FinishBundle(ctx context.Context, emit func(ingest.Group)) error {
-	return stage.Finish(ctx, &f.work, Name, emit)
+	return stage.Finish(ctx, &f.work, emit)
 }
 
 // judge applies the rules. A row of several fields is judged by all its texts together; a rule that rewrites is applied to each of them.

@@ -223,7 +223,7 @@ func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(in
 
 // FinishBundle emits what is kept of the groups.
 func (f *FilterFn) FinishBundle(ctx context.Context, emit func(ingest.Group)) error {
-	return stage.Finish(ctx, &f.work, f.Stage, emit)
+	return stage.Finish(ctx, &f.work, emit)
 }
 
 func (f *FilterFn) filter(ctx context.Context, g ingest.Group) (*stage.Summary, error) {

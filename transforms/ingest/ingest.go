@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
+	"github.com/adaptflow/adaptflow/transforms/meter"
 )
 
 func init() {
@@ -63,6 +64,8 @@ type Summary struct {
 	Unused   map[string]int64 `json:"unused,omitempty"`  // see datasets.Tally
 	Notes    map[string]int64 `json:"notes,omitempty"`
 	First    string           `json:"first,omitempty"` // the first dead letter, in words
+
+	bytesIn, bytesOut int64 // of the texts
 }
 
 // List are the references to the row groups of a file.
@@ -159,9 +162,11 @@ func (f *ReadFn) ProcessElement(ctx context.Context, in File, _ func(Group)) err
 func (f *ReadFn) FinishBundle(ctx context.Context, emit func(Group)) error {
 	files, err := f.work.Wait()
 	for _, r := range files {
-		beam.NewCounter("adaptflow", "read").Inc(ctx, r.sum.Read)
-		beam.NewCounter("adaptflow", "kept").Inc(ctx, r.sum.Kept)
-		bundle.CountRejected(ctx, r.sum.Rejected)
+		meter.Add(ctx, meter.DocumentsIn, r.sum.Read)
+		meter.Add(ctx, meter.DocumentsOut, r.sum.Kept)
+		meter.Add(ctx, meter.BytesIn, r.sum.bytesIn)
+		meter.Add(ctx, meter.BytesOut, r.sum.bytesOut)
+		meter.Rejected(ctx, r.sum.Rejected)
 		for _, g := range r.sum.List(f.StagedDir, r.in) {
 			emit(g)
 		}
@@ -175,6 +180,7 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	defer rejects.Abort()
 	reject := func(r *datasets.Reject) error {
 		s.Read++
+		s.bytesIn += int64(len(r.Record))
 		s.Rejected[strings.TrimPrefix(r.Rule+"."+r.Reason, ".")]++
 		if s.First == "" {
 			s.First = fmt.Sprintf("%s: %s %s", datasets.DocID(r.Source, r.Index), r.Reason, r.Value)
@@ -220,6 +226,7 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 			} else if err == nil {
 				s.Read++
 				s.Kept++
+				s.bytesIn, s.bytesOut = s.bytesIn+int64(len(rec.Text)), s.bytesOut+int64(len(rec.Text))
 				if strings.IndexByte(rec.Text, 0) >= 0 {
 					nuls++
 				}

@@ -12,12 +12,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/metrics"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/metricsx"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/runnerlib"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // dialTime is how long a job server may take to answer.
@@ -58,7 +62,7 @@ type Job struct {
 // Submit starts a pipeline as a job of the given name.
 func (s *Server) Submit(ctx context.Context, pipeline *pipepb.Pipeline, name string) (*Job, error) {
 	options := &runnerlib.JobOptions{Name: name, Loopback: true, Parallelism: runtime.GOMAXPROCS(0)}
-	prepared, artifacts, token, err := runnerlib.Prepare(ctx, s.client, pipeline, options)
+	prepared, artifacts, token, err := runnerlib.Prepare(ctx, named{s.client}, pipeline, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
@@ -72,6 +76,32 @@ func (s *Server) Submit(ctx context.Context, pipeline *pipepb.Pipeline, name str
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
 	return &Job{id: id, server: s}, nil
+}
+
+// named is a client that also names a job in its options: Java's job servers, which name it after the application, make a 0 of every
+// character of that but letters and digits.
+type named struct{ jobpb.JobServiceClient }
+
+// Prepare implements jobpb.JobServiceClient.
+func (c named) Prepare(ctx context.Context, r *jobpb.PrepareJobRequest, o ...grpc.CallOption) (*jobpb.PrepareJobResponse, error) {
+	r.PipelineOptions.Fields["beam:option:job_name:v1"] = structpb.NewStringValue(r.JobName)
+	return c.JobServiceClient.Prepare(ctx, r, o...)
+}
+
+// Metrics are the user metrics of a pipeline's job, by the name of the step and their own, as the engine knows them now.
+func (j *Job) Metrics(ctx context.Context, pipeline *pipepb.Pipeline) (*metrics.Results, error) {
+	r, err := j.server.client.GetJobMetrics(ctx, &jobpb.GetJobMetricsRequest{JobId: j.id})
+	if err != nil {
+		return nil, fmt.Errorf("%s: the metrics of job %s: %w", j.server.name, j.id, err)
+	}
+	for _, infos := range [][]*pipepb.MonitoringInfo{r.GetMetrics().GetAttempted(), r.GetMetrics().GetCommitted()} {
+		for _, m := range infos {
+			if t := pipeline.GetComponents().GetTransforms()[m.GetLabels()["PTRANSFORM"]]; t != nil {
+				m.Labels["PTRANSFORM"] = t.GetUniqueName()
+			}
+		}
+	}
+	return metricsx.FromMonitoringInfos(pipeline, r.GetMetrics().GetAttempted(), r.GetMetrics().GetCommitted()), nil
 }
 
 // Wait follows a job to its end. The error of a failed one is the last that the server told.

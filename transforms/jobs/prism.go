@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/metrics"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
 )
 
@@ -38,30 +39,43 @@ var ErrNotInitialised = errors.New("beam.Init has not been called: call it at th
 // cancelled while its worker starts. Beam must have been initialised: see
 // [ErrNotInitialised].
 func Prism(ctx context.Context, p *beam.Pipeline, name string) error {
+	_, err := runPrism(ctx, p, name, false)
+	return err
+}
+
+// PrismMetrics is [Prism], and returns what the steps of the pipeline counted.
+func PrismMetrics(ctx context.Context, p *beam.Pipeline, name string) (*metrics.Results, error) {
+	return runPrism(ctx, p, name, true)
+}
+
+func runPrism(ctx context.Context, p *beam.Pipeline, name string, measure bool) (*metrics.Results, error) {
 	if !beam.Initialized() {
-		return ErrNotInitialised
+		return nil, ErrNotInitialised
 	}
 	edges, _, err := p.Build()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	server, err := prismServer(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	env, stop, err := Loopback(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer stop()
 	pipeline, err := graphx.Marshal(edges, &graphx.Options{Environment: env})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hide(pipeline)
 	job, err := server.Submit(ctx, pipeline, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return job.Wait(ctx)
+	if err := job.Wait(ctx); err != nil || !measure {
+		return nil, err
+	}
+	return job.Metrics(ctx, pipeline)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
+	"github.com/adaptflow/adaptflow/transforms/meter"
 )
 
 func init() {
@@ -227,7 +228,13 @@ type ShardFn struct {
 	// RejectsDir takes the dead letters of what the plan's quotas leave out.
 	RejectsDir string
 
-	work bundle.Workers[string]
+	work bundle.Workers[*packed]
+}
+
+// packed is a shard, and where its description is.
+type packed struct {
+	Info
+	path string
 }
 
 // Info is what packing a shard gave.
@@ -250,33 +257,45 @@ func (f *ShardFn) ProcessElement(ctx context.Context, shard int, parts func(*Par
 	for p := (Part{}); parts(&p); p = (Part{}) {
 		all = append(all, p)
 	}
-	return f.work.Go(ctx, func() (string, error) { return f.pack(shard, all) })
+	return f.work.Go(ctx, func() (*packed, error) { return f.pack(shard, all) })
 }
 
 // FinishBundle emits the paths of the shards' descriptions.
-func (f *ShardFn) FinishBundle(_ context.Context, emit func(string)) error {
-	return f.work.Emit(emit)
+func (f *ShardFn) FinishBundle(ctx context.Context, emit func(string)) error {
+	shards, err := f.work.Wait()
+	for _, p := range shards {
+		st := p.Stats
+		meter.Add(ctx, meter.DocumentsIn, st.Docs)
+		meter.Add(ctx, meter.TokensIn, st.Tokens)
+		meter.Add(ctx, meter.TokensOut, st.Tokens-st.Dropped)
+		meter.Add(ctx, meter.SequencesOut, st.Sequences)
+		if places := st.Sequences * int64(f.Options.SequenceLength); places > 0 {
+			meter.Observe(ctx, meter.PackingFill, (st.Tokens-st.Dropped)*1000/places)
+		}
+		emit(p.path)
+	}
+	return err
 }
 
-// pack packs a shard and returns the path of its description.
-func (f *ShardFn) pack(shard int, all []Part) (string, error) {
+// pack packs a shard and writes its description.
+func (f *ShardFn) pack(shard int, all []Part) (*packed, error) {
 	slices.SortFunc(all, func(a, b Part) int {
 		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Copy, b.Copy))
 	})
 	parts := make([][]datasets.StagedDoc, len(all))
 	var reading errgroup.Group // on all processors: where there are fewer shards than those, or one more, this thread is alone
 	reading.SetLimit(runtime.GOMAXPROCS(0))
-	for i, p := range all {
-		if i > 0 && p.Order == all[i-1].Order && p.Group == all[i-1].Group && p.Copy == all[i-1].Copy {
-			return "", errors.Join(fmt.Errorf("shard %d: row group %d of %s came twice", shard, p.Group, p.Path), reading.Wait())
+	for i, one := range all {
+		if i > 0 && one.Order == all[i-1].Order && one.Group == all[i-1].Group && one.Copy == all[i-1].Copy {
+			return nil, errors.Join(fmt.Errorf("shard %d: row group %d of %s came twice", shard, one.Group, one.Path), reading.Wait())
 		}
 		reading.Go(func() (err error) {
-			parts[i], err = f.docs(p)
+			parts[i], err = f.docs(one)
 			return err
 		})
 	}
 	if err := reading.Wait(); err != nil {
-		return "", err
+		return nil, err
 	}
 	staged := slices.Concat(parts...)
 	if !f.FileOrder {
@@ -291,24 +310,23 @@ func (f *ShardFn) pack(shard int, all []Part) (string, error) {
 	name := f.Plan.FileName(shard)
 	w, err := datasets.CreateShard(storage.Join(f.OutDir, name), f.Meta)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer w.Abort()
 	w.NameByContent = !storage.IsLocal(f.OutDir)
-	var info Info
-	if info.Stats, err = datasets.Pack(docs, f.Options, func(s datasets.Sequence) error { return w.Write(&s) }); err != nil {
-		return "", fmt.Errorf("shard %s: %w", name, err)
+	p := &packed{path: InfoPath(f.InfoDir, shard)}
+	if p.Stats, err = datasets.Pack(docs, f.Options, func(s datasets.Sequence) error { return w.Write(&s) }); err != nil {
+		return nil, fmt.Errorf("shard %s: %w", name, err)
 	}
-	if info.Shard, err = w.Close(); err != nil {
-		return "", err
+	if p.Shard, err = w.Close(); err != nil {
+		return nil, err
 	}
-	info.Shard.Path = path.Base(info.Shard.Path)
-	b, err := json.Marshal(&info)
+	p.Shard.Path = path.Base(p.Shard.Path)
+	b, err := json.Marshal(&p.Info)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	p := InfoPath(f.InfoDir, shard)
-	return p, storage.WriteFile(p, b)
+	return p, storage.WriteFile(p.path, b)
 }
 
 // docs reads the documents of a part.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -19,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/meter"
 )
 
 // GroupFn trains a group of keys and writes their folders.
@@ -45,7 +44,7 @@ func (f *GroupFn) ProcessElement(ctx context.Context, raw string, emit func(stri
 		return err
 	}
 	for i := range results {
-		beam.NewCounter("adaptflow", map[bool]string{true: "keys.trained", false: "keys.failed"}[results[i].Skipped == ""]).Inc(ctx, 1)
+		meter.Add(ctx, map[bool]meter.Counter{true: meter.KeysTrained, false: meter.KeysFailed}[results[i].Skipped == ""], 1)
 		out, err := storage.MarshalJSON(&results[i], "")
 		if err != nil {
 			return err

@@ -22,6 +22,7 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/meter"
 )
 
 func init() {
@@ -232,7 +233,7 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 		sp.Skipped = ReasonTooFew
 	}
 	if sp.Skipped != "" {
-		beam.NewCounter("adaptflow", "keys.rejected").Inc(ctx, 1)
+		meter.Add(ctx, meter.KeysRejected, 1)
 		if err := f.reject(name, &sp); err != nil {
 			return err
 		}

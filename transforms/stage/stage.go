@@ -16,6 +16,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
+	"github.com/adaptflow/adaptflow/transforms/meter"
 )
 
 func init() {
@@ -36,6 +37,8 @@ type Summary struct {
 	Rejected map[string]int64 `json:"rejected"` // by "rule.reason"
 	Counters map[string]int64 `json:"counters"` // by "rule.counter"
 	Rejects  string           `json:"rejects,omitempty"`
+
+	bytesIn, bytesOut int64 // of the texts
 }
 
 // SummaryPath is the summary of a group in the folder of a stage.
@@ -80,6 +83,7 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 		}
 		r := &recs[i]
 		s.In++
+		s.bytesIn += int64(len(r.Text))
 		rule, v := judge(r)
 		for _, c := range v.Counters {
 			s.Counters[rule+"."+c.Name] += int64(c.N)
@@ -102,6 +106,7 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 				r.Row = v.Row
 			}
 		}
+		s.bytesOut += int64(len(r.Text))
 		kept = append(kept, *r)
 	}
 	if s.Rejects, err = dead.Close(); err != nil {
@@ -131,14 +136,17 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 }
 
 // Finish is FinishBundle of a stage: it waits for the groups of the bundle, counts, and emits references to what is kept of them.
-func Finish(ctx context.Context, w *bundle.Workers[*Summary], name string, emit func(ingest.Group)) error {
+func Finish(ctx context.Context, w *bundle.Workers[*Summary], emit func(ingest.Group)) error {
 	sums, err := w.Wait()
 	if err != nil {
 		return err
 	}
 	for _, s := range sums {
-		bundle.CountRejected(ctx, s.Rejected)
-		beam.NewCounter("adaptflow", "kept."+name).Inc(ctx, s.Kept)
+		meter.Add(ctx, meter.DocumentsIn, s.In)
+		meter.Add(ctx, meter.DocumentsOut, s.Kept)
+		meter.Add(ctx, meter.BytesIn, s.bytesIn)
+		meter.Add(ctx, meter.BytesOut, s.bytesOut)
+		meter.Rejected(ctx, s.Rejected)
 		if s.Kept > 0 {
 			emit(s.Group)
 		}

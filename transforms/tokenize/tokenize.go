@@ -19,6 +19,7 @@ import (
 	tok "github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
+	"github.com/adaptflow/adaptflow/transforms/meter"
 )
 
 func init() {
@@ -40,6 +41,8 @@ type Summary struct {
 	// Rejected are the rows that the chat template refuses, by "tokenize.reason"; Rejects is the file of their dead letters.
 	Rejected map[string]int64 `json:"rejected,omitempty"`
 	Rejects  string           `json:"rejects,omitempty"`
+
+	read, bytes int64 // records, and bytes of their texts
 }
 
 // Name is the stage's name, of its dead letters.
@@ -146,8 +149,11 @@ func (f *EncodeFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(st
 func (f *EncodeFn) FinishBundle(ctx context.Context, emit func(string)) error {
 	all, err := f.work.Wait()
 	for _, e := range all {
-		beam.NewCounter("adaptflow", "tokens").Inc(ctx, e.sum.Tokens)
-		bundle.CountRejected(ctx, e.sum.Rejected)
+		meter.Add(ctx, meter.DocumentsIn, e.sum.read)
+		meter.Add(ctx, meter.DocumentsOut, e.sum.Docs)
+		meter.Add(ctx, meter.BytesIn, e.sum.bytes)
+		meter.Add(ctx, meter.TokensOut, e.sum.Tokens)
+		meter.Rejected(ctx, e.sum.Rejected)
 		emit(e.path)
 	}
 	return err
@@ -166,6 +172,7 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		sum.read, sum.bytes = sum.read+1, sum.bytes+int64(len(recs[i].Text))
 		d, err := f.doc(&recs[i])
 		if err == nil {
 			err = f.silent(&d)

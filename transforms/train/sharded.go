@@ -42,9 +42,9 @@ type ReduceFn struct {
 }
 
 // ProcessElement reduces the shard of a key of ScatterFn and emits the round and the sum.
-func (f *ReduceFn) ProcessElement(_ context.Context, key int, refs func(*core.Ref) bool, emit func(int, core.ShardSum)) error {
+func (f *ReduceFn) ProcessElement(ctx context.Context, key int, refs func(*core.Ref) bool, emit func(int, core.ShardSum)) error {
 	step, all := key/f.Shards, collect(refs)
-	sum, err := inSession(f.Job, func(s *core.Session) (core.ShardSum, error) { return s.Reduce(step, key%f.Shards, all) })
+	sum, err := inSession(ctx, f.Job, func(s *core.Session) (core.ShardSum, error) { return s.Reduce(step, key%f.Shards, all) })
 	if err == nil {
 		emit(step, sum)
 	}
@@ -55,9 +55,9 @@ func (f *ReduceFn) ProcessElement(_ context.Context, key int, refs func(*core.Re
 type NormFn struct{ Job string }
 
 // ProcessElement emits what is to be done with each shard of the round that started at step.
-func (f *NormFn) ProcessElement(_ context.Context, step int, sums func(*core.ShardSum) bool, emit func(core.ShardStep)) error {
+func (f *NormFn) ProcessElement(ctx context.Context, step int, sums func(*core.ShardSum) bool, emit func(core.ShardStep)) error {
 	all := collect(sums)
-	out, err := inSession(f.Job, func(s *core.Session) ([]core.ShardStep, error) { return s.Norm(step, all) })
+	out, err := inSession(ctx, f.Job, func(s *core.Session) ([]core.ShardStep, error) { return s.Norm(step, all) })
 	for _, d := range out {
 		emit(d)
 	}
@@ -68,8 +68,8 @@ func (f *NormFn) ProcessElement(_ context.Context, step int, sums func(*core.Sha
 type ApplyFn struct{ Job string }
 
 // ProcessElement steps a shard and emits the round and what was done.
-func (f *ApplyFn) ProcessElement(_ context.Context, d core.ShardStep, emit func(int, core.ShardStep)) error {
-	d, err := inSession(f.Job, func(s *core.Session) (core.ShardStep, error) { return s.Apply(d) })
+func (f *ApplyFn) ProcessElement(ctx context.Context, d core.ShardStep, emit func(int, core.ShardStep)) error {
+	d, err := inSession(ctx, f.Job, func(s *core.Session) (core.ShardStep, error) { return s.Apply(d) })
 	if err == nil {
 		emit(d.Step, d)
 	}
@@ -80,9 +80,9 @@ func (f *ApplyFn) ProcessElement(_ context.Context, d core.ShardStep, emit func(
 type GatherFn struct{ Job string }
 
 // ProcessElement writes the state after the round that started at step and emits the step at which the next one starts.
-func (f *GatherFn) ProcessElement(_ context.Context, step int, done func(*core.ShardStep) bool, emit func(int)) error {
+func (f *GatherFn) ProcessElement(ctx context.Context, step int, done func(*core.ShardStep) bool, emit func(int)) error {
 	all := collect(done)
-	next, err := inSession(f.Job, func(s *core.Session) (int, error) { return s.Gather(step, all) })
+	next, err := inSession(ctx, f.Job, func(s *core.Session) (int, error) { return s.Gather(step, all) })
 	if err == nil {
 		emit(next)
 	}

@@ -34,9 +34,8 @@ type SegmentFn struct {
 }
 
 // ProcessElement trains from step and returns the step of the checkpoint it wrote.
-func (f *SegmentFn) ProcessElement(_ context.Context, step int) (int, error) {
-	at, err := inSession(f.Job, func(s *core.Session) (int, error) { return s.Advance(step, f.To) })
-	return at, err
+func (f *SegmentFn) ProcessElement(ctx context.Context, step int) (int, error) {
+	return inSession(ctx, f.Job, func(s *core.Session) (int, error) { return s.Advance(step, f.To) })
 }
 
 // Share is one replica's part of a round.
@@ -57,8 +56,8 @@ func (f *FanOutFn) ProcessElement(_ context.Context, step int, emit func(Share))
 type ReplicaFn struct{ Job string }
 
 // ProcessElement runs one share.
-func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, core.Ref)) error {
-	ref, err := inSession(f.Job, func(s *core.Session) (core.Ref, error) { return s.Replica(sh.Step, sh.Replica) })
+func (f *ReplicaFn) ProcessElement(ctx context.Context, sh Share, emit func(int, core.Ref)) error {
+	ref, err := inSession(ctx, f.Job, func(s *core.Session) (core.Ref, error) { return s.Replica(sh.Step, sh.Replica) })
 	if err == nil {
 		emit(sh.Step, ref)
 	}
@@ -67,8 +66,9 @@ func (f *ReplicaFn) ProcessElement(_ context.Context, sh Share, emit func(int, c
 
 // inSession runs f with the process's session of a job. What f returns is emitted after it: emitting may run the next DoFn, which uses the
 // session too.
-func inSession[T any](job string, f func(*core.Session) (T, error)) (out T, err error) {
+func inSession[T any](ctx context.Context, job string, f func(*core.Session) (T, error)) (out T, err error) {
 	err = core.Use(job, func(s *core.Session) (err error) {
+		defer count(ctx, s)()
 		out, err = f(s)
 		return err
 	})
@@ -80,9 +80,9 @@ func inSession[T any](job string, f func(*core.Session) (T, error)) (out T, err 
 type CombineFn struct{ Job string }
 
 // ProcessElement combines the round that started at step and emits the step at which the next one starts.
-func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*core.Ref) bool, emit func(int)) error {
+func (f *CombineFn) ProcessElement(ctx context.Context, step int, refs func(*core.Ref) bool, emit func(int)) error {
 	all := collect(refs)
-	next, err := inSession(f.Job, func(s *core.Session) (int, error) { return s.Combine(step, all) })
+	next, err := inSession(ctx, f.Job, func(s *core.Session) (int, error) { return s.Combine(step, all) })
 	if err == nil {
 		emit(next)
 	}
@@ -93,8 +93,8 @@ func (f *CombineFn) ProcessElement(_ context.Context, step int, refs func(*core.
 type CheckpointFn struct{ Job string }
 
 // ProcessElement writes the checkpoint of step.
-func (f *CheckpointFn) ProcessElement(_ context.Context, step int) (int, error) {
-	return step, core.Use(f.Job, func(s *core.Session) error { return s.Checkpoint(step) })
+func (f *CheckpointFn) ProcessElement(ctx context.Context, step int) (int, error) {
+	return inSession(ctx, f.Job, func(s *core.Session) (int, error) { return step, s.Checkpoint(step) })
 }
 
 // Segment trains with one replica from the step in from to the step to, and returns the step that was reached.
