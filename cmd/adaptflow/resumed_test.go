@@ -36,9 +36,9 @@ type resumedWant struct {
 
 const resumedData = "testdata/resumed"
 
-// TestRunsBegunBeforeTheRooms: a run of each template, and so of each kind, that was killed in each of its parts while the program of commit
-// 7080693 worked on it, is taken up where it was killed and ends with the adapters, the shards and the keys of the summary that it had there;
-// a run that begins now has them, too.
+// TestRunsBegunBeforeTheRooms: a run of each template, and so of each kind, that was killed in each of its parts while the program of
+// commit 7080693 worked on it, is taken up where it was killed and ends with the adapters, the shards and the keys of the summary that it
+// had there; a run that begins now has them, too.
 func TestRunsBegunBeforeTheRooms(t *testing.T) {
 	read := func(name string, into any) {
 		t.Helper()
