@@ -101,6 +101,7 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 	if err := d.clear(); err != nil {
 		return nil, err
 	}
+	defer tokenize.Forget(d.tokens)
 	defer func() {
 		if res == nil && !d.cfg.KeepStaged {
 			_ = d.clearStaged() // the error that ended the run is the one to tell

@@ -39,7 +39,7 @@ func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
 	}
 	var err error
 	if e.templates, err = chat.Load(f.TokenizerDir); err != nil || f.ChatTemplate == "" {
-		share(e.templates)
+		f.share(e.templates)
 		return e, err
 	}
 	b, err := storage.ReadSmall(f.ChatTemplate, storage.KindTemplate)
@@ -51,18 +51,38 @@ func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
 		return nil, fmt.Errorf("chat_template: %w", err)
 	}
 	e.templates = chat.Set{"default": t}
-	share(e.templates)
+	f.share(e.templates)
 	return e, nil
 }
 
-// budgets are what templates may take in this process, by their source: a run has many instances of a DoFn, and each reads the template.
-var budgets sync.Map
+// budgets are what templates may take in this process, by run and source: a run has many instances of a DoFn, and each reads the template.
+var budgets = struct {
+	sync.Mutex
+	runs map[string]map[string]*jinja.Budget // by [EncodeFn.OutDir], which is one run's
+}{runs: map[string]map[string]*jinja.Budget{}}
 
-func share(s chat.Set) {
-	for _, t := range s {
-		b, _ := budgets.LoadOrStore(t.Source, t.Budget)
-		t.Budget = b.(*jinja.Budget)
+// share gives the templates what is left of the run's budgets.
+func (f *EncodeFn) share(s chat.Set) {
+	budgets.Lock()
+	defer budgets.Unlock()
+	run := budgets.runs[f.OutDir]
+	if run == nil {
+		run = map[string]*jinja.Budget{}
+		budgets.runs[f.OutDir] = run
 	}
+	for _, t := range s {
+		if run[t.Source] == nil {
+			run[t.Source] = t.Budget
+		}
+		t.Budget = run[t.Source]
+	}
+}
+
+// Forget forgets what templates took in the run that tokenizes into outDir, which has ended: one that begins there anew may take as much.
+func Forget(outDir string) {
+	budgets.Lock()
+	defer budgets.Unlock()
+	delete(budgets.runs, outDir)
 }
 
 // special are the special tokens that a template may name.

@@ -12,7 +12,7 @@ import (
 )
 
 // TestTemplateOfARun: a row that a template refuses is rejected; a template that works on and on at every row ends the run, in whatever
-// instance of the DoFn, and the error names its file.
+// instance of the DoFn, and the error names its file. Another run of the process may take as much, and so may one that begins anew.
 func TestTemplateOfARun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "slow.jinja")
 	const text = "{% if messages[0].content == 'no' %}{{ raise_exception('not this one') }}{% endif %}{% for i in range(100000) %}{% for " +
@@ -20,8 +20,10 @@ func TestTemplateOfARun(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	open := func() *rowEncoder {
-		f := &EncodeFn{TokenizerDir: filepath.Join("..", "..", "tokenize", "testdata", "tokenizer"), ChatTemplate: file}
+	defer Forget("run")
+	defer Forget("other")
+	open := func(run string) *rowEncoder {
+		f := &EncodeFn{OutDir: run, TokenizerDir: filepath.Join("..", "..", "tokenize", "testdata", "tokenizer"), ChatTemplate: file}
 		if err := f.Setup(); err != nil {
 			t.Fatal(err)
 		}
@@ -30,16 +32,23 @@ func TestTemplateOfARun(t *testing.T) {
 	row := func(content string) *datasets.Record {
 		return &datasets.Record{Row: `{"kind":"messages","messages":[{"role":"user","content":"` + content + `"}]}`}
 	}
-	if _, err := open().encode(row("no")); !errors.As(err, new(*rowError)) || !strings.Contains(err.Error(), "slow.jinja") {
+	if _, err := open("run").encode(row("no")); !errors.As(err, new(*rowError)) || !strings.Contains(err.Error(), "slow.jinja") {
 		t.Fatalf("a row that is refused: %v", err)
 	}
-	budgets.Store(text, jinja.NewBudget(8_000_000)) // less than there is, to be done sooner
+	budgets.runs["run"][text] = jinja.NewBudget(8_000_000) // less than there is, to be done sooner
 	rows := 0
 	var err error
 	for ; err == nil && rows < 500; rows++ {
-		_, err = open().encode(row("yes"))
+		_, err = open("run").encode(row("yes"))
 	}
 	if err == nil || errors.As(err, new(*rowError)) || !strings.Contains(err.Error(), "slow.jinja") {
 		t.Errorf("after %d rows: %v", rows, err)
+	}
+	if _, err := open("other").encode(row("yes")); err != nil {
+		t.Errorf("another run: %v", err)
+	}
+	Forget("run")
+	if _, err := open("run").encode(row("yes")); err != nil {
+		t.Errorf("the run anew: %v", err)
 	}
 }
