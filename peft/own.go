@@ -19,8 +19,8 @@ type Layer struct {
 // own.
 type Wire func(b *nn.Builder, s nn.Site, p []nn.Ref) nn.Ref
 
-// Tune is the Attach of a method: it finds the layers that the configuration, which cfg points to, names, and asks for each one's parameters
-// and its Wire.
+// Tune is the Attach of a method: it finds the layers that the configuration names, which cfg points to, and asks for the parameters and
+// the Wire of each.
 func (u *Tuner) Tune(method string, cfg any, sites []nn.Site, env Env, at func(l *Layer) (Wire, error)) error {
 	u.method, u.oneSlot = method, true
 	return u.attach(cfg, sites, env, func(t *target) error {
@@ -30,9 +30,9 @@ func (u *Tuner) Tune(method string, cfg any, sites []nn.Site, env Env, at func(l
 	})
 }
 
-// Param gives the layer a trainable parameter under the name that torch would give it, in the adapter's folder too, such as "lora_A.weight".
-// init fills in its starting values; nil leaves zeros. Of a shape of more than two dimensions a program has the first as rows; a vector
-// is one row.
+// Param gives the layer a trainable parameter under the name that torch would give it, in the adapter's folder too, such as
+// "lora_A.weight". init fills in its starting values; nil leaves zeros. Of a shape of more than two dimensions a program has the first as
+// rows; a vector is one row.
 func (l *Layer) Param(tensor string, init func(dst []float32), shape ...int) *Param {
 	if init == nil {
 		init = zeros

@@ -1,4 +1,4 @@
-// Objective trains a LoRA adapter with an objective of its own, and prints its loss and its metric: go run ./examples/objective MODEL-FOLDER TEXT
+// Objective trains a LoRA adapter with an objective of its own, and prints its metric: go run ./examples/objective MODEL-FOLDER TEXT
 package main
 
 import (

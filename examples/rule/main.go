@@ -1,4 +1,4 @@
-// Rule makes shards of texts in a Beam pipeline, with a cleaning rule of its own: go run ./examples/rule MODEL-FOLDER TEXT-FILE OUTPUT-FOLDER
+// Rule makes shards in a Beam pipeline, with a cleaning rule of its own: go run ./examples/rule MODEL-FOLDER TEXT-FILE OUTPUT-FOLDER
 package main
 
 import (
