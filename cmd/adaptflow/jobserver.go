@@ -103,6 +103,9 @@ func printServer(st *jobserver.State, json bool) error {
 		return printJSON(st)
 	}
 	say("the %s job server is up: process %d, log %s", st.Engine, st.PID, st.Log)
+	if st.Web != "" {
+		say("  its web interface, with jobs, steps and what they count: %s", st.Web)
+	}
 	for _, p := range st.Processes {
 		say("  %-16s process %d, log %s", p.Name, p.PID, p.Log)
 	}

@@ -178,13 +178,13 @@ func Supervise(ctx context.Context, e Engine, o Options) error {
 		}
 	}
 	c.mu.Lock()
-	c.st.Endpoint, c.up = endpoint, true
+	c.st.Endpoint, c.st.Web, c.up = endpoint, "http://"+net.JoinHostPort(host, strconv.Itoa(web)), true
 	err = c.save()
 	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	c.say("the cluster is up: job service %s, web interface http://%s", endpoint, master)
+	c.say("the cluster is up: job service %s, web interface %s", endpoint, c.st.Web)
 	<-ctx.Done()
 	return nil
 }

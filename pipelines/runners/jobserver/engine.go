@@ -67,11 +67,14 @@ type Options struct {
 
 // State is a server that was brought up.
 type State struct {
-	Engine   string    `json:"engine"`
-	PID      int       `json:"pid"`
-	Endpoint string    `json:"endpoint"` // of the job service, host:port
-	Log      string    `json:"log"`
-	Started  time.Time `json:"started"`
+	Engine   string `json:"engine"`
+	PID      int    `json:"pid"`
+	Endpoint string `json:"endpoint"` // of the job service, host:port
+	// Web is the address of the engine's web interface and REST API, http://host:port; "" where the engine runs inside the job server, which
+	// has none.
+	Web     string    `json:"web,omitempty"`
+	Log     string    `json:"log"`
+	Started time.Time `json:"started"`
 	// Processes are those of a cluster, the supervisor among them; nil where the engine runs inside the job server.
 	Processes []Process `json:"processes,omitempty"`
 }
