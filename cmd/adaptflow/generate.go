@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
@@ -107,7 +105,7 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 
 // samplesBar shows how many samples are finished: a bar on a terminal, a line each tenth elsewhere.
 func samplesBar() func(done, of int) {
-	if term.IsTerminal(int(os.Stderr.Fd())) {
+	if forPeople() {
 		var bar *progressbar.ProgressBar
 		return func(done, of int) {
 			if bar == nil {

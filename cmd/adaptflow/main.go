@@ -70,14 +70,14 @@ func exitCode(ctx context.Context, err error) int {
 		return 0
 	}
 	if ctx.Err() != nil {
-		text := "adaptflow: interrupted"
+		text := "interrupted"
 		if !errors.Is(err, errMeasuring) {
 			text += "; the same command continues from the last checkpoint"
 		}
-		fmt.Fprintln(os.Stderr, text)
+		sayError(text)
 		return 130
 	}
-	fmt.Fprintln(os.Stderr, "adaptflow: "+strings.Join(strings.Fields(err.Error()), " "))
+	sayError(strings.Join(strings.Fields(err.Error()), " "))
 	var u usageError
 	switch {
 	case errors.As(err, &u), errors.Is(err, storage.ErrInUse):
@@ -100,6 +100,7 @@ func command() *cobra.Command {
 
 		PersistentPreRunE: checkBounds,
 	}
+	addLogging(root)
 	root.AddCommand(serverCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(),

@@ -9,7 +9,6 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -106,12 +105,15 @@ func (f *recipeFlags) open(name string) (*run.Run, error) {
 			return nil, usage("--dry-run works in a folder of its own, and %s exists: choose another --output", f.output)
 		}
 	}
+	id, err := run.ID(f.output)
+	if err != nil {
+		return nil, err
+	}
+	ofRun(id)
 	r := &run.Run{Recipe: rec, Output: f.output, Runner: runner, Say: say}
 	r.Step = progress(rec.Train.LoggingSteps)
 	return r, kinds.Open(r)
 }
-
-func say(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
 
 // newBar is a bar on stderr.
 func newBar(total int) *progressbar.ProgressBar {
@@ -122,7 +124,7 @@ func newBar(total int) *progressbar.ProgressBar {
 
 // progress shows training: a bar on a terminal, a line each so many steps elsewhere.
 func progress(every int) func(int, *train.StepInfo, *train.Eval) {
-	if term.IsTerminal(int(os.Stderr.Fd())) {
+	if forPeople() {
 		var bar *progressbar.ProgressBar
 		return func(total int, s *train.StepInfo, e *train.Eval) {
 			if s == nil {
@@ -136,14 +138,10 @@ func progress(every int) func(int, *train.StepInfo, *train.Eval) {
 		}
 	}
 	return func(total int, s *train.StepInfo, e *train.Eval) {
-		if e != nil {
-			say("step %d: eval_loss %.4f", e.Step, e.Loss)
+		if s != nil && s.Step%max(every, 1) != 0 && s.Step != total {
+			s = nil
 		}
-		if s != nil && (s.Step%max(every, 1) == 0 || s.Step == total) {
-			say("step %d of %d: loss %.4f, learning rate %.2e, gradient norm %.3f, %.0f tokens/s", s.Step, total, s.Loss,
-				s.LearningRate, s.GradNorm,
-				float64(s.Tokens)/max(s.Seconds, 1e-9))
-		}
+		sayProgress(total, s, e)
 	}
 }
 
@@ -208,9 +206,12 @@ func printOutcome(json bool, output string, o kinds.Outcome, err error) error {
 	if err != nil {
 		return err
 	}
-	if json {
+	switch {
+	case json:
 		err = printJSON(o.Summary)
-	} else {
+	case structured != nil:
+		structured.Info("the run is finished", "output", output, "summary", o.Summary)
+	default:
 		o.Summary.Table(os.Stderr, output)
 	}
 	return errors.Join(err, o.Bad)

@@ -20,6 +20,19 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
+// ID names the run of an output folder or location: the names of its jobs on an engine end with it.
+func ID(output string) (string, error) {
+	if storage.IsLocal(output) {
+		abs, err := filepath.Abs(output)
+		if err != nil {
+			return "", err
+		}
+		output = abs
+	}
+	sum := sha256.Sum256([]byte(output))
+	return "r" + hex.EncodeToString(sum[:6]), nil
+}
+
 // Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
 func (r *Run) Open() (err error) {
 	if err := r.Runner.CheckOutput(r.Output); err != nil {
@@ -117,13 +130,12 @@ func (r *Run) Open() (err error) {
 		return err
 	}
 	r.pool = pool.New(0)
-	abs, err := filepath.Abs(r.Output)
-	if err != nil {
+	if r.Runner.Folder, err = filepath.Abs(r.Output); err != nil {
 		return err
 	}
-	sum := sha256.Sum256([]byte(abs))
-	r.Runner.Folder = abs
-	r.Runner.Job = "r" + hex.EncodeToString(sum[:6])
+	if r.Runner.Job, err = ID(r.Product()); err != nil {
+		return err
+	}
 	if err := storage.WriteFile(path, text); err != nil || r.store == "" {
 		r.began = began
 		return err

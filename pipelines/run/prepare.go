@@ -40,7 +40,9 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version
 		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline,
 			job string) error {
-			return r.Runner.Run(ctx, p, job)
+			runner := r.Runner
+			runner.Part = name
+			return runner.Run(ctx, p, job)
 		})
 		if res != nil {
 			for _, l := range res.Layouts {

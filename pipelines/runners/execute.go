@@ -53,8 +53,10 @@ func (r Runner) jobName(stage string) string {
 		name += "-" + strings.Trim(folder[:min(len(folder), 32)], "-")
 	}
 	name += "-" + strings.Trim(notInJobName.ReplaceAllString(strings.ToLower(strings.TrimPrefix(stage, "adaptflow-")), "-"), "-")
-	if r.Job != "" {
-		name += "-" + r.Job
+	for _, s := range []string{r.Part, r.Job} {
+		if s != "" {
+			name += "-" + s
+		}
 	}
 	return name
 }

@@ -35,6 +35,7 @@ type Runner struct {
 
 	Schemes []string // of the run's locations, as [Schemes] finds them
 	Folder  string   // of the run, absolute
+	Part    string   // of the run that a pipeline works for, such as a set of input, for its jobs' names; empty for all
 }
 
 // InProcess says whether pipelines run on Prism.
