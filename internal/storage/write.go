@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -299,23 +301,15 @@ func Sweep(dir string) error {
 // WriteOnce writes a file whole where there is none yet, and returns what the file holds: of attempts at the same time one writes, and all
 // return its bytes.
 func WriteOnce(path string, data []byte) ([]byte, error) {
-	if !IsLocal(path) { // object stores overwrite: what attempts at the same time write here must be the same
+	if _, err := objects(path); err != nil { // a store that overwrites: what attempts at the same time write here must be the same
 		return data, WriteFile(path, data)
 	}
-	f, err := Create(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Abort()
-	if _, err := f.Write(data); err != nil {
-		return nil, err
-	}
-	err = os.Link(f.f.Name(), Local(path))
-	if errors.Is(err, fs.ErrExist) {
+	_, err := PutIfAbsent(context.Background(), path, bytes.NewReader(data))
+	if errors.Is(err, ErrExists) {
 		return ReadFile(path)
 	}
 	if err != nil {
-		return nil, explain(path, err)
+		return nil, err
 	}
 	return data, nil
 }
