@@ -2,18 +2,15 @@ package main
 
 import (
 	"encoding/json"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
-
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 )
@@ -24,20 +21,9 @@ func TestObjectStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains")
 	}
-	backend := s3mem.New()
-	if err := backend.CreateBucket("bucket"); err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewServer(gofakes3.New(backend).Server())
-	defer s.Close()
+	storagetest.StartS3(t, "bucket")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
 	b := &desk{t, t.TempDir()}
-	env := map[string]string{"AWS_ENDPOINT_URL": strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "AWS_ACCESS_KEY_ID": "key",
-		"AWS_SECRET_ACCESS_KEY": "secret",
-		"AWS_PROFILE":           "", "AWS_CONFIG_FILE": b.path("none"), "AWS_SHARED_CREDENTIALS_FILE": b.path("none"),
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
-	for k, v := range env {
-		t.Setenv(k, v)
-	}
 	text := b.corpus(20)
 	raw, err := os.ReadFile(text)
 	if err != nil {

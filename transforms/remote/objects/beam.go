@@ -27,8 +27,8 @@ func (f beamFiles) List(_ context.Context, glob string) ([]string, error) { retu
 
 // OpenRead implements filesystem.Interface.
 func (f beamFiles) OpenRead(ctx context.Context, p string) (out io.ReadCloser, err error) {
-	err = f.do(p, func(_ context.Context, s store, bucket, key string) error {
-		out, err = s.read(ctx, bucket, key, "", 0, -1)
+	err = f.call(ctx, p, &call{stream: true}, func(ctx context.Context, s store, bucket, key string) error {
+		out, _, err = s.read(ctx, bucket, key, "", 0, -1)
 		return err
 	})
 	return out, err
@@ -41,7 +41,10 @@ func (f beamFiles) OpenWrite(ctx context.Context, p string) (io.WriteCloser, err
 	stop := context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
 	go func() {
 		defer stop()
-		err := f.do(p, func(_ context.Context, s store, bucket, key string) error { return s.put(ctx, bucket, key, r) })
+		err := f.do(ctx, p, func(ctx context.Context, s store, bucket, key string) error {
+			_, err := s.put(ctx, bucket, key, r, putOptions{})
+			return err
+		})
 		r.CloseWithError(err)
 		u.done <- err
 	}()
@@ -61,12 +64,9 @@ func (u *upload) Close() error {
 }
 
 // Size implements filesystem.Interface.
-func (f beamFiles) Size(_ context.Context, p string) (n int64, err error) {
-	err = f.do(p, func(ctx context.Context, s store, bucket, key string) error {
-		n, _, err = s.stat(ctx, bucket, key)
-		return err
-	})
-	return n, err
+func (f beamFiles) Size(ctx context.Context, p string) (int64, error) {
+	i, err := f.Stat(ctx, p)
+	return i.Size, err
 }
 
 // Remove implements filesystem.Remover.

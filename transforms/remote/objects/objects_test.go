@@ -14,10 +14,9 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 )
 
 // fresh makes the process's clients anew for a test, from the environment that it sets.
@@ -35,32 +34,10 @@ func fresh(t *testing.T) {
 	})
 }
 
-// noSettings hides the machine's own settings of the AWS libraries.
-func noSettings(t *testing.T) {
-	t.Helper()
-	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION",
-		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"} {
-		t.Setenv(v, "")
-	}
-	none := t.TempDir()
-	t.Setenv("AWS_CONFIG_FILE", none+"/config")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", none+"/credentials")
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-}
-
-// s3Server is an S3 server with the bucket "bucket", which the environment names by a host name, as a server on another machine is.
+// s3Server is an S3 server with the bucket "bucket", which the environment names.
 func s3Server(t *testing.T) {
 	t.Helper()
-	backend := s3mem.New()
-	if err := backend.CreateBucket("bucket"); err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewServer(gofakes3.New(backend).Server())
-	t.Cleanup(s.Close)
-	noSettings(t)
-	t.Setenv("AWS_ENDPOINT_URL", strings.Replace(s.URL, "127.0.0.1", "localhost", 1))
-	t.Setenv("AWS_ACCESS_KEY_ID", "key")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	storagetest.StartS3(t, "bucket")
 	fresh(t)
 }
 
@@ -146,6 +123,12 @@ func roundTrip(t *testing.T, root string) {
 	}
 }
 
+func TestGCS(t *testing.T) {
+	storagetest.StartGCS(t, "bucket")
+	fresh(t)
+	roundTrip(t, "gs://bucket/")
+}
+
 func TestS3(t *testing.T) {
 	s3Server(t)
 	roundTrip(t, "s3://bucket/")
@@ -221,7 +204,7 @@ func TestSettings(t *testing.T) {
 		{"no URL", "localhost", "key", "", "s3://bucket/x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			noSettings(t)
+			storagetest.HideSettings(t)
 			t.Setenv("AWS_ENDPOINT_URL", c.endpoint)
 			t.Setenv("AWS_ACCESS_KEY_ID", c.key)
 			t.Setenv("AWS_SECRET_ACCESS_KEY", c.key)
@@ -251,7 +234,7 @@ func TestSentElsewhere(t *testing.T) {
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	}))
 	defer first.Close()
-	noSettings(t)
+	storagetest.HideSettings(t)
 	t.Setenv("AWS_ENDPOINT_URL", first.URL)
 	t.Setenv("AWS_ACCESS_KEY_ID", "key")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")

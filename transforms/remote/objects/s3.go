@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
 	"net/http"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/smithy-go"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
@@ -36,7 +33,7 @@ type s3Store struct {
 // openS3 reads the settings where the AWS command line has them: environment, files, profile, the machine's role. AWS_ENDPOINT_URL (or
 // AWS_ENDPOINT_URL_S3) names another server that speaks S3; its buckets are the first part of a path then, not of the host's name.
 func openS3(ctx context.Context) (store, error) {
-	cfg, err := config.LoadDefaultConfig(ctx)
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRetryer(func() aws.Retryer { return newS3Retryer() }))
 	if err != nil {
 		return nil, fmt.Errorf("the AWS settings cannot be used: %w", err)
 	}
@@ -52,7 +49,7 @@ func openS3(ctx context.Context) (store, error) {
 	s := &s3Store{}
 	s.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if c, ok := o.HTTPClient.(*awshttp.BuildableClient); ok {
-			o.HTTPClient = &http.Client{Transport: c.GetTransport(), Timeout: c.GetTimeout(), CheckRedirect: storage.StayHome}
+			o.HTTPClient = &http.Client{Transport: newTransport(c.GetTransport()), Timeout: c.GetTimeout(), CheckRedirect: storage.StayHome}
 		}
 		if o.BaseEndpoint == nil {
 			return
@@ -66,7 +63,7 @@ func openS3(ctx context.Context) (store, error) {
 	return s, nil
 }
 
-func (s *s3Store) list(ctx context.Context, bucket, prefix string, each func(string)) error {
+func (s *s3Store) list(ctx context.Context, bucket, prefix string, each func(object) error) error {
 	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -74,21 +71,34 @@ func (s *s3Store) list(ctx context.Context, bucket, prefix string, each func(str
 			return s.explain(bucket, err)
 		}
 		for _, o := range page.Contents {
-			each(aws.ToString(o.Key))
+			if err := each(object{key: aws.ToString(o.Key), size: aws.ToInt64(o.Size), version: aws.ToString(o.ETag),
+				modified: aws.ToTime(o.LastModified)}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (s *s3Store) stat(ctx context.Context, bucket, key string) (int64, string, error) {
+func (s *s3Store) stat(ctx context.Context, bucket, key string) (object, error) {
 	o, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
-	if err != nil {
-		return 0, "", s.explain(bucket, err)
+	if err == nil {
+		return object{key, aws.ToInt64(o.ContentLength), aws.ToString(o.ETag), aws.ToTime(o.LastModified), o.Metadata[markName]}, nil
 	}
-	return aws.ToInt64(o.ContentLength), aws.ToString(o.ETag), nil
+	if a := (*awshttp.ResponseError)(nil); errors.As(err, &a) &&
+		(a.HTTPStatusCode() == http.StatusBadRequest || a.HTTPStatusCode() == http.StatusForbidden) {
+		// The answer to HEAD has no body that says why; the one to GET has.
+		g, gerr := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key, Range: aws.String("bytes=0-0")})
+		if gerr == nil {
+			g.Body.Close()
+		} else {
+			err = gerr
+		}
+	}
+	return object{}, s.explain(bucket, err)
 }
 
-func (s *s3Store) read(ctx context.Context, bucket, key, version string, off, n int64) (io.ReadCloser, error) {
+func (s *s3Store) read(ctx context.Context, bucket, key, version string, off, n int64) (io.ReadCloser, object, error) {
 	in := &s3.GetObjectInput{Bucket: &bucket, Key: &key}
 	if version != "" {
 		in.IfMatch = &version
@@ -98,62 +108,44 @@ func (s *s3Store) read(ctx context.Context, bucket, key, version string, off, n 
 	}
 	o, err := s.client.GetObject(ctx, in)
 	if err != nil {
-		return nil, s.explain(bucket, err)
+		if err = s.explain(bucket, err); errors.Is(err, storage.ErrChanged) {
+			err = errReplaced
+		}
+		return nil, object{}, err
 	}
 	if version != "" && aws.ToString(o.ETag) != version { // some servers do not know If-Match
-		return nil, errors.Join(errReplaced, o.Body.Close())
+		return nil, object{}, errors.Join(errReplaced, o.Body.Close())
 	}
-	return o.Body, nil
+	return o.Body, object{key, aws.ToInt64(o.ContentLength), aws.ToString(o.ETag), aws.ToTime(o.LastModified), o.Metadata[markName]}, nil
 }
 
-func (s *s3Store) put(ctx context.Context, bucket, key string, r io.Reader) error {
+func (s *s3Store) put(ctx context.Context, bucket, key string, r io.Reader, o putOptions) (string, error) {
 	u := transfermanager.New(s.client, func(o *transfermanager.Options) {
 		if s.endpoint != "" {
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		}
 	})
-	_, err := u.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &bucket, Key: &key, Body: r})
-	return s.explain(bucket, err)
+	in := &transfermanager.UploadObjectInput{Bucket: &bucket, Key: &key, Body: r}
+	if o.absent {
+		in.IfNoneMatch = aws.String("*")
+	} else if o.version != "" {
+		in.IfMatch = &o.version
+	}
+	if o.mark != "" {
+		in.Metadata = map[string]string{markName: o.mark}
+	}
+	out, err := u.UploadObject(ctx, in)
+	if err != nil {
+		return "", s.explain(bucket, err)
+	}
+	return aws.ToString(out.ETag), nil
 }
 
-func (s *s3Store) remove(ctx context.Context, bucket, key string) error {
-	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+func (s *s3Store) remove(ctx context.Context, bucket, key, version string) error {
+	in := &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}
+	if version != "" {
+		in.IfMatch = &version
+	}
+	_, err := s.client.DeleteObject(ctx, in)
 	return s.explain(bucket, err)
-}
-
-// explain says in words what a person can mend.
-func (s *s3Store) explain(bucket string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		switch api.ErrorCode() {
-		case "NoSuchKey", "NotFound":
-			return fmt.Errorf("there is no such object: %w", fs.ErrNotExist)
-		case "NoSuchBucket":
-			return fmt.Errorf("there is no bucket %s", bucket)
-		case "AccessDenied", "Forbidden":
-			return fmt.Errorf("the credentials do not allow this on the bucket %s: %w", bucket, fs.ErrPermission)
-		case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken":
-			return fmt.Errorf("the AWS credentials are refused (%s)", api.ErrorCode())
-		case "PermanentRedirect", "MovedPermanently":
-			return fmt.Errorf("the bucket %s is in another region: set AWS_REGION", bucket)
-		case "TemporaryRedirect", "Redirect", "Found", "SeeOther":
-			return fmt.Errorf("the server of the bucket %s sends on to another address, where the credentials do not go: set AWS_REGION "+
-				"or AWS_ENDPOINT_URL to where the bucket is", bucket)
-		case "PreconditionFailed":
-			return errReplaced
-		}
-		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
-	}
-	var n *net.OpError
-	if errors.As(err, &n) {
-		where := "Amazon S3"
-		if s.endpoint != "" {
-			where = s.endpoint + " (AWS_ENDPOINT_URL)"
-		}
-		return fmt.Errorf("%s does not answer: %w", where, n)
-	}
-	return err
 }
