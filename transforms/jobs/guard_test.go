@@ -290,6 +290,24 @@ func TestPrismTellsWhereItListens(t *testing.T) {
 	}
 }
 
+// TestAHostSetsItsLogger while Prism starts: it stays.
+func TestAHostSetsItsLogger(t *testing.T) {
+	defer func(l *slog.Logger, w io.Writer, flags int) {
+		slog.SetDefault(l)
+		log.SetOutput(w)
+		log.SetFlags(flags)
+	}(slog.Default(), log.Writer(), log.Flags())
+	theirs := slog.New(slog.DiscardHandler)
+	var heard bytes.Buffer
+	asSoonAsListening(func(int) {}, func() {
+		slog.SetDefault(theirs)
+		log.SetOutput(&heard)
+	})
+	if slog.Default() != theirs || log.Writer() != &heard {
+		t.Error("the loggers are others than the host has set")
+	}
+}
+
 // TestPrismCannotListen has no descriptor for its socket, at which Prism panics.
 func TestPrismCannotListen(t *testing.T) {
 	var open []*os.File

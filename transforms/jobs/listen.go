@@ -94,12 +94,15 @@ func asSoonAsListening(do func(port int), start func()) {
 		log.SetFlags(flags)
 	}
 	h := hearing{before.Handler(), &heard{do: do}}
-	slog.SetDefault(slog.New(h))
+	ours := slog.New(h)
+	slog.SetDefault(ours)
 	restore()
 	defer func() {
 		h.done.Store(true)
-		slog.SetDefault(before)
-		restore()
+		if slog.Default() == ours { // the host may have set one meanwhile
+			slog.SetDefault(before)
+			restore()
+		}
 	}()
 	start()
 }
