@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
@@ -40,7 +41,13 @@ func Values(dtype string) nn.DType {
 
 var models struct {
 	sync.Mutex
-	loaded map[loadedKey]*model.Model
+	loaded map[loadedKey]loadedModel
+}
+
+// loadedModel is a model as its files were at a time.
+type loadedModel struct {
+	*model.Model
+	stamp string
 }
 
 type loadedKey struct {
@@ -48,11 +55,14 @@ type loadedKey struct {
 	task       model.Task
 }
 
+// modelFiles are the extensions of the files that a model is made of.
+var modelFiles = []string{".json", ".safetensors"}
+
 // Base is BaseFor the task that config.json says.
 func Base(dir, dtype string) (*model.Model, error) { return BaseFor(dir, dtype, model.Task{}) }
 
 // BaseFor returns the base model of dir, opened for a task, with its weights stored as dtype ("float32" where empty), loaded once a process
-// and shared by all who ask.
+// and shared by all who ask, as long as the files of dir are the same.
 func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
 	models.Lock()
 	defer models.Unlock()
@@ -60,17 +70,21 @@ func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
 		dtype = "float32"
 	}
 	key := loadedKey{dir, dtype, task}
-	if m := models.loaded[key]; m != nil {
-		return m, nil
+	stamp := storage.Stamp(dir, modelFiles...)
+	if task.Embeddings != "" {
+		stamp += storage.Stamp(task.Embeddings, modelFiles...)
+	}
+	if m := models.loaded[key]; m.Model != nil && m.stamp == stamp {
+		return m.Model, nil
 	}
 	m, err := model.LoadTask(dir, dtype, task)
 	if err != nil {
 		return nil, err
 	}
 	if models.loaded == nil {
-		models.loaded = map[loadedKey]*model.Model{}
+		models.loaded = map[loadedKey]loadedModel{}
 	}
-	models.loaded[key] = m
+	models.loaded[key] = loadedModel{m, stamp}
 	return m, nil
 }
 

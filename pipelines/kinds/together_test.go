@@ -50,22 +50,22 @@ type made struct {
 	files       map[string]string
 }
 
-// smallRun runs the recipe of a name into the folder output as a program does that has adaptflow as a library. at is called whenever the
-// run tells something.
-func smallRun(ctx context.Context, name, output string, at func()) (*made, error) {
+// smallRun runs the recipe of a name, over the base and the texts of the folder from, into the folder output as a program does that has
+// adaptflow as a library. at is called whenever the run tells something.
+func smallRun(ctx context.Context, name, from, output string, at func()) (*made, error) {
 	settings := smallRuns[name]
 	tp, err := templates.Get(settings[0])
 	if err != nil {
 		return nil, err
 	}
 	set := []string{"batch_size=2", "rank=1", "steps=6", "train.save_steps=2", "train.warmup_steps=1"}
-	base, err := filepath.Abs(small)
+	from, err = filepath.Abs(from)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range append([]string{"model=base"}, settings[1:]...) {
 		if key, value, _ := strings.Cut(s, "="); key == "model" || key == "teacher" || strings.HasSuffix(key, "input") && value != "" {
-			s = key + "=" + filepath.Join(base, value)
+			s = key + "=" + filepath.Join(from, value)
 		}
 		set = append(set, s)
 	}
@@ -155,7 +155,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 			wait.Go(func() {
 				began := sync.OnceFunc(begun.Done)
 				defer began()
-				m, err := smallRun(t.Context(), name, filepath.Join(dir, fmt.Sprintf("%d-%d-%s", i, k, name)), func() {
+				m, err := smallRun(t.Context(), name, small, filepath.Join(dir, fmt.Sprintf("%d-%d-%s", i, k, name)), func() {
 					began()
 					begun.Wait()
 					look()
@@ -173,7 +173,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 		for k, name := range pair {
 			if alone[name] == nil {
 				var err error
-				if alone[name], err = smallRun(t.Context(), name, filepath.Join(dir, "alone-"+name), func() {}); err != nil {
+				if alone[name], err = smallRun(t.Context(), name, small, filepath.Join(dir, "alone-"+name), func() {}); err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
 			}
@@ -185,6 +185,57 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	for name := range smallRuns {
 		if alone[name] == nil {
 			t.Errorf("%s is in no pair", name)
+		}
+	}
+}
+
+// TestABaseThatIsReplaced: a run over a folder whose base and tokenizer are others than they were when this process last ran over it has
+// those that lie there now.
+func TestABaseThatIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	run := func(from, output string) *made {
+		t.Helper()
+		m, err := smallRun(t.Context(), "domain", from, filepath.Join(dir, output), func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	replaced, other := filepath.Join(dir, "replaced"), filepath.Join(dir, "other")
+	for _, to := range []string{replaced, other} {
+		if err := os.CopyFS(to, os.DirFS(small)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := run(replaced, "output-first")
+	for _, in := range []string{replaced, other} {
+		for name, change := range map[string]func(b []byte) []byte{
+			"model.safetensors": func(b []byte) []byte {
+				b[len(b)-6] ^= 0x20 // of the norm before the head
+				return b
+			},
+			"tokenizer.json": func(b []byte) []byte {
+				return []byte(strings.NewReplacer(`"a": 97`, `"a": 98`, `"b": 98`, `"b": 97`).Replace(string(b)))
+			},
+		} {
+			path := filepath.Join(in, "base", name)
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(path); err != nil { // the old one is mapped
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, change(raw), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got, want := run(replaced, "output-then"), run(other, "output-other")
+	for _, name := range []string{"shards/train-00000-of-00001.parquet", "stages/before.json", "adapter/adapter_model.safetensors"} {
+		if got.files[name] == first.files[name] || got.files[name] != want.files[name] || want.files[name] == "" {
+			t.Errorf("%s: that of the base before %v, that of another folder with the new one %v", name, got.files[name] == first.files[name],
+				got.files[name] == want.files[name])
 		}
 	}
 }

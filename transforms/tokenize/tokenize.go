@@ -97,15 +97,20 @@ type loaded struct {
 	err  error
 }
 
-var tokenizers sync.Map // engine and folder → *loaded
+var tokenizers sync.Map // engine, folder and its stamp → *loaded
 
-// LoadTokenizer loads a tokenizer once a process and checks that it has the special tokens that are wanted.
+// tokenizerFiles are the extensions of the files that a tokenizer is made of.
+var tokenizerFiles = []string{".json", ".model", ".txt", ".jinja"}
+
+// LoadTokenizer loads a tokenizer once a process, as long as its files are the same, and checks that it has the special tokens that are
+// wanted.
 func LoadTokenizer(dir, engine string, ends tok.Ends, before bool) (tok.Tokenizer, *tok.Frame, error) {
 	load := tok.LoadEngine
 	if before {
 		load = tok.LoadBefore
 	}
-	v, _ := tokenizers.LoadOrStore(fmt.Sprintf("%s\x00%v\x00%s", engine, before, dir), &loaded{})
+	v, _ := tokenizers.LoadOrStore(fmt.Sprintf("%s\x00%v\x00%s\x00%s", engine, before, dir,
+		storage.Stamp(dir, tokenizerFiles...)), &loaded{})
 	l := v.(*loaded)
 	l.once.Do(func() { l.t, l.err = load(dir, engine) })
 	if l.err != nil {
