@@ -3,6 +3,7 @@ package peft_test
 import (
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -116,7 +117,7 @@ func ExampleAdapter_Merge() {
 	// <nil>
 }
 
-// Two LoRA adapters become one, as PEFT's add_weighted_adapter does it.
+// Two LoRA adapters become one, as PEFT's add_weighted_adapter does it: here its effect is the weighted sum of theirs.
 func ExampleCombine() {
 	m, err := model.Load(exampleBase)
 	if err != nil {
@@ -129,22 +130,37 @@ func ExampleCombine() {
 	}
 	defer os.RemoveAll(dir)
 	var adapters []*peft.Adapter
-	for _, target := range []string{"q_proj", "v_proj"} {
-		folder := filepath.Join(dir, target)
-		savedLora(m, folder, map[string]any{"r": 4, "target_modules": []string{target}})
+	for i, target := range [][]string{{"q_proj"}, {"q_proj", "v_proj"}} {
+		folder := filepath.Join(dir, fmt.Sprint(i))
+		savedLora(m, folder, map[string]any{"r": 2 + 2*i, "target_modules": target, "init_lora_weights": false})
 		a, err := peft.Open(folder, nn.Sites(m), peft.Env{})
 		if err != nil {
 			log.Fatal(err)
 		}
 		adapters = append(adapters, a)
 	}
-	both, err := peft.Combine(adapters, peft.Combination{Type: "linear", Weights: []float64{0.7, 0.3}})
+	both, err := peft.Combine(adapters, peft.Combination{Type: "cat", Weights: []float64{0.75, -0.25}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(len(adapters[0].Targets()), "modules and", len(adapters[1].Targets()), "become", len(both.Targets()))
-	fmt.Println(both.Trainable(), "parameters")
-	// Output:
-	// 2 modules and 2 become 4
-	// 1792 parameters
+	change := func(a *peft.Adapter) float32 { // of one value of a weight
+		const name = "model.layers.0.self_attn.q_proj.weight"
+		params, err := a.NewParams(1)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer params.Free()
+		merged, err := a.Merge(params, 0, m.Tensor)
+		if err != nil {
+			log.Fatal(err)
+		}
+		w, err := m.Tensor(name)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return merged[name][0] - w[0]
+	}
+	sum := 0.75*change(adapters[0]) - 0.25*change(adapters[1])
+	fmt.Println(len(both.Targets()), "modules, the weighted sum:", math.Abs(float64(change(both)-sum)) < 1e-6)
+	// Output: 4 modules, the weighted sum: true
 }

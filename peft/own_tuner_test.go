@@ -96,7 +96,8 @@ func TestTuner(t *testing.T) {
 		{map[string]any{"target_modules": "all-linear", "gains": 1}, `the nearest known one is "gain"`},
 		{map[string]any{"target_modules": "all-linear", "bias": "lora_only"}, `it must be "none", "all" or "scaled_only"`},
 	} {
-		if _, err := peft.New("SCALED", c.config, sites, peft.Env{ModelType: "qwen2"}); err == nil || !strings.Contains(err.Error(), c.words) {
+		_, err := peft.New("SCALED", c.config, sites, peft.Env{ModelType: "qwen2"})
+		if err == nil || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%v: %v", c.config, err)
 		}
 	}
