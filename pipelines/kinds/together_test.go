@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log"
@@ -22,6 +23,7 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/perkey"
 )
 
 // small is a base model of 8,000 parameters with texts of each kind for it, beside which a run takes a second.
@@ -51,7 +53,7 @@ type made struct {
 }
 
 // smallRun runs the recipe of a name, over the base and the texts of the folder from, into the folder output as a program does that has
-// adaptflow as a library. at is called whenever the run tells something.
+// adaptflow as a library. at is called whenever the run tells something, also a step.
 func smallRun(ctx context.Context, name, from, output string, at func()) (*made, error) {
 	settings := smallRuns[name]
 	tp, err := templates.Get(settings[0])
@@ -88,6 +90,7 @@ func smallRun(ctx context.Context, name, from, output string, at func()) (*made,
 			} else {
 				out.steps = append(out.steps, fmt.Sprintf("step %d: %v", eval.Step, eval.Loss))
 			}
+			at()
 		}}
 	defer r.Close()
 	if err := Open(r); err != nil {
@@ -186,6 +189,54 @@ func TestTwoRunsAtOnce(t *testing.T) {
 		if alone[name] == nil {
 			t.Errorf("%s is in no pair", name)
 		}
+	}
+}
+
+// TestOneOfTwoRunsIsInterrupted while it trains: the other, which trains at the same time, ends with what it gives alone, and so does the
+// first when it goes on in the same process.
+func TestOneOfTwoRunsIsInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	for name, trains := range map[string]string{ // the interrupted run, and a file of it by which it trains
+		"domain": "checkpoints/checkpoint-000002/trainer_state.json", "keys": "adapters/*/metrics.json",
+		"continual": "increments/0002/checkpoints/checkpoint-000002/trainer_state.json"} {
+		t.Run(name, func(t *testing.T) {
+			output := filepath.Join(dir, "interrupted-"+name)
+			ctx, cancel := context.WithCancel(t.Context())
+			look := func() {
+				if there, _ := filepath.Glob(filepath.Join(output, trains)); len(there) > 0 {
+					cancel()
+				}
+			}
+			defer perkey.Watch(filepath.Join(output, "adapters"), func(*perkey.Result) { look() })()
+			var wait sync.WaitGroup
+			var other *made
+			wait.Go(func() {
+				var err error
+				if other, err = smallRun(t.Context(), "classification", small, filepath.Join(dir, "beside-"+name), look); err != nil {
+					t.Errorf("the other: %v", err)
+				}
+			})
+			if _, err := smallRun(ctx, name, small, output, look); !errors.Is(err, context.Canceled) {
+				t.Errorf("the interrupted run: %v", err)
+			}
+			wait.Wait()
+			got, err := smallRun(t.Context(), name, small, output, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, run := range map[string]*made{"classification": other, name: got} {
+				want, err := smallRun(t.Context(), what, small, filepath.Join(dir, "alone-"+name+"-"+what), func() {})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if run == got {
+					run.said, run.steps = want.said, want.steps
+				}
+				if run != nil {
+					same(t, run, want)
+				}
+			}
+		})
 	}
 }
 
