@@ -1,6 +1,8 @@
 package train
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -39,53 +41,91 @@ func Values(dtype string) nn.DType {
 	return nn.Float32
 }
 
-var models struct {
+// bases are the base models that somebody of this process holds.
+var bases struct {
 	sync.Mutex
-	loaded map[loadedKey]loadedModel
+	loaded map[baseKey]*loadedBase
 }
 
-// loadedModel is a model as its files were at a time.
-type loadedModel struct {
-	*model.Model
-	stamp string
-}
-
-type loadedKey struct {
-	dir, dtype string
-	task       model.Task
+// baseKey names a base as its files are at a time, by their stamp.
+type baseKey struct {
+	dir, dtype, stamp string
+	task              model.Task
 }
 
 // modelFiles are the extensions of the files that a model is made of.
 var modelFiles = []string{".json", ".safetensors"}
 
-// Base is BaseFor the task that config.json says.
-func Base(dir, dtype string) (*model.Model, error) { return BaseFor(dir, dtype, model.Task{}) }
+type loadedBase struct {
+	model *model.Model
+	users int
+}
 
-// BaseFor returns the base model of dir, opened for a task, with its weights stored as dtype ("float32" where empty), loaded once a process
-// and shared by all who ask, as long as the files of dir are the same.
-func BaseFor(dir, dtype string, task model.Task) (*model.Model, error) {
-	models.Lock()
-	defer models.Unlock()
+// Held is a base model in memory, which all who hold it at a time share.
+type Held struct {
+	Model    *model.Model
+	key      baseKey
+	released bool
+}
+
+// Hold returns the base model of dir, opened for a task, with its weights stored as dtype ("float32" where empty). It is loaded when nobody
+// of this process holds it as its files are now, and its memory is freed when the last who does releases it.
+func Hold(dir, dtype string, task model.Task) (*Held, error) {
+	key := keyOf(dir, dtype, task)
+	bases.Lock()
+	defer bases.Unlock()
+	b := bases.loaded[key]
+	if b == nil {
+		m, err := model.LoadTask(key.dir, key.dtype, key.task)
+		if err != nil {
+			return nil, err
+		}
+		if bases.loaded == nil {
+			bases.loaded = map[baseKey]*loadedBase{}
+		}
+		b = &loadedBase{model: m}
+		bases.loaded[key] = b
+	}
+	b.users++
+	return &Held{Model: b.model, key: key}, nil
+}
+
+func keyOf(dir, dtype string, task model.Task) baseKey {
 	if dtype == "" {
 		dtype = "float32"
 	}
-	key := loadedKey{dir, dtype, task}
 	stamp := storage.Stamp(dir, modelFiles...)
 	if task.Embeddings != "" {
 		stamp += storage.Stamp(task.Embeddings, modelFiles...)
 	}
-	if m := models.loaded[key]; m.Model != nil && m.stamp == stamp {
-		return m.Model, nil
+	return baseKey{dir, dtype, stamp, task}
+}
+
+// Release gives the model up: whoever called [Hold] must not use it any more. Releasing it again, or nil, does nothing.
+func (h *Held) Release() error {
+	if h == nil {
+		return nil
 	}
-	m, err := model.LoadTask(dir, dtype, task)
-	if err != nil {
-		return nil, err
+	bases.Lock()
+	defer bases.Unlock()
+	if h.released {
+		return nil
 	}
-	if models.loaded == nil {
-		models.loaded = map[loadedKey]loadedModel{}
+	h.released = true
+	b := bases.loaded[h.key]
+	if b.users--; b.users > 0 {
+		return nil
 	}
-	models.loaded[key] = loadedModel{m, stamp}
-	return m, nil
+	delete(bases.loaded, h.key)
+	kernels.FreeIdle()
+	return b.model.Close()
+}
+
+// Base loads the base model of dir, for the task that config.json says, with its weights stored as dtype ("float32" where empty). The caller
+// closes it; [Hold] shares one.
+func Base(dir, dtype string) (*model.Model, error) {
+	key := keyOf(dir, dtype, model.Task{})
+	return model.LoadTask(key.dir, key.dtype, key.task)
 }
 
 // WithEmbeddings is the task with the embedding and the head of the first adapter folder that brings other ones than the base model of dir
@@ -119,10 +159,36 @@ func OpenAdapter(m *model.Model, dir, method string, config map[string]any, base
 }
 
 // baseHash is the hash of a base model.
-func baseHash(dir, dtype string, task model.Task) (string, error) {
-	m, err := BaseFor(dir, dtype, task)
+func baseHash(dir, dtype string, task model.Task) (_ string, err error) {
+	h, err := Hold(dir, dtype, task)
 	if err != nil {
 		return "", err
 	}
-	return m.Hash()
+	defer func() { err = errors.Join(err, h.Release()) }()
+	return h.Model.Hash()
+}
+
+// hold holds the base model of a job and the models that it learns from; on an error none.
+func (j *Job) hold() (base *Held, teachers []*Held, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, base.Release(), release(teachers))
+		}
+	}()
+	for _, dir := range j.Teachers {
+		h, err := Hold(dir, j.DType, model.Task{})
+		if err != nil {
+			return nil, teachers, fmt.Errorf("the teacher: %w", err)
+		}
+		teachers = append(teachers, h)
+	}
+	base, err = Hold(j.Model, j.DType, j.Task)
+	return base, teachers, err
+}
+
+func release(held []*Held) (err error) {
+	for _, h := range held {
+		err = errors.Join(err, h.Release())
+	}
+	return err
 }

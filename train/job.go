@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -100,6 +101,7 @@ type Session struct {
 	job       Job
 	binding   string
 	Model     *model.Model
+	base      *Held
 	Adapter   *peft.Adapter
 	pool      *pool.Pool
 	params    *nn.Params
@@ -133,10 +135,13 @@ func openSession(job Job) (_ *Session, err error) {
 			s.close()
 		}
 	}()
-	if s.binding, err = job.Binding(); err != nil {
+	base, teachers, err := job.hold()
+	if err != nil {
 		return nil, err
 	}
-	if s.Model, err = BaseFor(job.Model, job.DType, job.Task); err != nil {
+	defer release(teachers) // the objective holds its own
+	s.base, s.Model = base, base.Model
+	if s.binding, err = job.Binding(); err != nil {
 		return nil, err
 	}
 	if s.Adapter, err = OpenAdapter(s.Model, job.InitAdapter, job.Method, job.Config, job.BaseName, job.Args.Seed); err != nil {
@@ -145,20 +150,8 @@ func openSession(job Job) (_ *Session, err error) {
 	if err = initialised(s.Adapter); err != nil {
 		return nil, err
 	}
-	paths := func(refs []ShardRef) (p []string) {
-		for _, r := range refs {
-			p = append(p, r.Path)
-		}
-		return p
-	}
-	for _, r := range append(append([]ShardRef(nil), job.Train...), job.Validation...) {
-		sum, err := storage.SHA256File(r.Path)
-		if err != nil {
-			return nil, err
-		}
-		if r.SHA256 != "" && sum != r.SHA256 {
-			return nil, fmt.Errorf("%s: its checksum is not the one in the manifest: prepare the shards again", r.Path)
-		}
+	if err = whole(slices.Concat(job.Train, job.Validation)); err != nil {
+		return nil, err
 	}
 	if s.data, err = OpenTraining(&job.Args, paths(job.Train)); err != nil {
 		return nil, err
@@ -172,27 +165,8 @@ func openSession(job Job) (_ *Session, err error) {
 		return nil, err
 	}
 	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 {
-		labels := 0
-		v, err := OpenShards(paths(job.Validation))
-		if err != nil {
+		if err = s.readValidation(); err != nil {
 			return nil, err
-		}
-		defer v.Within(s.Model.Config.Vocab).Close()
-		if err := v.of(s.objective); err != nil {
-			return nil, err
-		}
-		for i := range v.Len() {
-			q, err := v.Sequence(i)
-			if err != nil {
-				return nil, err
-			}
-			s.valid, labels = append(s.valid, q), labels+q.Supervised()
-		}
-		if labels == 0 { // a mean over nothing would be the best there is
-			if s.valid = nil; job.Args.LoadBestModelAtEnd || job.Args.EarlyStoppingPatience > 0 {
-				return nil, errors.New("train: load_best_model_at_end and early_stopping_patience go by the loss on the evaluation set, " +
-					"in which no token has one: give another eval_input")
-			}
 		}
 	}
 	s.params = nn.NewParams(1)
@@ -214,6 +188,56 @@ func openSession(job Job) (_ *Session, err error) {
 	return s, nil
 }
 
+func paths(refs []ShardRef) (p []string) {
+	for _, r := range refs {
+		p = append(p, r.Path)
+	}
+	return p
+}
+
+// whole compares shards with their checksums.
+func whole(refs []ShardRef) error {
+	for _, r := range refs {
+		sum, err := storage.SHA256File(r.Path)
+		if err != nil {
+			return err
+		}
+		if r.SHA256 != "" && sum != r.SHA256 {
+			return fmt.Errorf("%s: its checksum is not the one in the manifest: prepare the shards again", r.Path)
+		}
+	}
+	return nil
+}
+
+// readValidation reads the sequences that evaluations in between score; none where no token of them has a loss.
+func (s *Session) readValidation() error {
+	v, err := OpenShards(paths(s.job.Validation))
+	if err != nil {
+		return err
+	}
+	defer v.Within(s.Model.Config.Vocab).Close()
+	if err := v.of(s.objective); err != nil {
+		return err
+	}
+	labels := 0
+	for i := range v.Len() {
+		q, err := v.Sequence(i)
+		if err != nil {
+			return err
+		}
+		s.valid, labels = append(s.valid, q), labels+q.Supervised()
+	}
+	if labels > 0 {
+		return nil
+	}
+	// a mean over nothing would be the best there is
+	if s.valid = nil; s.job.Args.LoadBestModelAtEnd || s.job.Args.EarlyStoppingPatience > 0 {
+		return errors.New("train: load_best_model_at_end and early_stopping_patience go by the loss on the evaluation set, " +
+			"in which no token has one: give another eval_input")
+	}
+	return nil
+}
+
 func (s *Session) close() {
 	if s.trainer != nil {
 		s.trainer.Close()
@@ -229,6 +253,7 @@ func (s *Session) close() {
 		s.data.Close()
 	}
 	s.pool.Close()
+	_ = s.base.Release() // a file that was only read
 }
 
 // Dir is the folder of the job's checkpoints, by which it is watched.

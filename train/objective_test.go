@@ -87,9 +87,7 @@ func openObjectiveCase(t *testing.T, name string) *objectiveRun {
 		j.Teachers = append(j.Teachers, tiny(x))
 	}
 	var err error
-	if r.model, err = BaseFor(tiny("llama_gqa"), "float32", c.Task); err != nil {
-		t.Fatal(err)
-	}
+	r.model = held(t, tiny("llama_gqa"), c.Task)
 	config := map[string]any{"r": 4, "target_modules": "all-linear"}
 	if o, err := NewObjective(name, c.Settings); err == nil && o.Spec().NoDropout {
 		config["lora_dropout"] = 0.5

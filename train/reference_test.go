@@ -166,6 +166,7 @@ func repeat(t *testing.T, dir, name string, r referenceRun, dtype string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer m.Close()
 	tk, err := tokenize.Load(base)
 	if err != nil {
 		t.Fatal(err)

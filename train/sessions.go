@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/adaptflow/adaptflow/internal/watch"
+	"github.com/adaptflow/adaptflow/model"
 )
 
 // A DoFn is rebuilt from its payload, so that what a run of this process hands to the work that is done for it is found by the run's name:
@@ -38,7 +39,7 @@ var driven struct {
 	runs map[string]context.Context
 }
 
-// Drive says that this process drives the run of the folder dir until end is called. Its session stays open for so long, whatever other
+// Drive says that this process drives the run of the folder dir until end is called. Its session and its base model stay open for so long, whatever other
 // runs do. When ctx is done, the run's training in this process stops at the next optimiser step, and what is asked of it afterwards fails
 // with ErrInterrupted, until it is driven again.
 func Drive(ctx context.Context, dir string) (end func()) {
@@ -55,6 +56,7 @@ func Drive(ctx context.Context, dir string) (end func()) {
 			driven.Unlock()
 		} // else work that a runner has left behind must find it interrupted
 		closeSessions(func(s *Session) bool { return s.job.Dir == dir })
+		unkeep(func(run string) bool { return run == dir })
 	}
 }
 
@@ -113,8 +115,69 @@ func Use(jobJSON string, f func(*Session) error) error {
 	return err
 }
 
-// CloseSessions ends all sessions of the process.
-func CloseSessions() { closeSessions(func(*Session) bool { return true }) }
+// basesKept are the base models of runs that this process works for in parts, by the run's folder: see [UseBase].
+var basesKept struct {
+	sync.Mutex
+	byRun map[string]*Held
+}
+
+// UseBase runs f with the base model of a job, for the run of the folder dir. The model stays in memory between two calls: while this
+// process drives the run ([Drive]), or, of runs that it does not drive, until it is asked for another base.
+func UseBase(dir string, j *Job, f func(*model.Model) error) (err error) {
+	if Interrupted(dir) {
+		return ErrInterrupted
+	}
+	h, err := keep(dir, j)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Release()) }()
+	return f(h.Model)
+}
+
+// keep holds the base of a job twice: for the run, and for the caller.
+func keep(dir string, j *Job) (*Held, error) {
+	basesKept.Lock()
+	defer basesKept.Unlock()
+	key := keyOf(j.Model, j.DType, j.Task)
+	if h := basesKept.byRun[dir]; h == nil || h.key != key {
+		for run, h := range basesKept.byRun { // before this one is loaded
+			if run == dir || h.key != key && !isDriven(run) {
+				delete(basesKept.byRun, run)
+				if err := h.Release(); err != nil {
+					return nil, err
+				}
+			}
+		}
+		h, err := Hold(j.Model, j.DType, j.Task)
+		if err != nil {
+			return nil, err
+		}
+		if basesKept.byRun == nil {
+			basesKept.byRun = map[string]*Held{}
+		}
+		basesKept.byRun[dir] = h
+	}
+	return Hold(j.Model, j.DType, j.Task)
+}
+
+// unkeep releases what is kept of runs.
+func unkeep(which func(dir string) bool) {
+	basesKept.Lock()
+	defer basesKept.Unlock()
+	for dir, h := range basesKept.byRun {
+		if which(dir) {
+			delete(basesKept.byRun, dir)
+			_ = h.Release() // a file of weights that was only read
+		}
+	}
+}
+
+// CloseSessions ends all sessions of the process, and frees the base models that no one else holds.
+func CloseSessions() {
+	closeSessions(func(*Session) bool { return true })
+	unkeep(func(string) bool { return true })
+}
 
 func closeSessions(which func(*Session) bool) {
 	sessions.Lock()

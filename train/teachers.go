@@ -27,6 +27,7 @@ type Teachers struct {
 
 type teacher struct {
 	dir   string
+	held  *Held
 	model *model.Model
 	prog  *nn.Program
 }
@@ -54,10 +55,12 @@ func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype stri
 	}()
 	t.pass = min(rows, max(length, min(teacherRows, teacherLogits/4/t.vocab)))
 	for _, dir := range dirs {
-		m, err := Base(dir, dtype)
+		h, err := Hold(dir, dtype, model.Task{})
 		if err != nil {
 			return nil, fmt.Errorf("the teacher: %w", err)
 		}
+		m := h.Model
+		t.teachers = append(t.teachers, teacher{dir: dir, held: h, model: m})
 		if err := CheckTeacher(&m.Config, length); err != nil {
 			return nil, fmt.Errorf("the teacher %s %w", dir, err)
 		}
@@ -66,7 +69,7 @@ func OpenTeachers(student *model.Model, dirs []string, alpha float64, dtype stri
 		if err != nil {
 			return nil, fmt.Errorf("the teacher %s: %w", dir, err)
 		}
-		t.teachers = append(t.teachers, teacher{dir, m, prog})
+		t.teachers[len(t.teachers)-1].prog = prog
 	}
 	return t, nil
 }
@@ -168,13 +171,16 @@ func (t *Teachers) Teach(s *nn.Step) (err error) {
 	return nil
 }
 
-// Close frees the teachers' programs. The weights stay for others of the process.
+// Close frees the teachers' programs, and the weights that no one else holds.
 func (t *Teachers) Close() {
 	if t == nil {
 		return
 	}
 	for _, x := range t.teachers {
-		x.prog.Close()
+		if x.prog != nil {
+			x.prog.Close()
+		}
+		_ = x.held.Release() // files that were only read
 	}
 	t.target.Free()
 	t.teachers, t.target = nil, nil

@@ -23,10 +23,7 @@ func tiny(name string) string { return filepath.Join("..", "model", "testdata", 
 // TestTeach compares the targets of a step that a teacher takes in several parts with the softmax of the teachers' logits over the whole
 // step, and a document's own.
 func TestTeach(t *testing.T) {
-	student, err := Base(tiny("llama_gqa"), "float32")
-	if err != nil {
-		t.Fatal(err)
-	}
+	student := held(t, tiny("llama_gqa"), model.Task{})
 	p := pool.New(2)
 	defer p.Close()
 	step, err := StepFrom(short(120)) // 1440 tokens
@@ -52,10 +49,7 @@ func TestTeach(t *testing.T) {
 	v := student.Config.Vocab
 	want := make([]float64, len(step.Rows)*v)
 	for _, dir := range dirs {
-		m, err := Base(dir, "float32")
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := held(t, dir, model.Task{})
 		n := len(step.Tokens)
 		prog, err := nn.Compile(m, nil, nn.NewParams(1), nn.Options{Mode: nn.ModeLogits, Caps: nn.Caps{T: n, S: n, N: n}})
 		if err != nil {
@@ -85,10 +79,7 @@ func TestTeach(t *testing.T) {
 
 // TestGoldenDistillation repeats ten steps of TRL's loss, of one teacher and of the mean of two beside the labels.
 func TestGoldenDistillation(t *testing.T) {
-	m, err := Base(tiny("llama_gqa"), "float32")
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := held(t, tiny("llama_gqa"), model.Task{})
 	data, batch, length := trainingRows(golden.Open(t, filepath.Join(tiny("llama_gqa"), "inputs.safetensors")))
 	for _, c := range golden.Dirs(t, filepath.Join("testdata", "distillation")) {
 		t.Run(c, func(t *testing.T) {
@@ -134,10 +125,7 @@ func TestDistillation(t *testing.T) {
 		{"llama_tied", "PROMPT_TUNING", map[string]any{"num_virtual_tokens": 4}},
 	} {
 		t.Run(c.teacher+" "+c.method, func(t *testing.T) {
-			m, err := Base(tiny("llama_gqa"), "float32")
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := held(t, tiny("llama_gqa"), model.Task{})
 			a, err := peft.New(c.method, c.config, nn.Sites(m), peft.Env{ModelType: "llama", Seed: 1})
 			if err != nil {
 				t.Fatal(err)
@@ -185,10 +173,7 @@ func TestDistillation(t *testing.T) {
 
 // TestTeachersThatDoNotFit names the teacher and what is wrong.
 func TestTeachersThatDoNotFit(t *testing.T) {
-	m, err := Base(tiny("llama_gqa"), "float32")
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := held(t, tiny("llama_gqa"), model.Task{})
 	classifier := t.TempDir()
 	if err := os.CopyFS(classifier, os.DirFS(tiny("llama_gqa"))); err != nil {
 		t.Fatal(err)
@@ -201,10 +186,7 @@ func TestTeachersThatDoNotFit(t *testing.T) {
 		bytes.ReplaceAll(config, []byte("ForCausalLM"), []byte("ForSequenceClassification")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	student, err := BaseFor(tiny("llama_gqa"), "float32", model.Task{Type: "SEQ_CLS", NumLabels: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	student := held(t, tiny("llama_gqa"), model.Task{Type: "SEQ_CLS", NumLabels: 2})
 	for _, c := range []struct {
 		student *model.Model
 		dir     string
@@ -225,10 +207,7 @@ func TestTeachersThatDoNotFit(t *testing.T) {
 
 // TestTeacherOfAPaddedVocabulary: rows that pad a teacher's vocabulary, or that it lacks beside the student's, take no part.
 func TestTeacherOfAPaddedVocabulary(t *testing.T) {
-	student, err := Base(tiny("llama_gqa"), "float32")
-	if err != nil {
-		t.Fatal(err)
-	}
+	student := held(t, tiny("llama_gqa"), model.Task{})
 	src, err := safetensors.OpenDir(tiny("llama_tied"))
 	if err != nil {
 		t.Fatal(err)
@@ -294,10 +273,7 @@ func TestTeacherOfAPaddedVocabulary(t *testing.T) {
 // TestTeachersOfParts: a batch that runs in parts, before whose documents virtual tokens stand, learns next to nothing else from a teacher
 // of next to no weight.
 func TestTeachersOfParts(t *testing.T) {
-	m, err := Base(tiny("llama_gqa"), "float32")
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := held(t, tiny("llama_gqa"), model.Task{})
 	data := Sequences(short(6))
 	var infos []StepInfo
 	for _, taught := range []bool{false, true} {

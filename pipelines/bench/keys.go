@@ -72,12 +72,14 @@ func Keys(ctx context.Context, c KeysConfig, told func(KeysRow)) (*KeysResult, e
 		if err != nil {
 			return nil, err
 		}
-		if m, err = train.Base(dir, dtype); err != nil {
-			return nil, err
-		}
-	} else if m, err = benchModel(c.ConfigPath, dtype); err != nil {
+		m, err = train.Base(dir, dtype)
+	} else {
+		m, err = benchModel(c.ConfigPath, dtype)
+	}
+	if err != nil {
 		return nil, err
 	}
+	defer m.Close()
 	p := pool.New(c.Threads)
 	defer p.Close()
 	b := &keysBench{c: &c, m: m, pool: p, dtype: dtype, args: train.DefaultArgs()}

@@ -91,11 +91,11 @@ func (c *scalingCall) do(job string, r *scalingReply) error {
 		if err := json.Unmarshal([]byte(job), &j); err != nil {
 			return err
 		}
-		m, err := train.BaseFor(j.Model, j.DType, j.Task)
+		base, err := train.Hold(j.Model, j.DType, j.Task) // for the sessions that follow, until the process ends
 		if err != nil {
 			return err
 		}
-		_, err = m.Hash()
+		_, err = base.Model.Hash()
 		return err
 	}
 	return train.Use(job, func(s *train.Session) (err error) {

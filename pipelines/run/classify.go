@@ -14,6 +14,24 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
+// hold loads the model, or takes that of another run of this process; the run holds it until it is closed. A classifier has two classes until
+// the data tells which there are, so that what is wrong with it and with the method shows before.
+func (r *Run) hold() error {
+	h, err := train.Hold(r.modelDir, r.dtype, r.task())
+	if err != nil {
+		return err
+	}
+	r.release()
+	r.held, r.model = h, h.Model
+	return nil
+}
+
+// release gives the model up.
+func (r *Run) release() {
+	_ = r.held.Release() // a file that was only read
+	r.held, r.model = nil, nil
+}
+
 // task is what the model is opened for: for a language model, the embeddings of an adapter at most.
 func (r *Run) task() model.Task {
 	t := model.Task{Embeddings: r.brought.Embeddings, Trained: r.brought.Trained}
@@ -23,20 +41,13 @@ func (r *Run) task() model.Task {
 	return t
 }
 
-// tryClassifier opens the model with a head of two classes, so that what is wrong with it and with the method shows before the data, which
-// tells the classes, is read.
-func (r *Run) tryClassifier() (err error) {
-	r.model, err = model.LoadTask(r.modelDir, r.dtype, r.task())
-	return err
-}
-
 // openClassifier opens the model with a head of the classes that the training data has. Nothing is done for a language model.
-func (r *Run) openClassifier(data *prepare.Result) (err error) {
+func (r *Run) openClassifier(data *prepare.Result) error {
 	if !r.Recipe.Classifies() {
 		return nil
 	}
 	r.classes = data.Labels
-	if r.model, err = train.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
+	if err := r.hold(); err != nil {
 		return err
 	}
 	return r.model.NameClasses(r.classes)

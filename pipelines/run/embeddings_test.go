@@ -28,10 +28,12 @@ func TestEmbeddingsTraining(t *testing.T) {
 		if st := driven(t, job); len(st.History) != 2 {
 			t.Errorf("%s as %q: %d steps", c.name, c.dtype, len(st.History))
 		}
-		m, err := train.BaseFor(job.Model, job.DType, job.Task)
+		base, err := train.Hold(job.Model, job.DType, job.Task)
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer base.Release()
+		m := base.Model
 		if m.Config.Vocab != 53 {
 			t.Errorf("%s: a vocabulary of %d", c.name, m.Config.Vocab)
 		}

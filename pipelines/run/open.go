@@ -34,7 +34,17 @@ func ID(output string) (string, error) {
 }
 
 // Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
-func (r *Run) Open() (err error) {
+func (r *Run) Open() error {
+	for _, step := range []func() error{r.findModel, r.hold, r.judge, r.place, r.knows, r.claim} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findModel finds what the recipe names: the runner's stores, the model's folder, its tokenizer.
+func (r *Run) findModel() (err error) {
 	if err := r.Runner.CheckOutput(r.Output); err != nil {
 		return err
 	}
@@ -47,17 +57,14 @@ func (r *Run) Open() (err error) {
 	if err := r.findEmbeddings(); err != nil {
 		return err
 	}
-	if err := r.loadTokenizer(); err != nil {
-		return err
-	}
 	r.dtype = train.ResolveDType(r.Recipe.Model.Storage())
+	return r.loadTokenizer()
+}
+
+// judge shows what is wrong with the model, the method and the settings of training before anything is written.
+func (r *Run) judge() error {
 	if r.Recipe.Classifies() {
-		if err := r.tryClassifier(); err != nil {
-			return err
-		}
-		defer func() { r.model = nil }() // opened when the classes are known
-	} else if r.model, err = train.BaseFor(r.modelDir, r.dtype, r.task()); err != nil {
-		return err
+		defer r.release()
 	}
 	if r.model.Config.Task != r.Recipe.Model.Task {
 		return fmt.Errorf("%s is a model for the task %s: set model.task", r.modelDir, r.model.Config.Task)
@@ -75,7 +82,6 @@ func (r *Run) Open() (err error) {
 	for _, s := range infer.Warnings(r.modelDir, r.modelDir, r.Recipe.Train.InitAdapter) {
 		r.Tell("warning: %s", s)
 	}
-	// What is wrong with the method shows before anything is written.
 	a, err := r.Adapter(r.Recipe.Train.InitAdapter)
 	if err != nil {
 		return err
@@ -93,21 +99,26 @@ func (r *Run) Open() (err error) {
 	if err := train.Trainable(&job.Args, a); err != nil {
 		return err
 	}
-	if err := r.fitsMachine(); err != nil {
-		return err
-	}
-	if err := r.place(); err != nil {
-		return err
-	}
-	text := r.text
-	path := filepath.Join(r.Output, RecipeFile)
-	if old, err := storage.ReadSmall(path, storage.KindState); err == nil && !r.sameRecipe(old) {
+	return r.fitsMachine()
+}
+
+// knows refuses an output folder that is another recipe's or no run's.
+func (r *Run) knows() error {
+	old, err := storage.ReadSmall(filepath.Join(r.Output, RecipeFile), storage.KindState)
+	if err == nil && !r.sameRecipe(old) {
 		return otherRecipe(r.Output)
-	} else if errors.Is(err, fs.ErrNotExist) {
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		if es, err := os.ReadDir(r.Output); err == nil && len(es) > 0 && !ours(es) && !r.lacksRecipe() {
 			return fmt.Errorf("%w: %s holds files that are not a run's: choose another --output", storage.ErrInUse, r.Output)
 		}
 	}
+	return nil
+}
+
+// claim makes the output folder where there is none, locks it, removes what a killed run has left, and writes the recipe.
+func (r *Run) claim() (err error) {
+	path := filepath.Join(r.Output, RecipeFile)
 	var began []string
 	for _, p := range []string{path, r.Output} {
 		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +134,7 @@ func (r *Run) Open() (err error) {
 		}
 		return err
 	}
-	if err := storage.Sweep(r.Output); err != nil { // what a killed run has left
+	if err := storage.Sweep(r.Output); err != nil {
 		return err
 	}
 	if err := r.readBegun(); err != nil {
@@ -136,11 +147,11 @@ func (r *Run) Open() (err error) {
 	if r.Runner.Job, err = ID(r.Product()); err != nil {
 		return err
 	}
-	if err := storage.WriteFile(path, text); err != nil || r.store == "" {
+	if err := storage.WriteFile(path, r.text); err != nil || r.store == "" {
 		r.began = began
 		return err
 	}
-	return storage.WriteFile(r.Product(RecipeFile), text)
+	return storage.WriteFile(r.Product(RecipeFile), r.text)
 }
 
 func ours(es []fs.DirEntry) bool {
@@ -152,9 +163,10 @@ func ours(es []fs.DirEntry) bool {
 	return true
 }
 
-// Close ends the run and gives the folder free.
+// Close ends the run, frees the model where no one else of the process holds it, and gives the folder free.
 func (r *Run) Close() {
 	r.pool.Close()
+	r.release()
 	if r.lock != nil && !r.undo() {
 		r.lock.Unlock()
 	}

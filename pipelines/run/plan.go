@@ -56,6 +56,7 @@ type Planned struct {
 func (p *Planned) Close() {
 	p.Params.Free()
 	train.CloseObjective(p.objective)
+	p.run.release()
 }
 
 // Vocab is the size of the model's vocabulary.
@@ -85,11 +86,15 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	if err := r.findEmbeddings(); err != nil {
 		return nil, err
 	}
-	m, err := train.BaseFor(dir, dtype, r.task())
-	if err != nil {
+	if err := r.hold(); err != nil {
 		return nil, err
 	}
-	r.model = m
+	defer func() {
+		if err != nil {
+			r.release()
+		}
+	}()
+	m := r.model
 	a, err := r.Adapter(rec.Train.InitAdapter)
 	if err != nil {
 		return nil, err

@@ -37,8 +37,9 @@ type Run struct {
 	store     string   // the output as given, where it is on an object store; Output is a folder of this machine then
 	began     []string // what Open made: the recipe's file, and the output folder
 	modelDir  string
-	brought   model.Task // embeddings of the adapter to start from
-	teachers  []string   // folders of the models to distil from
+	brought   model.Task  // embeddings of the adapter to start from
+	teachers  []string    // folders of the models to distil from
+	held      *train.Held // the model
 	model     *model.Model
 	dtype     string   // resolved
 	classes   []string // of a classifier, by number; nil before the data is prepared

@@ -77,6 +77,7 @@ func TestPlanOfTeachers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer base.Close()
 	if one.Teachers > 2*48*4096*4*3+base.Resident()/2 { // targets, logits, activations; no weights beside the base's
 		t.Errorf("the base as its own teacher takes %d bytes, its weights are %d", one.Teachers, base.Resident())
 	}

@@ -63,26 +63,25 @@ func trainGroup(cfg *Config, specs []spec) (out []Result, err error) {
 		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently",
 			j.KernelSet, got)
 	}
-	m, err := train.BaseFor(j.Model, j.DType, j.Task)
-	if err != nil {
-		return nil, err
-	}
-	for len(specs) > 0 {
-		a, err := train.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
-		if err != nil {
-			return nil, err
+	err = train.UseBase(cfg.OutDir, j, func(m *model.Model) error {
+		for len(specs) > 0 {
+			a, err := train.OpenAdapter(m, "", j.Method, j.Config, j.BaseName, j.Args.Seed)
+			if err != nil {
+				return err
+			}
+			n := len(specs)
+			if !train.Groupable(a) {
+				n = 1
+			}
+			rs, err := trainTogether(cfg, m, a, specs[:n])
+			if err != nil {
+				return err
+			}
+			out, specs = append(out, rs...), specs[n:]
 		}
-		n := len(specs)
-		if !train.Groupable(a) {
-			n = 1
-		}
-		rs, err := trainTogether(cfg, m, a, specs[:n])
-		if err != nil {
-			return nil, err
-		}
-		out, specs = append(out, rs...), specs[n:]
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
 func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) ([]Result, error) {

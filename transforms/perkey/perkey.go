@@ -19,6 +19,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train"
@@ -202,8 +203,10 @@ func (f *KeyFn) Setup() (err error) {
 		return err
 	}
 	f.cfg.Job.Train, f.cfg.Job.Validation = nil, nil
-	f.binding, err = f.cfg.Job.Binding()
-	return err
+	return train.UseBase(f.cfg.OutDir, &f.cfg.Job, func(*model.Model) (err error) { // whose hash is part of it
+		f.binding, err = f.cfg.Job.Binding()
+		return err
+	})
 }
 
 // ProcessElement takes the references of one key and emits its spec for planning.

@@ -145,6 +145,7 @@ func TestTrainPerKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer m.Close()
 	for key, n := range sizes {
 		if key == "bob" {
 			continue
