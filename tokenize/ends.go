@@ -93,6 +93,9 @@ func edge(own []int32, id int32, want string, first bool) []int32 {
 	return own
 }
 
+// Tokenizer is the tokenizer whose Ends they are.
+func (f *Frame) Tokenizer() Tokenizer { return f.t }
+
 // BOS and EOS say whether plain texts begin with bos_token, and end with eos_token.
 func (f *Frame) BOS() bool { return f.bos >= 0 && slices.Contains(f.before, f.bos) }
 

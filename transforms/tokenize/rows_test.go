@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/tokenize/jinja"
@@ -50,5 +52,41 @@ func TestTemplateOfARun(t *testing.T) {
 	Forget("run")
 	if _, err := open("run").encode(row("yes")); err != nil {
 		t.Errorf("the run anew: %v", err)
+	}
+}
+
+// TestTokenizersAreFreed: instances of DoFns share a tokenizer; when the last is gone, nothing of it is left.
+func TestTokenizersAreFreed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "..", "tokenize", "testdata", "tokenizer"))); err != nil {
+		t.Fatal(err)
+	}
+	settled := func(f func() bool) bool {
+		for range 100 {
+			if runtime.GC(); f() {
+				return true
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return false
+	}
+	if !settled(func() bool { return tokenizers.Len() == 0 }) {
+		t.Fatalf("%d tokenizers of other tests", tokenizers.Len())
+	}
+	var fns [2]*EncodeFn
+	for i := range fns {
+		fns[i] = &EncodeFn{TokenizerDir: dir}
+		if err := fns[i].Setup(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+	}
+	if fns[0].t != fns[1].t || tokenizers.Len() != 1 {
+		t.Errorf("%d tokenizers for two instances", tokenizers.Len())
+	}
+	runtime.KeepAlive(fns)
+	fns = [2]*EncodeFn{}
+	if !settled(func() bool { return tokenizers.Len() == 0 }) {
+		t.Errorf("%d tokenizers that nobody has", tokenizers.Len())
 	}
 }

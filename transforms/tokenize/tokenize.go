@@ -10,11 +10,11 @@ import (
 	"math"
 	"reflect"
 	"slices"
-	"sync"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/shared"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	tok "github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
@@ -82,7 +82,7 @@ type EncodeFn struct {
 	work  bundle.Workers[*encoded]
 }
 
-// Setup loads the tokenizer, once a process.
+// Setup loads the tokenizer, once for all instances of the process.
 func (f *EncodeFn) Setup() (err error) {
 	if f.t, f.frame, err = LoadTokenizer(f.TokenizerDir, f.Engine, f.Ends, f.Before); err != nil {
 		return err
@@ -91,36 +91,40 @@ func (f *EncodeFn) Setup() (err error) {
 	return err
 }
 
-type loaded struct {
-	once sync.Once
-	t    tok.Tokenizer
-	err  error
-}
+// tokenizers are those that instances of DoFns and drivers of this process have, with what stands around a text.
+var tokenizers shared.Map[tokenizerKey, tok.Frame]
 
-var tokenizers sync.Map // engine, folder and its stamp → *loaded
+type tokenizerKey struct {
+	dir, stamp, engine string // stamp is that of its files
+	ends               tok.Ends
+	before             bool
+}
 
 // tokenizerFiles are the extensions of the files that a tokenizer is made of.
 var tokenizerFiles = []string{".json", ".model", ".txt", ".jinja"}
 
-// LoadTokenizer loads a tokenizer once a process, as long as its files are the same, and checks that it has the special tokens that are
-// wanted.
+// LoadTokenizer loads a tokenizer, once for all who keep the Frame at a time while its files are the same, and checks that it has the special
+// tokens that are wanted.
 func LoadTokenizer(dir, engine string, ends tok.Ends, before bool) (tok.Tokenizer, *tok.Frame, error) {
 	load := tok.LoadEngine
 	if before {
 		load = tok.LoadBefore
 	}
-	v, _ := tokenizers.LoadOrStore(fmt.Sprintf("%s\x00%v\x00%s\x00%s", engine, before, dir,
-		storage.Stamp(dir, tokenizerFiles...)), &loaded{})
-	l := v.(*loaded)
-	l.once.Do(func() { l.t, l.err = load(dir, engine) })
-	if l.err != nil {
-		return nil, nil, l.err
-	}
-	f, err := ends.Frame(l.t)
+	f, err := tokenizers.Get(tokenizerKey{dir, storage.Stamp(dir, tokenizerFiles...), engine, ends, before}, func() (*tok.Frame, error) {
+		t, err := load(dir, engine)
+		if err != nil {
+			return nil, err
+		}
+		f, err := ends.Frame(t)
+		if err != nil {
+			return nil, fmt.Errorf("tokenizer %s: prepare.%w", dir, err)
+		}
+		return f, nil
+	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("tokenizer %s: prepare.%w", dir, err)
+		return nil, nil, err
 	}
-	return l.t, f, nil
+	return f.Tokenizer(), f, nil
 }
 
 // SummaryPath is the summary of a group in the folder dir.
