@@ -3,13 +3,11 @@ package peft_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -18,13 +16,11 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/golden"
-	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/page"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 )
-
-var update = flag.Bool("update", false, "write docs/methods.md")
 
 // methodsFile is the document, measuredFile what `adaptflow bench methods --update` wrote for it.
 var methodsFile, measuredFile = filepath.Join("..", "docs", "methods.md"), filepath.Join("..", "docs", "methods.json")
@@ -77,26 +73,7 @@ func (p *trait) add(has bool, c methodCase) {
 // TestMethodsDocument makes docs/methods.md of the table of methods, the doc comments of their types, the cases of testdata/methods and the
 // measured file, and compares it with the one that is there: run `go generate ./peft` where it differs.
 func TestMethodsDocument(t *testing.T) {
-	want := methodsDocument(t)
-	if *update {
-		if err := storage.WriteFile(methodsFile, want); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(methodsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		x, y := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
-		i := 0
-		for i < min(len(x), len(y)) && x[i] == y[i] {
-			i++
-		}
-		t.Errorf("%s is not up to date from line %d: run go generate ./peft\n%s\nwant\n%s", methodsFile, i+1, x[min(i, len(x)-1)],
-			y[min(i, len(y)-1)])
-	}
+	page.Current(t, methodsFile, "go generate ./peft", methodsDocument(t))
 }
 
 func methodsDocument(t *testing.T) []byte {

@@ -1,41 +1,15 @@
 package recipe
 
 import (
-	"bytes"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/page"
 )
-
-var update = flag.Bool("update", false, "write docs/recipe.md")
-
-const documentFile = "../docs/recipe.md"
 
 // TestDocument compares the page with what the settings say: run `go generate ./recipe` where it differs.
 func TestDocument(t *testing.T) {
-	want := Document()
-	if *update {
-		if err := storage.WriteFile(documentFile, want); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(documentFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		x, y := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
-		i := 0
-		for i < min(len(x), len(y)) && x[i] == y[i] {
-			i++
-		}
-		t.Errorf("%s is not up to date from line %d: run go generate ./recipe\n%s\nwant\n%s", documentFile, i+1, x[min(i, len(x)-1)],
-			y[min(i, len(y)-1)])
-	}
+	page.Current(t, "../docs/recipe.md", "go generate ./recipe", Document())
 }
 
 // TestKeys: every key has its help, in a line, and its path is there once, but for fields that differ from method to method.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/page"
 )
 
 const module = "github.com/adaptflow/adaptflow"
@@ -119,7 +121,5 @@ func TestPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(doc, out) {
-		t.Error("docs/architecture.md has another picture than the table: go generate ./internal/layers")
-	}
+	page.Current(t, "../../docs/architecture.md", "go generate ./internal/layers", out)
 }

@@ -1,6 +1,6 @@
 package layers
 
-//go:generate go run ./draw ../../docs/architecture.md
+//go:generate go test -count=1 -run ^TestPicture$ . -update
 
 // Folder is a top folder of the module.
 type Folder struct {
