@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +22,6 @@ import (
 	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
@@ -252,41 +253,88 @@ func TestConfiningIsRefused(t *testing.T) {
 	}
 }
 
-// TestPrismTellsWhereItListens guards that Prism still logs its endpoint before it serves, which narrows the moment in which others can
-// connect.
-func TestPrismTellsWhereItListens(t *testing.T) {
+// TestListeningIsNoticed guards that Prism still looks at its context as soon as it listens, before anything can be asked of it by its
+// client: that narrows the moment in which others can connect.
+func TestListeningIsNoticed(t *testing.T) {
 	defer serving.Store(serving.Swap(true))
+	port, calls, returned := 0, 0, false
+	if _, err := createServer(within(t), func(p int) {
+		port, calls = p, calls+1
+		c, err := net.Dial("tcp", net.JoinHostPort("localhost", strconv.Itoa(p)))
+		if err != nil || returned {
+			t.Errorf("returned: %v; %v", returned, err)
+			return
+		}
+		c.Close()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	returned = true
+	confineAt(t, net.JoinHostPort("localhost", strconv.Itoa(port)))
+	if port == 0 || calls != 1 {
+		t.Errorf("port %d, %d calls", port, calls)
+	}
+}
+
+// lines is a handler of slog that counts what another goroutine logs.
+type lines struct {
+	slog.Handler
+	count *atomic.Int64
+}
+
+func (h lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h lines) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "of the host" {
+		h.count.Add(1)
+	}
+	return nil
+}
+
+// TestAHostLogsOn: while Prism starts, the loggers are the host's, and what its other goroutines log goes where it always goes.
+func TestAHostLogsOn(t *testing.T) {
 	defer func(l *slog.Logger, w io.Writer, flags int) {
 		slog.SetDefault(l)
 		log.SetOutput(w)
 		log.SetFlags(flags)
 	}(slog.Default(), log.Writer(), log.Flags())
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // as pipelines are run
-	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	port, early := 0, false
-	asSoonAsListening(func(p int) {
-		port = p
-		// It listens, and takes connections, but there is no server yet.
-		c, err := net.Dial("tcp", net.JoinHostPort("localhost", strconv.Itoa(p)))
-		if err != nil {
-			t.Error(err)
-			return
+	var count atomic.Int64
+	slog.SetDefault(slog.New(lines{slog.DiscardHandler, &count}))
+	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	sent, other := int64(0), 0
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if slog.Default() != logger || log.Writer() != writer || log.Flags() != flags {
+				other++
+			}
+			slog.Info("of the host")
+			sent++
+			runtime.Gosched()
 		}
-		defer c.Close()
-		c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		_, err = c.Read(make([]byte, 1))
-		early = os.IsTimeout(err)
-	}, func() {
-		if _, err := prism.CreateJobServer(within(t), prism.Options{}); err != nil {
-			t.Error(err)
+	}()
+	server, err := startPrism(within(t), func(int) error {
+		if slog.Default() != logger || log.Writer() != writer || log.Flags() != flags {
+			t.Error("while Prism begins to listen, another logger is set")
 		}
+		time.Sleep(20 * time.Millisecond)
+		return doors.ErrNoWay
 	})
-	confineAt(t, net.JoinHostPort("localhost", strconv.Itoa(port)))
-	if port == 0 || !early {
-		t.Errorf("port %d, before it served: %v", port, early)
+	close(stop)
+	<-stopped
+	if err != nil {
+		t.Fatal(err)
 	}
-	if slog.Default() != before || log.Writer() != writer || log.Flags() != flags {
-		t.Error("the loggers are others than before")
+	defer server.Close()
+	confineAt(t, server.target)
+	if other > 0 || count.Load() != sent || sent == 0 {
+		t.Errorf("%d of %d lines reached the host's logger, which was another %d times", count.Load(), sent, other)
 	}
 }
 
@@ -299,10 +347,16 @@ func TestAHostSetsItsLogger(t *testing.T) {
 	}(slog.Default(), log.Writer(), log.Flags())
 	theirs := slog.New(slog.DiscardHandler)
 	var heard bytes.Buffer
-	asSoonAsListening(func(int) {}, func() {
+	server, err := startPrism(within(t), func(int) error {
 		slog.SetDefault(theirs)
 		log.SetOutput(&heard)
+		return doors.ErrNoWay
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	confineAt(t, server.target)
 	if slog.Default() != theirs || log.Writer() != &heard {
 		t.Error("the loggers are others than the host has set")
 	}

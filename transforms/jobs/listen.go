@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
-	"log/slog"
 	"math"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
@@ -40,28 +38,22 @@ var loopback = sync.OnceValues(doors.Find)
 
 // startPrism starts a Prism in this process. Prism listens on all interfaces and cannot be told otherwise, so that its socket is confined
 // to the loopback interface as soon as it listens. Where that is refused, and in the moment before, there is the codec ([guard]).
-func startPrism(ctx context.Context, confine func(port int) error) (_ *Server, err error) {
+func startPrism(ctx context.Context, confine func(port int) error) (*Server, error) {
 	if encoding.GetCodecV2(protocodec.Name) != encoding.CodecV2(codec) {
 		return nil, errors.New("starting Prism: another package has replaced gRPC's codec: jobs of others could not be refused")
 	}
 	serving.Store(true)
 	_, _ = loopback() // looked up now: there is no time to lose when the socket listens
-	defer func() {
-		if p := recover(); p != nil { // so Prism tells that it cannot listen
-			err = fmt.Errorf("starting Prism: %v", p)
-		}
-	}()
 	dial, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	var client jobpb.JobServiceClient
 	var confined atomic.Int64
-	asSoonAsListening(func(port int) {
+	client, err := createServer(dial, func(port int) {
 		if confine(port) == nil {
 			confined.Store(int64(port))
 		}
-	}, func() { client, err = prism.CreateJobServer(dial, prism.Options{}) })
+	})
 	if err != nil {
-		return nil, fmt.Errorf("starting Prism: nothing answers over the loopback interface: %w", err)
+		return nil, fmt.Errorf("starting Prism: %w", err)
 	}
 	// It refuses an unsigned request; what counts is from where.
 	var at peer.Peer
@@ -85,65 +77,55 @@ func startPrism(ctx context.Context, confine func(port int) error) (_ *Server, e
 		nil
 }
 
-// asSoonAsListening calls start, and do with the port as soon as a Prism which start starts listens: Prism logs its endpoint then, before
-// anything else, to the logger that is slog's default at that moment.
-func asSoonAsListening(do func(port int), start func()) {
-	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	restore := func() { // slog takes the output of package log to its new default, and does not give it back
-		log.SetOutput(writer)
-		log.SetFlags(flags)
+// prismPorts bounds how many ports Prism is offered: another program may take one in the moment between.
+const prismPorts = 5
+
+// freePort is a TCP port that nobody listens at.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		return 0, err
 	}
-	h := hearing{before.Handler(), &heard{do: do}}
-	ours := slog.New(h)
-	slog.SetDefault(ours)
-	restore()
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// createServer starts a Prism at a port of ours and calls listening with it as soon as Prism listens there. Prism tells nobody of that but
+// its log, which is the host's; but it then dials its own server, and looks at the context for that.
+func createServer(ctx context.Context, listening func(port int)) (client jobpb.JobServiceClient, err error) {
+	for range prismPorts {
+		var port int
+		if port, err = freePort(); err != nil {
+			err = fmt.Errorf("failed to listen: %w", err)
+			continue
+		}
+		if client, err = createAt(&noticed{Context: ctx, do: func() { listening(port) }}, port); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return client, err
+}
+
+func createAt(ctx context.Context, port int) (client jobpb.JobServiceClient, err error) {
 	defer func() {
-		h.done.Store(true)
-		if slog.Default() == ours { // the host may have set one meanwhile
-			slog.SetDefault(before)
-			restore()
+		if p := recover(); p != nil { // so Prism tells that it cannot listen
+			err = fmt.Errorf("%v", p)
 		}
 	}()
-	start()
-}
-
-// hearing is a handler of slog that hears of an endpoint once, and hands all records on.
-type hearing struct {
-	slog.Handler
-	*heard
-}
-
-type heard struct {
-	do   func(port int)
-	done atomic.Bool
-}
-
-func (h hearing) Enabled(ctx context.Context, level slog.Level) bool {
-	return !h.done.Load() || h.Handler.Enabled(ctx, level)
-}
-
-func (h hearing) Handle(ctx context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key != "endpoint" || h.done.Load() {
-			return true
-		}
-		if _, p, err := net.SplitHostPort(a.Value.String()); err == nil {
-			if port, err := strconv.Atoi(p); err == nil && h.done.CompareAndSwap(false, true) {
-				h.do(port)
-			}
-		}
-		return false
-	})
-	if !h.Handler.Enabled(ctx, r.Level) {
-		return nil
+	if client, err = prism.CreateJobServer(ctx, prism.Options{Port: port}); err != nil {
+		return nil, fmt.Errorf("nothing answers over the loopback interface: %w", err)
 	}
-	return h.Handler.Handle(ctx, r)
+	return client, nil
 }
 
-func (h hearing) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return hearing{h.Handler.WithAttrs(attrs), h.heard}
+// noticed is a context that does something when it is first looked at.
+type noticed struct {
+	context.Context
+	once sync.Once
+	do   func()
 }
 
-func (h hearing) WithGroup(name string) slog.Handler {
-	return hearing{h.Handler.WithGroup(name), h.heard}
-}
+func (n *noticed) Deadline() (time.Time, bool) { n.once.Do(n.do); return n.Context.Deadline() }
+func (n *noticed) Done() <-chan struct{}       { n.once.Do(n.do); return n.Context.Done() }
+func (n *noticed) Err() error                  { n.once.Do(n.do); return n.Context.Err() }
+func (n *noticed) Value(key any) any           { n.once.Do(n.do); return n.Context.Value(key) }
