@@ -69,6 +69,11 @@ func (c Card) render(a *Adapter) string {
 	if f := formatOf(a.Method); f != nil {
 		library, use, version = f.library, f.use, f.library+" "+f.version
 	}
+	row, err := find(a.Type())
+	own := err == nil && row.registered
+	if own {
+		library = "adaptflow"
+	}
 	fmt.Fprintf(&b, "library_name: %s\n", library)
 	if c.License != "" {
 		fmt.Fprintf(&b, "license: %s\n", yaml(c.License))
@@ -119,6 +124,8 @@ func (c Card) render(a *Adapter) string {
 	table("Results", "measure", c.Results)
 	table("Training", "setting", c.Training)
 	switch {
+	case own:
+		fmt.Fprintf(&b, "## Use\n\nHF PEFT does not have this method: a program that registers %s opens the folder.\n\n", a.Type())
 	case base != "" && c.ModelConfig != nil:
 		fmt.Fprintf(&b, "## Use\n\n`config.json` here has the names of the classes.\n\n```python\nfrom peft import PeftModel\nfrom "+
 			"transformers import AutoConfig, AutoModelForSequenceClassification\n\n"+

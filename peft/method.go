@@ -144,6 +144,8 @@ type Row struct {
 	// Compare has the fields by which the method departs from what a comparison gives every one (see [Row.Comparable]); nil leaves a field
 	// at HF's default.
 	Compare map[string]any
+
+	registered bool // by a program of another module
 }
 
 // Comparable is a configuration to compare the method with others on one model: the rank where it has one, all linear layers where it
@@ -167,7 +169,7 @@ func (r Row) Comparable(rank int) map[string]any {
 
 // Register adds a method of a program's own to [Methods], so that [New] and [Open] know it, and with them training, recipes and workers. It
 // is called from an init function, for workers are the same program. A type that is there already, in any case, is a fault of the program:
-// it panics, as do a row without a type or a constructor. HF PEFT does not open the folders of such a method.
+// it panics, as do a row without a type or a constructor. HF PEFT does not open the folders of such a method, as their cards say.
 func Register(r Row) {
 	if r.Type == "" || r.New == nil {
 		panic("peft: Register: a method has a type and a constructor")
@@ -175,6 +177,7 @@ func Register(r Row) {
 	if _, err := find(r.Type); err == nil {
 		panic(fmt.Sprintf("peft: Register: there is a method %s already", r.Type))
 	}
+	r.registered = true
 	Methods = append(Methods, r)
 }
 

@@ -4,7 +4,8 @@ import "github.com/adaptflow/adaptflow/nn"
 
 // Tuner is what a method of another package embeds that adapts chosen linear layers: with it the method has all of [Method] but Config and
 // Attach. What the configuration says of modules (TargetFields, ExcludeFields, LayerFields, BiasFields, modules_to_save) is done here, as
-// HF PEFT does it; without target_modules they are LoRA's of the model's family.
+// HF PEFT does it; without target_modules they are LoRA's of the model's family. The method is not Segmentable:
+// an adapter of it has a step for itself.
 type Tuner struct{ tuner }
 
 // Layer is a linear layer that a method adapts: y = W·x + b, with W [Out, In].

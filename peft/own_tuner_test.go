@@ -1,6 +1,7 @@
 package peft_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,6 +71,10 @@ func TestTuner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "adapter")
 	if err := a.Save(dir, params, 0, peft.Card{}); err != nil {
 		t.Fatal(err)
+	}
+	card, err := os.ReadFile(filepath.Join(dir, peft.CardFile))
+	if text := string(card); err != nil || strings.Contains(text, "PeftModel") || !strings.Contains(text, "that registers SCALED opens") {
+		t.Errorf("the card says (%v)\n%s", err, card)
 	}
 	b, err := peft.Open(dir, sites, peft.Env{ModelType: "qwen2", Seed: 8})
 	if err != nil {
