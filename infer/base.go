@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,22 +28,16 @@ type Base struct {
 
 // Open opens the base model in the folder dir with its weights stored as storage says: a [quant.Spec] such as "bfloat16",
 // "bfloat16+nf4" or "bfloat16@mapped"; "" for float32, "auto" for what this machine computes fastest with. It is opened for the
-// adapters in the folders that are named, which may be none: with their head of classes, and with the embeddings that one of
-// them brings.
+// adapters in the folders that are named, which may be none: with the head of classes that one of them has, which goes with no other
+// adapter, and with the embeddings that one of them brings.
 //
 // [quant.Spec]: https://pkg.go.dev/github.com/adaptflow/adaptflow/quant#Spec
 func Open(dir, storage string, adapters ...string) (*Base, error) {
-	task := model.Task{}
-	if len(adapters) == 1 && adapters[0] != "" {
-		name, classes, err := peft.TaskOf(adapters[0])
-		if err != nil {
-			return nil, err
-		}
-		if classes > 0 {
-			task = model.Task{Type: name, NumLabels: classes}
-		}
+	task, err := taskOf(adapters)
+	if err != nil {
+		return nil, err
 	}
-	task, err := train.WithEmbeddings(dir, task, adapters...)
+	task, err = train.WithEmbeddings(dir, task, adapters...)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +46,29 @@ func Open(dir, storage string, adapters ...string) (*Base, error) {
 		return nil, err
 	}
 	return &Base{Dir: dir, Tokenizer: TokenizerOf(dir, task.Embeddings), Model: m}, nil
+}
+
+// taskOf is what a base is opened for that the adapters go over: all classify, into as many classes each, or none does.
+func taskOf(adapters []string) (task model.Task, err error) {
+	first := ""
+	for _, a := range adapters {
+		if a == "" {
+			continue
+		}
+		name, classes, err := peft.TaskOf(a)
+		if err != nil {
+			return task, err
+		}
+		switch {
+		case first == "" && classes > 0:
+			task = model.Task{Type: name, NumLabels: classes}
+		case first != "" && classes != task.NumLabels:
+			return task, fmt.Errorf("the adapters %s and %s are for heads of %d and %d classes (0 for a language model): load them apart",
+				first, a, task.NumLabels, classes)
+		}
+		first = a
+	}
+	return task, nil
 }
 
 // TokenizerOf is the folder whose tokenizer goes with a base model and an adapter: the adapter's, where its training saved one with it.
