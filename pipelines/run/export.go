@@ -18,7 +18,7 @@ func (r *Run) ExportTrained() error {
 	if err != nil {
 		return err
 	}
-	if r.Recipe.Classifies() { // the data tells the classes; it has been prepared
+	if headOf(r.Recipe).classes != nil { // the data tells the classes; it has been prepared
 		if _, err := r.Prepare(context.Background()); err != nil {
 			return err
 		}

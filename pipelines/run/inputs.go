@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"os"
 
@@ -15,9 +16,7 @@ import (
 func (r *Run) Reading(set string) prepare.Config {
 	c := prepare.Config{Options: r.Recipe.Data.Options}
 	c.KeyColumn, c.Labels = r.keyColumn(set), r.classes
-	if r.Recipe.Classifies() {
-		c.RowKind = datasets.RowClassification
-	}
+	c.RowKind = cmp.Or(headOf(r.Recipe).rows, c.RowKind)
 	if set == "general" {
 		c.Format, c.Delimiter, c.RowKind, c.Columns = datasets.FormatAuto, "", datasets.RowAuto, nil
 	}

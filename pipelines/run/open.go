@@ -63,8 +63,8 @@ func (r *Run) findModel() (err error) {
 
 // judge shows what is wrong with the model, the method and the settings of training before anything is written.
 func (r *Run) judge() error {
-	if r.Recipe.Classifies() {
-		defer r.release()
+	if headOf(r.Recipe).classes != nil {
+		defer r.release() // until the data is prepared
 	}
 	if r.model.Config.Task != r.Recipe.Model.Task {
 		return fmt.Errorf("%s is a model for the task %s: set model.task", r.modelDir, r.model.Config.Task)

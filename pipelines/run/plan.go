@@ -76,8 +76,8 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	}
 	dtype := train.ResolveDType(rec.Model.Storage())
 	r := &Run{Recipe: rec, modelDir: dir, dtype: dtype}
-	if rec.Classifies() {
-		n, err := countClasses(rec)
+	if count := headOf(rec).classes; count != nil {
+		n, err := count(rec)
 		if err != nil {
 			return nil, err
 		}

@@ -120,7 +120,7 @@ func (r *Run) Prepare(ctx context.Context) (*Data, error) {
 	if out.Train, err = r.PrepareSet(ctx, "train", d.Input, train, fraction); err != nil {
 		return nil, err
 	}
-	if err := r.openClassifier(out.Train); err != nil {
+	if err := r.openHead(out.Train); err != nil {
 		return nil, err
 	}
 	out.Domain = out.Train.Validation
