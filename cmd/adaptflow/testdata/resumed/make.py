@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""make.py PROGRAM: makes what TestRunsBegunBeforeTheRooms resumes, by the program of commit 7080693.
+"""make.py PROGRAM [CASE…]: makes what TestRunsBegunBeforeTheRooms resumes, by the program of commit 7080693; of some cases alone.
 
 Each case of cases.json is run whole, of which want.json keeps the SHA-256 of adapters and shards and the keys of the summary. And it is
 killed once for each of its `cuts`, [UNTIL, ABSENT]: as soon as a file of the pattern UNTIL is there, and while none of the pattern ABSENT
-is. begun.zip has the output folders that this leaves: each content once, by its SHA-256, and files.json, which says where it stands.
+is. Where a case has `then`, a command that follows the run, that one is killed. begun.zip has the output folders that this leaves: each content once, by its SHA-256, and files.json, which says where it stands.
 
 Runs are made in a copy of the folder `in`; its path is written WORK. All other paths are relative to it.
 """
@@ -14,9 +14,11 @@ SUMMARIES = ('metrics.json', 'keys.json', 'compare.json', 'history.json')
 
 
 def started(program, work, args):
+    """The run of a template with settings, or, of one argument that is a list, that command."""
     env = {**os.environ, 'ADAPTFLOW_KERNELS': 'plain', 'TMPDIR': work + '/tmp'}
-    sets = [s for a in args[1:] for s in ('--set', a)]
-    return subprocess.Popen([program, 'run', args[0], *sets, '--output', 'out'], cwd=work, env=env, stdout=subprocess.DEVNULL,
+    if isinstance(args[0], str):
+        args = [['run', args[0]] + [s for a in args[1:] for s in ('--set', a)]]
+    return subprocess.Popen([program, *args[0], '--output', 'out'], cwd=work, env=env, stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, text=True)
 
 
@@ -62,11 +64,19 @@ def wanted(work):
     return want
 
 
-def begun(program, args, until, absent):
-    """The folder of a run that was killed."""
+def ended(p):
+    _, err = p.communicate()
+    if p.returncode:
+        sys.exit(f'{p.args}: {err}')
+
+
+def begun(program, commands, until, absent):
+    """The folder of a run that was killed in the last of its commands."""
     for _ in range(200):
         work = folder()
-        p = started(program, work, args)
+        for args in commands[:-1]:
+            ended(started(program, work, args))
+        p = started(program, work, commands[-1])
         there = lambda pattern: bool(glob.glob(os.path.join(work, 'out', pattern)))
         while p.poll() is None and not there(until):
             pass
@@ -75,23 +85,28 @@ def begun(program, args, until, absent):
         if p.returncode == -signal.SIGKILL and there(until) and not there(absent):
             return work
         shutil.rmtree(work)
-    sys.exit(f'{args}: no run could be killed at {until} before {absent}')
+    sys.exit(f'{commands}: no run could be killed at {until} before {absent}')
 
 
-def main(program):
+def main(program, only):
     want, places, blobs = {}, {}, {}
+    if only:
+        want = json.load(open(HERE + '/want.json'))
+        with zipfile.ZipFile(HERE + '/begun.zip') as z:
+            blobs = {n: z.read(n) for n in z.namelist()}
+        places = json.loads(blobs['files.json'])
     for case in json.load(open(HERE + '/cases.json')):
-        name, args = case['name'], case['args']
+        if only and case['name'] not in only:
+            continue
+        name, commands = case['name'], [case['args']] + [[c] for c in case.get('then', [])]
         work = folder()
-        p = started(program, work, args)
-        _, err = p.communicate()
-        if p.returncode:
-            sys.exit(f'{name}: {err}')
+        for args in commands:
+            ended(started(program, work, args))
         want[name] = wanted(work)
         shutil.rmtree(work)
         places[name] = {}
         for cut, (until, absent) in case['cuts'].items():
-            work = begun(program, args, until, absent)
+            work = begun(program, commands, until, absent)
             places[name][cut] = {}
             for path, raw in contents(work).items():
                 places[name][cut][path] = sha256(raw)
@@ -99,10 +114,12 @@ def main(program):
             shutil.rmtree(work)
         print(name, flush=True)
     json.dump(want, open(HERE + '/want.json', 'w'), indent=1)
+    used = {sha for cuts in places.values() for files in cuts.values() for sha in files.values()}
+    blobs = {n: raw for n, raw in blobs.items() if n in used}
     blobs['files.json'] = json.dumps(places).encode()
     with zipfile.ZipFile(HERE + '/begun.zip', 'w') as z:
         for name, raw in sorted(blobs.items()):
             z.writestr(zipfile.ZipInfo(name), raw, zipfile.ZIP_DEFLATED, 9)
 
 
-main(os.path.abspath(sys.argv[1]))
+main(os.path.abspath(sys.argv[1]), sys.argv[2:])
