@@ -1,7 +1,7 @@
 package quant
 
-// Config is the settings of storage, under the names of transformers' BitsAndBytesConfig where they exist there: a part of a recipe's section
-// model.
+// Config is the settings of storage, under the names of transformers' BitsAndBytesConfig where they exist there: a part of a recipe's
+// section model.
 type Config struct {
 	DType       string `yaml:"dtype" json:"dtype" help:"storage of the frozen weights, and of what the backward pass reads; auto takes bfloat16 where the processor multiplies it faster" enum:"float32,bfloat16,auto"`
 	LoadIn4Bit  bool   `yaml:"load_in_4bit" json:"load_in_4bit" help:"store the projections of the blocks as bitsandbytes' 4-bit codes (QLoRA)"`

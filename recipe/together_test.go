@@ -10,15 +10,15 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// TestRowsSettings: what an optimiser, a schedule or a compression does not take is refused when the recipe is read, by the check with which
-// a training is opened.
+// TestRowsSettings: what an optimiser, a schedule or a compression does not take is refused when the recipe is read, by the check with
+// which a training is opened.
 func TestRowsSettings(t *testing.T) {
 	base := layer(t, "model:\n  path: m\ndata:\n  input: [a]\n")
 	for text, want := range map[string]string{
 		"train:\n  optim_args: betaz=3\n":                                        `optim_args: "betaz=3" is no setting of adamw_torch`,
 		"train:\n  optim: sgd\n  optim_args: momentum=much\n":                    "optim_args: momentum=\"much\" is no number",
 		"train:\n  lr_scheduler_type: warmup_stable_decay\n":                     "num_decay_steps",
-		"train:\n  lr_scheduler_kwargs: {num_cycles: 2}\n":                       "lr_scheduler_kwargs: \"num_cycles\" is no setting of linear",
+		"train:\n  lr_scheduler_kwargs: {num_cycles: 2}\n":                       "\"num_cycles\" is no setting of linear",
 		"train:\n  optim: lorafa\n  loraplus_lr_ratio: 2\n":                      "loraplus_lr_ratio",
 		"train:\n  compression: topk\n  compression_args: density=2\n":           "compression_args: density is 2",
 		"train:\n  lr_scheduler_type: cosine\n  lr_scheduler_kwargs: {a: [1]}\n": "lr_scheduler_kwargs: \"a\"",
@@ -61,10 +61,11 @@ func TestOneCheck(t *testing.T) {
 	pack.Classes, pack.Strategy = true, datasets.PackWrapped
 	together := Default().Prepare.PackOptions
 	together.Classes, together.IsolateDocuments = true, false
+	delimiter := datasets.Options{Delimiter: "ab"}.Validate()
 	for text, owner := range map[string]error{
 		"model:\n  task: SEQ_CLS\nprepare:\n  packing: wrapped\n":             settings.In("prepare", pack.Validate()),
 		"model:\n  task: SEQ_CLS\nprepare:\n  isolate_documents: false\n":     settings.In("prepare", together.Validate()),
-		"data:\n  delimiter: ab\n":                                            settings.In("data", datasets.Options{Delimiter: "ab"}.Validate()),
+		"data:\n  delimiter: ab\n":                                            settings.In("data", delimiter),
 		"data:\n  input: []\n  sources: {x: {input: a, translation: [en]}}\n": datasets.Options{Translation: []string{"en"}}.Validate(),
 	} {
 		_, err := Resolve(layer(t, "model:\n  path: m\ndata:\n  input: [a]\n"), layer(t, text))

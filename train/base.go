@@ -121,8 +121,8 @@ func (h *Held) Release() error {
 	return b.model.Close()
 }
 
-// Base loads the base model of dir, for the task that config.json says, with its weights stored as dtype ("float32" where empty). The caller
-// closes it; [Hold] shares one.
+// Base loads the base model of dir, for the task that config.json says, with its weights stored as dtype ("float32" where empty). The
+// caller closes it; [Hold] shares one.
 func Base(dir, dtype string) (*model.Model, error) {
 	key := keyOf(dir, dtype, model.Task{})
 	return model.LoadTask(key.dir, key.dtype, key.task)

@@ -39,9 +39,9 @@ var driven struct {
 	runs map[string]context.Context
 }
 
-// Drive says that this process drives the run of the folder dir until end is called. Its session and its base model stay open for so long, whatever other
-// runs do. When ctx is done, the run's training in this process stops at the next optimiser step, and what is asked of it afterwards fails
-// with ErrInterrupted, until it is driven again.
+// Drive says that this process drives the run of the folder dir until end is called. Its session and its base model stay open for so long,
+// whatever other runs do. When ctx is done, the run's training in this process stops at the next optimiser step, and what is asked of it
+// afterwards fails with ErrInterrupted, until it is driven again.
 func Drive(ctx context.Context, dir string) (end func()) {
 	driven.Lock()
 	defer driven.Unlock()

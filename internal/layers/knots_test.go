@@ -32,10 +32,11 @@ type compiled struct {
 	DepOnly                 bool
 }
 
-// export lists the packages of a pattern and what they import, each with the file of its compiled types.
-func export(t *testing.T, pattern string) []compiled {
+// export lists the packages of patterns and what they import, each with the file of its compiled types.
+func export(t *testing.T, patterns ...string) []compiled {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,Imports,DepOnly", pattern)
+	cmd := exec.Command("go", append([]string{"list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,Imports,DepOnly"},
+		patterns...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -19,7 +19,8 @@ import (
 // length of samples bounds answers, too.
 var shared = []string{"Seed", "SequenceLength", "LearningRate", "Translation", "MaxNewTokens"}
 
-// carriers end the names of types that carry single settings to workers or into records: DoFns, headers of shards, manifests, rows of tables.
+// carriers end the names of types that carry single settings to workers or into records: DoFns, headers of shards, manifests, rows of
+// tables.
 var carriers = []string{"Fn", "Header", "Manifest", "Row", "Meta"}
 
 // carries says whether a struct is such a type.
@@ -96,36 +97,34 @@ func copies(f *ast.File, fset *token.FileSet, info *types.Info) (out []string) {
 
 // TestNoSettingIsCopied: a struct that needs another's settings holds that struct, and nowhere above the recipe is one copied by hand.
 func TestNoSettingIsCopied(t *testing.T) {
+	all := export(t, module+"/transforms/...", module+"/pipelines/...", module+"/infer", module+"/measure", module+"/export")
+	byPath := map[string]string{}
+	for _, p := range all {
+		byPath[p.ImportPath] = p.Export
+	}
+	fset := token.NewFileSet()
+	imp := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(byPath[path]) })
 	seen := 0
-	for _, pattern := range []string{"/transforms/...", "/pipelines/...", "/infer", "/measure", "/export"} {
-		all := export(t, module+pattern)
-		byPath := map[string]string{}
-		for _, p := range all {
-			byPath[p.ImportPath] = p.Export
+	for _, p := range all {
+		if p.DepOnly {
+			continue
 		}
-		fset := token.NewFileSet()
-		imp := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(byPath[path]) })
-		for _, p := range all {
-			if p.DepOnly {
-				continue
-			}
-			seen++
-			var files []*ast.File
-			for _, f := range p.GoFiles {
-				a, err := parser.ParseFile(fset, filepath.Join(p.Dir, f), nil, parser.SkipObjectResolution)
-				if err != nil {
-					t.Fatal(err)
-				}
-				files = append(files, a)
-			}
-			info := types.Info{Selections: map[*ast.SelectorExpr]*types.Selection{}, Types: map[ast.Expr]types.TypeAndValue{}}
-			if _, err := (&types.Config{Importer: imp}).Check(p.ImportPath, fset, files, &info); err != nil {
+		seen++
+		var files []*ast.File
+		for _, f := range p.GoFiles {
+			a, err := parser.ParseFile(fset, filepath.Join(p.Dir, f), nil, parser.SkipObjectResolution)
+			if err != nil {
 				t.Fatal(err)
 			}
-			for _, f := range files {
-				for _, c := range copies(f, fset, &info) {
-					t.Errorf("%s is copied by hand: embed the struct that has it", c)
-				}
+			files = append(files, a)
+		}
+		info := types.Info{Selections: map[*ast.SelectorExpr]*types.Selection{}, Types: map[ast.Expr]types.TypeAndValue{}}
+		if _, err := (&types.Config{Importer: imp}).Check(p.ImportPath, fset, files, &info); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			for _, c := range copies(f, fset, &info) {
+				t.Errorf("%s is copied by hand: embed the struct that has it", c)
 			}
 		}
 	}
@@ -137,9 +136,11 @@ func TestNoSettingIsCopied(t *testing.T) {
 // TestCopies guards the guard.
 func TestCopies(t *testing.T) {
 	fset := token.NewFileSet()
-	f, err := parser.ParseFile(fset, "p/a.go", "package p\ntype S struct { N int `yaml:\"n\" help:\"x\"`; M int; Seed int `yaml:\"s\" help:\"x\"`}\n"+
+	f, err := parser.ParseFile(fset, "p/a.go", "package p\ntype S struct { N int `yaml:\"n\" help:\"x\"`; M int; "+
+		"Seed int `yaml:\"s\" help:\"x\"`}\n"+
 		"type W struct { S `yaml:\",inline\"` }\ntype T struct { N, M, Seed int }\nfunc f(s *S, w W) (t T) { t.M = s.M; t.N = s.N; "+
-		"t.M = s.N; w.S = *s; return T{N: w.N, M: w.M, Seed: w.Seed} }\nfunc g(s S) T { return T{N: s.N} }\ntype DoFn T\nfunc h(s S) *DoFn { return &DoFn{N: s.N} }", parser.SkipObjectResolution)
+		"t.M = s.N; w.S = *s; return T{N: w.N, M: w.M, Seed: w.Seed} }\nfunc g(s S) T { return T{N: s.N} }\n"+
+		"type DoFn T\nfunc h(s S) *DoFn { return &DoFn{N: s.N} }", parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write the generated page")
 
-// Current compares the file at path with what it should be, and fails the test at the first line that differs; by -update it writes the file.
-// generate is the command that people run for that, as "go generate ./recipe".
+// Current compares the file at path with what it should be, and fails the test at the first line that differs; by -update it writes the
+// file. generate is the command that people run for that, as "go generate ./recipe".
 func Current(t testing.TB, path, generate string, want []byte) {
 	t.Helper()
 	if *update {

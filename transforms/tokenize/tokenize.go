@@ -103,8 +103,8 @@ type tokenizerKey struct {
 // tokenizerFiles are the extensions of the files that a tokenizer is made of.
 var tokenizerFiles = []string{".json", ".model", ".txt", ".jinja"}
 
-// LoadTokenizer loads a tokenizer, once for all who keep the Frame at a time while its files are the same, and checks that it has the special
-// tokens that are wanted.
+// LoadTokenizer loads a tokenizer, once for all who keep the Frame at a time while its files are the same, and checks that it has the
+// special tokens that are wanted.
 func LoadTokenizer(dir, engine string, ends tok.Ends, before bool) (tok.Tokenizer, *tok.Frame, error) {
 	load := tok.LoadEngine
 	if before {

@@ -1,0 +1,62 @@
+package layers
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// hostly is what a library must not do to the process that it is in: set its loggers, how its garbage is collected, or begin it as a Beam
+// program.
+var hostly = regexp.MustCompile(`\bslog\.SetDefault\(|\blog\.Set(Output|Flags|Prefix)\(|\bdebug\.Set(GCPercent|MemoryLimit)\(|\bbeam\.Init\(`)
+
+// hosts are the files beside cmd/ and tests that do: a program as Beam's worker, the heap of a process that the program says is its own, and
+// what makes the tests of a package a program.
+var hosts = []string{"pipelines/runners/worker.go", "internal/mem/heap.go", "transforms/jobs/jobstest/"}
+
+// TestAGoodGuest: as a library the code changes nothing of its host.
+func TestAGoodGuest(t *testing.T) {
+	root := filepath.Join("..", "..")
+	list := exec.Command("git", "ls-files", "*.go")
+	list.Dir = root
+	names, err := list.Output()
+	if err != nil {
+		t.Skipf("the files of the tree are not known: %v", err)
+	}
+	seen := map[string]bool{}
+files:
+	for name := range strings.FieldsSeq(string(names)) {
+		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "cmd/") || strings.HasPrefix(name, "interop/") {
+			continue
+		}
+		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		if os.IsNotExist(err) {
+			continue // removed and not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := hostly.Find(source)
+		if found == nil {
+			continue
+		}
+		for _, h := range hosts {
+			if strings.HasPrefix(name, h) {
+				seen[h] = true
+				continue files
+			}
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, source, parser.PackageClauseOnly)
+		if err != nil || f.Name.Name != "main" {
+			t.Errorf("%s calls %s): that is the host's, or cmd/adaptflow's as one", name, found)
+		}
+	}
+	if len(seen) != len(hosts) {
+		t.Errorf("of the files that may, only these do: %v", seen)
+	}
+}
