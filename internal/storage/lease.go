@@ -88,6 +88,9 @@ func Hold(ctx context.Context, uri, owner string, ttl time.Duration) (*Lease, er
 		if err := json.Unmarshal(raw, &old); err != nil {
 			return nil, fmt.Errorf("%s: it is no lease: %w", uri, err)
 		}
+		if info.Now.IsZero() {
+			return nil, fmt.Errorf("%s: the store does not tell its time, by which leases end", uri)
+		}
 		allowed, silent := time.Duration(old.TTL*float64(time.Second)), info.Now.Sub(info.Modified)
 		if !old.Released && silent <= allowed+leaseSlack {
 			return nil, &HeldError{URI: uri, Owner: old.Owner, Since: silent, TTL: allowed}

@@ -42,7 +42,8 @@ type Lock struct {
 }
 
 // LockDir locks a local folder for this process, making the folder when absent. The lock ends with Unlock or with the process, however
-// it ends. A held folder gives a [LockedError] at once, without waiting. On an object store there is no lock: the returned one is empty.
+// it ends. A held folder gives a [LockedError] at once, without waiting. On an object store it locks nothing: the returned one is
+// empty. What locks there is a lease: see [Hold].
 func LockDir(dir string) (*Lock, error) {
 	if !IsLocal(dir) {
 		return &Lock{}, nil

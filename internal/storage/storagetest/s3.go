@@ -19,6 +19,8 @@ type S3 struct {
 	*Store
 	Faults
 	Key string // the access key that may ask; "" is any
+	// Loose makes it a server that does not know preconditions and overwrites, as older ones do.
+	Loose bool
 
 	uploads uploads
 }
@@ -109,6 +111,10 @@ func (s *S3) serve(w http.ResponseWriter, r *http.Request) {
 	case s.Key != "" && key != s.Key:
 		s.fail(w, r, &s3Error{Code: "InvalidAccessKeyId", Message: "The access key is not known", status: 403})
 		return
+	}
+	if s.Loose {
+		r.Header.Del("If-None-Match")
+		r.Header.Del("If-Match")
 	}
 	bucket, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if err := s.route(w, r, bucket, name); err != nil {

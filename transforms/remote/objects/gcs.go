@@ -23,6 +23,8 @@ var gsFiles = &files{scheme: "gs", open: openGCS}
 type gcsStore struct {
 	client *gcs.Client
 	known  bool // there are credentials, or a server that needs none
+
+	transport *transport
 }
 
 // openGCS takes Google's application default credentials, or none where there are none: public buckets can be read so.
@@ -45,7 +47,7 @@ func openGCS(ctx context.Context) (store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the Google Cloud settings cannot be used: %w", err)
 	}
-	return &gcsStore{client, known}, nil
+	return &gcsStore{client, known, ours}, nil
 }
 
 // bucket is a bucket whose requests are tried again as Google's library does it, for all of them (writes without preconditions here give

@@ -120,8 +120,9 @@ func (f *files) RemoveIf(ctx context.Context, uri string, have storage.Version) 
 
 // List implements storage.Objects.
 func (f *files) List(ctx context.Context, folder string, each func(storage.Info) error) error {
-	return f.do(ctx, folder, func(ctx context.Context, s store, bucket, key string) error {
-		return s.list(ctx, bucket, strings.TrimRight(key, "/")+"/", func(o object) error {
+	// Of a bucket itself, too, which is no object.
+	return f.do(ctx, storage.Join(folder, "x"), func(ctx context.Context, s store, bucket, key string) error {
+		return s.list(ctx, bucket, strings.TrimSuffix(key, "x"), func(o object) error {
 			if strings.HasSuffix(o.key, "/") { // what consoles make to show an empty folder
 				return nil
 			}
