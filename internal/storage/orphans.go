@@ -58,7 +58,8 @@ func stays(name string) bool {
 // left. It may run beside a writer: what is deleted is asked for once more right before, and deleted as the version that was found, so that
 // a part which a writer has written again stays. (On S3, where equal bytes are an equal version, a part that is written again in the very
 // moment between the question and the deletion is lost; [PutSet] and [ReadSet] then name it.) A manifest that cannot be read ends the
-// sweep with nothing deleted.
+// sweep with nothing deleted. Uploads in parts that were killed halfway are no objects, but S3 keeps, and charges for, what has come of
+// them: a lifecycle rule of the bucket (AbortIncompleteMultipartUpload) ends them.
 func SweepOrphans(ctx context.Context, root string, o Orphans) (Swept, error) {
 	if o.Manifests == nil {
 		o.Manifests = func(name string) bool { return strings.HasSuffix(name, "manifest.json") }

@@ -68,7 +68,7 @@ func tryTakeOver(t *testing.T, p *Place, dir string) {
 	server(t, p)
 	slow(t)
 	uri := storage.Join(dir, "run"+storage.LeaseExt)
-	const ttl = 3 * time.Second
+	const ttl = 4 * time.Second
 	one := must(storage.Hold(t.Context(), uri, "driver one", ttl))(t)
 	time.Sleep(ttl / 2) // it renews
 	if err := one.Err(); err != nil {
@@ -97,7 +97,7 @@ func tryLeaseTrouble(t *testing.T, p *Place, dir string) {
 	slow(t)
 	const name = "trouble" + storage.LeaseExt
 	uri := storage.Join(dir, name)
-	const ttl = 3 * time.Second
+	const ttl = 4 * time.Second
 	l := must(storage.Hold(t.Context(), uri, "driver", ttl))(t)
 	p.Faults.Add(Fault{Kind: Lost, Method: p.Write, Path: name})
 	p.Faults.Add(Fault{Kind: Broken, Method: p.Write, Path: name, First: 3})

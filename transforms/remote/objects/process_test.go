@@ -64,21 +64,20 @@ func TestServerProcess(t *testing.T) {
 		}
 	}
 	end()
-	started := make(chan func())
-	go func() {
-		time.Sleep(time.Second)
-		_, end := start(at[0], at[1])
-		started <- end
-	}()
+	var wait sync.WaitGroup
 	for _, root := range roots {
-		if b, _, err := storage.Fetch(t.Context(), root+"a", storage.KindState); err != nil || string(b) != "one" {
-			t.Errorf("%q %v", b, err)
-		}
-		if _, err := storage.PutIfAbsent(t.Context(), root+"a", strings.NewReader("two")); !errors.Is(err, fs.ErrExist) {
-			t.Error(err)
-		}
+		wait.Go(func() {
+			if b, _, err := storage.Fetch(t.Context(), root+"a", storage.KindState); err != nil || string(b) != "one" {
+				t.Errorf("%q %v", b, err)
+			}
+			if _, err := storage.PutIfAbsent(t.Context(), root+"a", strings.NewReader("two")); !errors.Is(err, fs.ErrExist) {
+				t.Error(err)
+			}
+		})
 	}
-	end = <-started
+	time.Sleep(time.Second)
+	_, end = start(at[0], at[1])
+	wait.Wait()
 }
 
 // TestLoose: a location on a server that overwrites whatever it is told is refused.
