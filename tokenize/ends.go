@@ -39,10 +39,18 @@ type Frame struct {
 	plain            bool // nothing is said of BOS and EOS
 }
 
+// Validate says what is wrong with a setting by itself.
+func (e Ends) Validate() error {
+	if wrong := (*settings.Error)(nil); errors.As(settings.CheckSet(e), &wrong) {
+		return fmt.Errorf("%s is %s; it is auto, true or false", wrong.Key, wrong.Value)
+	}
+	return nil
+}
+
 // Frame makes the Ends of a tokenizer; wanting a token that it does not have is an error.
 func (e Ends) Frame(t Tokenizer) (*Frame, error) {
-	if wrong := (*settings.Error)(nil); errors.As(settings.CheckSet(e), &wrong) {
-		return nil, fmt.Errorf("%s is %s; it is auto, true or false", wrong.Key, wrong.Value)
+	if err := e.Validate(); err != nil {
+		return nil, err
 	}
 	f := &Frame{t: t, plain: (e.BOS == "" || e.BOS == Auto) && (e.EOS == "" || e.EOS == Auto)}
 	f.bos, f.eos, _, _ = t.Special()

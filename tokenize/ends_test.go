@@ -221,3 +221,14 @@ func TestGoldenFamilies(t *testing.T) {
 		}
 	}
 }
+
+func TestEndsByThemselves(t *testing.T) {
+	for _, e := range []Ends{{}, {BOS: Auto, EOS: No}, {BOS: Yes}} {
+		if err := e.Validate(); err != nil {
+			t.Errorf("%+v: %v", e, err)
+		}
+	}
+	if err := (Ends{BOS: "maybe"}).Validate(); err == nil || err.Error() != `add_bos is "maybe"; it is auto, true or false` {
+		t.Error(err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/tokenize"
 )
 
 func generateCommand() *cobra.Command {
@@ -29,13 +30,14 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 				return usage("generate needs --prompt")
 			case prompts != "" && prompt != "":
 				return usage("generate takes --prompt or --prompts, not both")
-			case bos != "auto" && bos != "true" && bos != "false":
-				return usage("--add-bos is %q; it is auto, true or false", bos)
 			case samples > 1 && output == "":
 				return usage("--samples needs --output, the file to write")
 			}
 			s.DoSample = s.Temperature > 0
 			if err := s.Validate(); err != nil {
+				return usageError{err}
+			}
+			if err := (tokenize.Ends{BOS: bos}).Validate(); err != nil {
 				return usageError{err}
 			}
 			list := []string{prompt}
