@@ -58,6 +58,8 @@ func fits(a *peft.Adapter, sequence, positions int) error {
 	switch {
 	case v >= positions:
 		return fmt.Errorf("num_virtual_tokens is %d but the model has %d positions: no text fits", v, positions)
+	case v == 0 && sequence > positions:
+		return fmt.Errorf("sequence_length is %d but the model has %d positions: choose at most that", sequence, positions)
 	case sequence+v > positions:
 		return fmt.Errorf("sequence_length is %d and the method puts %d virtual tokens before a text, but the model has %d positions: "+
 			"choose a sequence_length of at most %d",

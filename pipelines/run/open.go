@@ -73,9 +73,6 @@ func (r *Run) judge() error {
 		return fmt.Errorf("%s: the tokenizer has %d tokens but the model's vocabulary is %d: the two do not belong together", r.modelDir, n,
 			r.model.Config.Vocab)
 	}
-	if n := r.Recipe.Prepare.SequenceLength; n > r.model.Config.MaxPositions {
-		return fmt.Errorf("sequence_length is %d but the model has %d positions: choose at most that", n, r.model.Config.MaxPositions)
-	}
 	if err := r.findTeachers(); err != nil {
 		return err
 	}
