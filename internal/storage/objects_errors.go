@@ -1,9 +1,6 @@
 package storage
 
-import (
-	"errors"
-	"io/fs"
-)
+import "io/fs"
 
 // What errors of stores are. Their texts say what to do; errors.Is finds them.
 var (
@@ -46,6 +43,3 @@ type kinded struct {
 }
 
 func (k *kinded) Unwrap() []error { return []error{k.error, k.is} }
-
-// transient says whether trying again later may help.
-func transient(err error) bool { return errors.Is(err, ErrThrottled) || errors.Is(err, ErrUnavailable) }

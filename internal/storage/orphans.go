@@ -36,6 +36,13 @@ type Orphans struct {
 // Swept is what sweeping has deleted.
 type Swept struct {
 	Objects, Bytes int64
+	Uploads        int64 // in parts, which were never finished
+}
+
+// uploadSweeper is an [Objects] whose uploads in parts outlive who began them.
+type uploadSweeper interface {
+	// SweepUploads ends the uploads below a folder that were begun before a time, and says how many.
+	SweepUploads(ctx context.Context, folder string, before time.Time) (int64, error)
 }
 
 // below is an object's path below a folder, with slashes.
@@ -58,18 +65,31 @@ func stays(name string) bool {
 // left. It may run beside a writer: what is deleted is asked for once more right before, and deleted as the version that was found, so that
 // a part which a writer has written again stays. (On S3, where equal bytes are an equal version, a part that is written again in the very
 // moment between the question and the deletion is lost; [PutSet] and [ReadSet] then name it.) A manifest that cannot be read ends the
-// sweep with nothing deleted. Uploads in parts that were killed halfway are no objects, but S3 keeps, and charges for, what has come of
-// them: a lifecycle rule of the bucket (AbortIncompleteMultipartUpload) ends them.
+// sweep with nothing deleted.
+//
+// Uploads in parts that were killed halfway are no objects, but S3 keeps, and charges for, what has come of them; they are ended, too.
 func SweepOrphans(ctx context.Context, root string, o Orphans) (Swept, error) {
+	now, err := Clock(ctx, root)
+	if err != nil {
+		return Swept{}, err
+	}
+	out, err := sweepObjects(ctx, root, o, now)
+	if err != nil {
+		return out, err
+	}
+	s, err := objects(root)
+	if u, ok := s.(uploadSweeper); ok {
+		out.Uploads, err = u.SweepUploads(ctx, root, now.Add(-o.Older))
+	}
+	return out, err
+}
+
+func sweepObjects(ctx context.Context, root string, o Orphans, now time.Time) (Swept, error) {
 	if o.Manifests == nil {
 		o.Manifests = func(name string) bool { return strings.HasSuffix(name, "manifest.json") }
 	}
 	if o.Names == nil {
 		o.Names = setNames
-	}
-	now, err := Clock(ctx, root)
-	if err != nil {
-		return Swept{}, err
 	}
 	var old []Info
 	manifests := []string{}
@@ -151,7 +171,7 @@ func RemoveTree(ctx context.Context, root string) (Swept, error) {
 		return a, err
 	}
 	b, err := remove(ctx, root, then, all)
-	return Swept{a.Objects + b.Objects, a.Bytes + b.Bytes}, err
+	return Swept{Objects: a.Objects + b.Objects, Bytes: a.Bytes + b.Bytes}, err
 }
 
 // remove deletes objects that still are as they should be.
@@ -185,7 +205,7 @@ func remove(ctx context.Context, root string, list []Info, still func(Info) bool
 		})
 	}
 	err = g.Wait()
-	return Swept{n.Load(), bytes.Load()}, err
+	return Swept{Objects: n.Load(), Bytes: bytes.Load()}, err
 }
 
 // removeFile is remove of one local file, whose version would be the hash of all that it holds.

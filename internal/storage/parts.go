@@ -66,7 +66,7 @@ func PutPart(ctx context.Context, folder, prefix, ext string, body io.ReadSeeker
 	return p, f.Commit()
 }
 
-// Set is a manifest with its place.
+// Set is a manifest with its place. It is kept in a folder of its own, since [ReadSet] lists the folder.
 type Set struct {
 	URI   string `json:"-"` // of the manifest; its parts are named from its folder
 	Parts []Part

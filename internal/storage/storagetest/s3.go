@@ -138,6 +138,9 @@ func (s *S3) route(w http.ResponseWriter, r *http.Request, bucket, key string) e
 			XMLName xml.Name `xml:"LocationConstraint"`
 		}{})
 		return nil
+	case key == "" && r.Method == http.MethodGet && q.Has("uploads"):
+		s.listUploads(w, q.Get("prefix"), bucket)
+		return nil
 	case key == "" && r.Method == http.MethodGet:
 		return s.listV2(w, q, bucket)
 	case key == "" && r.Method == http.MethodHead:

@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // uploads are the multipart uploads on their way. They live in memory: their process's end ends them.
@@ -79,12 +82,38 @@ func (s *S3) begin(w http.ResponseWriter, r *http.Request, bucket, key string) e
 	s.uploads.n++
 	id := fmt.Sprintf("upload-%d", s.uploads.n)
 	s.uploads.open[id] = &s3Upload{parts: map[int]*blob{},
-		Object: Object{Bucket: bucket, Key: key, ContentType: r.Header.Get("Content-Type"), Meta: meta(r.Header)}}
+		Object: Object{Bucket: bucket, Key: key, Created: s.now(), ContentType: r.Header.Get("Content-Type"), Meta: meta(r.Header)}}
 	s.answer(w, struct {
 		XMLName               xml.Name `xml:"InitiateMultipartUploadResult"`
 		Bucket, Key, UploadId string
 	}{Bucket: bucket, Key: key, UploadId: id})
 	return nil
+}
+
+// listUploads lists the uploads on their way, in one page.
+func (s *S3) listUploads(w http.ResponseWriter, prefix, bucket string) {
+	type upload struct{ Key, UploadId, Initiated string }
+	out := struct {
+		XMLName        xml.Name `xml:"ListMultipartUploadsResult"`
+		Bucket, Prefix string
+		IsTruncated    bool
+		Upload         []upload
+	}{Bucket: bucket, Prefix: prefix}
+	s.uploads.mu.Lock()
+	defer s.uploads.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.uploads.open)) {
+		if u := s.uploads.open[id]; u.Bucket == bucket && strings.HasPrefix(u.Key, prefix) {
+			out.Upload = append(out.Upload, upload{u.Key, id, u.Created.Format(time.RFC3339)})
+		}
+	}
+	s.answer(w, out)
+}
+
+// Uploads is how many multipart uploads are on their way.
+func (s *S3) Uploads() int {
+	s.uploads.mu.Lock()
+	defer s.uploads.mu.Unlock()
+	return len(s.uploads.open)
 }
 
 func (s *S3) end(id string) {

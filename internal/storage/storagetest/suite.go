@@ -85,6 +85,7 @@ var behaviours = []struct {
 	{"conflicts", tryConflict},
 	{"retry after", tryRetryAfter},
 	{"refused", tryRefused},
+	{"cancelled", tryCancelled},
 	{"impatience", tryImpatience},
 	{"large", tryLarge},
 	{"lease", tryLease},

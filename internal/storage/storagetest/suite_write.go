@@ -268,6 +268,24 @@ func tryRefused(t *testing.T, p *Place, dir string) {
 	wrong(t, err, fs.ErrNotExist, storage.Join(dir, "none"))
 }
 
+// tryCancelled: who no longer waits is not kept waiting.
+func tryCancelled(t *testing.T, p *Place, dir string) {
+	server(t, p)
+	uri := storage.Join(dir, "cancelled")
+	for _, f := range []Fault{{Kind: Slow, Times: -1, Delay: 2 * time.Second}, {Kind: Throttle, Times: -1, RetryAfter: time.Minute}} {
+		p.Faults.Clear()
+		p.Faults.Add(f)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		start := time.Now()
+		_, err := storage.PutIfAbsent(ctx, uri, body("one"))
+		wrong(t, err, context.DeadlineExceeded, uri)
+		if d := time.Since(start); d > 10*time.Second {
+			t.Errorf("%s: it took %v", f.Kind, d)
+		}
+		cancel()
+	}
+}
+
 // tryImpatience: trying again ends.
 func tryImpatience(t *testing.T, p *Place, dir string) {
 	server(t, p)

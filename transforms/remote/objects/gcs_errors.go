@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,8 +28,8 @@ func (s *gcsStore) explain(bucket string, err error) error {
 		return storage.AsKind(fmt.Errorf(format, args...), is)
 	}
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
 	case errors.Is(err, gcs.ErrObjectNotExist):
 		return as(fs.ErrNotExist, "there is no such object")
 	case errors.Is(err, gcs.ErrBucketNotExist), code == http.StatusNotFound:

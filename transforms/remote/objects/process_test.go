@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 )
@@ -78,6 +81,32 @@ func TestServerProcess(t *testing.T) {
 	time.Sleep(time.Second)
 	_, end = start(at[0], at[1])
 	wait.Wait()
+}
+
+// TestUploadsSwept: what a writer that was killed has left of an upload in parts is ended with the orphans, and what is on its way stays.
+func TestUploadsSwept(t *testing.T) {
+	s := storagetest.StartS3(t, "bucket")
+	ahead := time.Duration(0)
+	s.Now = func() time.Time { return time.Now().Add(ahead) }
+	fresh(t)
+	begin := func(key string) {
+		t.Helper()
+		if _, err := s3Files.client.(*s3Store).client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{
+			Bucket: aws.String("bucket"), Key: &key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := storage.OpenLocation(t.Context(), "s3://bucket/work", "test"); err != nil {
+		t.Fatal(err)
+	}
+	begin("work/old")
+	begin("elsewhere/old")
+	ahead = 25 * time.Hour
+	begin("work/young")
+	swept, err := storage.SweepOrphans(t.Context(), "s3://bucket/work", storage.Orphans{Older: 24 * time.Hour})
+	if err != nil || swept.Uploads != 1 || s.Uploads() != 2 {
+		t.Errorf("%+v %v, %d left, want one ended and two left", swept, err, s.Uploads())
+	}
 }
 
 // TestLoose: a location on a server that overwrites whatever it is told is refused.

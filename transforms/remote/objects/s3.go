@@ -141,6 +141,30 @@ func (s *s3Store) put(ctx context.Context, bucket, key string, r io.Reader, o pu
 	return aws.ToString(out.ETag), nil
 }
 
+// endUploads ends the uploads in parts that were begun before a time.
+func (s *s3Store) endUploads(ctx context.Context, bucket, prefix string, before time.Time) (n int64, err error) {
+	pages := s3.NewListMultipartUploadsPaginator(s.client, &s3.ListMultipartUploadsInput{Bucket: &bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return n, s.explain(bucket, err)
+		}
+		for _, u := range page.Uploads {
+			if !aws.ToTime(u.Initiated).Before(before) {
+				continue
+			}
+			_, err := s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &bucket, Key: u.Key, UploadId: u.UploadId})
+			switch err := s.explain(bucket, err); {
+			case err == nil:
+				n++
+			case !errors.Is(err, errNoUpload):
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
 func (s *s3Store) remove(ctx context.Context, bucket, key, version string) error {
 	in := &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}
 	if version != "" {

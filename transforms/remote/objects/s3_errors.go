@@ -82,8 +82,8 @@ const (
 
 // explain says in words what a person can mend.
 func (s *s3Store) explain(bucket string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
 	var api smithy.APIError
 	var answer *awshttp.ResponseError

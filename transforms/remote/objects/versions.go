@@ -133,6 +133,19 @@ func (f *files) List(ctx context.Context, folder string, each func(storage.Info)
 	})
 }
 
+// SweepUploads ends the uploads in parts below a folder that were begun before a time, of a store that keeps them for ever. Google Cloud
+// Storage ends its own after a week.
+func (f *files) SweepUploads(ctx context.Context, folder string, before time.Time) (n int64, err error) {
+	err = f.do(ctx, storage.Join(folder, "x"), func(ctx context.Context, s store, bucket, key string) error {
+		if u, ok := s.(*s3Store); ok {
+			n, err = u.endUploads(ctx, bucket, strings.TrimSuffix(key, "x"), before)
+			return err
+		}
+		return nil
+	})
+	return n, err
+}
+
 // Clock implements storage.Objects: the Date of an answer.
 func (f *files) Clock(ctx context.Context, uri string) (now time.Time, err error) {
 	err = f.do(ctx, storage.Join(uri, storage.LocationName), func(ctx context.Context, s store, bucket, key string) error {
