@@ -8,7 +8,6 @@ package page
 import (
 	"bytes"
 	"flag"
-	"os"
 	"strings"
 	"testing"
 
@@ -27,7 +26,7 @@ func Current(t testing.TB, path, generate string, want []byte) {
 		}
 		return
 	}
-	got, err := os.ReadFile(path)
+	got, err := storage.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
