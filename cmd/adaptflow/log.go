@@ -81,7 +81,8 @@ func sayProgress(total int, s *train.StepInfo, e *train.Eval) {
 		structured.Info("evaluation", "step", e.Step, "eval_loss", e.Loss)
 	}
 	if s != nil {
-		structured.Info("step", "step", s.Step, "max_steps", total, "loss", s.Loss, "learning_rate", s.LearningRate, "grad_norm", s.GradNorm,
+		structured.Info("step", "step", s.Step, "max_steps", total, "loss", s.Loss, "learning_rate", s.LearningRate,
+			"grad_norm", s.GradNorm,
 			"tokens", s.Tokens, "seconds", s.Seconds)
 	}
 }

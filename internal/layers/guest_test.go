@@ -15,8 +15,8 @@ import (
 // program.
 var hostly = regexp.MustCompile(`\bslog\.SetDefault\(|\blog\.Set(Output|Flags|Prefix)\(|\bdebug\.Set(GCPercent|MemoryLimit)\(|\bbeam\.Init\(`)
 
-// hosts are the files beside cmd/ and tests that do: a program as Beam's worker, the heap of a process that the program says is its own, and
-// what makes the tests of a package a program.
+// hosts are the files beside cmd/ and tests that do: a program as Beam's worker, the heap of a process that the program says is its own,
+// and what makes the tests of a package a program.
 var hosts = []string{"pipelines/runners/worker.go", "internal/mem/heap.go", "transforms/jobs/jobstest/"}
 
 // TestAGoodGuest: as a library the code changes nothing of its host.

@@ -34,7 +34,8 @@ var smallRuns = map[string][]string{
 	"domain": {"domain-adaptation", "input=text.jsonl", "eval_input=held.jsonl", "general_input=general.jsonl", "sequence_length=32",
 		"evaluate.prompts=[Ann left]", "evaluate.max_new_tokens=4", "train.eval_steps=2", "export.merged=true"},
 	"instruction": {"instruction-tuning", "input=chat.jsonl", "eval_input=chat-held.jsonl", "general_input=general.jsonl",
-		"data.columns={prompt: prompt, completion: completion}", "sequence_length=96", "evaluate.exact_match=2", "evaluate.max_new_tokens=4"},
+		"data.columns={prompt: prompt, completion: completion}", "sequence_length=96", "evaluate.exact_match=2",
+		"evaluate.max_new_tokens=4"},
 	"distillation": {"distillation", "teacher=base", "input=text.jsonl", "eval_input=held.jsonl", "general_input=", "sequence_length=32",
 		"evaluate.prompts=[]"},
 	"classification": {"classification", "input=labels.jsonl", "eval_input=labels-held.jsonl", "sequence_length=64"},
@@ -285,7 +286,8 @@ func TestABaseThatIsReplaced(t *testing.T) {
 	got, want := run(replaced, "output-then"), run(other, "output-other")
 	for _, name := range []string{"shards/train-00000-of-00001.parquet", "stages/before.json", "adapter/adapter_model.safetensors"} {
 		if got.files[name] == first.files[name] || got.files[name] != want.files[name] || want.files[name] == "" {
-			t.Errorf("%s: that of the base before %v, that of another folder with the new one %v", name, got.files[name] == first.files[name],
+			t.Errorf("%s: that of the base before %v, that of another folder with the new one %v", name,
+				got.files[name] == first.files[name],
 				got.files[name] == want.files[name])
 		}
 	}

@@ -70,8 +70,8 @@ type State struct {
 	Engine   string `json:"engine"`
 	PID      int    `json:"pid"`
 	Endpoint string `json:"endpoint"` // of the job service, host:port
-	// Web is the address of the engine's web interface and REST API, http://host:port; "" where the engine runs inside the job server, which
-	// has none.
+	// Web is the address of the engine's web interface and REST API, http://host:port; "" where the engine runs inside the job server,
+	// which has none.
 	Web     string    `json:"web,omitempty"`
 	Log     string    `json:"log"`
 	Started time.Time `json:"started"`
