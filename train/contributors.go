@@ -34,7 +34,7 @@ func (s *Session) contributors(step int) (who []int, decided bool, err error) {
 	if s.job.Args.DropLateAfter == 0 {
 		return nil, false, nil
 	}
-	path := filepath.Join(s.job.Dir, roundPath(step), contributorsFile)
+	path := s.shared(filepath.Join(roundPath(step), contributorsFile))
 	raw, err := storage.ReadSmall(path, storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
@@ -84,7 +84,7 @@ func (s *Session) decide(step int, refs []Ref) ([]Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(s.job.Dir, roundPath(step), contributorsFile)
+	path := s.shared(filepath.Join(roundPath(step), contributorsFile))
 	if raw, err = storage.WriteOnce(path, raw); err != nil {
 		return nil, err
 	}

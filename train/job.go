@@ -1,11 +1,14 @@
 package train
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -34,10 +37,13 @@ type Job struct {
 	Train          []ShardRef     `json:"train"`      // training shards, in order
 	Validation     []ShardRef     `json:"validation"` // may be empty
 	SequenceLength int            `json:"sequence_length"`
-	Dir            string         `json:"dir"`          // checkpoints
-	KernelSet      string         `json:"kernel_set"`   // resolved once by the driver
-	Threads        int            `json:"threads"`      // 0: one a CPU
-	MemoryLimit    int64          `json:"memory_limit"` // bytes, 0 for none
+	Dir            string         `json:"dir"` // checkpoints, in a folder that all workers share
+	// Location, in place of Dir, is where the checkpoints are for workers that share no folder: a URI. Model, InitAdapter and Teachers are
+	// references then (internal/pulled), or folders that every machine has.
+	Location    string `json:"location,omitempty"`
+	KernelSet   string `json:"kernel_set"`   // resolved once by the driver
+	Threads     int    `json:"threads"`      // 0: one a CPU
+	MemoryLimit int64  `json:"memory_limit"` // bytes, 0 for none
 	// Contributors, where not nil, repeats a run in which late replicas were dropped: who contributed to the round that ended at a step; to
 	// others all did.
 	Contributors map[int][]int `json:"contributors,omitempty"`
@@ -53,7 +59,7 @@ type ShardRef struct {
 func (j *Job) Binding() (string, error) {
 	c := *j
 	// The places of files and weights, the threads and the memory change no result; how often a run saves and logs does not either.
-	c.Model, c.Dir, c.Threads, c.MemoryLimit, c.BaseName = "", "", 0, 0, ""
+	c.Model, c.Dir, c.Location, c.Threads, c.MemoryLimit, c.BaseName = "", "", "", 0, 0, ""
 	c.Task.Embeddings, c.Task.Trained = "", "" // in the hash of the base
 	c.DType, _, _ = strings.Cut(c.DType, "@")
 	c.Args.SaveSteps, c.Args.SaveTotalLimit, c.Args.LoggingSteps = 0, 0, 0
@@ -135,6 +141,10 @@ func openSession(job Job) (_ *Session, err error) {
 			s.close()
 		}
 	}()
+	if err = job.pull(context.Background()); err != nil {
+		return nil, err
+	}
+	s.job = job
 	base, teachers, err := job.hold()
 	if err != nil {
 		return nil, err
@@ -268,6 +278,16 @@ func (s *Session) Params() *nn.Params { return s.params }
 // Trainer is the session's trainer.
 func (s *Session) Trainer() *Trainer { return s.trainer }
 
+// AtStep is [Session.At] of the job's own checkpoints.
+func (s *Session) AtStep(step int) error {
+	if step > 0 && !(s.state != nil && s.trainer.Done() == step) {
+		if _, err := s.job.Checkpoint(step, keptPrefix); err != nil {
+			return err
+		}
+	}
+	return s.At(s.job.Dir, step)
+}
+
 // At brings the session to the state of a step: nothing to do when it stands there, the first values for step 0, else
 // the checkpoint in dir.
 func (s *Session) At(dir string, step int) error {
@@ -316,7 +336,7 @@ func (s *Session) Advance(from, to int) (int, error) {
 	if done, err := s.finished(to); done || err != nil {
 		return to, err
 	}
-	if err := s.At(s.job.Dir, from); err != nil {
+	if err := s.AtStep(from); err != nil {
 		return 0, err
 	}
 	for s.trainer.Done() < to && !s.state.Stopped {
@@ -337,11 +357,11 @@ func (s *Session) Advance(from, to int) (int, error) {
 // finished says whether a checkpoint of this job stands at or after a step: an earlier attempt of the same work, which a runner repeats
 // after a worker was lost, wrote it. The one that the attempt started from may have been pruned since.
 func (s *Session) finished(step int) (bool, error) {
-	steps, err := Checkpoints(s.job.Dir)
+	steps, err := s.job.Checkpoints()
 	if err != nil || len(steps) == 0 || steps[len(steps)-1] < step {
 		return false, err
 	}
-	st, err := ReadState(CheckpointDir(s.job.Dir, steps[len(steps)-1]))
+	st, err := s.job.StateOf(steps[len(steps)-1])
 	return err == nil && st.Binding == s.binding, nil // a damaged one is written again
 }
 
@@ -414,6 +434,24 @@ func (s *Session) Save() error {
 	keep := 0
 	if s.job.Args.LoadBestModelAtEnd {
 		keep = s.state.BestStep
+	}
+	rel := filepath.Base(CheckpointDir("", s.trainer.opt.Step))
+	if s.job.Location != "" {
+		st, err := readStateFile(filepath.Join(s.job.Dir, rel))
+		if err != nil {
+			return err
+		}
+		for _, f := range slices.Sorted(maps.Keys(st.Files)) {
+			if err := s.job.up(filepath.Join(rel, f)); err != nil {
+				return err
+			}
+		}
+		if err := s.job.up(filepath.Join(rel, stateFile)); err != nil {
+			return err
+		}
+		if err := s.job.prune(keep); err != nil {
+			return err
+		}
 	}
 	return Prune(s.job.Dir, s.job.Args.SaveTotalLimit, keep)
 }

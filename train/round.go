@@ -3,8 +3,10 @@ package train
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,12 +64,15 @@ func (s *Session) refer(path string) (FileRef, error) {
 	if err != nil {
 		return FileRef{}, err
 	}
-	return FileRef{path, sum, info.Size()}, nil
+	return FileRef{path, sum, info.Size()}, s.job.up(path)
 }
 
 // open opens a file of the run and compares its checksum with the reference's.
 func (s *Session) open(r FileRef) (*safetensors.File, error) {
 	full := filepath.Join(s.job.Dir, r.Path)
+	if err := s.job.down(r.Path, r.SHA256); err != nil {
+		return nil, err
+	}
 	sum, err := storage.SHA256File(full)
 	if err != nil {
 		return nil, err
@@ -100,8 +105,10 @@ func (j *Job) RoundSteps(step, total int) int {
 func (s *Session) atRound(step int) error {
 	checkpoint := step == 0
 	if !checkpoint {
-		_, err := os.Stat(filepath.Join(CheckpointDir(s.job.Dir, step), stateFile))
-		checkpoint = err == nil
+		var err error
+		if checkpoint, err = s.job.has(filepath.Join(filepath.Base(CheckpointDir("", step)), stateFile)); err != nil {
+			return err
+		}
 	}
 	// At a checkpoint what replicas keep has been copied, and the files it was copied from will go.
 	if s.at == step && s.state != nil && s.trainer.Done() == step && (!checkpoint || s.saved == step) {
@@ -111,7 +118,7 @@ func (s *Session) atRound(step int) error {
 	var err error
 	if checkpoint {
 		s.saved = step
-		err = s.At(s.job.Dir, step)
+		err = s.AtStep(step)
 	} else {
 		err = s.loadRound(step)
 	}
@@ -182,8 +189,12 @@ func (s *Session) saveRound() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(s.job.Dir, roundPath(st.Step), roundFile)
-	return safetensors.Write(path, ts, map[string]string{"state": string(raw), "sha256": tensorSum(ts)})
+	rel := filepath.Join(roundPath(st.Step), roundFile)
+	if err := safetensors.Write(filepath.Join(s.job.Dir, rel), ts,
+		map[string]string{"state": string(raw), "sha256": tensorSum(ts)}); err != nil {
+		return err
+	}
+	return s.job.up(rel)
 }
 
 // tensorSum is the SHA-256 of tensors, their names and values, by name.
@@ -208,7 +219,11 @@ func tensorSum(ts []safetensors.Tensor) string {
 }
 
 func (s *Session) loadRound(step int) error {
-	f, err := safetensors.Open(filepath.Join(s.job.Dir, roundPath(step), roundFile))
+	rel := filepath.Join(roundPath(step), roundFile)
+	if err := s.job.down(rel, ""); err != nil {
+		return err
+	}
+	f, err := safetensors.Open(filepath.Join(s.job.Dir, rel))
 	if err != nil {
 		return err
 	}
@@ -261,6 +276,9 @@ func (s *Session) loadRound(step int) error {
 		}
 	}
 	if st.Base > 0 {
+		if err := s.job.down(filepath.Join(filepath.Base(CheckpointDir("", st.Base)), stateFile), ""); err != nil {
+			return err
+		}
 		base, err := readStateFile(CheckpointDir(s.job.Dir, st.Base))
 		if err != nil {
 			return err
@@ -305,13 +323,16 @@ func (s *Session) Checkpoint(step int) error {
 
 // forget deletes the files of rounds that no retry and no resume from the last checkpoint can need.
 func (s *Session) forget(step int) error {
-	steps, err := Checkpoints(s.job.Dir)
+	steps, err := s.job.Checkpoints()
 	if err != nil || len(steps) == 0 {
+		return err
+	}
+	if err := s.job.forget(min(steps[len(steps)-1], step)); err != nil {
 		return err
 	}
 	root := filepath.Join(s.job.Dir, roundsDir)
 	es, err := os.ReadDir(root)
-	if err != nil {
+	if err != nil && !(s.job.Location != "" && errors.Is(err, fs.ErrNotExist)) {
 		return err
 	}
 	for _, e := range es {

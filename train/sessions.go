@@ -2,9 +2,7 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/adaptflow/adaptflow/internal/watch"
@@ -91,8 +89,11 @@ func Use(jobJSON string, f func(*Session) error) error {
 	var job Job
 	if s != nil {
 		job.Dir = s.job.Dir
-	} else if err := json.Unmarshal([]byte(jobJSON), &job); err != nil {
-		return fmt.Errorf("train: the job: %w", err)
+	} else {
+		var err error
+		if job, err = parseJob(jobJSON); err != nil {
+			return err
+		}
 	}
 	if Interrupted(job.Dir) {
 		return ErrInterrupted

@@ -31,6 +31,11 @@ type Part struct {
 	SHA256 string `json:"sha256"`
 }
 
+// PartOf is the part that [PutPart] makes of a content of a size and a SHA-256.
+func PartOf(prefix, ext string, size int64, sum string) Part {
+	return Part{Name: prefix + "-" + sum[:partHash] + ext, Size: size, SHA256: sum}
+}
+
 // PutPart writes a content under its hash, as FOLDER/PREFIX-HASH.EXT (the prefix may have slashes, ext its dot), and returns what a
 // manifest says of it. A retry overwrites it by equal bytes, so that sweeping sees it as new.
 func PutPart(ctx context.Context, folder, prefix, ext string, body io.ReadSeeker) (Part, error) {
@@ -45,8 +50,7 @@ func PutPart(ctx context.Context, folder, prefix, ext string, body io.ReadSeeker
 	if err != nil {
 		return Part{}, fmt.Errorf("%s: %w", Join(folder, prefix+ext), err)
 	}
-	p := Part{Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}
-	p.Name = prefix + "-" + p.SHA256[:partHash] + ext
+	p := PartOf(prefix, ext, n, hex.EncodeToString(h.Sum(nil)))
 	uri := Join(folder, p.Name)
 	if !IsLocal(uri) {
 		f, err := lookup(uri)

@@ -299,8 +299,11 @@ func Sweep(dir string) error {
 }
 
 // WriteOnce writes a file whole where there is none yet, and returns what the file holds: of attempts at the same time one writes, and all
-// return its bytes.
+// return its bytes. A local file is not waited for to reach the disk.
 func WriteOnce(path string, data []byte) ([]byte, error) {
+	if IsLocal(path) {
+		return writeOnceHere(path, data)
+	}
 	if _, err := objects(path); err != nil { // a store that overwrites: what attempts at the same time write here must be the same
 		return data, WriteFile(path, data)
 	}
@@ -310,6 +313,25 @@ func WriteOnce(path string, data []byte) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	return data, nil
+}
+
+func writeOnceHere(path string, data []byte) ([]byte, error) {
+	f, err := Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return nil, err
+	}
+	err = os.Link(f.f.Name(), Local(path))
+	if errors.Is(err, fs.ErrExist) {
+		return ReadFile(path)
+	}
+	if err != nil {
+		return nil, explain(path, err)
 	}
 	return data, nil
 }

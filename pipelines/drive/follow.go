@@ -12,14 +12,14 @@ const followEvery = 500 * time.Millisecond
 
 // follow tells those who watch the run the steps after from that workers in other processes make, as their checkpoints show them, until
 // what it returns is called.
-func follow(dir string, from, total int) (stop func()) {
+func follow(job train.Job, dir string, from, total int) (stop func()) {
 	told, evals := from, from
 	look := func() {
-		step, err := Latest(dir)
+		step, err := LatestOf(job)
 		if err != nil || step <= told {
 			return // what is wrong with the folder the driver finds when the job has ended
 		}
-		st, err := train.ReadState(train.CheckpointDir(dir, step))
+		st, err := job.StateOf(step)
 		if err != nil {
 			return // it may have been pruned since
 		}

@@ -27,32 +27,30 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 		return nil, err
 	}
 	js := string(raw)
-	defer core.Drive(ctx, job.Dir)()
+	dir, err := job.Place()
+	if err != nil {
+		return nil, err
+	}
+	defer core.Drive(ctx, dir)()
 	var total int
 	// Opened here first, so that what is wrong with the settings is an error of the driver and not of a pipeline.
 	if err := core.Use(js, func(s *core.Session) error { total = s.Total(); return nil }); err != nil {
 		return nil, err
 	}
-	step, err := Latest(job.Dir)
+	step, err := LatestOf(job)
 	if err != nil {
 		return nil, err
 	}
-	if step > 0 { // a checkpoint that belongs to another run is found before anything is written
-		if err := core.Use(js, func(s *core.Session) error { return s.At(job.Dir, step) }); err != nil {
-			return nil, err
-		}
-	}
-	if step == 0 {
-		if err := core.Use(js, func(s *core.Session) error { return s.At(job.Dir, 0) }); err != nil {
-			return nil, err
-		}
+	// A checkpoint that belongs to another run is found before anything is written.
+	if err := core.Use(js, func(s *core.Session) error { return s.AtStep(step) }); err != nil {
+		return nil, err
 	}
 	for attempt := 0; ; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		if step > 0 {
-			st, err := core.ReadState(core.CheckpointDir(job.Dir, step))
+			st, err := job.StateOf(step)
 			if err != nil {
 				return nil, err
 			}
@@ -62,14 +60,14 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 		}
 		stop := func() {}
 		if runner.Remote() {
-			stop = follow(job.Dir, step, total)
+			stop = follow(job, dir, step, total)
 		}
 		err := segment(ctx, job, js, runner, step, job.Boundary(step, total), total)
 		stop()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		now, lerr := Latest(job.Dir)
+		now, lerr := LatestOf(job)
 		if lerr != nil {
 			return nil, lerr
 		}
@@ -87,6 +85,15 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 			}
 		}
 	}
+}
+
+// LatestOf is the step of the newest checkpoint of a job, 0 where there is none.
+func LatestOf(job core.Job) (int, error) {
+	steps, err := job.Checkpoints()
+	if err != nil || len(steps) == 0 {
+		return 0, err
+	}
+	return steps[len(steps)-1], nil
 }
 
 // Latest is the step of the newest checkpoint in a job's folder, 0 where there is none.

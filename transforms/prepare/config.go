@@ -3,6 +3,7 @@ package prepare
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,6 +58,8 @@ type Config struct {
 	StagedDir  string // intermediate files; its sub-folders records, tokens and packed are this package's alone
 	KeepStaged bool   // leave them when done
 	Version    string // adaptflow's version, recorded in the shards
+	// Shared, where not nil, gives the path by which workers find an input file.
+	Shared     func(ctx context.Context, path string) (string, error)
 	PrintsPath string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
 }
 

@@ -35,10 +35,10 @@ func (d *driver) templates() (string, error) {
 		b, err := storage.ReadSmall(d.cfg.ChatTemplate, storage.KindTemplate)
 		return string(b), err
 	}
-	if !storage.IsLocal(d.cfg.TokenizerDir) {
+	if !storage.IsLocal(d.tokenizer) {
 		return "", nil
 	}
-	set, err := chat.Load(d.cfg.TokenizerDir)
+	set, err := chat.Load(d.tokenizer)
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	tok "github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/clean"
@@ -50,8 +51,12 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	}
 	hash := ""
 	var frame *tok.Frame
+	tokenizer, err := pulled.Folder(ctx, cfg.TokenizerDir)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Until == "" { // what ends before tokenizing needs no tokenizer
-		t, f, err := tokenize.LoadTokenizer(cfg.TokenizerDir, cfg.Engine, cfg.Ends, cfg.Before)
+		t, f, err := tokenize.LoadTokenizer(tokenizer, cfg.Engine, cfg.Ends, cfg.Before)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +70,7 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if err := cfg.check(ctx, sources, parts); err != nil {
 		return nil, err
 	}
-	d := &driver{cfg: cfg, run: run, sources: sources, parts: parts, frame: frame}
+	d := &driver{cfg: cfg, tokenizer: tokenizer, run: run, sources: sources, parts: parts, frame: frame}
 	d.res.Origins = d.origins()
 	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"),
 		storage.Join(cfg.StagedDir, "packed")
@@ -83,6 +88,8 @@ const heapLimit = 512 << 20
 type driver struct {
 	cfg                     Config
 	run                     Runner
+	tokenizer               string // its folder on this machine
+	template                string // of chats, as workers find it
 	sources                 []datasets.SourceFile
 	parts                   map[string]int // the named source of each file's name, by number
 	repeated                int64          // uses of documents beyond the first

@@ -60,7 +60,7 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 		Before: d.cfg.Before,
 		Seed:   d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
 		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate,
-		Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.cfg.ChatTemplate,
+		Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.template,
 		Pack: d.cfg.pack()}, groups))
 }
 
@@ -71,9 +71,22 @@ func (d *driver) stages(ctx context.Context) error {
 		names[i] = f.Source
 	}
 	slices.Sort(names)
+	d.template = d.cfg.ChatTemplate
+	if d.cfg.Shared != nil && d.template != "" {
+		var err error
+		if d.template, err = d.cfg.Shared(ctx, d.template); err != nil {
+			return err
+		}
+	}
 	for i, f := range d.sources {
 		rank, _ := slices.BinarySearch(names, f.Source)
 		file := ingest.File{Ordinal: i, Rank: rank, Path: f.Path, Source: f.Source}
+		if d.cfg.Shared != nil {
+			var err error
+			if file.Path, err = d.cfg.Shared(ctx, f.Path); err != nil {
+				return err
+			}
+		}
 		if d.parts != nil {
 			if t := d.cfg.Sources[d.parts[f.Source]].Translation; len(t) == 2 {
 				file.From, file.To = t[0], t[1]

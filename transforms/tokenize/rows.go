@@ -34,11 +34,11 @@ func newRowEncoder(f *EncodeFn) (*rowEncoder, error) {
 	for i, l := range f.Labels {
 		e.classes[l] = int32(i)
 	}
-	if !storage.IsLocal(f.TokenizerDir) {
+	if !storage.IsLocal(f.dir) {
 		return e, nil
 	}
 	var err error
-	if e.templates, err = chat.Load(f.TokenizerDir); err != nil || f.ChatTemplate == "" {
+	if e.templates, err = chat.Load(f.dir); err != nil || f.ChatTemplate == "" {
 		f.share(e.templates)
 		return e, err
 	}

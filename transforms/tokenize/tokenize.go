@@ -14,6 +14,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/shared"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	tok "github.com/adaptflow/adaptflow/tokenize"
@@ -76,6 +77,7 @@ type EncodeFn struct {
 	// Pack is how documents are packed: one of which nothing would have a loss then is rejected.
 	Pack datasets.PackOptions
 
+	dir   string // of the tokenizer, on this machine
 	t     tok.Tokenizer
 	frame *tok.Frame
 	rows  *rowEncoder
@@ -84,7 +86,10 @@ type EncodeFn struct {
 
 // Setup loads the tokenizer, once for all instances of the process.
 func (f *EncodeFn) Setup() (err error) {
-	if f.t, f.frame, err = LoadTokenizer(f.TokenizerDir, f.Engine, f.Ends, f.Before); err != nil {
+	if f.dir, err = pulled.Folder(context.Background(), f.TokenizerDir); err != nil {
+		return err
+	}
+	if f.t, f.frame, err = LoadTokenizer(f.dir, f.Engine, f.Ends, f.Before); err != nil {
 		return err
 	}
 	f.rows, err = newRowEncoder(f)

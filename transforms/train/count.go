@@ -35,10 +35,8 @@ func count(ctx context.Context, s *core.Session) (end func()) {
 				meter.Observe(ctx, meter.StepMilliseconds, int64(p.Step.Seconds*1000))
 			}
 		}
-		for step := range checkpoints(s.Dir()) {
-			if !before[step] {
-				meter.Add(ctx, meter.CheckpointBytes, bytesOf(core.CheckpointDir(s.Dir(), step)))
-			}
+		if step := s.Trainer().Done(); !before[step] && checkpoints(s.Dir())[step] {
+			meter.Add(ctx, meter.CheckpointBytes, bytesOf(core.CheckpointDir(s.Dir(), step)))
 		}
 	}
 }
