@@ -24,6 +24,7 @@ import (
 // recipeFlags are the flags of the commands that work on a recipe.
 type recipeFlags struct {
 	file, output, init string
+	work               string
 	runner             runners.Runner
 	dataflow           runners.Dataflow
 	dryRun             bool
@@ -35,6 +36,8 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.file, "recipe", "", "recipe file (YAML), over the template")
 	c.Flags().StringArrayVar(&f.set, "set", nil, "setting key=value, over the recipe; repeat for more")
 	c.Flags().StringVar(&f.output, "output", "", "output folder (default adaptflow-out/TEMPLATE-HASH)")
+	c.Flags().StringVar(&f.work, "work-location", "", "location of staged data, checkpoints and what workers need, of an --output on an "+
+		"object store (default .work in it)")
 	c.Flags().StringVar(&f.runner.Name, "runner", "prism", "Beam runner: "+strings.Join(runners.Names, ", "))
 	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "",
 		"job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
@@ -94,7 +97,7 @@ func (f *recipeFlags) open(name string) (*run.Run, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if err := runner.CheckOutput(f.output); err != nil {
+	if err := runner.CheckOutput(f.output, kinds.Of(rec).Afar); err != nil {
 		return nil, usageError{err}
 	}
 	if f.output == "" {
@@ -105,12 +108,19 @@ func (f *recipeFlags) open(name string) (*run.Run, error) {
 			return nil, usage("--dry-run works in a folder of its own, and %s exists: choose another --output", f.output)
 		}
 	}
+	if f.work != "" && (storage.IsLocal(f.output) || storage.IsLocal(f.work)) {
+		return nil, usage("--work-location %s: it is of an --output on an object store, and on one itself; other runs work in their "+
+			"output folder", f.work)
+	}
+	if k := kinds.Of(rec); f.work != "" && !k.Afar {
+		return nil, usage("--work-location: runs of the kind %q work in folders of this machine", k.Name)
+	}
 	id, err := run.ID(f.output)
 	if err != nil {
 		return nil, err
 	}
 	ofRun(id)
-	r := &run.Run{Recipe: rec, Output: f.output, Runner: runner, Say: say}
+	r := &run.Run{Recipe: rec, Output: f.output, Work: f.work, Runner: runner, Say: say}
 	r.Step = progress(rec.Train.LoggingSteps)
 	return r, kinds.Open(r)
 }

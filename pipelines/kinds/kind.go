@@ -25,6 +25,8 @@ type Kind struct {
 	Summary string
 	// Prepare prepares the data; nil for [run.Run.Prepare].
 	Prepare func(ctx context.Context, r *run.Run) (*run.Data, error)
+	// Afar: its workers need share nothing but the work location.
+	Afar bool
 	// Watches: it takes Options.Watch.
 	Watches bool
 	// Forgets leaves documents out of a run; nil for a kind whose one adapter saw all of them.

@@ -33,7 +33,8 @@ func Of(r *recipe.Recipe) Kind {
 
 // Open opens a run, which knows from then on what makes it finished. It is to be closed also where this fails.
 func Open(r *run.Run) error {
-	r.Summary = Of(r.Recipe).Summary
+	k := Of(r.Recipe)
+	r.Summary, r.Afar = k.Summary, k.Afar
 	return r.Open()
 }
 

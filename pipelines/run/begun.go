@@ -52,7 +52,10 @@ func (r *Run) noteBegun() error {
 	if _, err := os.Stat(path); err == nil || r.begunBefore {
 		return nil
 	}
-	return storage.WriteJSON(path, begun{Order: train.OrderEpochs})
+	if err := storage.WriteJSON(path, begun{Order: train.OrderEpochs}); err != nil {
+		return err
+	}
+	return r.keep(path)
 }
 
 // sameRecipe says whether the text in an output folder is that of the recipe. Settings that did not exist when it was written have their

@@ -1,12 +1,14 @@
 package run
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,7 +47,7 @@ func (r *Run) Open() error {
 
 // findModel finds what the recipe names: the runner's stores, the model's folder, its tokenizer.
 func (r *Run) findModel() (err error) {
-	if err := r.Runner.CheckOutput(r.Output); err != nil {
+	if err := r.Runner.CheckOutput(r.Output, r.Afar); err != nil {
 		return err
 	}
 	if r.Runner.Schemes, err = runners.Schemes(r.Recipe, r.Output); err != nil {
@@ -115,9 +117,9 @@ func (r *Run) knows() error {
 
 // claim makes the output folder where there is none, locks it, removes what a killed run has left, and writes the recipe.
 func (r *Run) claim() (err error) {
-	path := filepath.Join(r.Output, RecipeFile)
+	recipeFile := filepath.Join(r.Output, RecipeFile)
 	var began []string
-	for _, p := range []string{path, r.Output} {
+	for _, p := range []string{recipeFile, r.Output} {
 		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
 			began = append(began, p)
 		}
@@ -134,6 +136,14 @@ func (r *Run) claim() (err error) {
 	if err := storage.Sweep(r.Output); err != nil {
 		return err
 	}
+	if r.Work != "" && (r.store == "" || !r.Afar) {
+		return fmt.Errorf("the work location %s is of a kind of run that works at one, with an output on an object store", r.Work)
+	}
+	if r.store != "" && r.Afar {
+		if err := r.openWork(context.Background()); err != nil {
+			return err
+		}
+	}
 	if err := r.readBegun(); err != nil {
 		return err
 	}
@@ -141,10 +151,12 @@ func (r *Run) claim() (err error) {
 	if r.Runner.Folder, err = filepath.Abs(r.Output); err != nil {
 		return err
 	}
+	r.Runner.Afar = r.Work != "" && r.Afar
+	r.Runner.Title = path.Base(filepath.ToSlash(r.Product()))
 	if r.Runner.Job, err = ID(r.Product()); err != nil {
 		return err
 	}
-	if err := storage.WriteFile(path, r.text); err != nil || r.store == "" {
+	if err := storage.WriteFile(recipeFile, r.text); err != nil || r.store == "" {
 		r.began = began
 		return err
 	}
@@ -164,6 +176,9 @@ func ours(es []fs.DirEntry) bool {
 func (r *Run) Close() {
 	r.pool.Close()
 	r.release()
+	if r.lease != nil {
+		_ = r.lease.Release(context.Background()) // one that was lost, or cannot be given back, ends by its time
+	}
 	if r.lock != nil && !r.undo() {
 		r.lock.Unlock()
 	}

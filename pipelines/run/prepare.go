@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -35,9 +34,13 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 		if name == "general" {
 			cfg.ApplyChatTemplate = false
 		}
-		cfg.TokenizerDir, cfg.Engine, cfg.Before = r.tokenizerDir(), tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.before
+		if cfg.TokenizerDir, err = r.shared(ctx, r.tokenizerDir()); err != nil {
+			return nil, err
+		}
+		cfg.Shared = r.sharedFile
+		cfg.Engine, cfg.Before = tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.before
 		cfg.Seed, cfg.ValidationFraction = r.Recipe.Train.Seed, validation
-		cfg.StagedDir, cfg.PrintsPath, cfg.Version = filepath.Join(r.Output, ".staged-"+name), r.printsPath(name), version.Version
+		cfg.StagedDir, cfg.PrintsPath, cfg.Version = r.workPath(".staged-"+name), r.printsPath(name), version.Version
 		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline,
 			job string) error {
 			runner := r.Runner

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -131,6 +132,9 @@ func (r *Run) Publish() error {
 		if err := upload(filepath.Join(r.Output, f), storage.Join(r.store, f)); err != nil {
 			return err
 		}
+	}
+	if err := r.sweepWork(context.Background()); err != nil {
+		return err
 	}
 	r.Tell("published to %s", r.store)
 	return nil

@@ -36,5 +36,8 @@ func Record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 	if err := r.noteBegun(); err != nil {
 		return v, err
 	}
-	return v, storage.WriteFile(path, raw)
+	if err := storage.WriteFile(path, raw); err != nil {
+		return v, err
+	}
+	return v, r.keep(path)
 }

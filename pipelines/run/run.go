@@ -25,6 +25,10 @@ type Run struct {
 	// Step hears of every optimiser step and evaluation; nil for nobody.
 	Step func(total int, info *train.StepInfo, eval *train.Eval)
 
+	// Afar: the kind of run needs nothing that its workers share but the work location.
+	Afar bool
+	// Work is the work location of an output on an object store, where the kind of run works at one (Afar); "" for one in the output.
+	Work string
 	// Summary is the file that makes the run finished; "" for MetricsFile.
 	Summary string
 	// HoldOut: text of the input is held out also where the recipe names eval_input, for a kind of run that chooses by it.
@@ -34,8 +38,10 @@ type Run struct {
 	begunBefore bool
 
 	lock      *storage.Lock
-	store     string   // the output as given, where it is on an object store; Output is a folder of this machine then
-	began     []string // what Open made: the recipe's file, and the output folder
+	lease     *storage.Lease    // of the work location
+	pushed    map[string]string // references to local folders at the work location
+	store     string            // the output as given, where it is on an object store; Output is a folder of this machine then
+	began     []string          // what Open made: the recipe's file, and the output folder
 	modelDir  string
 	brought   model.Task  // embeddings of the adapter to start from
 	teachers  []string    // folders of the models to distil from

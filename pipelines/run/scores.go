@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
@@ -15,7 +14,7 @@ func (r *Run) Scores(ctx context.Context, d *Data) (before, after *measure.Resul
 	if err != nil {
 		return nil, nil, err
 	}
-	if step, err := drive.Latest(filepath.Join(r.Output, "checkpoints")); step == 0 || err != nil {
+	if step, err := drive.LatestOf(r.progress()); step == 0 || err != nil {
 		return before, nil, err
 	}
 	st, err := r.State()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
@@ -21,29 +22,40 @@ func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 	if err := r.initialise(ctx, &job); err != nil {
 		return nil, err
 	}
-	defer train.Watch(job.Dir, func(p train.Progress) {
+	if job, err = r.afar(ctx, job); err != nil {
+		return nil, err
+	}
+	dir, err := job.Place()
+	if err != nil {
+		return nil, err
+	}
+	defer train.Watch(dir, func(p train.Progress) {
 		if r.Step != nil {
 			r.Step(p.Total, p.Step, p.Eval)
 		}
 	})()
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap; what is left is small
-	if step, err := drive.Latest(job.Dir); err == nil && step > 0 {
-		r.Tell("continuing from %s", train.CheckpointDir(job.Dir, step))
+	if step, err := drive.LatestOf(job); err == nil && step > 0 {
+		r.Tell("continuing from %s", storage.Join(r.workPath(workCheckpoints), filepath.Base(train.CheckpointDir(dir, step))))
 	}
 	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
 }
 
 // State reads the newest checkpoint of the run.
 func (r *Run) State() (*train.State, error) {
-	dir := filepath.Join(r.Output, "checkpoints")
-	step, err := drive.Latest(dir)
+	job := r.progress()
+	step, err := drive.LatestOf(job)
 	if err != nil {
 		return nil, err
 	}
 	if step == 0 {
 		return nil, fmt.Errorf("%s holds no checkpoint: train first (adaptflow train, with the same settings and --output)", r.Product())
 	}
-	return train.ReadState(train.CheckpointDir(dir, step))
+	dir, err := job.Checkpoint(step, "")
+	if err != nil {
+		return nil, err
+	}
+	return train.ReadState(dir)
 }
 
 // Trained loads the adapter that training gave: the best checkpoint where the recipe asks for it, else the last.
@@ -64,5 +76,9 @@ func (r *Run) Trained(st *train.State) (*peft.Adapter, *nn.Params, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return a, params, train.ReadAdapter(train.CheckpointDir(filepath.Join(r.Output, "checkpoints"), step), a, params)
+	dir, err := r.progress().Checkpoint(step, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, params, train.ReadAdapter(dir, a, params)
 }

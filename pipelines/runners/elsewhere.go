@@ -12,12 +12,13 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// What a run keeps while it works (staged records, states, the packed base) lies in folders of the driver's machine: the output folder, or,
-// where the output is on an object store, one in the cache. Workers on other machines reach the former where it is on a shared volume, and
-// the latter never.
+// What a run keeps while it works lies in its work location, which workers anywhere reach, where the output is on an object store and the
+// kind of run works there; else in folders of the driver's machine: the output folder, or one in the cache. Workers on other machines reach
+// the former where it is on a shared volume, and the latter never.
 
-// CheckOutput refuses an output that the runner's workers cannot work for, before any work is done.
-func (r Runner) CheckOutput(output string) error {
+// CheckOutput refuses an output that the runner's workers cannot work for, before any work is done. afar says that the kind of run needs
+// nothing that workers share but its work location.
+func (r Runner) CheckOutput(output string, afar bool) error {
 	switch {
 	case r.Name == "dataflow" && r.Dataflow != nil && r.Dataflow.DryRun != nil:
 		return nil
@@ -26,11 +27,11 @@ func (r Runner) CheckOutput(output string) error {
 			"workers on " +
 			"Dataflow do not see: look at the jobs with run --dry-run, or take --runner flink with workers that share this machine's " +
 			"folders")
-	case storage.IsLocal(output) || !r.Remote() || hereabouts(r.Endpoint):
+	case storage.IsLocal(output) || afar || !r.Remote() || hereabouts(r.Endpoint):
 		return nil
 	}
-	return fmt.Errorf("--output %s with workers on other machines (--environment process at %s) is not possible yet: checkpoints and "+
-		"staged records of an "+
+	return fmt.Errorf("--output %s with workers on other machines (--environment process at %s) is not possible yet for this kind of run: "+
+		"checkpoints and staged records of its "+
 		"output on an object store lie in a folder of this machine, which those workers do not see: name an --output on a volume that "+
 		"they share, and copy it, "+
 		"or run the workers on this machine", output, r.Endpoint)

@@ -48,8 +48,12 @@ func (r Runner) Run(ctx context.Context, p *beam.Pipeline, name string) error {
 // which the job server is asked for what an earlier driver left. It has lower-case letters, digits and hyphens, as Dataflow wants it.
 func (r Runner) jobName(stage string) string {
 	name := "adaptflow"
-	if r.Folder != "" {
-		folder := strings.Trim(notInJobName.ReplaceAllString(strings.ToLower(filepath.Base(r.Folder)), "-"), "-")
+	title := r.Title
+	if title == "" && r.Folder != "" {
+		title = filepath.Base(r.Folder)
+	}
+	if title != "" {
+		folder := strings.Trim(notInJobName.ReplaceAllString(strings.ToLower(title), "-"), "-")
 		name += "-" + strings.Trim(folder[:min(len(folder), 32)], "-")
 	}
 	name += "-" + strings.Trim(notInJobName.ReplaceAllString(strings.ToLower(strings.TrimPrefix(stage, "adaptflow-")), "-"), "-")

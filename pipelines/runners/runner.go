@@ -35,6 +35,8 @@ type Runner struct {
 
 	Schemes []string // of the run's locations, as [Schemes] finds them
 	Folder  string   // of the run, absolute
+	Title   string   // of the run, for its jobs' names; empty for its folder's name
+	Afar    bool     // workers share the run's work location alone, and no folder of this machine
 	Part    string   // of the run that a pipeline works for, such as a set of input, for its jobs' names; empty for all
 }
 

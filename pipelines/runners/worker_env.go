@@ -2,7 +2,9 @@ package runners
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -17,6 +19,8 @@ const (
 	workerRun = "ADAPTFLOW_WORKER_RUN"
 	// workerKept names a file of further variables: engines write what a job is started with to their logs, and show it to who asks.
 	workerKept = "ADAPTFLOW_WORKER_ENV"
+	// workerAfar tells a worker that it shares no folder with the driver.
+	workerAfar = "ADAPTFLOW_WORKER_AFAR"
 )
 
 // workerEnv is the environment of worker processes, beside that of the task managers which start them: adaptflow's own variables and the
@@ -32,12 +36,18 @@ func workerEnv(environ []string, runner Runner) (env map[string]string, done fun
 		set.Schemes = runner.Schemes
 	}
 	env, kept := set.Sent(environ)
-	for _, name := range []string{workerDir, workerRun, workerKept} {
+	for _, name := range []string{workerDir, workerRun, workerKept, workerAfar} {
 		delete(env, name)
 	}
-	env[workerDir], done = dir, func() {}
-	if runner.Folder != "" {
-		env[workerRun] = runner.Folder
+	done = func() {}
+	if runner.Afar { // what names folders here is of no use there
+		delete(env, "ADAPTFLOW_CACHE")
+		env[workerAfar] = "1"
+	} else {
+		env[workerDir] = dir
+		if runner.Folder != "" {
+			env[workerRun] = runner.Folder
+		}
 	}
 	if len(kept) == 0 {
 		return env, done, nil
@@ -83,6 +93,9 @@ func enter() error {
 		return nil
 	}
 	raw, err := storage.ReadSmall(path, storage.KindState)
+	if errors.Is(err, fs.ErrNotExist) && os.Getenv(workerAfar) != "" {
+		return nil // the worker is on another machine, which has its own
+	}
 	if err != nil {
 		return fmt.Errorf("the variables for workers: %w", err)
 	}

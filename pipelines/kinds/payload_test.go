@@ -1,0 +1,156 @@
+package kinds
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
+	"github.com/adaptflow/adaptflow/pipelines/run"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
+	"github.com/adaptflow/adaptflow/templates"
+	"github.com/adaptflow/adaptflow/transforms/remote/objects"
+)
+
+// unpacked calls see with data, and with what it holds in base64, gzip, zlib or JSON, as deep as that goes.
+func unpacked(data []byte, depth int, see func([]byte)) {
+	see(data)
+	if depth == 0 || len(data) < 8 {
+		return
+	}
+	if r, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
+		if b, err := io.ReadAll(r); err == nil {
+			unpacked(b, depth-1, see)
+		}
+	}
+	if r, err := zlib.NewReader(bytes.NewReader(data)); err == nil {
+		if b, err := io.ReadAll(r); err == nil {
+			unpacked(b, depth-1, see)
+		}
+	}
+	var v any
+	if json.Unmarshal(data, &v) == nil {
+		var walk func(any)
+		walk = func(v any) {
+			switch v := v.(type) {
+			case string:
+				unpacked([]byte(v), depth-1, see)
+			case []any:
+				for _, e := range v {
+					walk(e)
+				}
+			case map[string]any:
+				for k, e := range v {
+					see([]byte(k))
+					walk(e)
+				}
+			}
+		}
+		walk(v)
+	}
+	// Runs of letters that are base64, wherever they stand.
+	for i := 0; i < len(data); {
+		j := i
+		for j < len(data) && (data[j] >= 'A' && data[j] <= 'Z' || data[j] >= 'a' && data[j] <= 'z' || data[j] >= '0' && data[j] <= '9' ||
+			strings.IndexByte("+/-_=", data[j]) >= 0) {
+			j++
+		}
+		if j-i >= 16 && j-i < len(data) {
+			word := strings.TrimRight(string(data[i:j]), "=")
+			for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+				if b, err := e.DecodeString(word); err == nil {
+					unpacked(b, depth-1, see)
+				}
+			}
+		}
+		i = max(j, i+1)
+	}
+}
+
+func TestUnpacked(t *testing.T) {
+	const secret = "/home/driver/cache"
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	w.Write([]byte(`{"dir": "` + secret + `"}`))
+	w.Close()
+	inner, _ := json.Marshal(map[string]string{"fn": base64.StdEncoding.EncodeToString(zipped.Bytes())})
+	outer, _ := json.Marshal(map[string]any{"payload": []string{base64.StdEncoding.EncodeToString(inner)}})
+	found := false
+	unpacked(outer, 8, func(b []byte) { found = found || bytes.Contains(b, []byte(secret)) })
+	if !found {
+		t.Error("what is hidden in base64, gzip and JSON was not found")
+	}
+}
+
+// TestNoPathOfTheDriver: the jobs of a run at a location name nothing of the driver's machine: not in DoFns, coders or data, however they
+// are packed. They stay small.
+func TestNoPathOfTheDriver(t *testing.T) {
+	objects.Register()
+	storagetest.StartGCS(t, "bucket")
+	dir := t.TempDir()
+	t.Setenv("ADAPTFLOW_CACHE", filepath.Join(dir, "cache"))
+	text, rows := filepath.Join(dir, "local.txt"), filepath.Join(dir, "rows.jsonl")
+	for path, line := range map[string]string{text: "The ferry leaves the harbour at seven.\n",
+		rows: `{"prompt": "When does it leave?", "completion": "At seven.", "text": "At seven.", "label": "time"}` + "\n"} {
+		if err := os.WriteFile(path, []byte(strings.Repeat(line, 50)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for template, input := range map[string]string{"domain-adaptation": text, "instruction-tuning": rows, "distillation": text,
+		"multilingual-adaptation": ""} {
+		tmpl, err := templates.Get(template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var set []string
+		if input != "" {
+			set = []string{"input=" + input}
+		}
+		rec, err := tmpl.Resolve("", nil, set)
+		if err != nil {
+			t.Fatal(template, err)
+		}
+		var out bytes.Buffer
+		r := &run.Run{Recipe: rec, Output: "gs://bucket/" + template, Runner: runners.Runner{Name: "dataflow", Job: "test",
+			Dataflow: &runners.Dataflow{Project: "p", Region: "r", StagingLocation: "gs://bucket/staging", Image: "i", DryRun: &out}}}
+		if err = Open(r); err == nil {
+			err = DryRun(t.Context(), r)
+		}
+		r.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", template, err)
+		}
+		jobs := 0
+		for d := json.NewDecoder(&out); ; jobs++ {
+			var job map[string]json.RawMessage
+			if err := d.Decode(&job); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			raw, _ := json.Marshal(job)
+			if len(raw) > 200<<10 {
+				t.Errorf("%s: a job of %d bytes", template, len(raw))
+			}
+			home, _ := os.UserHomeDir()
+			at, _ := os.Getwd()
+			unpacked(raw, 8, func(b []byte) {
+				for _, p := range []string{dir, at, home + "/"} {
+					if i := bytes.Index(b, []byte(p)); i >= 0 && p != "/" {
+						t.Errorf("%s: a job names %s: %.200q", template, p, b[max(0, i-80):])
+					}
+				}
+			})
+		}
+		if jobs != 2 {
+			t.Errorf("%s: %d jobs", template, jobs)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/adaptflow/adaptflow/internal/pulled"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/train"
+)
+
+// A run whose output is on an object store works at a location: staged records, checkpoints, rounds, the records of its stages, and the
+// folders that workers need, by their content. Workers share it and nothing else, and a driver on another machine goes on from it. What
+// people want of the run is published beside it.
+
+// workFolder is the work location in an output on an object store, unless Run.Work names another.
+const workFolder = ".work"
+
+// The folders of a work location.
+const (
+	workFolders     = "folders" // what was pushed: see internal/pulled
+	workInputs      = "inputs"  // local input files
+	workCheckpoints = "checkpoints"
+	workStages      = "stages"
+)
+
+// leaseTime is how long a driver may be silent before another may take its place.
+const leaseTime = 30 * time.Second
+
+// openWork takes the work location for this driver, and brings the records of stages of a driver before it to this machine.
+func (r *Run) openWork(ctx context.Context) error {
+	if r.Work == "" {
+		r.Work = storage.Join(r.store, workFolder)
+	}
+	if _, err := storage.OpenLocation(ctx, r.Work, "adaptflow "+version.Version); err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "a machine"
+	}
+	if r.lease, err = storage.Hold(ctx, storage.Join(r.Work, "driver"+storage.LeaseExt), fmt.Sprintf("%s, process %d", host, os.Getpid()),
+		leaseTime); err != nil {
+		if errors.Is(err, storage.ErrLocked) {
+			return fmt.Errorf("%w: %w", storage.ErrInUse, err)
+		}
+		return err
+	}
+	files, err := storage.Glob(storage.Join(r.Work, workStages, "*"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, f := range files {
+		if err := storage.CopyFile(filepath.Join(r.Output, "stages", path.Base(f)), f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep copies a record of a stage to the work location.
+func (r *Run) keep(file string) error {
+	if r.Work == "" {
+		return nil
+	}
+	if err := r.lease.Err(); err != nil {
+		return err
+	}
+	return storage.CopyFile(storage.Join(r.Work, workStages, filepath.Base(file)), file)
+}
+
+// workPath is where something that workers share is: in the work location, or in the output folder of a run that has none.
+func (r *Run) workPath(name string) string {
+	if r.Work != "" {
+		return storage.Join(r.Work, name)
+	}
+	return filepath.Join(r.Output, name)
+}
+
+// shared is how workers find a local folder: by its path, or, of a run with a work location, by a reference to what it holds.
+func (r *Run) shared(ctx context.Context, dir string) (string, error) {
+	if r.Work == "" || !r.Runner.Remote() || dir == "" || pulled.IsRef(dir) || !storage.IsLocal(dir) {
+		return dir, nil
+	}
+	if ref := r.pushed[dir]; ref != "" {
+		return ref, nil
+	}
+	ref, err := pulled.Push(ctx, dir, storage.Join(r.Work, workFolders))
+	if err != nil {
+		return "", err
+	}
+	if r.pushed == nil {
+		r.pushed = map[string]string{}
+	}
+	r.pushed[dir] = ref
+	return ref, nil
+}
+
+// sharedFile is how workers find an input file: by its path, or, of a local file of a run with a work location, by a copy there whose name
+// ends as the file's does, since that tells its format.
+func (r *Run) sharedFile(ctx context.Context, file string) (string, error) {
+	if r.Work == "" || !r.Runner.Remote() || !storage.IsLocal(file) {
+		return file, nil
+	}
+	if ref := r.pushed[file]; ref != "" {
+		return ref, nil
+	}
+	f, err := storage.OpenFile(storage.Local(file))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, ext, dotted := strings.Cut(filepath.Base(file), ".")
+	if dotted {
+		ext = "." + ext
+	}
+	folder := storage.Join(r.Work, workInputs)
+	p, err := storage.PutPart(ctx, folder, "input", ext, f)
+	if err != nil {
+		return "", err
+	}
+	if r.pushed == nil {
+		r.pushed = map[string]string{}
+	}
+	r.pushed[file] = storage.Join(folder, p.Name)
+	return r.pushed[file], nil
+}
+
+// afar makes a job one of workers that share the work location alone.
+func (r *Run) afar(ctx context.Context, job train.Job) (_ train.Job, err error) {
+	if r.Work == "" {
+		return job, nil
+	}
+	job.Dir, job.Location, job.BaseName = "", storage.Join(r.Work, workCheckpoints), ""
+	refs := []*string{&job.Model, &job.InitAdapter, &job.Task.Embeddings}
+	job.Teachers = append([]string(nil), job.Teachers...)
+	for i := range job.Teachers {
+		refs = append(refs, &job.Teachers[i])
+	}
+	for _, ref := range refs {
+		if *ref, err = r.shared(ctx, *ref); err != nil {
+			return job, err
+		}
+	}
+	return job, nil
+}
+
+// progress is the job by which the run's checkpoints are found.
+func (r *Run) progress() train.Job {
+	if r.Work == "" {
+		return train.Job{Dir: filepath.Join(r.Output, "checkpoints")}
+	}
+	return train.Job{Location: storage.Join(r.Work, workCheckpoints)}
+}
+
+// sweepWork removes from the work location of a finished run what no mending needs.
+func (r *Run) sweepWork(ctx context.Context) error {
+	if r.Work == "" {
+		return nil
+	}
+	var gone []string
+	if err := storage.List(ctx, r.Work, func(i storage.Info) error {
+		name, _, deep := strings.Cut(strings.TrimPrefix(i.URI, strings.TrimRight(r.Work, "/")+"/"), "/")
+		if deep && (strings.HasPrefix(name, ".staged-") || name == workFolders || name == workInputs) {
+			gone = append(gone, i.URI)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, uri := range gone {
+		if err := storage.Remove(uri); err != nil {
+			return err
+		}
+	}
+	return nil
+}
