@@ -75,6 +75,15 @@ part_flink() {
   bash interop/cluster.sh "$work/adaptflow" "$work/cluster" "${CLUSTER_KILLS:-$(by_tier 2 4)}"
 }
 
+# part_pins: the bytes of templates at their default settings, by each kernel set.
+part_pins() { program; python3 interop/pins.py "$work/adaptflow" "$work/pins"; }
+
+part_apart() {
+  program
+  go build -o "$work/objectserver" ./internal/storage/storagetest/objectserver
+  bash interop/apart.sh "$work/adaptflow" "$work/apart" "$work/objectserver" "$tier"
+}
+
 part_race() { go test -race -short -timeout 20m ./internal/... ./kernels ./nn ./tokenize ./datasets/... ./train ./evaluate ./infer ./measure; }
 
 part_variants() {

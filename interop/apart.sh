@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# A Flink cluster whose workers share nothing with the driver but an S3 server: each worker has a mount namespace of its own, in which the
+# driver's output, cache and temporary folders are empty. Adapters have the bytes of Prism on a local disk, also after a worker or a task
+# manager was killed, with a server that throttles and fails, and after the driver was killed and another, with an empty cache, went on.
+#   apart.sh ADAPTFLOW WORKDIR OBJECTSERVER [full]   without full: a run, one of two replicas, and one whose driver is lost
+set -euo pipefail
+bin=$1 work=$2 server=$3 all=${4:-}
+mkdir -p "$work"
+source "$(dirname "$0")/engines.sh"
+unshare -m true 2> /dev/null || { echo "skipped: unshare -m is not permitted here"; exit 0; }
+curl --help all | grep -q aws-sigv4 || { echo "skipped: this curl signs no requests for S3"; exit 0; }
+dir=$work/flink shared=$work/shared home=$work/home
+mkdir -p "$shared" "$home"
+cp "$bin" "$shared/adaptflow"
+"$server" -s3 localhost:0 -buckets bucket > "$work/server.log" 2>&1 &
+serverpid=$!
+trap '"$bin" flink down --dir "$dir" > /dev/null 2>&1 || true; kill $serverpid 2> /dev/null || true' EXIT
+for _ in $(seq 100); do at=$(sed -n 's#^s3 http://##p' "$work/server.log"); [ -z "$at" ] || break; sleep 0.1; done
+export AWS_ENDPOINT_URL=http://$at AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY=secret AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
+s3() { curl -sf --retry 9 --aws-sigv4 aws:amz:us-east-1:s3 --user key:secret "$@"; }
+fault() { curl -sf -X POST "http://$at/-/faults?fault=$1"; }
+for f in "$work"/part-*.jsonl; do s3 -T "$f" "http://$at/bucket/in/${f##*/}"; done
+for n in 1 2 3; do
+  awk -v n=$n 'BEGIN { for (i = 1; i <= 30; i++) printf "{\"prompt\": \"What does call %d of part %d do?\", \"completion\": \"It opens file %d and returns %d.\"}\n", i, n, i * n, i % 7 }' \
+    > "$work/rows-$n.jsonl"
+  s3 -T "$work/rows-$n.jsonl" "http://$at/bucket/in/rows-$n.jsonl"
+done
+
+# What a worker sees: the program, Java, and a cache and temporary folder of its own.
+cat > "$shared/worker" << END
+#!/usr/bin/env bash
+exec unshare -m bash -c 'for d in "$work/cache" "$work/tmp" "$work/local" "\${XDG_CACHE_HOME:-\$HOME/.cache}"; do [ ! -d "\$d" ] || mount -t tmpfs none "\$d"; done
+export ADAPTFLOW_CACHE=$work/tmp/cache TMPDIR=$work/tmp; exec "$shared/adaptflow" "\$@"' worker "\$@"
+END
+chmod +x "$shared/worker"
+mkdir -p "$work/cache" "$work/local"
+aws=()
+for v in AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_EC2_METADATA_DISABLED; do aws+=(--worker-env "$v"); done
+endpoint=$("$bin" flink up --task-managers 2 --dir "$dir" "${aws[@]}" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
+export ADAPTFLOW_CACHE=$work/cache
+
+text=(domain-adaptation "${corpus[@]}" --set save_steps=2)
+rows=(instruction-tuning --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1 --set sequence_length=64 --set save_steps=2)
+far=(--runner flink --environment process --worker-program "$shared/worker" --endpoint "$endpoint")
+begin() { # begin NAME TEMPLATE…: a run of the input on the server, in the background; its log is NAME.log
+  local name=$1
+  shift
+  (exec "$bin" run "$@" --output "s3://bucket/$name" "${far[@]}" > "$work/$name.log" 2>&1) &
+  driver=$!
+}
+ends() { # ends NAME WANT: the run ended well, with the bytes of the local run WANT
+  wait "$driver" || { tail "$work/$1.log"; exit 1; }
+  local f
+  for f in adapter_model.safetensors adapter_config.json; do
+    s3 "http://$at/bucket/$1/adapter/$f" -o "$work/got"
+    same "$work/local/$2/adapter/$f" "$work/got"
+  done
+}
+step() { # step NAME N: waits for the checkpoint of a step
+  for _ in $(seq 1200); do
+    ! s3 -I "http://$at/bucket/$1/.work/checkpoints/checkpoint-$(printf %06d "$2")/trainer_state.json" > /dev/null 2>&1 || return 0
+    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before step $2:"; tail "$work/$1.log"; exit 1; }
+    sleep 0.1
+  done
+  echo "no checkpoint of step $2 came"; exit 1
+}
+locally() { local name=$1; shift; "$bin" run "$@" --output "$work/local/$name" > "$work/local-$name.log" 2>&1 || { tail "$work/local-$name.log"; exit 1; }; }
+away() { printf '%s\n' "${@//$work\//s3://bucket/in/}"; } # the same arguments, of the input on the server
+
+mapfile -t textaway < <(away "${text[@]}")
+locally plain "${text[@]}" --set steps=6
+locally replicas "${text[@]}" --set steps=6 --set train.replicas=2
+locally long "${text[@]}" --set steps=40
+[ "$all" != full ] || locally rows "${rows[@]}" --set "input=$work/rows-*.jsonl" --set steps=6
+
+start=$SECONDS
+begin plain "${textaway[@]}" --set steps=6; ends plain plain
+echo "domain-adaptation: $((SECONDS - start)) s; adapter equal to Prism's on a local disk"
+begin replicas "${textaway[@]}" --set steps=6 --set train.replicas=2; ends replicas replicas
+echo "two replicas: equal"
+if [ "$all" = full ]; then
+begin rows "${rows[@]}" --set "input=s3://bucket/in/rows-*.jsonl" --set steps=6; ends rows rows
+echo "instruction-tuning: equal"
+begin driverfiles "${text[@]}" --set steps=6; ends driverfiles plain
+echo "input on the driver's disk alone: equal"
+
+fault kind=throttle,every=11,times=-1; fault kind=500,every=17,times=-1
+begin faults "${textaway[@]}" --set steps=6
+wait "$driver" || { tail "$work/faults.log"; exit 1; }
+curl -sf -X DELETE "http://$at/-/faults"
+begin faults "${textaway[@]}" --set steps=6; ends faults plain
+echo "a server that throttles and fails: equal"
+
+begin worker "${textaway[@]}" --set steps=40; step worker 4
+pkill -9 -f "^$shared/adaptflow" || { echo "there is no worker to kill"; exit 1; }
+ends worker long
+echo "workers were killed: equal"
+begin manager "${textaway[@]}" --set steps=40; step manager 4
+kill -9 "$(sed -n '/"name": "task-manager-1"/{n;s/.*"pid": *\([0-9]*\).*/\1/p}' "$dir/state.json")"
+ends manager long
+echo "a task manager was killed: equal"
+fi
+begin driver "${textaway[@]}" --set steps=40; step driver 4
+kill -9 "$driver"; wait "$driver" 2> /dev/null || true
+rm -rf "${work:?}/cache"; mkdir "$work/cache"
+sleep 32 # the lost driver's lease ends
+begin driver "${textaway[@]}" --set steps=40; ends driver long
+grep -q '^continuing from s3://' "$work/driver.log" || { echo "the second driver began anew:"; cat "$work/driver.log"; exit 1; }
+echo "the driver was killed, another with an empty cache went on: equal"
