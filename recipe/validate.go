@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/settings"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -148,28 +148,15 @@ func (r *Recipe) evaluateChecks() []check {
 	}
 }
 
-// units are the suffixes of a size, the longer before those they end with.
-var units = []struct {
-	suffix string
-	bytes  float64
-}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
-
 // Limit is memory_limit in bytes, 0 for none.
 func (m *Model) Limit() (int64, error) {
 	s := strings.TrimSpace(m.MemoryLimit)
 	if s == "" {
 		return 0, nil
 	}
-	scale, number := 1.0, s
-	for _, u := range units {
-		if strings.HasSuffix(s, u.suffix) {
-			scale, number = u.bytes, strings.TrimSpace(strings.TrimSuffix(s, u.suffix))
-			break
-		}
-	}
-	v, err := strconv.ParseFloat(number, 64)
-	if err != nil || !(v > 0) || v*scale > 1<<60 {
+	n, err := storage.ParseSize(s)
+	if err != nil {
 		return 0, fmt.Errorf("model.memory_limit is %q; it must be a size such as 800MiB or 2GiB", m.MemoryLimit)
 	}
-	return int64(v * scale), nil
+	return n, nil
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
@@ -24,11 +22,11 @@ func limit() (int64, error) {
 	if text == "" {
 		return defaultLimit, nil
 	}
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n > 1<<62 {
-		return 0, fmt.Errorf("%s=%q: want a number of bytes, or one with a unit, such as 20 GiB", Limit, text)
+	n, err := storage.ParseSize(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", Limit, err)
 	}
-	return int64(n), nil
+	return n, nil
 }
 
 // evict removes what was used longest ago, and is not used now, until need more bytes fit.

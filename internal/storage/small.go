@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strconv"
+	"strings"
 )
 
 // Kind is a kind of file that is read whole, with the most bytes that one may have: more is a mistake or an attack, and no reason to take
@@ -82,6 +84,28 @@ func (k Kind) read(path string, size int64, r io.Reader) ([]byte, error) {
 		return b, nil
 	}
 	return unmarked(path, b)
+}
+
+// units are the suffixes of a size, the longer before those they end with.
+var units = []struct {
+	suffix string
+	bytes  float64
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
+
+// ParseSize is the number of bytes, above 0, that a person writes as 2GiB, 1.5 GB or 4096.
+func ParseSize(text string) (int64, error) {
+	scale, number := 1.0, strings.TrimSpace(text)
+	for _, u := range units {
+		if strings.HasSuffix(number, u.suffix) {
+			scale, number = u.bytes, strings.TrimSpace(strings.TrimSuffix(number, u.suffix))
+			break
+		}
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(v > 0) || v*scale > 1<<60 {
+		return 0, fmt.Errorf("%q is no size such as 800MiB or 2GiB", text)
+	}
+	return int64(v * scale), nil
 }
 
 // Size is a number of bytes for a person to read: "3.5 MiB".
