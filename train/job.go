@@ -144,6 +144,7 @@ func openSession(job Job) (_ *Session, err error) {
 	if err = job.pull(context.Background()); err != nil {
 		return nil, err
 	}
+	job.tidy()
 	s.job = job
 	base, teachers, err := job.hold()
 	if err != nil {

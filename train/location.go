@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -37,6 +38,25 @@ func (j Job) here() (Job, error) {
 	}
 	j.Dir = dir
 	return j, nil
+}
+
+// scratchTime is how long this machine keeps its copies of the files of jobs that nobody has worked on.
+const scratchTime = 7 * 24 * time.Hour
+
+// tidy removes the copies of jobs that were last worked on long ago.
+func (j *Job) tidy() {
+	if j.Location == "" {
+		return
+	}
+	root := filepath.Dir(j.Dir)
+	now := time.Now()
+	_ = os.Chtimes(j.Dir, now, now)
+	es, _ := os.ReadDir(root) // what cannot be read or removed stays: it is a cache
+	for _, e := range es {
+		if info, err := e.Info(); err == nil && info.IsDir() && now.Sub(info.ModTime()) > scratchTime {
+			_ = os.RemoveAll(filepath.Join(root, e.Name()))
+		}
+	}
 }
 
 // Place is the folder on this machine of the job's checkpoints.

@@ -2,9 +2,13 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -29,6 +33,11 @@ func (r *Run) initialise(ctx context.Context, job *train.Job) error {
 	dir, err := r.initDir()
 	if err != nil || dir == r.Recipe.Train.InitAdapter {
 		return err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // another machine made it: it is made again, to the same bytes
+		if err := storage.Remove(r.RecordPath("init")); err != nil {
+			return err
+		}
 	}
 	_, err = Record(r, "init", func() (string, error) {
 		r.Tell("initialising the adapter from the activations of the training data")

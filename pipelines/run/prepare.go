@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 
@@ -47,6 +48,9 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 			runner.Part = name
 			return runner.Run(ctx, p, job)
 		})
+		if _, there := os.Stat(cfg.PrintsPath); there == nil && err == nil {
+			err = r.keep(cfg.PrintsPath)
+		}
 		if res != nil {
 			for _, l := range res.Layouts {
 				r.Tell("%s", l)

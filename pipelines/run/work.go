@@ -66,6 +66,16 @@ func (r *Run) openWork(ctx context.Context) error {
 	return nil
 }
 
+// underLease is ctx, which ends also when another driver has taken the location.
+func (r *Run) underLease(ctx context.Context) (context.Context, func()) {
+	if r.lease == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.lease.Context(), func() { cancel(r.lease.Err()) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
 // keep copies a record of a stage to the work location.
 func (r *Run) keep(file string) error {
 	if r.Work == "" {
@@ -181,5 +191,9 @@ func (r *Run) sweepWork(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	dir, err := r.progress().Place() // this machine's copies of checkpoints
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
