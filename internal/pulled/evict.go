@@ -111,6 +111,18 @@ func begin(dir string) (*storage.Lock, error) {
 	if err := storage.MkdirAll(dir + usesExt); err != nil {
 		return nil, err
 	}
+	earlier, err := os.ReadDir(dir + usesExt)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range earlier { // those of processes that have ended
+		at := filepath.Join(dir+usesExt, e.Name())
+		if l, err := storage.LockDir(at); err == nil {
+			if err := errors.Join(l.Remove(), os.RemoveAll(at)); err != nil {
+				return nil, err
+			}
+		}
+	}
 	mine, err := os.MkdirTemp(dir+usesExt, "process-")
 	if err != nil {
 		return nil, err

@@ -137,6 +137,10 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, got, dir)
+	// The processes that have ended left nothing.
+	if uses, err := filepath.Glob(filepath.Join(cache, "pulled", "*"+usesExt, "*")); len(uses) != 1 || err != nil {
+		t.Errorf("the folder's processes are %v (%v)", uses, err)
+	}
 	// A new machine sees that they were altered, keeps nothing of them, and says which.
 	cache = machine(t)
 	_, err = Folder(t.Context(), ref)

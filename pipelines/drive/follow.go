@@ -36,12 +36,16 @@ func follow(job train.Job, dir string, from, total int) (stop func()) {
 			}
 		}
 	}
+	every := followEvery
+	if job.Location != "" { // a look is a request
+		every *= 4
+	}
 	end := make(chan struct{})
 	var done sync.WaitGroup
 	done.Add(1)
 	go func() {
 		defer done.Done()
-		tick := time.NewTicker(followEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
