@@ -141,7 +141,7 @@ func openSession(job Job) (_ *Session, err error) {
 			s.close()
 		}
 	}()
-	if err = job.pull(context.Background()); err != nil {
+	if err = job.Pull(context.Background()); err != nil {
 		return nil, err
 	}
 	job.tidy()

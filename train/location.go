@@ -65,8 +65,8 @@ func (j Job) Place() (string, error) {
 	return j.Dir, err
 }
 
-// pull brings what the job refers to, the base, the teachers and the adapter that it starts from, to this machine.
-func (j *Job) pull(ctx context.Context) error {
+// Pull brings what the job refers to, the base, the teachers and the adapter that it starts from, to this machine.
+func (j *Job) Pull(ctx context.Context) error {
 	j.Teachers = slices.Clone(j.Teachers)
 	refs := []*string{&j.Model, &j.InitAdapter, &j.Task.Embeddings}
 	for i := range j.Teachers {

@@ -10,7 +10,7 @@ import (
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.
 func (r *Run) All(ctx context.Context) (*report.Metrics, error) {
-	ctx, end := r.underLease(ctx)
+	ctx, end := r.UnderLease(ctx)
 	defer end()
 	if m, err := r.finished(ctx); m != nil || err != nil {
 		return m, err

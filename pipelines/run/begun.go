@@ -55,7 +55,7 @@ func (r *Run) noteBegun() error {
 	if err := storage.WriteJSON(path, begun{Order: train.OrderEpochs}); err != nil {
 		return err
 	}
-	return r.keep(path)
+	return r.Keep(path)
 }
 
 // sameRecipe says whether the text in an output folder is that of the recipe. Settings that did not exist when it was written have their

@@ -18,7 +18,7 @@ func (r *Run) DryRun(ctx context.Context) error {
 		return err
 	}
 	job.Train = []train.ShardRef{{Path: "shards/train-00000-of-00001.parquet"}}
-	if job, err = r.afar(ctx, job); err != nil {
+	if job, err = r.ForWorkers(ctx, job); err != nil {
 		return err
 	}
 	if err := drive.First(ctx, job, r.Runner); !errors.Is(err, runners.ErrDryRun) {

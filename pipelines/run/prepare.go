@@ -35,13 +35,13 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 		if name == "general" {
 			cfg.ApplyChatTemplate = false
 		}
-		if cfg.TokenizerDir, err = r.shared(ctx, r.tokenizerDir()); err != nil {
+		if cfg.TokenizerDir, err = r.Shared(ctx, r.tokenizerDir()); err != nil {
 			return nil, err
 		}
 		cfg.Shared = r.sharedFile
 		cfg.Engine, cfg.Before = tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.before
 		cfg.Seed, cfg.ValidationFraction = r.Recipe.Train.Seed, validation
-		cfg.StagedDir, cfg.PrintsPath, cfg.Version = r.workPath(".staged-"+name), r.printsPath(name), version.Version
+		cfg.StagedDir, cfg.PrintsPath, cfg.Version = r.WorkPath(".staged-"+name), r.printsPath(name), version.Version
 		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline,
 			job string) error {
 			runner := r.Runner
@@ -49,7 +49,7 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 			return runner.Run(ctx, p, job)
 		})
 		if _, there := os.Stat(cfg.PrintsPath); there == nil && err == nil {
-			err = r.keep(cfg.PrintsPath)
+			err = r.Keep(cfg.PrintsPath)
 		}
 		if res != nil {
 			for _, l := range res.Layouts {

@@ -39,5 +39,5 @@ func Record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 	if err := storage.WriteFile(path, raw); err != nil {
 		return v, err
 	}
-	return v, r.keep(path)
+	return v, r.Keep(path)
 }

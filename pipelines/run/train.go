@@ -22,7 +22,7 @@ func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 	if err := r.initialise(ctx, &job); err != nil {
 		return nil, err
 	}
-	if job, err = r.afar(ctx, job); err != nil {
+	if job, err = r.ForWorkers(ctx, job); err != nil {
 		return nil, err
 	}
 	dir, err := job.Place()
@@ -36,7 +36,7 @@ func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 	})()
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap; what is left is small
 	if step, err := drive.LatestOf(job); err == nil && step > 0 {
-		r.Tell("continuing from %s", storage.Join(r.workPath(workCheckpoints), filepath.Base(train.CheckpointDir(dir, step))))
+		r.Tell("continuing from %s", storage.Join(r.WorkPath(workCheckpoints), filepath.Base(train.CheckpointDir(dir, step))))
 	}
 	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
 }

@@ -66,8 +66,8 @@ func (r *Run) openWork(ctx context.Context) error {
 	return nil
 }
 
-// underLease is ctx, which ends also when another driver has taken the location.
-func (r *Run) underLease(ctx context.Context) (context.Context, func()) {
+// UnderLease is ctx, which ends also when another driver has taken the location.
+func (r *Run) UnderLease(ctx context.Context) (context.Context, func()) {
 	if r.lease == nil {
 		return ctx, func() {}
 	}
@@ -76,27 +76,38 @@ func (r *Run) underLease(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// keep copies a record of a stage to the work location.
-func (r *Run) keep(file string) error {
+// Elsewhere says that the run works at a location, and not in a folder of this machine.
+func (r *Run) Elsewhere() bool { return r.Work != "" }
+
+// Held is nil while this driver may write what only one may: of a run at a location, while its lease holds.
+func (r *Run) Held() error {
+	if r.lease == nil {
+		return nil
+	}
+	return r.lease.Err()
+}
+
+// Keep copies a record of a stage to the work location.
+func (r *Run) Keep(file string) error {
 	if r.Work == "" {
 		return nil
 	}
-	if err := r.lease.Err(); err != nil {
+	if err := r.Held(); err != nil {
 		return err
 	}
 	return storage.CopyFile(storage.Join(r.Work, workStages, filepath.Base(file)), file)
 }
 
-// workPath is where something that workers share is: in the work location, or in the output folder of a run that has none.
-func (r *Run) workPath(name string) string {
+// WorkPath is where something that workers share is: in the work location, or in the output folder of a run that has none.
+func (r *Run) WorkPath(name string) string {
 	if r.Work != "" {
 		return storage.Join(r.Work, name)
 	}
 	return filepath.Join(r.Output, name)
 }
 
-// shared is how workers find a local folder: by its path, or, of a run with a work location, by a reference to what it holds.
-func (r *Run) shared(ctx context.Context, dir string) (string, error) {
+// Shared is how workers find a local folder: by its path, or, of a run with a work location, by a reference to what it holds.
+func (r *Run) Shared(ctx context.Context, dir string) (string, error) {
 	if r.Work == "" || !r.Runner.Remote() || dir == "" || pulled.IsRef(dir) || !storage.IsLocal(dir) {
 		return dir, nil
 	}
@@ -144,8 +155,8 @@ func (r *Run) sharedFile(ctx context.Context, file string) (string, error) {
 	return r.pushed[file], nil
 }
 
-// afar makes a job one of workers that share the work location alone.
-func (r *Run) afar(ctx context.Context, job train.Job) (_ train.Job, err error) {
+// ForWorkers makes a job one of workers that share the work location alone.
+func (r *Run) ForWorkers(ctx context.Context, job train.Job) (_ train.Job, err error) {
 	if r.Work == "" {
 		return job, nil
 	}
@@ -156,7 +167,7 @@ func (r *Run) afar(ctx context.Context, job train.Job) (_ train.Job, err error) 
 		refs = append(refs, &job.Teachers[i])
 	}
 	for _, ref := range refs {
-		if *ref, err = r.shared(ctx, *ref); err != nil {
+		if *ref, err = r.Shared(ctx, *ref); err != nil {
 			return job, err
 		}
 	}
