@@ -57,8 +57,12 @@ func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 // countMix runs one pass over the staged documents and adds up what it counted, by source.
 func (d *driver) countMix(ctx context.Context, pass int, bins []int) ([]datasets.Histogram, [][]datasets.MixEntry, error) {
 	p, s := beam.NewPipelineWithRoot()
+	staged, err := d.listStaged(s)
+	if err != nil {
+		return nil, nil, err
+	}
 	end.Of(s, mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins, Pass: pass, OutDir: d.packed},
-		beam.CreateList(s, d.staged)))
+		staged))
 	if err := d.run(ctx, p, "adaptflow-mix"); err != nil {
 		return nil, nil, err
 	}

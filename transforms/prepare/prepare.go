@@ -277,9 +277,13 @@ func readJSON(path string, v any) error {
 // pack runs the second pipeline: staged documents → shards.
 func (d *driver) pack(ctx context.Context) error {
 	p, s := beam.NewPipelineWithRoot()
+	staged, err := d.listStaged(s)
+	if err != nil {
+		return err
+	}
 	end.Of(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile,
 		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
-		beam.CreateList(s, d.staged)))
+		staged))
 	return d.run(ctx, p, "adaptflow-pack")
 }
 

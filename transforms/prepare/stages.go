@@ -99,8 +99,12 @@ func (d *driver) stages(ctx context.Context) error {
 	if d.cfg.HTML != nil {
 		pages = encoded(d.cfg.HTML)
 	}
+	files, err := d.listFiles(s)
+	if err != nil {
+		return err
+	}
 	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages},
-		beam.CreateList(s, d.files))
+		files)
 	if len(d.cfg.Clean) > 0 {
 		groups = clean.Rules(s, &clean.RulesFn{Rules: encoded(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name),
 			RejectsDir: d.cfg.RejectsDir}, groups)
@@ -123,7 +127,11 @@ func (d *driver) stages(ctx context.Context) error {
 	}
 	if apart {
 		p, s := beam.NewPipelineWithRoot()
-		d.next(s, -1, beam.Reshuffle(s, beam.CreateList(s, d.groups)))
+		all, err := d.listGroups(s)
+		if err != nil {
+			return err
+		}
+		d.next(s, -1, beam.Reshuffle(s, all))
 		if err := d.run(ctx, p, "adaptflow-tokenize"); err != nil {
 			return err
 		}
@@ -335,9 +343,13 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 		return err
 	}
 	p, s := beam.NewPipelineWithRoot()
+	all, err := d.listGroups(s)
+	if err != nil {
+		return err
+	}
 	groups := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: removals, Sources: names,
 		Stage: name, OutDir: d.dir(name),
-		RejectsDir: d.cfg.RejectsDir}, beam.Reshuffle(s, beam.CreateList(s, d.groups)))
+		RejectsDir: d.cfg.RejectsDir}, beam.Reshuffle(s, all))
 	d.next(s, i, groups)
 	if err := d.run(ctx, p, "adaptflow-"+name); err != nil {
 		return err
