@@ -21,7 +21,7 @@ s3() { curl -sf --retry 9 --aws-sigv4 aws:amz:us-east-1:s3 --user key:secret "$@
 fault() { curl -sf -X POST "http://$at/-/faults?fault=$1"; }
 for f in "$work"/part-*.jsonl; do s3 -T "$f" "http://$at/bucket/in/${f##*/}"; done
 for n in 1 2 3; do
-  awk -v n=$n 'BEGIN { for (i = 1; i <= 30; i++) printf "{\"prompt\": \"What does call %d of part %d do?\", \"completion\": \"It opens file %d and returns %d.\"}\n", i, n, i * n, i % 7 }' \
+  awk -v n=$n 'BEGIN { for (i = 1; i <= 30; i++) printf "{\"prompt\": \"What does call %d of part %d do?\", \"completion\": \"It opens file %d and returns %d.\", \"user\": \"u%d\"}\n", i, n, i * n, i % 7, i % 5 }' \
     > "$work/rows-$n.jsonl"
   s3 -T "$work/rows-$n.jsonl" "http://$at/bucket/in/rows-$n.jsonl"
 done
@@ -41,6 +41,7 @@ export ADAPTFLOW_CACHE=$work/cache
 
 text=(domain-adaptation "${corpus[@]}" --set save_steps=2)
 rows=(instruction-tuning --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1 --set sequence_length=64 --set save_steps=2)
+keys=(personal-assistants --set key_column=user --set validation_fraction=0.1 --set sequence_length=64 --set keys.group_keys=1 --set max_steps=20)
 far=(--runner flink --environment process --worker-program "$shared/worker" --endpoint "$endpoint")
 begin() { # begin NAME TEMPLATE…: a run of the input on the server, in the background; its log is NAME.log
   local name=$1
@@ -55,6 +56,24 @@ ends() { # ends NAME WANT: the run ended well, with the bytes of the local run W
     s3 "http://$at/bucket/$1/adapter/$f" -o "$work/got"
     same "$work/local/$2/adapter/$f" "$work/got"
   done
+}
+keysend() { # keysend NAME WANT: a run by key ended well, with the bytes of each key's adapter in the local run WANT
+  wait "$driver" || { tail "$work/$1.log"; exit 1; }
+  local f n=0
+  for f in "$work/local/$2"/adapters/*/adapter_{model.safetensors,config.json}; do
+    s3 "http://$at/bucket/$1/${f#"$work/local/$2/"}" -o "$work/got"
+    same "$f" "$work/got"
+    n=$((n + 1))
+  done
+  [ $n -gt 4 ] || { echo "$n files of keys were compared"; exit 1; }
+}
+key() { # key NAME: waits until a key is trained
+  for _ in $(seq 1200); do
+    ! s3 "http://$at/bucket?list-type=2&prefix=$1/adapters/" 2> /dev/null | grep -q '/metrics.json' || return 0
+    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before a key was trained:"; tail "$work/$1.log"; exit 1; }
+    sleep 0.1
+  done
+  echo "no key was trained"; exit 1
 }
 step() { # step NAME N: waits for the checkpoint of a step
   for _ in $(seq 1200); do
@@ -71,7 +90,10 @@ mapfile -t textaway < <(away "${text[@]}")
 locally plain "${text[@]}" --set steps=6
 locally replicas "${text[@]}" --set steps=6 --set train.replicas=2
 locally long "${text[@]}" --set steps=40
-[ "$all" != full ] || locally rows "${rows[@]}" --set "input=$work/rows-*.jsonl" --set steps=6
+if [ "$all" = full ]; then
+  locally rows "${rows[@]}" --set "input=$work/rows-*.jsonl" --set steps=6
+  locally keys "${keys[@]}" --set "input=$work/rows-*.jsonl"
+fi
 
 start=$SECONDS
 begin plain "${textaway[@]}" --set steps=6; ends plain plain
@@ -81,6 +103,13 @@ echo "two replicas: equal"
 if [ "$all" = full ]; then
 begin rows "${rows[@]}" --set "input=s3://bucket/in/rows-*.jsonl" --set steps=6; ends rows rows
 echo "instruction-tuning: equal"
+begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; key keys
+kill -9 "$driver"; wait "$driver" 2> /dev/null || true
+pkill -9 -f "^$shared/adaptflow" || true # the cluster goes on with other workers
+rm -rf "${work:?}/cache"; mkdir "$work/cache"
+sleep 32
+begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; keysend keys keys
+echo "personal-assistants, the driver and workers killed, another driver with an empty cache: equal"
 begin driverfiles "${text[@]}" --set steps=6; ends driverfiles plain
 echo "input on the driver's disk alone: equal"
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,7 @@ import (
 
 func forgetCommand() *cobra.Command {
 	var docs []string
-	var output string
+	var output, work string
 	var asJSON, list bool
 	c := &cobra.Command{Use: "forget", Short: "Leave documents out of a run by key, and train again the adapters that saw them",
 		Args: cobra.NoArgs,
@@ -26,10 +25,10 @@ func forgetCommand() *cobra.Command {
 			if len(docs) == 0 || output == "" {
 				return usage("forget needs --doc ID and the run's --output")
 			}
-			if !storage.IsLocal(output) {
-				return usage("forget works on an output folder of this machine, not on %s", output)
+			if work != "" && (storage.IsLocal(output) || storage.IsLocal(work)) {
+				return usage("--work-location %s: it is of an --output on an object store, and on one itself", work)
 			}
-			path := filepath.Join(output, run.RecipeFile)
+			path := storage.Join(output, run.RecipeFile)
 			text, err := storage.ReadSmall(path, storage.KindRecipe)
 			if err != nil {
 				return usageError{err}
@@ -62,7 +61,7 @@ func forgetCommand() *cobra.Command {
 				}
 				return nil
 			}
-			r := &run.Run{Recipe: rec, Output: output, Say: say}
+			r := &run.Run{Recipe: rec, Output: output, Work: work, Say: say}
 			err = kinds.Open(r)
 			defer r.Close()
 			if err != nil {
@@ -72,7 +71,8 @@ func forgetCommand() *cobra.Command {
 			return printOutcome(asJSON, output, o, err)
 		}}
 	c.Flags().StringArrayVar(&docs, "doc", nil, "id of a document; repeat for more")
-	c.Flags().StringVar(&output, "output", "", "output folder of the run")
+	c.Flags().StringVar(&output, "output", "", "output folder of the run, or its place on an object store")
+	c.Flags().StringVar(&work, "work-location", "", "work location of the run, where it is not in the --output on an object store")
 	c.Flags().BoolVar(&list, "list", false, "only name the keys whose adapters are affected")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

@@ -250,13 +250,13 @@ var wrongInputs = []wrong{
 			"--output", "gs://b/out")
 	}, 2, []string{"dataflow", "--dry-run", "folders of this machine"}},
 	{"workers elsewhere for an object store", func(b *desk) []string {
-		return append(set("data.key_column=person"), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process",
+		return append(set("compare.methods=[LORA,IA3]"), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process",
 			"--output", "s3://b/out")
 	}, 2, []string{"s3://b/out", "192.0.2.7:8099", "do not see"}},
 	{"a work location of a folder", func(*desk) []string { return append(set(), "--work-location", "s3://b/work") }, 2,
 		[]string{"--work-location", "--output"}},
-	{"a work location of a run by key", func(*desk) []string {
-		return append(set("data.key_column=person"), "--work-location", "s3://b/work", "--output", "s3://b/out")
+	{"a work location of a comparison", func(*desk) []string {
+		return append(set("compare.methods=[LORA,IA3]"), "--work-location", "s3://b/work", "--output", "s3://b/out")
 	}, 2, []string{"--work-location", "kind"}},
 	{"a variable for workers that is not set", func(b *desk) []string {
 		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--worker-env",

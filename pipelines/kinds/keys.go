@@ -37,10 +37,12 @@ var keysKind = Kind{
 	Name:    "adapters by key",
 	When:    func(r *recipe.Recipe) bool { return r.Data.KeyColumn != "" },
 	Summary: KeysFile,
+	Afar:    true,
 	Run: func(ctx context.Context, r *run.Run, _ Options) (Outcome, error) {
 		k, err := trainKeys(ctx, r)
 		return keysOutcome(r, k, err)
 	},
+	DryRun: dryRunKeys,
 	Export: func(r *run.Run) error {
 		return fmt.Errorf("a run by key writes an adapter for each key as it trains: see %s", r.Product(run.AdapterDir+"s"))
 	},
@@ -61,13 +63,15 @@ func keysOutcome(r *run.Run, k *KeyRuns, err error) (Outcome, error) {
 // trainKeys trains an adapter for each key of the recipe's data and returns the summary. A finished run only reads it; an interrupted one
 // trains the keys that are left.
 func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
-	path := filepath.Join(r.Output, KeysFile)
+	ctx, release := r.UnderLease(ctx)
+	defer release()
+	path := r.Product(KeysFile)
 	if raw, err := storage.ReadSmall(path, storage.KindState); err == nil {
 		out := &KeyRuns{}
 		if err := json.Unmarshal(raw, out); err != nil {
 			return nil, fmt.Errorf("%s: %w: delete it, and what is missing is made again", path, err)
 		}
-		if done, err := keysFinished(r, out); done || err != nil {
+		if done, err := keysFinished(ctx, r, out); done || err != nil {
 			return out, err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -79,23 +83,11 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	}
 	start := time.Now()
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap
-	job, err := r.Job(&run.Data{Train: &prepare.Result{}})
+	cfg, err := keysConfig(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	forgotten, err := forgotten(r)
-	if err != nil {
-		return nil, err
-	}
-	cfg := perkey.Config{Job: job, OutDir: filepath.Join(r.Output, run.AdapterDir+"s"), WorkDir: filepath.Join(r.Output, ".staged-keys"),
-		RejectsDir: r.Product(run.RejectsDir),
-		Keys:       r.Recipe.Keys, Forget: forgotten, Version: version.Version}
-	if cfg.InitAdapters != "" {
-		if _, err := os.Stat(cfg.InitAdapters); err != nil {
-			return nil, fmt.Errorf("keys.init_adapters: %w", err)
-		}
-	}
-	if err := os.RemoveAll(cfg.WorkDir); err != nil {
+	if err := cleanKeys(ctx, r, cfg.WorkDir); err != nil {
 		return nil, err
 	}
 	var shards []perkey.ShardRef
@@ -112,12 +104,10 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 		}
 	})()
 	defer train.Drive(ctx, cfg.OutDir)()
-	p, s := runners.NewPipeline()
-	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
-	if err := r.Runner.Run(ctx, p, "adaptflow-keys"); err != nil {
+	if err := runKeys(ctx, r, cfg, shards); err != nil {
 		return nil, err
 	}
-	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: forgotten, Funnel: d.Train.Funnel, Overlap: d.Overlap,
+	out := &KeyRuns{Skipped: map[string]int{}, Forgotten: cfg.Forget, Funnel: d.Train.Funnel, Overlap: d.Overlap,
 		Seconds: time.Since(start).Seconds(), PeakRSS: mem.HighWater(),
 		Paths: []string{run.AdapterDir + "s", "shards", KeysFile, report.File, run.RecipeFile}}
 	if out.Keys, err = perkey.Results(cfg.WorkDir); err != nil {
@@ -131,6 +121,11 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 		}
 		return nil, fmt.Errorf("no key was trained of %d (%s); see %s, and keys.min_sequences and data.key_column", len(out.Keys),
 			strings.Join(why, ", "), cfg.RejectsDir)
+	}
+	if r.Elsewhere() {
+		if err := errors.Join(r.Held(), perkey.Publish(ctx, out.Keys, cfg.OutDir, cfg.WorkDir, r.BaseName())); err != nil {
+			return nil, err
+		}
 	}
 	if len(out.Skipped) > 0 {
 		out.Paths = append(out.Paths, run.RejectsDir)
@@ -146,30 +141,114 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	if written.Keys = perkey.Measured(out.Keys); out.EvalTokens == 0 { // null: nothing was measured
 		written.Before, written.After = math.NaN(), math.NaN()
 	}
-	if err := errors.Join(storage.WriteJSON(path, written), os.RemoveAll(cfg.WorkDir)); err != nil {
+	if err := storage.WriteJSON(filepath.Join(r.Output, KeysFile), written); err != nil {
 		return nil, err
+	}
+	if !r.Elsewhere() { // at a location publishing removes it
+		if err := os.RemoveAll(cfg.WorkDir); err != nil {
+			return nil, err
+		}
 	}
 	return out, r.Publish()
 }
 
+// stagedKeys is the folder of the keys' sequences while they are trained.
+const stagedKeys = ".staged-keys"
+
+// keysConfig is the settings of training the recipe's keys.
+func keysConfig(ctx context.Context, r *run.Run) (cfg perkey.Config, err error) {
+	job, err := r.Job(&run.Data{Train: &prepare.Result{}})
+	if err != nil {
+		return cfg, err
+	}
+	forgotten, err := forgotten(r)
+	if err != nil {
+		return cfg, err
+	}
+	cfg = perkey.Config{Job: job, OutDir: r.Product(run.AdapterDir + "s"), WorkDir: r.WorkPath(stagedKeys),
+		RejectsDir: r.Product(run.RejectsDir),
+		Keys:       r.Recipe.Keys, Forget: forgotten, Version: version.Version}
+	if cfg.InitAdapters != "" {
+		if _, err := os.Stat(cfg.InitAdapters); err != nil {
+			return cfg, fmt.Errorf("keys.init_adapters: %w", err)
+		}
+	}
+	if !r.Elsewhere() {
+		return cfg, nil
+	}
+	if len(forgotten) > 0 { // what a lost driver's workers still write must not come among it
+		cfg.WorkDir += "-" + storage.SHA256([]byte(strings.Join(forgotten, "\n")))[:16]
+	}
+	if cfg.Job, err = r.ForWorkers(ctx, job); err != nil {
+		return cfg, err
+	}
+	cfg.Job.BaseName, cfg.Job.Config = perkey.BaseMark, maps.Clone(job.Config)
+	for k, v := range cfg.Job.Config {
+		if v == r.BaseName() {
+			cfg.Job.Config[k] = perkey.BaseMark
+		}
+	}
+	cfg.InitAdapters, err = r.Shared(ctx, cfg.InitAdapters)
+	return cfg, err
+}
+
+// cleanKeys removes what an interrupted run has left in the work folder: at a location the results alone, since finished keys' texts are
+// needed.
+func cleanKeys(ctx context.Context, r *run.Run, work string) error {
+	if !r.Elsewhere() {
+		return os.RemoveAll(work)
+	}
+	// What an earlier version left on this machine would be published.
+	return errors.Join(perkey.ForgetResults(ctx, work), os.RemoveAll(filepath.Join(r.Output, run.AdapterDir+"s")))
+}
+
+// runKeys trains the keys of shards.
+func runKeys(ctx context.Context, r *run.Run, cfg perkey.Config, shards []perkey.ShardRef) error {
+	p, s := runners.NewPipeline()
+	end.Of(s, perkey.Train(s, cfg, perkey.FromShards(s, shards)))
+	return r.Runner.Run(ctx, p, "adaptflow-keys")
+}
+
+// dryRunKeys writes the job that trains the keys of a shard, which is a name.
+func dryRunKeys(ctx context.Context, r *run.Run) error {
+	cfg, err := keysConfig(ctx, r)
+	if err != nil {
+		return err
+	}
+	return runKeys(ctx, r, cfg, []perkey.ShardRef{{Path: "shards/train-00000-of-00001.parquet"}})
+}
+
 // keysFinished says whether the parts of a finished run by key are there; the report is written again where it is missing. The adapters of
 // keys that lack something are trained again, to the same bytes.
-func keysFinished(r *run.Run, k *KeyRuns) (bool, error) {
-	done := true
+func keysFinished(ctx context.Context, r *run.Run, k *KeyRuns) (bool, error) {
+	done, out := true, r.Product(run.AdapterDir+"s")
+	var there perkey.Files
+	if r.Elsewhere() {
+		var err error
+		if there, err = perkey.ListFolders(ctx, out); err != nil {
+			return false, err
+		}
+	}
 	for i := range k.Keys {
-		if why := k.Keys[i].Broken(filepath.Join(r.Output, run.AdapterDir+"s")); why != "" {
+		why := k.Keys[i].Broken(out)
+		if r.Elsewhere() {
+			why = k.Keys[i].Lacks(there)
+		}
+		if why != "" {
 			dir := r.Product(run.AdapterDir+"s", k.Keys[i].Dir)
 			r.Tell("this run is finished, but the folder %s of the key %q %s: it is made again", dir, k.Keys[i].Key, why)
 			done = false
 		}
 	}
-	if _, err := os.Stat(filepath.Join(r.Output, report.File)); errors.Is(err, fs.ErrNotExist) && done {
+	if ok, err := storage.Exists(r.Product(report.File)); err != nil {
+		return false, err
+	} else if !ok && done {
 		r.Tell("this run is finished, but %s is missing: it is made again", r.Product(report.File))
 		page, err := k.html()
 		if err != nil {
 			return false, err
 		}
-		if err := storage.WriteFile(filepath.Join(r.Output, report.File), page); err != nil {
+		if err := storage.WriteFile(r.Product(report.File), page); err != nil {
 			return false, err
 		}
 	}
@@ -185,7 +264,7 @@ func keysFinished(r *run.Run, k *KeyRuns) (bool, error) {
 
 // forgotten are the ids of the documents that are left out of a run.
 func forgotten(r *run.Run) (ids []string, err error) {
-	raw, err := storage.ReadSmall(filepath.Join(r.Output, ForgetFile), storage.KindState)
+	raw, err := storage.ReadSmall(r.Product(ForgetFile), storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -197,8 +276,12 @@ func forgotten(r *run.Run) (ids []string, err error) {
 
 // affected are the keys of a run by key whose adapters were trained on one of the documents, and the documents that none was trained on.
 func affected(output string, docs []string) (keys, unknown []string, err error) {
-	files, err := filepath.Glob(filepath.Join(output, run.AdapterDir+"s", "*", perkey.LineageFile))
-	if err != nil {
+	pattern := storage.Join(output, run.AdapterDir+"s", "*", perkey.LineageFile)
+	files, err := filepath.Glob(storage.Local(pattern))
+	if !storage.IsLocal(output) {
+		files, err = storage.Glob(pattern)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
 	seen := map[string]bool{}
@@ -220,7 +303,7 @@ func affected(output string, docs []string) (keys, unknown []string, err error) 
 			}
 		}
 		if hit {
-			x, err := perkey.ReadResult(filepath.Dir(f))
+			x, err := perkey.ReadResult(f[:len(f)-len(perkey.LineageFile)-1])
 			if err != nil {
 				return nil, nil, err
 			}
@@ -249,11 +332,13 @@ func forget(ctx context.Context, r *run.Run, docs []string) (*KeyRuns, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := storage.WriteFile(filepath.Join(r.Output, ForgetFile), raw); err != nil {
+	if err := errors.Join(r.Held(), storage.WriteFile(r.Product(ForgetFile), raw)); err != nil {
 		return nil, err
 	}
-	if err := storage.Remove(filepath.Join(r.Output, KeysFile)); err != nil {
-		return nil, err
+	for _, path := range []string{r.Product(KeysFile), filepath.Join(r.Output, KeysFile)} { // there, and this machine's copy
+		if err := storage.Remove(path); err != nil {
+			return nil, err
+		}
 	}
 	return trainKeys(ctx, r)
 }

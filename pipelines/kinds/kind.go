@@ -25,6 +25,8 @@ type Kind struct {
 	Summary string
 	// Prepare prepares the data; nil for [run.Run.Prepare].
 	Prepare func(ctx context.Context, r *run.Run) (*run.Data, error)
+	// DryRun writes the job that trains, of a run whose runner is a dry run of Dataflow; nil for [run.Run.DryRun].
+	DryRun func(ctx context.Context, r *run.Run) error
 	// Afar: its workers need share nothing but the work location.
 	Afar bool
 	// Watches: it takes Options.Watch.

@@ -98,13 +98,13 @@ func TestNoPathOfTheDriver(t *testing.T) {
 	t.Setenv("ADAPTFLOW_CACHE", filepath.Join(dir, "cache"))
 	text, rows := filepath.Join(dir, "local.txt"), filepath.Join(dir, "rows.jsonl")
 	for path, line := range map[string]string{text: "The ferry leaves the harbour at seven.\n",
-		rows: `{"prompt": "When does it leave?", "completion": "At seven.", "text": "At seven.", "label": "time"}` + "\n"} {
+		rows: `{"prompt": "When does it leave?", "completion": "At seven.", "text": "At seven.", "label": "time", "user": "ann"}` + "\n"} {
 		if err := os.WriteFile(path, []byte(strings.Repeat(line, 50)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for template, input := range map[string]string{"domain-adaptation": text, "instruction-tuning": rows, "distillation": text,
-		"multilingual-adaptation": ""} {
+		"multilingual-adaptation": "", "personal-assistants": rows} {
 		tmpl, err := templates.Get(template)
 		if err != nil {
 			t.Fatal(err)
@@ -112,6 +112,9 @@ func TestNoPathOfTheDriver(t *testing.T) {
 		var set []string
 		if input != "" {
 			set = []string{"input=" + input}
+		}
+		if template == "personal-assistants" {
+			set = append(set, "key_column=user", "keys.init_adapters="+dir)
 		}
 		rec, err := tmpl.Resolve("", nil, set)
 		if err != nil {

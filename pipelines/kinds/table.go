@@ -51,5 +51,12 @@ func DryRun(ctx context.Context, r *run.Run) error {
 	if _, err := Prepare(ctx, r); !errors.Is(err, runners.ErrDryRun) {
 		return err
 	}
-	return r.DryRun(ctx)
+	dry := Of(r.Recipe).DryRun
+	if dry == nil {
+		return r.DryRun(ctx)
+	}
+	if err := dry(ctx, r); !errors.Is(err, runners.ErrDryRun) {
+		return err
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -37,6 +38,9 @@ func (f *GroupFn) ProcessElement(ctx context.Context, raw string, emit func(stri
 	var cfg Config
 	var specs []spec
 	if err := errors.Join(json.Unmarshal([]byte(f.Config), &cfg), json.Unmarshal([]byte(raw), &specs)); err != nil {
+		return err
+	}
+	if err := cfg.pull(ctx); err != nil {
 		return err
 	}
 	results, err := trainGroup(&cfg, specs)
@@ -99,7 +103,8 @@ func trainTogether(cfg *Config, m *model.Model, a *peft.Adapter, specs []spec) (
 		defer data.Within(m.Config.Vocab).Close()
 		job := train.KeyJob{Key: sp.Key, Data: data, Tokens: sp.Tokens}
 		if sp.Init != "" {
-			if job.Init, err = train.OpenAdapter(m, sp.Init, "", nil, j.BaseName, j.Args.Seed); err != nil {
+			dir := filepath.Join(cfg.InitAdapters, sp.Init)
+			if job.Init, err = train.OpenAdapter(m, dir, "", nil, j.BaseName, j.Args.Seed); err != nil {
 				return nil, fmt.Errorf("key %q: %w", sp.Key, err)
 			}
 		}
@@ -170,7 +175,6 @@ func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, p
 		}
 		r.EvalTokens, r.Before, r.After = n, before/float64(max(n, 1)), after/float64(max(n, 1))
 	}
-	dir := storage.Join(cfg.OutDir, r.Dir)
 	trained, err := train.TrainedCount(&cfg.Job.Args, a)
 	if err != nil {
 		return err
@@ -182,14 +186,29 @@ func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, p
 	if r.EvalTokens > 0 {
 		card.Results = [][2]string{{"held-out loss", fmt.Sprintf("%.4f before, %.4f after, of %d tokens", r.Before, r.After, r.EvalTokens)}}
 	}
+	save := func(dir string) error {
+		if err := a.Save(dir, params, slot, card); err != nil {
+			return err
+		}
+		return describe(dir, sp, r)
+	}
+	if cfg.elsewhere() {
+		return cfg.saveAt(sp, r, save)
+	}
+	dir := storage.Join(cfg.OutDir, r.Dir)
 	for _, name := range []string{MetricsFile, LineageFile} { // a folder without metrics.json is unfinished
 		if err := storage.Remove(storage.Join(dir, name)); err != nil {
 			return err
 		}
 	}
-	if err := a.Save(dir, params, slot, card); err != nil {
+	if err := save(dir); err != nil {
 		return err
 	}
+	return discard(cfg.OutDir, sp.Stale)
+}
+
+// describe writes into an adapter's folder what it was trained on and its result.
+func describe(dir string, sp *spec, r *Result) (err error) {
 	if r.SHA256, err = peft.TensorSum(dir); err != nil {
 		return err
 	}
@@ -204,8 +223,5 @@ func finish(cfg *Config, m *model.Model, sp *spec, r *Result, a *peft.Adapter, p
 	if err := storage.WriteFile(storage.Join(dir, LineageFile), lines); err != nil {
 		return err
 	}
-	if err := storage.WriteJSON(storage.Join(dir, MetricsFile), r.measured()); err != nil {
-		return err
-	}
-	return discard(cfg.OutDir, sp.Stale)
+	return storage.WriteJSON(storage.Join(dir, MetricsFile), r.measured())
 }

@@ -59,8 +59,7 @@ func findHome(out, key, binding string) (home, error) {
 	h := home{dir: KeyName(key)}
 	if r, err := ReadResult(storage.Join(out, h.dir)); err == nil {
 		if r.Key != key {
-			return h, fmt.Errorf("%s is the adapter of the key %q by its %s: move it elsewhere, or restore that file",
-				storage.Join(out, h.dir), r.Key, MetricsFile)
+			return h, otherKey(storage.Join(out, h.dir), r.Key)
 		}
 		h.kept = r
 	}
@@ -78,6 +77,10 @@ func findHome(out, key, binding string) (home, error) {
 		}
 	}
 	return h, nil
+}
+
+func otherKey(dir, key string) error {
+	return fmt.Errorf("%s is the adapter of the key %q by its %s: move it elsewhere, or restore that file", dir, key, MetricsFile)
 }
 
 // discard removes the folder of a key that has no adapter any more, or a stale one; on an object store it stays.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -38,7 +40,9 @@ func init() {
 
 // Config is the settings of training by key.
 type Config struct {
-	// Job names the base model, the method and the training settings; its shards and checkpoints are not used.
+	// Job names the base model, the method and the training settings; its shards and checkpoints are not used. A job with a location is of
+	// workers that share nothing but file systems: OutDir, WorkDir and RejectsDir are URIs then, folders are references (internal/pulled),
+	// the base is called [BaseMark], and the driver calls [Publish] at the end.
 	Job    train.Job
 	OutDir string // adapter folders, one a key: see KeyName
 	// WorkDir holds the keys' sequences while they are trained, RejectsDir the dead letters of keys with too little data.
@@ -136,8 +140,8 @@ const ReasonBadKey = "invalid_key"
 type spec struct {
 	Key, Path, Eval  string // Eval "" for none
 	Sequences, Steps int
-	Tokens           int // of a pass
-	Init, Binding    string
+	Tokens           int    // of a pass
+	Init, Binding    string // Init: a folder in Config.InitAdapters; "" for none
 	Dir, Stale       string // its folder's name, and one that goes when that is finished
 	Skipped          string // why it is not trained
 	Finished         bool
@@ -197,9 +201,12 @@ type KeyFn struct {
 	binding string
 }
 
-// Setup reads the settings.
-func (f *KeyFn) Setup() (err error) {
+// Setup reads the settings and pulls what they refer to.
+func (f *KeyFn) Setup(ctx context.Context) (err error) {
 	if err := json.Unmarshal([]byte(f.Config), &f.cfg); err != nil {
+		return err
+	}
+	if err := f.cfg.pull(ctx); err != nil {
 		return err
 	}
 	f.cfg.Job.Train, f.cfg.Job.Validation = nil, nil
@@ -261,22 +268,12 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 				return fmt.Errorf("key %q: %w", key, err)
 			}
 			fmt.Fprintln(h, sum)
+			sp.Init = filepath.Base(sp.Init) // each machine has the folder elsewhere
 		}
 	}
 	sp.Binding = hex.EncodeToString(h.Sum(nil))
-	at, err := findHome(f.cfg.OutDir, key, sp.Binding)
-	if err != nil {
-		return err
-	}
-	sp.Dir, sp.Stale, sp.Finished = at.dir, at.stale,
-		sp.Skipped == "" && at.kept != nil && at.kept.Binding == sp.Binding && at.kept.Broken(f.cfg.OutDir) == ""
-	if sp.Skipped != "" { // of a run with more data
-		err = errors.Join(discard(f.cfg.OutDir, sp.Dir), discard(f.cfg.OutDir, sp.Stale))
-	} else if sp.Finished {
-		err = discard(f.cfg.OutDir, sp.Stale)
-	}
-	if err != nil {
-		return err
+	if err := f.settle(ctx, key, &sp); err != nil {
+		return fmt.Errorf("key %q: %w", key, err)
 	}
 	if sp.Skipped == "" && !sp.Finished {
 		data, err := train.OpenShards([]string{sp.Path})
@@ -294,6 +291,34 @@ func (f *KeyFn) ProcessElement(ctx context.Context, key string, refs func(*Ref) 
 		return err
 	}
 	emit(0, string(raw))
+	return nil
+}
+
+// settle finds the key's folder, and whether it is finished, and removes what is the key's no more.
+func (f *KeyFn) settle(ctx context.Context, key string, sp *spec) error {
+	if f.cfg.elsewhere() {
+		at, finished, err := f.cfg.homeAt(ctx, key, sp.Binding)
+		if err != nil {
+			return err
+		}
+		sp.Dir, sp.Finished = at.dir, sp.Skipped == "" && finished
+		if sp.Skipped != "" { // of a run with more data
+			return f.cfg.removeAt(ctx, sp.Dir)
+		}
+		return nil
+	}
+	at, err := findHome(f.cfg.OutDir, key, sp.Binding)
+	if err != nil {
+		return err
+	}
+	sp.Dir, sp.Stale, sp.Finished = at.dir, at.stale,
+		sp.Skipped == "" && at.kept != nil && at.kept.Binding == sp.Binding && at.kept.Broken(f.cfg.OutDir) == ""
+	if sp.Skipped != "" { // of a run with more data
+		return errors.Join(discard(f.cfg.OutDir, sp.Dir), discard(f.cfg.OutDir, sp.Stale))
+	}
+	if sp.Finished {
+		return discard(f.cfg.OutDir, sp.Stale)
+	}
 	return nil
 }
 
@@ -467,19 +492,35 @@ func ReadResult(dir string) (*Result, error) { return readResult(storage.Join(di
 // Results are the results of all keys, trained or not, in a work folder, by key.
 func Results(work string) ([]Result, error) {
 	files, err := filepath.Glob(filepath.Join(resultsDir(work), "*.json"))
-	if err != nil {
+	if !storage.IsLocal(work) {
+		files, err = storage.Glob(storage.Join(resultsDir(work), "*.json"))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var out []Result
-	for _, f := range files {
-		r, err := readResult(f)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, *r)
+	out := make([]Result, len(files))
+	var g errgroup.Group
+	g.SetLimit(requests)
+	for i, f := range files {
+		g.Go(func() error {
+			r, err := readResult(f)
+			if err == nil {
+				out[i] = *r
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(out, func(a, b Result) int { return cmp.Compare(a.Key, b.Key) })
 	return out, nil
+}
+
+// ForgetResults removes the results in a work folder at a location.
+func ForgetResults(ctx context.Context, work string) error {
+	_, err := storage.RemoveTree(ctx, resultsDir(work))
+	return err
 }
 
 func readResult(path string) (*Result, error) {
