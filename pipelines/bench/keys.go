@@ -57,6 +57,18 @@ type KeysRow struct {
 	Difference float64 `json:"loss_difference"` // the largest between the two sides, of any key and step
 }
 
+// keysModel is a model of a configuration, or the embedded one where none is named.
+func keysModel(config, dtype string) (*model.Model, error) {
+	if config != "" {
+		return benchModel(config, dtype)
+	}
+	dir, err := assets.Resolve("embedded:lm-en-5m")
+	if err != nil {
+		return nil, err
+	}
+	return train.Base(dir, dtype)
+}
+
 // Keys measures every number of tokens in turn. told, if not nil, hears of each row.
 func Keys(ctx context.Context, c KeysConfig, told func(KeysRow)) (*KeysResult, error) {
 	if c.Steps < 1 || c.Repeat < 1 || c.GroupKeys < 1 || slices.ContainsFunc(c.Tokens, func(n int) bool { return n < 2 }) {
@@ -66,16 +78,7 @@ func Keys(ctx context.Context, c KeysConfig, told func(KeysRow)) (*KeysResult, e
 	if err != nil {
 		return nil, err
 	}
-	var m *model.Model
-	if c.ConfigPath == "" {
-		dir, err := assets.Resolve("embedded:lm-en-5m")
-		if err != nil {
-			return nil, err
-		}
-		m, err = train.Base(dir, dtype)
-	} else {
-		m, err = benchModel(c.ConfigPath, dtype)
-	}
+	m, err := keysModel(c.ConfigPath, dtype)
 	if err != nil {
 		return nil, err
 	}
