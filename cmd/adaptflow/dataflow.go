@@ -31,7 +31,8 @@ func (f *recipeFlags) addDataflow(c *cobra.Command) {
 	c.Flags().Int64Var(&d.DiskSizeGB, "disk-size-gb", 0, "Dataflow: disk of a worker in GB")
 	c.Flags().BoolVar(&d.NoPublicIPs, "no-public-ips", false, "Dataflow: workers have no public address")
 	if c.Name() == "run" {
-		c.Flags().BoolVar(&f.dryRun, "dry-run", false, "Dataflow: print the graphs and jobs as JSON on stdout and submit nothing")
+		c.Flags().BoolVar(&f.dryRun, "dry-run", false, "Dataflow: print the graphs and jobs as JSON on stdout, and contact nothing: "+
+			"globs on object stores are taken as they are, and the model must be on this machine")
 	}
 }
 

@@ -198,7 +198,11 @@ func runCommand() *cobra.Command {
 			"waits for them.",
 		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
 			if f.dryRun {
-				return errors.Join(kinds.DryRun(c.Context(), r), os.RemoveAll(f.output))
+				err := kinds.DryRun(c.Context(), r)
+				if storage.IsLocal(f.output) {
+					err = errors.Join(err, os.RemoveAll(f.output))
+				}
+				return err
 			}
 			kind := kinds.Of(r.Recipe)
 			if watch != (kinds.Watch{}) && !kind.Watches {

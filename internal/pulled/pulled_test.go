@@ -150,6 +150,25 @@ func TestFolder(t *testing.T) {
 }
 
 // TestDamagedManifest: a manifest of another folder, or one that names files outside, is refused.
+// TestRefer: a reference is known before anything is pushed.
+func TestRefer(t *testing.T) {
+	machine(t)
+	dir, location := model(t, "weights"), filepath.Join(t.TempDir(), "location")
+	ref, err := Refer(dir, location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(location); err == nil {
+		t.Error("the location was written to")
+	}
+	if got, err := Folder(t.Context(), ref); err != nil || got != dir {
+		t.Errorf("the folder is %s, %v, want %s", got, err, dir)
+	}
+	if pushed := push(t, dir, location); pushed != ref {
+		t.Errorf("pushed it is %s, and before it was %s", pushed, ref)
+	}
+}
+
 func TestDamagedManifest(t *testing.T) {
 	dir, location := model(t, "a"), t.TempDir()
 	machine(t)

@@ -101,17 +101,52 @@ func Push(ctx context.Context, dir, location string) (string, error) {
 			return "", err
 		}
 	}
-	sum := content(names, parts)
-	uri := storage.Join(location, "folder-"+sum[:16]+".json")
-	if _, err := storage.PutSet(ctx, uri, parts, about{names}); err != nil {
+	if _, err := storage.PutSet(ctx, manifest(location, content(names, parts)), parts, about{names}); err != nil {
 		return "", err
 	}
+	return refer(dir, location, names, parts), nil
+}
+
+// Refer is the reference that [Push] of a folder gives. Nothing is written, and the location is not asked.
+func Refer(dir, location string) (string, error) {
+	names, err := listing(dir)
+	if err != nil {
+		return "", err
+	}
+	parts := make([]storage.Part, len(names))
+	for i, name := range names {
+		if parts[i], err = partOf(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			return "", err
+		}
+	}
+	return refer(dir, location, names, parts), nil
+}
+
+// manifest is where the manifest of a folder is.
+func manifest(location, sum string) string { return storage.Join(location, "folder-"+sum[:16]+".json") }
+
+// refer is the reference to a folder of this machine.
+func refer(dir, location string, names []string, parts []storage.Part) string {
+	sum := content(names, parts)
 	mine(sum, dir)
-	return uri + mark + sum, nil
+	return manifest(location, sum) + mark + sum
+}
+
+// partOf is the part that a file is pushed as.
+func partOf(file string) (storage.Part, error) {
+	sum, err := storage.SHA256File(file)
+	if err != nil {
+		return storage.Part{}, err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return storage.Part{}, err
+	}
+	return storage.PartOf("file", "", info.Size(), sum), nil
 }
 
 func pushFile(ctx context.Context, file, location string, there map[string]int64) (storage.Part, error) {
-	sum, err := storage.SHA256File(file)
+	p, err := partOf(file)
 	if err != nil {
 		return storage.Part{}, err
 	}
@@ -120,11 +155,6 @@ func pushFile(ctx context.Context, file, location string, there map[string]int64
 		return storage.Part{}, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return storage.Part{}, err
-	}
-	p := storage.PartOf("file", "", info.Size(), sum)
 	if n, ok := there[p.Name]; ok && n == p.Size {
 		return p, nil
 	}

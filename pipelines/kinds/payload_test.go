@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,11 +91,88 @@ func TestUnpacked(t *testing.T) {
 	}
 }
 
+// noStore is where clients of object stores, of the hub and of Google's metadata go to: whoever asks fails the test.
+func noStore(t *testing.T) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("a dry run asked for %s %s", r.Method, r.URL)
+		http.Error(w, "asked", http.StatusForbidden)
+	}))
+	t.Cleanup(s.Close)
+	storagetest.HideSettings(t)
+	host := strings.TrimPrefix(s.URL, "http://")
+	for name, value := range map[string]string{"STORAGE_EMULATOR_HOST": host, "GCE_METADATA_HOST": host, "HF_ENDPOINT": s.URL,
+		"AWS_ENDPOINT_URL": s.URL, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"} {
+		t.Setenv(name, value)
+	}
+}
+
+// TestADryRunContactsNothing: globs on stores are taken as they are, and an output on one is not asked whose it is.
+func TestADryRunContactsNothing(t *testing.T) {
+	objects.Register()
+	noStore(t)
+	t.Setenv("ADAPTFLOW_CACHE", filepath.Join(t.TempDir(), "cache"))
+	t.Setenv("HF_HOME", t.TempDir())
+	for _, c := range []struct {
+		name, template, work, err string
+		set, want                 []string
+	}{
+		{"globs on two stores", "domain-adaptation", "", "", []string{"input=gs://corpus/de-*.jsonl,s3://corpus/en/*.txt",
+			"eval_input=s3://corpus/held.jsonl", "general_input=gs://corpus/general.jsonl"},
+			[]string{"gs://corpus/de-*.jsonl", "s3://corpus/en/*.txt", "gs://bucket/run/.work/folders/folder-"}},
+		{"named sources", "multilingual-adaptation", "", "", []string{"languages={de: gs://corpus/de/*.txt, fr: gs://corpus/fr.txt}"},
+			[]string{"gs://corpus/de/*.txt", "gs://corpus/fr.txt"}},
+		{"a work location of its own", "classification", "gs://work/here", "", []string{"input=gs://corpus/rows.jsonl"},
+			[]string{"gs://corpus/rows.jsonl", "gs://work/here/folders/folder-", "gs://work/here/checkpoints"}},
+		{"a base that is on the hub", "domain-adaptation", "", "the hub is not reached", []string{"model=org/name"}, nil},
+	} {
+		tmpl, err := templates.Get(c.template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := tmpl.Resolve("", nil, c.set)
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		var out bytes.Buffer
+		r := &run.Run{Recipe: rec, Output: "gs://bucket/run", Work: c.work, Runner: dryDataflow(&out)}
+		if err = Open(r); err == nil {
+			err = DryRun(t.Context(), r)
+		}
+		r.Close()
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if _, err := os.Stat(r.Output); err == nil {
+			t.Errorf("%s: %s is left", c.name, r.Output)
+		}
+		for _, want := range c.want {
+			found := false
+			unpacked(out.Bytes(), 8, func(b []byte) { found = found || bytes.Contains(b, []byte(want)) })
+			if !found {
+				t.Errorf("%s: no job names %s", c.name, want)
+			}
+		}
+	}
+}
+
+func dryDataflow(out io.Writer) runners.Runner {
+	return runners.Runner{Name: "dataflow", Job: "test",
+		Dataflow: &runners.Dataflow{Project: "p", Region: "r", StagingLocation: "gs://bucket/staging", Image: "i", DryRun: out}}
+}
+
 // TestNoPathOfTheDriver: the jobs of a run at a location name nothing of the driver's machine: not in DoFns, coders or data, however they
 // are packed. They stay small.
 func TestNoPathOfTheDriver(t *testing.T) {
 	objects.Register()
-	storagetest.StartGCS(t, "bucket")
+	noStore(t)
 	dir := t.TempDir()
 	t.Setenv("ADAPTFLOW_CACHE", filepath.Join(dir, "cache"))
 	text, rows := filepath.Join(dir, "local.txt"), filepath.Join(dir, "rows.jsonl")
@@ -121,8 +200,7 @@ func TestNoPathOfTheDriver(t *testing.T) {
 			t.Fatal(template, err)
 		}
 		var out bytes.Buffer
-		r := &run.Run{Recipe: rec, Output: "gs://bucket/" + template, Runner: runners.Runner{Name: "dataflow", Job: "test",
-			Dataflow: &runners.Dataflow{Project: "p", Region: "r", StagingLocation: "gs://bucket/staging", Image: "i", DryRun: &out}}}
+		r := &run.Run{Recipe: rec, Output: "gs://bucket/" + template, Runner: dryDataflow(&out)}
 		if err = Open(r); err == nil {
 			err = DryRun(t.Context(), r)
 		}

@@ -43,7 +43,7 @@ func (r *Run) loadTokenizer() (err error) {
 // stands around a text, or its shards' manifest does not say it. What cannot be read is told where the folder is opened.
 func (r *Run) findBefore() {
 	r.text, r.before = r.Recipe.YAML(), false
-	if r.Output == "" {
+	if r.Output == "" || r.Runner.Dry() {
 		return
 	}
 	path := storage.Join(r.Output, RecipeFile)

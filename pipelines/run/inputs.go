@@ -14,7 +14,7 @@ import (
 // Reading are the settings by which the files of a set are read. General text is plain and of the format that is found, whatever the rows
 // to learn from are.
 func (r *Run) Reading(set string) prepare.Config {
-	c := prepare.Config{Options: r.Recipe.Data.Options}
+	c := prepare.Config{Options: r.Recipe.Data.Options, Dry: r.Runner.Dry()}
 	c.KeyColumn, c.Labels = r.keyColumn(set), r.classes
 	c.RowKind = cmp.Or(headOf(r.Recipe).rows, c.RowKind)
 	if set == "general" {

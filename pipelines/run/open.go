@@ -53,7 +53,7 @@ func (r *Run) findModel() (err error) {
 	if r.Runner.Schemes, err = runners.Schemes(r.Recipe, r.Output); err != nil {
 		return err
 	}
-	if r.modelDir, err = assets.Model(r.Recipe.Model.Path, r.Tell); err != nil {
+	if r.modelDir, err = r.baseFolder(r.Recipe.Model.Path); err != nil {
 		return err
 	}
 	if err := r.findEmbeddings(); err != nil {
@@ -61,6 +61,14 @@ func (r *Run) findModel() (err error) {
 	}
 	r.dtype = train.ResolveDType(r.Recipe.Model.Storage())
 	return r.loadTokenizer()
+}
+
+// baseFolder is the folder of a model; a dry run takes only one that is on this machine.
+func (r *Run) baseFolder(ref string) (string, error) {
+	if r.Runner.Dry() {
+		return assets.Here(ref)
+	}
+	return assets.Model(ref, r.Tell)
 }
 
 // judge shows what is wrong with the model, the method and the settings of training before anything is written.
@@ -156,7 +164,7 @@ func (r *Run) claim() (err error) {
 	if r.Runner.Job, err = ID(r.Product()); err != nil {
 		return err
 	}
-	if err := storage.WriteFile(recipeFile, r.text); err != nil || r.store == "" {
+	if err := storage.WriteFile(recipeFile, r.text); err != nil || r.store == "" || r.Runner.Dry() {
 		r.began = began
 		return err
 	}
@@ -181,6 +189,9 @@ func (r *Run) Close() {
 	}
 	if r.lock != nil && !r.undo() {
 		r.lock.Unlock()
+	}
+	if r.lock != nil && r.store != "" && r.Runner.Dry() {
+		_ = os.RemoveAll(r.Output) // of the cache; the next dry run empties it
 	}
 }
 

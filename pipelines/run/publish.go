@@ -36,6 +36,10 @@ func (r *Run) place() error {
 	}
 	uri := strings.TrimRight(r.Output, "/")
 	dir := filepath.Join(cache, "runs", storage.SHA256([]byte(uri))[:16])
+	if r.Runner.Dry() { // a folder of its own, which ends with it: of what there may be, nothing is known
+		r.store, r.Output = uri, dir+"-dry"
+		return empty(r.Output)
+	}
 	if err := storage.Reach(storage.Join(uri, RecipeFile)); err != nil {
 		return fmt.Errorf("output %w", err)
 	}

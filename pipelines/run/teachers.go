@@ -8,7 +8,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/model"
-	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/train"
 )
@@ -28,7 +27,7 @@ func (r *Run) findTeachers() error {
 }
 
 func (r *Run) findTeacher(ref string) (string, error) {
-	dir, err := assets.Model(ref, r.Tell)
+	dir, err := r.baseFolder(ref)
 	if err != nil {
 		return "", err
 	}

@@ -32,6 +32,9 @@ const (
 	workStages      = "stages"
 )
 
+// inputPrefix begins the names of local input files there.
+const inputPrefix = "input"
+
 // leaseTime is how long a driver may be silent before another may take its place.
 const leaseTime = 30 * time.Second
 
@@ -39,6 +42,9 @@ const leaseTime = 30 * time.Second
 func (r *Run) openWork(ctx context.Context) error {
 	if r.Work == "" {
 		r.Work = storage.Join(r.store, workFolder)
+	}
+	if r.Runner.Dry() {
+		return nil
 	}
 	if _, err := storage.OpenLocation(ctx, r.Work, "adaptflow "+version.Version); err != nil {
 		return err
@@ -114,7 +120,11 @@ func (r *Run) Shared(ctx context.Context, dir string) (string, error) {
 	if ref := r.pushed[dir]; ref != "" {
 		return ref, nil
 	}
-	ref, err := pulled.Push(ctx, dir, storage.Join(r.Work, workFolders))
+	push := pulled.Push
+	if r.Runner.Dry() {
+		push = func(_ context.Context, dir, location string) (string, error) { return pulled.Refer(dir, location) }
+	}
+	ref, err := push(ctx, dir, storage.Join(r.Work, workFolders))
 	if err != nil {
 		return "", err
 	}
@@ -134,17 +144,12 @@ func (r *Run) sharedFile(ctx context.Context, file string) (string, error) {
 	if ref := r.pushed[file]; ref != "" {
 		return ref, nil
 	}
-	f, err := storage.OpenFile(storage.Local(file))
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
 	_, ext, dotted := strings.Cut(filepath.Base(file), ".")
 	if dotted {
 		ext = "." + ext
 	}
 	folder := storage.Join(r.Work, workInputs)
-	p, err := storage.PutPart(ctx, folder, "input", ext, f)
+	p, err := r.putInput(ctx, folder, ext, storage.Local(file))
 	if err != nil {
 		return "", err
 	}
@@ -153,6 +158,20 @@ func (r *Run) sharedFile(ctx context.Context, file string) (string, error) {
 	}
 	r.pushed[file] = storage.Join(folder, p.Name)
 	return r.pushed[file], nil
+}
+
+// putInput copies a local input file to a folder of the work location; a dry run says what it would be there.
+func (r *Run) putInput(ctx context.Context, folder, ext, file string) (storage.Part, error) {
+	if r.Runner.Dry() {
+		sum, err := storage.SHA256File(file)
+		return storage.PartOf(inputPrefix, ext, 0, sum), err
+	}
+	f, err := storage.OpenFile(file)
+	if err != nil {
+		return storage.Part{}, err
+	}
+	defer f.Close()
+	return storage.PutPart(ctx, folder, inputPrefix, ext, f)
 }
 
 // ForWorkers makes a job one of workers that share the work location alone.

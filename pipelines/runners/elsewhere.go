@@ -20,13 +20,17 @@ import (
 // nothing that workers share but its work location.
 func (r Runner) CheckOutput(output string, afar bool) error {
 	switch {
-	case r.Name == "dataflow" && r.Dataflow != nil && r.Dataflow.DryRun != nil:
+	case r.Dry():
 		return nil
+	case r.Name == "dataflow" && !afar:
+		return errors.New("--runner dataflow: checkpoints and staged records of this kind of run lie in folders of this machine, which " +
+			"workers on Dataflow do not see: look at the jobs with run --dry-run, or take --runner flink with workers that share this " +
+			"machine's folders")
+	case r.Name == "dataflow" && storage.Scheme(output) != "gs":
+		return fmt.Errorf("--runner dataflow: workers on Dataflow do not see folders of this machine, and have keys for Google Cloud Storage "+
+			"alone: give --output gs://BUCKET/FOLDER in place of %q, or look at the jobs with run --dry-run", output)
 	case r.Name == "dataflow":
-		return errors.New("--runner dataflow cannot train yet: checkpoints and staged records lie in folders of this machine, which " +
-			"workers on " +
-			"Dataflow do not see: look at the jobs with run --dry-run, or take --runner flink with workers that share this machine's " +
-			"folders")
+		return nil
 	case storage.IsLocal(output) || afar || !r.Remote() || hereabouts(r.Endpoint):
 		return nil
 	}

@@ -52,16 +52,21 @@ func TestOutputsThatWorkersCannotReach(t *testing.T) {
 		{"Spark elsewhere", "gs://b/run", process("spark", "192.0.2.7:8099"), "gs://b/run"},
 		{"another server elsewhere", store, process("universal", "[2001:db8::1]:8099"), "do not see"},
 		{"a name that is nowhere", store, process("flink", "jobserver.invalid:8099"), "do not see"},
-		{"Dataflow, an object store", "gs://b/run", Runner{Name: "dataflow", Dataflow: d}, "--dry-run"},
-		{"Dataflow, a folder", "out", Runner{Name: "dataflow", Dataflow: d}, "--dry-run"},
+		{"Dataflow, an object store", "gs://b/run", Runner{Name: "dataflow", Dataflow: d}, "this kind of run"},
 		{"Dataflow, a dry run", "out", Runner{Name: "dataflow", Dataflow: &Dataflow{DryRun: io.Discard}}, ""},
 	} {
-		if err := c.runner.CheckOutput(c.output, true); err != nil && c.runner.Name != "dataflow" {
+		if err := c.runner.CheckOutput(c.output, true); err != nil {
 			t.Errorf("%s, of a kind that works at a location: %v", c.name, err)
 		}
 		err := c.runner.CheckOutput(c.output, false)
 		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	for _, output := range []string{"", "out", "file:///out", "s3://b/run"} {
+		err := Runner{Name: "dataflow", Dataflow: d}.CheckOutput(output, true)
+		if err == nil || !strings.Contains(err.Error(), "--output gs://") || !strings.Contains(err.Error(), "--dry-run") {
+			t.Errorf("Dataflow to %q: %v", output, err)
 		}
 	}
 	if own := ownAddress(); own != "" {

@@ -48,6 +48,11 @@ func (r Runner) Remote() bool {
 	return r.Name == "dataflow" || !r.InProcess() && r.Environment == "process"
 }
 
+// Dry says whether jobs are written and not run: nothing but this machine's files is asked then.
+func (r Runner) Dry() bool {
+	return r.Name == "dataflow" && r.Dataflow != nil && r.Dataflow.DryRun != nil
+}
+
 // Resolve checks a runner, and finds its endpoint where none is given: that of the job server which adaptflow brought up on this machine.
 func (r Runner) Resolve() (Runner, error) {
 	switch {

@@ -12,6 +12,13 @@ import (
 // downloaded into the cache of Hugging Face's libraries unless it is there. A folder of that name is preferred to the hub. say is told of
 // each file that is downloaded; nil for the standard error.
 func Model(ref string, say func(format string, a ...any)) (string, error) {
+	return find(ref, false, say)
+}
+
+// Here is [Model] of what this machine has already: the hub is not asked.
+func Here(ref string) (string, error) { return find(ref, true, nil) }
+
+func find(ref string, offline bool, say func(format string, a ...any)) (string, error) {
 	if _, err := os.Stat(ref); err == nil || !hub.Is(ref) {
 		return Resolve(ref)
 	}
@@ -22,6 +29,7 @@ func Model(ref string, say func(format string, a ...any)) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	c.Offline = c.Offline || offline
 	last := ""
 	c.Progress = func(file string, done, total int64) {
 		if file != last {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // Check opens the input files, of which nothing is read but the beginning, and returns the error of the first that is of a format that is
@@ -51,6 +52,9 @@ func (c *Config) check(ctx context.Context, sources []datasets.SourceFile, parts
 	for i := range sources {
 		if ctx.Err() != nil {
 			break
+		}
+		if c.Dry && !storage.IsLocal(sources[i].Path) {
+			continue
 		}
 		next <- i
 	}

@@ -59,7 +59,10 @@ type Config struct {
 	KeepStaged bool   // leave them when done
 	Version    string // adaptflow's version, recorded in the shards
 	// Shared, where not nil, gives the path by which workers find an input file.
-	Shared     func(ctx context.Context, path string) (string, error)
+	Shared func(ctx context.Context, path string) (string, error)
+	// Dry asks no object store, clears nothing, and takes what the input names on one as it is: for a Runner that looks at the pipelines and
+	// runs none.
+	Dry        bool
 	PrintsPath string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
 }
 

@@ -33,13 +33,13 @@ func stagedOf(text string) (p pack.Staged, err error) {
 
 // listFiles are the input files as a collection, listGroups the groups that the last stage left, listStaged the staged documents.
 func (d *driver) listFiles(s beam.Scope) (beam.PCollection, error) {
-	return stage.List(s, d.records, "list-files", d.files, fileOf)
+	return stage.List(s, d.records, "list-files", d.files, fileOf, d.cfg.Dry)
 }
 
 func (d *driver) listGroups(s beam.Scope) (beam.PCollection, error) {
-	return stage.List(s, d.records, "list-groups", d.groups, groupOf)
+	return stage.List(s, d.records, "list-groups", d.groups, groupOf, d.cfg.Dry)
 }
 
 func (d *driver) listStaged(s beam.Scope) (beam.PCollection, error) {
-	return stage.List(s, d.packed, "list-staged", d.staged, stagedOf)
+	return stage.List(s, d.packed, "list-staged", d.staged, stagedOf, d.cfg.Dry)
 }

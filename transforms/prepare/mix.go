@@ -29,13 +29,17 @@ func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 	for _, s := range c.Sources {
 		globs = append(globs, s.Input...)
 	}
-	files, err := datasets.FindSources(globs)
+	find := datasets.FindSources
+	if c.Dry {
+		find = datasets.NameSources
+	}
+	files, err := find(globs)
 	if err != nil || len(c.Sources) == 0 {
 		return files, nil, err
 	}
 	parts := map[string]int{}
 	for i, s := range c.Sources {
-		own, err := datasets.FindSources(s.Input)
+		own, err := find(s.Input)
 		if err != nil {
 			return nil, nil, fmt.Errorf("source %s: %w", s.Name, err)
 		}

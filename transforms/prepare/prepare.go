@@ -110,7 +110,7 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 	}
 	defer tokenize.Forget(d.tokens)
 	defer func() {
-		if res == nil && !d.cfg.KeepStaged {
+		if res == nil && !d.cfg.KeepStaged && !d.cfg.Dry {
 			_ = d.clearStaged() // the error that ended the run is the one to tell
 		}
 	}()
@@ -155,6 +155,9 @@ func (d *driver) execute(ctx context.Context) (res *Result, err error) {
 
 // clear removes what an earlier run left, the manifest first.
 func (d *driver) clear() error {
+	if d.cfg.Dry {
+		return nil
+	}
 	if err := storage.Remove(storage.Join(d.cfg.OutDir, datasets.ManifestName)); err != nil {
 		return err
 	}

@@ -23,8 +23,8 @@ const (
 )
 
 // List is a collection of references that the driver has. Few stand in the graph itself, many in files of the folder dir, name-00000.json
-// and so on, of which the graph has the names. decode makes a reference of its JSON; it is a function that is registered with Beam.
-func List[T any](s beam.Scope, dir, name string, all []T, decode any) (beam.PCollection, error) {
+// and so on, of which the graph has the names; a dry list has the names and writes no file. decode makes a reference of its JSON; it is a function that is registered with Beam.
+func List[T any](s beam.Scope, dir, name string, all []T, decode any, dry bool) (beam.PCollection, error) {
 	if len(all) <= inGraph {
 		return beam.CreateList(s, all), nil
 	}
@@ -36,8 +36,10 @@ func List[T any](s beam.Scope, dir, name string, all []T, decode any) (beam.PCol
 			return beam.PCollection{}, err
 		}
 		file := storage.Join(dir, fmt.Sprintf("%s-%05d.json", name, from/inFile))
-		if err := storage.WriteFile(file, raw); err != nil {
-			return beam.PCollection{}, err
+		if !dry {
+			if err := storage.WriteFile(file, raw); err != nil {
+				return beam.PCollection{}, err
+			}
 		}
 		files = append(files, file)
 	}
