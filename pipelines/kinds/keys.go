@@ -262,8 +262,11 @@ func keysFinished(ctx context.Context, r *run.Run, k *KeyRuns) (bool, error) {
 	return done, nil
 }
 
-// forgotten are the ids of the documents that are left out of a run.
+// forgotten are the ids of the documents that are left out of a run; a dry run asks no object store for them.
 func forgotten(r *run.Run) (ids []string, err error) {
+	if r.Runner.Dry() {
+		return nil, nil
+	}
 	raw, err := storage.ReadSmall(r.Product(ForgetFile), storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -124,6 +124,7 @@ func TestADryRunContactsNothing(t *testing.T) {
 			[]string{"gs://corpus/de/*.txt", "gs://corpus/fr.txt"}},
 		{"a work location of its own", "classification", "gs://work/here", "", []string{"input=gs://corpus/rows.jsonl"},
 			[]string{"gs://corpus/rows.jsonl", "gs://work/here/folders/folder-", "gs://work/here/checkpoints"}},
+		{"a run by key", "personal-assistants", "", "", []string{"input=gs://corpus/rows.jsonl"}, []string{"gs://corpus/rows.jsonl"}},
 		{"a base that is on the hub", "domain-adaptation", "", "the hub is not reached", []string{"model=org/name"}, nil},
 	} {
 		tmpl, err := templates.Get(c.template)
