@@ -41,7 +41,7 @@ export ADAPTFLOW_CACHE=$work/cache
 
 text=(domain-adaptation "${corpus[@]}" --set save_steps=2)
 rows=(instruction-tuning --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1 --set sequence_length=64 --set save_steps=2)
-keys=(personal-assistants --set key_column=user --set validation_fraction=0.1 --set sequence_length=64 --set keys.group_keys=1 --set max_steps=20)
+keys=(personal-assistants --set key_column=user --set text_column=prompt --set validation_fraction=0.1 --set sequence_length=64 --set keys.group_keys=1 --set max_steps=20)
 far=(--runner flink --environment process --worker-program "$shared/worker" --endpoint "$endpoint")
 begin() { # begin NAME TEMPLATE…: a run of the input on the server, in the background; its log is NAME.log
   local name=$1
@@ -108,8 +108,13 @@ kill -9 "$driver"; wait "$driver" 2> /dev/null || true
 pkill -9 -f "^$shared/adaptflow" || true # the cluster goes on with other workers
 rm -rf "${work:?}/cache"; mkdir "$work/cache"
 sleep 32
+fault kind=throttle,every=11,times=-1; fault kind=500,every=17,times=-1
+begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"
+wait "$driver" || { tail "$work/keys.log"; exit 1; }
+curl -sf -X DELETE "http://$at/-/faults"
 begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; keysend keys keys
-echo "personal-assistants, the driver and workers killed, another driver with an empty cache: equal"
+grep -q '^this run is finished' "$work/keys.log" || { echo "the run by key was not finished:"; cat "$work/keys.log"; exit 1; }
+echo "personal-assistants, driver and workers killed, another driver with an empty cache, a server that throttles and fails: equal"
 begin driverfiles "${text[@]}" --set steps=6; ends driverfiles plain
 echo "input on the driver's disk alone: equal"
 
