@@ -370,7 +370,7 @@ func (s *Session) lastGood(step int, err error) error {
 	if step == 0 {
 		return err
 	}
-	return fmt.Errorf("%w; the last good checkpoint is %s", err, CheckpointDir(s.job.Dir, step))
+	return fmt.Errorf("%w; the last good checkpoint is %s", err, s.shared(filepath.Base(CheckpointDir("", step))))
 }
 
 // note records a step and, where one is due, evaluates.

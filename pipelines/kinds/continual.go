@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,15 +21,20 @@ import (
 var continualKind = Kind{
 	Name:    "continual learning",
 	When:    func(r *recipe.Recipe) bool { return r.Continual.IncrementFiles > 0 },
+	Afar:    true,
 	Watches: true,
-	Prepare: func(context.Context, *run.Run) (*run.Data, error) {
+	Prepare: func(ctx context.Context, r *run.Run) (*run.Data, error) {
+		if r.Runner.Dry() { // the first job, which an increment's is like
+			_, err := r.PrepareSet(ctx, "general", r.Recipe.Data.GeneralInput, nil, 0)
+			return nil, err
+		}
 		return nil, errors.New("continual learning takes its files increment by increment, each prepared, trained on and scored in turn: " +
 			"adaptflow run does it")
 	},
 	Run: func(ctx context.Context, r *run.Run, o Options) (Outcome, error) {
 		l, err := learnAll(ctx, r, o.Watch)
 		if err != nil {
-			return Outcome{}, err
+			return Outcome{}, cmp.Or(r.Held(), err)
 		}
 		return Outcome{Summary: l, Bad: l.Bad()}, nil
 	},
@@ -40,6 +46,8 @@ var continualKind = Kind{
 // on where an earlier run ended, however that ended: an increment is taken by a copy of its files, worked on in a folder of its own, and
 // counts once the history has it.
 func learnAll(ctx context.Context, r *run.Run, w Watch) (*Learned, error) {
+	ctx, end := r.UnderLease(ctx)
+	defer end()
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap
 	l := &learner{Run: r, limits: r.Recipe.Continual.Limits}
 	var err error
@@ -67,12 +75,12 @@ func learnAll(ctx context.Context, r *run.Run, w Watch) (*Learned, error) {
 		case <-time.After(w.Every):
 		}
 	}
-	return l.report()
+	return l.report(ctx)
 }
 
 // open reads the history, scores the base model where there is none, and removes what a killed run left behind.
-func (l *learner) open(ctx context.Context) (err error) {
-	if l.history, err = continual.ReadHistory(l.path(HistoryFile)); err != nil {
+func (l *learner) open(ctx context.Context) error {
+	if err := l.readHistory(ctx); err != nil {
 		return err
 	}
 	d := l.Recipe.Data
@@ -90,7 +98,11 @@ func (l *learner) open(ctx context.Context) (err error) {
 	}
 	base, err := run.Record(l.Run, "before", func() (*measure.Results, error) {
 		l.Tell("scoring the base model")
-		return sub(l.Run, l.Output).Evaluate(ctx, &run.Data{Domain: l.domain, General: l.general}, nil, nn.NewParams(1))
+		s, err := l.Sub(measuring(l.Recipe))
+		if err != nil {
+			return nil, err
+		}
+		return s.Evaluate(ctx, &run.Data{Domain: l.domain, General: l.general}, nil, nn.NewParams(1))
 	})
 	if err != nil {
 		return err
@@ -102,10 +114,10 @@ func (l *learner) open(ctx context.Context) (err error) {
 			strings.Join(d.GeneralInput, ", "))
 	}
 	h.GeneralLimit = l.limits.GeneralLimit(h.Base.General)
-	if err := l.check(); err != nil {
+	if err := l.check(ctx); err != nil {
 		return err
 	}
-	return l.settle()
+	return l.settle(ctx)
 }
 
 // exportVersion copies the version in use of continual learning to the adapter's folder, and merges it where the recipe asks for that.
@@ -123,14 +135,13 @@ func exportVersion(r *run.Run) error {
 
 // currentVersion is the folder of the version that continual learning has in use; "" where that is the base model.
 func currentVersion(r *run.Run) (string, error) {
-	l := &learner{Run: r}
-	var err error
-	if l.history, err = continual.ReadHistory(l.path(HistoryFile)); err != nil {
+	l, ctx := &learner{Run: r}, context.Background()
+	if err := l.readHistory(ctx); err != nil {
 		return "", err
 	}
 	c := l.history.Current()
 	if c == nil {
 		return "", nil
 	}
-	return l.path(c.Adapter), l.check()
+	return l.path(c.Adapter), l.check(ctx)
 }

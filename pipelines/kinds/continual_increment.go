@@ -30,8 +30,7 @@ func (l *learner) take(ctx context.Context) (int, error) {
 	if c := h.Current(); c != nil {
 		x.Parent = c.Number
 	}
-	dir := l.path(incrementsDir, numbered(x.Number))
-	c, err := readClaim(dir)
+	c, err := readClaim(l.WorkPath(incrementsDir, numbered(x.Number)))
 	if err != nil {
 		return 0, err
 	}
@@ -40,7 +39,10 @@ func (l *learner) take(ctx context.Context) (int, error) {
 		if err != nil || len(files) == 0 {
 			return 0, err
 		}
-		if c, err = makeClaim(dir, files); err != nil {
+		if c, err = makeClaim(l.path(incrementsDir, numbered(x.Number)), files); err == nil {
+			err = l.shareClaim(ctx, x.Number, c)
+		}
+		if err != nil {
 			return 0, err
 		}
 		if same != nil && h.Same(c.Files[0].SHA256) != nil { // and it was not changed since
@@ -50,6 +52,10 @@ func (l *learner) take(ctx context.Context) (int, error) {
 		l.Tell("increment %d goes on", x.Number)
 	}
 	x.Files = c.Files
+	s, err := l.Sub(measuring(l.Recipe), incrementsDir, numbered(x.Number))
+	if err != nil {
+		return 0, err
+	}
 	if same := h.Same(c.Files[0].SHA256); same != nil && len(c.Files) == 1 {
 		x.Decision, x.Reason = continual.Duplicate, fmt.Sprintf("the content was taken in increment %d", same.Number)
 	} else {
@@ -58,7 +64,7 @@ func (l *learner) take(ctx context.Context) (int, error) {
 			names = append(names, f.Name)
 		}
 		l.Tell("increment %d: %s", x.Number, strings.Join(names, ", "))
-		if err := l.learn(ctx, dir, c, &x); err != nil {
+		if err := l.learn(ctx, s, c, &x); err != nil {
 			if ctx.Err() != nil {
 				return 0, ctx.Err()
 			}
@@ -69,11 +75,14 @@ func (l *learner) take(ctx context.Context) (int, error) {
 		}
 	}
 	h.Increments = append(h.Increments, x)
-	if err := h.Write(l.path(HistoryFile)); err != nil {
+	if err := l.writeHistory(ctx); err != nil {
 		return 0, err
 	}
 	l.Tell("%s", l.line(&x))
-	if err := l.settle(); err != nil {
+	if err := s.Discard(ctx); err != nil {
+		return 0, err
+	}
+	if err := l.settle(ctx); err != nil {
 		return 0, err
 	}
 	return len(c.Files), nil
@@ -81,8 +90,7 @@ func (l *learner) take(ctx context.Context) (int, error) {
 
 // learn trains and judges an increment whose files were claimed. What it leaves behind depends on those files, the version before and the
 // recipe alone.
-func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.Increment) error {
-	s := sub(l.Run, dir)
+func (l *learner) learn(ctx context.Context, s *run.Run, c *claim, x *continual.Increment) error {
 	parent := l.Recipe.Train.InitAdapter
 	if p := l.history.Current(); p != nil {
 		parent = l.path(p.Adapter)
@@ -101,11 +109,10 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 	}
 	d := &run.Data{Train: data, Domain: l.domain, General: l.general}
 	if held != nil && held.Len() > 0 {
-		path := l.path(heldOutDir, numbered(x.Number)+".parquet")
-		if x.HeldOut, err = l.write(path, data, held.Sequences()); err != nil {
+		if x.HeldOut, err = l.write(ctx, heldOutDir+"/"+numbered(x.Number)+".parquet", data, held.Sequences()); err != nil {
 			return err
 		}
-		d.Domain = []prepare.ShardRef{{Path: path, SHA256: x.HeldOut.SHA256}}
+		d.Domain = []prepare.ShardRef{{Path: l.WorkPath(x.HeldOut.Path), SHA256: x.HeldOut.SHA256}}
 	}
 	x.Before, err = l.before(ctx, s, d, parent)
 	if err != nil {
@@ -132,19 +139,26 @@ func (l *learner) learn(ctx context.Context, dir string, c *claim, x *continual.
 	if x.Decision, x.Reason = l.limits.Decide(l.history.Base.General, x.Before, x.After); x.Decision != continual.Accepted {
 		return l.drop(x)
 	}
-	return l.keep(s, data, x, a, params, keep)
+	return l.keep(ctx, data, x, a, params, keep)
 }
 
 // prepareIncrement prepares an increment's shards. Files that nothing can be used of are told by x's decision.
 func (l *learner) prepareIncrement(ctx context.Context, s *run.Run, c *claim, x *continual.Increment) (*prepare.Result, error) {
 	d := l.Recipe.Data
 	reject := func(reason string) (*prepare.Result, error) {
-		x.Decision, x.Reason = continual.Rejected, strings.ReplaceAll(reason, s.Output+string(filepath.Separator), "")
+		for _, r := range [][2]string{{s.WorkPath(c.folder()), inputDir}, {s.WorkPath() + "/", ""}, {s.Output + string(filepath.Separator), ""}} {
+			reason = strings.ReplaceAll(reason, r[0], r[1])
+		}
+		x.Decision, x.Reason = continual.Rejected, reason
 		return nil, l.rejects(s, x.Number)
 	}
+	if err := l.fetchInputs(x.Number, c); err != nil {
+		return nil, err
+	}
+	inputs := c.inputs(filepath.Join(s.Output, inputDir))
 	how := s.Reading("train").Options
 	how.Pages = s.Reading("train").HTML != nil
-	for i, path := range c.inputs(s.Output) { // what cannot be opened is the file's fault: it is a copy on this disk
+	for i, path := range inputs { // what cannot be opened is the file's fault: it is a copy on this disk
 		in, err := datasets.Open(path, c.Files[i].Name, how)
 		if err != nil && ctx.Err() == nil {
 			return reject(err.Error())
@@ -157,7 +171,10 @@ func (l *learner) prepareIncrement(ctx context.Context, s *run.Run, c *claim, x 
 	if l.domain != nil {
 		fraction = 0
 	}
-	res, err := s.PrepareSet(ctx, "train", c.inputs(s.Output), nil, fraction)
+	if s.Work != "" { // which workers see
+		inputs = c.inputs(s.WorkPath(c.folder()))
+	}
+	res, err := s.PrepareSet(ctx, "train", inputs, nil, fraction)
 	if errors.Is(err, prepare.ErrNoText) {
 		return reject(err.Error())
 	}
@@ -173,6 +190,9 @@ func (l *learner) prepareIncrement(ctx context.Context, s *run.Run, c *claim, x 
 
 // rejects moves an increment's dead letters to those of the run.
 func (l *learner) rejects(s *run.Run, number int) error {
+	if s.Work != "" {
+		return l.rejectsAfar(s, number)
+	}
 	files, err := filepath.Glob(filepath.Join(s.Output, run.RejectsDir, "*"))
 	if err != nil || len(files) == 0 {
 		return err
@@ -237,7 +257,7 @@ func (l *learner) reservoirs(data *prepare.Result, x *continual.Increment) (keep
 const unboundedHeldOut = 4096
 
 func (l *learner) read(r *continual.Reservoir, k *continual.Kept) error {
-	path := l.path(k.Path)
+	path := l.WorkPath(k.Path)
 	sum, err := storage.SHA256File(path)
 	if err != nil {
 		return err
@@ -248,8 +268,11 @@ func (l *learner) read(r *continual.Reservoir, k *continual.Kept) error {
 	return r.Read(path)
 }
 
-// write writes sequences as a shard like those of data.
-func (l *learner) write(path string, data *prepare.Result, seqs []datasets.Sequence) (*continual.Kept, error) {
+// write writes sequences as a shard like those of data; path is relative to the run's folder or work location.
+func (l *learner) write(ctx context.Context, path string, data *prepare.Result, seqs []datasets.Sequence) (*continual.Kept, error) {
+	if err := l.mayWrite(ctx); err != nil {
+		return nil, err
+	}
 	s, err := datasets.OpenShard(data.Train[0].Path)
 	if err != nil {
 		return nil, err
@@ -258,12 +281,11 @@ func (l *learner) write(path string, data *prepare.Result, seqs []datasets.Seque
 	if err := s.Close(); err != nil {
 		return nil, err
 	}
-	info, err := continual.WriteSequences(path, meta, seqs)
+	info, err := continual.WriteSequences(l.WorkPath(path), meta, seqs)
 	if err != nil {
 		return nil, err
 	}
-	rel, err := filepath.Rel(l.Output, path)
-	return &continual.Kept{Path: filepath.ToSlash(rel), SHA256: info.SHA256, Sequences: info.Rows}, err
+	return &continual.Kept{Path: path, SHA256: info.SHA256, Sequences: info.Rows}, nil
 }
 
 // before is the score of the version that the increment starts from. Where the evaluation sets are always the same, it is known.
@@ -315,12 +337,11 @@ func (l *learner) trainIncrement(ctx context.Context, s *run.Run, d *run.Data, x
 		n += r.Rows
 	}
 	if x.Data.Replayed = keep.Replays(int(n), l.Recipe.Continual.ReplayFraction); x.Data.Replayed > 0 {
-		path := filepath.Join(s.Output, "replay.parquet")
-		k, err := l.write(path, d.Train, keep.Sample(x.Data.Replayed, x.Number))
+		k, err := l.write(ctx, incrementsDir+"/"+numbered(x.Number)+"/replay.parquet", d.Train, keep.Sample(x.Data.Replayed, x.Number))
 		if err != nil {
 			return nil, err
 		}
-		own.Train = append(slices.Clip(own.Train), prepare.ShardRef{Path: path, SHA256: k.SHA256, Rows: k.Sequences})
+		own.Train = append(slices.Clip(own.Train), prepare.ShardRef{Path: l.WorkPath(k.Path), SHA256: k.SHA256, Rows: k.Sequences})
 	}
 	args := s.Args()
 	if have, least := int(n)+x.Data.Replayed, args.LeastSequences(); have < least {
@@ -352,7 +373,7 @@ func (l *learner) drop(x *continual.Increment) error {
 }
 
 // keep writes the version of an increment and what it leaves for later ones.
-func (l *learner) keep(s *run.Run, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params,
+func (l *learner) keep(ctx context.Context, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params,
 	keep *continual.Reservoir) error {
 	for _, r := range data.Train {
 		if err := keep.Read(r.Path); err != nil {
@@ -361,7 +382,7 @@ func (l *learner) keep(s *run.Run, data *prepare.Result, x *continual.Increment,
 	}
 	var err error
 	if keep.Len() > 0 {
-		if x.Replay, err = l.write(l.path(replayDir, numbered(x.Number)+".parquet"), data, keep.Sequences()); err != nil {
+		if x.Replay, err = l.write(ctx, replayDir+"/"+numbered(x.Number)+".parquet", data, keep.Sequences()); err != nil {
 			return err
 		}
 	}
@@ -385,6 +406,8 @@ func (l *learner) keep(s *run.Run, data *prepare.Result, x *continual.Increment,
 	if err := a.Save(dir, params, 0, card); err != nil {
 		return err
 	}
-	x.SHA256, err = versionSum(dir)
-	return err
+	if x.SHA256, err = versionSum(dir); err != nil {
+		return err
+	}
+	return l.publishVersion(ctx, dir)
 }

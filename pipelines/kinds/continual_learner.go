@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/run"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train/continual"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -21,6 +23,7 @@ const (
 	CurrentFile   = "current" // the folder of the adapter in use, relative to the run's, and a line feed
 	VersionsDir   = "versions"
 	incrementsDir = "increments" // of the increment that is being worked on
+	inputDir      = "input"      // in an increment's folder
 	replayDir     = "replay"
 	heldOutDir    = "heldout"
 )
@@ -29,6 +32,7 @@ const (
 type learner struct {
 	*run.Run
 	history *continual.History
+	version storage.Version // of the history on an object store
 	stream  *stream
 	general []prepare.ShardRef
 	domain  []prepare.ShardRef // of eval_input; nil where text is held out of the increments
@@ -44,18 +48,22 @@ func (l *learner) path(elem ...string) string {
 func numbered(n int) string { return fmt.Sprintf("%04d", n) }
 
 // check compares the adapter in use with the history.
-func (l *learner) check() error {
+func (l *learner) check(ctx context.Context) error {
 	c := l.history.Current()
 	if c == nil {
 		return nil
 	}
-	sum, err := versionSum(l.path(c.Adapter))
+	err := l.fetchVersion(ctx, c)
+	sum := ""
+	if err == nil {
+		sum, err = versionSum(l.path(c.Adapter))
+	}
 	if err != nil {
 		return fmt.Errorf("version %d: %w; restore the folder, or choose another --output", c.Number, err)
 	}
 	if sum != c.SHA256 {
 		return fmt.Errorf("%s: the adapter is not the one that %s names: restore it, or choose another --output",
-			l.path(c.Adapter), HistoryFile)
+			l.Product(c.Adapter), HistoryFile)
 	}
 	return nil
 }
@@ -71,11 +79,14 @@ func versionSum(dir string) (string, error) {
 
 // settle makes the folder what the history says: the pointer to the version in use, nothing of increments that are done, no older
 // reservoirs. It does again what a kill after the history was written left undone.
-func (l *learner) settle() error {
+func (l *learner) settle(ctx context.Context) error {
 	h := l.history
+	if err := l.mayWrite(ctx); err != nil {
+		return err
+	}
 	if c := h.Current(); c != nil {
-		if old, err := storage.ReadSmall(l.path(CurrentFile), storage.KindState); err != nil || string(old) != c.Adapter+"\n" {
-			if err := storage.WriteShared(l.path(CurrentFile), []byte(c.Adapter+"\n")); err != nil {
+		if old, err := storage.ReadSmall(l.Product(CurrentFile), storage.KindState); err != nil || string(old) != c.Adapter+"\n" {
+			if err := storage.WriteShared(l.Product(CurrentFile), []byte(c.Adapter+"\n")); err != nil {
 				return err
 			}
 		}
@@ -88,7 +99,7 @@ func (l *learner) settle() error {
 			}
 		}
 	}
-	for _, dir := range []string{incrementsDir, replayDir, heldOutDir} {
+	for _, dir := range settled {
 		es, err := os.ReadDir(l.path(dir))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -101,17 +112,18 @@ func (l *learner) settle() error {
 			}
 		}
 	}
-	return nil
+	return l.settleWork(ctx, keep)
 }
 
-// sub is a run of the same model in another folder, which only measures perplexity.
-func sub(r *run.Run, output string) *run.Run {
-	s := *r
-	rec := *r.Recipe
+// settled are the folders of which only what the history says is kept.
+var settled = []string{incrementsDir, replayDir, heldOutDir}
+
+// measuring is the recipe of an increment, which only measures perplexity.
+func measuring(of *recipe.Recipe) *recipe.Recipe {
+	rec := *of
 	rec.Continual.IncrementFiles = 0
 	rec.Evaluate.MaxNewTokens, rec.Evaluate.ExactMatch, rec.Evaluate.ChrF = 0, 0, 0
-	s.Recipe, s.Output = &rec, output
-	return &s
+	return &rec
 }
 
 func score(s *evaluate.Score) *continual.Score {

@@ -2,6 +2,7 @@ package kinds
 
 import (
 	"bytes"
+	"context"
 
 	"github.com/adaptflow/adaptflow/pipelines/run"
 
@@ -53,7 +54,10 @@ func (e refusedError) Error() string {
 func (refusedError) Is(target error) bool { return target == prepare.ErrTooManyBad }
 
 // report writes the report and returns the summary.
-func (l *learner) report() (*Learned, error) {
+func (l *learner) report(ctx context.Context) (*Learned, error) {
+	if err := l.mayWrite(ctx); err != nil {
+		return nil, err
+	}
 	out := &Learned{History: l.history, PeakRSS: mem.HighWater(), Refused: l.refused,
 		Paths: []string{HistoryFile, report.File, run.RecipeFile}}
 	if c := l.history.Current(); c != nil {
@@ -67,7 +71,7 @@ func (l *learner) report() (*Learned, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, storage.WriteFile(l.path(report.File), page)
+	return out, storage.WriteFile(l.Product(report.File), page)
 }
 
 // perplexity is a score as text.
@@ -133,7 +137,7 @@ func (l *Learned) Table(w io.Writer, output string) {
 	row("peak memory", fmt.Sprintf("%d MiB", l.PeakRSS>>20))
 	fmt.Fprintf(w, "\n  written to %s:\n", output)
 	for _, p := range l.Paths {
-		fmt.Fprintln(w, "    "+filepath.Join(output, p))
+		fmt.Fprintln(w, "    "+storage.Join(output, p))
 	}
 }
 

@@ -185,17 +185,26 @@ type claim struct {
 	Files []continual.File `json:"files"`
 }
 
-// inputs are the copies.
+// folder is the name of the folder of the copies at a work location: that of another claim, of a driver that is gone, is another.
+func (c *claim) folder() string {
+	h := sha256.New()
+	for _, f := range c.Files {
+		fmt.Fprintf(h, "%q %s\n", f.Name, f.SHA256)
+	}
+	return inputDir + "-" + hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// inputs are the copies in a folder.
 func (c *claim) inputs(dir string) (out []string) {
 	for _, f := range c.Files {
-		out = append(out, filepath.Join(dir, "input", filepath.FromSlash(f.Name)))
+		out = append(out, storage.Join(dir, filepath.FromSlash(f.Name)))
 	}
 	return out
 }
 
-// readClaim reads the claim of an increment's folder; nil where there is none.
+// readClaim reads the claim of an increment's folder, which may be at a work location; nil where there is none.
 func readClaim(dir string) (*claim, error) {
-	raw, err := storage.ReadSmall(filepath.Join(dir, claimFile), storage.KindState)
+	raw, err := storage.ReadSmall(storage.Join(dir, claimFile), storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -204,7 +213,7 @@ func readClaim(dir string) (*claim, error) {
 	}
 	c := &claim{}
 	if err := json.Unmarshal(raw, c); err != nil {
-		return nil, fmt.Errorf("%s: %w: delete the folder to take the increment again", filepath.Join(dir, claimFile), err)
+		return nil, fmt.Errorf("%s: %w: delete the folder to take the increment again", storage.Join(dir, claimFile), err)
 	}
 	return c, nil
 }
@@ -216,7 +225,7 @@ func makeClaim(dir string, files []datasets.SourceFile) (*claim, error) {
 	}
 	c := &claim{}
 	for _, f := range files {
-		to := filepath.Join(dir, "input", filepath.FromSlash(f.Source))
+		to := filepath.Join(dir, inputDir, filepath.FromSlash(f.Source))
 		x, err := copyFile(to, f.Path)
 		if err != nil {
 			return nil, fmt.Errorf("taking %s: %w", f.Path, err)

@@ -12,22 +12,19 @@ import (
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
-	"github.com/adaptflow/adaptflow/transforms/remote/objects"
 )
 
 // TestKeysAtALocation: a run by key whose output is on an object store, each driver on a machine with an empty cache: one is lost, another
 // goes on without training what is finished, a third finds the run finished, mends it and forgets a document. Adapters have the bytes of
 // runs in a folder, and nothing of the work is left.
 func TestKeysAtALocation(t *testing.T) {
-	objects.Register()
-	storagetest.StartS3(t, "bucket")
+	onS3(t)
 	dir := t.TempDir()
 	base, err := assets.Model("embedded:lm-en-5m", nil)
 	if err != nil {

@@ -184,7 +184,7 @@ func TestNoPathOfTheDriver(t *testing.T) {
 		}
 	}
 	for template, input := range map[string]string{"domain-adaptation": text, "instruction-tuning": rows, "distillation": text,
-		"multilingual-adaptation": "", "personal-assistants": rows} {
+		"multilingual-adaptation": "", "personal-assistants": rows, "continual-learning": text} {
 		tmpl, err := templates.Get(template)
 		if err != nil {
 			t.Fatal(err)

@@ -116,7 +116,7 @@ func (r *Run) Publish() error {
 		rel, err := filepath.Rel(r.Output, p)
 		hidden := strings.HasPrefix(d.Name(), ".") && p != r.Output
 		switch {
-		case d.IsDir() && (hidden || rel == "checkpoints" || rel == "stages" || rel == "trials"):
+		case d.IsDir() && (hidden || rel == "checkpoints" || rel == "stages" || rel == "trials" || rel == "increments"):
 			return filepath.SkipDir
 		case !d.IsDir() && !hidden:
 			files = append(files, rel)

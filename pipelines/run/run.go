@@ -39,6 +39,7 @@ type Run struct {
 
 	lock      *storage.Lock
 	lease     *storage.Lease    // of the work location
+	root      string            // the work location of the run that a run within it is of
 	pushed    map[string]string // references to local folders at the work location
 	store     string            // the output as given, where it is on an object store; Output is a folder of this machine then
 	began     []string          // what Open made: the recipe's file, and the output folder

@@ -43,6 +43,7 @@ func (r *Run) openWork(ctx context.Context) error {
 	if r.Work == "" {
 		r.Work = storage.Join(r.store, workFolder)
 	}
+	r.pushed = map[string]string{}
 	if r.Runner.Dry() {
 		return nil
 	}
@@ -60,6 +61,11 @@ func (r *Run) openWork(ctx context.Context) error {
 		}
 		return err
 	}
+	return r.restore()
+}
+
+// restore brings the records of stages at the work location to this machine.
+func (r *Run) restore() error {
 	files, err := storage.Glob(storage.Join(r.Work, workStages, "*"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -105,11 +111,11 @@ func (r *Run) Keep(file string) error {
 }
 
 // WorkPath is where something that workers share is: in the work location, or in the output folder of a run that has none.
-func (r *Run) WorkPath(name string) string {
+func (r *Run) WorkPath(elem ...string) string {
 	if r.Work != "" {
-		return storage.Join(r.Work, name)
+		return storage.Join(r.Work, elem...)
 	}
-	return filepath.Join(r.Output, name)
+	return filepath.Join(append([]string{r.Output}, elem...)...)
 }
 
 // Shared is how workers find a local folder: by its path, or, of a run with a work location, by a reference to what it holds.
@@ -124,12 +130,9 @@ func (r *Run) Shared(ctx context.Context, dir string) (string, error) {
 	if r.Runner.Dry() {
 		push = func(_ context.Context, dir, location string) (string, error) { return pulled.Refer(dir, location) }
 	}
-	ref, err := push(ctx, dir, storage.Join(r.Work, workFolders))
+	ref, err := push(ctx, dir, storage.Join(r.rootWork(), workFolders))
 	if err != nil {
 		return "", err
-	}
-	if r.pushed == nil {
-		r.pushed = map[string]string{}
 	}
 	r.pushed[dir] = ref
 	return ref, nil
@@ -148,13 +151,10 @@ func (r *Run) sharedFile(ctx context.Context, file string) (string, error) {
 	if dotted {
 		ext = "." + ext
 	}
-	folder := storage.Join(r.Work, workInputs)
+	folder := storage.Join(r.rootWork(), workInputs)
 	p, err := r.putInput(ctx, folder, ext, storage.Local(file))
 	if err != nil {
 		return "", err
-	}
-	if r.pushed == nil {
-		r.pushed = map[string]string{}
 	}
 	r.pushed[file] = storage.Join(folder, p.Name)
 	return r.pushed[file], nil

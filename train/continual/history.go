@@ -70,13 +70,18 @@ const historyVersion = 1
 
 // ReadHistory reads history.json; one that does not exist is an empty history.
 func ReadHistory(path string) (*History, error) {
-	h := &History{SchemaVersion: historyVersion}
 	raw, err := storage.ReadSmall(path, storage.KindState)
-	if errors.Is(err, fs.ErrNotExist) {
-		return h, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	return ParseHistory(path, raw)
+}
+
+// ParseHistory is the history of what history.json at path holds; nil is an empty one.
+func ParseHistory(path string, raw []byte) (*History, error) {
+	h := &History{SchemaVersion: historyVersion}
+	if raw == nil {
+		return h, nil
 	}
 	if err := json.Unmarshal(raw, h); err != nil {
 		return nil, fmt.Errorf("%s: %w: the file is written whole or not at all, so it was changed: restore it, or choose another --output",
@@ -92,6 +97,12 @@ func ReadHistory(path string) (*History, error) {
 		}
 	}
 	return h, nil
+}
+
+// Marshal is what history.json holds.
+func (h *History) Marshal() ([]byte, error) {
+	raw, err := storage.MarshalJSON(h, " ")
+	return append(raw, '\n'), err
 }
 
 // Write writes history.json, atomically.

@@ -1,0 +1,267 @@
+package kinds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
+	"github.com/adaptflow/adaptflow/pipelines/run"
+	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/templates"
+	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/transforms/remote/objects"
+)
+
+// s3Server is the S3 server of the process's tests: its clients are made once.
+var s3Server = sync.OnceValues(func() (*httptest.Server, error) {
+	store, err := storagetest.NewStore("", "bucket")
+	if err != nil {
+		return nil, err
+	}
+	return httptest.NewServer((&storagetest.S3{Store: store}).Handler()), nil
+})
+
+// onS3 returns a place of the test's own on an S3 server.
+func onS3(t *testing.T) string {
+	t.Helper()
+	objects.Register()
+	s, err := s3Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	storagetest.HideSettings(t)
+	t.Setenv("AWS_ENDPOINT_URL", strings.Replace(s.URL, "127.0.0.1", "localhost", 1))
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	return fmt.Sprintf("s3://bucket/%s-%d", strings.ToLower(t.Name()), s3Places.Add(1))
+}
+
+var s3Places atomic.Int64
+
+// afarRecipe is a recipe over the base small whose input is a folder or a file.
+func afarRecipe(t *testing.T, template, input string, more ...string) *recipe.Recipe {
+	t.Helper()
+	tp, err := templates.Get(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := filepath.Abs(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := tp.Resolve("", nil, append([]string{"model=" + filepath.Join(in, "base"), "general_input=" + filepath.Join(in, "general.jsonl"),
+		"input=" + input, "sequence_length=32", "batch_size=2", "rank=1", "steps=4", "train.save_steps=2", "train.warmup_steps=1",
+		"data.validation_fraction=0.2"}, more...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+// driver is a machine that drives a run once: it has an empty cache, and is stopped at an event, what is said or a step of training, by see.
+func driver(t *testing.T, rec *recipe.Recipe, output string, see func(event int, said string, stop func())) (said []string, err error) {
+	t.Helper()
+	train.CloseSessions()
+	t.Setenv("ADAPTFLOW_CACHE", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var events atomic.Int64
+	r := &run.Run{Recipe: rec, Output: output,
+		Say: func(format string, a ...any) {
+			s := fmt.Sprintf(format, a...)
+			said = append(said, s)
+			see(int(events.Add(1)), s, cancel)
+		},
+		Step: func(int, *train.StepInfo, *train.Eval) { see(int(events.Add(1)), "", cancel) }}
+	defer r.Close()
+	if err := Open(r); err != nil {
+		return said, err
+	}
+	_, err = Of(rec).Run(ctx, r, Options{})
+	return said, err
+}
+
+func toTheEnd(int, string, func()) {}
+
+// sameAs compares the files of a run on an object store with those of one in a folder.
+func sameAs(t *testing.T, output, folder string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		want, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := storage.ReadFile(storage.Join(output, name)); err != nil || string(got) != string(want) {
+			t.Errorf("%s is %.3000q (%v), in a folder it is %.3000q", name, got, err, want)
+		}
+	}
+}
+
+// objectsOf are the objects below a URI, relative to it.
+func objectsOf(t *testing.T, uri string) (names []string) {
+	t.Helper()
+	if err := storage.List(t.Context(), uri, func(i storage.Info) error {
+		names = append(names, strings.TrimPrefix(i.URI, uri+"/"))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// continualInput writes files of which one is refused, one is there twice, and three are learnt from.
+func continualInput(t *testing.T) string {
+	in := filepath.Join(t.TempDir(), "come")
+	incoming(t, in, map[string]string{"1.txt": letters(0, 30), "2.txt": letters(30, 30), "3-copy.txt": letters(0, 30), "4-empty.txt": "",
+		"5.jsonl": "{\"body\": 1}\n{\"body\": 2}\n", "6.txt": letters(60, 30)})
+	return in
+}
+
+var continualFiles = []string{HistoryFile, CurrentFile, "versions/0001/adapter_model.safetensors", "versions/0001/adapter_config.json",
+	"versions/0002/adapter_model.safetensors", "versions/0006/adapter_model.safetensors", "versions/0006/README.md"}
+
+// TestContinualAfar: continual learning whose output is on an object store gives the bytes of a run in a folder, also where machine after
+// machine is lost, at every stage of it, and the next has an empty cache.
+func TestContinualAfar(t *testing.T) {
+	bucket := onS3(t)
+	in := continualInput(t)
+	loose := []string{"continual.max_forgetting=5", "continual.max_domain_rise=5"}
+	rec := afarRecipe(t, "continual-learning", in, loose...)
+	local := filepath.Join(t.TempDir(), "local")
+	if _, err := driver(t, rec, local, toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := driver(t, rec, bucket+"/whole", toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	sameAs(t, bucket+"/whole", local, continualFiles...)
+	for _, name := range objectsOf(t, bucket+"/whole/.work") {
+		dir, _, _ := strings.Cut(name, "/")
+		if dir == incrementsDir || (dir == replayDir || dir == heldOutDir) && !strings.HasSuffix(name, "/0006.parquet") {
+			t.Errorf("%s was left", name)
+		}
+	}
+
+	// Machine after machine is lost, each a little later than the one before.
+	var lines []string
+	stops := 0
+	for ; ; stops++ {
+		said, err := driver(t, rec, bucket+"/lost", func(event int, _ string, stop func()) {
+			if event > 2+3*stops {
+				stop()
+			}
+		})
+		lines = append(lines, said...)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	sameAs(t, bucket+"/lost", local, continualFiles...)
+	for _, want := range []string{"increment 2 goes on", "continuing from " + bucket + "/lost/.work/increments/"} {
+		if !strings.Contains(strings.Join(lines, "\n"), want) {
+			t.Errorf("of %d drivers none says %q:\n%s", stops+1, want, strings.Join(lines, "\n"))
+		}
+	}
+
+	// Lost between two increments: what is done is not done again.
+	if _, err := driver(t, rec, bucket+"/between", func(_ int, said string, stop func()) {
+		if strings.HasPrefix(said, "increment 1 accepted") {
+			stop()
+		}
+	}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	said, err := driver(t, rec, bucket+"/between", toTheEnd)
+	if all := strings.Join(said, "\n"); err != nil || strings.Contains(all, "scoring the base model") || strings.Contains(all, "increment 1:") {
+		t.Errorf("%v:\n%s", err, all)
+	}
+	sameAs(t, bucket+"/between", local, continualFiles...)
+
+	// The version in use is exported on another machine.
+	train.CloseSessions()
+	t.Setenv("ADAPTFLOW_CACHE", t.TempDir())
+	if err := exportOnce(t, rec, bucket+"/between"); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := storage.ReadFile(bucket + "/between/versions/0006/adapter_model.safetensors")
+	if got, err := storage.ReadFile(bucket + "/between/adapter/adapter_model.safetensors"); err != nil || string(got) != string(want) {
+		t.Errorf("another adapter is exported (%v)", err)
+	}
+	sameAs(t, bucket+"/between", local, continualFiles...)
+
+	// A version that is damaged there is not learnt from.
+	if err := storage.WriteFile(bucket+"/between/versions/0006/adapter_model.safetensors", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := driver(t, rec, bucket+"/between", toTheEnd); err == nil || !strings.Contains(err.Error(), "versions/0006") {
+		t.Errorf("a damaged version: %v", err)
+	}
+}
+
+// TestContinualRolledBackAfar: what is rolled back, here since it diverges, leaves no version, where the text to score on is named.
+func TestContinualRolledBackAfar(t *testing.T) {
+	bucket := onS3(t)
+	held, err := filepath.Abs(filepath.Join(small, "held.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := afarRecipe(t, "continual-learning", continualInput(t), "continual.max_forgetting=0", "continual.max_domain_rise=-1",
+		"learning_rate=30", "train.save_steps=4", "eval_input="+held, "increment_files=2")
+	local := filepath.Join(t.TempDir(), "local")
+	for _, output := range []string{local, bucket + "/out"} {
+		if _, err := driver(t, rec, output, toTheEnd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sameAs(t, bucket+"/out", local, HistoryFile)
+	if raw, err := storage.ReadFile(bucket + "/out/" + HistoryFile); err != nil || !strings.Contains(string(raw), "rolled_back") {
+		t.Errorf("%s %v", raw, err)
+	}
+	if there := objectsOf(t, bucket+"/out/versions"); len(there) > 0 {
+		t.Error(there)
+	}
+}
+
+// TestTwoDriversOfContinualLearning: a driver whose lease another has taken, since it was silent for long, adds no increment when it goes
+// on, wherever it was.
+func TestTwoDriversOfContinualLearning(t *testing.T) {
+	bucket := onS3(t)
+	rec := afarRecipe(t, "continual-learning", continualInput(t), "continual.max_forgetting=5", "continual.max_domain_rise=5")
+	local := filepath.Join(t.TempDir(), "local")
+	if _, err := driver(t, rec, local, toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	for i, at := range []string{"increment 2: 2.txt", "increment 1 accepted"} {
+		output := fmt.Sprintf("%s/out%d", bucket, i)
+		silent := false
+		said, err := driver(t, rec, output, func(_ int, said string, _ func()) {
+			if silent || !strings.HasPrefix(said, at) {
+				return
+			}
+			silent = true
+			if err := storage.Remove(output + "/.work/driver.lease"); err != nil { // it has ended
+				t.Error(err)
+			}
+			if _, err := driver(t, rec, output, toTheEnd); err != nil {
+				t.Error(err)
+			}
+		})
+		if err == nil || !silent {
+			t.Errorf("%s: the silent driver ended well: %s", at, strings.Join(said, "\n"))
+		}
+		t.Log(err)
+		sameAs(t, output, local, continualFiles...)
+	}
+}
