@@ -183,6 +183,29 @@ func TestWorkerEnv(t *testing.T) {
 	}
 }
 
+// TestMemoryOfWorkersElsewhere: the limit of the driver's container is not that of the workers'.
+func TestMemoryOfWorkersElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		runner Runner
+		want   string
+	}{
+		{Runner{Endpoint: "192.0.2.7:1", Afar: true}, ""},
+		{Runner{Endpoint: "localhost:1", Afar: true}, "4GiB"},
+		{Runner{Endpoint: "192.0.2.7:1"}, "4GiB"},
+		{Runner{Endpoint: "192.0.2.7:1", Afar: true, Env: []string{"GOMEMLIMIT=2GiB"}}, "2GiB"},
+	} {
+		c.runner.Folder = t.TempDir()
+		env, done, err := workerEnv([]string{"GOMEMLIMIT=4GiB"}, c.runner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done()
+		if got := env["GOMEMLIMIT"]; got != c.want && (len(c.runner.Env) == 0 || got != "") { // what is asked for may stand in the kept file
+			t.Errorf("%+v: GOMEMLIMIT=%q, want %q", c.runner, got, c.want)
+		}
+	}
+}
+
 func TestAWorkerSeesTheRunsFolder(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/childenv"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -43,6 +45,10 @@ func workerEnv(environ []string, runner Runner) (env map[string]string, done fun
 	if runner.Afar { // what names folders here is of no use there
 		delete(env, "ADAPTFLOW_CACHE")
 		env[workerAfar] = "1"
+		asked := func(v string) bool { return v == "GOMEMLIMIT" || strings.HasPrefix(v, "GOMEMLIMIT=") }
+		if !hereabouts(runner.Endpoint) && !slices.ContainsFunc(runner.Env, asked) { // another container has a limit of its own
+			delete(env, "GOMEMLIMIT")
+		}
 	} else {
 		env[workerDir] = dir
 		if runner.Folder != "" {
