@@ -311,10 +311,11 @@ func TestTheRunOfTheManifests(t *testing.T) {
 		}
 		server := named["Deployment/adaptflow-jobserver"].text("spec|template|spec|containers|0|image")
 		for what, ok := range map[string]bool{
-			"driver":     driver.text("image") == "adaptflow:"+version.Version,
-			"Flink":      flink.text("spec|image") == "adaptflow-flink:"+version.Version && flink.text("spec|flinkVersion") == "v"+m[1]+"_"+m[2],
-			"job server": server == fmt.Sprintf("apache/beam_flink%s.%s_job_server:%s", m[1], m[2], m[3]),
-			"Dockerfile": strings.Contains(string(dockerfile), "FROM flink:"+m[1]+"."+m[2]+"."),
+			"driver":        driver.text("image") == "adaptflow:"+version.Version,
+			"Flink's image": flink.text("spec|image") == "adaptflow-flink:"+version.Version,
+			"Flink":         flink.text("spec|flinkVersion") == "v"+m[1]+"_"+m[2],
+			"job server":    server == fmt.Sprintf("apache/beam_flink%s.%s_job_server:%s", m[1], m[2], m[3]),
+			"Dockerfile":    strings.Contains(string(dockerfile), "FROM flink:"+m[1]+"."+m[2]+"."),
 			"master": strings.Contains(fmt.Sprint(named["Deployment/adaptflow-jobserver"].at("spec|template|spec|containers|0|args")),
 				"--flink-master="+flink.text("metadata|name")+"-rest:8081"),
 		} {

@@ -27,8 +27,8 @@ func (r Runner) CheckOutput(output string, afar bool) error {
 			"workers on Dataflow do not see: look at the jobs with run --dry-run, or take --runner flink with workers that share this " +
 			"machine's folders")
 	case r.Name == "dataflow" && storage.Scheme(output) != "gs":
-		return fmt.Errorf("--runner dataflow: workers on Dataflow do not see folders of this machine, and have keys for Google Cloud Storage "+
-			"alone: give --output gs://BUCKET/FOLDER in place of %q, or look at the jobs with run --dry-run", output)
+		return fmt.Errorf("--runner dataflow: workers on Dataflow do not see folders of this machine, and have keys for Google Cloud "+
+			"Storage alone: give --output gs://BUCKET/FOLDER in place of %q, or look at the jobs with run --dry-run", output)
 	case r.Name == "dataflow":
 		return nil
 	case storage.IsLocal(output) || afar || !r.Remote() || hereabouts(r.Endpoint):

@@ -200,7 +200,8 @@ func TestMemoryOfWorkersElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		done()
-		if got := env["GOMEMLIMIT"]; got != c.want && (len(c.runner.Env) == 0 || got != "") { // what is asked for may stand in the kept file
+		// What is asked for may stand in the kept file.
+		if got := env["GOMEMLIMIT"]; got != c.want && (len(c.runner.Env) == 0 || got != "") {
 			t.Errorf("%+v: GOMEMLIMIT=%q, want %q", c.runner, got, c.want)
 		}
 	}

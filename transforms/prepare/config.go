@@ -60,8 +60,8 @@ type Config struct {
 	Version    string // adaptflow's version, recorded in the shards
 	// Shared, where not nil, gives the path by which workers find an input file.
 	Shared func(ctx context.Context, path string) (string, error)
-	// Dry asks no object store, clears nothing, and takes what the input names on one as it is: for a Runner that looks at the pipelines and
-	// runs none.
+	// Dry asks no object store, clears nothing, and takes what the input names on one as it is: for a Runner that looks at the pipelines
+	// and runs none.
 	Dry        bool
 	PrintsPath string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
 }

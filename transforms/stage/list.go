@@ -23,7 +23,8 @@ const (
 )
 
 // List is a collection of references that the driver has. Few stand in the graph itself, many in files of the folder dir, name-00000.json
-// and so on, of which the graph has the names; a dry list has the names and writes no file. decode makes a reference of its JSON; it is a function that is registered with Beam.
+// and so on, of which the graph has the names; a dry list has the names and writes no file. decode makes a reference of its JSON; it is
+// a function that is registered with Beam.
 func List[T any](s beam.Scope, dir, name string, all []T, decode any, dry bool) (beam.PCollection, error) {
 	if len(all) <= inGraph {
 		return beam.CreateList(s, all), nil
