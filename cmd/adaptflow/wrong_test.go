@@ -245,23 +245,12 @@ var wrongInputs = []wrong{
 		b.t.Cleanup(func() { l.Unlock() })
 		return append(set("input="+b.corpus(20)), "--output", b.path("busy"))
 	}, 2, []string{"in use", fmt.Sprint(os.Getpid())}},
-	{"Dataflow for a kind of run that works in folders", func(b *desk) []string {
-		return append(set("compare.methods=[LORA,IA3]"), "--runner", "dataflow", "--project", "p", "--region", "r", "--staging-location",
-			"gs://b", "--image", "i", "--output", "gs://b/out")
-	}, 2, []string{"dataflow", "--dry-run", "folders of this machine"}},
 	{"Dataflow with an output that its workers do not see", func(b *desk) []string {
 		return append(set(), "--runner", "dataflow", "--project", "p", "--region", "r", "--staging-location", "gs://b", "--image", "i",
 			"--output", b.path("out"))
 	}, 2, []string{"dataflow", "--dry-run", "--output gs://"}},
-	{"workers elsewhere for an object store", func(b *desk) []string {
-		return append(set("compare.methods=[LORA,IA3]"), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process",
-			"--output", "s3://b/out")
-	}, 2, []string{"s3://b/out", "192.0.2.7:8099", "do not see"}},
 	{"a work location of a folder", func(*desk) []string { return append(set(), "--work-location", "s3://b/work") }, 2,
 		[]string{"--work-location", "--output"}},
-	{"a work location of a comparison", func(*desk) []string {
-		return append(set("compare.methods=[LORA,IA3]"), "--work-location", "s3://b/work", "--output", "s3://b/out")
-	}, 2, []string{"--work-location", "kind"}},
 	{"a variable for workers that is not set", func(b *desk) []string {
 		return append(set(), "--runner", "flink", "--endpoint", "192.0.2.7:8099", "--environment", "process", "--worker-env",
 			"NOT_SET_ANYWHERE")

@@ -2,6 +2,7 @@ package kinds
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http/httptest"
@@ -58,7 +59,8 @@ func afarRecipe(t *testing.T, template, input string, more ...string) *recipe.Re
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := tp.Resolve("", nil, append([]string{"model=" + filepath.Join(in, "base"), "general_input=" + filepath.Join(in, "general.jsonl"),
+	rec, err := tp.Resolve("", nil, append([]string{"model=" + filepath.Join(in, "base"),
+		"general_input=" + filepath.Join(in, "general.jsonl"),
 		"input=" + input, "sequence_length=32", "batch_size=2", "rank=1", "steps=4", "train.save_steps=2", "train.warmup_steps=1",
 		"data.validation_fraction=0.2"}, more...))
 	if err != nil {
@@ -67,7 +69,8 @@ func afarRecipe(t *testing.T, template, input string, more ...string) *recipe.Re
 	return rec
 }
 
-// driver is a machine that drives a run once: it has an empty cache, and is stopped at an event, what is said or a step of training, by see.
+// driver is a machine that drives a run once: it has an empty cache, and is stopped at an event, what is said or a step of training, by
+// see.
 func driver(t *testing.T, rec *recipe.Recipe, output string, see func(event int, said string, stop func())) (said []string, err error) {
 	t.Helper()
 	train.CloseSessions()
@@ -88,6 +91,11 @@ func driver(t *testing.T, rec *recipe.Recipe, output string, see func(event int,
 	}
 	_, err = Of(rec).Run(ctx, r, Options{})
 	return said, err
+}
+
+// stopped says whether a driver ended since it was stopped.
+func stopped(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, train.ErrInterrupted)
 }
 
 func toTheEnd(int, string, func()) {}
@@ -164,7 +172,7 @@ func TestContinualAfar(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, context.Canceled) {
+		if !stopped(err) {
 			t.Fatal(err)
 		}
 	}
@@ -180,11 +188,12 @@ func TestContinualAfar(t *testing.T) {
 		if strings.HasPrefix(said, "increment 1 accepted") {
 			stop()
 		}
-	}); !errors.Is(err, context.Canceled) {
+	}); !stopped(err) {
 		t.Fatal(err)
 	}
 	said, err := driver(t, rec, bucket+"/between", toTheEnd)
-	if all := strings.Join(said, "\n"); err != nil || strings.Contains(all, "scoring the base model") || strings.Contains(all, "increment 1:") {
+	if all := strings.Join(said, "\n"); err != nil || strings.Contains(all, "scoring the base model") ||
+		strings.Contains(all, "increment 1:") {
 		t.Errorf("%v:\n%s", err, all)
 	}
 	sameAs(t, bucket+"/between", local, continualFiles...)
@@ -264,4 +273,101 @@ func TestTwoDriversOfContinualLearning(t *testing.T) {
 		t.Log(err)
 		sameAs(t, output, local, continualFiles...)
 	}
+}
+
+// TestComparisonAfar: a comparison whose output is on an object store gives the bytes of one in a folder, also where machine after machine
+// is lost and the next has an empty cache; trials that are done are not done again.
+func TestComparisonAfar(t *testing.T) {
+	bucket := onS3(t)
+	in, err := filepath.Abs(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := afarRecipe(t, "compare-methods", filepath.Join(in, "text.jsonl"), "eval_input="+filepath.Join(in, "held.jsonl"),
+		"compare.methods=[LORA, IA3]", "compare.learning_rates=[0.001, 0.01]")
+	local := filepath.Join(t.TempDir(), "local")
+	if _, err := driver(t, rec, local, toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	found := func(output string) string {
+		raw, err := storage.ReadFile(storage.Join(output, CompareFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v any
+		if err := json.Unmarshal(raw, &v); err != nil {
+			t.Fatal(err)
+		}
+		raw, _ = json.Marshal(timeless(v))
+		return string(raw)
+	}
+	like := func(output string) {
+		t.Helper()
+		for _, trial := range []string{"lora-0.001", "lora-0.01", "ia3-0.001", "ia3-0.01"} {
+			sameAs(t, output, local, "adapters/"+trial+"/adapter_model.safetensors", "adapters/"+trial+"/adapter_config.json",
+				"adapters/"+trial+"/README.md")
+		}
+		if got, want := found(output), found(local); got != want {
+			t.Errorf("%s found\n%s\nin a folder\n%s", output, got, want)
+		}
+		if left := objectsOf(t, output+"/.work/trials"); len(left) > 0 {
+			t.Errorf("%v are left", left)
+		}
+	}
+	if _, err := driver(t, rec, bucket+"/whole", toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	like(bucket + "/whole")
+
+	var lines []string
+	stops := 0
+	for ; ; stops++ {
+		said, err := driver(t, rec, bucket+"/lost", func(event int, _ string, stop func()) {
+			if event > 2+3*stops {
+				stop()
+			}
+		})
+		lines = append(lines, said...)
+		if err == nil {
+			break
+		}
+		if !stopped(err) {
+			t.Fatal(err)
+		}
+	}
+	like(bucket + "/lost")
+	if all := strings.Join(lines, "\n"); !strings.Contains(all, "continuing from "+bucket+"/lost/.work/trials/") {
+		t.Errorf("of %d drivers none goes on with a trial:\n%s", stops+1, all)
+	}
+
+	// Lost between two trials.
+	if _, err := driver(t, rec, bucket+"/between", func(_ int, said string, stop func()) {
+		if strings.HasPrefix(said, "LORA") && strings.HasSuffix(said, "learning rate 0.01") {
+			stop()
+		}
+	}); !stopped(err) {
+		t.Fatal(err)
+	}
+	said, err := driver(t, rec, bucket+"/between", toTheEnd)
+	if all := strings.Join(said, "\n"); err != nil || strings.Contains(all, "learning rate 0.001") != strings.Contains(all, "IA3") ||
+		strings.Count(all, "learning rate") != 3 {
+		t.Errorf("%v:\n%s", err, all)
+	}
+	like(bucket + "/between")
+
+	// Another machine finds it finished; an adapter that is gone is made again.
+	said, err = driver(t, rec, bucket+"/between", toTheEnd)
+	if err != nil || len(said) != 1 || !strings.Contains(said[0], "this comparison is finished: "+bucket+"/between") {
+		t.Errorf("%v: %s", err, said)
+	}
+	for _, name := range objectsOf(t, bucket+"/between/adapters/ia3-0.01") {
+		if err := storage.Remove(bucket + "/between/adapters/ia3-0.01/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said, err = driver(t, rec, bucket+"/between", toTheEnd)
+	if all := strings.Join(said, "\n"); err != nil || strings.Count(all, "learning rate") != 1 {
+		t.Errorf("%v:\n%s", err, all)
+	}
+	like(bucket + "/between")
 }

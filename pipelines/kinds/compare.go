@@ -1,13 +1,13 @@
 package kinds
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,11 +29,30 @@ var compareKind = Kind{
 	Name:    "a comparison of methods",
 	When:    func(r *recipe.Recipe) bool { return len(r.Compare.Methods) > 0 },
 	Summary: CompareFile,
+	Afar:    true,
 	Prepare: prepareComparison,
+	DryRun: func(ctx context.Context, r *run.Run) error {
+		budget, err := budgetOf(r)
+		if err != nil {
+			return err
+		}
+		m := r.Recipe.Compare.Methods[0]
+		config, _, err := sized(r, m, budget)
+		if err != nil {
+			return fmt.Errorf("compare.methods: %s: %w", m, err)
+		}
+		s, err := trialRun(r, m, config, ratesOf(r)[0])
+		if err != nil {
+			return err
+		}
+		return s.DryRun(ctx)
+	},
 	Run: func(ctx context.Context, r *run.Run, _ Options) (Outcome, error) {
+		ctx, end := r.UnderLease(ctx)
+		defer end()
 		c, err := compare(ctx, r)
 		if err != nil {
-			return Outcome{}, err
+			return Outcome{}, cmp.Or(r.Held(), err)
 		}
 		return Outcome{Summary: c}, nil
 	},
@@ -72,7 +91,6 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	cmp := r.Recipe.Compare
 	d, err := prepareComparison(ctx, r)
 	if err != nil {
 		return nil, err
@@ -85,7 +103,7 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Comparison{Budget: cmp.ParameterBudget, Overlap: d.Overlap,
+	out := &Comparison{Overlap: d.Overlap,
 		Paths: []string{CompareFile, report.File, run.AdapterDir + "s", "shards", run.RecipeFile}}
 	out.Base.Domain = math.NaN()
 	if before.Domain != nil {
@@ -94,25 +112,16 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	if before.General != nil {
 		out.Base.General = before.General.NLL
 	}
-	if out.Budget == 0 {
-		a, err := r.Adapter("")
-		if err != nil {
-			return nil, err
-		}
-		out.Budget = a.Trainable()
+	if out.Budget, err = budgetOf(r); err != nil {
+		return nil, err
 	}
-	env := peft.Env{ModelType: r.Model().Config.ModelType, BaseModel: r.BaseName(), Seed: r.Recipe.Train.Seed, Tied: r.Model().Config.Tied}
-	for _, m := range cmp.Methods {
-		config, n, err := sized(r, m, env, out.Budget)
+	for _, m := range r.Recipe.Compare.Methods {
+		config, n, err := sized(r, m, out.Budget)
 		if err != nil {
 			return nil, fmt.Errorf("compare.methods: %s: %w", m, err)
 		}
-		rates := cmp.LearningRates
-		if len(rates) == 0 {
-			rates = []float64{r.Recipe.Train.LearningRate}
-		}
 		var best *Trial
-		for _, lr := range rates {
+		for _, lr := range ratesOf(r) {
 			t, err := run.Record(r, "trial-"+trialName(m, lr), func() (*Trial, error) {
 				r.Tell("%s, %d parameters, learning rate %g", m, n, lr)
 				return trial(ctx, r, d, m, config, n, lr)
@@ -156,9 +165,30 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	return out, r.Publish()
 }
 
+// budgetOf is the number of trainable parameters that methods are sized to.
+func budgetOf(r *run.Run) (int, error) {
+	if n := r.Recipe.Compare.ParameterBudget; n != 0 {
+		return n, nil
+	}
+	a, err := r.Adapter("")
+	if err != nil {
+		return 0, err
+	}
+	return a.Trainable(), nil
+}
+
+// ratesOf are the learning rates of the sweep.
+func ratesOf(r *run.Run) []float64 {
+	if rates := r.Recipe.Compare.LearningRates; len(rates) > 0 {
+		return rates
+	}
+	return []float64{r.Recipe.Train.LearningRate}
+}
+
 // sized is the configuration of a method of the comparison: the recipe's own for its method, all linear layers for methods that take
 // targets, sized to the budget.
-func sized(r *run.Run, m string, env peft.Env, budget int) (map[string]any, int, error) {
+func sized(r *run.Run, m string, budget int) (map[string]any, int, error) {
+	env := peft.Env{ModelType: r.Model().Config.ModelType, BaseModel: r.BaseName(), Seed: r.Recipe.Train.Seed, Tied: r.Model().Config.Tied}
 	if own, _ := r.Recipe.Method["peft_type"].(string); strings.EqualFold(own, m) {
 		config := map[string]any{}
 		for k, v := range r.Recipe.Method {
@@ -176,10 +206,8 @@ func sized(r *run.Run, m string, env peft.Env, budget int) (map[string]any, int,
 	return config, n, err
 }
 
-// trial trains and scores one method at one learning rate.
-func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[string]any, n int, lr float64) (*Trial, error) {
-	t := &Trial{Method: m, Config: config, LearningRate: lr, Trainable: n}
-	sub := *r
+// trialRun is the run of a trial within r.
+func trialRun(r *run.Run, m string, config map[string]any, lr float64) (*run.Run, error) {
 	rec := *r.Recipe
 	rec.Method = map[string]any{"peft_type": m}
 	for k, v := range config {
@@ -187,14 +215,22 @@ func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[st
 	}
 	rec.Train.LearningRate, rec.Train.LoadBestModelAtEnd, rec.Train.EvalSteps = lr, false, 1<<30 // scored at the last step
 	rec.Evaluate.MaxNewTokens = 0
-	sub.Recipe = &rec
-	sub.Output = filepath.Join(r.Output, "trials", trialName(m, lr))
+	return r.Sub(&rec, "trials", trialName(m, lr))
+}
+
+// trial trains and scores one method at one learning rate.
+func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[string]any, n int, lr float64) (*Trial, error) {
+	t := &Trial{Method: m, Config: config, LearningRate: lr, Trainable: n}
+	sub, err := trialRun(r, m, config, lr)
+	if err != nil {
+		return nil, err
+	}
 	own := *d
 	own.Domain = d.Train.Validation
 	st, err := sub.Train(ctx, &own)
 	if run.Diverged(err) && ctx.Err() == nil {
 		t.Diverged = true
-		return t, os.RemoveAll(sub.Output)
+		return t, sub.Discard(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -213,7 +249,7 @@ func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[st
 	after, err := sub.Evaluate(ctx, d, []nn.Adapter{a}, params)
 	if run.Diverged(err) && ctx.Err() == nil {
 		t.Diverged = true
-		return t, os.RemoveAll(sub.Output)
+		return t, sub.Discard(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -235,10 +271,14 @@ func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[st
 	card := peft.Card{Version: version.Version, Trained: trained,
 		Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
 	card.Training = append(card.Training, r.Teaching()...)
-	if err := a.Save(filepath.Join(r.Output, run.AdapterDir+"s", filepath.Base(sub.Output)), params, 0, card); err != nil {
+	name := filepath.Base(sub.Output)
+	if err := a.Save(filepath.Join(r.Output, run.AdapterDir+"s", name), params, 0, card); err != nil {
 		return nil, err
 	}
-	return t, os.RemoveAll(sub.Output) // its checkpoints
+	if err := r.PublishFolder(run.AdapterDir+"s", name); err != nil {
+		return nil, err
+	}
+	return t, sub.Discard(ctx) // its checkpoints
 }
 
 // compareFinished says whether the adapters of a finished comparison are there. A trial that lacks its own is run again.
@@ -246,11 +286,11 @@ func compareFinished(r *run.Run, c *Comparison) (bool, error) {
 	done := true
 	for _, t := range c.Trials {
 		name := trialName(t.Method, t.LearningRate)
-		if t.Diverged || run.Weighs(filepath.Join(r.Output, run.AdapterDir+"s", name)) {
+		if t.Diverged || run.Weighs(r.Product(run.AdapterDir+"s", name)) {
 			continue
 		}
 		r.Tell("this comparison is finished, but %s is missing: its trial is run again", r.Product(run.AdapterDir+"s", name))
-		if err := os.Remove(r.RecordPath("trial-" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := r.Unrecord("trial-" + name); err != nil {
 			return false, err
 		}
 		done = false
@@ -259,7 +299,7 @@ func compareFinished(r *run.Run, c *Comparison) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := os.Stat(filepath.Join(r.Output, report.File)); err != nil || why != "" {
+	if there, err := storage.Exists(r.Product(report.File)); err != nil || !there || why != "" {
 		done = false // the trials are records: nothing else is done again
 	}
 	if done {

@@ -146,7 +146,8 @@ func (l *learner) learn(ctx context.Context, s *run.Run, c *claim, x *continual.
 func (l *learner) prepareIncrement(ctx context.Context, s *run.Run, c *claim, x *continual.Increment) (*prepare.Result, error) {
 	d := l.Recipe.Data
 	reject := func(reason string) (*prepare.Result, error) {
-		for _, r := range [][2]string{{s.WorkPath(c.folder()), inputDir}, {s.WorkPath() + "/", ""}, {s.Output + string(filepath.Separator), ""}} {
+		for _, r := range [][2]string{{s.WorkPath(c.folder()), inputDir}, {s.WorkPath() + "/", ""},
+			{s.Output + string(filepath.Separator), ""}} {
 			reason = strings.ReplaceAll(reason, r[0], r[1])
 		}
 		x.Decision, x.Reason = continual.Rejected, reason
@@ -409,5 +410,5 @@ func (l *learner) keep(ctx context.Context, data *prepare.Result, x *continual.I
 	if x.SHA256, err = versionSum(dir); err != nil {
 		return err
 	}
-	return l.publishVersion(ctx, dir)
+	return l.publishVersion(ctx, x)
 }

@@ -88,24 +88,12 @@ func (l *learner) mayWrite(ctx context.Context) error {
 	return err
 }
 
-// publishVersion copies the adapter of an accepted increment from a folder of this machine to the output.
-func (l *learner) publishVersion(ctx context.Context, dir string) error {
-	if l.Work == "" {
-		return nil
-	}
+// publishVersion copies the adapter of an accepted increment from this machine to the output.
+func (l *learner) publishVersion(ctx context.Context, x *continual.Increment) error {
 	if err := l.mayWrite(ctx); err != nil {
 		return err
 	}
-	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(l.Output, p)
-		if err != nil {
-			return err
-		}
-		return storage.CopyFile(l.Product(rel), p)
-	})
+	return l.PublishFolder(x.Adapter)
 }
 
 // fetchVersion brings a version of the output to this machine, unless it is here.

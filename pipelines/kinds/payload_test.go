@@ -184,7 +184,8 @@ func TestNoPathOfTheDriver(t *testing.T) {
 		}
 	}
 	for template, input := range map[string]string{"domain-adaptation": text, "instruction-tuning": rows, "distillation": text,
-		"multilingual-adaptation": "", "personal-assistants": rows, "continual-learning": text} {
+		"multilingual-adaptation": "", "personal-assistants": rows, "continual-learning": text,
+		"compare-methods": text} {
 		tmpl, err := templates.Get(template)
 		if err != nil {
 			t.Fatal(err)

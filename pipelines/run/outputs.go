@@ -139,7 +139,11 @@ func (r *Run) broken(m *report.Metrics) (map[string]string, error) {
 
 // Weighs says whether an adapter folder has weights.
 func Weighs(dir string) bool {
-	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	find := filepath.Glob
+	if !storage.IsLocal(dir) {
+		find = storage.Glob
+	}
+	files, err := find(storage.Join(dir, "*.safetensors"))
 	return err == nil && len(files) > 0
 }
 

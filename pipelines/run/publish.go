@@ -144,6 +144,30 @@ func (r *Run) Publish() error {
 	return nil
 }
 
+// PublishFolder copies a folder of the output folder, before the run is finished, to its object store.
+func (r *Run) PublishFolder(elem ...string) error {
+	if r.store == "" {
+		return nil
+	}
+	if err := r.Held(); err != nil {
+		return err
+	}
+	files, err := filesOf(filepath.Join(append([]string{r.Output}, elem...)...))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		rel, err := filepath.Rel(r.Output, f)
+		if err == nil {
+			err = upload(f, storage.Join(r.store, rel))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func upload(from, to string) error {
 	src, err := storage.OpenReaderAt(from)
 	if err != nil {

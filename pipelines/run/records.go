@@ -41,3 +41,11 @@ func Record[V any](r *Run, name string, stage func() (V, error)) (V, error) {
 	}
 	return v, r.Keep(path)
 }
+
+// Unrecord removes the record of a stage, which is run again then.
+func (r *Run) Unrecord(name string) error {
+	if err := storage.Remove(r.RecordPath(name)); err != nil || r.Work == "" {
+		return err
+	}
+	return storage.Remove(r.WorkPath(workStages, filepath.Base(r.RecordPath(name))))
+}

@@ -66,6 +66,9 @@ func (r *Run) openWork(ctx context.Context) error {
 
 // restore brings the records of stages at the work location to this machine.
 func (r *Run) restore() error {
+	if r.Runner.Dry() {
+		return nil
+	}
 	files, err := storage.Glob(storage.Join(r.Work, workStages, "*"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
