@@ -42,6 +42,8 @@ export ADAPTFLOW_CACHE=$work/cache
 text=(domain-adaptation "${corpus[@]}" --set save_steps=2)
 rows=(instruction-tuning --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1 --set sequence_length=64 --set save_steps=2)
 keys=(personal-assistants --set key_column=user --set text_column=prompt --set validation_fraction=0.1 --set sequence_length=64 --set keys.group_keys=1 --set max_steps=20)
+learn=(continual-learning --set increment_files=1 --set max_forgetting=9 --set max_domain_rise=-1 --set text_column=text --set validation_fraction=0.1
+  --set sequence_length=64 --set max_steps=6 --set save_steps=2)
 far=(--runner flink --environment process --worker-program "$shared/worker" --endpoint "$endpoint")
 begin() { # begin NAME TEMPLATE…: a run of the input on the server, in the background; its log is NAME.log
   local name=$1
@@ -75,6 +77,24 @@ key() { # key NAME: waits until a key is trained
   done
   echo "no key was trained"; exit 1
 }
+learnt() { # learnt NAME WANT: continual learning ended well, with the history and the bytes of each version of the local run WANT
+  wait "$driver" || { tail "$work/$1.log"; exit 1; }
+  local f n=0
+  for f in "$work/local/$2"/{history.json,current} "$work/local/$2"/versions/*/adapter_{model.safetensors,config.json}; do
+    s3 "http://$at/bucket/$1/${f#"$work/local/$2/"}" -o "$work/got"
+    same "$f" "$work/got"
+    n=$((n + 1))
+  done
+  [ $n -gt 4 ] || { echo "$n files of versions were compared"; exit 1; }
+}
+increment() { # increment NAME: waits until the history has an increment
+  for _ in $(seq 1200); do
+    ! s3 -I "http://$at/bucket/$1/history.json" > /dev/null 2>&1 || return 0
+    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before an increment was learnt:"; tail "$work/$1.log"; exit 1; }
+    sleep 0.1
+  done
+  echo "no increment was learnt"; exit 1
+}
 step() { # step NAME N: waits for the checkpoint of a step
   for _ in $(seq 1200); do
     ! s3 -I "http://$at/bucket/$1/.work/checkpoints/checkpoint-$(printf %06d "$2")/trainer_state.json" > /dev/null 2>&1 || return 0
@@ -93,6 +113,7 @@ locally long "${text[@]}" --set steps=40
 if [ "$all" = full ]; then
   locally rows "${rows[@]}" --set "input=$work/rows-*.jsonl" --set steps=6
   locally keys "${keys[@]}" --set "input=$work/rows-*.jsonl"
+  locally learn "${learn[@]}" --set "input=$work/part-*.jsonl"
 fi
 
 start=$SECONDS
@@ -115,6 +136,14 @@ curl -sf -X DELETE "http://$at/-/faults"
 begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; keysend keys keys
 grep -q '^this run is finished' "$work/keys.log" || { echo "the run by key was not finished:"; cat "$work/keys.log"; exit 1; }
 echo "personal-assistants, driver and workers killed, another driver with an empty cache, a server that throttles and fails: equal"
+begin learn "${learn[@]}" --set "input=s3://bucket/in/part-*.jsonl"; increment learn
+kill -9 "$driver"; wait "$driver" 2> /dev/null || true
+pkill -9 -f "^$shared/adaptflow" || true
+rm -rf "${work:?}/cache"; mkdir "$work/cache"
+sleep 32
+begin learn "${learn[@]}" --set "input=s3://bucket/in/part-*.jsonl"; learnt learn learn
+! grep -q '^increment 1: ' "$work/learn.log" || { echo "the second driver began anew:"; cat "$work/learn.log"; exit 1; }
+echo "continual-learning, driver and workers killed, another driver with an empty cache: equal"
 begin driverfiles "${text[@]}" --set steps=6; ends driverfiles plain
 echo "input on the driver's disk alone: equal"
 

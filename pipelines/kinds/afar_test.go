@@ -19,6 +19,7 @@ import (
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train/continual"
 	"github.com/adaptflow/adaptflow/transforms/remote/objects"
 )
 
@@ -370,4 +371,40 @@ func TestComparisonAfar(t *testing.T) {
 		t.Errorf("%v:\n%s", err, all)
 	}
 	like(bucket + "/between")
+}
+
+// TestHistoryIsSwapped: of two drivers that have read the same history and both believe that they hold the lease, one adds an increment.
+func TestHistoryIsSwapped(t *testing.T) {
+	bucket := onS3(t)
+	rec := afarRecipe(t, "continual-learning", continualInput(t))
+	var drivers []*learner
+	for range 2 {
+		t.Setenv("ADAPTFLOW_CACHE", t.TempDir())
+		r := &run.Run{Recipe: rec, Output: bucket + "/out", Say: t.Logf}
+		defer r.Close()
+		if err := Open(r); err != nil {
+			t.Fatal(err)
+		}
+		l := &learner{Run: r}
+		if err := l.readHistory(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		drivers = append(drivers, l)
+		if err := storage.Remove(bucket + "/out/.work/driver.lease"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for number := 1; number < 3; number++ {
+		for i, l := range drivers {
+			l.history.Increments = append(l.history.Increments, continual.Increment{Number: number})
+			err := l.writeHistory(t.Context())
+			if number == 1 && i == 0 && err != nil || i == 1 && !errors.Is(err, storage.ErrChanged) && !errors.Is(err, storage.ErrExists) {
+				t.Errorf("increment %d of driver %d: %v", number, i, err)
+			}
+		}
+	}
+	h, err := storage.ReadFile(bucket + "/out/" + HistoryFile)
+	if err != nil || strings.Count(string(h), `"increment":`) != 2 {
+		t.Errorf("%s %v", h, err)
+	}
 }
