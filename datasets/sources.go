@@ -19,11 +19,11 @@ type SourceFile struct {
 // FindSources resolves globs to files, in the order of the globs and by name within one; a file found twice counts once. When the same
 // relative name comes from two folders, all names are made relative to the folder that the globs have in common instead, so that no two
 // files share a name.
-func FindSources(globs []string) ([]SourceFile, error) { return sources(globs, storage.Glob) }
+func FindSources(globs []string) ([]SourceFile, error) { return findSources(globs, storage.Glob) }
 
 // NameSources is [FindSources], but asks no object store: a glob of objects stands for itself, as one file of that name.
 func NameSources(globs []string) ([]SourceFile, error) {
-	return sources(globs, func(g string) ([]string, error) {
+	return findSources(globs, func(g string) ([]string, error) {
 		if storage.IsLocal(g) {
 			return storage.Glob(g)
 		}
@@ -31,7 +31,7 @@ func NameSources(globs []string) ([]SourceFile, error) {
 	})
 }
 
-func sources(globs []string, list func(string) ([]string, error)) ([]SourceFile, error) {
+func findSources(globs []string, list func(string) ([]string, error)) ([]SourceFile, error) {
 	if len(globs) == 0 {
 		return nil, fmt.Errorf("no input files are named")
 	}
