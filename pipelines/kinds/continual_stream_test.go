@@ -88,7 +88,7 @@ func TestStream(t *testing.T) {
 		if again, err := readClaim(claims); err != nil || len(again.Files) != len(c.Files) || again.Files[0] != c.Files[0] {
 			t.Errorf("%+v %v", again, err)
 		}
-		if got, err := storage.SHA256File(c.inputs(claims)[0]); err != nil || got != c.Files[0].SHA256 {
+		if got, err := storage.SHA256File(c.inputs(filepath.Join(claims, inputDir))[0]); err != nil || got != c.Files[0].SHA256 {
 			t.Error(got, err)
 		}
 		h.Increments = append(h.Increments, continual.Increment{Number: h.Next(), Files: c.Files})
