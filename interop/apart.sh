@@ -44,6 +44,7 @@ rows=(instruction-tuning --set data.eval_input=[] --set data.general_input=[] --
 keys=(personal-assistants --set key_column=user --set text_column=prompt --set validation_fraction=0.1 --set sequence_length=64 --set keys.group_keys=1 --set max_steps=20)
 learn=(continual-learning --set increment_files=1 --set max_forgetting=9 --set max_domain_rise=-1 --set text_column=text --set validation_fraction=0.1
   --set sequence_length=64 --set max_steps=6 --set save_steps=2)
+trials=(compare-methods "${corpus[@]}" --set "compare.methods=[LORA, IA3]" --set "compare.learning_rates=[0.001]" --set max_steps=6 --set save_steps=2)
 far=(--runner flink --environment process --worker-program "$shared/worker" --endpoint "$endpoint")
 begin() { # begin NAME TEMPLATE…: a run of the input on the server, in the background; its log is NAME.log
   local name=$1
@@ -59,7 +60,7 @@ ends() { # ends NAME WANT: the run ended well, with the bytes of the local run W
     same "$work/local/$2/adapter/$f" "$work/got"
   done
 }
-keysend() { # keysend NAME WANT: a run by key ended well, with the bytes of each key's adapter in the local run WANT
+manyend() { # manyend NAME WANT: a run of several adapters ended well, with the bytes of each in the local run WANT
   wait "$driver" || { tail "$work/$1.log"; exit 1; }
   local f n=0
   for f in "$work/local/$2"/adapters/*/adapter_{model.safetensors,config.json}; do
@@ -67,7 +68,7 @@ keysend() { # keysend NAME WANT: a run by key ended well, with the bytes of each
     same "$f" "$work/got"
     n=$((n + 1))
   done
-  [ $n -gt 4 ] || { echo "$n files of keys were compared"; exit 1; }
+  [ $n -ge 4 ] || { echo "$n files of adapters were compared"; exit 1; }
 }
 key() { # key NAME: waits until a key is trained
   for _ in $(seq 1200); do
@@ -86,6 +87,14 @@ learnt() { # learnt NAME WANT: continual learning ended well, with the history a
     n=$((n + 1))
   done
   [ $n -gt 4 ] || { echo "$n files of versions were compared"; exit 1; }
+}
+trial() { # trial NAME: waits until a trial is recorded
+  for _ in $(seq 1200); do
+    ! s3 "http://$at/bucket?list-type=2&prefix=$1/.work/stages/trial-" 2> /dev/null | grep -q '<Key>' || return 0
+    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before a trial:"; tail "$work/$1.log"; exit 1; }
+    sleep 0.1
+  done
+  echo "no trial ended"; exit 1
 }
 increment() { # increment NAME: waits until the history has an increment
   for _ in $(seq 1200); do
@@ -113,6 +122,7 @@ locally long "${text[@]}" --set steps=40
 if [ "$all" = full ]; then
   locally rows "${rows[@]}" --set "input=$work/rows-*.jsonl" --set steps=6
   locally keys "${keys[@]}" --set "input=$work/rows-*.jsonl"
+  locally trials "${trials[@]}"
   locally learn "${learn[@]}" --set "input=$work/part-*.jsonl"
 fi
 
@@ -133,7 +143,7 @@ fault kind=throttle,every=11,times=-1; fault kind=500,every=17,times=-1
 begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"
 wait "$driver" || { tail "$work/keys.log"; exit 1; }
 curl -sf -X DELETE "http://$at/-/faults"
-begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; keysend keys keys
+begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; manyend keys keys
 grep -q '^this run is finished' "$work/keys.log" || { echo "the run by key was not finished:"; cat "$work/keys.log"; exit 1; }
 echo "personal-assistants, driver and workers killed, another driver with an empty cache, a server that throttles and fails: equal"
 begin learn "${learn[@]}" --set "input=s3://bucket/in/part-*.jsonl"; increment learn
@@ -144,6 +154,13 @@ sleep 32
 begin learn "${learn[@]}" --set "input=s3://bucket/in/part-*.jsonl"; learnt learn learn
 ! grep -q '^increment 1: ' "$work/learn.log" || { echo "the second driver began anew:"; cat "$work/learn.log"; exit 1; }
 echo "continual-learning, driver and workers killed, another driver with an empty cache: equal"
+begin trials "${trials[@]//$work\//s3://bucket/in/}"; trial trials
+kill -9 "$driver"; wait "$driver" 2> /dev/null || true
+rm -rf "${work:?}/cache"; mkdir "$work/cache"
+sleep 32
+begin trials "${trials[@]//$work\//s3://bucket/in/}"; manyend trials trials
+! grep -q '^LORA, ' "$work/trials.log" || { echo "the second driver began anew:"; cat "$work/trials.log"; exit 1; }
+echo "compare-methods, the driver killed, another with an empty cache: equal"
 begin driverfiles "${text[@]}" --set steps=6; ends driverfiles plain
 echo "input on the driver's disk alone: equal"
 

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -198,6 +199,23 @@ func TestContinualAfar(t *testing.T) {
 		t.Errorf("%v:\n%s", err, all)
 	}
 	sameAs(t, bucket+"/between", local, continualFiles...)
+
+	// Lost while an increment trains: it is not prepared again.
+	second := false
+	if _, err := driver(t, rec, bucket+"/within", func(_ int, said string, stop func()) {
+		second = second || strings.HasPrefix(said, "increment 2: ")
+		if second && said == "" {
+			stop()
+		}
+	}); !stopped(err) {
+		t.Fatal(err)
+	}
+	said, err = driver(t, rec, bucket+"/within", toTheEnd)
+	if i := slices.Index(said, "increment 2: 2.txt"); err != nil || i != 1 || said[0] != "increment 2 goes on" ||
+		strings.Contains(said[i+1], "files of") {
+		t.Errorf("%v:\n%s", err, strings.Join(said, "\n"))
+	}
+	sameAs(t, bucket+"/within", local, continualFiles...)
 
 	// The version in use is exported on another machine.
 	train.CloseSessions()
