@@ -20,12 +20,16 @@ import (
 // flexParameter and flexTemplate have the fields that Dataflow publishes for a flex template's metadata, and no others are taken:
 // https://cloud.google.com/dataflow/docs/guides/templates/configuring-flex-templates and ParameterMetadata of the v1b3 API.
 type flexParameter struct {
-	Name       string   `json:"name"`
-	Label      string   `json:"label"`
-	HelpText   string   `json:"helpText"`
-	ParamType  string   `json:"paramType"`
-	IsOptional bool     `json:"isOptional"`
-	Regexes    []string `json:"regexes"`
+	Name        string   `json:"name"`
+	Label       string   `json:"label"`
+	HelpText    string   `json:"helpText"`
+	ParamType   string   `json:"paramType"`
+	IsOptional  bool     `json:"isOptional"`
+	Regexes     []string `json:"regexes"`
+	EnumOptions []struct {
+		Value string `json:"value"`
+		Label string `json:"label"`
+	} `json:"enumOptions"`
 }
 
 type flexTemplate struct {
@@ -68,6 +72,14 @@ func TestFlexTemplateMetadata(t *testing.T) {
 			if seen[p.Name] = true; !p.IsOptional {
 				required++
 			}
+			if (p.ParamType == "ENUM") != (len(p.EnumOptions) > 0) {
+				t.Errorf("%s: %s is of type %s and has the options %v", tpl.Name, p.Name, p.ParamType, p.EnumOptions)
+			}
+			for _, o := range p.EnumOptions {
+				if !regexp.MustCompile(p.Regexes[0]).MatchString(o.Value) {
+					t.Errorf("%s: the option %s of %s is not taken", tpl.Name, o.Value, p.Name)
+				}
+			}
 			for _, re := range p.Regexes {
 				if !strings.HasPrefix(re, "^") || !strings.HasSuffix(re, "$") { // the whole value must match
 					t.Errorf("%s: %s: %s is not anchored", tpl.Name, p.Name, re)
@@ -77,8 +89,8 @@ func TestFlexTemplateMetadata(t *testing.T) {
 				}
 			}
 		}
-		if required != 1 || !seen["output"] {
-			t.Errorf("%s: %d parameters have no default, want output alone", tpl.Name, required)
+		if required != 2 || !seen["output"] || !seen["sdk_container_image"] {
+			t.Errorf("%s: %d parameters have no default, want output and sdk_container_image", tpl.Name, required)
 		}
 		ps, err := tpl.Parameters()
 		if err != nil {

@@ -117,13 +117,19 @@ func (t *Template) Dataflow() ([]byte, error) {
 		return nil, err
 	}
 	patterns := map[string]string{"integer": `^-?[0-9]+$`, "number": `^-?[0-9.]+([eE][-+]?[0-9]+)?$`, "boolean": `^(true|false)$`}
+	types := map[string]string{"integer": "NUMBER", "number": "NUMBER", "boolean": "BOOLEAN"}
+	type option struct {
+		Value string `json:"value"`
+		Label string `json:"label"`
+	}
 	type entry struct {
-		Name       string   `json:"name"`
-		Label      string   `json:"label"`
-		HelpText   string   `json:"helpText"`
-		ParamType  string   `json:"paramType"`
-		IsOptional bool     `json:"isOptional"`
-		Regexes    []string `json:"regexes,omitempty"`
+		Name        string   `json:"name"`
+		Label       string   `json:"label"`
+		HelpText    string   `json:"helpText"`
+		ParamType   string   `json:"paramType"`
+		IsOptional  bool     `json:"isOptional"`
+		Regexes     []string `json:"regexes,omitempty"`
+		EnumOptions []option `json:"enumOptions,omitempty"`
 	}
 	var entries []entry
 	for _, p := range ps {
@@ -149,14 +155,22 @@ func (t *Template) Dataflow() ([]byte, error) {
 			e.HelpText += " (default " + def + ")"
 		}
 		if re := patterns[p.Type]; re != "" {
-			e.Regexes = []string{re}
+			e.Regexes, e.ParamType = []string{re}, types[p.Type]
 		} else if p.Enum != nil {
-			e.Regexes = []string{"^(" + strings.Join(p.Enum, "|") + ")$"}
+			e.Regexes, e.ParamType = []string{"^(" + strings.Join(p.Enum, "|") + ")$"}, "ENUM"
+			for _, v := range p.Enum {
+				e.EnumOptions = append(e.EnumOptions, option{v, v})
+			}
 		}
 		entries = append(entries, e)
 	}
-	entries = append(entries, entry{Name: "output", Label: "output", HelpText: "folder or URI that everything is written to",
-		ParamType: "TEXT"})
+	store := []string{"^gs://[^/*?]+/[^*?]+$"}
+	entries = append(entries, entry{Name: "output", Label: "output", HelpText: "gs:// folder that everything is written to",
+		ParamType: "GCS_WRITE_FOLDER", Regexes: store},
+		entry{Name: "work_location", Label: "work location", HelpText: "gs:// folder of staged data, checkpoints and what workers need " +
+			"(default .work in the output)", ParamType: "GCS_WRITE_FOLDER", IsOptional: true, Regexes: store},
+		entry{Name: "sdk_container_image", Label: "workers' image", HelpText: "container image of the workers: that of this template, or " +
+			"another of the same program", ParamType: "TEXT", Regexes: []string{"^[a-z0-9][-a-zA-Z0-9._/:@]*$"}})
 	return indent(map[string]any{"name": t.Name, "description": t.Summary, "parameters": entries})
 }
 

@@ -44,6 +44,9 @@ func main() {
 		return
 	}
 	initialise()
+	if runners.IsLaunch(os.Args[1:]) {
+		os.Exit(exitCode(context.Background(), launch(context.Background(), os.Args[1:])))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(exitCode(ctx, execute(mem.Own(ctx))))

@@ -10,6 +10,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime"
@@ -35,6 +36,12 @@ type Dataflow struct {
 	Network         string
 	Subnetwork      string
 	NoPublicIPs     bool
+	// TemplateLocation, where not "", is the gs:// object that the job is left in; it is not submitted. See [Launch].
+	TemplateLocation string
+
+	worker string        // the program that is staged; "" for this one
+	api    string        // where Dataflow's API is; "" for Google's
+	every  time.Duration // between two looks at a job; 0 for 15 seconds
 	// DryRun, where not nil, takes the graph and the job of every pipeline as a JSON document, and no job is submitted.
 	DryRun io.Writer
 }
@@ -54,7 +61,8 @@ func (d *Dataflow) check() error {
 			return fmt.Errorf("--runner dataflow needs %s", f.flag)
 		}
 	}
-	for _, f := range []struct{ value, flag string }{{d.StagingLocation, "--staging-location"}, {d.TempLocation, "--temp-location"}} {
+	for _, f := range []struct{ value, flag string }{{d.StagingLocation, "--staging-location"}, {d.TempLocation, "--temp-location"},
+		{d.TemplateLocation, "--template_location"}} {
 		if f.value != "" && !strings.HasPrefix(f.value, "gs://") {
 			return fmt.Errorf("%s %q: want gs://BUCKET/FOLDER", f.flag, f.value)
 		}
@@ -93,7 +101,8 @@ func (d *Dataflow) options(name string) *dataflowlib.JobOptions {
 		Options:     runtime.RawOptions{Options: map[string]string{}},
 		Project:     d.Project, Region: d.Region, Network: d.Network, Subnetwork: d.Subnetwork, NoUsePublicIPs: d.NoPublicIPs,
 		NumWorkers: d.NumWorkers, MaxNumWorkers: d.MaxNumWorkers, DiskSizeGb: d.DiskSizeGB, MachineType: d.MachineType,
-		ServiceAccountEmail: d.ServiceAccount, TempLocation: temp, ContainerImage: d.Image}
+		ServiceAccountEmail: d.ServiceAccount, TempLocation: temp, ContainerImage: d.Image,
+		TemplateLocation: d.TemplateLocation, Worker: d.worker}
 }
 
 // run submits a pipeline and waits for its end, or writes it where this is a dry run.
@@ -114,8 +123,7 @@ func (d *Dataflow) run(ctx context.Context, p *beam.Pipeline, name string) error
 	opts := d.options(name)
 	at := strings.TrimSuffix(d.StagingLocation, "/") + "/" + opts.Name + "-" + hash[:12]
 	if d.DryRun == nil {
-		_, err := dataflowlib.Execute(ctx, model, opts, at+"/worker", at+"/model", "", false)
-		return err
+		return d.submit(ctx, model, opts, at)
 	}
 	job, err := dataflowlib.Translate(ctx, model, opts, at+"/worker", at+"/model", hash)
 	if err != nil {
