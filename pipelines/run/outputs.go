@@ -43,17 +43,6 @@ func (r *Run) noteOutputs(m *report.Metrics) error {
 	return storage.WriteJSON(filepath.Join(r.Output, "stages", outputsFile), sums)
 }
 
-// filesOf are the files of a folder, or the file itself.
-func filesOf(path string) (out []string, err error) {
-	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			out = append(out, p)
-		}
-		return err
-	})
-	return out, err
-}
-
 // missingThere says of each part of a finished run on an object store that nothing of it is there. The objects are not read: their names
 // are written once, and the machine that asks need not be the one that ran.
 func (r *Run) missingThere(m *report.Metrics) (map[string]string, error) {

@@ -168,6 +168,17 @@ func (r *Run) PublishFolder(elem ...string) error {
 	return nil
 }
 
+// filesOf are the files of a folder, or the file itself.
+func filesOf(path string) (out []string, err error) {
+	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			out = append(out, p)
+		}
+		return err
+	})
+	return out, err
+}
+
 func upload(from, to string) error {
 	src, err := storage.OpenReaderAt(from)
 	if err != nil {
