@@ -18,8 +18,8 @@ func TestLaunchedRuns(t *testing.T) {
 		}
 		args := []string{"--template_location=gs://b/launches/1", "--project=p", "--region=r", "--staging_location=gs://b/s",
 			"--job_name=j", "--temp_location=gs://b/t", "--sdk_container_image=i", "--machine_type=c3-standard-8",
-			"--service_account_email=a@p", "--network=n", "--subnetwork=s", "--num_workers=1", "--max_num_workers=2", "--disk_size_gb=50", "--no_use_public_ips=true",
-			"--output=gs://b/o", "--work_location=gs://b/w", "--seed=7"}
+			"--service_account_email=a@p", "--network=n", "--subnetwork=s", "--num_workers=1", "--max_num_workers=2",
+			"--disk_size_gb=50", "--no_use_public_ips=true", "--output=gs://b/o", "--work_location=gs://b/w", "--seed=7"}
 		for _, p := range ps {
 			if p.Name != "seed" {
 				args = append(args, "--"+p.Name+"=")
