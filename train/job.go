@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -429,27 +429,29 @@ func (s *Session) Save() error {
 		defer closeAll()
 		s.state.Shards = nil // the checkpoint is as one of an optimiser that is not sharded
 	}
-	if err := s.trainer.save(s.job.Dir, s.state, optimizer); err != nil {
+	files, err := s.trainer.save(s.job.Dir, s.state, optimizer)
+	if err != nil {
 		return err
 	}
+	made := Progress{Total: s.trainer.Total}
+	rel := filepath.Base(CheckpointDir("", s.trainer.opt.Step))
+	for _, f := range files {
+		f = filepath.Join(rel, f)
+		info, err := os.Stat(filepath.Join(s.job.Dir, f))
+		if err != nil {
+			return err
+		}
+		made.Saved += info.Size()
+		if err := s.job.up(f); err != nil {
+			return err
+		}
+	}
+	Tell(s.job.Dir, made)
 	keep := 0
 	if s.job.Args.LoadBestModelAtEnd {
 		keep = s.state.BestStep
 	}
-	rel := filepath.Base(CheckpointDir("", s.trainer.opt.Step))
 	if s.job.Location != "" {
-		st, err := readStateFile(filepath.Join(s.job.Dir, rel))
-		if err != nil {
-			return err
-		}
-		for _, f := range slices.Sorted(maps.Keys(st.Files)) {
-			if err := s.job.up(filepath.Join(rel, f)); err != nil {
-				return err
-			}
-		}
-		if err := s.job.up(filepath.Join(rel, stateFile)); err != nil {
-			return err
-		}
 		if err := s.job.prune(keep); err != nil {
 			return err
 		}

@@ -123,10 +123,7 @@ func (j Job) Checkpoint(step int, except string) (string, error) {
 	if err != nil {
 		return dir, err
 	}
-	for _, f := range slices.Sorted(maps.Keys(st.Files)) {
-		if except != "" && strings.HasPrefix(f, except) {
-			continue
-		}
+	for _, f := range st.names(except) {
 		if err := j.down(filepath.Join(rel, f), st.Files[f]); err != nil {
 			return dir, err
 		}
@@ -243,18 +240,13 @@ func (j *Job) forget(before int) error {
 // prune is [Prune] of the location.
 func (j *Job) prune(keep int) error {
 	steps, err := remoteCheckpoints(j.Location)
-	limit := j.Args.SaveTotalLimit
-	if err != nil || limit <= 0 {
+	if err != nil {
 		return err
 	}
-	for left := len(steps); left > limit && len(steps) > 1; steps = steps[1:] {
-		if steps[0] == keep {
-			continue
-		}
-		if err := j.gone(filepath.Base(CheckpointDir("", steps[0])), stateFile); err != nil {
+	for _, step := range outdated(steps, j.Args.SaveTotalLimit, keep) {
+		if err := j.gone(filepath.Base(CheckpointDir("", step)), stateFile); err != nil {
 			return err
 		}
-		left--
 	}
 	return nil
 }

@@ -12,11 +12,12 @@ import (
 // A DoFn is rebuilt from its payload, so that what a run of this process hands to the work that is done for it is found by the run's name:
 // the folder of its checkpoints, [Job.Dir], or of its adapters by key.
 
-// Progress is an optimiser step or an evaluation that a run of Total steps has made; the other is nil.
+// Progress is an optimiser step, an evaluation or a checkpoint that a run of Total steps has made; the others are nil and 0.
 type Progress struct {
 	Total int
 	Step  *StepInfo
 	Eval  *Eval
+	Saved int64 // bytes of the checkpoint
 }
 
 var watched watch.Runs[Progress]

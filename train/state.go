@@ -122,7 +122,8 @@ func Checkpoints(dir string) ([]int, error) {
 // Save writes a checkpoint of the trainer into dir: the tensors first, the state that names their checksums last, each by a
 // temporary name, so that a kill at any moment leaves the checkpoint finished or absent.
 func (t *Trainer) Save(dir string, st *State) error {
-	return t.save(dir, st, arrays(t.opt.Each))
+	_, err := t.save(dir, st, arrays(t.opt.Each))
+	return err
 }
 
 // arrays are the tensors of an optimiser's state, which each calls its function for.
@@ -131,22 +132,22 @@ func arrays(each func(func(name string, x []float32))) (ts []safetensors.Tensor)
 	return ts
 }
 
-// save is Save with the tensors of an optimiser's state.
-func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) error {
+// save is Save with the tensors of an optimiser's state. It returns the names of the files that it wrote, the state's last.
+func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) ([]string, error) {
 	to := CheckpointDir(dir, t.opt.Step)
 	if err := storage.MkdirAll(to); err != nil {
-		return err
+		return nil, err
 	}
 	var ts []safetensors.Tensor
 	for _, q := range t.params.List() {
 		ts = append(ts, safetensors.F32(q.Name, q.Data, q.Slots, q.Rows, q.Cols))
 	}
 	if err := safetensors.Write(filepath.Join(to, trainableFile), ts, nil); err != nil {
-		return err
+		return nil, err
 	}
 	if err := safetensors.Write(filepath.Join(to, optimizerFile), optimizer,
 		map[string]string{"step": strconv.Itoa(t.opt.Step)}); err != nil {
-		return err
+		return nil, err
 	}
 	files := []string{trainableFile, optimizerFile}
 	for _, k := range st.Kept {
@@ -157,10 +158,10 @@ func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) er
 	for _, m := range t.steppers { // an adapter has one method
 		raw, err := m.State()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := storage.WriteFile(filepath.Join(to, methodFile), raw); err != nil {
-			return err
+			return nil, err
 		}
 		files = append(files, methodFile)
 	}
@@ -169,15 +170,15 @@ func (t *Trainer) save(dir string, st *State, optimizer []safetensors.Tensor) er
 	for _, f := range files {
 		sum, err := storage.SHA256File(filepath.Join(to, f))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.Files[f] = sum
 	}
 	raw, err := s.encode(func(v any) ([]byte, error) { return storage.MarshalJSON(v, " ") })
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return storage.WriteFile(filepath.Join(to, stateFile), raw)
+	return append(files, stateFile), storage.WriteFile(filepath.Join(to, stateFile), raw)
 }
 
 // ReadState reads the state of a checkpoint folder and checks its files.
@@ -189,10 +190,7 @@ func readState(dir, except string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range slices.Sorted(maps.Keys(s.Files)) {
-		if except != "" && strings.HasPrefix(f, except) {
-			continue
-		}
+	for _, f := range s.names(except) {
 		got, err := storage.SHA256File(filepath.Join(dir, f))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, damaged(dir, f, "the file is gone")
@@ -205,6 +203,12 @@ func readState(dir, except string) (*State, error) {
 		}
 	}
 	return s, nil
+}
+
+// names are the checkpoint's files, sorted, but those whose names begin with except ("" for none).
+func (s *State) names(except string) []string {
+	names := slices.Sorted(maps.Keys(s.Files))
+	return slices.DeleteFunc(names, func(f string) bool { return except != "" && strings.HasPrefix(f, except) })
 }
 
 func damaged(dir, file, how string) error {
@@ -310,22 +314,32 @@ func (t *Trainer) load(dir string, each func(func(name string, x []float32))) (*
 // Prune deletes old checkpoints so that at most limit remain, never the newest and never keep. limit 0 keeps all.
 func Prune(dir string, limit, keep int) error {
 	steps, err := Checkpoints(dir)
-	if err != nil || limit <= 0 {
+	if err != nil {
 		return err
 	}
-	for left := len(steps); left > limit && len(steps) > 1; steps = steps[1:] {
-		if steps[0] == keep {
-			continue
-		}
+	for _, step := range outdated(steps, limit, keep) {
 		// The state goes first: without it the folder is no checkpoint.
-		d := CheckpointDir(dir, steps[0])
+		d := CheckpointDir(dir, step)
 		if err := os.Remove(filepath.Join(d, stateFile)); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(d); err != nil {
 			return err
 		}
-		left--
 	}
 	return nil
+}
+
+// outdated are those of the steps of checkpoints, ascending, that go so that at most limit remain, never the newest and never keep; none
+// where limit is 0.
+func outdated(steps []int, limit, keep int) (old []int) {
+	if limit <= 0 {
+		return nil
+	}
+	for left := len(steps); left > limit && len(steps) > 1; steps = steps[1:] {
+		if steps[0] != keep {
+			old, left = append(old, steps[0]), left-1
+		}
+	}
+	return old
 }

@@ -3,6 +3,7 @@ package pulled
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,7 +37,7 @@ func evict(root, keep string, need int64) error {
 		return err
 	}
 	entries, err := os.ReadDir(root)
-	if isGone(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -240,6 +239,3 @@ func waitFor(ctx context.Context, dir string) (*storage.Lock, error) {
 		}
 	}
 }
-
-// isGone says whether an error is that of a file that is not there.
-func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -70,7 +70,7 @@ func (l localObjects) PutIf(ctx context.Context, uri string, body io.ReadSeeker,
 		return Absent, err
 	}
 	if have == Absent {
-		err = f.link()
+		err = f.link(true)
 		if err == nil || errors.Is(err, fs.ErrExist) {
 			return Version(sum), changedIf(uri, err)
 		}
@@ -88,13 +88,15 @@ func changedIf(uri string, err error) error {
 	return nil
 }
 
-// link makes the file visible under its path where there is none.
-func (f *File) link() error {
-	syncs.Add(2)
-	if err := f.f.Sync(); err != nil {
-		return err
+// link makes the file visible under its path where there is none; a durable one has reached the disk then.
+func (f *File) link(durable bool) error {
+	if durable {
+		syncs.Add(2)
+		if err := f.f.Sync(); err != nil {
+			return err
+		}
 	}
-	if err := os.Link(f.f.Name(), Local(f.path)); err != nil {
+	if err := os.Link(f.f.Name(), Local(f.path)); err != nil || !durable {
 		return err
 	}
 	return syncDir(filepath.Dir(Local(f.path)))

@@ -326,7 +326,7 @@ func writeOnceHere(path string, data []byte) ([]byte, error) {
 	if _, err := f.Write(data); err != nil {
 		return nil, err
 	}
-	err = os.Link(f.f.Name(), Local(path))
+	err = f.link(false)
 	if errors.Is(err, fs.ErrExist) {
 		return ReadFile(path)
 	}

@@ -15,7 +15,7 @@ const followEvery = 500 * time.Millisecond
 func follow(job train.Job, dir string, from, total int) (stop func()) {
 	told, evals := from, from
 	look := func() {
-		step, err := LatestOf(job)
+		step, err := Latest(job)
 		if err != nil || step <= told {
 			return // what is wrong with the folder the driver finds when the job has ended
 		}

@@ -37,7 +37,7 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 	if err := core.Use(js, func(s *core.Session) error { total = s.Total(); return nil }); err != nil {
 		return nil, err
 	}
-	step, err := LatestOf(job)
+	step, err := Latest(job)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		now, lerr := LatestOf(job)
+		now, lerr := Latest(job)
 		if lerr != nil {
 			return nil, lerr
 		}
@@ -87,18 +87,9 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 	}
 }
 
-// LatestOf is the step of the newest checkpoint of a job, 0 where there is none.
-func LatestOf(job core.Job) (int, error) {
+// Latest is the step of the newest checkpoint of a job, 0 where there is none.
+func Latest(job core.Job) (int, error) {
 	steps, err := job.Checkpoints()
-	if err != nil || len(steps) == 0 {
-		return 0, err
-	}
-	return steps[len(steps)-1], nil
-}
-
-// Latest is the step of the newest checkpoint in a job's folder, 0 where there is none.
-func Latest(dir string) (int, error) {
-	steps, err := core.Checkpoints(dir)
 	if err != nil || len(steps) == 0 {
 		return 0, err
 	}

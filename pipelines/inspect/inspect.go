@@ -89,7 +89,7 @@ func Path(path string) ([]report.Fact, error) {
 		return report.Facts("model", path, "architectures", c["architectures"], "vocab_size", c["vocab_size"], "tensors", len(src.Names()),
 			"parameters", n), nil
 	case has(run.RecipeFile):
-		step, err := drive.Latest(filepath.Join(path, "checkpoints"))
+		step, err := drive.Latest(train.Job{Dir: filepath.Join(path, "checkpoints")})
 		return report.Facts("unfinished run", path, "last checkpoint", step), err
 	}
 	return nil, fmt.Errorf("%s is no model, adapter, checkpoint or run folder", path)

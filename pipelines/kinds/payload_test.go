@@ -122,8 +122,8 @@ func TestADryRunContactsNothing(t *testing.T) {
 			[]string{"gs://corpus/de-*.jsonl", "s3://corpus/en/*.txt", "gs://bucket/run/.work/folders/folder-"}},
 		{"named sources", "multilingual-adaptation", "", "", []string{"languages={de: gs://corpus/de/*.txt, fr: gs://corpus/fr.txt}"},
 			[]string{"gs://corpus/de/*.txt", "gs://corpus/fr.txt"}},
-		{"a work location of its own", "classification", "gs://work/here", "", []string{"input=gs://corpus/rows.jsonl"},
-			[]string{"gs://corpus/rows.jsonl", "gs://work/here/folders/folder-", "gs://work/here/checkpoints"}},
+		{"a work location of its own", "classification", "gs://rooms/here", "", []string{"input=gs://corpus/rows.jsonl"},
+			[]string{"gs://corpus/rows.jsonl", "gs://rooms/here/folders/folder-", "gs://rooms/here/checkpoints"}},
 		{"a run by key", "personal-assistants", "", "", []string{"input=gs://corpus/rows.jsonl"}, []string{"gs://corpus/rows.jsonl"}},
 		{"a base that is on the hub", "domain-adaptation", "", "the hub is not reached", []string{"model=org/name"}, nil},
 	} {

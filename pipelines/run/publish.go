@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -133,7 +132,7 @@ func (r *Run) Publish() error {
 	}
 	slices.SortStableFunc(files, func(a, b string) int { return last(a) - last(b) })
 	for _, f := range files {
-		if err := upload(filepath.Join(r.Output, f), storage.Join(r.store, f)); err != nil {
+		if err := storage.CopyFile(storage.Join(r.store, f), filepath.Join(r.Output, f)); err != nil {
 			return err
 		}
 	}
@@ -159,7 +158,7 @@ func (r *Run) PublishFolder(elem ...string) error {
 	for _, f := range files {
 		rel, err := filepath.Rel(r.Output, f)
 		if err == nil {
-			err = upload(f, storage.Join(r.store, rel))
+			err = storage.CopyFile(storage.Join(r.store, rel), f)
 		}
 		if err != nil {
 			return err
@@ -177,21 +176,4 @@ func filesOf(path string) (out []string, err error) {
 		return err
 	})
 	return out, err
-}
-
-func upload(from, to string) error {
-	src, err := storage.OpenReaderAt(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := storage.Create(to)
-	if err != nil {
-		return err
-	}
-	defer dst.Abort()
-	if _, err := io.Copy(dst, storage.NewReader(src)); err != nil {
-		return err
-	}
-	return dst.Commit()
 }

@@ -14,7 +14,7 @@ func (r *Run) Scores(ctx context.Context, d *Data) (before, after *measure.Resul
 	if err != nil {
 		return nil, nil, err
 	}
-	if step, err := drive.LatestOf(r.progress()); step == 0 || err != nil {
+	if step, err := drive.Latest(r.progress()); step == 0 || err != nil {
 		return before, nil, err
 	}
 	st, err := r.State()

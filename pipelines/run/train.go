@@ -30,12 +30,12 @@ func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 		return nil, err
 	}
 	defer train.Watch(dir, func(p train.Progress) {
-		if r.Step != nil {
+		if r.Step != nil && (p.Step != nil || p.Eval != nil) {
 			r.Step(p.Total, p.Step, p.Eval)
 		}
 	})()
 	mem.Heap(ctx, 50, 0) // weights and activations lie outside the heap; what is left is small
-	if step, err := drive.LatestOf(job); err == nil && step > 0 {
+	if step, err := drive.Latest(job); err == nil && step > 0 {
 		r.Tell("continuing from %s", storage.Join(r.WorkPath(workCheckpoints), filepath.Base(train.CheckpointDir(dir, step))))
 	}
 	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
@@ -44,7 +44,7 @@ func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 // State reads the newest checkpoint of the run.
 func (r *Run) State() (*train.State, error) {
 	job := r.progress()
-	step, err := drive.LatestOf(job)
+	step, err := drive.Latest(job)
 	if err != nil {
 		return nil, err
 	}

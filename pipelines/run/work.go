@@ -209,18 +209,18 @@ func (r *Run) sweepWork(ctx context.Context) error {
 	if r.Work == "" {
 		return nil
 	}
-	var gone []string
+	gone := map[string]bool{}
 	if err := storage.List(ctx, r.Work, func(i storage.Info) error {
 		name, _, deep := strings.Cut(strings.TrimPrefix(i.URI, strings.TrimRight(r.Work, "/")+"/"), "/")
 		if deep && (strings.HasPrefix(name, ".staged-") || name == workFolders || name == workInputs) {
-			gone = append(gone, i.URI)
+			gone[name] = true
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
-	for _, uri := range gone {
-		if err := storage.Remove(uri); err != nil {
+	for name := range gone {
+		if _, err := storage.RemoveTree(ctx, storage.Join(r.Work, name)); err != nil {
 			return err
 		}
 	}

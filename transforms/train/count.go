@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"os"
 	"sync"
 
 	core "github.com/adaptflow/adaptflow/train"
@@ -19,10 +18,10 @@ func count(ctx context.Context, s *core.Session) (end func()) {
 		defer mu.Unlock()
 		seen = append(seen, p)
 	})
-	before := checkpoints(s.Dir())
 	return func() {
 		stop()
 		for _, p := range seen {
+			meter.Add(ctx, meter.CheckpointBytes, p.Saved)
 			if p.Eval != nil {
 				meter.Millionths(ctx, meter.EvalLoss, p.Eval.Loss)
 			}
@@ -35,28 +34,5 @@ func count(ctx context.Context, s *core.Session) (end func()) {
 				meter.Observe(ctx, meter.StepMilliseconds, int64(p.Step.Seconds*1000))
 			}
 		}
-		if step := s.Trainer().Done(); !before[step] && checkpoints(s.Dir())[step] {
-			meter.Add(ctx, meter.CheckpointBytes, bytesOf(core.CheckpointDir(s.Dir(), step)))
-		}
 	}
-}
-
-// checkpoints are the steps of the finished checkpoints of a run; none where they cannot be read: this only counts.
-func checkpoints(dir string) map[int]bool {
-	out := map[int]bool{}
-	steps, _ := core.Checkpoints(dir)
-	for _, s := range steps {
-		out[s] = true
-	}
-	return out
-}
-
-func bytesOf(dir string) (n int64) {
-	files, _ := os.ReadDir(dir)
-	for _, f := range files {
-		if info, err := f.Info(); err == nil {
-			n += info.Size()
-		}
-	}
-	return n
 }
