@@ -70,14 +70,6 @@ manyend() { # manyend NAME WANT: a run of several adapters ended well, with the 
   done
   [ $n -ge 4 ] || { echo "$n files of adapters were compared"; exit 1; }
 }
-key() { # key NAME: waits until a key is trained
-  for _ in $(seq 1200); do
-    ! s3 "http://$at/bucket?list-type=2&prefix=$1/adapters/" 2> /dev/null | grep -q '/metrics.json' || return 0
-    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before a key was trained:"; tail "$work/$1.log"; exit 1; }
-    sleep 0.1
-  done
-  echo "no key was trained"; exit 1
-}
 learnt() { # learnt NAME WANT: continual learning ended well, with the history and the bytes of each version of the local run WANT
   wait "$driver" || { tail "$work/$1.log"; exit 1; }
   local f n=0
@@ -88,30 +80,22 @@ learnt() { # learnt NAME WANT: continual learning ended well, with the history a
   done
   [ $n -gt 4 ] || { echo "$n files of versions were compared"; exit 1; }
 }
-trial() { # trial NAME: waits until a trial is recorded
+there() { s3 -I "http://$at/bucket/$1" > /dev/null 2>&1; }
+listed() { [[ $(s3 "http://$at/bucket?list-type=2&prefix=$1" 2> /dev/null) == *"$2"* ]]; } # listed PREFIX TEXT: of the names that begin so
+await() { # await NAME WHAT COMMAND…: waits until the command succeeds, while the run of that name goes on
+  local name=$1 what=$2
+  shift 2
   for _ in $(seq 1200); do
-    ! s3 "http://$at/bucket?list-type=2&prefix=$1/.work/stages/trial-" 2> /dev/null | grep -q '<Key>' || return 0
-    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before a trial:"; tail "$work/$1.log"; exit 1; }
+    ! "$@" || return 0
+    kill -0 "$driver" 2> /dev/null || { echo "the driver of $name ended before $what:"; tail "$work/$name.log"; exit 1; }
     sleep 0.1
   done
-  echo "no trial ended"; exit 1
+  echo "$name: no $what came"; exit 1
 }
-increment() { # increment NAME: waits until the history has an increment
-  for _ in $(seq 1200); do
-    ! s3 -I "http://$at/bucket/$1/history.json" > /dev/null 2>&1 || return 0
-    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before an increment was learnt:"; tail "$work/$1.log"; exit 1; }
-    sleep 0.1
-  done
-  echo "no increment was learnt"; exit 1
-}
-step() { # step NAME N: waits for the checkpoint of a step
-  for _ in $(seq 1200); do
-    ! s3 -I "http://$at/bucket/$1/.work/checkpoints/checkpoint-$(printf %06d "$2")/trainer_state.json" > /dev/null 2>&1 || return 0
-    kill -0 "$driver" 2> /dev/null || { echo "the driver of $1 ended before step $2:"; tail "$work/$1.log"; exit 1; }
-    sleep 0.1
-  done
-  echo "no checkpoint of step $2 came"; exit 1
-}
+step() { await "$1" "the checkpoint of step $2" there "$1/.work/checkpoints/checkpoint-$(printf %06d "$2")/trainer_state.json"; } # step NAME N
+key() { await "$1" "a trained key" listed "$1/adapters/" /metrics.json; }
+trial() { await "$1" "a recorded trial" listed "$1/.work/stages/trial-" '<Key>'; }
+increment() { await "$1" "an increment" there "$1/history.json"; }
 locally() { local name=$1; shift; "$bin" run "$@" --output "$work/local/$name" > "$work/local-$name.log" 2>&1 || { tail "$work/local-$name.log"; exit 1; }; }
 away() { printf '%s\n' "${@//$work\//s3://bucket/in/}"; } # the same arguments, of the input on the server
 

@@ -3,9 +3,6 @@ package layers
 import (
 	"go/parser"
 	"go/token"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,25 +18,11 @@ var hosts = []string{"pipelines/runners/worker.go", "internal/mem/heap.go", "tra
 
 // TestAGoodGuest: as a library the code changes nothing of its host.
 func TestAGoodGuest(t *testing.T) {
-	root := filepath.Join("..", "..")
-	list := exec.Command("git", "ls-files", "*.go")
-	list.Dir = root
-	names, err := list.Output()
-	if err != nil {
-		t.Skipf("the files of the tree are not known: %v", err)
-	}
 	seen := map[string]bool{}
 files:
-	for name := range strings.FieldsSeq(string(names)) {
+	for name, source := range goFiles(t) {
 		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "cmd/") || strings.HasPrefix(name, "interop/") {
 			continue
-		}
-		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		if os.IsNotExist(err) {
-			continue // removed and not committed yet
-		}
-		if err != nil {
-			t.Fatal(err)
 		}
 		found := hostly.Find(source)
 		if found == nil {

@@ -55,6 +55,41 @@ func export(t *testing.T, patterns ...string) []compiled {
 	}
 }
 
+// sources are the files of a package, to be checked with the types of what it imports.
+type sources struct {
+	path  string
+	files []*ast.File
+	fset  *token.FileSet
+	imp   types.Importer
+}
+
+// parsed reads the packages of patterns.
+func parsed(t *testing.T, patterns ...string) (out []sources) {
+	t.Helper()
+	all := export(t, patterns...)
+	byPath := map[string]string{}
+	for _, p := range all {
+		byPath[p.ImportPath] = p.Export
+	}
+	fset := token.NewFileSet()
+	imp := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(byPath[path]) })
+	for _, p := range all {
+		if p.DepOnly {
+			continue
+		}
+		s := sources{path: p.ImportPath, fset: fset, imp: imp}
+		for _, f := range p.GoFiles {
+			a, err := parser.ParseFile(fset, filepath.Join(p.Dir, f), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.files = append(s.files, a)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // uses says, for each file of a package, of which other files it uses symbols, and which: constants, variables, types, functions, fields
 // and methods.
 func uses(path string, files []*ast.File, fset *token.FileSet, imp types.Importer) (map[string]map[string][]string, error) {
@@ -135,38 +170,19 @@ func inside(knot []string, edges map[string]map[string][]string) string {
 // TestKnots: no files of a package of pipelines/ are knotted together beyond mostKnotted. With -v it prints the largest knot of each
 // package, and with ADAPTFLOW_KNOTS=1 the symbols that tie it.
 func TestKnots(t *testing.T) {
-	all := export(t, module+"/pipelines/...")
-	byPath := map[string]string{}
+	all := parsed(t, module+"/pipelines/...")
 	for _, p := range all {
-		byPath[p.ImportPath] = p.Export
-	}
-	fset := token.NewFileSet()
-	imp := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(byPath[path]) })
-	seen := 0
-	for _, p := range all {
-		if p.DepOnly {
-			continue
-		}
-		seen++
-		var files []*ast.File
-		for _, f := range p.GoFiles {
-			a, err := parser.ParseFile(fset, filepath.Join(p.Dir, f), nil, parser.SkipObjectResolution)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files = append(files, a)
-		}
-		edges, err := uses(p.ImportPath, files, fset, imp)
+		edges, err := uses(p.path, p.files, p.fset, p.imp)
 		if err != nil {
-			t.Fatalf("%s: %v", p.ImportPath, err)
+			t.Fatalf("%s: %v", p.path, err)
 		}
 		ks := knots(edges)
-		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		name := strings.TrimPrefix(p.path, module+"/")
 		if len(ks) == 0 {
-			t.Logf("%-32s %2d files, no knot", name, len(files))
+			t.Logf("%-32s %2d files, no knot", name, len(p.files))
 			continue
 		}
-		t.Logf("%-32s %2d files, the largest knot has %d: %s", name, len(files), len(ks[0]), strings.Join(ks[0], " "))
+		t.Logf("%-32s %2d files, the largest knot has %d: %s", name, len(p.files), len(ks[0]), strings.Join(ks[0], " "))
 		for _, k := range ks {
 			if os.Getenv("ADAPTFLOW_KNOTS") != "" {
 				t.Log(inside(k, edges))
@@ -176,7 +192,7 @@ func TestKnots(t *testing.T) {
 			}
 		}
 	}
-	if seen == 0 {
+	if len(all) == 0 {
 		t.Error("no package in pipelines/")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"go/scanner"
 	"go/token"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,8 +60,9 @@ func longLines(source []byte) (out []int) {
 	return out
 }
 
-// TestLines: lines of Go code have at most 140 columns.
-func TestLines(t *testing.T) {
+// goFiles are the Go files of the tree, with their texts.
+func goFiles(t *testing.T) iter.Seq2[string, []byte] {
+	t.Helper()
 	root := filepath.Join("..", "..")
 	list := exec.Command("git", "ls-files", "*.go")
 	list.Dir = root
@@ -68,14 +70,25 @@ func TestLines(t *testing.T) {
 	if err != nil {
 		t.Skipf("the files of the tree are not known: %v", err)
 	}
-	for name := range strings.FieldsSeq(string(names)) {
-		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		if os.IsNotExist(err) {
-			continue // removed and not committed yet
+	return func(yield func(string, []byte) bool) {
+		for name := range strings.FieldsSeq(string(names)) {
+			source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+			if os.IsNotExist(err) {
+				continue // removed and not committed yet
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(name, source) {
+				return
+			}
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	}
+}
+
+// TestLines: lines of Go code have at most 140 columns.
+func TestLines(t *testing.T) {
+	for name, source := range goFiles(t) {
 		for _, n := range longLines(source) {
 			t.Errorf("%s:%d has more than %d columns", name, n, columns)
 		}

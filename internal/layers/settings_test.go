@@ -2,12 +2,9 @@ package layers
 
 import (
 	"go/ast"
-	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
-	"io"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -97,39 +94,20 @@ func copies(f *ast.File, fset *token.FileSet, info *types.Info) (out []string) {
 
 // TestNoSettingIsCopied: a struct that needs another's settings holds that struct, and nowhere above the recipe is one copied by hand.
 func TestNoSettingIsCopied(t *testing.T) {
-	all := export(t, module+"/transforms/...", module+"/pipelines/...", module+"/infer", module+"/measure", module+"/export")
-	byPath := map[string]string{}
+	all := parsed(t, module+"/transforms/...", module+"/pipelines/...", module+"/infer", module+"/measure", module+"/export")
 	for _, p := range all {
-		byPath[p.ImportPath] = p.Export
-	}
-	fset := token.NewFileSet()
-	imp := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(byPath[path]) })
-	seen := 0
-	for _, p := range all {
-		if p.DepOnly {
-			continue
-		}
-		seen++
-		var files []*ast.File
-		for _, f := range p.GoFiles {
-			a, err := parser.ParseFile(fset, filepath.Join(p.Dir, f), nil, parser.SkipObjectResolution)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files = append(files, a)
-		}
 		info := types.Info{Selections: map[*ast.SelectorExpr]*types.Selection{}, Types: map[ast.Expr]types.TypeAndValue{}}
-		if _, err := (&types.Config{Importer: imp}).Check(p.ImportPath, fset, files, &info); err != nil {
+		if _, err := (&types.Config{Importer: p.imp}).Check(p.path, p.fset, p.files, &info); err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range files {
-			for _, c := range copies(f, fset, &info) {
+		for _, f := range p.files {
+			for _, c := range copies(f, p.fset, &info) {
 				t.Errorf("%s is copied by hand: embed the struct that has it", c)
 			}
 		}
 	}
-	if seen < 20 {
-		t.Errorf("%d packages", seen)
+	if len(all) < 20 {
+		t.Errorf("%d packages", len(all))
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
-	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/train/continual"
 	"github.com/adaptflow/adaptflow/transforms/remote/objects"
@@ -53,21 +52,14 @@ var s3Places atomic.Int64
 // afarRecipe is a recipe over the base small whose input is a folder or a file.
 func afarRecipe(t *testing.T, template, input string, more ...string) *recipe.Recipe {
 	t.Helper()
-	tp, err := templates.Get(template)
-	if err != nil {
-		t.Fatal(err)
-	}
 	in, err := filepath.Abs(small)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := tp.Resolve("", nil, append([]string{"model=" + filepath.Join(in, "base"),
+	rec := resolved(t, template, append([]string{"model=" + filepath.Join(in, "base"),
 		"general_input=" + filepath.Join(in, "general.jsonl"),
 		"input=" + input, "sequence_length=32", "batch_size=2", "rank=1", "steps=4", "train.save_steps=2", "train.warmup_steps=1",
-		"data.validation_fraction=0.2"}, more...))
-	if err != nil {
-		t.Fatal(err)
-	}
+		"data.validation_fraction=0.2"}, more...)...)
 	return rec
 }
 
@@ -93,6 +85,25 @@ func driver(t *testing.T, rec *recipe.Recipe, output string, see func(event int,
 	}
 	_, err = Of(rec).Run(ctx, r, Options{})
 	return said, err
+}
+
+// machineAfterMachine drives a run to its end on drivers that are lost, each a little later than the one before, and returns what they said
+// and how many there were.
+func machineAfterMachine(t *testing.T, rec *recipe.Recipe, output string) (all string, drivers int) {
+	t.Helper()
+	for drivers = 1; ; drivers++ {
+		said, err := driver(t, rec, output, func(event int, _ string, stop func()) {
+			if event > 3*drivers-1 {
+				stop()
+			}
+		})
+		if all += strings.Join(said, "\n") + "\n"; err == nil {
+			return all, drivers
+		}
+		if !stopped(err) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // stopped says whether a driver ended since it was stopped.
@@ -161,27 +172,11 @@ func TestContinualAfar(t *testing.T) {
 		}
 	}
 
-	// Machine after machine is lost, each a little later than the one before.
-	var lines []string
-	stops := 0
-	for ; ; stops++ {
-		said, err := driver(t, rec, bucket+"/lost", func(event int, _ string, stop func()) {
-			if event > 2+3*stops {
-				stop()
-			}
-		})
-		lines = append(lines, said...)
-		if err == nil {
-			break
-		}
-		if !stopped(err) {
-			t.Fatal(err)
-		}
-	}
+	all, drivers := machineAfterMachine(t, rec, bucket+"/lost")
 	sameAs(t, bucket+"/lost", local, continualFiles...)
 	for _, want := range []string{"increment 2 goes on", "continuing from " + bucket + "/lost/.work/increments/"} {
-		if !strings.Contains(strings.Join(lines, "\n"), want) {
-			t.Errorf("of %d drivers none says %q:\n%s", stops+1, want, strings.Join(lines, "\n"))
+		if !strings.Contains(all, want) {
+			t.Errorf("of %d drivers none says %q:\n%s", drivers, want, all)
 		}
 	}
 
@@ -338,25 +333,10 @@ func TestComparisonAfar(t *testing.T) {
 	}
 	like(bucket + "/whole")
 
-	var lines []string
-	stops := 0
-	for ; ; stops++ {
-		said, err := driver(t, rec, bucket+"/lost", func(event int, _ string, stop func()) {
-			if event > 2+3*stops {
-				stop()
-			}
-		})
-		lines = append(lines, said...)
-		if err == nil {
-			break
-		}
-		if !stopped(err) {
-			t.Fatal(err)
-		}
-	}
+	all, drivers := machineAfterMachine(t, rec, bucket+"/lost")
 	like(bucket + "/lost")
-	if all := strings.Join(lines, "\n"); !strings.Contains(all, "continuing from "+bucket+"/lost/.work/trials/") {
-		t.Errorf("of %d drivers none goes on with a trial:\n%s", stops+1, all)
+	if !strings.Contains(all, "continuing from "+bucket+"/lost/.work/trials/") {
+		t.Errorf("of %d drivers none goes on with a trial:\n%s", drivers, all)
 	}
 
 	// Lost between two trials.

@@ -14,7 +14,6 @@ import (
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
-	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/train/continual"
 )
 
@@ -42,15 +41,8 @@ func letters(from, n int) string {
 
 func continualRecipe(t *testing.T, in string, more ...string) *recipe.Recipe {
 	t.Helper()
-	tp, err := templates.Get("continual-learning")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := tp.Resolve("", nil, append([]string{"input=" + in, "sequence_length=48", "max_steps=4", "warmup_steps=1", "batch_size=2",
-		"max_sequences=8", "validation_fraction=0.2"}, more...))
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := resolved(t, "continual-learning", append([]string{"input=" + in, "sequence_length=48", "max_steps=4", "warmup_steps=1", "batch_size=2",
+		"max_sequences=8", "validation_fraction=0.2"}, more...)...)
 	return rec
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
-	"github.com/adaptflow/adaptflow/templates"
 )
 
 func exportOnce(t *testing.T, rec *recipe.Recipe, output string) error {
@@ -64,14 +63,7 @@ func TestExportOfContinualLearning(t *testing.T) {
 // A run of several adapters says where they are.
 func TestExportOfSeveralAdapters(t *testing.T) {
 	for name, want := range map[string]string{"personal-assistants": "adapters", "compare-methods": CompareFile} {
-		tp, err := templates.Get(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rec, err := tp.Resolve("", nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		rec := resolved(t, name)
 		out := filepath.Join(t.TempDir(), "out")
 		if err := exportOnce(t, rec, out); err == nil || !strings.Contains(err.Error(), filepath.Join(out, want)) {
 			t.Errorf("%s: %v", name, err)

@@ -15,7 +15,6 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
-	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
 )
@@ -42,15 +41,8 @@ func TestKeysAtALocation(t *testing.T) {
 	if err := os.WriteFile(in, []byte(rows.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tp, err := templates.Get("personal-assistants")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := tp.Resolve("", nil, []string{"model=" + base, "input=" + in, "key_column=user", "validation_fraction=0.2", "max_steps=3",
-		"keys.group_keys=1"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := resolved(t, "personal-assistants", "model="+base, "input="+in, "key_column=user", "validation_fraction=0.2", "max_steps=3",
+		"keys.group_keys=1")
 	const store = "s3://bucket/keys"
 	said := ""
 	machine := func(output string, work func(*run.Run) (*KeyRuns, error)) (*KeyRuns, error) {

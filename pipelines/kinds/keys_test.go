@@ -12,7 +12,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
-	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/transforms/perkey"
 )
 
@@ -31,14 +30,7 @@ func TestPersonalAssistants(t *testing.T) {
 	if err := os.WriteFile(in, []byte(rows.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tp, err := templates.Get("personal-assistants")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := tp.Resolve("", nil, []string{"input=" + in, "key_column=user", "validation_fraction=0.2", "max_steps=6", "min_sequences=2"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := resolved(t, "personal-assistants", "input="+in, "key_column=user", "validation_fraction=0.2", "max_steps=6", "min_sequences=2")
 	open := func() *run.Run {
 		r := &run.Run{Recipe: rec, Output: filepath.Join(dir, "out")}
 		if err := Open(r); err != nil {

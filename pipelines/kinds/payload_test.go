@@ -17,7 +17,6 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
-	"github.com/adaptflow/adaptflow/templates"
 	"github.com/adaptflow/adaptflow/transforms/remote/objects"
 )
 
@@ -127,17 +126,11 @@ func TestADryRunContactsNothing(t *testing.T) {
 		{"a run by key", "personal-assistants", "", "", []string{"input=gs://corpus/rows.jsonl"}, []string{"gs://corpus/rows.jsonl"}},
 		{"a base that is on the hub", "domain-adaptation", "", "the hub is not reached", []string{"model=org/name"}, nil},
 	} {
-		tmpl, err := templates.Get(c.template)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rec, err := tmpl.Resolve("", nil, c.set)
-		if err != nil {
-			t.Fatal(c.name, err)
-		}
+		rec := resolved(t, c.template, c.set...)
 		var out bytes.Buffer
 		r := &run.Run{Recipe: rec, Output: "gs://bucket/run", Work: c.work, Runner: dryDataflow(&out)}
-		if err = Open(r); err == nil {
+		err := Open(r)
+		if err == nil {
 			err = DryRun(t.Context(), r)
 		}
 		r.Close()
@@ -186,10 +179,6 @@ func TestNoPathOfTheDriver(t *testing.T) {
 	for template, input := range map[string]string{"domain-adaptation": text, "instruction-tuning": rows, "distillation": text,
 		"multilingual-adaptation": "", "personal-assistants": rows, "continual-learning": text,
 		"compare-methods": text} {
-		tmpl, err := templates.Get(template)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var set []string
 		if input != "" {
 			set = []string{"input=" + input}
@@ -197,13 +186,11 @@ func TestNoPathOfTheDriver(t *testing.T) {
 		if template == "personal-assistants" {
 			set = append(set, "key_column=user", "keys.init_adapters="+dir)
 		}
-		rec, err := tmpl.Resolve("", nil, set)
-		if err != nil {
-			t.Fatal(template, err)
-		}
+		rec := resolved(t, template, set...)
 		var out bytes.Buffer
 		r := &run.Run{Recipe: rec, Output: "gs://bucket/" + template, Runner: dryDataflow(&out)}
-		if err = Open(r); err == nil {
+		err := Open(r)
+		if err == nil {
 			err = DryRun(t.Context(), r)
 		}
 		r.Close()

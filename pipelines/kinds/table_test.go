@@ -92,14 +92,7 @@ func TestAKindIsAFileAndARow(t *testing.T) {
 	if err := os.WriteFile(in, []byte(letters(0, 20)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tp, err := templates.Get("domain-adaptation")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := tp.Resolve("", nil, []string{"input=" + in, "sequence_length=48", "seed=4711", "eval_input=", "general_input="})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec := resolved(t, "domain-adaptation", "input="+in, "sequence_length=48", "seed=4711", "eval_input=", "general_input=")
 	r := &run.Run{Recipe: rec, Output: out, Say: t.Logf}
 	defer r.Close()
 	if err := Open(r); err != nil {
