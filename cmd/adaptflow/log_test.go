@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 )
 
@@ -64,5 +67,19 @@ func TestStructuredLog(t *testing.T) {
 		if c.code == 0 && steps != 1+2 {
 			t.Errorf("%s: the steps told add up to %d:\n%s", c.name, steps, stderr.String())
 		}
+	}
+}
+
+// TestLibrariesAreSilent: what a store's library would tell of its own is no line beside the error.
+func TestLibrariesAreSilent(t *testing.T) {
+	storagetest.HideSettings(t)
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer refuses.Close()
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "")
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", refuses.URL)
+	t.Setenv("AWS_REGION", "us-east-1")
+	code, _, stderr := ended(t, adaptflow("run", "domain-adaptation", "--output", "s3://bucket/out"))
+	if line := errorLine(t, stderr); code != 1 || !strings.Contains(line, "credentials") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }

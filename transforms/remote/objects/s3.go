@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
@@ -33,7 +34,8 @@ type s3Store struct {
 // openS3 reads the settings where the AWS command line has them: environment, files, profile, the machine's role. AWS_ENDPOINT_URL (or
 // AWS_ENDPOINT_URL_S3) names another server that speaks S3; its buckets are the first part of a path then, not of the host's name.
 func openS3(ctx context.Context) (store, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRetryer(func() aws.Retryer { return newS3Retryer() }))
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRetryer(func() aws.Retryer { return newS3Retryer() }),
+		config.WithLogger(logging.Nop{})) // what fails is an error: a line of the library's own would stand in the program's log
 	if err != nil {
 		return nil, fmt.Errorf("the AWS settings cannot be used: %w", err)
 	}
