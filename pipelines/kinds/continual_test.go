@@ -41,7 +41,8 @@ func letters(from, n int) string {
 
 func continualRecipe(t *testing.T, in string, more ...string) *recipe.Recipe {
 	t.Helper()
-	rec := resolved(t, "continual-learning", append([]string{"input=" + in, "sequence_length=48", "max_steps=4", "warmup_steps=1", "batch_size=2",
+	rec := resolved(t, "continual-learning", append([]string{"input=" + in, "sequence_length=48", "max_steps=4",
+		"warmup_steps=1", "batch_size=2",
 		"max_sequences=8", "validation_fraction=0.2"}, more...)...)
 	return rec
 }
