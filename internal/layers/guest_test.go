@@ -36,7 +36,7 @@ files:
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), name, source, parser.PackageClauseOnly)
 		if err != nil || f.Name.Name != "main" {
-			t.Errorf("%s calls %s): that is the host's, or cmd/adaptflow's as one", name, found)
+			t.Errorf("%s calls %s): that is the host's, or cmd/cli's as one", name, found)
 		}
 	}
 	if len(seen) != len(hosts) {

@@ -275,7 +275,7 @@ func TestNotAFolder(t *testing.T) {
 	}
 }
 
-// TestAccess holds the modes of what is written to the umask, which a child sets: cmd/adaptflow has the test of whole runs.
+// TestAccess holds the modes of what is written to the umask, which a child sets: cmd/cli has the test of whole runs.
 func TestAccess(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no modes")

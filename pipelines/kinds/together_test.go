@@ -27,7 +27,7 @@ import (
 )
 
 // small is a base model of 8,000 parameters with texts of each kind for it, beside which a run takes a second.
-const small = "../../cmd/adaptflow/testdata/resumed/in"
+const small = "../../cmd/cli/testdata/resumed/in"
 
 // smallRuns are the settings of a run over the base small, by name: the template, then what is set.
 var smallRuns = map[string][]string{
