@@ -8,10 +8,10 @@ import (
 	"github.com/adaptflow/adaptflow/datasets/words"
 )
 
-// CheckSteps checks the cleaning rules and steps of deduplication.
+// CheckSteps checks the cleaning rules and steps of deduplication. Files on object stores that they name are read by the run.
 func (p *Prepare) CheckSteps() error {
 	for i, s := range p.Clean {
-		if _, err := rules.Decode(s); err != nil {
+		if err := rules.Check(s); err != nil {
 			return fmt.Errorf("prepare.clean[%d]: %w", i, err)
 		}
 	}

@@ -60,6 +60,15 @@ func keys(rule any) []string {
 // Decode makes a rule of its settings, whose key "rule" is the rule's name, over its published defaults; it is prepared, but has no tools
 // yet: see [User]. An unknown key is an error.
 func Decode(settings map[string]any) (Rule, error) {
+	r, err := decode(settings)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.Prepare()
+}
+
+// decode is Decode of a rule that is not prepared.
+func decode(settings map[string]any) (Rule, error) {
 	name, rest, err := Named(settings, "cleaning rule")
 	if err != nil {
 		return nil, err
@@ -72,7 +81,7 @@ func Decode(settings map[string]any) (Rule, error) {
 	if err := Strict(rest, r, name); err != nil {
 		return nil, err
 	}
-	return r, r.Prepare()
+	return r, nil
 }
 
 // DecodeChain makes the rules of a JSON array of settings, ready to be applied, with the tools that they need.

@@ -2,9 +2,11 @@ package rules
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -50,19 +52,65 @@ func NewDecontamination() *Decontamination {
 // Name is "decontamination".
 func (*Decontamination) Name() string { return "decontamination" }
 
-// Prepare reads the evaluation sets.
-func (c *Decontamination) Prepare() error {
+// Files implements [Reader].
+func (c *Decontamination) Files() (files []string) {
+	for _, t := range c.Tasks {
+		files = append(files, t.Path)
+	}
+	return files
+}
+
+// Move implements [Reader]. Of a glob each file is a task of its own. A task without a name is called as its path is written, or, where
+// that leads through folders of this machine, by its last element.
+func (c *Decontamination) Move(place func(string) (string, error)) error {
+	var moved []DecontaminationTask
+	for _, t := range c.Tasks {
+		files := []string{t.Path}
+		if storage.IsLocal(t.Path) {
+			var err error
+			if files, err = storage.Glob(t.Path); err != nil {
+				return err
+			}
+			if p := storage.Local(t.Path); t.Name == "" && !filepath.IsLocal(p) {
+				t.Name = filepath.Base(p)
+			}
+		}
+		t.Name = cmp.Or(t.Name, t.Path)
+		for _, f := range files {
+			if err := move(&f, place); err != nil {
+				return err
+			}
+			t.Path = f
+			moved = append(moved, t)
+		}
+	}
+	c.Tasks = moved
+	return nil
+}
+
+// Check implements [Reader].
+func (c *Decontamination) Check() error {
 	if c.NGrams < 1 {
 		return fmt.Errorf("decontamination: n_grams is %d; it must be at least 1", c.NGrams)
 	}
 	if len(c.Tasks) == 0 {
 		return errors.New("decontamination: no tasks are named; write tasks: [{name: NAME, path: FILE, query: FIELD, label: FIELD}]")
 	}
-	c.pairs, c.once = nil, &sync.Once{}
-	for i, t := range c.Tasks {
+	for _, t := range c.Tasks {
 		if t.Query == "" && t.Label == "" {
 			return fmt.Errorf("decontamination: task %q names neither a query nor a label field", t.Name)
 		}
+	}
+	return nil
+}
+
+// Prepare reads the evaluation sets.
+func (c *Decontamination) Prepare() error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	c.pairs, c.once = nil, &sync.Once{}
+	for i, t := range c.Tasks {
 		if t.Name == "" {
 			c.Tasks[i].Name = t.Path
 		}

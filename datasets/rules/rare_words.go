@@ -31,8 +31,16 @@ func NewRareWords() *RareWords { return &RareWords{MinCount: 3, Replacement: "<u
 // Name is "rare_words".
 func (*RareWords) Name() string { return "rare_words" }
 
-// Prepare reads the table.
-func (r *RareWords) Prepare() error {
+// Files implements [Reader].
+func (r *RareWords) Files() []string { return []string{r.FrequencyFile} }
+
+// Move implements [Reader].
+func (r *RareWords) Move(place func(string) (string, error)) error {
+	return move(&r.FrequencyFile, place)
+}
+
+// Check implements [Reader].
+func (r *RareWords) Check() error {
 	switch {
 	case !(r.MinCount >= 0):
 		return errors.New("rare_words: min_count must not be negative")
@@ -40,6 +48,14 @@ func (r *RareWords) Prepare() error {
 		return errors.New("rare_words: share must be between 0 and 1")
 	case r.Replacement == "":
 		return errors.New("rare_words: replacement is empty; a word must leave something")
+	}
+	return nil
+}
+
+// Prepare reads the table.
+func (r *RareWords) Prepare() error {
+	if err := r.Check(); err != nil {
+		return err
 	}
 	counts, err := readCounts(r.Name(), r.FrequencyFile)
 	if err != nil {

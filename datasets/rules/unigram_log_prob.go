@@ -17,6 +17,17 @@ func NewUnigramLogProb() *UnigramLogProb { return &UnigramLogProb{LogprobsThresh
 // Name is "unigram_log_prob".
 func (*UnigramLogProb) Name() string { return "unigram_log_prob" }
 
+// Files implements [Reader].
+func (u *UnigramLogProb) Files() []string { return []string{u.FrequencyFile} }
+
+// Check implements [Reader]; there is nothing to check.
+func (*UnigramLogProb) Check() error { return nil }
+
+// Move implements [Reader].
+func (u *UnigramLogProb) Move(place func(string) (string, error)) error {
+	return move(&u.FrequencyFile, place)
+}
+
 // Prepare reads the table.
 func (u *UnigramLogProb) Prepare() error {
 	counts, err := readCounts(u.Name(), u.FrequencyFile)

@@ -124,6 +124,10 @@ func TestADryRunContactsNothing(t *testing.T) {
 		{"a work location of its own", "classification", "gs://rooms/here", "", []string{"input=gs://corpus/rows.jsonl"},
 			[]string{"gs://corpus/rows.jsonl", "gs://rooms/here/folders/folder-", "gs://rooms/here/checkpoints"}},
 		{"a run by key", "personal-assistants", "", "", []string{"input=gs://corpus/rows.jsonl"}, []string{"gs://corpus/rows.jsonl"}},
+		{"rules that name files on stores", "domain-adaptation", "", "", []string{"input=gs://corpus/de.txt",
+			"prepare.clean=[{rule: rare_words, frequency_file: gs://corpus/words.csv}, {rule: unigram_log_prob, frequency_file: " +
+				"s3://corpus/words.csv}, {rule: decontamination, tasks: [{path: 's3://corpus/tasks/*.jsonl', label: text}]}]"},
+			[]string{"gs://corpus/words.csv", "s3://corpus/words.csv", "s3://corpus/tasks/*.jsonl"}},
 		{"a base that is on the hub", "domain-adaptation", "", "the hub is not reached", []string{"model=org/name"}, nil},
 	} {
 		rec := resolved(t, c.template, c.set...)
@@ -176,12 +180,23 @@ func TestNoPathOfTheDriver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	words := filepath.Join(dir, "words.csv")
+	if err := os.WriteFile(words, []byte("word,count\nferry,3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	named := []string{"prepare.clean=[{rule: rare_words, frequency_file: " + words + "}, " +
+		"{rule: unigram_log_prob, logprobs_threshold: -99, frequency_file: " + words + "}, " +
+		"{rule: decontamination, tasks: [{path: " + filepath.Join(dir, "r*s.jsonl") + ", label: text}]}]",
+		"prepare.dedupe=[{rule: exact, index_folder: " + dir + "/seen, save_index_folder: " + dir + "/saved}]"}
 	for template, input := range map[string]string{"domain-adaptation": text, "instruction-tuning": rows, "distillation": text,
 		"multilingual-adaptation": "", "personal-assistants": rows, "continual-learning": text,
 		"compare-methods": text} {
 		var set []string
 		if input != "" {
 			set = []string{"input=" + input}
+		}
+		if template == "domain-adaptation" {
+			set = append(set, named...)
 		}
 		if template == "personal-assistants" {
 			set = append(set, "key_column=user", "keys.init_adapters="+dir)

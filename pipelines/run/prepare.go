@@ -38,7 +38,9 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 		if cfg.TokenizerDir, err = r.Shared(ctx, r.tokenizerDir()); err != nil {
 			return nil, err
 		}
-		cfg.Shared = r.sharedFile
+		if r.apart() {
+			cfg.Shared = r.sharedFile
+		}
 		cfg.Engine, cfg.Before = tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.before
 		cfg.Seed, cfg.ValidationFraction = r.Recipe.Train.Seed, validation
 		cfg.StagedDir, cfg.PrintsPath, cfg.Version = r.WorkPath(".staged-"+name), r.printsPath(name), version.Version

@@ -121,9 +121,12 @@ func (r *Run) WorkPath(elem ...string) string {
 	return filepath.Join(append([]string{r.Output}, elem...)...)
 }
 
+// apart says whether the run has workers that share the work location and no folder of this machine.
+func (r *Run) apart() bool { return r.Work != "" && r.Runner.Remote() }
+
 // Shared is how workers find a local folder: by its path, or, of a run with a work location, by a reference to what it holds.
 func (r *Run) Shared(ctx context.Context, dir string) (string, error) {
-	if r.Work == "" || !r.Runner.Remote() || dir == "" || pulled.IsRef(dir) || !storage.IsLocal(dir) {
+	if !r.apart() || dir == "" || pulled.IsRef(dir) || !storage.IsLocal(dir) {
 		return dir, nil
 	}
 	if ref := r.pushed[dir]; ref != "" {
@@ -144,7 +147,7 @@ func (r *Run) Shared(ctx context.Context, dir string) (string, error) {
 // sharedFile is how workers find an input file: by its path, or, of a local file of a run with a work location, by a copy there whose name
 // ends as the file's does, since that tells its format.
 func (r *Run) sharedFile(ctx context.Context, file string) (string, error) {
-	if r.Work == "" || !r.Runner.Remote() || !storage.IsLocal(file) {
+	if !r.apart() || !storage.IsLocal(file) {
 		return file, nil
 	}
 	if ref := r.pushed[file]; ref != "" {

@@ -58,7 +58,8 @@ type Config struct {
 	StagedDir  string // intermediate files; its sub-folders records, tokens and packed are this package's alone
 	KeepStaged bool   // leave them when done
 	Version    string // adaptflow's version, recorded in the shards
-	// Shared, where not nil, gives the path by which workers find an input file.
+	// Shared, where not nil, gives the path by which workers find a file of this machine: they share StagedDir and no folder with it. An
+	// index of deduplication that goes to a folder here is brought by the driver.
 	Shared func(ctx context.Context, path string) (string, error)
 	// Dry asks no object store, clears nothing, and takes what the input names on one as it is: for a Runner that looks at the pipelines
 	// and runs none.

@@ -70,6 +70,11 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if err := cfg.check(ctx, sources, parts); err != nil {
 		return nil, err
 	}
+	if !cfg.Dry {
+		if err := cfg.readRules(); err != nil {
+			return nil, err
+		}
+	}
 	d := &driver{cfg: cfg, tokenizer: tokenizer, run: run, sources: sources, parts: parts, frame: frame}
 	d.res.Origins = d.origins()
 	d.records, d.tokens, d.packed = storage.Join(cfg.StagedDir, "records"), storage.Join(cfg.StagedDir, "tokens"),
@@ -175,7 +180,7 @@ func (d *driver) clear() error {
 func (d *driver) clearStaged() error {
 	dirs := []string{d.records, d.tokens, d.packed, d.dir(clean.Name)}
 	for i := range d.cfg.Dedupe {
-		dirs = append(dirs, d.dir(d.stepName(i)), d.runs(i))
+		dirs = append(dirs, d.dir(d.stepName(i)), d.runs(i), d.index(i))
 	}
 	for _, dir := range dirs {
 		for _, ext := range []string{"*.parquet", "*.json", "*.run", "*.prints"} {

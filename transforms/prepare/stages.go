@@ -47,7 +47,7 @@ func encoded(v any) string {
 // next adds the stage after the given step of deduplication (-1: after cleaning): the next step's signing, or tokenizing.
 func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 	if step+1 < len(d.cfg.Dedupe) {
-		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: encoded(d.cfg.Dedupe[step+1]), Language: d.cfg.Language, OutDir: d.runs(step + 1)},
+		groups = dedupe.Sign(s, &dedupe.SignFn{Settings: d.stepSettings(step + 1), Language: d.cfg.Language, OutDir: d.runs(step + 1)},
 			groups)
 		end.Of(s, groups)
 		return
@@ -71,21 +71,15 @@ func (d *driver) stages(ctx context.Context) error {
 		names[i] = f.Source
 	}
 	slices.Sort(names)
-	d.template = d.cfg.ChatTemplate
-	if d.cfg.Shared != nil && d.template != "" {
-		var err error
-		if d.template, err = d.cfg.Shared(ctx, d.template); err != nil {
-			return err
-		}
+	var err error
+	if d.template, err = d.shared(ctx, d.cfg.ChatTemplate); err != nil {
+		return err
 	}
 	for i, f := range d.sources {
 		rank, _ := slices.BinarySearch(names, f.Source)
-		file := ingest.File{Ordinal: i, Rank: rank, Path: f.Path, Source: f.Source}
-		if d.cfg.Shared != nil {
-			var err error
-			if file.Path, err = d.cfg.Shared(ctx, f.Path); err != nil {
-				return err
-			}
+		file := ingest.File{Ordinal: i, Rank: rank, Source: f.Source}
+		if file.Path, err = d.shared(ctx, f.Path); err != nil {
+			return err
 		}
 		if d.parts != nil {
 			if t := d.cfg.Sources[d.parts[f.Source]].Translation; len(t) == 2 {
@@ -106,7 +100,11 @@ func (d *driver) stages(ctx context.Context) error {
 	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages},
 		files)
 	if len(d.cfg.Clean) > 0 {
-		groups = clean.Rules(s, &clean.RulesFn{Rules: encoded(d.cfg.Clean), Language: d.cfg.Language, OutDir: d.dir(clean.Name),
+		chain, err := d.rules(ctx)
+		if err != nil {
+			return err
+		}
+		groups = clean.Rules(s, &clean.RulesFn{Rules: chain, Language: d.cfg.Language, OutDir: d.dir(clean.Name),
 			RejectsDir: d.cfg.RejectsDir}, groups)
 	}
 	// The numbers of classes are known when all has been read: tokenizing waits for them.
@@ -256,14 +254,11 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 		return err
 	}
 	name, dir := d.stepName(i), d.runs(i)
-	plan := core.Plan{Settings: encoded(d.cfg.Dedupe[i]), Dir: dir, Save: step.Index().SaveIndexFolder, Parts: core.PartsFor(d.res.Kept)}
+	plan := core.Plan{Settings: d.stepSettings(i), Dir: dir, Parts: core.PartsFor(d.res.Kept)}
 	for _, g := range d.groups {
 		plan.Runs = append(plan.Runs, dedupe.RunPath(dir, g.Name))
 	}
-	if plan.Index, err = core.OpenIndex(step); err != nil {
-		return err
-	}
-	if err := core.BeginIndex(step); err != nil {
+	if plan.Index, plan.Save, err = d.openIndex(ctx, i, step); err != nil {
 		return err
 	}
 	ranges, err := plan.Ranges(step)
@@ -331,7 +326,7 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 	if err != nil {
 		return err
 	}
-	if err := core.FinishIndex(step); err != nil {
+	if err := d.finishIndex(i, step); err != nil {
 		return err
 	}
 	names := storage.Join(dir, "sources.json")
