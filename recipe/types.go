@@ -89,7 +89,7 @@ type Compare struct {
 // Keys are the settings of training by key, which data.key_column turns on.
 type Keys struct {
 	MinSequences int    `yaml:"min_sequences" json:"min_sequences" bounds:"[1,)" help:"packed sequences that a key must have to be trained; keys with fewer are rejected"`
-	InitAdapters string `yaml:"init_adapters" json:"init_adapters" help:"folder of the adapters of an earlier run by key: a key that has one there starts from it; empty for new values"`
+	InitAdapters string `yaml:"init_adapters" json:"init_adapters" help:"folder of the adapters of an earlier run by key, here or on an object store: a key that has one there starts from it; empty for new values"`
 	GroupKeys    int    `yaml:"group_keys" json:"group_keys" bounds:"[1,1048576]" help:"most keys that share a pass over the base; it changes no result"`
 	GroupTokens  int    `yaml:"group_tokens" json:"group_tokens" bounds:"[1,)" help:"most tokens of such a pass; it changes no result"`
 }

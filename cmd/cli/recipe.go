@@ -47,7 +47,7 @@ func (f *recipeFlags) add(c *cobra.Command) {
 		"adaptflow on the task managers' machines, of --environment process (default this program's path)")
 	addWorkerEnv(c, &f.runner.Env)
 	f.addDataflow(c)
-	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from")
+	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from, here or on an object store")
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as JSON on stdout")
 }
 
@@ -65,11 +65,15 @@ func (f *recipeFlags) resolve(name string) (*recipe.Recipe, error) {
 	}
 	set := f.set
 	if f.init != "" {
-		abs, err := filepath.Abs(f.init)
-		if err != nil {
-			return nil, err
+		init := f.init
+		if storage.IsLocal(init) {
+			abs, err := filepath.Abs(init)
+			if err != nil {
+				return nil, err
+			}
+			init = abs
 		}
-		set = append(set, "train.init_adapter="+abs)
+		set = append(set, "train.init_adapter="+init)
 	}
 	r, err := t.Resolve(f.file, text, set)
 	if err != nil {

@@ -38,6 +38,11 @@ func Folder(ctx context.Context, ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return keep(sum, uri, func(root string) (string, *storage.Lock, error) { return pull(ctx, root, uri, sum) })
+}
+
+// keep returns the local folder with a sum, which bring brings from a URI where this process does not have it yet.
+func keep(sum, uri string, bring func(root string) (string, *storage.Lock, error)) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
@@ -58,7 +63,7 @@ func Folder(ctx context.Context, ref string) (string, error) {
 	if f.dir != "" {
 		return f.dir, nil
 	}
-	if f.dir, f.use, err = pull(ctx, root, uri, sum); err != nil {
+	if f.dir, f.use, err = bring(root); err != nil {
 		return "", fmt.Errorf("pulling %s: %w", uri, err)
 	}
 	return f.dir, nil
@@ -99,7 +104,22 @@ type whole struct {
 	Used   time.Time `json:"used"`
 }
 
-// pull brings a folder into root and returns it with a lock that it is used by. One process of a machine pulls, the others wait.
+// file is a file of a folder to bring.
+type file struct {
+	name string // in the folder, with slashes
+	size int64
+	get  func(ctx context.Context, to string) error
+}
+
+// checkName refuses what is no name of a file within a folder.
+func checkName(n string) error {
+	if n != path.Clean(n) || path.IsAbs(n) || strings.ContainsAny(n, "\\\x00") || strings.HasPrefix(n, ".") {
+		return fmt.Errorf("%w: it names the file %q", storage.ErrDamaged, n)
+	}
+	return nil
+}
+
+// pull brings a pushed folder into root and returns it with a lock that it is used by.
 func pull(ctx context.Context, root, uri, sum string) (dir string, use *storage.Lock, err error) {
 	set, err := storage.ReadSet(ctx, uri)
 	if err != nil {
@@ -112,11 +132,18 @@ func pull(ctx context.Context, root, uri, sum string) (dir string, use *storage.
 	if got := content(a.Names, set.Parts); got != sum {
 		return "", nil, fmt.Errorf("%w: it lists a folder with the hash %s, and %s was meant", storage.ErrDamaged, got, sum)
 	}
-	for _, n := range a.Names {
-		if n != path.Clean(n) || path.IsAbs(n) || strings.ContainsAny(n, "\\\x00") || strings.HasPrefix(n, ".") {
-			return "", nil, fmt.Errorf("%w: it names the file %q", storage.ErrDamaged, n)
+	files := make([]file, len(set.Parts))
+	for i, p := range set.Parts {
+		if err := checkName(a.Names[i]); err != nil {
+			return "", nil, err
 		}
+		files[i] = file{a.Names[i], p.Size, func(ctx context.Context, to string) error { return fetch(ctx, set, p, to) }}
 	}
+	return bring(ctx, root, sum, files)
+}
+
+// bring makes a folder of files in root and returns it with a lock that it is used by. One process of a machine does, the others wait.
+func bring(ctx context.Context, root, sum string, files []file) (dir string, use *storage.Lock, err error) {
 	dir = filepath.Join(root, sum[:32])
 	lock, err := waitFor(ctx, dir+pullExt)
 	if err != nil {
@@ -131,39 +158,32 @@ func pull(ctx context.Context, root, uri, sum string) (dir string, use *storage.
 			use.Unlock()
 		}
 	}()
-	if !intact(dir, sum, a.Names, set.Parts) {
-		need := int64(0)
-		for _, p := range set.Parts {
-			need += p.Size
-		}
+	need := int64(0)
+	for _, f := range files {
+		need += f.size
+	}
+	if !intact(dir, sum, files) {
 		if err := evict(root, dir, need); err != nil {
 			return "", nil, err
 		}
-		for i, p := range set.Parts {
-			if err := fetch(ctx, set, p, filepath.Join(dir, filepath.FromSlash(a.Names[i]))); err != nil {
+		for _, f := range files {
+			if err := f.get(ctx, filepath.Join(dir, filepath.FromSlash(f.name))); err != nil {
 				return "", nil, err
 			}
 		}
 	}
-	return dir, use, storage.WriteJSON(filepath.Join(dir, wholeFile), whole{sum, total(set.Parts), time.Now().UTC()})
+	return dir, use, storage.WriteJSON(filepath.Join(dir, wholeFile), whole{sum, need, time.Now().UTC()})
 }
 
-func total(parts []storage.Part) (n int64) {
-	for _, p := range parts {
-		n += p.Size
-	}
-	return n
-}
-
-// intact says whether a folder was pulled whole and its files still have their sizes.
-func intact(dir, sum string, names []string, parts []storage.Part) bool {
+// intact says whether a folder was brought whole and its files still have their sizes.
+func intact(dir, sum string, files []file) bool {
 	w, err := readWhole(dir)
 	if err != nil || w.SHA256 != sum {
 		return false
 	}
-	for i, p := range parts {
-		info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(names[i])))
-		if err != nil || !info.Mode().IsRegular() || info.Size() != p.Size {
+	for _, f := range files {
+		info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(f.name)))
+		if err != nil || !info.Mode().IsRegular() || info.Size() != f.size {
 			return false
 		}
 	}

@@ -163,7 +163,7 @@ func keysConfig(ctx context.Context, r *run.Run) (cfg perkey.Config, err error) 
 	cfg = perkey.Config{Job: job, OutDir: r.Product(run.AdapterDir + "s"), WorkDir: r.WorkPath(stagedKeys),
 		RejectsDir: r.Product(run.RejectsDir),
 		Keys:       r.Recipe.Keys, Forget: forgotten, Version: version.Version}
-	if cfg.InitAdapters != "" {
+	if cfg.InitAdapters = r.Fetched(cfg.InitAdapters); cfg.InitAdapters != "" {
 		if _, err := os.Stat(cfg.InitAdapters); err != nil {
 			return cfg, fmt.Errorf("keys.init_adapters: %w", err)
 		}

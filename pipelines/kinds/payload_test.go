@@ -128,6 +128,8 @@ func TestADryRunContactsNothing(t *testing.T) {
 			"prepare.clean=[{rule: rare_words, frequency_file: gs://corpus/words.csv}, {rule: unigram_log_prob, frequency_file: " +
 				"s3://corpus/words.csv}, {rule: decontamination, tasks: [{path: 's3://corpus/tasks/*.jsonl', label: text}]}]"},
 			[]string{"gs://corpus/words.csv", "s3://corpus/words.csv", "s3://corpus/tasks/*.jsonl"}},
+		{"an adapter on a store", "domain-adaptation", "", "train.init_adapter: s3://corpus/a: a dry run asks no object store",
+			[]string{"input=gs://corpus/de.txt", "train.init_adapter=s3://corpus/a"}, nil},
 		{"a base that is on the hub", "domain-adaptation", "", "the hub is not reached", []string{"model=org/name"}, nil},
 	} {
 		rec := resolved(t, c.template, c.set...)

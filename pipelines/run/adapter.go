@@ -8,14 +8,14 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// Adapter opens the adapter in a folder over the base, or makes the new one of the recipe where dir is empty.
+// Adapter opens the adapter that dir or the recipe names over the base, or makes the new one of the recipe where dir is empty.
 func (r *Run) Adapter(dir string) (*peft.Adapter, error) {
 	config, err := r.methodConfig()
 	if err != nil {
 		return nil, err
 	}
 	name, _ := r.Recipe.Method["peft_type"].(string)
-	return train.OpenAdapter(r.model, dir, name, config, r.BaseName(), r.Recipe.Train.Seed)
+	return train.OpenAdapter(r.model, r.Fetched(dir), name, config, r.BaseName(), r.Recipe.Train.Seed)
 }
 
 // methodConfig is the method's fields. prompt_tuning_init_text is tokenized here, by the tokenizer that the recipe names or the model's, as

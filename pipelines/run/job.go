@@ -27,9 +27,10 @@ func (r *Run) Args() train.Args {
 	return a
 }
 
-// start is what the recipe's training starts from, with the teachers' folders.
+// start is what the recipe's training starts from, with the folders of this machine.
 func (r *Run) start() train.Start {
 	s := r.Recipe.Train.Start
+	s.InitAdapter = r.Fetched(s.InitAdapter)
 	if s.Teachers = r.teachers; len(s.Teachers) == 0 {
 		s.DistillationAlpha = 0
 	}

@@ -86,7 +86,7 @@ func (r *Run) judge() error {
 	if err := r.findTeachers(); err != nil {
 		return err
 	}
-	for _, s := range infer.Warnings(r.modelDir, r.modelDir, r.Recipe.Train.InitAdapter) {
+	for _, s := range infer.Warnings(r.modelDir, r.modelDir, r.Fetched(r.Recipe.Train.InitAdapter)) {
 		r.Tell("warning: %s", s)
 	}
 	a, err := r.Adapter(r.Recipe.Train.InitAdapter)

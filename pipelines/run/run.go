@@ -43,6 +43,7 @@ type Run struct {
 	pushed    map[string]string // references to local folders at the work location
 	store     string            // the output as given, where it is on an object store; Output is a folder of this machine then
 	began     []string          // what Open made: the recipe's file, and the output folder
+	fetched   map[string]string // this machine's copies of adapters to start from that are on object stores
 	modelDir  string
 	brought   model.Task  // embeddings of the adapter to start from
 	teachers  []string    // folders of the models to distil from
