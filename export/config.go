@@ -1,8 +1,12 @@
 package export
 
+import "github.com/adaptflow/adaptflow/internal/settings"
+
 // Config says what is written at the end of a run: a recipe's section export. What the tags say of a setting is checked, listed
 // and described from there: see package settings.
 type Config struct {
 	Merged      bool   `yaml:"merged" json:"merged" help:"also write the merged model"`
 	MergedDType string `yaml:"merged_dtype" json:"merged_dtype" help:"storage of the merged model; empty for the base model's" enum:",float32,float16,bfloat16"`
+	// Formats are of those that [Register] added.
+	Formats settings.Named `yaml:"formats" json:"formats,omitempty" since:"0.2" help:"formats, registered by a program of another module, that are written too: names, or {name: NAME} with settings"`
 }

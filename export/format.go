@@ -20,6 +20,11 @@ type Format struct {
 	Refuse func(*peft.Adapter) error
 	// Write writes it to a folder that does not exist, or that it replaces as a whole.
 	Write func(s *Source, c *Config, to string) error
+	// Settings makes the settings of a format that [Register] adds, at their defaults: a pointer to a struct whose fields have their name
+	// in the tags yaml and json, and a line in the tag help. nil for none.
+	Settings func() any
+
+	registered bool
 }
 
 // Source is a trained adapter, and what it was trained over.
@@ -34,6 +39,7 @@ type Source struct {
 }
 
 // Formats is the table of formats, in the order in which they are written: one may be made of the folder of another before it.
+// A program adds its own by [Register].
 var Formats = []*Format{
 	&pefts,
 	&merged,

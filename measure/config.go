@@ -1,6 +1,9 @@
 package measure
 
-import "github.com/adaptflow/adaptflow/evaluate"
+import (
+	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/settings"
+)
 
 // Config says what is measured before and after training: a recipe's section evaluate. What the tags say of a setting is
 // checked, listed and described from there: see package settings.
@@ -12,6 +15,8 @@ type Config struct {
 	ChrF            int      `yaml:"chrf" json:"chrf" bounds:"[0,)" help:"held-out prompts, of each source, that are completed greedily and scored by chrF against the right completions; 0 for none"`
 	BatchSize       int      `yaml:"batch_size" json:"batch_size" bounds:"[1,1048576]" help:"packed sequences of one pass"`
 	Prompts         []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
+	// Measures are of those that [Register] added.
+	Measures settings.Named `yaml:"measures" json:"measures,omitempty" since:"0.2" help:"measures that a program of another module has registered: names, or {name: NAME} with settings"`
 	// Sampling is how samples are drawn; their seed is the input's.
 	evaluate.Sampling `yaml:",inline"`
 }

@@ -20,6 +20,11 @@ type Measure struct {
 	Run func(ctx context.Context, in *Input, out *Results) error
 	// Lines are what it found, to be printed; nil for what was added.
 	Lines func(*Results) []Line
+	// Settings makes the settings of a measure that [Register] adds, at their defaults: a pointer to a struct whose fields have their name
+	// in the tags yaml and json, and a line in the tag help. nil for none.
+	Settings func() any
+
+	registered bool
 }
 
 // Column is a number of a measure.
@@ -54,7 +59,7 @@ const (
 	Alone
 )
 
-// Measures is the table of measures, in the order in which they are measured and printed.
+// Measures is the table of measures, in the order in which they are measured and printed. A program adds its own by [Register].
 var Measures = []*Measure{
 	&perplexity,
 	&classes,

@@ -38,6 +38,7 @@ begins with
 
 NAME stands for a name of your own. The settings of cleaning rules and steps of deduplication are keys of the list's elements, beside `+"`rule: NAME`"+`; those of an
 optimiser or a compression are written `+"`key=value,key=value`"+`.
+A program of another module with methods, rules, objectives, measures or formats of its own lists their keys too.
 `)
 	section := ""
 	for _, k := range AllKeys() {

@@ -30,11 +30,11 @@ var hashed = []struct{ section, keys string }{
 		"adam_epsilon max_grad_norm +dataloader_drop_last logging_steps eval_steps save_steps save_total_limit " +
 		"load_best_model_at_end early_stopping_patience seed replicas mode local_steps outer_learning_rate=outer_lr " +
 		"outer_momentum compression compression_args drop_late_after min_replicas optimizer_shards contributors init_adapter " +
-		"teacher_model_name_or_path distillation_alpha"},
+		"teacher_model_name_or_path distillation_alpha +objective +objective_args"},
 	{"evaluate", "" +
 		"max_sequences exact_match answer_delimiter answer_match chrf batch_size prompts max_new_tokens do_sample temperature " +
-		"top_k top_p repetition_penalty"},
-	{"export", "merged merged_dtype"},
+		"top_k top_p repetition_penalty +measures"},
+	{"export", "merged merged_dtype +formats"},
 	{"compare", "methods learning_rates parameter_budget"},
 	{"keys", "min_sequences init_adapters group_keys group_tokens"},
 	{"continual", "increment_files max_forgetting max_domain_rise replay_fraction replay_sequences"},

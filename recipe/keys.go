@@ -39,6 +39,10 @@ func AllKeys() (out []Key) {
 		}
 		out = append(out, keyOf(f.Path, f.Field, f.Default))
 		switch f.Path {
+		case objectiveKey:
+			out[len(out)-1].Enum = objectives()
+		case objectiveArgsKey, measuresKey, formatsKey:
+			out = append(out, ownKeys(f.Path)...)
 		case "data.sources":
 			out = append(out, keysOf("data.sources.NAME", &Source{})...)
 		case "prepare.clean":

@@ -2,9 +2,12 @@ package recipe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // Resolve lays the layers over the defaults, the later over the earlier, and validates the result. A layer that names another peft_type
@@ -80,6 +83,14 @@ func (r *Recipe) normalise() error {
 	if r.Train.LRSchedulerKwargs == nil {
 		r.Train.LRSchedulerKwargs = map[string]any{}
 	}
+	if r.Train.ObjectiveArgs == nil {
+		r.Train.ObjectiveArgs = map[string]any{}
+	}
+	for _, l := range []*settings.Named{&r.Evaluate.Measures, &r.Export.Formats} {
+		if *l == nil {
+			*l = settings.Named{}
+		}
+	}
 	if s, ok := r.Method["peft_type"].(string); ok {
 		r.Method["peft_type"] = strings.ToUpper(s)
 	}
@@ -147,7 +158,7 @@ func parseValue(path, value string) (any, error) {
 			return []string{}, nil
 		}
 		if strings.HasPrefix(strings.TrimSpace(value), "[") {
-			if path == "prepare.clean" || path == "prepare.dedupe" {
+			if slices.Contains([]string{"prepare.clean", "prepare.dedupe", "evaluate.measures", "export.formats"}, path) {
 				var out []any
 				if err := decode(value, &out); err != nil {
 					return nil, fmt.Errorf("setting %s=%s: %w", path, shown(value), err)

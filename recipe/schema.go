@@ -46,7 +46,7 @@ func Schema() []byte {
 	}
 	t := sections["train"].(object)
 	t["allOf"] = slices.Concat(textArgs("optim", "optim_args", train.OptimizerArgs()), textArgs("compression", "compression_args",
-		train.CompressionArgs()), scheduleArgs())
+		train.CompressionArgs()), scheduleArgs(), objectiveArgs())
 	out := closed(sections)
 	out["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	out["title"] = "adaptflow recipe"
@@ -80,13 +80,18 @@ func keySchema(f Field) object {
 	case "data.columns":
 		s["additionalProperties"] = text()
 	case "prepare.clean":
-		s["items"] = steps(len(rules.Table), func(i int) (string, string, any) {
+		s["items"] = steps("rule", len(rules.Table), func(i int) (string, string, any) {
 			return rules.Table[i].Name, rules.Table[i].Paper, rules.Table[i].New()
 		})
 	case "prepare.dedupe":
-		s["items"] = steps(len(dedupe.Table), func(i int) (string, string, any) {
+		s["items"] = steps("rule", len(dedupe.Table), func(i int) (string, string, any) {
 			return dedupe.Table[i].Name, dedupe.Table[i].Source, dedupe.Table[i].New()
 		})
+	case objectiveKey:
+		s["enum"] = append([]string{""}, train.NamedObjectives()...)
+	case measuresKey, formatsKey:
+		rows := listed(f.Path)
+		s["items"] = steps("name", len(rows), func(i int) (string, string, any) { return rows[i].Name, rows[i].Doc, rows[i].Settings })
 	}
 	s["default"] = f.Default
 	return s
@@ -155,22 +160,24 @@ func sourceSchema() object {
 	return closed(properties)
 }
 
-// steps is the schema of an element of a list of rules: a name, or a mapping of the name and its settings.
-func steps(n int, row func(i int) (name, source string, v any)) object {
-	var names []string
-	var mappings []object
+// steps is the schema of an element of a list of rows of a table, such as rules: a name, or a mapping of the name, under key, and its
+// settings.
+func steps(key string, n int, row func(i int) (name, source string, v any)) object {
+	names, mappings := []string{}, []object{}
 	for i := range n {
 		name, source, v := row(i)
 		names = append(names, name)
-		properties := object{"rule": object{"const": name, "description": source}}
-		s := reflect.ValueOf(v).Elem()
-		for _, f := range settings.Of(s.Type()) {
-			p := stepSchema(f, s.Type().FieldByIndex(f.Index).Type)
-			p["default"] = s.FieldByIndex(f.Index).Interface()
-			properties[f.Name] = p
+		properties := object{key: object{"const": name, "description": source}}
+		if v != nil {
+			s := reflect.ValueOf(v).Elem()
+			for _, f := range settings.Of(s.Type()) {
+				p := stepSchema(f, s.Type().FieldByIndex(f.Index).Type)
+				p["default"] = s.FieldByIndex(f.Index).Interface()
+				properties[f.Name] = p
+			}
 		}
 		m := closed(properties)
-		m["required"] = []string{"rule"}
+		m["required"] = []string{key}
 		mappings = append(mappings, m)
 	}
 	return object{"anyOf": append([]object{{"enum": names}}, mappings...)}

@@ -5,6 +5,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/export"
+	"github.com/adaptflow/adaptflow/internal/settings"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/quant"
 	"github.com/adaptflow/adaptflow/tokenize"
@@ -72,11 +73,13 @@ type Prepare struct {
 	Language          string      `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
 }
 
-// Train is [train.Args] with [train.Start], and the one key that says which run is repeated.
+// Train is [train.Args] with [train.Start] and [train.NamedObjective], and the one key that says which run is repeated.
 type Train struct {
 	train.Args   `yaml:",inline"`
 	Contributors string `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
 	train.Start  `yaml:",inline"`
+
+	train.NamedObjective `yaml:",inline"`
 }
 
 // Compare makes a recipe a comparison of methods.
@@ -112,11 +115,14 @@ func Default() Recipe {
 			Clean:          rules.Steps{}, Dedupe: rules.Steps{}, Language: "en", CompletionOnlyLoss: true,
 			Ends: tokenize.Ends{BOS: tokenize.Auto, EOS: tokenize.Auto}},
 		Method: map[string]any{"peft_type": "LORA"},
-		Train:  Train{Args: trainArgs(), Start: train.Start{Teachers: []string{}, DistillationAlpha: 1}},
-		Keys:   Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
+		Train: Train{Args: trainArgs(), Start: train.Start{Teachers: []string{}, DistillationAlpha: 1},
+			NamedObjective: train.NamedObjective{ObjectiveArgs: map[string]any{}}},
+		Keys: Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: measure.Config{MaxSequences: 64, AnswerMatch: evaluate.MatchSQuAD, BatchSize: 4, Prompts: []string{},
+			Measures: settings.Named{},
 			Sampling: evaluate.Sampling{MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15}},
 
+		Export: export.Config{Formats: settings.Named{}},
 		Continual: continual.Config{Limits: continual.Limits{MaxForgetting: 0.1, MaxDomainRise: 0.05}, ReplayFraction: 0.25,
 			ReplaySequences: 512},
 	}

@@ -37,6 +37,9 @@ func (r *Recipe) Validate() error {
 	if err := r.Data.validateSources(); err != nil {
 		return err
 	}
+	if err := r.ownChecks(); err != nil {
+		return err
+	}
 	for _, k := range slices.Concat(r.modelChecks(), r.dataChecks(), r.classifierChecks(), r.trainChecks(), r.keyChecks(),
 		r.continualChecks(), r.evaluateChecks()) {
 		if k.bad {

@@ -31,13 +31,11 @@ type Job struct {
 	Method   string         `json:"method"`    // peft_type
 	Config   map[string]any `json:"config"`    // the method's fields
 	Start
-	// Objective is a row of the table of objectives, with its settings; empty for what the model and the teachers imply.
-	Objective      string         `json:"objective,omitempty"`
-	ObjectiveArgs  map[string]any `json:"objective_args,omitempty"`
-	Train          []ShardRef     `json:"train"`      // training shards, in order
-	Validation     []ShardRef     `json:"validation"` // may be empty
-	SequenceLength int            `json:"sequence_length"`
-	Dir            string         `json:"dir"` // checkpoints, in a folder that all workers share
+	NamedObjective
+	Train          []ShardRef `json:"train"`      // training shards, in order
+	Validation     []ShardRef `json:"validation"` // may be empty
+	SequenceLength int        `json:"sequence_length"`
+	Dir            string     `json:"dir"` // checkpoints, in a folder that all workers share
 	// Location, in place of Dir, is where the checkpoints are for workers that share no folder: a URI. Model, InitAdapter and Teachers are
 	// references then (internal/pulled), or folders that every machine has.
 	Location    string `json:"location,omitempty"`

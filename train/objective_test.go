@@ -81,7 +81,7 @@ func openObjectiveCase(t *testing.T, name string) *objectiveRun {
 		r.longest = max(r.longest, len(q.InputIDs))
 	}
 	r.args.LearningRate, r.args.WeightDecay, r.args.MaxSteps, r.args.PerDeviceTrainBatchSize, r.args.Stride = 1e-2, 0, 10, len(r.data), 1
-	j := &Job{Args: r.args, Objective: name, ObjectiveArgs: c.Settings, Start: Start{DistillationAlpha: 0.5},
+	j := &Job{Args: r.args, NamedObjective: NamedObjective{name, c.Settings}, Start: Start{DistillationAlpha: 0.5},
 		DType: "float32", SequenceLength: r.longest}
 	for _, x := range c.Teachers {
 		j.Teachers = append(j.Teachers, tiny(x))

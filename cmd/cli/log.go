@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,20 +71,35 @@ func forPeople() bool { return structured == nil && term.IsTerminal(int(os.Stder
 func sayProgress(total int, s *train.StepInfo, e *train.Eval) {
 	if structured == nil {
 		if e != nil {
-			say("step %d: eval_loss %.4f", e.Step, e.Loss)
+			say("step %d: eval_loss %.4f%s", e.Step, e.Loss, metrics(e.Metrics))
 		}
 		if s != nil {
-			say("step %d of %d: loss %.4f, learning rate %.2e, gradient norm %.3f, %.0f tokens/s", s.Step, total, s.Loss,
-				s.LearningRate, s.GradNorm, float64(s.Tokens)/max(s.Seconds, 1e-9))
+			say("step %d of %d: loss %.4f%s, learning rate %.2e, gradient norm %.3f, %.0f tokens/s", s.Step, total, s.Loss,
+				metrics(s.Metrics), s.LearningRate, s.GradNorm, float64(s.Tokens)/max(s.Seconds, 1e-9))
 		}
 		return
 	}
 	if e != nil {
-		structured.Info("evaluation", "step", e.Step, "eval_loss", e.Loss)
+		structured.Info("evaluation", append([]any{"step", e.Step, "eval_loss", e.Loss}, attributes(e.Metrics)...)...)
 	}
 	if s != nil {
-		structured.Info("step", "step", s.Step, "max_steps", total, "loss", s.Loss, "learning_rate", s.LearningRate,
-			"grad_norm", s.GradNorm,
-			"tokens", s.Tokens, "seconds", s.Seconds)
+		structured.Info("step", append([]any{"step", s.Step, "max_steps", total, "loss", s.Loss, "learning_rate", s.LearningRate,
+			"grad_norm", s.GradNorm, "tokens", s.Tokens, "seconds", s.Seconds}, attributes(s.Metrics)...)...)
 	}
+}
+
+// metrics are an objective's own numbers in a line for people.
+func metrics(m map[string]float64) (text string) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		text += fmt.Sprintf(", %s %.4g", name, m[name])
+	}
+	return text
+}
+
+// attributes are the same numbers in an object, in one of their own.
+func attributes(m map[string]float64) []any {
+	if len(m) == 0 {
+		return nil
+	}
+	return []any{"metrics", m}
 }

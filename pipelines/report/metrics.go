@@ -39,6 +39,9 @@ type Metrics struct {
 		BytesSentARound     int64 `json:"bytes_sent_per_round,omitempty"`
 		BytesReceivedARound int64 `json:"bytes_received_per_round,omitempty"`
 		RoundsWithDropped   int   `json:"rounds_with_dropped_replicas,omitempty"`
+
+		// Metrics are an objective's own, a number a step, by name.
+		Metrics map[string][]float64 `json:"metrics,omitempty"`
 	} `json:"train"`
 	Data struct {
 		Read      int64            `json:"read"`

@@ -61,7 +61,7 @@ func (r *Run) Job(d *Data) (train.Job, error) {
 		}
 	}
 	return train.Job{Args: r.Args(), Model: r.modelDir, Task: r.task(), DType: r.dtype, BaseName: r.BaseName(), Method: name,
-		Config: config, Start: r.start(), Train: refs(d.Train.Train), Validation: refs(d.Domain),
+		Config: config, Start: r.start(), NamedObjective: t.NamedObjective, Train: refs(d.Train.Train), Validation: refs(d.Domain),
 		Contributors:   contributors,
 		SequenceLength: r.Recipe.Prepare.SequenceLength, Dir: filepath.Join(r.Output, "checkpoints"), KernelSet: kernels.Active().String(),
 		MemoryLimit: limit}, nil

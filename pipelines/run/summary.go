@@ -30,6 +30,12 @@ func (r *Run) summarise(d *Data, st *train.State, a *peft.Adapter, before, after
 		st.Evals, st.BestStep, st.Stopped
 	for _, s := range st.History {
 		t.Loss, t.LearningRate, t.GradNorm = append(t.Loss, s.Loss), append(t.LearningRate, s.LearningRate), append(t.GradNorm, s.GradNorm)
+		for name, v := range s.Metrics {
+			if t.Metrics == nil {
+				t.Metrics = map[string][]float64{}
+			}
+			t.Metrics[name] = append(t.Metrics[name], v)
+		}
 		t.BytesSentARound, t.BytesReceivedARound = t.BytesSentARound+s.BytesSent, t.BytesReceivedARound+s.BytesReceived
 		if s.Contributors != nil && len(s.Contributors) < r.Recipe.Train.Replicas {
 			t.RoundsWithDropped++

@@ -69,20 +69,25 @@ func (r *Run) openObjective(student *model.Model) (train.Objective, error) {
 	if err := r.findTeachers(); err != nil {
 		return nil, err
 	}
-	job := train.Job{Args: r.Args(), Start: r.start(), DType: r.dtype, SequenceLength: r.Recipe.Prepare.SequenceLength}
+	job := train.Job{Args: r.Args(), Start: r.start(), NamedObjective: r.Recipe.Train.NamedObjective, DType: r.dtype,
+		SequenceLength: r.Recipe.Prepare.SequenceLength}
 	return job.OpenObjective(student, nil)
 }
 
-// Teaching is what the model card says of the teachers, nothing where there are none.
+// Teaching is what the model card says of the teachers or the objective, nothing where there are none.
 func (r *Run) Teaching() (lines [][2]string) {
+	if name := r.Recipe.Train.Objective; name != "" {
+		lines = append(lines, [2]string{"objective", name})
+	}
 	if len(r.teachers) == 0 {
-		return nil
+		return lines
 	}
 	var names []string
 	for _, t := range r.Recipe.Train.Teachers {
 		names = append(names, filepath.Base(filepath.Clean(t)))
 	}
-	return [][2]string{{"teachers", strings.Join(names, ", ")}, {"distillation_alpha", fmt.Sprint(r.Recipe.Train.DistillationAlpha)}}
+	return append(lines, [2]string{"teachers", strings.Join(names, ", ")},
+		[2]string{"distillation_alpha", fmt.Sprint(r.Recipe.Train.DistillationAlpha)})
 }
 
 // sameTokens says where two tokenizers give an id to different texts.
