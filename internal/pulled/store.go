@@ -15,8 +15,8 @@ import (
 )
 
 // FromStore returns this machine's copy of a folder that a user keeps on an object store (s3://BUCKET/FOLDER), pulled into the cache where
-// it is not there as it is now: its files' names, sizes and versions say so. What begins with a dot is left out. A folder of this machine is
-// returned as it is. That there is none, or one without files, is an error that wraps [fs.ErrNotExist].
+// it is not there as it is now: its files' names, sizes and versions say so. What begins with a dot is left out. A folder of this machine
+// is returned as it is. That there is none, or one without files, is an error that wraps [fs.ErrNotExist].
 func FromStore(ctx context.Context, uri string) (string, error) {
 	if storage.IsLocal(uri) {
 		return uri, nil

@@ -28,9 +28,9 @@ func onStore(t *testing.T, to, dir string) {
 	}
 }
 
-// TestStartsOnAStore: a run that starts from an adapter on an object store, or a run by key from the adapters of an earlier one there, gives
-// the bytes of one that starts from a folder, wherever its output is. Adapters are those that are there now; of none, the error names the
-// setting and the place.
+// TestStartsOnAStore: a run that starts from an adapter on an object store, or a run by key from the adapters of an earlier one there,
+// gives the bytes of one that starts from a folder, wherever its output is. Adapters are those that are there now; of none, the error names
+// the setting and the place.
 func TestStartsOnAStore(t *testing.T) {
 	bucket := onS3(t)
 	dir := t.TempDir()
@@ -88,7 +88,8 @@ func TestStartsOnAStore(t *testing.T) {
 			if i == 0 {
 				ok(do(local+"-mixed", place+"/"))
 				sameAs(t, local+"-mixed", local, c.files...)
-			} else if a, b := read(t, local, c.files[0]), read(t, filepath.Join(dir, c.name+"-from-"+filepath.Base(filepath.Dir(starts[0]))), c.files[0]); a == b {
+			} else if from := filepath.Join(dir, c.name+"-from-"+filepath.Base(filepath.Dir(starts[0]))); read(t, local,
+				c.files[0]) == read(t, from, c.files[0]) {
 				t.Errorf("%s: what it starts from changes nothing", c.name)
 			}
 		}
