@@ -82,3 +82,6 @@ func Write(s *Source, c *Config, output string) error {
 	}
 	return nil
 }
+
+// WriteAdapter writes an adapter in HF PEFT's format alone, to the folder to.
+func WriteAdapter(s *Source, to string) error { return pefts.Write(s, nil, to) }

@@ -39,8 +39,9 @@ for v in AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS
 endpoint=$("$bin" flink up --task-managers 2 --dir "$dir" "${aws[@]}" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
 export ADAPTFLOW_CACHE=$work/cache
 
-text=(domain-adaptation "${corpus[@]}" --set save_steps=2)
-rows=(instruction-tuning --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1 --set sequence_length=64 --set save_steps=2)
+text=(domain-adaptation "${corpus[@]}" --set save_steps=2 --set prepare.tokens_per_shard=512) # several shards that are scored
+rows=(instruction-tuning --set data.eval_input=[] --set data.general_input=[] --set validation_fraction=0.1 --set sequence_length=64 --set save_steps=2
+  --set export.merged=true)
 keys=(personal-assistants --set key_column=user --set text_column=prompt --set validation_fraction=0.1 --set sequence_length=64 --set keys.group_keys=1 --set max_steps=20)
 learn=(continual-learning --set increment_files=1 --set max_forgetting=9 --set max_domain_rise=-1 --set text_column=text --set validation_fraction=0.1
   --set sequence_length=64 --set max_steps=6 --set save_steps=2)
@@ -52,14 +53,17 @@ begin() { # begin NAME TEMPLATE…: a run of the input on the server, in the bac
   (exec "$bin" run "$@" --output "s3://bucket/$name" "${far[@]}" > "$work/$name.log" 2>&1) &
   driver=$!
 }
-ends() { # ends NAME WANT: the run ended well, with the bytes of the local run WANT
+ends() { # ends NAME WANT: the run ended well, with what workers wrote and measured: the bytes, and the numbers to the bit, of the local run WANT
   wait "$driver" || { tail "$work/$1.log"; exit 1; }
   local f
-  for f in adapter_model.safetensors adapter_config.json; do
-    s3 "http://$at/bucket/$1/adapter/$f" -o "$work/got"
-    same "$work/local/$2/adapter/$f" "$work/got"
+  for f in $(cd "$work/local/$2" && find adapter merged -type f 2> /dev/null); do
+    s3 "http://$at/bucket/$1/$f" -o "$work/got"
+    same "$work/local/$2/$f" "$work/got"
   done
+  s3 "http://$at/bucket/$1/metrics.json" -o "$work/got"
+  same <(measured "$work/local/$2/metrics.json") <(measured "$work/got")
 }
+measured() { python3 -c 'import json, sys; m = json.load(open(sys.argv[1])); print(json.dumps([m["eval"], m["samples"]], indent=1))' "$1"; }
 manyend() { # manyend NAME WANT: a run of several adapters ended well, with the bytes of each in the local run WANT
   wait "$driver" || { tail "$work/$1.log"; exit 1; }
   local f n=0

@@ -20,7 +20,9 @@ var classes = Measure{
 		{Name: "loss", Format: "%.3f", Better: Lower},
 		{Name: "F1", Better: Higher, Percent: true, Show: Folded},
 	},
-	When: (*Input).classifies,
+	When:  (*Input).classifies,
+	Parts: (*Input).classifyParts,
+	Part:  func(ctx context.Context, in *Input, p Part) (any, error) { return in.classifyPart(ctx, p) },
 	Run: func(ctx context.Context, in *Input, out *Results) (err error) {
 		out.Classes, err = in.classify(ctx)
 		return err
@@ -56,28 +58,57 @@ type ClassChange struct {
 	After  *ClassScore `json:"after"`
 }
 
-// classify scores the model on the labelled texts of the domain.
-func (in *Input) classify(ctx context.Context) (*ClassScore, error) {
+// classifyParts are the shards of the domain.
+func (in *Input) classifyParts() ([]Part, error) {
 	if len(in.Domain.Shards) == 0 {
 		return nil, errors.New("no labelled text is held out: name eval_input, or raise validation_fraction")
 	}
+	return in.byShard(SetDomain)
+}
+
+// noneRight are the counts of no document.
+func (in *Input) noneRight() *train.Classified {
+	sum := &train.Classified{Confusion: make([][]int, len(in.Classes))}
+	for i := range sum.Confusion {
+		sum.Confusion[i] = make([]int, len(in.Classes))
+	}
+	return sum
+}
+
+// classifyPart classifies the labelled texts of a part.
+func (in *Input) classifyPart(ctx context.Context, p Part) (*train.Classified, error) {
 	c, err := in.Model.Classifier(max(in.Config.BatchSize, 1)*in.SequenceLength, len(in.Classes))
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	sum := &train.Classified{Confusion: make([][]int, len(in.Classes))}
-	for i := range sum.Confusion {
-		sum.Confusion[i] = make([]int, len(in.Classes))
+	shards, err := in.shards(p)
+	if err != nil {
+		return nil, err
 	}
-	if err := in.eachBatch(ctx, in.Domain.Shards, in.Config.MaxSequences, func(seqs []datasets.Sequence) error {
+	sum := in.noneRight()
+	return sum, in.eachBatch(ctx, shards, p.Limit, func(seqs []datasets.Sequence) error {
 		part, err := c.Classify(seqs)
 		if err == nil {
 			sum.Add(part)
 		}
 		return err
-	}); err != nil {
+	})
+}
+
+// classify puts the parts together.
+func (in *Input) classify(ctx context.Context) (*ClassScore, error) {
+	pieces, err := in.pieces(ctx)
+	if err != nil {
 		return nil, err
+	}
+	sum := in.noneRight()
+	for _, p := range pieces {
+		part, err := found[*train.Classified](p)
+		if err != nil {
+			return nil, err
+		}
+		sum.Add(part)
 	}
 	if sum.Documents == 0 {
 		return nil, errors.New("the held-out texts have no class")

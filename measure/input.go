@@ -24,8 +24,9 @@ type Input struct {
 	// Row is the measure that is measured now; [Run] sets it.
 	Row *Measure
 
-	opening string   // the beginning of the domain's first document
-	shown   []Sample // what measures had the model say
+	shown  []Sample // what measures had the model say
+	given  []Piece  // of the parts of measures; nil to measure them
+	tokens int64    // of the sequences that were read of a part
 }
 
 // Set is a set of packed sequences in Parquet shards.
@@ -94,6 +95,7 @@ func (in *Input) eachBatch(ctx context.Context, shards []string, limit int, f fu
 				return err
 			}
 			seqs = append(seqs, q)
+			in.tokens += int64(len(q.InputIDs))
 		}
 		if err := f(seqs); err != nil {
 			return err

@@ -18,6 +18,10 @@ type Measure struct {
 	// Run measures and puts what it finds into the results, with [Results.Add] where they have no field for it. Where nothing can
 	// be measured it tells in.Say why and returns nil.
 	Run func(ctx context.Context, in *Input, out *Results) error
+	// Parts and Part take apart a measure that adds up over shards: the parts are measured anywhere, each by Part, whose result travels as
+	// JSON, and Run puts them together. nil for one that is measured as a whole.
+	Parts func(in *Input) ([]Part, error)
+	Part  func(ctx context.Context, in *Input, p Part) (any, error)
 	// Lines are what it found, to be printed; nil for what was added.
 	Lines func(*Results) []Line
 	// Settings makes the settings of a measure that [Register] adds, at their defaults: a pointer to a struct whose fields have their name
@@ -68,9 +72,10 @@ var Measures = []*Measure{
 	&samples,
 }
 
-// Run measures a model by every row of the table that the input asks for.
-func Run(ctx context.Context, in *Input) (*Results, error) {
-	in.opening, in.shown = "", nil
+// Run measures a model by every row of the table that the input asks for. pieces are what was found of all [Parts]; without them these are
+// measured here, too.
+func Run(ctx context.Context, in *Input, pieces ...Piece) (*Results, error) {
+	in.shown, in.given = nil, pieces
 	out := &Results{}
 	for _, m := range Measures {
 		if in.Row = m; !m.When(in) {

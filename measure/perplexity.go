@@ -2,6 +2,7 @@ package measure
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -23,6 +24,8 @@ var perplexity = Measure{
 	},
 	When:  func(in *Input) bool { return !in.classifies() },
 	Run:   func(ctx context.Context, in *Input, out *Results) error { return in.score(ctx, out) },
+	Parts: (*Input).scoreParts,
+	Part:  func(ctx context.Context, in *Input, p Part) (any, error) { return in.scorePart(ctx, p) },
 	Lines: perplexityLines,
 }
 
@@ -59,71 +62,173 @@ func perplexityLines(r *Results) (out []Line) {
 	return out
 }
 
-// score scores the sets.
-func (in *Input) score(ctx context.Context, out *Results) error {
+// scored is what was scored of a part: of the named source Name, or of all where the sources are not scored apart. Its numbers are exact,
+// but for NLL, which is summed in the order of the sequences.
+type scored struct {
+	Name   string        `json:"name,omitempty"`
+	NLL    float64       `json:"nll"`
+	Tokens int           `json:"tokens"` // that are predicted
+	Seen   int           `json:"seen"`   // that were read
+	Silent int           `json:"silent"` // those without a loss
+	Docs   int           `json:"docs"`
+	Text   evaluate.Text `json:"text"`
+}
+
+// add adds what was scored of a later part.
+func (s *scored) add(o *scored) {
+	s.NLL += o.NLL
+	s.Tokens, s.Seen, s.Silent, s.Docs = s.Tokens+o.Tokens, s.Seen+o.Seen, s.Silent+o.Silent, s.Docs+o.Docs
+	s.Text.Words, s.Text.Bytes = s.Text.Words+o.Text.Words, s.Text.Bytes+o.Text.Bytes
+}
+
+// read counts a sequence that is scored.
+func (s *scored) read(q *datasets.Sequence, body string) {
+	s.Seen, s.Docs = s.Seen+len(q.InputIDs), s.Docs+len(q.DocStarts)
+	s.Silent += len(q.Labels) - q.Supervised()
+	c := evaluate.CountText(body)
+	s.Text.Words, s.Text.Bytes = s.Text.Words+c.Words, s.Text.Bytes+c.Bytes
+}
+
+// onAnswers: part of the text has no loss, so that its size says nothing.
+func (s *scored) onAnswers() bool { return s.Silent > s.Docs }
+
+// score is the score of the sum.
+func (s *scored) score() *evaluate.Score {
+	text := s.Text
+	if s.onAnswers() {
+		text = evaluate.Text{}
+	}
+	score := evaluate.NewScore(s.NLL, s.Tokens, text)
+	return &score
+}
+
+// scoreParts are the shards of the two sets. Named sources whose sequences are limited, each apart, are one part: how many of each there are
+// in a shard is not known before it is read.
+func (in *Input) scoreParts() (out []Part, err error) {
+	apart, err := in.apart()
+	if err != nil {
+		return nil, err
+	}
+	if apart && in.Config.MaxSequences > 0 {
+		out = []Part{{Set: SetDomain, Shard: -1}}
+	} else if out, err = in.byShard(SetDomain); err != nil {
+		return nil, err
+	}
+	general, err := in.byShard(SetGeneral)
+	return append(out, general...), err
+}
+
+// scorePart scores a part.
+func (in *Input) scorePart(ctx context.Context, p Part) ([]*scored, error) {
 	s, err := in.Model.Scorer(max(in.Config.BatchSize, 1) * in.SequenceLength)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.Close()
+	shards, err := in.shards(p)
+	if err != nil {
+		return nil, err
+	}
 	apart := false
-	if len(in.Origins) > 0 && len(in.Domain.Shards) > 0 {
-		if apart, err = isolated(in.Domain.Shards); err != nil {
-			return err
-		}
-		if !apart {
-			in.say("the sources are not scored apart: documents are not isolated (prepare.isolate_documents)")
+	if p.Set == SetDomain {
+		if apart, err = in.apart(); err != nil {
+			return nil, err
 		}
 	}
 	if apart {
-		out.Domain, out.Sources, err = in.scoreSources(ctx, s)
-	} else {
-		out.Domain, err = in.scoreSet(ctx, s, &in.Domain, out)
-	}
-	if err == nil {
-		out.General, err = in.scoreSet(ctx, s, &in.General, out)
-	}
-	return err
-}
-
-// scoreSet scores a set; nil where there is none.
-func (in *Input) scoreSet(ctx context.Context, s evaluate.Scorer, set *Set, out *Results) (*evaluate.Score, error) {
-	if len(set.Shards) == 0 {
-		if set.None == "" {
-			return nil, nil
-		}
-		none := evaluate.NoScore(set.None)
-		return &none, nil
+		return in.scoreSources(ctx, s, shards)
 	}
 	tk, _, err := in.Model.Text()
 	if err != nil {
 		return nil, err
 	}
-	sum, tokens, silent, docs := 0.0, 0, 0, 0
-	var text evaluate.Text
-	if err := in.eachBatch(ctx, set.Shards, in.Config.MaxSequences, func(seqs []datasets.Sequence) error {
-		for _, q := range seqs {
-			silent, docs = silent+len(q.Labels)-q.Supervised(), docs+len(q.DocStarts)
-			body := tk.Decode(q.InputIDs, true)
-			c := evaluate.CountText(body)
-			text.Words, text.Bytes = text.Words+c.Words, text.Bytes+c.Bytes
-			if in.opening == "" && set == &in.Domain {
-				in.opening = firstWords(body, 8)
+	sum := &scored{}
+	return []*scored{sum}, in.eachBatch(ctx, shards, p.Limit, func(seqs []datasets.Sequence) error {
+		for i := range seqs {
+			sum.read(&seqs[i], tk.Decode(seqs[i].InputIDs, true))
+		}
+		nll, tokens, err := s.NLL(seqs)
+		sum.NLL, sum.Tokens = sum.NLL+nll, sum.Tokens+tokens
+		return err
+	})
+}
+
+// score puts the parts together.
+func (in *Input) score(ctx context.Context, out *Results) error {
+	apart, err := in.apart()
+	if err != nil {
+		return err
+	}
+	if !apart && len(in.Origins) > 0 && len(in.Domain.Shards) > 0 {
+		in.say("the sources are not scored apart: documents are not isolated (prepare.isolate_documents)")
+	}
+	pieces, err := in.pieces(ctx)
+	if err != nil {
+		return err
+	}
+	sums := map[[2]string]*scored{} // by set and source
+	for _, p := range pieces {
+		all, err := found[[]*scored](p)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			key := [2]string{p.Part.Set, s.Name}
+			if sums[key] == nil {
+				sums[key] = &scored{Name: s.Name}
+			}
+			sums[key].add(s)
+		}
+	}
+	if apart {
+		out.Domain, out.Sources = in.sources(func(name string) *scored { return sums[[2]string{SetDomain, name}] })
+	} else if s := sums[[2]string{SetDomain, ""}]; s != nil {
+		out.Domain, out.OnAnswers = s.score(), s.onAnswers()
+	} else {
+		out.Domain = in.Domain.none()
+	}
+	if s := sums[[2]string{SetGeneral, ""}]; s != nil {
+		out.General = s.score()
+	} else {
+		out.General = in.General.none()
+	}
+	return nil
+}
+
+// none is the score of a set without shards: nil where there is no set.
+func (s *Set) none() *evaluate.Score {
+	if s.None == "" {
+		return nil
+	}
+	none := evaluate.NoScore(s.None)
+	return &none
+}
+
+// opening is the beginning of the domain's first document that shows something; "" where its sources are scored apart.
+func (in *Input) opening(ctx context.Context) (words string, err error) {
+	if apart, err := in.apart(); err != nil || apart || len(in.Domain.Shards) == 0 {
+		return "", err
+	}
+	tk, _, err := in.Model.Text()
+	if err != nil {
+		return "", err
+	}
+	err = in.eachBatch(ctx, in.Domain.Shards, in.Config.MaxSequences, func(seqs []datasets.Sequence) error {
+		for i := range seqs {
+			if words = firstWords(tk.Decode(seqs[i].InputIDs, true), 8); words != "" {
+				return errEnough
 			}
 		}
-		a, b, err := s.NLL(seqs)
-		sum, tokens = sum+a, tokens+b
-		return err
-	}); err != nil {
-		return nil, err
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
 	}
-	if silent > docs { // part of the text has no loss: its size says nothing
-		text = evaluate.Text{}
-		out.OnAnswers = out.OnAnswers || set == &in.Domain
-	}
-	score := evaluate.NewScore(sum, tokens, text)
-	return &score, nil
+	return words, err
 }
+
+// errEnough ends a walk over batches.
+var errEnough = errors.New("enough")
 
 func firstWords(s string, n int) string {
 	f := strings.Fields(s)

@@ -3,6 +3,7 @@ package measure
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -38,6 +39,21 @@ type Line struct {
 
 // Numbers are values by the name of the measure's column. A column that a line lacks is not printed for it; NaN is printed as none.
 type Numbers map[string]float64
+
+// UnmarshalJSON implements json.Unmarshaler: records have null for NaN.
+func (n *Numbers) UnmarshalJSON(b []byte) error {
+	var all map[string]*float64
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	*n = Numbers{}
+	for name, x := range all {
+		if (*n)[name] = math.NaN(); x != nil {
+			(*n)[name] = *x
+		}
+	}
+	return nil
+}
 
 // Add adds a line of a measure that has no field in the results.
 func (r *Results) Add(m *Measure, l Line) {

@@ -12,11 +12,17 @@ var samples = Measure{
 	Name: "samples",
 	Doc:  "what a language model says, for people to read",
 	When: func(in *Input) bool { return !in.classifies() },
-	Run: func(_ context.Context, in *Input, out *Results) error {
+	Run: func(ctx context.Context, in *Input, out *Results) error {
 		prompts := in.Config.Prompts
 		if len(prompts) == 0 {
-			if out.Samples = append(out.Samples, in.shown...); len(in.shown) == 0 && in.opening != "" {
-				prompts = []string{in.opening}
+			if out.Samples = append(out.Samples, in.shown...); len(in.shown) == 0 {
+				opening, err := in.opening(ctx)
+				if err != nil {
+					return err
+				}
+				if opening != "" {
+					prompts = []string{opening}
+				}
 			}
 		}
 		if in.Config.MaxNewTokens == 0 {

@@ -37,38 +37,27 @@ func (in *Input) originNames() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// sourceSum is what has been scored of a named source.
-type sourceSum struct {
-	nll                        float64
-	tokens, seen, silent, docs int // predicted tokens, input tokens, those without a loss, documents
-	text                       evaluate.Text
-}
-
-// scoreSources scores each named source by itself, on at most max_sequences full sequences of its tokens, and all of them
-// together. Documents are isolated, so that what stands beside one changes nothing.
-func (in *Input) scoreSources(ctx context.Context, s evaluate.Scorer) (all *evaluate.Score, out []SourceScore, err error) {
+// scoreSources scores each named source by itself, on at most max_sequences full sequences of its tokens. Documents are isolated, so that
+// what stands beside one changes nothing.
+func (in *Input) scoreSources(ctx context.Context, s evaluate.Scorer, shards []string) ([]*scored, error) {
 	tk, _, err := in.Model.Text()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	limit := in.Config.MaxSequences * in.SequenceLength
-	names, sums := in.originNames(), map[string]*sourceSum{}
-	for _, name := range names {
-		sums[name] = &sourceSum{}
+	var sums []*scored
+	for _, name := range in.originNames() {
+		sums = append(sums, &scored{Name: name})
 	}
-	if err := in.eachBatch(ctx, in.Domain.Shards, 0, func(seqs []datasets.Sequence) error {
-		for _, name := range names {
-			sum := sums[name]
+	return sums, in.eachBatch(ctx, shards, 0, func(seqs []datasets.Sequence) error {
+		for _, sum := range sums {
 			var own []datasets.Sequence
 			for i := range seqs {
-				q := seqs[i].Pick(func(k int) bool { return in.Origins[seqs[i].Sources[k]] == name })
-				if len(q.InputIDs) == 0 || limit > 0 && sum.seen >= limit {
+				q := seqs[i].Pick(func(k int) bool { return in.Origins[seqs[i].Sources[k]] == sum.Name })
+				if len(q.InputIDs) == 0 || limit > 0 && sum.Seen >= limit {
 					continue
 				}
-				sum.seen, sum.docs = sum.seen+len(q.InputIDs), sum.docs+len(q.DocStarts)
-				sum.silent += len(q.Labels) - q.Supervised()
-				c := evaluate.CountText(tk.Decode(q.InputIDs, true))
-				sum.text.Words, sum.text.Bytes = sum.text.Words+c.Words, sum.text.Bytes+c.Bytes
+				sum.read(&q, tk.Decode(q.InputIDs, true))
 				own = append(own, q)
 			}
 			if len(own) == 0 {
@@ -78,34 +67,37 @@ func (in *Input) scoreSources(ctx context.Context, s evaluate.Scorer) (all *eval
 			if err != nil {
 				return err
 			}
-			sum.nll, sum.tokens = sum.nll+nll, sum.tokens+tokens
+			sum.NLL, sum.Tokens = sum.NLL+nll, sum.Tokens+tokens
 		}
 		return nil
-	}); err != nil {
-		return nil, nil, err
-	}
-	var whole sourceSum
-	for _, name := range names {
-		sum := sums[name]
-		if sum.seen == 0 {
+	})
+}
+
+// sources are the scores of the named sources, and that of all of them together.
+func (in *Input) sources(of func(name string) *scored) (all *evaluate.Score, out []SourceScore) {
+	var whole scored
+	for _, name := range in.originNames() {
+		sum := of(name)
+		if sum == nil || sum.Seen == 0 {
 			none := evaluate.NoScore("no token of its held-out records has a loss: none is held out, or all were rejected")
 			out = append(out, SourceScore{Name: name, Score: &none})
 			continue
 		}
-		x := SourceScore{Name: name, OnAnswers: sum.silent > sum.docs}
-		if x.OnAnswers { // the size of prompts says nothing
-			sum.text = evaluate.Text{}
-		}
-		score := evaluate.NewScore(sum.nll, sum.tokens, sum.text)
-		x.Score = &score
-		out = append(out, x)
-		whole.nll, whole.tokens = whole.nll+sum.nll, whole.tokens+sum.tokens
+		out = append(out, SourceScore{Name: name, OnAnswers: sum.onAnswers(), Score: sum.score()})
+		whole.NLL, whole.Tokens = whole.NLL+sum.NLL, whole.Tokens+sum.Tokens
 	}
-	if whole.tokens > 0 {
-		score := evaluate.NewScore(whole.nll, whole.tokens, evaluate.Text{})
-		all = &score
+	if whole.Tokens > 0 {
+		all = whole.score()
 	}
-	return all, out, nil
+	return all, out
+}
+
+// apart says whether the named sources of the domain are scored apart: there are some, and the documents are isolated.
+func (in *Input) apart() (bool, error) {
+	if len(in.Origins) == 0 || len(in.Domain.Shards) == 0 {
+		return false, nil
+	}
+	return isolated(in.Domain.Shards)
 }
 
 // isolated says whether the documents of held-out sequences are apart, so that those of a source can be taken out.

@@ -15,7 +15,6 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -123,11 +122,10 @@ type Session struct {
 }
 
 func openSession(job Job) (_ *Session, err error) {
-	if got := kernels.Active().String(); job.KernelSet != "" && got != job.KernelSet {
-		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently: "+
-			"run every worker with ADAPTFLOW_KERNELS set to a set that all have", job.KernelSet, got)
-	}
 	s := &Session{job: job, at: -1}
+	if err = job.sameKernels(); err != nil {
+		return nil, err
+	}
 	if err = job.Args.Validate(); err != nil {
 		return nil, err
 	}

@@ -307,7 +307,7 @@ func exportCommand() *cobra.Command {
 	return recipeCommand("export", "Write the adapter of a trained run, as a Hugging Face PEFT folder and in what other formats its "+
 		"recipe asks for", formatsHelp(),
 		func(c *cobra.Command, f *recipeFlags, r *run.Run) error {
-			if err := kinds.Of(r.Recipe).Export(r); err != nil {
+			if err := kinds.Of(r.Recipe).Export(c.Context(), r); err != nil {
 				return err
 			}
 			for _, format := range export.Wanted(&r.Recipe.Export) {

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
@@ -56,7 +55,7 @@ var compareKind = Kind{
 		}
 		return Outcome{Summary: c}, nil
 	},
-	Export: func(r *run.Run) error {
+	Export: func(_ context.Context, r *run.Run) error {
 		return fmt.Errorf("a comparison of methods has no adapter of its own: run domain-adaptation with the settings of the best, which "+
 			"%s has",
 			r.Product(CompareFile))
@@ -99,7 +98,7 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 		return nil, errors.New("nothing was held out of the input to choose learning rates by: raise data.validation_fraction, or give " +
 			"more documents")
 	}
-	before, err := run.Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
+	before, err := run.Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, train.Point{}) })
 	if err != nil {
 		return nil, err
 	}
@@ -241,12 +240,7 @@ func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[st
 	if st.Seconds > 0 {
 		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
 	}
-	a, params, err := sub.Trained(st)
-	if err != nil {
-		return nil, err
-	}
-	defer params.Free()
-	after, err := sub.Evaluate(ctx, d, []nn.Adapter{a}, params)
+	after, err := sub.Evaluate(ctx, d, sub.PointOf(st))
 	if run.Diverged(err) && ctx.Err() == nil {
 		t.Diverged = true
 		return t, sub.Discard(ctx)
@@ -263,19 +257,12 @@ func trial(ctx context.Context, r *run.Run, d *run.Data, m string, config map[st
 	if math.IsInf(t.Domain, 0) { // NaN: nothing was measured
 		t.Diverged = true
 	}
-	args := sub.Args()
-	trained, err := train.TrainedCount(&args, a)
-	if err != nil {
-		return nil, err
-	}
-	card := peft.Card{Version: version.Version, Trained: trained,
-		Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
+	card := peft.Card{Training: [][2]string{{"steps", fmt.Sprint(st.Step)}, {"learning_rate", fmt.Sprint(lr)}}}
 	card.Training = append(card.Training, r.Teaching()...)
-	name := filepath.Base(sub.Output)
-	if err := a.Save(filepath.Join(r.Output, run.AdapterDir+"s", name), params, 0, card); err != nil {
+	if card.Trained, _, err = sub.Parameters(); err != nil {
 		return nil, err
 	}
-	if err := r.PublishFolder(run.AdapterDir+"s", name); err != nil {
+	if err := sub.Save(ctx, st, card, r.Product(run.AdapterDir+"s", filepath.Base(sub.Output))); err != nil {
 		return nil, err
 	}
 	return t, sub.Discard(ctx) // its checkpoints

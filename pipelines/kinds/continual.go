@@ -11,9 +11,9 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/recipe"
+	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/train/continual"
 )
 
@@ -102,7 +102,7 @@ func (l *learner) open(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return s.Evaluate(ctx, &run.Data{Domain: l.domain, General: l.general}, nil, nn.NewParams(1))
+		return s.Evaluate(ctx, &run.Data{Domain: l.domain, General: l.general}, train.Point{})
 	})
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func (l *learner) open(ctx context.Context) error {
 }
 
 // exportVersion copies the version in use of continual learning to the adapter's folder, and merges it where the recipe asks for that.
-func exportVersion(r *run.Run) error {
+func exportVersion(_ context.Context, r *run.Run) error {
 	from, err := currentVersion(r)
 	if err != nil {
 		return err

@@ -11,9 +11,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
@@ -122,12 +120,7 @@ func (l *learner) learn(ctx context.Context, s *run.Run, c *claim, x *continual.
 	if err != nil || x.Decision != "" {
 		return err
 	}
-	a, params, err := s.Trained(st)
-	if err != nil {
-		return err
-	}
-	defer params.Free()
-	after, err := run.Record(s, "after", func() (*measure.Results, error) { return s.Evaluate(ctx, d, []nn.Adapter{a}, params) })
+	after, err := run.Record(s, "after", func() (*measure.Results, error) { return s.Evaluate(ctx, d, s.PointOf(st)) })
 	if run.Diverged(err) && ctx.Err() == nil {
 		x.Decision, x.Reason = continual.RolledBack, "the training diverged: "+err.Error()
 		return l.drop(x)
@@ -139,7 +132,7 @@ func (l *learner) learn(ctx context.Context, s *run.Run, c *claim, x *continual.
 	if x.Decision, x.Reason = l.limits.Decide(l.history.Base.General, x.Before, x.After); x.Decision != continual.Accepted {
 		return l.drop(x)
 	}
-	return l.keep(ctx, data, x, a, params, keep)
+	return l.keep(ctx, s, data, x, st, keep)
 }
 
 // prepareIncrement prepares an increment's shards. Files that nothing can be used of are told by x's decision.
@@ -296,25 +289,13 @@ func (l *learner) before(ctx context.Context, s *run.Run, d *run.Data, parent st
 	}
 	e, err := run.Record(s, "before", func() (*measure.Results, error) {
 		if parent == "" {
-			return s.Evaluate(ctx, &run.Data{Domain: d.Domain}, nil, nn.NewParams(1))
-		}
-		a, err := s.Adapter(parent)
-		if err != nil {
-			return nil, err
-		}
-		params, err := a.NewParams(1)
-		if err != nil {
-			return nil, err
-		}
-		defer params.Free()
-		if err := a.Load(params); err != nil {
-			return nil, err
+			return s.Evaluate(ctx, &run.Data{Domain: d.Domain}, train.Point{})
 		}
 		sets := &run.Data{Domain: d.Domain}
 		if l.history.Current() == nil { // an adapter of the recipe's, which nothing is known of
 			sets.General = d.General
 		}
-		return s.Evaluate(ctx, sets, []nn.Adapter{a}, params)
+		return s.Evaluate(ctx, sets, train.Point{Start: true})
 	})
 	if err != nil {
 		return continual.Scores{}, err
@@ -374,7 +355,7 @@ func (l *learner) drop(x *continual.Increment) error {
 }
 
 // keep writes the version of an increment and what it leaves for later ones.
-func (l *learner) keep(ctx context.Context, data *prepare.Result, x *continual.Increment, a *peft.Adapter, params *nn.Params,
+func (l *learner) keep(ctx context.Context, s *run.Run, data *prepare.Result, x *continual.Increment, st *train.State,
 	keep *continual.Reservoir) error {
 	for _, r := range data.Train {
 		if err := keep.Read(r.Path); err != nil {
@@ -392,7 +373,7 @@ func (l *learner) keep(ctx context.Context, data *prepare.Result, x *continual.I
 	if err := os.RemoveAll(dir); err != nil { // of a run that was killed here
 		return err
 	}
-	card := peft.Card{Version: version.Version, Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)},
+	card := peft.Card{Training: [][2]string{{"increment", fmt.Sprint(x.Number)}, {"steps", fmt.Sprint(x.Steps)},
 		{"learning_rate", fmt.Sprint(l.Recipe.Train.LearningRate)}}}
 	card.Training = append(card.Training, l.Teaching()...)
 	for _, r := range []struct {
@@ -404,11 +385,15 @@ func (l *learner) keep(ctx context.Context, data *prepare.Result, x *continual.I
 				report.BeforeAfter(r.before.Perplexity, r.after.Perplexity)})
 		}
 	}
-	if err := a.Save(dir, params, 0, card); err != nil {
+	if err := l.mayWrite(ctx); err != nil {
 		return err
 	}
-	if x.SHA256, err = versionSum(dir); err != nil {
+	if err := s.Save(ctx, st, card, l.Product(VersionsDir, numbered(x.Number))); err != nil {
 		return err
 	}
-	return l.publishVersion(ctx, x)
+	if err := l.fetchVersion(ctx, x); err != nil {
+		return err
+	}
+	x.SHA256, err = versionSum(dir)
+	return err
 }

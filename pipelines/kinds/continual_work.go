@@ -88,14 +88,6 @@ func (l *learner) mayWrite(ctx context.Context) error {
 	return err
 }
 
-// publishVersion copies the adapter of an accepted increment from this machine to the output.
-func (l *learner) publishVersion(ctx context.Context, x *continual.Increment) error {
-	if err := l.mayWrite(ctx); err != nil {
-		return err
-	}
-	return l.PublishFolder(x.Adapter)
-}
-
 // fetchVersion brings a version of the output to this machine, unless it is here.
 func (l *learner) fetchVersion(ctx context.Context, x *continual.Increment) error {
 	if l.Work == "" {

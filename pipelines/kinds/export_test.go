@@ -18,7 +18,7 @@ func exportOnce(t *testing.T, rec *recipe.Recipe, output string) error {
 	if err := Open(r); err != nil {
 		t.Fatal(err)
 	}
-	return Of(rec).Export(r)
+	return Of(rec).Export(context.Background(), r)
 }
 
 // Export of continual learning is a copy of the version in use.

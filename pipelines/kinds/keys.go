@@ -17,6 +17,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
@@ -38,7 +39,7 @@ var keysKind = Kind{
 		return keysOutcome(r, k, err)
 	},
 	DryRun: dryRunKeys,
-	Export: func(r *run.Run) error {
+	Export: func(_ context.Context, r *run.Run) error {
 		return fmt.Errorf("a run by key writes an adapter for each key as it trains: see %s", r.Product(run.AdapterDir+"s"))
 	},
 	Forgets: &Forgetting{Affected: affected, Forget: func(ctx context.Context, r *run.Run, docs []string) (Outcome, error) {
@@ -177,12 +178,7 @@ func keysConfig(ctx context.Context, r *run.Run) (cfg perkey.Config, err error) 
 	if cfg.Job, err = r.ForWorkers(ctx, job); err != nil {
 		return cfg, err
 	}
-	cfg.Job.BaseName, cfg.Job.Config = perkey.BaseMark, maps.Clone(job.Config)
-	for k, v := range cfg.Job.Config {
-		if v == r.BaseName() {
-			cfg.Job.Config[k] = perkey.BaseMark
-		}
-	}
+	cfg.Job.BaseName = peft.BaseMark
 	cfg.InitAdapters, err = r.Shared(ctx, cfg.InitAdapters)
 	return cfg, err
 }

@@ -19,7 +19,7 @@ type Kind struct {
 	// Run runs every step, or goes on where an earlier run ended. A finished run is only read.
 	Run func(ctx context.Context, r *run.Run, o Options) (Outcome, error)
 	// Export writes what has been trained so far as the adapter's folder of the output, or says where the kind has its adapters.
-	Export func(r *run.Run) error
+	Export func(ctx context.Context, r *run.Run) error
 
 	// Summary is the file that makes a run of the kind finished, and is published last; "" for a kind that never is.
 	Summary string

@@ -203,6 +203,10 @@ func TestNoPathOfTheDriver(t *testing.T) {
 		if template == "personal-assistants" {
 			set = append(set, "key_column=user", "keys.init_adapters="+dir)
 		}
+		if template == "instruction-tuning" { // whose configuration names the base
+			set = append(set, "method=PROMPT_TUNING", "method.prompt_tuning_init=TEXT", "method.prompt_tuning_init_text=Answer.",
+				"method.num_virtual_tokens=4")
+		}
 		rec := resolved(t, template, set...)
 		var out bytes.Buffer
 		r := &run.Run{Recipe: rec, Output: "gs://bucket/" + template, Runner: dryDataflow(&out)}
@@ -236,7 +240,11 @@ func TestNoPathOfTheDriver(t *testing.T) {
 				}
 			})
 		}
-		if jobs != 2 {
+		want := 3 // one that reads, one that trains, one that scores and exports
+		if template == "personal-assistants" {
+			want = 2
+		}
+		if jobs != want {
 			t.Errorf("%s: %d jobs", template, jobs)
 		}
 	}

@@ -15,7 +15,7 @@ var classificationKind = Kind{
 	Summary: run.MetricsFile,
 	Afar:    true,
 	Run:     runSingle,
-	Export:  func(r *run.Run) error { return r.ExportTrained() },
+	Export:  func(ctx context.Context, r *run.Run) error { return r.ExportTrained(ctx) },
 	Shown:   Shown{By: run.MetricsFile, Facts: inspectMetrics},
 }
 
@@ -26,7 +26,7 @@ var singleKind = Kind{
 	Summary: run.MetricsFile,
 	Afar:    true,
 	Run:     runSingle,
-	Export:  func(r *run.Run) error { return r.ExportTrained() },
+	Export:  func(ctx context.Context, r *run.Run) error { return r.ExportTrained(ctx) },
 	Shown:   Shown{By: run.MetricsFile, Facts: inspectMetrics},
 }
 

@@ -69,7 +69,7 @@ var countKind = Kind{
 		return Outcome{Summary: c, Bad: r.Bad(d.Train.Funnel)},
 			errors.Join(storage.WriteJSON(filepath.Join(r.Output, "count.json"), c), r.Publish())
 	},
-	Export: func(r *run.Run) error { return fmt.Errorf("a count has no adapter: see %s", r.Product("count.json")) },
+	Export: func(_ context.Context, r *run.Run) error { return fmt.Errorf("a count has no adapter: see %s", r.Product("count.json")) },
 	Shown: Shown{By: "count.json", Facts: func(dir string) ([]report.Fact, error) {
 		raw, err := os.ReadFile(filepath.Join(dir, "count.json"))
 		return report.Facts("count", string(bytes.Join(bytes.Fields(raw), nil))), err
@@ -107,7 +107,7 @@ func TestAKindIsAFileAndARow(t *testing.T) {
 	if o.Summary.Table(&table, "here"); table.String() != "20 documents in here\n" {
 		t.Errorf("the table is %q", table.String())
 	}
-	if err := kind.Export(r); err == nil || kind.Forgets != nil || kind.Watches {
+	if err := kind.Export(t.Context(), r); err == nil || kind.Forgets != nil || kind.Watches {
 		t.Errorf("%v %+v", err, kind)
 	}
 	if facts, err := inspectPath(out); err != nil || !slices.Equal(facts, report.Facts("count", `{"Documents":20}`)) {

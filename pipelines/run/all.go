@@ -3,9 +3,12 @@ package run
 import (
 	"context"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/train"
+	exports "github.com/adaptflow/adaptflow/transforms/export"
 )
 
 // All runs every step of the recipe and returns the summary. A finished run only reads it.
@@ -22,9 +25,8 @@ func (r *Run) All(ctx context.Context) (*report.Metrics, error) {
 	if err := r.checkExports(); err != nil {
 		return nil, err
 	}
-	none := nn.NewParams(1)
 	r.Tell("scoring the base model")
-	before, err := Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, none) })
+	before, err := Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, train.Point{}) })
 	if err != nil {
 		return nil, err
 	}
@@ -32,22 +34,36 @@ func (r *Run) All(ctx context.Context) (*report.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Tell("scoring the adapted model")
-	a, params, err := r.Trained(st)
+	after, err := r.finish(ctx, d, st, before)
 	if err != nil {
 		return nil, err
 	}
-	defer params.Free()
-	after, err := Record(r, "after", func() (*measure.Results, error) { return r.Evaluate(ctx, d, []nn.Adapter{a}, params) })
-	if err != nil {
-		return nil, afterTraining(err)
-	}
-	if err := r.Export(a, params, st, before, after); err != nil {
-		return nil, err
-	}
-	m, err := r.summarise(d, st, a, before, after)
+	m, err := r.summarise(d, st, before, after)
 	if err != nil {
 		return nil, err
 	}
 	return m, r.Publish()
+}
+
+// finish scores the adapted model and writes the adapter, in one pipeline; the latter alone where an interrupted run has the scores.
+func (r *Run) finish(ctx context.Context, d *Data, st *train.State, before *measure.Results) (*measure.Results, error) {
+	job, err := r.exporting(ctx, st, before)
+	if err != nil {
+		return nil, err
+	}
+	r.Tell("scoring the adapted model")
+	scored := false
+	after, err := Record(r, "after", func() (*measure.Results, error) {
+		scored = true
+		return r.evaluate(ctx, d, job.At, func(s beam.Scope, results beam.PCollection) (beam.PCollection, error) {
+			return exports.Write(s, job, results)
+		})
+	})
+	switch {
+	case err != nil:
+		return nil, afterTraining(err)
+	case scored:
+		return after, r.name(ctx, &job)
+	}
+	return after, r.Export(ctx, st, before, after)
 }

@@ -22,8 +22,11 @@ import (
 // outputsFile, among the records of stages, has the SHA-256 of each file that a finished run gave, by its path in the output folder.
 const outputsFile = "outputs.json"
 
-// noteOutputs records the files of a finished run's parts.
+// noteOutputs records the files of a finished run's parts. Those on an object store are not read: see missingThere.
 func (r *Run) noteOutputs(m *report.Metrics) error {
+	if r.store != "" {
+		return nil
+	}
 	sums := map[string]string{}
 	for _, part := range outputsOf(m) {
 		files, err := filesOf(filepath.Join(r.Output, part))
@@ -172,17 +175,12 @@ func (r *Run) mend(ctx context.Context, m *report.Metrics, broken map[string]str
 		if err != nil {
 			return err
 		}
-		a, params, err := r.Trained(st)
-		if err != nil {
-			return err
-		}
-		defer params.Free()
 		for _, f := range export.Formats { // some are made of others
 			if err := os.RemoveAll(filepath.Join(r.Output, f.Folder)); err != nil {
 				return err
 			}
 		}
-		if err := r.Export(a, params, st, before, after); err != nil {
+		if err := r.Export(ctx, st, before, after); err != nil {
 			return err
 		}
 	}

@@ -143,30 +143,6 @@ func (r *Run) Publish() error {
 	return nil
 }
 
-// PublishFolder copies a folder of the output folder, before the run is finished, to its object store.
-func (r *Run) PublishFolder(elem ...string) error {
-	if r.store == "" {
-		return nil
-	}
-	if err := r.Held(); err != nil {
-		return err
-	}
-	files, err := filesOf(filepath.Join(append([]string{r.Output}, elem...)...))
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		rel, err := filepath.Rel(r.Output, f)
-		if err == nil {
-			err = storage.CopyFile(storage.Join(r.store, rel), f)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // filesOf are the files of a folder, or the file itself.
 func filesOf(path string) (out []string, err error) {
 	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {

@@ -4,13 +4,13 @@ import (
 	"context"
 
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
+	"github.com/adaptflow/adaptflow/train"
 )
 
 // Scores scores the base model, and the trained adapter where there is one (after is nil otherwise).
 func (r *Run) Scores(ctx context.Context, d *Data) (before, after *measure.Results, err error) {
-	before, err = Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, nil, nn.NewParams(1)) })
+	before, err = Record(r, "before", func() (*measure.Results, error) { return r.Evaluate(ctx, d, train.Point{}) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -21,11 +21,6 @@ func (r *Run) Scores(ctx context.Context, d *Data) (before, after *measure.Resul
 	if err != nil {
 		return nil, nil, err
 	}
-	a, params, err := r.Trained(st)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer params.Free()
-	after, err = r.Evaluate(ctx, d, []nn.Adapter{a}, params)
+	after, err = r.Evaluate(ctx, d, r.PointOf(st))
 	return before, after, err
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/measure"
-	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -23,7 +22,7 @@ func countSet(res *prepare.Result) *report.SetCounts {
 }
 
 // summarise writes the summary files; metrics.json, which makes the run finished, last.
-func (r *Run) summarise(d *Data, st *train.State, a *peft.Adapter, before, after *measure.Results) (*report.Metrics, error) {
+func (r *Run) summarise(d *Data, st *train.State, before, after *measure.Results) (*report.Metrics, error) {
 	m := &report.Metrics{Eval: measure.Compare(before, after), Samples: measure.Pairs(before, after)}
 	t := &m.Train
 	t.Steps, t.Tokens, t.Seconds, t.PeakRSS, t.EvalLoss, t.BestStep, t.StoppedEarly = st.Step, st.TokensSeen, st.Seconds, mem.HighWater(),
@@ -47,13 +46,11 @@ func (r *Run) summarise(d *Data, st *train.State, a *peft.Adapter, before, after
 	if st.Seconds > 0 {
 		t.TokensPerSecond = float64(st.TokensSeen) / st.Seconds
 	}
-	args := r.Args()
-	trained, err := train.TrainedCount(&args, a)
+	trained, total, err := r.Parameters()
 	if err != nil {
 		return nil, err
 	}
-	t.Trainable = int64(trained)
-	t.Total = a.Total(r.model.ParamCount())
+	t.Trainable, t.Total = int64(trained), total
 	p := d.Train
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected,
 		p.Funnel, p.FillRate, p.Tokens, p.Sequences

@@ -7,8 +7,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/nn"
-	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/train"
 )
@@ -58,27 +56,10 @@ func (r *Run) State() (*train.State, error) {
 	return train.ReadState(dir)
 }
 
-// Trained loads the adapter that training gave: the best checkpoint where the recipe asks for it, else the last.
-func (r *Run) Trained(st *train.State) (*peft.Adapter, *nn.Params, error) {
-	step := st.Step
+// PointOf is where the adapter that training gave stands: at the best checkpoint where the recipe asks for it, else at the last.
+func (r *Run) PointOf(st *train.State) train.Point {
 	if r.Recipe.Train.LoadBestModelAtEnd && st.BestStep > 0 {
-		step = st.BestStep
+		return train.Point{Step: st.BestStep}
 	}
-	init, err := r.initDir()
-	if err != nil {
-		return nil, nil, err
-	}
-	a, err := r.Adapter(init)
-	if err != nil {
-		return nil, nil, err
-	}
-	params, err := a.NewParams(1)
-	if err != nil {
-		return nil, nil, err
-	}
-	dir, err := r.progress().Checkpoint(step, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	return a, params, train.ReadAdapter(dir, a, params)
+	return train.Point{Step: st.Step}
 }

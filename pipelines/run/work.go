@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -186,6 +188,12 @@ func (r *Run) ForWorkers(ctx context.Context, job train.Job) (_ train.Job, err e
 		return job, nil
 	}
 	job.Dir, job.Location, job.BaseName = "", storage.Join(r.Work, workCheckpoints), ""
+	job.Config = maps.Clone(job.Config)
+	for k, v := range job.Config {
+		if v == r.BaseName() {
+			job.Config[k] = peft.BaseMark
+		}
+	}
 	refs := []*string{&job.Model, &job.InitAdapter, &job.Task.Embeddings}
 	job.Teachers = append([]string(nil), job.Teachers...)
 	for i := range job.Teachers {
@@ -215,7 +223,7 @@ func (r *Run) sweepWork(ctx context.Context) error {
 	gone := map[string]bool{}
 	if err := storage.List(ctx, r.Work, func(i storage.Info) error {
 		name, _, deep := strings.Cut(strings.TrimPrefix(i.URI, strings.TrimRight(r.Work, "/")+"/"), "/")
-		if deep && (strings.HasPrefix(name, ".staged-") || name == workFolders || name == workInputs) {
+		if deep && (strings.HasPrefix(name, ".staged-") || name == workScores || name == workFolders || name == workInputs) {
 			gone[name] = true
 		}
 		return nil

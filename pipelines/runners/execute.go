@@ -3,7 +3,6 @@ package runners
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -41,8 +40,20 @@ func (r Runner) Run(ctx context.Context, p *beam.Pipeline, name string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("%s: %w", name, cause(err))
+	return &JobError{Job: name, Err: cause(err)}
 }
+
+// JobError is the error of a job: what failed in it, without the engine's account of where.
+type JobError struct {
+	Job string // the stage
+	Err error
+}
+
+// Error implements error.
+func (e *JobError) Error() string { return e.Job + ": " + e.Err.Error() }
+
+// Unwrap is what failed.
+func (e *JobError) Unwrap() error { return e.Err }
 
 // jobName is the name by which people find the job of a stage among an engine's: adaptflow, the run's folder, the stage, and the run, by
 // which the job server is asked for what an earlier driver left. It has lower-case letters, digits and hyphens, as Dataflow wants it.
@@ -85,7 +96,10 @@ func inProcess(ctx context.Context, p *beam.Pipeline, name string) error {
 // patience is how long an interrupted pipeline may take to end.
 const patience = 10 * time.Second
 
-var doFnCause = regexp.MustCompile(`(?s)caused by:\s*(.*)$`)
+var (
+	doFnCause = regexp.MustCompile(`(?s)caused by:\s*(.*)$`)
+	doFnName  = regexp.MustCompile(`^DoFn\[[^\]]*\] failed:\s*`)
+)
 
 // cause cuts the runner's account of bundles and stages down to what failed inside the DoFn.
 func cause(err error) error {
@@ -97,7 +111,7 @@ func cause(err error) error {
 		}
 		text = m[1]
 	}
-	text = strings.TrimSpace(text)
+	text = doFnName.ReplaceAllString(strings.TrimSpace(text), "")
 	if i := strings.Index(text, "\nFull error:"); i >= 0 {
 		text = strings.TrimSpace(text[:i])
 	}

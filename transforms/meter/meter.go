@@ -29,6 +29,8 @@ const (
 	TokensOut    Counter = "tokens_out"
 	SequencesOut Counter = "sequences_out"
 
+	PartsScored Counter = "parts_scored" // of an evaluation: a shard each
+
 	KeysTrained  Counter = "keys_trained"
 	KeysFailed   Counter = "keys_failed"
 	KeysRejected Counter = "keys_rejected"

@@ -24,12 +24,6 @@ import (
 // on the driver's machine, the configuration and the model card, they leave in the work folder with a mark in the path's place, and the
 // driver puts it into the adapters' folders: see [Publish].
 
-// BaseMark stands for the base model's path in what workers write; it is quoted in YAML and JSON as an absolute path is.
-const BaseMark = "/adaptflow/the-base-model-of-the-run"
-
-// naming are the files of an adapter folder that name the base, what makes the folder whole last.
-var naming = []string{peft.CardFile, peft.ConfigFile}
-
 // requests bounds the files that are read or written at a time.
 const requests = 16
 
@@ -76,7 +70,7 @@ func (r *Result) Lacks(files ...Files) string {
 	has := func(what func(string) bool) bool {
 		return slices.ContainsFunc(files, func(f Files) bool { return slices.ContainsFunc(f[r.Dir], what) })
 	}
-	for _, name := range append([]string{MetricsFile, LineageFile}, naming...) {
+	for _, name := range append([]string{MetricsFile, LineageFile}, peft.Naming...) {
 		if !has(func(s string) bool { return s == name }) {
 			return "lacks " + name
 		}
@@ -171,7 +165,7 @@ func (c *Config) saveAt(sp *spec, r *Result, save func(dir string) error) error 
 		switch {
 		case e.Name() == MetricsFile:
 			continue
-		case slices.Contains(naming, e.Name()):
+		case slices.Contains(peft.Naming, e.Name()):
 			to = texts
 		}
 		if err := storage.CopyShared(storage.Join(to, e.Name()), filepath.Join(from, e.Name())); err != nil {
@@ -196,13 +190,13 @@ func Publish(ctx context.Context, results []Result, out, work, base string) erro
 			continue
 		}
 		g.Go(func() error {
-			for _, name := range naming {
+			for _, name := range peft.Naming {
 				if err := gctx.Err(); err != nil {
 					return err
 				}
 				raw, err := storage.ReadFile(storage.Join(textsDir(work), dir, name))
 				if err == nil {
-					err = storage.WriteShared(storage.Join(out, dir, name), peft.NameBase(raw, BaseMark, base))
+					err = storage.WriteShared(storage.Join(out, dir, name), peft.NameBase(raw, peft.BaseMark, base))
 				}
 				if err != nil {
 					return err

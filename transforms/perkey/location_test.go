@@ -127,7 +127,7 @@ func TestLocation(t *testing.T) {
 			defer train.CloseSessions()
 			cfg := local
 			cfg.OutDir, cfg.WorkDir = storage.Join(place, "adapters"), storage.Join(place, "work")
-			cfg.RejectsDir, cfg.Job.Location, cfg.Job.BaseName = storage.Join(place, "rejects"), place, BaseMark
+			cfg.RejectsDir, cfg.Job.Location, cfg.Job.BaseName = storage.Join(place, "rejects"), place, peft.BaseMark
 			first := newFleet(t, 3)
 			first.machine()
 			for _, ref := range []*string{&cfg.Job.Model, &cfg.InitAdapters} {

@@ -38,7 +38,7 @@ func init() {
 type Config struct {
 	// Job names the base model, the method and the training settings; its shards and checkpoints are not used. A job with a location is of
 	// workers that share nothing but file systems: OutDir, WorkDir and RejectsDir are URIs then, folders are references (internal/pulled),
-	// the base is called [BaseMark], and the driver calls [Publish] at the end.
+	// the base is called [peft.BaseMark], and the driver calls [Publish] at the end.
 	Job    train.Job
 	OutDir string // adapter folders, one a key: see KeyName
 	// WorkDir holds the keys' sequences while they are trained, RejectsDir the dead letters of keys with too little data.
