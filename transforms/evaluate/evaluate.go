@@ -81,11 +81,8 @@ func Score(s beam.Scope, job Job, parts []measure.Part) (beam.PCollection, error
 	}
 	js := string(raw)
 	s = s.Scope("evaluate.Score")
-	begin := beam.Create(s, measure.Part{Number: -1}) // so that what is found is put together where there are no parts, too
-	all := begin
-	if len(parts) > 0 {
-		all = beam.Flatten(s, begin, beam.Reshuffle(s, beam.CreateList(s, parts)))
-	}
+	// One that is none, so that what is found is put together where there are no parts, too.
+	all := beam.Reshuffle(s, beam.CreateList(s, append([]measure.Part{{Number: -1}}, parts...)))
 	return beam.ParDo(s, &ResultsFn{Job: js}, beam.GroupByKey(s, beam.ParDo(s, &PartFn{Job: js}, all))), nil
 }
 
