@@ -69,7 +69,9 @@ var countKind = Kind{
 		return Outcome{Summary: c, Bad: r.Bad(d.Train.Funnel)},
 			errors.Join(storage.WriteJSON(filepath.Join(r.Output, "count.json"), c), r.Publish())
 	},
-	Export: func(_ context.Context, r *run.Run) error { return fmt.Errorf("a count has no adapter: see %s", r.Product("count.json")) },
+	Export: func(_ context.Context, r *run.Run) error {
+		return fmt.Errorf("a count has no adapter: see %s", r.Product("count.json"))
+	},
 	Shown: Shown{By: "count.json", Facts: func(dir string) ([]report.Fact, error) {
 		raw, err := os.ReadFile(filepath.Join(dir, "count.json"))
 		return report.Facts("count", string(bytes.Join(bytes.Fields(raw), nil))), err
