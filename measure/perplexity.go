@@ -62,8 +62,8 @@ func perplexityLines(r *Results) (out []Line) {
 	return out
 }
 
-// scored is what was scored of a part: of the named source Name, or of all where the sources are not scored apart. Its numbers are exact,
-// but for NLL, which is summed in the order of the sequences.
+// scored is what was scored of a part: of the named source Name, or of all where the sources are not scored apart. NLL is summed in the
+// order of the sequences; the other numbers are counts.
 type scored struct {
 	Name   string        `json:"name,omitempty"`
 	NLL    float64       `json:"nll"`
@@ -102,8 +102,8 @@ func (s *scored) score() *evaluate.Score {
 	return &score
 }
 
-// scoreParts are the shards of the two sets. Named sources whose sequences are limited, each apart, are one part: how many of each there are
-// in a shard is not known before it is read.
+// scoreParts are the shards of the two sets. Named sources whose sequences are limited, each apart, are one part: how many of each there
+// are in a shard is not known before it is read.
 func (in *Input) scoreParts() (out []Part, err error) {
 	apart, err := in.apart()
 	if err != nil {

@@ -2,7 +2,8 @@ package peft
 
 import "bytes"
 
-// BaseMark stands for the base model's path in what workers write that do not know it; it is quoted in YAML and JSON as an absolute path is.
+// BaseMark stands for the base model's path in what workers write that do not know it; it is quoted in YAML and JSON as an absolute path
+// is.
 const BaseMark = "/adaptflow/the-base-model-of-the-run"
 
 // Naming are the files of an adapter folder that name the base; that which makes the folder whole is last.

@@ -95,9 +95,8 @@ func (r *Run) name(ctx context.Context, job *exports.Job) error {
 // exporting is the job that writes the adapter of a state in the formats that the recipe asks for.
 func (r *Run) exporting(ctx context.Context, st *train.State, before *measure.Results) (job exports.Job, err error) {
 	if st.TokensSeen == 0 {
-		return job, fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look at "+
-			"%s, raise sequence_length where prompts fill it, "+
-			"and choose another --output", st.Step, r.Product(RejectsDir))
+		return job, fmt.Errorf("no token with a loss was trained on in %d steps, so the adapter is as it began and is not exported: look "+
+			"at %s, raise sequence_length where prompts fill it, and choose another --output", st.Step, r.Product(RejectsDir))
 	}
 	at := r.PointOf(st)
 	job = exports.Job{At: at, Config: r.Recipe.Export, Before: before, Classes: r.classes, Output: r.Output}

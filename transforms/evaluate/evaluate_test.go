@@ -58,8 +58,8 @@ func shards(t *testing.T, base string, n int) (paths []string) {
 	return paths
 }
 
-// TestScore: a job gives the results, to the bit, of a model that is measured in one piece; it says what it could not measure, and ends when
-// its run is interrupted.
+// TestScore: a job gives the results, to the bit, of a model that is measured in one piece; it says what it could not measure, and ends
+// when its run is interrupted.
 func TestScore(t *testing.T) {
 	base, err := assets.Resolve("embedded:lm-en-5m")
 	if err != nil {

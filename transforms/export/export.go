@@ -1,5 +1,5 @@
-// Package export has the transform that ends a run: a worker writes the trained adapter in the formats that the settings ask for, the folder
-// of HF PEFT with its model card, and the merged model. What travels is a job of references.
+// Package export has the transform that ends a run: a worker writes the trained adapter in the formats that the settings ask for, the
+// folder of HF PEFT with its model card, and the merged model. What travels is a job of references.
 package export
 
 import (
@@ -35,7 +35,7 @@ type Job struct {
 	Card    peft.Card        `json:"card"`
 	Before  *measure.Results `json:"before"`
 	Classes []string         `json:"classes,omitempty"` // of a classifier, by number
-	// Output is a folder, which workers see, or a location. Each format has its folder there; or, of Alone, HF PEFT's format is that folder.
+	// Output is a folder, which workers see, or a location. Each format has its folder there; or, of Alone, it is itself HF PEFT's.
 	Output string `json:"output"`
 	Alone  bool   `json:"alone,omitempty"`
 }
