@@ -51,6 +51,8 @@ func (r *Run) dryFinish(ctx context.Context, st *train.State) error {
 	}
 	job.Output = r.WorkPath(workScores, "scores.json")
 	job.Run = job.Output
-	then := func(s beam.Scope, results beam.PCollection) (beam.PCollection, error) { return exports.Write(s, export, results) }
+	then := func(s beam.Scope, results beam.PCollection) (beam.PCollection, error) {
+		return exports.Write(s, export, results)
+	}
 	return r.score(ctx, job, []measure.Part{{Set: measure.SetDomain}}, then)
 }
