@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Holds the bytes that templates give at their default settings: of their shards, and of their adapters (adapter_model.safetensors and adapter_config.json), as SHA-256
-for each kernel set in interop/pins.json. A change of the program that is not meant to change them leaves them as they are. The pins were made by the program of 7080693.
+for each kernel set in interop/pins.json. A kernel set with settings behind it, as in plain:train.max_steps=4, has them in place of the default ones: plain Go
+takes hours for what vector instructions do in minutes. A change of the program that is not meant to change them leaves them as they are. The pins were made by the program of 7080693.
 
-    pins.py ADAPTFLOW WORKDIR [--kernels avx2,plain] [--templates a,b] [--write]
+    pins.py ADAPTFLOW WORKDIR [--kernels "avx2 plain:…"] [--templates a,b] [--write]
 
 Without names, what is pinned is compared, and what is not is said. --write keeps what is found as what is wanted. Exit code 1: other bytes.
 """
@@ -49,7 +50,9 @@ def main():
     pins = json.load(open(PINS)) if os.path.exists(PINS) else {}
     cache = os.path.join(os.path.abspath(a.work), "cache")
     bad = 0
-    for kernels in a.kernels.split(",") if a.kernels else pins:
+    for kernels in a.kernels.split(" ") if a.kernels else pins:
+        which, _, settings = kernels.partition(":")
+        settings = [x for s in settings.split(",") if s for x in ("--set", s)]
         known = templates(a.adaptflow)
         if not a.templates and (lacks := [t for t in known if t not in pins.get(kernels, {})]):
             print(f"{kernels}: not pinned: {', '.join(lacks)}")
@@ -57,8 +60,8 @@ def main():
             out = os.path.join(os.path.abspath(a.work), "out")
             shutil.rmtree(out, ignore_errors=True)
             start = time.time()
-            run = subprocess.run([a.adaptflow, "run", name, "--output", out], capture_output=True, text=True,
-                                 env={**os.environ, "ADAPTFLOW_KERNELS": kernels, "XDG_CACHE_HOME": cache})
+            run = subprocess.run([a.adaptflow, "run", name, "--output", out, *settings], capture_output=True, text=True,
+                                 env={**os.environ, "ADAPTFLOW_KERNELS": which, "XDG_CACHE_HOME": cache})
             if run.returncode != 0:
                 print(f"{kernels} {name}: exit code {run.returncode}: {run.stderr[-2000:]}")
                 bad += 1
