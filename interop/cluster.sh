@@ -2,6 +2,7 @@
 # A Flink cluster of one job manager and two task managers on this machine, whose task managers start the workers. A recipe's adapter and
 # shards have the same bytes as on Prism, and so they have after a task manager was killed in mid-training at random moments, a worker, the
 # job server or the driver; no process and no temporary file is left.
+# UP holds flags of up: other versions (UP="--flink-version 1.19.3").
 #   cluster.sh ADAPTFLOW WORKDIR [KILLS]
 set -euo pipefail
 bin=$1 work=$2 kills=${3:-2}
@@ -13,7 +14,7 @@ program=$work/adaptflow-worker
 export HF_TOKEN=kept-from-children AWS_SECRET_ACCESS_KEY=kept-from-children
 RANDOM=${SEED:-$$}
 echo "random moments of the seed ${SEED:-$$}"
-up() { endpoint=$("$bin" flink up --task-managers 2 --dir "$dir" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }; }
+up() { endpoint=$("$bin" flink up ${UP:-} --task-managers 2 --dir "$dir" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }; }
 pid_of() { # pid_of NAME: of a process of the cluster
   sed -n "/\"name\": \"$1\"/{n;s/.*\"pid\": *\([0-9]*\).*/\1/p}" "$dir/state.json"
 }

@@ -2,6 +2,7 @@
 # Runs a recipe on Prism and on a job server with an engine inside (Flink unless ENGINES names others), brought up from Maven without
 # Docker. The adapter and the shards must have the same bytes; a job that fails must say why; an interrupted run must continue; and
 # neither a process nor a temporary file may be left.
+# UP holds flags of up: other versions (UP="--flink-version 1.19.3").
 #   flink.sh ADAPTFLOW WORKDIR
 set -euo pipefail
 bin=$1 work=$2
@@ -16,7 +17,7 @@ equal() { # equal FOLDER FOLDER: adapters, shards and evaluation sets
 small=("${corpus[@]}" --set steps=6 --set save_steps=2)
 for engine in ${ENGINES:-flink}; do
   start=$SECONDS
-  endpoint=$("$bin" "$engine" up --dir "$work/$engine" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
+  endpoint=$("$bin" "$engine" up ${UP:-} --dir "$work/$engine" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
   [ "$("$bin" "$engine" status --dir "$work/$engine" 2> /dev/null)" = "$endpoint" ]
   pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$work/$engine/state.json")
   # The checked-in class by which the servers listen on the loopback address is its source's.
@@ -25,7 +26,7 @@ for engine in ${ENGINES:-flink}; do
     bash "$(dirname "$0")/../pipelines/runners/jobserver/loopback/build.sh" "$jars" "$work/loopback.jar"
     cmp "$work/loopback.jar" "$(dirname "$0")/../pipelines/runners/jobserver/loopback/loopback.jar" || { echo "loopback.jar is not its source's: pipelines/runners/jobserver/loopback/build.sh $jars"; exit 1; }
   fi
-  echo "$engine is up after $((SECONDS - start)) s"
+  echo "$engine is up after $((SECONDS - start)) s: $("$bin" "$engine" status --dir "$work/$engine" 2>&1 > /dev/null | sed -n 's/^ *\(Beam .* with .*\)/\1/p')"
   run() { "$bin" run domain-adaptation "${settings[@]}" --output "$@"; }
   for replicas in 1 2; do
     settings=("${small[@]}" --set train.replicas=$replicas)

@@ -38,9 +38,12 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 	o := jobserver.Options{Say: say, Supervisor: supervisor}
 	var json bool
 	c := &cobra.Command{Use: "up", Short: "Bring the " + e.Title + " job server up and print its endpoint", Args: cobra.NoArgs,
-		Long: "Up fetches the job server's jars with Maven where the cache does not have them, checks each against its pinned SHA-256, " +
-			"starts the server, and\n" +
-			"waits until it answers. Where one is up already, its endpoint is printed.",
+		Long: fmt.Sprintf("Up fetches the job server's jars with Maven where the cache does not have them, checks each against its pinned "+
+			"SHA-256, starts the server, and\n"+
+			"waits until it answers. Where one is up already, its endpoint is printed.\n\n"+
+			"--beam-version and --%s bring up other versions, of %s %s, where Maven's repositories have them. Maven compares\n"+
+			"their jars with the repository's checksums, and later starts with the SHA-256s that the first fetch wrote beside them.",
+			e.Flag(), e.Title, e.Serves()),
 		RunE: func(c *cobra.Command, _ []string) error {
 			st, err := jobserver.Up(c.Context(), e, o)
 			if err != nil {
@@ -51,6 +54,7 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 	serverFlags(c, &o.Dir, &json)
 	c.Flags().IntVar(&o.Port, "port", 0, "port of the job service (default a free one)")
 	c.Flags().StringVar(&o.Memory, "memory", "1g", "bound of the job server's Java heap, as in java -Xmx")
+	addVersions(c, e, &o.Versions)
 	addWorkerEnv(c, &o.Env)
 	if e.Cluster {
 		c.Long += fmt.Sprintf("\n\nWith --task-managers N %s is a cluster: a job manager, N task managers and the job server are "+
@@ -60,6 +64,12 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 			"task managers of a cluster (default none: the engine runs inside the job server)")
 	}
 	return c
+}
+
+// addVersions adds the flags of the versions that a job server is made of.
+func addVersions(c *cobra.Command, e jobserver.Engine, v *jobserver.Versions) {
+	c.Flags().StringVar(&v.Beam, "beam-version", e.Pinned.Beam, "release of Beam whose job server is brought up")
+	c.Flags().StringVar(&v.Engine, e.Flag(), e.Pinned.Engine, "version of "+e.Title+", of "+e.Serves())
 }
 
 // addWorkerEnv adds the flag of the variables that workers and job servers get.
@@ -72,7 +82,7 @@ func addWorkerEnv(c *cobra.Command, env *[]string) {
 // supervisor is the command line of a process that supervises a cluster: see serverSupervise.
 func supervisor(e jobserver.Engine, o jobserver.Options) (program string, args []string, err error) {
 	args = []string{e.Name, "supervise", "--dir", o.Dir, "--task-managers", strconv.Itoa(o.TaskManagers), "--port", strconv.Itoa(o.Port),
-		"--memory", o.Memory}
+		"--memory", o.Memory, "--beam-version", o.Versions.Beam, "--" + e.Flag(), o.Versions.Engine}
 	for _, name := range o.Env {
 		args = append(args, "--worker-env", name)
 	}
@@ -94,6 +104,7 @@ func serverSupervise(e jobserver.Engine) *cobra.Command {
 	c.Flags().IntVar(&o.Port, "port", 0, "")
 	c.Flags().StringVar(&o.Memory, "memory", "1g", "")
 	c.Flags().IntVar(&o.TaskManagers, "task-managers", 1, "")
+	addVersions(c, e, &o.Versions)
 	addWorkerEnv(c, &o.Env)
 	return c
 }
@@ -103,6 +114,9 @@ func printServer(st *jobserver.State, json bool) error {
 		return printJSON(st)
 	}
 	say("the %s job server is up: process %d, log %s", st.Engine, st.PID, st.Log)
+	if e, ok := jobserver.Find(st.Engine); ok && st.Versions != nil {
+		say("  Beam %s with %s %s", st.Versions.Beam, e.Title, st.Versions.Engine)
+	}
 	if st.Web != "" {
 		say("  its web interface, with jobs, steps and what they count: %s", st.Web)
 	}

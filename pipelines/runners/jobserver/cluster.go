@@ -93,6 +93,10 @@ type cluster struct {
 
 // Supervise runs a cluster in this process until ctx ends: [Up] with task managers starts a process that does, by [Options.Supervisor].
 func Supervise(ctx context.Context, e Engine, o Options) error {
+	versions, _, err := e.resolve(o.Versions)
+	if err != nil {
+		return err
+	}
 	dir, err := e.dir(o.Dir)
 	if err != nil {
 		return err
@@ -102,12 +106,13 @@ func Supervise(ctx context.Context, e Engine, o Options) error {
 		return err
 	}
 	c := &cluster{e: e, dir: dir, say: o.Say, env: childenv.Set{More: o.Env}, live: map[string]*exec.Cmd{}}
-	jars, err := e.jars(ctx, c.env, c.say)
+	jars, err := e.jars(ctx, c.env, versions, c.say)
 	if err != nil {
 		return err
 	}
 	defer c.end()
-	c.st = State{Engine: e.Name, Started: time.Now().UTC().Truncate(time.Second), Log: c.log(serverName)}
+	c.st = State{Engine: e.Name, Started: time.Now().UTC().Truncate(time.Second), Log: c.log(serverName),
+		Versions: &versions}
 	c.st.Processes = []Process{{supervisorName, os.Getpid(), c.log(supervisorName)}}
 	rpc, err := freePort()
 	if err != nil {
@@ -118,7 +123,8 @@ func Supervise(ctx context.Context, e Engine, o Options) error {
 		return err
 	}
 	conf := filepath.Join(dir, "tmp", "conf")
-	if err := storage.WriteFile(filepath.Join(conf, flinkConf), []byte(clusterConf(rpc, web, filepath.Join(dir, "tmp")))); err != nil {
+	text := clusterConf(rpc, web, versions.Engine, filepath.Join(dir, "tmp"))
+	if err := storage.WriteFile(filepath.Join(conf, flinkConf), []byte(text)); err != nil {
 		return err
 	}
 	master := "localhost:" + strconv.Itoa(web)

@@ -81,7 +81,7 @@ func TestTheCallerSaysHowASupervisorStarts(t *testing.T) {
 	}
 	e, _ := Find("flink")
 	dir := t.TempDir()
-	o := Options{TaskManagers: 2, Port: 7, Memory: "2g", Env: []string{"MY_TOKEN=secret"}}
+	o := Options{TaskManagers: 2, Port: 7, Memory: "2g", Env: []string{"MY_TOKEN=secret"}, Versions: Versions{"2.61.0", "1.19.3"}}
 	if _, err := e.upCluster(context.Background(), dir, o); err == nil || !strings.Contains(err.Error(), "Options.Supervisor") {
 		t.Errorf("without a supervisor: %v", err)
 	}
@@ -93,7 +93,8 @@ func TestTheCallerSaysHowASupervisorStarts(t *testing.T) {
 	if _, err := e.upCluster(context.Background(), dir, o); err == nil || !strings.Contains(err.Error(), "it ended early") {
 		t.Errorf("a supervisor that fails: %v", err)
 	}
-	if got.Dir != dir || got.Port != 7 || got.TaskManagers != 2 || got.Memory != "2g" || len(got.Env) != 1 || got.Env[0] != "MY_TOKEN" {
+	if got.Dir != dir || got.Port != 7 || got.TaskManagers != 2 || got.Memory != "2g" || len(got.Env) != 1 || got.Env[0] != "MY_TOKEN" ||
+		got.Versions != o.Versions {
 		t.Errorf("the supervisor's options are %+v", got)
 	}
 	for script, want := range map[string]bool{"sleep 600": true, "sleep 600; : " + e.mark(dir) + " ": false} { // a Java process is none

@@ -1,5 +1,6 @@
 // Package jobserver brings up Beam job servers with an engine inside (Flink, Spark) on this machine, from Maven and without Docker, and
-// ends them. What they are made of is pinned: the pom and the SHA-256 of every jar are part of the program.
+// ends them. What they are made of is pinned: the pom and the SHA-256 of every jar are part of the program. Other versions are asked for by
+// name: see [Versions].
 package jobserver
 
 import (
@@ -25,15 +26,37 @@ type Engine struct {
 	properties []string
 	// Cluster says that the engine can be brought up as a cluster of processes too.
 	Cluster bool
+	// Pinned are the versions whose jars' checksums are part of the program: the default.
+	Pinned Versions
+	series []series // the minor versions that can be brought up, newest first
+	// own is the pattern of the names of the engine's own jars, with their version as its group.
+	own *regexp.Regexp
+	// managed are artifacts whose version the pom of other versions than the pinned ones says: GROUP:NAME, of the engine's, which Beam's
+	// runner asks for in the version it was built with; GROUP:NAME:VERSION of others; GROUP:NAME:VERSION:SCOPE.
+	managed []string
 }
 
 // Engines are the job servers that can be brought up.
 var Engines = []Engine{
 	{Name: "flink", Title: "Flink", main: "org.apache.beam.runners.flink.FlinkJobServerDriver",
-		args: []string{"--flink-master=[local]"}, Cluster: true},
+		args: []string{"--flink-master=[local]"}, Cluster: true,
+		Pinned: Versions{Beam: "2.62.0", Engine: "1.19.0"},
+		series: []series{{"1.19", "beam-runners-flink-1.19", "2.61.0"}, {"1.18", "beam-runners-flink-1.18", "2.57.0"},
+			{"1.17", "beam-runners-flink-1.17", "2.56.0"}},
+		own: regexp.MustCompile(`^flink-[a-z-]+-([0-9.]+)\.jar$`),
+		managed: []string{"org.apache.flink:flink-clients", "org.apache.flink:flink-core", "org.apache.flink:flink-java",
+			"org.apache.flink:flink-metrics-core", "org.apache.flink:flink-runtime", "org.apache.flink:flink-streaming-java"}},
 	{Name: "spark", Title: "Spark", main: "org.apache.beam.runners.spark.SparkJobServerDriver",
 		args:       []string{"--spark-master-url=local[4]"},
-		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=" + host, "-Dspark.driver.bindAddress=" + host}},
+		properties: []string{"-Dspark.ui.enabled=false", "-Dspark.driver.host=" + host, "-Dspark.driver.bindAddress=" + host},
+		Pinned:     Versions{Beam: "2.62.0", Engine: "3.5.0"},
+		series: []series{{"3.5", "beam-runners-spark-3", oldestBeam}, {"3.4", "beam-runners-spark-3", oldestBeam},
+			{"3.3", "beam-runners-spark-3", oldestBeam}, {"3.2", "beam-runners-spark-3", oldestBeam}},
+		own: regexp.MustCompile(`^spark-[a-z-]+_2\.12-([0-9.]+)\.jar$`),
+		// Spark before 3.5 has one that refuses Beam's Jackson, 2.15.4; before 3.4 it has a log of its own, in which the server's address,
+		// which is read from slf4j-simple's, would not stand. What a test needs is not in a class path.
+		managed: []string{"com.fasterxml.jackson.module:jackson-module-scala_2.12:2.15.2",
+			"org.apache.logging.log4j:log4j-slf4j-impl:2.17.2:test", "org.slf4j:slf4j-log4j12:1.7.30:test"}},
 }
 
 // Find returns the engine of a name.
@@ -54,6 +77,8 @@ type Options struct {
 	Port int
 	// Memory is the Java heap's bound in Java's notation, 1g by default.
 	Memory string
+	// Versions of what the server is made of; where empty, the engine's pinned ones.
+	Versions Versions
 	// TaskManagers, where not 0, is how many task managers a cluster of processes has; without, the engine runs inside the job server.
 	TaskManagers int
 	// Supervisor says how a process is started that calls [Supervise] with the engine and these options: its program, and arguments of
@@ -75,6 +100,8 @@ type State struct {
 	Web     string    `json:"web,omitempty"`
 	Log     string    `json:"log"`
 	Started time.Time `json:"started"`
+	// Versions of what runs; nil where an adaptflow brought it up that had the pinned ones alone.
+	Versions *Versions `json:"versions,omitempty"`
 	// Processes are those of a cluster, the supervisor among them; nil where the engine runs inside the job server.
 	Processes []Process `json:"processes,omitempty"`
 }

@@ -35,17 +35,23 @@ var mavens = []string{"MAVEN_OPTS", "MAVEN_ARGS", "MAVEN_CONFIG", "MAVEN_HOME", 
 
 // sums are the pinned checksums of an engine: SHA-256 in hexadecimal by the jar's name.
 func (e Engine) sums() (map[string]string, error) {
-	raw, err := pinned.ReadFile(e.Name + "/SHA256SUMS")
+	name := e.Name + "/SHA256SUMS"
+	raw, err := pinned.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
+	return parseSums(name, raw)
+}
+
+// parseSums reads the lines of sha256sum's.
+func parseSums(name string, raw []byte) (map[string]string, error) {
 	out := map[string]string{}
 	for s := bufio.NewScanner(bytes.NewReader(raw)); s.Scan(); {
-		sum, name, ok := strings.Cut(s.Text(), "  ")
+		sum, jar, ok := strings.Cut(s.Text(), "  ")
 		if !ok || len(sum) != 2*sha256.Size {
-			return nil, fmt.Errorf("%s/SHA256SUMS: no line of sha256sum's: %q", e.Name, s.Text())
+			return nil, fmt.Errorf("%s: no line of sha256sum's: %q", name, s.Text())
 		}
-		out[name] = sum
+		out[jar] = sum
 	}
 	return out, nil
 }
@@ -54,69 +60,118 @@ func (e Engine) sums() (map[string]string, error) {
 // out what Gradle starts itself with). Every process of a cluster has them in its class path, and 152 MB a job would be copied to each.
 const unstaged = "gradle/wrapper"
 
-// jars returns the folder of the engine's jars in the cache, having filled it with Maven where it is not there, and checks every jar.
-func (e Engine) jars(ctx context.Context, env childenv.Set, say func(string, ...any)) (string, error) {
-	sums, err := e.sums()
-	if err != nil {
-		return "", err
+// kit is what a job server of certain versions is made of, and where it lies in the cache: in a folder of its own, known by all that
+// stands in the pom.
+type kit struct {
+	versions Versions
+	series   series
+	pom      []byte
+	dir      string
+	lock     string            // of other versions than the pinned ones: the file of their checksums, beside dir
+	sums     map[string]string // those of the jars; nil where the first fetch is to tell them
+}
+
+// kit returns what versions are made of.
+func (e Engine) kit(v Versions) (k kit, err error) {
+	if k.versions, k.series, err = e.resolve(v); err != nil {
+		return k, err
 	}
-	pom, err := pinned.ReadFile(e.Name + "/pom.xml")
-	if err != nil {
-		return "", err
+	if k.pom, err = e.pom(k.versions, k.series); err != nil {
+		return k, err
 	}
 	cache, err := storage.CacheDir()
 	if err != nil {
+		return k, err
+	}
+	key := sha256.Sum256(k.pom)
+	at := filepath.Join(cache, "jobserver", "jars", unstaged)
+	if k.versions == e.Pinned { // where earlier versions of adaptflow have put them
+		k.dir = filepath.Join(at, e.Name+"-"+hex.EncodeToString(key[:6]))
+		k.sums, err = e.sums()
+		return k, err
+	}
+	k.dir = filepath.Join(at, fmt.Sprintf("%s-%s-beam-%s-%x", e.Name, k.versions.Engine, k.versions.Beam, key[:6]))
+	k.lock = k.dir + ".sha256"
+	k.sums, err = readLock(k.lock)
+	return k, err
+}
+
+// jars returns the folder of the jars of versions in the cache, having filled it with Maven where it is not there, and checks every jar:
+// those of the pinned versions against the program's checksums, others against those that their first fetch left.
+func (e Engine) jars(ctx context.Context, env childenv.Set, v Versions, say func(string, ...any)) (string, error) {
+	k, err := e.kit(v)
+	if err != nil {
 		return "", err
 	}
-	key := sha256.Sum256(pom)
-	dir := filepath.Join(cache, "jobserver", "jars", unstaged, e.Name+"-"+hex.EncodeToString(key[:6]))
-	if _, err := os.Stat(dir); err == nil {
-		if err := verify(dir, sums); err != nil {
-			return "", fmt.Errorf("%w; delete %s, and it is fetched again", err, dir)
-		}
-		return dir, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(k.dir); errors.Is(err, fs.ErrNotExist) {
+		return k.dir, e.fetch(ctx, env, k, say)
+	} else if err != nil {
 		return "", err
 	}
+	if k.sums == nil {
+		return "", fmt.Errorf("there are no checksums of %s, which were in %s; delete the folder, and it is fetched again", k.dir, k.lock)
+	}
+	if err := verify(k.dir, k.sums); err != nil {
+		return "", fmt.Errorf("%w; delete %s, and it is fetched again", err, k.dir)
+	}
+	return k.dir, nil
+}
+
+// fetch fills the folder of a kit.
+func (e Engine) fetch(ctx context.Context, env childenv.Set, k kit, say func(string, ...any)) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return "", errors.New("mvn is not in the path: install Apache Maven 3.6 or newer; it fetches the job server's jars, once")
+		return errors.New("mvn is not in the path: install Apache Maven 3.6 or newer; it fetches the job server's jars, once")
 	}
-	if err := storage.MkdirAll(filepath.Dir(dir)); err != nil {
-		return "", err
+	if err := storage.MkdirAll(filepath.Dir(k.dir)); err != nil {
+		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".fetch-")
+	tmp, err := os.MkdirTemp(filepath.Dir(k.dir), ".fetch-")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), pom, 0o644); err != nil {
-		return "", err
+	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), k.pom, 0o644); err != nil {
+		return err
 	}
 	lib := filepath.Join(tmp, "lib")
-	say("fetching the %d jars of the %s job server with Maven, once (150 to 350 MB)", len(sums), e.Title)
+	args := []string{"-q", "-B", resolver, "-DoutputDirectory=" + lib, "-DincludeScope=runtime"}
+	if k.lock == "" {
+		say("fetching the %d jars of the %s job server with Maven, once (150 to 350 MB)", len(k.sums), e.Title)
+	} else {
+		say("fetching the jars of the %s job server, %s, with Maven, once (150 to 350 MB). Their checksums are not part of adaptflow: "+
+			"Maven compares with the repository's, and later starts with those in %s", e.Title, e.says(k.versions), k.lock)
+		args = append(args, "-C", "-U") // a wrong checksum is an error; what was missing once is asked for again
+	}
 	env.More = append(slices.Clone(mavens), env.More...)
-	cmd := env.Command(ctx, mvn, "-q", "-B", resolver, "-DoutputDirectory="+lib, "-DincludeScope=runtime")
+	cmd := env.Command(ctx, mvn, args...)
 	cmd.Dir = tmp
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return ctx.Err()
 		}
-		return "", fmt.Errorf("mvn could not fetch the %s job server: %w: %s", e.Title, err, firstError(out))
+		text := firstError(out)
+		if what, where := missing(text); what != "" {
+			return fmt.Errorf("%s needs %s, which Maven did not find%s: give versions that its repositories have; the pinned ones are %s",
+				e.says(k.versions), what, where, e.says(e.Pinned))
+		}
+		return fmt.Errorf("mvn could not fetch the %s job server: %w: %s", e.Title, err, text)
 	}
-	if err := verify(lib, sums); err != nil {
-		return "", fmt.Errorf("what Maven fetched is not what was pinned: %w", err)
+	if k.sums != nil {
+		err = verify(lib, k.sums)
+	} else if k.sums, err = e.inspect(lib, k); err == nil {
+		err = writeLock(k.lock, k.sums)
+	}
+	if err != nil {
+		return fmt.Errorf("what Maven fetched is not what was asked for: %w", err)
 	}
 	if err := os.Chmod(lib, 0o700); err != nil { // Maven takes the umask, which may let others write there
-		return "", err
+		return err
 	}
-	if err := os.Rename(lib, dir); err != nil {
-		if verify(dir, sums) == nil { // another process was faster
-			return dir, nil
-		}
-		return "", err
+	if err := os.Rename(lib, k.dir); err != nil && verify(k.dir, k.sums) != nil { // unless another process was faster
+		return err
 	}
-	return dir, nil
+	return nil
 }
 
 // firstError is the first line of Maven's that tells an error.

@@ -23,7 +23,11 @@ var localConf = strings.Join([]string{"jobmanager.bind-host: " + host, "taskmana
 	"rest.address: " + host, "rest.bind-address: " + host}, "\n") + "\n"
 
 // clusterConf is Flink's configuration: https://nightlies.apache.org/flink/flink-docs-release-1.19/docs/deployment/config/.
-func clusterConf(rpc, web int, tmp string) string {
+func clusterConf(rpc, web int, version, tmp string) string {
+	strategy := "restart-strategy.type"
+	if minor(version) == "1.17" { // the key's name before 1.18
+		strategy = "restart-strategy"
+	}
 	return strings.Join([]string{
 		"jobmanager.rpc.address: localhost",
 		"jobmanager.rpc.port: " + strconv.Itoa(rpc),
@@ -51,7 +55,7 @@ func clusterConf(rpc, web int, tmp string) string {
 		// The class path of every process has all that a job needs: what a job brings is not loaded again.
 		"classloader.resolve-order: parent-first",
 		"classloader.check-leaked-classloader: false",
-		"restart-strategy.type: fixed-delay",
+		strategy + ": fixed-delay",
 		fmt.Sprintf("restart-strategy.fixed-delay.attempts: %d", restarts),
 		"restart-strategy.fixed-delay.delay: " + restartDelay,
 		"heartbeat.interval: 1000",

@@ -15,7 +15,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Up brings a server up and waits until it answers. Where one is up already, it is returned.
+// Up brings a server up and waits until it answers. Where one of the same versions is up already, it is returned.
 func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	say := o.Say
 	if say == nil {
@@ -24,6 +24,11 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	versions, _, err := e.resolve(o.Versions)
+	if err != nil {
+		return nil, err
+	}
+	o.Versions = versions
 	dir, err := e.dir(o.Dir)
 	if err != nil {
 		return nil, err
@@ -42,6 +47,10 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 				"it with adaptflow %s down",
 				e.Title, st.PID, e.Name)
 		}
+		if runs := e.runs(st); runs != versions {
+			return nil, fmt.Errorf("the %s job server that is up, process %d, is %s, not %s: end it with adaptflow %s down, or give "+
+				"another --dir", e.Title, st.PID, e.says(runs), e.says(versions), e.Name)
+		}
 		return st, nil
 	} else if !errors.Is(err, ErrDown) {
 		return nil, err
@@ -54,7 +63,7 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 	if err := env.Check(); err != nil {
 		return nil, fmt.Errorf("--worker-env: %w", err)
 	}
-	jars, err := e.jars(ctx, env, say)
+	jars, err := e.jars(ctx, env, versions, say)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +97,8 @@ func Up(ctx context.Context, e Engine, o Options) (*State, error) {
 		own = append(slices.Clone(own), "--flink-conf-dir="+conf)
 	}
 	args := append(e.java(java, jars, dir, o.Memory), e.driver(o.Port, dir, own...)...)
-	st := &State{Engine: e.Name, Log: filepath.Join(dir, logFile), Started: time.Now().UTC().Truncate(time.Second)}
+	st := &State{Engine: e.Name, Log: filepath.Join(dir, logFile), Started: time.Now().UTC().Truncate(time.Second),
+		Versions: &versions}
 	log, err := openLog(st.Log, os.O_TRUNC)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func TestServersListenOnLoopback(t *testing.T) {
 			t.Errorf("spark is started without %s", p)
 		}
 	}
-	for name, conf := range map[string]string{"inside the job server": localConf, "a cluster": clusterConf(1, 2, "/tmp")} {
+	for name, conf := range map[string]string{"inside the job server": localConf, "a cluster": clusterConf(1, 2, "1.19.0", "/tmp")} {
 		for _, key := range []string{"jobmanager.bind-host", "taskmanager.bind-host", "taskmanager.host", "rest.address",
 			"rest.bind-address"} {
 			if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(key) + `: (localhost|127\.0\.0\.1)$`).MatchString(conf) {

@@ -29,6 +29,14 @@ func Status(e Engine, dir string) (*State, error) {
 	return st, nil
 }
 
+// runs are the versions of the server that is up.
+func (e Engine) runs(st *State) Versions {
+	if st.Versions == nil {
+		return e.Pinned
+	}
+	return *st.Versions
+}
+
 // owns says whether the process of a state runs and is the server: process numbers are used again.
 func (e Engine) owns(st *State, dir string) bool { return e.marked(st.PID, dir) }
 
