@@ -100,6 +100,9 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 		}
 	})()
 	defer train.Drive(ctx, cfg.OutDir)()
+	if err := r.Unrecord(keysWeights); err != nil { // what is known of them is of before
+		return nil, err
+	}
 	if err := runKeys(ctx, r, cfg, shards); err != nil {
 		return nil, err
 	}
@@ -120,6 +123,9 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	}
 	if r.Elsewhere() {
 		if err := errors.Join(r.Held(), perkey.Publish(ctx, out.Keys, cfg.OutDir, cfg.WorkDir, r.BaseName())); err != nil {
+			return nil, err
+		}
+		if _, err := run.Record(r, keysWeights, func() (perkey.Files, error) { return perkey.Weights(ctx, cfg.OutDir) }); err != nil {
 			return nil, err
 		}
 	}
@@ -150,6 +156,9 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 
 // stagedKeys is the folder of the keys' sequences while they are trained.
 const stagedKeys = ".staged-keys"
+
+// keysWeights is the record of the weights of a finished run by key at a location, as the store listed them.
+const keysWeights = "keys-weights"
 
 // keysConfig is the settings of training the recipe's keys.
 func keysConfig(ctx context.Context, r *run.Run) (cfg perkey.Config, err error) {
@@ -213,17 +222,17 @@ func dryRunKeys(ctx context.Context, r *run.Run) error {
 // keys that lack something are trained again, to the same bytes.
 func keysFinished(ctx context.Context, r *run.Run, k *KeyRuns) (bool, error) {
 	done, out := true, r.Product(run.AdapterDir+"s")
-	var there perkey.Files
+	broken := func(x *perkey.Result) (string, error) { return x.Broken(out), nil }
 	if r.Elsewhere() {
 		var err error
-		if there, err = perkey.ListFolders(ctx, out); err != nil {
+		if broken, err = brokenAt(ctx, r, out); err != nil {
 			return false, err
 		}
 	}
 	for i := range k.Keys {
-		why := k.Keys[i].Broken(out)
-		if r.Elsewhere() {
-			why = k.Keys[i].Lacks(there)
+		why, err := broken(&k.Keys[i])
+		if err != nil {
+			return false, err
 		}
 		if why != "" {
 			dir := r.Product(run.AdapterDir+"s", k.Keys[i].Dir)
@@ -251,4 +260,31 @@ func keysFinished(ctx context.Context, r *run.Run, k *KeyRuns) (bool, error) {
 		r.Tell("this run is finished: %s", r.Product())
 	}
 	return done, nil
+}
+
+// brokenAt returns what says what is wrong with a key's folder in the folder out at a location. What makes a folder with damaged weights
+// finished is removed, so that the key is trained again.
+func brokenAt(ctx context.Context, r *run.Run, out string) (func(*perkey.Result) (string, error), error) {
+	there, err := perkey.ListFolders(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	var was perkey.Files // none of a run that an earlier version finished
+	raw, err := storage.ReadSmall(r.RecordPath(keysWeights), storage.KindState)
+	if err == nil {
+		err = json.Unmarshal(raw, &was)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return func(x *perkey.Result) (string, error) {
+		if why := x.Lacks(there); why != "" {
+			return why, nil
+		}
+		why, err := x.Damaged(out, there, was)
+		if err == nil && why != "" {
+			err = errors.Join(r.Held(), storage.Remove(storage.Join(out, x.Dir, perkey.MetricsFile)))
+		}
+		return why, err
+	}, nil
 }

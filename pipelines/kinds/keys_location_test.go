@@ -129,6 +129,28 @@ func TestKeysAtALocation(t *testing.T) {
 		t.Errorf("no report (%v)", err)
 	}
 
+	whole, err := storage.ReadFile(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := bytes.Clone(whole)
+	other[len(other)-1] ^= 1
+	for what, x := range map[string]struct {
+		bytes []byte
+		want  []string
+	}{"cut": {whole[:len(whole)/2], []string{"bob"}}, "longer": {append(bytes.Clone(whole), 0), []string{"bob"}},
+		"others": {other, []string{"bob"}}, "the same": {whole, nil}} {
+		if err := storage.WriteFile(weights, x.bytes); err != nil {
+			t.Fatal(err)
+		}
+		trained = nil
+		if ok(machine(store, all)); !slices.Equal(trained, x.want) || strings.Contains(said, "has damaged weights") != (x.want != nil) {
+			t.Errorf("%v were trained, and bob's weights were %s: %s", trained, what, said)
+		}
+		same(local)
+	}
+	swept()
+
 	raw, err := storage.ReadFile(storage.Join(store, "adapters", perkey.KeyName("ann"), perkey.LineageFile))
 	if err != nil {
 		t.Fatal(err)

@@ -45,8 +45,15 @@ func (c *Config) pull(ctx context.Context) (err error) {
 // textsDir is where the files that name the base are until the driver publishes them.
 func textsDir(work string) string { return storage.Join(work, "texts") }
 
-// Files are the names of the files of each folder in a folder of folders.
-type Files map[string][]string
+// File is a file of a key's folder at a location.
+type File struct {
+	Name    string          `json:"name"`
+	Size    int64           `json:"size"`
+	Version storage.Version `json:"version"` // see [storage.Version]
+}
+
+// Files are the files of each folder in a folder of folders.
+type Files map[string][]File
 
 // ListFolders lists the files of the folders in out. One that does not exist has none.
 func ListFolders(ctx context.Context, out string) (Files, error) {
@@ -55,27 +62,27 @@ func ListFolders(ctx context.Context, out string) (Files, error) {
 	err := storage.List(ctx, out, func(i storage.Info) error {
 		dir, name := path.Split(strings.TrimPrefix(filepath.ToSlash(i.URI), root))
 		dir = strings.TrimSuffix(dir, "/")
-		files[dir] = append(files[dir], name)
+		files[dir] = append(files[dir], File{name, i.Size, i.Version})
 		return nil
 	})
 	return files, err
 }
 
 // Lacks says what of a key's folder is not among the files that its folder at a location, out, and the work folder have; "" for nothing, or
-// where the key has none. Files at a location are not read, since their names are written once.
+// where the key has none. Nothing is read: see [Result.Damaged].
 func (r *Result) Lacks(files ...Files) string {
 	if r.Dir == "" {
 		return ""
 	}
-	has := func(what func(string) bool) bool {
+	has := func(what func(File) bool) bool {
 		return slices.ContainsFunc(files, func(f Files) bool { return slices.ContainsFunc(f[r.Dir], what) })
 	}
 	for _, name := range append([]string{MetricsFile, LineageFile}, peft.Naming...) {
-		if !has(func(s string) bool { return s == name }) {
+		if !has(func(f File) bool { return f.Name == name }) {
 			return "lacks " + name
 		}
 	}
-	if !has(func(s string) bool { return strings.HasSuffix(s, filepath.Ext(peft.TensorFile)) }) {
+	if !has(File.weights) {
 		return "lacks its weights"
 	}
 	return ""
@@ -102,7 +109,11 @@ func (c *Config) homeAt(ctx context.Context, key, binding string) (h home, finis
 		}
 		files[h.dir] = found[""]
 	}
-	return h, h.kept.Lacks(there, texts) == "", nil
+	if h.kept.Lacks(there, texts) != "" {
+		return h, false, nil
+	}
+	damaged, err := h.kept.altered(dir, there[h.dir])
+	return h, !damaged, err
 }
 
 // resultAt reads the result in a key's folder at a location, nil where there is none or it is damaged.

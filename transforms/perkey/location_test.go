@@ -182,7 +182,16 @@ func TestLocation(t *testing.T) {
 			publish(cfg)
 			same(t, pullAll(t, cfg.OutDir), less)
 
-			// What is missing is found, and made again.
+			// What is damaged or missing is found, and made again.
+			damaged := storage.Join(cfg.OutDir, KeyName("eve"), peft.TensorFile)
+			weights, err := storage.ReadFile(damaged)
+			second.ok(err)
+			second.ok(storage.WriteFile(damaged, weights[:len(weights)-4]))
+			if again := newFleet(t, 1).train(cfg, list, 9); !slices.Equal(again, []string{"eve"}) {
+				t.Errorf("trained %v, and eve's weights were cut", again)
+			}
+			publish(cfg)
+			same(t, pullAll(t, cfg.OutDir), less)
 			second.ok(storage.Remove(storage.Join(cfg.OutDir, KeyName("eve"), peft.ConfigFile)))
 			_, err = storage.RemoveTree(ctx, cfg.WorkDir)
 			second.ok(err)
