@@ -117,9 +117,11 @@ func (r *Run) modelJob(ctx context.Context, at train.Point) (train.Job, error) {
 	job := train.Job{Model: whole.Model, Task: whole.Task, DType: whole.DType, Dir: whole.Dir, KernelSet: whole.KernelSet}
 	if !at.Alone() {
 		job.BaseName, job.Method, job.Config, job.Args.Seed = whole.BaseName, whole.Method, whole.Config, whole.Args.Seed
-		if job.InitAdapter, err = r.initDir(); err != nil {
+		init, err := r.initDir()
+		if err != nil {
 			return job, err
 		}
+		job.InitAdapter = r.Fetched(init)
 	}
 	if job, err = r.ForWorkers(ctx, job); err != nil || r.Work == "" || at.Alone() {
 		return job, err
