@@ -87,7 +87,7 @@ func TestRegister(t *testing.T) {
 		`[0]: the measure "none" is unknown; it is one of own`:   {{"name": "none"}},
 		`[0]: a measure has no name: write - name: NAME`:         {{"rule": "own"}},
 		`[0]: own.most is 10; it must be at most 9`:              {{"name": "own", "most": 10}},
-		`[0]: own: unknown key "least"; its keys are most`:       {{"name": "own", "least": 1}},
+		`[0]: own: unknown key "least"; its keys are [most]`:     {{"name": "own", "least": 1}},
 		`[0]: own: json: cannot unmarshal string into Go struct`: {{"name": "own", "most": "many"}},
 	} {
 		if err := (&Config{Measures: list}).CheckMeasures(); err == nil || !strings.HasPrefix(err.Error(), text) {

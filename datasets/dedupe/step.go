@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
 // Step is a way of finding repetitions across a corpus. Its settings are its exported fields. Prepare is called once before anything else;
@@ -59,8 +60,8 @@ var Table = []Entry{
 }
 
 // Decode makes a step of its settings, whose key "rule" is the step's name; it is prepared. An unknown key is an error.
-func Decode(settings map[string]any) (Step, error) {
-	name, rest, err := rules.Named(settings, "deduplication step")
+func Decode(said map[string]any) (Step, error) {
+	name, rest, err := rules.Named(said, "deduplication step")
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func Decode(settings map[string]any) (Step, error) {
 	for _, e := range Table {
 		if e.Name == name {
 			s := e.New()
-			if err := rules.Strict(rest, s, name); err != nil {
+			if err := settings.Strict(rest, s, name); err != nil {
 				return nil, err
 			}
 			return s, s.Prepare()

@@ -5,17 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
-	"slices"
+
+	"github.com/adaptflow/adaptflow/internal/settings"
 )
 
-// Named takes the name out of settings, which is their key "rule".
-func Named(settings map[string]any, what string) (string, map[string]any, error) {
-	name, ok := settings["rule"].(string)
+// Named takes the name out of what is said of a rule, where it is the key "rule".
+func Named(said map[string]any, what string) (string, map[string]any, error) {
+	name, ok := said["rule"].(string)
 	if !ok {
 		return "", nil, fmt.Errorf("a %s has no name: write - rule: NAME, with its settings beside", what)
 	}
-	rest := maps.Clone(settings)
+	rest := maps.Clone(said)
 	delete(rest, "rule")
 	return name, rest, nil
 }
@@ -25,42 +25,10 @@ func Unknown(what, name string, known []string) error {
 	return fmt.Errorf("%s %q is unknown; it is one of %v", what, name, known)
 }
 
-var unknownField = regexp.MustCompile(`unknown field "(.*)"`)
-
-// Strict lays settings over a rule's fields. An unknown key, or a value of the wrong type, is an error that names it and the rule.
-func Strict(settings map[string]any, into any, name string) error {
-	b, err := json.Marshal(settings)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		if m := unknownField.FindStringSubmatch(err.Error()); m != nil {
-			return fmt.Errorf("%s: unknown key %q; its keys are %v", name, m[1], keys(into))
-		}
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-
-// keys are the settings that a rule has.
-func keys(rule any) []string {
-	b, err := json.Marshal(rule)
-	if err != nil {
-		return nil
-	}
-	var m map[string]any
-	if json.Unmarshal(b, &m) != nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(m))
-}
-
 // Decode makes a rule of its settings, whose key "rule" is the rule's name, over its published defaults; it is prepared, but has no tools
 // yet: see [User]. An unknown key is an error.
-func Decode(settings map[string]any) (Rule, error) {
-	r, err := decode(settings)
+func Decode(said map[string]any) (Rule, error) {
+	r, err := decode(said)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +36,8 @@ func Decode(settings map[string]any) (Rule, error) {
 }
 
 // decode is Decode of a rule that is not prepared.
-func decode(settings map[string]any) (Rule, error) {
-	name, rest, err := Named(settings, "cleaning rule")
+func decode(said map[string]any) (Rule, error) {
+	name, rest, err := Named(said, "cleaning rule")
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +46,7 @@ func decode(settings map[string]any) (Rule, error) {
 		return nil, err
 	}
 	r := e.New()
-	if err := Strict(rest, r, name); err != nil {
+	if err := settings.Strict(rest, r, name); err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -24,23 +24,29 @@ type Row struct {
 }
 
 // UnmarshalYAML reads names, and mappings of settings.
-func (n *Named) UnmarshalYAML(read func(any) error) error {
+func (n *Named) UnmarshalYAML(read func(any) error) (err error) {
+	*n, err = ReadRows(read, "name")
+	return err
+}
+
+// ReadRows reads a list of rows from a document, each its name, or a mapping that has the name under key and settings beside it.
+func ReadRows(read func(any) error, key string) ([]map[string]any, error) {
 	var list []any
 	if err := read(&list); err != nil {
-		return err
+		return nil, err
 	}
-	*n = Named{}
+	out := []map[string]any{}
 	for i, x := range list {
 		switch x := x.(type) {
 		case string:
-			*n = append(*n, map[string]any{"name": x})
+			out = append(out, map[string]any{key: x})
 		case map[string]any:
-			*n = append(*n, x)
+			out = append(out, x)
 		default:
-			return fmt.Errorf("[%d] is %v; write a name, or {name: NAME} with settings", i, x)
+			return nil, fmt.Errorf("[%d] is %v; write a name, or {%s: NAME} with settings", i, x, key)
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // at is where a row stands in the list, -1 where it does not.
@@ -78,8 +84,6 @@ func (n Named) Check(what string, rows []Row) error {
 	return nil
 }
 
-var unknownField = regexp.MustCompile(`unknown field "(.*)"`)
-
 // Over lays what the list says of a row over its settings (nil for a row without any) and checks them. Where the list does not name the row
 // they stay as they are.
 func (n Named) Over(name string, into any) error {
@@ -95,6 +99,17 @@ func (n Named) Over(name string, into any) error {
 		}
 		return nil
 	}
+	if err := Strict(said, into, name); err != nil {
+		return err
+	}
+	return In(name, Check(into))
+}
+
+var unknownField = regexp.MustCompile(`unknown field "(.*)"`)
+
+// Strict lays what is said of a row over its settings, by their tags json. An unknown key, or a value of the wrong type, is an error that
+// names it and the row.
+func Strict(said map[string]any, into any, name string) error {
 	raw, err := json.Marshal(said)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -103,15 +118,24 @@ func (n Named) Over(name string, into any) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		if m := unknownField.FindStringSubmatch(err.Error()); m != nil {
-			var keys []string
-			for _, f := range Of(reflect.TypeOf(into).Elem()) {
-				keys = append(keys, f.Name)
-			}
-			return fmt.Errorf("%s: unknown key %q; its keys are %s", name, m[1], strings.Join(keys, ", "))
+			return fmt.Errorf("%s: unknown key %q; its keys are %v", name, m[1], keys(into))
 		}
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return In(name, Check(into))
+	return nil
+}
+
+// keys are the settings that a row has.
+func keys(row any) []string {
+	raw, err := json.Marshal(row)
+	if err != nil {
+		return nil
+	}
+	var m map[string]any
+	if json.Unmarshal(raw, &m) != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(m))
 }
 
 // MustDescribe panics where a row's settings are not as [Row] says, which is a fault of the program.
