@@ -41,6 +41,21 @@ func member(t *testing.T) (e Engine, dir string, pid int, child string) {
 	return e, dir, 0, ""
 }
 
+// start starts a stand-in and waits until the kernel tells its command line, which may be a moment after the start.
+func start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		if line, ok := commandLine(cmd.Process.Pid); ok && strings.Contains(line, cmd.Args[2]) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%v has no command line", cmd.Args)
+}
+
 func running(pid string) bool {
 	raw, err := os.ReadFile("/proc/" + pid + "/cmdline")
 	return err == nil && len(raw) > 0
@@ -99,9 +114,7 @@ func TestTheCallerSaysHowASupervisorStarts(t *testing.T) {
 	}
 	for script, want := range map[string]bool{"sleep 600": true, "sleep 600; : " + e.mark(dir) + " ": false} { // a Java process is none
 		cmd := exec.Command("/bin/sh", "-c", script+"; :", "sh", dir, "more")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		start(t, cmd)
 		if is := e.supervises(cmd.Process.Pid, dir); is != want {
 			t.Errorf("%q: a supervisor %v, want %v", script, is, want)
 		}

@@ -269,9 +269,7 @@ func TestAServerOfOtherVersionsIsNotTaken(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command("/bin/sh", "-c", "sleep 600; : "+e.mark(dir)+" "+loopback(dir))
 	detach(cmd)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	start(t, cmd)
 	defer func() { killGroup(cmd.Process.Pid); _ = cmd.Wait() }()
 	t.Setenv("PATH", t.TempDir()) // nothing is brought up
 	for _, r := range []struct {
