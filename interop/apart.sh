@@ -99,16 +99,32 @@ await() { # await NAME WHAT COMMAND…: waits until the command succeeds, while 
 step() { await "$1" "the checkpoint of step $2" there "$1/.work/checkpoints/checkpoint-$(printf %06d "$2")/trainer_state.json"; } # step NAME N
 key() { await "$1" "a trained key" listed "$1/adapters/" /metrics.json; }
 trial() { await "$1" "a recorded trial" listed "$1/.work/stages/trial-" '<Key>'; }
+step2() { step "$1" 2; }
 increment() { await "$1" "an increment" there "$1/history.json"; }
 locally() { local name=$1; shift; "$bin" run "$@" --output "$work/local/$name" > "$work/local-$name.log" 2>&1 || { tail "$work/local-$name.log"; exit 1; }; }
 away() { printf '%s\n' "${@//$work\//s3://bucket/in/}"; } # the same arguments, of the input on the server
 
+hardships="a server that throttles and fails, all workers, a task manager and the driver killed, another driver with an empty cache"
+hard() { # hard NAME PROGRESS TEMPLATE…: a run that meets all hardships after its first PROGRESS; the second driver is left running
+  local name=$1 progress=$2
+  shift 2
+  fault kind=throttle,every=11,times=40; fault kind=500,every=17,times=40
+  begin "$name" "$@"; "$progress" "$name"
+  pkill -9 -f "^$shared/adaptflow" || true # the cluster goes on with other workers
+  killmanager
+  sleep 2
+  kill -9 "$driver"; wait "$driver" 2> /dev/null || true
+  rm -rf "${work:?}/cache"; mkdir "$work/cache"
+  sleep 32 # the lost driver's lease ends
+  begin "$name" "$@"
+}
+killmanager() { kill -9 "$(sed -n '/"name": "task-manager-1"/{n;s/.*"pid": *\([0-9]*\).*/\1/p}' "$dir/state.json")" || { echo "there is no task manager to kill"; exit 1; }; }
 mapfile -t textaway < <(away "${text[@]}")
 locally plain "${text[@]}" --set steps=6
 locally replicas "${text[@]}" --set steps=6 --set train.replicas=2
 locally long "${text[@]}" --set steps=40
 if [ "$all" = full ]; then
-  locally rows "${rows[@]}" --set "input=$work/rows-*.jsonl" --set steps=6
+  locally rows "${rows[@]}" --set "input=$work/rows-*.jsonl" --set steps=12
   locally keys "${keys[@]}" --set "input=$work/rows-*.jsonl"
   locally trials "${trials[@]}"
   locally learn "${learn[@]}" --set "input=$work/part-*.jsonl"
@@ -120,28 +136,16 @@ echo "domain-adaptation: $((SECONDS - start)) s; adapter equal to Prism's on a l
 begin replicas "${textaway[@]}" --set steps=6 --set train.replicas=2; ends replicas replicas
 echo "two replicas: equal"
 if [ "$all" = full ]; then
-begin rows "${rows[@]}" --set "input=s3://bucket/in/rows-*.jsonl" --set steps=6; ends rows rows
-echo "instruction-tuning: equal"
-begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; key keys
-kill -9 "$driver"; wait "$driver" 2> /dev/null || true
-pkill -9 -f "^$shared/adaptflow" || true # the cluster goes on with other workers
-rm -rf "${work:?}/cache"; mkdir "$work/cache"
-sleep 32
-fault kind=throttle,every=11,times=-1; fault kind=500,every=17,times=-1
-begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"
+hard rows step2 "${rows[@]}" --set "input=s3://bucket/in/rows-*.jsonl" --set steps=12; ends rows rows
+echo "instruction-tuning, $hardships: equal"
+hard keys key "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"
 wait "$driver" || { tail "$work/keys.log"; exit 1; }
-curl -sf -X DELETE "http://$at/-/faults"
 begin keys "${keys[@]}" --set "input=s3://bucket/in/rows-*.jsonl"; manyend keys keys
 grep -q '^this run is finished' "$work/keys.log" || { echo "the run by key was not finished:"; cat "$work/keys.log"; exit 1; }
-echo "personal-assistants, driver and workers killed, another driver with an empty cache, a server that throttles and fails: equal"
-begin learn "${learn[@]}" --set "input=s3://bucket/in/part-*.jsonl"; increment learn
-kill -9 "$driver"; wait "$driver" 2> /dev/null || true
-pkill -9 -f "^$shared/adaptflow" || true
-rm -rf "${work:?}/cache"; mkdir "$work/cache"
-sleep 32
-begin learn "${learn[@]}" --set "input=s3://bucket/in/part-*.jsonl"; learnt learn learn
+echo "personal-assistants, $hardships: equal"
+hard learn increment "${learn[@]}" --set "input=s3://bucket/in/part-*.jsonl"; learnt learn learn
 ! grep -q '^increment 1: ' "$work/learn.log" || { echo "the second driver began anew:"; cat "$work/learn.log"; exit 1; }
-echo "continual-learning, driver and workers killed, another driver with an empty cache: equal"
+echo "continual-learning, $hardships: equal"
 begin trials "${trials[@]//$work\//s3://bucket/in/}"; trial trials
 kill -9 "$driver"; wait "$driver" 2> /dev/null || true
 rm -rf "${work:?}/cache"; mkdir "$work/cache"
@@ -164,7 +168,7 @@ pkill -9 -f "^$shared/adaptflow" || { echo "there is no worker to kill"; exit 1;
 ends worker long
 echo "workers were killed: equal"
 begin manager "${textaway[@]}" --set steps=40; step manager 4
-kill -9 "$(sed -n '/"name": "task-manager-1"/{n;s/.*"pid": *\([0-9]*\).*/\1/p}' "$dir/state.json")"
+killmanager
 ends manager long
 echo "a task manager was killed: equal"
 fi
