@@ -8,6 +8,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/pipelines/kinds"
 	"github.com/adaptflow/adaptflow/pipelines/run"
+	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/recipe"
 )
 
@@ -15,18 +16,27 @@ func forgetCommand() *cobra.Command {
 	var docs []string
 	var output, work string
 	var asJSON, list bool
+	var runner runners.Runner
 	c := &cobra.Command{Use: "forget", Short: "Leave documents out of a run by key, and train again the adapters that saw them",
 		Args: cobra.NoArgs,
 		Long: "Forget finds the adapters of a run by key (a recipe with data.key_column) that were trained on the documents, leaves the " +
 			"documents out, and trains those\n" +
 			"keys again; the others keep their bytes. A document's id is SOURCE#INDEX, as documents.jsonl of an adapter's folder and " +
-			"inspect of shards show it.",
+			"inspect of shards show it.\n" +
+			"With the --runner and --endpoint of the run, what a driver that was lost left on the job server is cancelled first.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(docs) == 0 || output == "" {
 				return usage("forget needs --doc ID and the run's --output")
 			}
 			if work != "" && (storage.IsLocal(output) || storage.IsLocal(work)) {
 				return usage("--work-location %s: it is of an --output on an object store, and on one itself", work)
+			}
+			if runner.Name == "dataflow" {
+				return usage("forget trains in this process, or on a job server (--runner flink, spark, universal)")
+			}
+			var err error
+			if runner, err = runner.Resolve(); err != nil {
+				return usageError{err}
 			}
 			path := storage.Join(output, run.RecipeFile)
 			text, err := storage.ReadSmall(path, storage.KindRecipe)
@@ -54,6 +64,9 @@ func forgetCommand() *cobra.Command {
 				return usage("no adapter in %s was trained on %s; an id is SOURCE#INDEX, as in documents.jsonl of an adapter's folder",
 					output, strings.Join(unknown, ", "))
 			}
+			if err := runner.CheckOutput(output, kinds.Of(rec).Afar); err != nil {
+				return usageError{err}
+			}
 			say("affected: %s", strings.Join(keys, ", "))
 			if list {
 				if asJSON {
@@ -61,7 +74,7 @@ func forgetCommand() *cobra.Command {
 				}
 				return nil
 			}
-			r := &run.Run{Recipe: rec, Output: output, Work: work, Say: say}
+			r := &run.Run{Recipe: rec, Output: output, Work: work, Runner: runner, Say: say}
 			err = kinds.Open(r)
 			defer r.Close()
 			if err != nil {
@@ -73,6 +86,7 @@ func forgetCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&docs, "doc", nil, "id of a document; repeat for more")
 	c.Flags().StringVar(&output, "output", "", "output folder of the run, or its place on an object store")
 	c.Flags().StringVar(&work, "work-location", "", "work location of the run, where it is not in the --output on an object store")
+	addRunner(c, &runner)
 	c.Flags().BoolVar(&list, "list", false, "only name the keys whose adapters are affected")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

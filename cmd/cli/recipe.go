@@ -38,17 +38,22 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.output, "output", "", "output folder (default adaptflow-out/TEMPLATE-HASH)")
 	c.Flags().StringVar(&f.work, "work-location", "", "location of staged data, checkpoints and what workers need, of an --output on an "+
 		"object store (default .work in it)")
-	c.Flags().StringVar(&f.runner.Name, "runner", "prism", "Beam runner: "+strings.Join(runners.Names, ", "))
-	c.Flags().StringVar(&f.runner.Endpoint, "endpoint", "",
-		"job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
-	c.Flags().StringVar(&f.runner.Environment, "environment", "loopback",
-		"where a job server's workers run: "+strings.Join(runners.Environments, ", "))
-	c.Flags().StringVar(&f.runner.Program, "worker-program", "",
-		"adaptflow on the task managers' machines, of --environment process (default this program's path)")
-	addWorkerEnv(c, &f.runner.Env)
+	addRunner(c, &f.runner)
 	f.addDataflow(c)
 	c.Flags().StringVar(&f.init, "init-adapter", "", "adapter folder to start from, here or on an object store")
 	c.Flags().BoolVar(&f.json, "json", false, "print the result as JSON on stdout")
+}
+
+// addRunner adds the flags of Prism and of job servers.
+func addRunner(c *cobra.Command, r *runners.Runner) {
+	c.Flags().StringVar(&r.Name, "runner", "prism", "Beam runner: "+strings.Join(runners.Names, ", "))
+	c.Flags().StringVar(&r.Endpoint, "endpoint", "",
+		"job server HOST:PORT (default the one that adaptflow flink up or spark up brought up)")
+	c.Flags().StringVar(&r.Environment, "environment", "loopback",
+		"where a job server's workers run: "+strings.Join(runners.Environments, ", "))
+	c.Flags().StringVar(&r.Program, "worker-program", "",
+		"adaptflow on the task managers' machines, of --environment process (default this program's path)")
+	addWorkerEnv(c, &r.Env)
 }
 
 // resolve makes the recipe of a template with the flags.

@@ -77,8 +77,12 @@ func affected(output string, docs []string) (keys, unknown []string, err error) 
 }
 
 // forget leaves documents out of a run by key from now on and trains the keys again that were trained on them, no others. The keys' folders
-// and the shards stay; the shards are the user's to delete.
+// and the shards stay; the shards are the user's to delete. Jobs that a driver which was lost has left are ended first: they would write
+// adapters that know the documents.
 func forget(ctx context.Context, r *run.Run, docs []string) (*KeyRuns, error) {
+	if err := r.Runner.EndOthers(ctx); err != nil {
+		return nil, err
+	}
 	ids, err := forgotten(r)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,20 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
+// EndOthers cancels the jobs that an earlier driver of the run has left on the job server, and waits a while for their end. Other runners
+// have none: Prism's end with their driver, and Dataflow's are joined by their names.
+func (r Runner) EndOthers(ctx context.Context) error {
+	if r.InProcess() || r.Name == "dataflow" {
+		return nil
+	}
+	server, err := jobs.Dial(ctx, r.Endpoint)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	return server.EndOthers(ctx, r.Job)
+}
+
 // remote executes a pipeline on a job server.
 func remote(ctx context.Context, runner Runner, p *beam.Pipeline, name string) error {
 	edges, _, err := p.Build()

@@ -183,7 +183,34 @@ func (s *Server) EndOthers(ctx context.Context, run string) error {
 			if _, err := s.client.Cancel(ctx, &jobpb.CancelJobRequest{JobId: other.GetJobId()}); err != nil {
 				return fmt.Errorf("%s: cancelling the job %s, which an earlier driver of this run left: %w", s.name, other.GetJobId(), err)
 			}
+			s.awaitEnd(ctx, other.GetJobId())
 		}
 	}
 	return nil
+}
+
+// endTime is how long a job that was cancelled may take to end.
+const endTime = 10 * time.Second
+
+// awaitEnd waits for the end of a job that was cancelled, but not for ever: where an engine does not end it, the run goes on beside it, as
+// it would with a server that does not list its jobs.
+func (s *Server) awaitEnd(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	for {
+		st, err := s.client.GetState(ctx, &jobpb.GetJobStateRequest{JobId: id})
+		if err != nil {
+			return
+		}
+		switch st.GetState() {
+		case jobpb.JobState_STARTING, jobpb.JobState_RUNNING, jobpb.JobState_STOPPED, jobpb.JobState_CANCELLING:
+		default:
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
