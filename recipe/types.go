@@ -33,7 +33,7 @@ type Recipe struct {
 
 // Model names the base model.
 type Model struct {
-	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, or org/name of the hub"`
+	Path            string `yaml:"path" json:"path" help:"folder of a Hugging Face model, embedded:NAME, org/name of the hub, or a folder on an object store (s3://, gs://)"`
 	Task            string `yaml:"task" json:"task" help:"what the model is opened for, HF PEFT's task_type: SEQ_CLS classifies texts" enum:"CAUSAL_LM,SEQ_CLS"`
 	quant.Config    `yaml:",inline"`
 	TokenizerEngine string `yaml:"tokenizer_engine" json:"tokenizer_engine" help:"tokenizer implementation" enum:"exact,sugarme"`

@@ -101,6 +101,36 @@ func TestStartsOnAStore(t *testing.T) {
 	}
 }
 
+// TestBaseOnAStore: a base model and a teacher on an object store give the bytes of those in a folder, wherever the output is; of one that
+// is not there the error names the setting's place.
+func TestBaseOnAStore(t *testing.T) {
+	bucket := onS3(t)
+	in, err := filepath.Abs(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := filepath.Join(in, "base")
+	onStore(t, bucket+"/base", base)
+	text := filepath.Join(in, "text.jsonl")
+	settings := []string{"teacher=" + base, "eval_input=" + filepath.Join(in, "held.jsonl")}
+	local := filepath.Join(t.TempDir(), "local")
+	if _, err := driver(t, afarRecipe(t, "distillation", text, settings...), local, toTheEnd); err != nil {
+		t.Fatal(err)
+	}
+	settings[0] = "teacher=" + bucket + "/base"
+	for _, output := range []string{filepath.Join(t.TempDir(), "here"), bucket + "/there"} {
+		rec := afarRecipe(t, "distillation", text, append(settings, "model="+bucket+"/base")...)
+		if _, err := driver(t, rec, output, toTheEnd); err != nil {
+			t.Fatal(err)
+		}
+		sameAs(t, output, local, "adapter/adapter_model.safetensors")
+	}
+	_, err = driver(t, afarRecipe(t, "distillation", text, append(settings, "model="+bucket+"/none")...), t.TempDir(), toTheEnd)
+	if err == nil || !strings.Contains(err.Error(), bucket+"/none: there is no such folder") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestFromStore: a folder on an object store is pulled once, and again when one of its objects has another content; what is hidden stays.
 func TestFromStore(t *testing.T) {
 	place := onS3(t)

@@ -22,9 +22,6 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
-// workScores is the folder of what evaluations found, until the driver has it.
-const workScores = ".scores"
-
 // Evaluate measures the base with the adapter at a point (none: the base alone) on the evaluation sets, in a pipeline.
 func (r *Run) Evaluate(ctx context.Context, d *Data, at train.Point) (*measure.Results, error) {
 	return r.evaluate(ctx, d, at, nil)

@@ -32,6 +32,7 @@ const (
 	workInputs      = "inputs"  // local input files
 	workCheckpoints = "checkpoints"
 	workStages      = "stages"
+	workScores      = ".scores" // what evaluations found, until the driver has it
 )
 
 // inputPrefix begins the names of local input files there.

@@ -6,19 +6,28 @@ import (
 	"os"
 
 	"github.com/adaptflow/adaptflow/internal/hub"
+	"github.com/adaptflow/adaptflow/internal/pulled"
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // Model returns the folder of the model that ref names: a folder, embedded:NAME, or org/name (org/name@revision) of the hub, which is
-// downloaded into the cache of Hugging Face's libraries unless it is there. A folder of that name is preferred to the hub. say is told of
-// each file that is downloaded; nil for the standard error.
+// downloaded into the cache of Hugging Face's libraries unless it is there, or a folder on an object store (s3://BUCKET/FOLDER), of which
+// this machine takes a copy. A folder of that name is preferred to the hub. say is told of each file that is downloaded; nil for the
+// standard error.
 func Model(ref string, say func(format string, a ...any)) (string, error) {
 	return find(ref, false, say)
 }
 
-// Here is [Model] of what this machine has already: the hub is not asked.
+// Here is [Model] of what this machine has already: neither the hub nor an object store is asked.
 func Here(ref string) (string, error) { return find(ref, true, nil) }
 
 func find(ref string, offline bool, say func(format string, a ...any)) (string, error) {
+	if !storage.IsLocal(ref) {
+		if offline {
+			return "", fmt.Errorf("%s: no object store is asked here: name a copy on this machine", ref)
+		}
+		return pulled.FromStore(context.Background(), ref)
+	}
 	if _, err := os.Stat(ref); err == nil || !hub.Is(ref) {
 		return Resolve(ref)
 	}
