@@ -85,18 +85,31 @@ func (f *files) do(ctx context.Context, p string, what func(ctx context.Context,
 	return f.call(ctx, p, &call{}, what)
 }
 
+// below does what with a folder, which may be a bucket itself: with its keys' prefix, which ends with a slash or is "".
+func (f *files) below(ctx context.Context, folder string, what func(ctx context.Context, s store, bucket, prefix string) error) error {
+	return f.named(ctx, folder, storage.Join(folder, "x"), &call{}, func(ctx context.Context, s store, bucket, key string) error {
+		return what(ctx, s, bucket, strings.TrimSuffix(key, "x"))
+	})
+}
+
 func (f *files) call(ctx context.Context, p string, c *call,
+	what func(ctx context.Context, s store, bucket, key string) error) error {
+	return f.named(ctx, p, p, c, what)
+}
+
+// named calls what with the object of a URI; errors name what is asked for.
+func (f *files) named(ctx context.Context, asked, p string, c *call,
 	what func(ctx context.Context, s store, bucket, key string) error) error {
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(p, f.scheme+"://"), "/")
 	if bucket == "" || !ok || key == "" {
-		return fmt.Errorf("%s: want %s://BUCKET/KEY", p, f.scheme)
+		return fmt.Errorf("%s: want %s://BUCKET/KEY", asked, f.scheme)
 	}
 	if f.once.Do(func() { f.client, f.err = f.open(context.Background()) }); f.err != nil {
-		return fmt.Errorf("%s: %w", p, f.err)
+		return fmt.Errorf("%s: %w", asked, f.err)
 	}
 	c.known = &f.known
 	if err := what(withCall(ctx, c), f.client, bucket, key); err != nil {
-		return fmt.Errorf("%s: %w", p, err)
+		return fmt.Errorf("%s: %w", asked, err)
 	}
 	return nil
 }

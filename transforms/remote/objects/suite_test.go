@@ -1,9 +1,11 @@
 package objects
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/storage/storagetest"
 )
 
@@ -26,4 +28,19 @@ func TestSuiteGCS(t *testing.T) {
 	s := storagetest.StartGCS(t, "bucket")
 	fresh(t)
 	storagetest.Suite(t, storagetest.GCSPlace(s, patience))
+}
+
+// TestListNames: the error of a list names the folder as it was asked for.
+func TestListNames(t *testing.T) {
+	for _, start := range []func(*testing.T) string{
+		func(t *testing.T) string { storagetest.StartS3(t, "bucket"); return "s3://other/folder" },
+		func(t *testing.T) string { storagetest.StartGCS(t, "bucket"); return "gs://other/folder" },
+	} {
+		folder := start(t)
+		fresh(t)
+		err := storage.List(t.Context(), folder, func(storage.Info) error { return nil })
+		if err == nil || !strings.HasPrefix(err.Error(), folder+": ") {
+			t.Errorf("%v", err)
+		}
+	}
 }

@@ -120,9 +120,8 @@ func (f *files) RemoveIf(ctx context.Context, uri string, have storage.Version) 
 
 // List implements storage.Objects.
 func (f *files) List(ctx context.Context, folder string, each func(storage.Info) error) error {
-	// Of a bucket itself, too, which is no object.
-	return f.do(ctx, storage.Join(folder, "x"), func(ctx context.Context, s store, bucket, key string) error {
-		return s.list(ctx, bucket, strings.TrimSuffix(key, "x"), func(o object) error {
+	return f.below(ctx, folder, func(ctx context.Context, s store, bucket, prefix string) error {
+		return s.list(ctx, bucket, prefix, func(o object) error {
 			if strings.HasSuffix(o.key, "/") { // what consoles make to show an empty folder
 				return nil
 			}
@@ -136,9 +135,9 @@ func (f *files) List(ctx context.Context, folder string, each func(storage.Info)
 // SweepUploads ends the uploads in parts below a folder that were begun before a time, of a store that keeps them for ever. Google Cloud
 // Storage ends its own after a week.
 func (f *files) SweepUploads(ctx context.Context, folder string, before time.Time) (n int64, err error) {
-	err = f.do(ctx, storage.Join(folder, "x"), func(ctx context.Context, s store, bucket, key string) error {
+	err = f.below(ctx, folder, func(ctx context.Context, s store, bucket, prefix string) error {
 		if u, ok := s.(*s3Store); ok {
-			n, err = u.endUploads(ctx, bucket, strings.TrimSuffix(key, "x"), before)
+			n, err = u.endUploads(ctx, bucket, prefix, before)
 			return err
 		}
 		return nil
