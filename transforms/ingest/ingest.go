@@ -181,7 +181,7 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	reject := func(r *datasets.Reject) error {
 		s.Read++
 		s.bytesIn += int64(len(r.Record))
-		s.Rejected[strings.TrimPrefix(r.Rule+"."+r.Reason, ".")]++
+		s.Rejected[reasonOf(r)]++
 		if s.First == "" {
 			s.First = fmt.Sprintf("%s: %s %s", datasets.DocID(r.Source, r.Index), r.Reason, r.Value)
 		}
@@ -193,52 +193,23 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 		return nil, err
 	}
 	defer out.Abort()
-	options := f.Options
-	options.Pages = f.pages != nil
-	options.Translation = nil
-	if in.From != "" {
-		options.Translation = []string{in.From, in.To}
-	}
-	r, err := datasets.Open(in.Path, in.Source, options)
-	var fault *datasets.FileError
-	switch {
-	case errors.As(err, &fault):
-		if err := reject(&datasets.Reject{Source: in.Source, Reason: fault.Reason, Value: fault.Err.Error()}); err != nil {
-			return nil, err
+	r, err := f.each(ctx, in, func(rec *datasets.Record) error {
+		s.Read++
+		s.Kept++
+		s.bytesIn, s.bytesOut = s.bytesIn+int64(len(rec.Text)), s.bytesOut+int64(len(rec.Text))
+		if strings.IndexByte(rec.Text, 0) >= 0 {
+			nuls++
 		}
-	case err != nil:
-		return nil, err
-	default:
+		if rec.Label != "" {
+			s.Labels[rec.Label]++
+		}
+		return out.Write(rec)
+	}, reject)
+	if r != nil {
 		defer r.Close()
-		for n := 0; ; n++ {
-			if n&1023 == 0 && ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			rec, rej, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err == nil && rej == nil && f.pages != nil {
-				rej = f.page(r, &rec)
-			}
-			if err == nil && rej != nil {
-				err = reject(rej)
-			} else if err == nil {
-				s.Read++
-				s.Kept++
-				s.bytesIn, s.bytesOut = s.bytesIn+int64(len(rec.Text)), s.bytesOut+int64(len(rec.Text))
-				if strings.IndexByte(rec.Text, 0) >= 0 {
-					nuls++
-				}
-				if rec.Label != "" {
-					s.Labels[rec.Label]++
-				}
-				err = out.Write(&rec)
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	if r != nil {
 		s.Format, s.Rows = r.Layout()
@@ -261,6 +232,45 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 		return nil, err
 	}
 	return s, storage.WriteFile(SummaryPath(f.StagedDir, in.Source), b)
+}
+
+// each reads a file and calls keep with its records and reject with what it refuses, in order. The reader, which says more of the file, is
+// the caller's to close; it is nil where the file could not be opened.
+func (f *ReadFn) each(ctx context.Context, in File, keep func(*datasets.Record) error,
+	reject func(*datasets.Reject) error) (datasets.Reader, error) {
+	options := f.Options
+	options.Pages = f.pages != nil
+	options.Translation = nil
+	if in.From != "" {
+		options.Translation = []string{in.From, in.To}
+	}
+	r, err := datasets.Open(in.Path, in.Source, options)
+	if fault := (*datasets.FileError)(nil); errors.As(err, &fault) {
+		return nil, reject(&datasets.Reject{Source: in.Source, Reason: fault.Reason, Value: fault.Err.Error()})
+	}
+	if err != nil {
+		return nil, err
+	}
+	for n := 0; ; n++ {
+		if n&1023 == 0 && ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		rec, rej, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return r, nil
+		}
+		if err == nil && rej == nil && f.pages != nil {
+			rej = f.page(r, &rec)
+		}
+		if err == nil && rej != nil {
+			err = reject(rej)
+		} else if err == nil {
+			err = keep(&rec)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
 }
 
 // page takes the main text out of a record that is a web page.

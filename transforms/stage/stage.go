@@ -66,6 +66,24 @@ type Verdict struct {
 	Row string
 }
 
+// Reject is the dead letter of a record that a rule, by its name, does not keep.
+func (v *Verdict) Reject(r *datasets.Record, rule string) datasets.Reject {
+	return datasets.Reject{Source: r.Source, Index: r.Index, Rule: rule, Reason: v.Reason, Value: v.Value, Threshold: v.Threshold,
+		Record: []byte(r.Text[:min(len(r.Text), datasets.MaxRejectRecord)])}
+}
+
+// Change gives a record that is kept the text that the rules left, and says whether it is another.
+func (v *Verdict) Change(r *datasets.Record) bool {
+	if v.Text == r.Text {
+		return false
+	}
+	r.Text = v.Text
+	if v.Row != "" {
+		r.Row = v.Row
+	}
+	return true
+}
+
 // Apply judges the records of a group, in order, and writes the group's summary last. It may be called by several goroutines with a judge
 // that may.
 func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, judge Judge) (*Summary, error) {
@@ -90,21 +108,15 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 		}
 		if !v.Keep {
 			s.Rejected[rule+"."+v.Reason]++
-			rec := []byte(r.Text)
-			if err := dead.Write(&datasets.Reject{Source: r.Source, Index: r.Index, Rule: rule, Reason: v.Reason, Value: v.Value,
-				Threshold: v.Threshold,
-				Record:    rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
+			d := v.Reject(r, rule)
+			if err := dead.Write(&d); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		s.Kept++
-		if v.Text != r.Text {
+		if v.Change(r) {
 			s.Changed++
-			r.Text = v.Text
-			if v.Row != "" {
-				r.Row = v.Row
-			}
 		}
 		s.bytesOut += int64(len(r.Text))
 		kept = append(kept, *r)

@@ -61,8 +61,11 @@ var budgets = struct {
 	runs map[string]map[string]*jinja.Budget // by [EncodeFn.OutDir], which is one run's
 }{runs: map[string]map[string]*jinja.Budget{}}
 
-// share gives the templates what is left of the run's budgets.
+// share gives the templates what is left of the run's budgets. Those of no run, which records of any length come by, keep their own.
 func (f *EncodeFn) share(s chat.Set) {
+	if f.OutDir == "" {
+		return
+	}
 	budgets.Lock()
 	defer budgets.Unlock()
 	run := budgets.runs[f.OutDir]

@@ -59,6 +59,13 @@ type rowError struct {
 func (e *rowError) Error() string { return e.err.Error() }
 func (e *rowError) Unwrap() error { return e.err }
 
+// reject is the dead letter of the row.
+func (e *rowError) reject(r *datasets.Record) datasets.Reject {
+	rec := cmp.Or(r.Row, r.Text)
+	return datasets.Reject{Source: r.Source, Index: r.Index, Rule: Name, Reason: e.reason, Value: e.Error(), Threshold: e.threshold,
+		Record: []byte(rec[:min(len(rec), datasets.MaxRejectRecord)])}
+}
+
 // EncodeFn tokenizes a row group of staged records into a file of staged documents, in the order of their shard hash, or in file order.
 type EncodeFn struct {
 	TokenizerDir string
@@ -196,13 +203,8 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 				sum.Rejected = map[string]int64{}
 			}
 			sum.Rejected[Name+"."+bad.reason]++
-			rec := []byte(recs[i].Row)
-			if len(rec) == 0 {
-				rec = []byte(recs[i].Text)
-			}
-			if err := dead.Write(&datasets.Reject{Source: recs[i].Source, Index: recs[i].Index, Rule: Name, Reason: bad.reason,
-				Value: bad.Error(), Threshold: bad.threshold,
-				Record: rec[:min(len(rec), datasets.MaxRejectRecord)]}); err != nil {
+			d := bad.reject(&recs[i])
+			if err := dead.Write(&d); err != nil {
 				return nil, err
 			}
 			continue

@@ -1,0 +1,86 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/transforms/meter"
+)
+
+func init() { beam.RegisterDoFn(&RecordsFn{}) }
+
+// Settings say how [Records] reads files.
+type Settings struct {
+	Options datasets.Options
+	// Pages are the settings of the rule html_text, which web pages are read with; nil where pages are not read.
+	Pages map[string]any
+}
+
+// Records reads input files (PCollection<File>), in parallel, and returns their records (PCollection<Record>) and what reading refuses
+// (PCollection<datasets.Reject>). Records are emitted as they are read. It panics where the settings are wrong.
+func Records(s beam.Scope, set Settings, files beam.PCollection) (records, rejects beam.PCollection) {
+	s = s.Scope("ingest.Records")
+	fn := &RecordsFn{Options: set.Options}
+	if set.Pages != nil {
+		pages := map[string]any{"rule": "html_text"}
+		for k, v := range set.Pages {
+			pages[k] = v
+		}
+		raw, err := json.Marshal(pages)
+		if err != nil {
+			panic(fmt.Errorf("ingest.Records: pages: %w", err))
+		}
+		fn.Pages = string(raw)
+	}
+	if err := fn.Setup(); err != nil {
+		panic(fmt.Errorf("ingest.Records: %w", err))
+	}
+	return beam.ParDo2(s, fn, beam.Reshuffle(s, files))
+}
+
+// RecordsFn reads files into records.
+type RecordsFn struct {
+	Options datasets.Options
+	Pages   string // as [ReadFn] has it
+
+	read ReadFn
+}
+
+// Setup builds the rule.
+func (f *RecordsFn) Setup() error {
+	f.read = ReadFn{Options: f.Options, Pages: f.Pages}
+	return f.read.Setup()
+}
+
+// ProcessElement reads one file.
+func (f *RecordsFn) ProcessElement(ctx context.Context, in File, records func(Record), rejects func(datasets.Reject)) error {
+	r, err := f.read.each(ctx, in, func(rec *datasets.Record) error {
+		meter.Add(ctx, meter.DocumentsIn, 1)
+		meter.Add(ctx, meter.DocumentsOut, 1)
+		meter.Add(ctx, meter.BytesIn, int64(len(rec.Text)))
+		meter.Add(ctx, meter.BytesOut, int64(len(rec.Text)))
+		records(RecordOf(rec).Identified())
+		return nil
+	}, func(rej *datasets.Reject) error {
+		meter.Add(ctx, meter.DocumentsIn, 1)
+		meter.Add(ctx, meter.BytesIn, int64(len(rej.Record)))
+		meter.Rejected(ctx, map[string]int64{reasonOf(rej): 1})
+		rejects(*rej)
+		return nil
+	})
+	if r != nil {
+		r.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", in.Path, err)
+	}
+	return nil
+}
+
+// reasonOf is what a rejection is counted by: "rule.reason", of what reading refuses the reason alone.
+func reasonOf(r *datasets.Reject) string { return strings.TrimPrefix(r.Rule+"."+r.Reason, ".") }
