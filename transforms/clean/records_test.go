@@ -14,6 +14,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/window"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/teststream"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/datasets/rules"
@@ -26,7 +27,12 @@ import (
 
 func TestMain(m *testing.M) { jobstest.Main(m) }
 
-func init() { beam.RegisterFunction(atMinute) }
+func init() {
+	beam.RegisterFunction(atMinute)
+	beam.RegisterFunction(recordOf)
+}
+
+func recordOf(text string) ingest.Record { return ingest.Record{Text: text} }
 
 // atMinute gives a record the minute of its index.
 func atMinute(r ingest.Record) (beam.EventTime, ingest.Record) {
@@ -109,6 +115,37 @@ func TestRecords(t *testing.T) {
 	if all < 5 {
 		t.Errorf("%d rejects of all rules", all)
 	}
+}
+
+// TestUnbounded: records of a stream are judged as they come, each in its window; the group form's files are not needed for it.
+func TestUnbounded(t *testing.T) {
+	p, s := beam.NewPipelineWithRoot()
+	c := teststream.NewConfig()
+	for i, text := range []string{"The ferry leaves at seven.", "No.", "It comes back at nine."} {
+		at := int64(i) * 60_000
+		if err := c.AddElements(at+1000, text); err != nil {
+			t.Fatal(err)
+		}
+		c.AdvanceWatermark(at + 30_000)
+	}
+	c.AdvanceWatermarkToInfinity()
+	texts := beam.WindowInto(s, window.NewFixedWindows(time.Minute), teststream.Create(s, c))
+	kept, rejects := Records(s, Settings{Rules: rules.Steps{{"rule": "length", "min_words": 3}}}, beam.ParDo(s, recordOf, texts))
+	seen, dead := jobstest.Collect(s, kept), jobstest.Collect(s, rejects)
+	if err := jobs.Prism(t.Context(), p, "stream"); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen()) != 2 || len(dead()) != 1 {
+		t.Fatalf("%v kept, %v rejected", seen(), dead())
+	}
+	for _, e := range seen() {
+		minute := int64(0)
+		if strings.HasPrefix(e.Value.(ingest.Record).Text, "It") {
+			minute = 2
+		}
+		inWindow(t, e, minute)
+	}
+	inWindow(t, dead()[0], 1)
 }
 
 // TestSettings: wrong settings are the program's fault.

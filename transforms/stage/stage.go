@@ -1,5 +1,6 @@
 // Package stage holds what the stages between reading and tokenizing share: each takes references to row groups of staged records, writes
-// what it keeps to a row group of its own, the others to dead letters, and counts.
+// what it keeps to a row group of its own, the others to dead letters, and counts. [Write] and [Read] are
+// for programs that have records of their own, of any windows: they turn records into references to groups of them, and back.
 package stage
 
 import (
