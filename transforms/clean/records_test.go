@@ -63,7 +63,8 @@ func TestRecords(t *testing.T) {
 	for i, text := range texts {
 		records = append(records, ingest.Record{Source: "mine", Index: int64(i), Text: text, Key: "k", URL: "https://example.org/a"})
 	}
-	records = append(records, ingest.Record{Source: "mine", Index: int64(len(texts)), Text: "Where is the ferry?\nAsk anna.example@example.org at sea.", Row: row})
+	records = append(records, ingest.Record{Source: "mine", Index: int64(len(texts)), Row: row,
+		Text: "Where is the ferry?\nAsk anna.example@example.org at sea."})
 	chains := []rules.Steps{
 		{},
 		{{"rule": "length", "min_words": 3}},

@@ -234,6 +234,9 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 	return s, storage.WriteFile(SummaryPath(f.StagedDir, in.Source), b)
 }
 
+// reasonOf is what a rejection is counted by: "rule.reason", of what reading refuses the reason alone.
+func reasonOf(r *datasets.Reject) string { return strings.TrimPrefix(r.Rule+"."+r.Reason, ".") }
+
 // each reads a file and calls keep with its records and reject with what it refuses, in order. The reader, which says more of the file, is
 // the caller's to close; it is nil where the file could not be opened.
 func (f *ReadFn) each(ctx context.Context, in File, keep func(*datasets.Record) error,

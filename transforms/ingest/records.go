@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -81,6 +80,3 @@ func (f *RecordsFn) ProcessElement(ctx context.Context, in File, records func(Re
 	}
 	return nil
 }
-
-// reasonOf is what a rejection is counted by: "rule.reason", of what reading refuses the reason alone.
-func reasonOf(r *datasets.Reject) string { return strings.TrimPrefix(r.Rule+"."+r.Reason, ".") }

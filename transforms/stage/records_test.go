@@ -42,8 +42,7 @@ func TestWriteRead(t *testing.T) {
 		r := ingest.Record{Text: fmt.Sprintf("text %d %s", i, strings.Repeat("and more ", i))}
 		switch i % 3 {
 		case 1:
-			r = ingest.Record{Source: "a/b#c.jsonl", Index: int64(i % 2), Text: r.Text, Key: fmt.Sprint("key ", i), URL: "https://example.org"}
-			r.Source += fmt.Sprint(i)
+			r.Source, r.Index, r.Key, r.URL = fmt.Sprint("a/b#c.jsonl", i), int64(i%2), fmt.Sprint("key ", i), "https://example.org"
 		case 2:
 			r.Row, r.Label = `{"kind":"classification"}`, "good"
 		}

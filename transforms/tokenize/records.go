@@ -62,7 +62,8 @@ func (f *RecordsFn) Setup() error {
 }
 
 // ProcessElement tokenizes a record.
-func (f *RecordsFn) ProcessElement(ctx context.Context, e ingest.Record, docs func(datasets.StagedDoc), rejects func(datasets.Reject)) error {
+func (f *RecordsFn) ProcessElement(ctx context.Context, e ingest.Record, docs func(datasets.StagedDoc),
+	rejects func(datasets.Reject)) error {
 	r := e.Identified().Dataset()
 	meter.Add(ctx, meter.DocumentsIn, 1)
 	meter.Add(ctx, meter.BytesIn, int64(len(r.Text)))
