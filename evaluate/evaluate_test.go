@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -145,6 +146,48 @@ func TestSampling(t *testing.T) {
 	}
 	if dof := float64(len(p) - 1); chi > dof+6*math.Sqrt(2*dof) {
 		t.Errorf("chi squared %.0f with %.0f degrees of freedom", chi, dof)
+	}
+}
+
+// TestApart: with a generator of NewApart the logits that tokens are drawn from have the same bits whatever stands beside a sequence,
+// though its prompt is longer than a pass; a prompt's number, not its place, gives its random numbers.
+func TestApart(t *testing.T) {
+	for _, name := range []string{"llama_gqa", "gemma3_text"} {
+		m, _ := generator(t, name, 48)
+		apart := func(prompts [][]int32, draws []uint64, sequences int) (out [][]int32, bits []string) {
+			g, err := NewApart(m, nil, nn.NewParams(1), nil, m.Config.Vocab, 48, sequences)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.Close()
+			g.apart, g.tokens, g.Draws = 9, 9+sequences-1, draws // prompts take several passes
+			bits = make([]string, len(prompts))
+			g.seen = func(q *sequence, l []float32) { bits[q.index] += fmt.Sprintf("%x ", l[:8]) }
+			out, err = g.GenerateAll(prompts, Sampling{MaxNewTokens: 6, DoSample: true, Temperature: 1, Seed: 2}, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out, bits
+		}
+		var prompts [][]int32
+		var draws []uint64
+		for i := range 11 {
+			p := []int32{int32(5 + i)}
+			for k := range (i * 7) % 40 {
+				p = append(p, int32((i*31+k*17)%m.Config.Vocab))
+			}
+			prompts, draws = append(prompts, p), append(draws, uint64(100+i))
+		}
+		all, bits := apart(prompts, draws, 4)
+		for i, p := range prompts {
+			alone, own := apart([][]int32{p}, draws[i:i+1], 1)
+			if !slices.Equal(alone[0], all[i]) {
+				t.Errorf("%s: prompt %d: %v together, %v alone", name, i, all[i], alone[0])
+			}
+			if own[0] != bits[i] {
+				t.Errorf("%s: prompt %d: its logits have other bits beside others", name, i)
+			}
+		}
 	}
 }
 

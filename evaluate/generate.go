@@ -15,14 +15,20 @@ import (
 type Generator struct {
 	// Slot is the adapters' slot that all is generated with; -1 for the base alone.
 	Slot int
+	// Slots are those of each prompt of [Generator.GenerateAll], by its index; nil for Slot for all.
+	Slots []int
+	// Draws number the random numbers of each prompt; nil for its index. Prompts of one number, of equal tokens, are continued alike.
+	Draws []uint64
 
 	prog    *nn.Program
 	pool    *pool.Pool
 	vocab   int
 	tokens  int // of a forward pass
+	apart   int // tokens of a prompt that are read in one pass, whatever stands beside them; 0 for as many as fit
 	context int // of a sequence, prompt and continuation together
 	region  int // rows of the cache that a sequence has, those of virtual tokens among them
 	slots   []*sequence
+	seen    func(q *sequence, logits []float32) // in tests: the logits of each token
 }
 
 // sequence is a prompt and what has been added to it.
@@ -38,15 +44,29 @@ const prefill = 512
 
 // NewGenerator compiles a program for up to sequences contexts at a time, of up to context tokens each.
 func NewGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences int) (*Generator, error) {
+	return newGenerator(w, adapters, params, p, vocab, context, sequences, 0)
+}
+
+// NewApart is NewGenerator of one with which no bit of a sequence depends on those beside it: a prompt is read in pieces that its own
+// length decides, since attention sums in another order over keys that are in the cache where few rows follow them.
+func NewApart(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences int) (*Generator, error) {
+	return newGenerator(w, adapters, params, p, vocab, context, sequences, prefill)
+}
+
+func newGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences, apart int) (*Generator,
+	error) {
 	virtual := nn.PromptOf(adapters).Rows
 	region := context + virtual
 	// The program adds the virtual rows of one sequence to the cache itself.
 	c := nn.Caps{T: max(min(prefill, context*sequences), sequences), S: sequences, N: sequences, C: region*sequences - virtual}
+	if apart > 0 { // a piece has room beside a token of each of the others
+		c.T = min(apart, context) + sequences - 1
+	}
 	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: c, Pool: p, Cache: true})
 	if err != nil {
 		return nil, err
 	}
-	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, context: context, region: region,
+	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, apart: apart, context: context, region: region,
 		slots: make([]*sequence, sequences)}, nil
 }
 
@@ -113,8 +133,11 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32,
 		}
 		g.pool.Run(len(asked), func(i int) {
 			q, l := asked[i], logits[i*g.vocab:(i+1)*g.vocab]
+			if g.seen != nil {
+				g.seen(q, l)
+			}
 			s.Process(l, Context{Seen: q.seen, Prompt: q.prompt, EOS: eos})
-			ids[i] = pick(&s, l, key, uint64(q.index), uint64(len(q.seen)-q.prompt))
+			ids[i] = pick(&s, l, key, g.draw(q), uint64(len(q.seen)-q.prompt))
 		})
 		for i, q := range asked {
 			id := ids[i]
@@ -147,6 +170,11 @@ func (g *Generator) step(asked []*sequence) (*nn.Step, []*sequence) {
 		}
 		at := len(step.Tokens)
 		n := min(len(q.seen)-q.past, g.tokens-at)
+		if g.apart > 0 {
+			if n = min(len(q.seen)-q.past, g.apart); n > g.tokens-at {
+				continue // its turn comes when prompts are read
+			}
+		}
 		if n == 0 {
 			break // the others' turn comes when prompts are read
 		}
@@ -159,11 +187,22 @@ func (g *Generator) step(asked []*sequence) (*nn.Step, []*sequence) {
 			step.Rows = append(step.Rows, int32(at+n-1))
 			asked = append(asked, q)
 		}
+		if g.Slots != nil {
+			step.Segments = nn.AddSegment(step.Segments, at, at+n, g.Slots[q.index])
+		}
 	}
-	if g.Slot != 0 {
+	if g.Slots == nil && g.Slot != 0 {
 		step.Segments = []nn.Segment{{End: len(step.Tokens), Slot: g.Slot}}
 	}
 	return step, asked
+}
+
+// draw is the number of a sequence's random numbers.
+func (g *Generator) draw(q *sequence) uint64 {
+	if g.Draws == nil {
+		return uint64(q.index)
+	}
+	return g.Draws[q.index]
 }
 
 // pick chooses the n'th new token of a sequence.

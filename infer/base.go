@@ -24,6 +24,7 @@ type Base struct {
 	mu     sync.Mutex
 	users  int // models over it
 	closed bool
+	held   *train.Held // nil where the base is its own
 }
 
 // Open opens the base model in the folder dir with its weights stored as storage says: a [quant.Spec] such as "bfloat16",
@@ -33,6 +34,15 @@ type Base struct {
 //
 // [quant.Spec]: https://pkg.go.dev/github.com/adaptflow/adaptflow/quant#Spec
 func Open(dir, storage string, adapters ...string) (*Base, error) {
+	return open(dir, storage, false, adapters)
+}
+
+// Hold is Open of a base that is loaded once for all of this process who hold it at a time: see [train.Hold].
+func Hold(dir, storage string, adapters ...string) (*Base, error) {
+	return open(dir, storage, true, adapters)
+}
+
+func open(dir, storage string, shared bool, adapters []string) (*Base, error) {
 	task, err := taskOf(adapters)
 	if err != nil {
 		return nil, err
@@ -41,11 +51,19 @@ func Open(dir, storage string, adapters ...string) (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.LoadTask(dir, train.ResolveDType(storage), task)
+	b := &Base{Dir: dir, Tokenizer: TokenizerOf(dir, task.Embeddings)}
+	if shared {
+		if b.held, err = train.Hold(dir, train.ResolveDType(storage), task); err != nil {
+			return nil, err
+		}
+		b.Model = b.held.Model
+		return b, nil
+	}
+	b.Model, err = model.LoadTask(dir, train.ResolveDType(storage), task)
 	if err != nil {
 		return nil, err
 	}
-	return &Base{Dir: dir, Tokenizer: TokenizerOf(dir, task.Embeddings), Model: m}, nil
+	return b, nil
 }
 
 // taskOf is what a base is opened for that the adapters go over: all classify, into as many classes each, or none does.
@@ -84,18 +102,22 @@ func TokenizerOf(dir, adapter string) string {
 // With makes a model that answers with an adapter over the base; without one where the folder is empty. The adapter may be of
 // any method.
 func (b *Base) With(adapter string) (*Model, error) {
-	m := b.alone()
 	if adapter == "" {
-		return m, nil
+		return b.alone(), nil
 	}
 	a, err := train.OpenAdapter(b.Model, adapter, "", nil, b.Dir, 0)
 	if err != nil {
-		m.Close()
 		return nil, err
 	}
-	m.tokens = TokenizerOf(b.Dir, adapter)
+	return b.over(a, adapter), nil
+}
+
+// over is the model with an adapter that was opened from a folder.
+func (b *Base) over(a *peft.Adapter, folder string) *Model {
+	m := b.alone()
+	m.tokens = TokenizerOf(b.Dir, folder)
 	m.Adapter, m.Adapters, m.Framed = a, []nn.Adapter{a}, true
-	return m, nil
+	return m
 }
 
 // WithNamed makes a model that answers with several adapters over the base: with those that [Model.As] names, or each row of a
@@ -149,6 +171,9 @@ func (b *Base) Close() error {
 func (b *Base) free() error {
 	if !b.closed || b.users > 0 {
 		return nil
+	}
+	if b.held != nil {
+		return b.held.Release()
 	}
 	kernels.FreeIdle()
 	return b.Model.Close()

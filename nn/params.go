@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
 )
@@ -96,6 +97,19 @@ func (p *Params) Free() {
 		q.Data, q.Grad = nil, nil
 	}
 	p.list, p.byName = nil, map[string]*Param{}
+}
+
+// Remove frees the parameter of that name, if there is one. Programs that use it must not run afterwards.
+func (p *Params) Remove(name string) {
+	q := p.byName[name]
+	if q == nil {
+		return
+	}
+	q.data.Free()
+	q.grad.Free()
+	q.Data, q.Grad = nil, nil
+	p.list = slices.DeleteFunc(p.list, func(x *Param) bool { return x == q })
+	delete(p.byName, name)
 }
 
 // Add returns the parameter of that name, made and initialised when new: [rows, cols] a slot, each filled by init, or zeros where that is

@@ -158,6 +158,15 @@ func (w *Work) Beta(i int) float32 {
 // Segment says that the token rows [Start, End) use the adapter slot Slot; -1 is the base model alone.
 type Segment struct{ Start, End, Slot int }
 
+// AddSegment adds the rows [start, end) of a slot to a step's segments; those that follow rows of the same slot lengthen their segment.
+func AddSegment(to []Segment, start, end, slot int) []Segment {
+	if n := len(to); n > 0 && to[n-1].End == start && to[n-1].Slot == slot {
+		to[n-1].End = end
+		return to
+	}
+	return append(to, Segment{start, end, slot})
+}
+
 // Step is the input of one forward pass: documents packed one after another.
 type Step struct {
 	Tokens    []int32       // [T] token ids

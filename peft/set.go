@@ -46,15 +46,39 @@ func (s *Set) Add(name string, a *Adapter) error {
 	if a.scope != "" {
 		return fmt.Errorf("peft: the adapter %q is in a set already", name)
 	}
-	i := len(s.members)
 	a.scope = name
-	s.members = append(s.members, &member{name: name, adapter: a, scope: &nn.Scope{Name: name, Slot: func(slot int) int {
-		if slot < len(s.active) && i < len(s.active[slot]) && s.active[slot][i] {
+	m := &member{name: name, adapter: a}
+	m.scope = &nn.Scope{Name: name, Slot: func(slot int) int {
+		if i := slices.Index(s.members, m); slot < len(s.active) && i < len(s.active[slot]) && s.active[slot][i] {
 			return 0
 		}
 		return -1
-	}}})
+	}}
+	s.members = append(s.members, m)
 	return nil
+}
+
+// Mixable says whether the adapter can be in a [Set]: it puts no virtual tokens before a document, and changes no part of the base for a
+// whole step.
+func (a *Adapter) Mixable() bool {
+	_, prompts := a.Method.(Prompter)
+	return !prompts && a.Segmentable()
+}
+
+// Remove takes the adapter of a name out of the set and its parameters out of params. Programs that are compiled with it must be closed
+// before, and no slot that was selected before stands for anything afterwards.
+func (s *Set) Remove(name string, params *nn.Params) {
+	i := s.find(name)
+	if i < 0 {
+		return
+	}
+	a := s.members[i].adapter
+	for _, p := range a.Params() {
+		params.Remove(a.paramName(p))
+	}
+	a.scope = ""
+	s.members = slices.Delete(s.members, i, i+1)
+	s.selections, s.active = nil, nil
 }
 
 func (s *Set) find(name string) int {
@@ -100,11 +124,13 @@ func (s *Set) Select(names ...string) (int, error) {
 	return len(s.active) - 1, nil
 }
 
-// Adapters are what a program is compiled with.
-func (s *Set) Adapters() []nn.Adapter {
+// Adapters are what a program is compiled with: those that are named, or all where none is. They have the order in which they were added.
+func (s *Set) Adapters(names ...string) []nn.Adapter {
 	var out []nn.Adapter
 	for _, m := range s.members {
-		out = append(out, m)
+		if len(names) == 0 || slices.Contains(names, m.name) {
+			out = append(out, m)
+		}
 	}
 	return out
 }
