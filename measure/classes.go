@@ -98,7 +98,7 @@ func (in *Input) classifyPart(ctx context.Context, p Part) (*train.Classified, e
 
 // classify puts the parts together.
 func (in *Input) classify(ctx context.Context) (*ClassScore, error) {
-	pieces, err := in.pieces(ctx)
+	pieces, err := in.Pieces(ctx)
 	if err != nil {
 		return nil, err
 	}

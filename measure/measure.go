@@ -19,7 +19,7 @@ type Measure struct {
 	// be measured it tells in.Say why and returns nil.
 	Run func(ctx context.Context, in *Input, out *Results) error
 	// Parts and Part take apart a measure that adds up over shards: the parts are measured anywhere, each by Part, whose result travels as
-	// JSON, and Run puts them together. nil for one that is measured as a whole.
+	// JSON, and Run puts together what [Input.Pieces] gives it. Both are nil for one that is measured as a whole.
 	Parts func(in *Input) ([]Part, error)
 	Part  func(ctx context.Context, in *Input, p Part) (any, error)
 	// Lines are what it found, to be printed; nil for what was added.

@@ -20,6 +20,7 @@ type Part struct {
 	Set     string `json:"set"`    // SetDomain or SetGeneral
 	Shard   int    `json:"shard"`  // of the set, by number; -1 for all of them, one after another
 	Limit   int    `json:"limit"`  // sequences of it that are measured at most; 0 for all
+	Apart   bool   `json:"apart"`  // the named sources of the set are measured apart
 }
 
 // The sets of parts.
@@ -39,7 +40,7 @@ type Piece struct {
 // Parts are the parts of the measures that the input asks for and that can be taken apart, in order.
 func Parts(in *Input) (out []Part, err error) {
 	for _, m := range Measures {
-		if m.Parts == nil || !m.When(in) {
+		if in.Row = m; m.Parts == nil || !m.When(in) {
 			continue
 		}
 		parts, err := m.Parts(in)
@@ -76,9 +77,9 @@ func (in *Input) runPart(ctx context.Context, p Part) (Piece, error) {
 	return Piece{p, raw, in.tokens}, err
 }
 
-// pieces are what was found of the parts of the measure that runs, in their order: what [Run] was given, or, where it was given none, what
-// is measured now.
-func (in *Input) pieces(ctx context.Context) (out []Piece, err error) {
+// Pieces are what was found of the parts of the measure that runs ([Input.Row]), in their order: what [Run] was given, or, where it was
+// given none, what is measured now.
+func (in *Input) Pieces(ctx context.Context) (out []Piece, err error) {
 	if in.given != nil {
 		for _, p := range in.given {
 			if p.Part.Measure == in.Row.Name {

@@ -83,6 +83,13 @@ func TestParts(t *testing.T) {
 		if s := strings.Join(got, ","); s != c.want {
 			t.Errorf("%s: the parts are %s", c.name, s)
 		}
+		if parts[0].Shard == 0 { // whoever measures it opens no other shard
+			alone := *in
+			alone.Domain.Shards = []string{in.Domain.Shards[0], "none"}
+			if _, err := RunPart(context.Background(), &alone, parts[0]); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
 		whole, err := Run(context.Background(), in)
 		if err != nil {
 			t.Fatal(err)

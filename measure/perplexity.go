@@ -114,6 +114,9 @@ func (in *Input) scoreParts() (out []Part, err error) {
 	} else if out, err = in.byShard(SetDomain); err != nil {
 		return nil, err
 	}
+	for i := range out {
+		out[i].Apart = apart
+	}
 	general, err := in.byShard(SetGeneral)
 	return append(out, general...), err
 }
@@ -129,13 +132,7 @@ func (in *Input) scorePart(ctx context.Context, p Part) ([]*scored, error) {
 	if err != nil {
 		return nil, err
 	}
-	apart := false
-	if p.Set == SetDomain {
-		if apart, err = in.apart(); err != nil {
-			return nil, err
-		}
-	}
-	if apart {
+	if p.Apart {
 		return in.scoreSources(ctx, s, shards)
 	}
 	tk, _, err := in.Model.Text()
@@ -162,7 +159,7 @@ func (in *Input) score(ctx context.Context, out *Results) error {
 	if !apart && len(in.Origins) > 0 && len(in.Domain.Shards) > 0 {
 		in.say("the sources are not scored apart: documents are not isolated (prepare.isolate_documents)")
 	}
-	pieces, err := in.pieces(ctx)
+	pieces, err := in.Pieces(ctx)
 	if err != nil {
 		return err
 	}

@@ -12,11 +12,14 @@ import (
 // Register adds a measure of a program's own to [Measures], behind those that are there. It is measured where the settings name it
 // ([Config.Measures]), and where its When, which may be nil, says so too. It is called from an init function, for workers are the same
 // program. A name that is there already, or that is a key of [Results], is a fault of the program: it panics, as does a row without a name,
-// a line of Doc, columns or Run.
+// a line of Doc, columns or Run, or with one of Parts and Part alone.
 func Register(m Measure) {
 	const caller = "measure: Register"
 	if m.Name == "" || m.Doc == "" || len(m.Columns) == 0 || m.Run == nil {
 		panic(caller + ": a measure has a name, a line of what it says (Doc), columns, and Run")
+	}
+	if (m.Parts == nil) != (m.Part == nil) {
+		panic(fmt.Sprintf("%s: %s has one of Parts and Part: it is taken apart by both", caller, m.Name))
 	}
 	for i, c := range m.Columns {
 		if c.Name == "" || slices.ContainsFunc(m.Columns[:i], func(o Column) bool { return o.Name == c.Name }) {

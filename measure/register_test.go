@@ -2,6 +2,8 @@ package measure
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,6 +54,7 @@ func TestRegister(t *testing.T) {
 	refused(t, "there is a measure samples already", func(m *Measure) { m.Name = "samples" })
 	refused(t, "domain is the name of other results", func(m *Measure) { m.Name = "domain" })
 	refused(t, "column 1 of own has no name of its own", func(m *Measure) { m.Columns = append(m.Columns, m.Columns[0]) })
+	refused(t, "has one of Parts and Part", func(m *Measure) { m.Parts = func(*Input) ([]Part, error) { return nil, nil } })
 	refused(t, "must be a pointer to a struct", func(m *Measure) { m.Settings = func() any { return ownSettings{} } })
 	refused(t, "in the tags yaml and json, and a tag help", func(m *Measure) {
 		m.Settings = func() any {
@@ -93,5 +96,49 @@ func TestRegister(t *testing.T) {
 		if err := (&Config{Measures: list}).CheckMeasures(); err == nil || !strings.HasPrefix(err.Error(), text) {
 			t.Errorf("%v, want %s", err, text)
 		}
+	}
+}
+
+// TestRegisterParts: a registered measure is taken apart by its settings, and puts together what was found of its parts.
+func TestRegisterParts(t *testing.T) {
+	was := Measures
+	defer func() { Measures = was }()
+	Measures = was[:0:0]
+	m := own()
+	m.Parts = func(in *Input) (out []Part, err error) {
+		s, err := in.Settings()
+		if err != nil {
+			return nil, err
+		}
+		for range s.(*ownSettings).Most {
+			out = append(out, Part{Set: SetDomain})
+		}
+		return out, nil
+	}
+	m.Part = func(_ context.Context, in *Input, p Part) (any, error) {
+		in.tokens++
+		return p.Number + 1, nil
+	}
+	m.Run = func(ctx context.Context, in *Input, out *Results) error {
+		pieces, err := in.Pieces(ctx)
+		if err != nil {
+			return err
+		}
+		sum := 0.
+		for _, p := range pieces {
+			var x float64
+			if err := json.Unmarshal(p.Found, &x); err != nil {
+				return err
+			}
+			sum = 10*sum + x
+		}
+		out.Add(in.Row, Line{Numbers: Numbers{"most": sum}})
+		return nil
+	}
+	Register(m)
+	in := &Input{Config: Config{Measures: []map[string]any{{"name": "own"}}}}
+	r := apartBy(t, in, slices.Reverse[[]Part])
+	if len(r.More["own"]) != 1 || r.More["own"][0].Numbers["most"] != 123 {
+		t.Errorf("%+v", r)
 	}
 }

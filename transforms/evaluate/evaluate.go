@@ -66,7 +66,10 @@ func Read(output string) (*Found, error) {
 		return nil, err
 	}
 	f := &Found{}
-	if err := json.Unmarshal(raw, f); err != nil || f.Results == nil {
+	if err = json.Unmarshal(raw, f); err == nil && f.Results == nil {
+		err = errors.New("it has no results")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s holds no scores (%w): delete it, and they are made again", output, err)
 	}
 	return f, nil

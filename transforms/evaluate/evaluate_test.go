@@ -14,6 +14,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/tokenize"
@@ -121,6 +122,12 @@ func TestScore(t *testing.T) {
 	cancel()
 	if err := score(t.Context(), job, parts); err == nil || !strings.Contains(err.Error(), core.ErrInterrupted.Error()) {
 		t.Errorf("an interrupted run was scored: %v", err)
+	}
+	if err := storage.WriteFile(job.Output, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(job.Output); err == nil || !strings.Contains(err.Error(), "holds no scores (it has no results): delete it") {
+		t.Errorf("%v", err)
 	}
 	job.Run = ""
 	if err := score(t.Context(), job, nil); err == nil || !strings.Contains(err.Error(), errNoRun.Error()) {

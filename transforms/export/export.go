@@ -45,7 +45,7 @@ type Job struct {
 //
 // Where the name of the base model is not the workers' to know, it is [peft.BaseMark] in the job, and [Name] puts it in place.
 func Write(s beam.Scope, job Job, after beam.PCollection) (beam.PCollection, error) {
-	raw, err := json.Marshal(&job)
+	raw, err := storage.MarshalJSON(&job, "") // whose results may have numbers that are none
 	if err != nil {
 		return beam.PCollection{}, err
 	}
