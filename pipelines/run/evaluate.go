@@ -60,14 +60,14 @@ func (r *Run) evaluate(ctx context.Context, d *Data, at train.Point,
 	if r.Work == "" {
 		return found.Results, os.RemoveAll(r.WorkPath(workScores))
 	}
-	return found.Results, storage.Remove(job.Output)
+	return found.Results, evaluate.Remove(context.WithoutCancel(ctx), job.Output)
 }
 
 // score runs the pipeline of an evaluation.
 func (r *Run) score(ctx context.Context, job evaluate.Job, parts []measure.Part,
 	then func(s beam.Scope, results beam.PCollection) (beam.PCollection, error)) error {
 	p, s := runners.NewPipeline()
-	out, err := evaluate.Score(s, job, parts)
+	out, err := evaluate.Score(s, job, parts, r.Runner.Dry())
 	if err == nil && then != nil {
 		out, err = then(s, out)
 	}

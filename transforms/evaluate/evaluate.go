@@ -18,12 +18,14 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 	core "github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/meter"
+	"github.com/adaptflow/adaptflow/transforms/stage"
 )
 
 func init() {
 	beam.RegisterDoFn(&PartFn{})
 	beam.RegisterDoFn(&ResultsFn{})
 	beam.RegisterType(reflect.TypeFor[measure.Part]())
+	beam.RegisterFunction(partOf)
 	register.Emitter2[int, string]()
 	register.Emitter1[string]()
 	register.Iter1[string]()
@@ -76,17 +78,21 @@ func Read(output string) (*Found, error) {
 }
 
 // Score measures a model: parts are what [measure.Parts] says of its input. The collection that it returns has one element, the results as
-// JSON, which are in the job's output then, too.
-func Score(s beam.Scope, job Job, parts []measure.Part) (beam.PCollection, error) {
-	raw, err := json.Marshal(&job)
+// JSON, which are in the job's output then, too. What would make the graph large lies beside the output (see [Remove]); of a dry job it is
+// not written.
+func Score(s beam.Scope, job Job, parts []measure.Part, dry bool) (beam.PCollection, error) {
+	js, err := job.text(dry)
 	if err != nil {
 		return beam.PCollection{}, err
 	}
-	js := string(raw)
 	s = s.Scope("evaluate.Score")
 	// One that is none, so that what is found is put together where there are no parts, too.
-	all := beam.Reshuffle(s, beam.CreateList(s, append([]measure.Part{{Number: -1}}, parts...)))
-	return beam.ParDo(s, &ResultsFn{Job: js}, beam.GroupByKey(s, beam.ParDo(s, &PartFn{Job: js}, all))), nil
+	all, err := stage.List(s, beside(job.Output), "parts", append([]measure.Part{{Number: -1}}, parts...), partOf, dry)
+	if err != nil {
+		return beam.PCollection{}, err
+	}
+	found := beam.ParDo(s, &PartFn{Job: js}, beam.Reshuffle(s, all))
+	return beam.ParDo(s, &ResultsFn{Job: js}, beam.GroupByKey(s, found)), nil
 }
 
 // PartFn measures a part.

@@ -89,7 +89,7 @@ func TestScore(t *testing.T) {
 		SequenceLength: 64, Seed: 7, Run: t.Name(), Output: filepath.Join(t.TempDir(), "found.json")}
 	score := func(ctx context.Context, job Job, parts []measure.Part) error {
 		p, s := beam.NewPipelineWithRoot()
-		out, err := Score(s, job, parts)
+		out, err := Score(s, job, parts, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,6 +128,16 @@ func TestScore(t *testing.T) {
 	}
 	if _, err := Read(job.Output); err == nil || !strings.Contains(err.Error(), "holds no scores (it has no results): delete it") {
 		t.Errorf("%v", err)
+	}
+	// Where another run works, one that is interrupted does not wait for it.
+	done, err := take(t.Context(), "another run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = score(t.Context(), job, parts)
+	done()
+	if err == nil || !strings.Contains(err.Error(), core.ErrInterrupted.Error()) {
+		t.Errorf("an interrupted run was scored beside another: %v", err)
 	}
 	job.Run = ""
 	if err := score(t.Context(), job, nil); err == nil || !strings.Contains(err.Error(), errNoRun.Error()) {

@@ -2,7 +2,6 @@ package evaluate
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -23,51 +22,101 @@ type session struct {
 	input   *measure.Input
 }
 
-// opened is the session of this process. The lock is held while it works: it takes all threads.
-var opened struct {
-	sync.Mutex
-	job     string
-	session *session
+// opened is the session of this process. Whoever has put something into busy holds it: a session that works takes all threads.
+var (
+	busy   = make(chan struct{}, 1)
+	opened struct {
+		job     string
+		session *session
+	}
+	// working says whose work it is that holds the session, and when it is done.
+	working struct {
+		sync.Mutex
+		run  string
+		done chan struct{}
+	}
+)
+
+// take takes the session for a run, which gives it back by calling done.
+func take(ctx context.Context, run string) (done func(), err error) {
+	select {
+	case busy <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	ended := make(chan struct{})
+	working.Lock()
+	working.run, working.done = run, ended
+	working.Unlock()
+	return func() {
+		working.Lock()
+		working.run = ""
+		working.Unlock()
+		<-busy
+		close(ended)
+	}, nil
 }
 
-// use runs f with the process's session of a job, opening it in place of another's.
+// use runs f with the process's session of a job, opening it in place of another's. It waits while another works, until ctx or the job's
+// run ends.
 func use(ctx context.Context, job string, f func(context.Context, *session) error) error {
-	opened.Lock()
-	defer opened.Unlock()
+	run, err := runOf(job)
+	if err != nil {
+		return fmt.Errorf("evaluate: the job: %w", err)
+	}
+	ctx, end := core.InRun(ctx, run)
+	defer end()
+	done, err := take(ctx, run)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if opened.session == nil || opened.job != job {
-		closeLocked()
+		closeOpened()
 		s, err := open(ctx, job)
 		if err != nil {
 			return err
 		}
 		opened.job, opened.session = job, s
 	}
-	s := opened.session
-	ctx, end := core.InRun(ctx, s.job.Run)
-	defer end()
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+	err = f(ctx, opened.session)
+	if err != nil || ctx.Err() != nil {
+		closeOpened()
 	}
-	err := f(ctx, s)
-	if err != nil {
-		closeLocked()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return err
 }
 
-// Close frees what this process holds of the jobs of a run.
+// Close frees what this process holds of the jobs of a run that has ended. It waits for work that an interrupted run has left behind, and
+// not for that of another run, which has opened a session in place of this one's.
 func Close(run string) {
-	opened.Lock()
-	defer opened.Unlock()
+	for {
+		working.Lock()
+		of, done := working.run, working.done
+		working.Unlock()
+		select {
+		case busy <- struct{}{}:
+			defer func() { <-busy }()
+		default:
+			if of != run {
+				return
+			}
+			<-done
+			continue
+		}
+		break
+	}
 	if opened.session != nil && opened.session.job.Run == run {
-		closeLocked()
+		closeOpened()
 	}
 }
 
-func closeLocked() {
+func closeOpened() {
 	if opened.session != nil {
 		opened.session.close()
 		opened.session, opened.job = nil, ""
@@ -76,7 +125,7 @@ func closeLocked() {
 
 func open(ctx context.Context, text string) (_ *session, err error) {
 	s := &session{}
-	if err := json.Unmarshal([]byte(text), &s.job); err != nil {
+	if s.job, err = jobOf(text); err != nil {
 		return nil, fmt.Errorf("evaluate: the job: %w", err)
 	}
 	j := &s.job
