@@ -118,7 +118,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestUnbounded: records of a stream are judged as they come, each in its window; the group form's files are not needed for it.
+// TestUnbounded: records of a stream are judged as they come, each in its window, and counted.
 func TestUnbounded(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	c := teststream.NewConfig()
@@ -133,8 +133,19 @@ func TestUnbounded(t *testing.T) {
 	texts := beam.WindowInto(s, window.NewFixedWindows(time.Minute), teststream.Create(s, c))
 	kept, rejects := Records(s, Settings{Rules: rules.Steps{{"rule": "length", "min_words": 3}}}, beam.ParDo(s, recordOf, texts))
 	seen, dead := jobstest.Collect(s, kept), jobstest.Collect(s, rejects)
-	if err := jobs.Prism(t.Context(), p, "stream"); err != nil {
+	counted, err := jobs.PrismMetrics(t.Context(), p, "stream")
+	if err != nil {
 		t.Fatal(err)
+	}
+	counts := map[string]int64{}
+	for _, c := range counted.AllMetrics().Counters() {
+		counts[c.Name()] += c.Result()
+	}
+	for name, want := range map[string]int64{"documents_in": 3, "documents_out": 2, "rejected.length.too_few_words": 1,
+		"bytes_in": 51, "bytes_out": 48} {
+		if counts[name] != want {
+			t.Errorf("%s is %d, want %d", name, counts[name], want)
+		}
 	}
 	if len(seen()) != 2 || len(dead()) != 1 {
 		t.Fatalf("%v kept, %v rejected", seen(), dead())
