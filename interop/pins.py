@@ -52,7 +52,7 @@ def main():
     bad = 0
     for kernels in a.kernels.split(" ") if a.kernels else pins:
         which, _, settings = kernels.partition(":")
-        settings = [x for s in settings.split(",") if s for x in ("--set", s)]
+        settings = [x for s in settings.split(";") if s for x in ("--set", s)]
         known = templates(a.adaptflow)
         if not a.templates and (lacks := [t for t in known if t not in pins.get(kernels, {})]):
             print(f"{kernels}: not pinned: {', '.join(lacks)}")

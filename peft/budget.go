@@ -9,8 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// sizes are the configuration fields that set how many parameters a method trains, in the order in which they are looked for.
-var sizes = []string{"r", "num_virtual_tokens", "n_frequency", "oft_block_size", "boft_block_size", "adapter_len", "num_vectors",
+// sizes are the configuration fields that set how many parameters a method trains, in the order in which they are looked for. OFT has a
+// block size unless it is given r.
+var sizes = []string{"oft_block_size", "r", "num_virtual_tokens", "n_frequency", "boft_block_size", "adapter_len", "num_vectors",
 	"block_size", "reduction_factor"}
 
 // Fit sizes a method so that it trains about budget parameters: it returns the configuration with the method's size field (the rank r, the
@@ -37,7 +38,11 @@ func Fit(peftType string, config map[string]any, sites []nn.Site, env Env, budge
 			break
 		}
 	}
-	if _, given := config[field]; field == "" || given || budget <= 0 {
+	_, given := config[field]
+	if r, ok := config["r"]; field == "oft_block_size" && ok && r != 0 {
+		given = true
+	}
+	if field == "" || given || budget <= 0 {
 		n, err := count(config)
 		return config, n, err
 	}

@@ -114,11 +114,20 @@ func compare(ctx context.Context, r *run.Run) (*Comparison, error) {
 	if out.Budget, err = budgetOf(r); err != nil {
 		return nil, err
 	}
+	type method struct {
+		config map[string]any
+		n      int
+	}
+	var methods []method // all of them before the first is trained
 	for _, m := range r.Recipe.Compare.Methods {
 		config, n, err := sized(r, m, out.Budget)
 		if err != nil {
 			return nil, fmt.Errorf("compare.methods: %s: %w", m, err)
 		}
+		methods = append(methods, method{config, n})
+	}
+	for i, m := range r.Recipe.Compare.Methods {
+		config, n := methods[i].config, methods[i].n
 		var best *Trial
 		for _, lr := range ratesOf(r) {
 			t, err := run.Record(r, "trial-"+trialName(m, lr), func() (*Trial, error) {

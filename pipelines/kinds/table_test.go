@@ -116,3 +116,22 @@ func TestAKindIsAFileAndARow(t *testing.T) {
 		t.Errorf("inspected: %v, %v", facts, err)
 	}
 }
+
+// TestTheComparisonFits: the methods of the template that compares some can be sized to its budget.
+func TestTheComparisonFits(t *testing.T) {
+	rec := resolved(t, "compare-methods")
+	r := &run.Run{Recipe: rec, Output: filepath.Join(t.TempDir(), "out")}
+	if err := Open(r); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	budget, err := budgetOf(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range rec.Compare.Methods {
+		if _, n, err := sized(r, m, budget); err != nil || n == 0 {
+			t.Errorf("%s: %d values: %v", m, n, err)
+		}
+	}
+}
