@@ -119,14 +119,11 @@ func (j *Job) folders() (out []string) {
 	return out
 }
 
-// copy copies the formats' folders to the location, in place of what was there.
+// copy copies the formats' folders to the location, in place of what was there. Only what is not written again is removed, and at the end:
+// another attempt may be writing the same bytes, or have written them.
 func (j *Job) copy(ctx context.Context, here string) error {
-	for _, folder := range j.folders() {
-		if _, err := storage.RemoveTree(ctx, storage.Join(j.Output, folder)); err != nil {
-			return err
-		}
-	}
-	return filepath.WalkDir(here, func(p string, d fs.DirEntry, err error) error {
+	written := map[string]bool{}
+	if err := filepath.WalkDir(here, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -134,8 +131,29 @@ func (j *Job) copy(ctx context.Context, here string) error {
 		if err != nil {
 			return err
 		}
-		return storage.CopyFile(storage.Join(j.Output, filepath.ToSlash(rel)), p)
-	})
+		uri := storage.Join(j.Output, filepath.ToSlash(rel))
+		written[uri] = true
+		return storage.CopyFile(uri, p)
+	}); err != nil {
+		return err
+	}
+	var old []string
+	for _, folder := range j.folders() {
+		if err := storage.List(ctx, storage.Join(j.Output, folder), func(i storage.Info) error {
+			if !written[i.URI] {
+				old = append(old, i.URI)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	for _, uri := range old {
+		if err := storage.Remove(uri); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Name puts the base model's name in the place of [peft.BaseMark] in what workers wrote to the location of a job.
