@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/evaluate"
@@ -75,11 +76,16 @@ func TestMany(t *testing.T) {
 	if got := ask(x, qs); !slices.Equal(got, want) {
 		t.Error("with two adapters at a time the answers are others")
 	}
-	for _, name := range []string{"a", "v", "a", "b"} {
+	for _, name := range []string{"a", "b", "a", "v"} {
 		ask(x, []Question{{name, "She", 1}})
 	}
-	if got := x.Held(); !slices.Equal(got, []string{"a", "b"}) {
+	if got := x.Held(); !slices.Equal(got, []string{"a", "v"}) {
 		t.Errorf("held are %v", got)
+	}
+	for _, p := range x.all.Params.List() {
+		if member, _, _ := strings.Cut(p.Name, ":"); x.all.set.Get(member) == nil {
+			t.Errorf("the parameter %s of an adapter that is held no more is in memory", p.Name)
+		}
 	}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)

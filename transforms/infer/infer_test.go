@@ -166,7 +166,7 @@ func rows() (out []asking) {
 		}
 	}
 	return append(out, asking{Adapter: peft.BaseName, ID: "by its name", Text: texts[0]}, asking{Adapter: "ann", ID: "nothing"},
-		asking{Adapter: "nobody", Text: "x"}, asking{Adapter: "../ann", Text: "x"}, asking{Adapter: "bob", Text: "\xff"},
+		asking{Adapter: "nobody", Text: "x"}, asking{Adapter: "./ann", Text: "x"}, asking{Adapter: "bob", Text: "\xff"},
 		asking{Adapter: "bob", ID: "long", Text: strings.Repeat("house ", 5000)}, asking{Adapter: "topics", Text: texts[0]})
 }
 
