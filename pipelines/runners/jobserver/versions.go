@@ -83,8 +83,8 @@ func (e Engine) resolve(v Versions) (Versions, series, error) {
 	}
 	s := e.series[at]
 	if older(v.Beam, s.since) {
-		err := fmt.Errorf("Beam %s has no runner for %s %s: org.apache.beam:%s begins with %s; give --beam-version %s or newer", v.Beam,
-			e.Title, s.minor, s.runner, s.since, s.since)
+		err := fmt.Errorf("--beam-version %s: Beam has no runner for %s %s: org.apache.beam:%s begins with %s; "+
+			"give --beam-version %s or newer", v.Beam, e.Title, s.minor, s.runner, s.since, s.since)
 		var served []string
 		for _, o := range e.series {
 			if !older(v.Beam, o.since) {
