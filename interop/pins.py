@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds the bytes that templates give at their default settings: of their shards, and of their adapters (adapter_model.safetensors and adapter_config.json), as SHA-256
 for each kernel set in interop/pins.json. A kernel set with settings behind it, as in plain:train.max_steps=4, has them in place of the default ones: plain Go
-takes hours for what vector instructions do in minutes. A change of the program that is not meant to change them leaves them as they are. The pins were made by the program of 7080693.
+takes many times as long as vector instructions. A change of the program that is not meant to change them leaves them as they are. The pins were made by the program of 7080693.
 
     pins.py ADAPTFLOW WORKDIR [--kernels "avx2 plain:…"] [--templates a,b] [--write]
 
