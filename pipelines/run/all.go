@@ -65,5 +65,5 @@ func (r *Run) finish(ctx context.Context, d *Data, st *train.State, before *meas
 	case scored:
 		return after, r.name(ctx, &job)
 	}
-	return after, r.Export(ctx, st, before, after)
+	return after, r.exportWith(ctx, job, after)
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// ends say what stands around a text, in training, scoring and generating alike.
+// ends say what stands around a text, in training, scoring and generating alike. A run that version 0.1 began has none of its own.
 func (r *Run) ends() tokenize.Ends {
+	if r.before {
+		return tokenize.Ends{}
+	}
 	return r.Recipe.Prepare.Ends
 }
 
@@ -29,11 +32,7 @@ func (r *Run) loadTokenizer() (err error) {
 	if r.tokenizer, err = r.openTokenizer(r.tokenizerDir()); err != nil {
 		return err
 	}
-	ends := r.ends()
-	if r.before {
-		ends = tokenize.Ends{}
-	}
-	if r.frame, err = ends.Frame(r.tokenizer); err != nil {
+	if r.frame, err = r.ends().Frame(r.tokenizer); err != nil {
 		return fmt.Errorf("tokenizer %s: prepare.%w", r.tokenizerDir(), err)
 	}
 	return nil

@@ -98,9 +98,6 @@ func (r *Run) scoring(ctx context.Context, d *Data, at train.Point) (evaluate.Jo
 	job := evaluate.Job{Model: model, At: at, Engine: tokenize.Engine(r.Recipe.Model.TokenizerEngine), Ends: r.ends(), Before: r.before,
 		Config: in.Config, Domain: in.Domain, General: in.General, Origins: in.Origins, SequenceLength: in.SequenceLength,
 		Classes: in.Classes, Seed: in.Seed}
-	if r.before {
-		job.Ends = tokenize.Ends{}
-	}
 	job.Tokenizer, err = r.Shared(ctx, r.tokenizerDir())
 	return job, err
 }

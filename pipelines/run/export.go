@@ -49,6 +49,11 @@ func (r *Run) Export(ctx context.Context, st *train.State, before, after *measur
 	if err != nil {
 		return err
 	}
+	return r.exportWith(ctx, job, after)
+}
+
+// exportWith runs the pipeline that writes an adapter whose scores after training are known.
+func (r *Run) exportWith(ctx context.Context, job exports.Job, after *measure.Results) error {
 	raw, err := storage.MarshalJSON(after, "")
 	if err != nil {
 		return err
