@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
@@ -16,7 +17,38 @@ import (
 // same fields is read.
 type parquetRows struct {
 	fileReader
-	r *parquet.GenericReader[any]
+	r      *parquet.GenericReader[any]
+	leaves []leaf // in the order of a row's values
+}
+
+// leaf is a column that has values: its path, and what they are.
+type leaf struct {
+	name string
+	kind parquet.Kind
+}
+
+// checkRow says whether a row has values of every column, each of the column's type. Of a damaged page the library hands over fewer values
+// than its levels have, and those of the next column then stand where text is read, with a length and no bytes.
+func checkRow(row parquet.Row, leaves []leaf) error {
+	at := -1
+	for _, v := range row {
+		switch c := v.Column(); {
+		case c == at: // a further value of a list
+		case c >= len(leaves) || c < at:
+			return fmt.Errorf("a value of column %d behind those of column %d of %d", c, at, len(leaves))
+		case c != at+1:
+			return fmt.Errorf("a row without values of column %s", leaves[at+1].name)
+		default:
+			at = c
+		}
+		if !v.IsNull() && v.Kind() != leaves[at].kind {
+			return fmt.Errorf("a value of type %s in column %s, which is of %s", v.Kind(), leaves[at].name, leaves[at].kind)
+		}
+	}
+	if at != len(leaves)-1 {
+		return fmt.Errorf("a row without values of column %s", leaves[at+1].name)
+	}
+	return nil
 }
 
 // rowsOf says whether the columns of a file are the fields of a row of several fields, by the settings or by their names.
@@ -30,7 +62,12 @@ func (o *Options) rowsOf(f *parquet.File) bool {
 
 func openParquetRows(f *parquet.File, file storage.ReaderAt, source string, o Options) (_ Reader, err error) {
 	defer guard(&err)
-	return &parquetRows{fileReader{file: file, source: source, o: o}, parquet.NewGenericReader[any](f)}, nil
+	r := &parquetRows{fileReader: fileReader{file: file, source: source, o: o}, r: parquet.NewGenericReader[any](f)}
+	for _, path := range f.Schema().Columns() {
+		c, _ := f.Schema().Lookup(path...)
+		r.leaves = append(r.leaves, leaf{strings.Join(path, "."), c.Node.Type().Kind()})
+	}
+	return r, nil
 }
 
 // Layout implements Reader.
@@ -55,6 +92,9 @@ func (r *parquetRows) read() (row map[string]any, err error) {
 	}
 	if n := len(values[0]); n > valuesPerRow {
 		return nil, fmt.Errorf("%d %w", n, errManyValues)
+	}
+	if err := checkRow(values[0], r.leaves); err != nil {
+		return nil, err
 	}
 	var v any
 	if err := r.r.Schema().Reconstruct(&v, values[0]); err != nil {
