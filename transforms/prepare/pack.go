@@ -1,0 +1,145 @@
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/transforms/end"
+	"github.com/adaptflow/adaptflow/transforms/pack"
+	"github.com/adaptflow/adaptflow/transforms/tokenize"
+)
+
+// count adds up the summaries of tokenizing, whose names follow from the groups, and plans the shards.
+func (d *driver) count() error {
+	var tokens int64
+	lo, hi := uint64(math.MaxUint64), uint64(0)
+	st := Stage{Name: tokenize.Name, Rejected: map[string]int64{}}
+	for _, g := range d.groups {
+		var t tokenize.Summary
+		if err := readJSON(tokenize.SummaryPath(d.tokens, g.Name), &t); err != nil {
+			return fmt.Errorf("input %s was not tokenized to its end: %w", g.Source, err)
+		}
+		tokens += t.Tokens
+		st.In, st.Kept = st.In+t.Docs, st.Kept+t.Docs
+		for r, n := range t.Rejected {
+			st.In += n
+			st.Rejected[r] += n
+		}
+		if t.Rejects != "" {
+			d.res.RejectFiles = append(d.res.RejectFiles, t.Rejects)
+		}
+		if t.Docs == 0 {
+			continue
+		}
+		lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
+		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Name: g.Name, Groups: t.Groups, Order: t.Order,
+			Part:    d.parts[t.Source],
+			Records: g.Path, Group: g.Group})
+	}
+	if len(st.Rejected) > 0 {
+		if err := d.funnel(st); err != nil {
+			return err
+		}
+	}
+	if tokens == 0 {
+		what := fmt.Sprintf("there is no text in the %d input files (%s)", len(d.sources), d.sources[0].Path)
+		if len(d.sources) == 1 {
+			what = fmt.Sprintf("input %s: there is no text in it", d.sources[0].Path)
+		}
+		if d.res.Read > 0 {
+			text := fmt.Sprintf("%s: %d records read, all rejected or empty: %s; see %s%s", what, d.res.Read, Reasons(d.res.Rejected),
+				d.cfg.RejectsDir, d.advice())
+			if d.res.Rejected[tokenize.Name+"."+datasets.ReasonNothingToLearn] > 0 {
+				return &SilentError{text, &d.res}
+			}
+			return noTextError(text)
+		}
+		return noTextError(what)
+	}
+	d.plan = pack.Plan{Train: datasets.NumShards(tokens, d.cfg.TokensPerShard), Split: datasets.NewSplit(d.cfg.ValidationFraction, lo, hi)}
+	if d.plan.Split.On {
+		d.plan.Validation = datasets.NumShards(int64(math.Ceil(float64(tokens)*d.cfg.ValidationFraction)), d.cfg.TokensPerShard)
+	}
+	if d.cfg.Order == OrderFile {
+		d.plan.Train, d.plan.Validation = 1, min(d.plan.Validation, 1)
+	}
+	return nil
+}
+
+// pack runs the second pipeline: staged documents → shards.
+func (d *driver) pack(ctx context.Context) error {
+	p, s := beam.NewPipelineWithRoot()
+	staged, err := d.listStaged(s)
+	if err != nil {
+		return err
+	}
+	end.Of(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile,
+		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
+		staged))
+	return d.run(ctx, p, "adaptflow-pack")
+}
+
+// finish collects the shards, checks that no document was lost, and writes the manifest.
+func (d *driver) finish() error {
+	m := &datasets.Manifest{Labels: d.res.Labels, SchemaVersion: datasets.SchemaVersion, Version: d.cfg.Version, Kind: d.meta.Kind,
+		TokenizerHash:  d.meta.TokenizerHash,
+		SequenceLength: d.cfg.SequenceLength, Packing: d.cfg.Strategy, Isolate: d.cfg.IsolateDocuments, Seed: d.cfg.Seed,
+		Read: d.res.Read, Kept: d.res.Kept, Rejected: d.res.Rejected, Funnel: d.res.Funnel, Formats: d.res.Layouts,
+		Unused: d.res.Tally.Unused, Notes: d.res.Tally.Notes, Train: []datasets.ShardInfo{}, Validation: []datasets.ShardInfo{}}
+	if !d.cfg.Before {
+		bos, eos := d.frame.BOS(), d.frame.EOS()
+		m.AddBOS, m.AddEOS, m.DocumentSeparator = &bos, &eos, d.cfg.Ends.Separator
+	}
+	var docs int64
+	for shard := range d.plan.Train + d.plan.Validation {
+		var info pack.Info
+		if err := readJSON(pack.InfoPath(d.packed, shard), &info); err != nil {
+			if errors.Is(err, fs.ErrNotExist) { // no document fell to this shard
+				continue
+			}
+			return err
+		}
+		docs += info.Stats.Docs
+		m.DroppedTokens += info.Stats.Dropped
+		if info.Shard.Rows == 0 { // drop_last dropped all of it
+			if err := storage.Remove(storage.Join(d.cfg.OutDir, info.Shard.Path)); err != nil {
+				return err
+			}
+			continue
+		}
+		m.Sequences += info.Shard.Rows
+		m.Tokens += info.Shard.Tokens
+		ref := ShardRef{Path: storage.Join(d.cfg.OutDir, info.Shard.Path), SHA256: info.Shard.SHA256, Rows: info.Shard.Rows,
+			Tokens:     info.Shard.Tokens,
+			Supervised: info.Shard.Supervised, RowGroups: len(info.Shard.RowGroups)}
+		for _, g := range info.Shard.RowGroups {
+			ref.RowGroupSupervised = append(ref.RowGroupSupervised, g.Supervised)
+		}
+		if shard < d.plan.Train {
+			m.Train, d.res.Train = append(m.Train, info.Shard), append(d.res.Train, ref)
+		} else {
+			m.Validation, d.res.Validation = append(m.Validation, info.Shard), append(d.res.Validation, ref)
+		}
+	}
+	if docs != d.res.Kept+d.repeated {
+		return fmt.Errorf("%d documents were kept, %d more are repetitions, and %d were packed; the files in %s changed while this ran, "+
+			"run it again alone", d.res.Kept, d.repeated, docs,
+			d.cfg.StagedDir)
+	}
+	if m.Sequences == 0 {
+		return fmt.Errorf("no sequence of %d tokens is full, and drop_last drops the rest; lower sequence_length or give more text",
+			d.cfg.SequenceLength)
+	}
+	m.FillRate = float64(m.Tokens) / float64(m.Sequences*int64(d.cfg.SequenceLength))
+	d.res.Tokens, d.res.Dropped, d.res.Sequences, d.res.FillRate = m.Tokens, m.DroppedTokens, m.Sequences, m.FillRate
+	var err error
+	d.res.ManifestPath, err = datasets.WriteManifest(d.cfg.OutDir, m)
+	return err
+}
