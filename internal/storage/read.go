@@ -26,6 +26,7 @@ func OpenReaderAt(path string) (ReaderAt, error) {
 		if err != nil {
 			return nil, err
 		}
+		opens.Add(1)
 		return fs.OpenReaderAt(path)
 	}
 	f, st, err := openRegular(path)
@@ -50,6 +51,7 @@ func openRegular(path string) (*os.File, fs.FileInfo, error) {
 	if err := regular(st.Mode()); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
+	opens.Add(1)
 	f, err := openNow(Local(path))
 	if err != nil {
 		return nil, nil, explain(path, err)

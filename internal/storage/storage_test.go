@@ -320,3 +320,26 @@ func TestAccess(t *testing.T) {
 		}
 	}
 }
+
+// TestReadRange: a range is what it says, is opened once, and one beyond the end is an error that names the file.
+func TestReadRange(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "a")
+	if err := os.WriteFile(p, []byte("0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := Opens()
+	for _, c := range []struct {
+		off, n int64
+		want   string
+	}{{0, 10, "0123456789"}, {3, 4, "3456"}, {10, 0, ""}} {
+		if b, err := ReadRange(p, c.off, c.n); err != nil || string(b) != c.want {
+			t.Errorf("%d, %d: %q, %v", c.off, c.n, b, err)
+		}
+	}
+	if n := Opens() - before; n != 3 {
+		t.Errorf("%d opens of 3", n)
+	}
+	if _, err := ReadRange(p, 8, 3); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), p) {
+		t.Error(err)
+	}
+}

@@ -79,6 +79,7 @@ type files struct {
 var (
 	_ storage.FS      = (*files)(nil)
 	_ storage.Objects = (*files)(nil)
+	_ storage.Ranges  = (*files)(nil)
 )
 
 func (f *files) do(ctx context.Context, p string, what func(ctx context.Context, s store, bucket, key string) error) error {
@@ -169,6 +170,21 @@ func (f *files) OpenReaderAt(p string) (out storage.ReaderAt, err error) {
 		return nil
 	})
 	return out, err
+}
+
+// ReadRange implements storage.Ranges.
+func (f *files) ReadRange(p string, off, n int64) (b []byte, err error) {
+	if n == 0 {
+		return nil, nil
+	}
+	err = f.do(context.Background(), p, func(ctx context.Context, s store, bucket, key string) error {
+		b, _, err = fetch(ctx, s, bucket, key, "", off, n)
+		if err != nil {
+			err = fmt.Errorf("reading bytes %d to %d: %w", off, off+n, err)
+		}
+		return err
+	})
+	return b, err
 }
 
 // cuts is how often a body may break off.
