@@ -43,10 +43,10 @@ func (f *RulesFn) Setup() (err error) {
 }
 
 // StartBundle begins with no group.
-func (f *RulesFn) StartBundle(context.Context, func(ingest.Group)) { f.work.Start() }
+func (f *RulesFn) StartBundle(context.Context, func(ingest.Group), func(string)) { f.work.Start() }
 
 // ProcessElement begins to clean one group.
-func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ingest.Group)) error {
+func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ingest.Group), _ func(string)) error {
 	return f.work.Go(ctx, func() (*stage.Summary, error) {
 		s, err := stage.Apply(ctx, g, f.OutDir, f.RejectsDir, Name, f.judge)
 		if err != nil {
@@ -56,9 +56,9 @@ func (f *RulesFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ing
 	})
 }
 
-// FinishBundle emits what is kept of the groups.
-func (f *RulesFn) FinishBundle(ctx context.Context, emit func(ingest.Group)) error {
-	return stage.Finish(ctx, &f.work, emit)
+// FinishBundle emits what is kept of the groups, and their stage.Totals.
+func (f *RulesFn) FinishBundle(ctx context.Context, emit func(ingest.Group), total func(string)) error {
+	return stage.Finish(ctx, &f.work, emit, total)
 }
 
 // judge applies the rules. A row of several fields is judged by all its texts together; a rule that rewrites is applied to each of them.
@@ -98,7 +98,7 @@ func (f *RulesFn) judge(r *datasets.Record) (string, stage.Verdict) {
 }
 
 // Rules cleans the records that groups (PCollection<ingest.Group>) refers to and returns references to what is kept
-// (PCollection<ingest.Group>).
-func Rules(s beam.Scope, fn *RulesFn, groups beam.PCollection) beam.PCollection {
-	return beam.ParDo(s.Scope("clean.Rules"), fn, groups)
+// (PCollection<ingest.Group>), and the totals of all groups (PCollection<string>, see stage.Total).
+func Rules(s beam.Scope, fn *RulesFn, groups beam.PCollection) (kept, totals beam.PCollection) {
+	return beam.ParDo2(s.Scope("clean.Rules"), fn, groups)
 }

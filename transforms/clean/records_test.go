@@ -18,7 +18,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/datasets/rules"
-	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
@@ -77,8 +76,9 @@ func TestRecords(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	group := stageOf(t, records)
 	type run struct {
-		kept, rejects func() []jobstest.Seen
-		dir           string
+		kept, rejects, groups, totals func() []jobstest.Seen
+
+		dir string
 	}
 	var runs []run
 	timed := beam.WindowInto(s, window.NewFixedWindows(time.Minute), beam.ParDo(s, atMinute, beam.CreateList(s, records)))
@@ -91,7 +91,8 @@ func TestRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		fn := &RulesFn{Rules: string(raw), Language: "en", OutDir: r.dir, RejectsDir: r.dir}
-		end.Of(s, Rules(s, fn, beam.CreateList(s, []ingest.Group{group})))
+		left, totals := Rules(s, fn, beam.CreateList(s, []ingest.Group{group}))
+		r.groups, r.totals = jobstest.Collect(s, left), jobstest.Collect(s, totals)
 		runs = append(runs, r)
 	}
 	if err := jobs.Prism(t.Context(), p, "clean"); err != nil {
@@ -109,7 +110,7 @@ func TestRecords(t *testing.T) {
 			inWindow(t, e, e.Value.(datasets.Reject).Index)
 			all++
 		}
-		if want := groupForm(t, group, runs[i].dir); !reflect.DeepEqual(sorted(got), sorted(want)) {
+		if want := groupForm(t, runs[i].groups(), runs[i].totals()); !reflect.DeepEqual(sorted(got), sorted(want)) {
 			t.Errorf("%v:\n%+v\nthe group form gives\n%+v", c, got, want)
 		}
 	}
@@ -199,24 +200,28 @@ func stageOf(t *testing.T, records []ingest.Record) ingest.Group {
 	return g
 }
 
-// groupForm reads what the group form made of the group.
-func groupForm(t *testing.T, g ingest.Group, dir string) (out []verdict) {
+// groupForm reads what the group form made of a group.
+func groupForm(t *testing.T, groups, totals []jobstest.Seen) (out []verdict) {
 	t.Helper()
-	sum, err := stage.ReadSummary(dir, g.Name)
-	if err != nil {
+	var sum stage.Totals
+	if err := json.Unmarshal([]byte(totals[0].Value.(string)), &sum); err != nil {
 		t.Fatal(err)
 	}
-	var kept []datasets.Record
-	if sum.Kept > 0 { // a group of none has no rows
-		if kept, err = datasets.ReadRecords(sum.Group.Path, sum.Group.Source, sum.Group.Group); err != nil {
+	for _, e := range groups { // a group of none has no rows, and is none
+		g := e.Value.(ingest.Group)
+		kept, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
+		if err != nil {
 			t.Fatal(err)
 		}
+		for i := range kept {
+			out = append(out, verdict{Kept: ingest.RecordOf(&kept[i])})
+		}
 	}
-	for i := range kept {
-		out = append(out, verdict{Kept: ingest.RecordOf(&kept[i])})
+	if int(sum.Kept) != len(out) || int(sum.Left) != len(groups) || sum.Groups != 1 {
+		t.Errorf("%+v of %d records", sum, len(out))
 	}
-	if sum.Rejects != "" {
-		if err := datasets.ReadRejects(sum.Rejects, func(r *datasets.Reject) bool {
+	for _, rejects := range sum.Rejects {
+		if err := datasets.ReadRejects(rejects, func(r *datasets.Reject) bool {
 			out = append(out, verdict{Reject: *r})
 			return true
 		}); err != nil {

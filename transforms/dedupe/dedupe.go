@@ -214,16 +214,16 @@ func (f *FilterFn) Setup() (err error) {
 }
 
 // StartBundle begins with no group.
-func (f *FilterFn) StartBundle(context.Context, func(ingest.Group)) { f.work.Start() }
+func (f *FilterFn) StartBundle(context.Context, func(ingest.Group), func(string)) { f.work.Start() }
 
 // ProcessElement begins to filter one group.
-func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ingest.Group)) error {
+func (f *FilterFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(ingest.Group), _ func(string)) error {
 	return f.work.Go(ctx, func() (*stage.Summary, error) { return f.filter(ctx, g) })
 }
 
-// FinishBundle emits what is kept of the groups.
-func (f *FilterFn) FinishBundle(ctx context.Context, emit func(ingest.Group)) error {
-	return stage.Finish(ctx, &f.work, emit)
+// FinishBundle emits what is kept of the groups, and their stage.Totals.
+func (f *FilterFn) FinishBundle(ctx context.Context, emit func(ingest.Group), total func(string)) error {
+	return stage.Finish(ctx, &f.work, emit, total)
 }
 
 func (f *FilterFn) filter(ctx context.Context, g ingest.Group) (*stage.Summary, error) {
@@ -264,7 +264,8 @@ func Sign(s beam.Scope, fn *SignFn, groups beam.PCollection) beam.PCollection {
 	return beam.ParDo(s.Scope("dedupe.Sign"), fn, groups)
 }
 
-// Filter drops what is repeated and returns references to what is kept (PCollection<ingest.Group>).
-func Filter(s beam.Scope, fn *FilterFn, groups beam.PCollection) beam.PCollection {
-	return beam.ParDo(s.Scope("dedupe.Filter"), fn, groups)
+// Filter drops what is repeated and returns references to what is kept (PCollection<ingest.Group>), and the totals of all groups
+// (PCollection<string>, see stage.Total).
+func Filter(s beam.Scope, fn *FilterFn, groups beam.PCollection) (kept, totals beam.PCollection) {
+	return beam.ParDo2(s.Scope("dedupe.Filter"), fn, groups)
 }

@@ -36,6 +36,7 @@ type File struct {
 	// From and To are the languages of rows of translations, empty for other rows: see datasets.Options.Translation. They are two fields
 	// since Java's coder of rows, which Flink moves elements with, does not read the lists that Go's writes.
 	From, To string
+	Part     int // the named source that it belongs to, by number
 }
 
 // Group is a reference to a row group of staged records.
@@ -46,6 +47,7 @@ type Group struct {
 	Group  int
 	Order  int64 // position in the corpus: files in order, groups in order
 	Rank   int   // of the file
+	Part   int   // the named source of the file, by number
 	// First and Last are the positions in the source of the group's first and last record.
 	First, Last int64
 }
@@ -74,7 +76,7 @@ func (s *Summary) List(dir string, in File) []Group {
 	for g, span := range s.Groups {
 		out = append(out, Group{Source: in.Source, Path: StagedPath(dir, in.Source),
 			Name: fmt.Sprintf("%s-%05d", Name(in.Source), g), Group: g,
-			Order: int64(in.Ordinal)<<32 | int64(g), Rank: in.Rank, First: span[0], Last: span[1]})
+			Order: int64(in.Ordinal)<<32 | int64(g), Rank: in.Rank, Part: in.Part, First: span[0], Last: span[1]})
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	core "github.com/adaptflow/adaptflow/datasets/dedupe"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/dedupe"
+	"github.com/adaptflow/adaptflow/transforms/stage"
 )
 
 // stepName names a step of deduplication, in its folder and the funnel.
@@ -34,7 +35,15 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 	}
 	name, dir := d.stepName(i), d.runs(i)
 	plan := core.Plan{Settings: d.stepSettings(i), Dir: dir, Parts: core.PartsFor(d.res.Kept)}
-	for _, g := range d.groups {
+	groups, err := stage.ReadKept(d.list(d.kept))
+	if err != nil {
+		return err
+	}
+	for _, text := range groups {
+		g, err := groupOf(text)
+		if err != nil {
+			return err
+		}
 		plan.Runs = append(plan.Runs, dedupe.RunPath(dir, g.Name))
 	}
 	if plan.Index, plan.Save, err = d.openIndex(ctx, i, step); err != nil {
@@ -117,19 +126,17 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 		return err
 	}
 	p, s := beam.NewPipelineWithRoot()
-	all, err := d.listGroups(s)
-	if err != nil {
-		return err
-	}
-	groups := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: removals, Sources: names,
+	left, totals := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: removals, Sources: names,
 		Stage: name, OutDir: d.dir(name),
-		RejectsDir: d.cfg.RejectsDir}, beam.Reshuffle(s, all))
-	d.next(s, i, groups)
+		RejectsDir: d.cfg.RejectsDir}, d.listGroups(s))
+	stage.Total(s, stage.TotalsKind, d.total(name), totals)
+	d.keepGroups(s, name, left)
+	d.next(s, i, left)
 	if err := d.run(ctx, p, "adaptflow-"+name); err != nil {
 		return err
 	}
 	if err := removeAll(storage.Join(dir, "*.run")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return d.countStage(name, name)
+	return d.countStage(name)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/mix"
 	"github.com/adaptflow/adaptflow/transforms/pack"
+	"github.com/adaptflow/adaptflow/transforms/stage"
 )
 
 // mixing is the mix of the settings.
@@ -60,29 +60,27 @@ func (c *Config) findSources() ([]datasets.SourceFile, map[string]int, error) {
 
 // countMix runs one pass over the staged documents and adds up what it counted, by source.
 func (d *driver) countMix(ctx context.Context, pass int, bins []int) ([]datasets.Histogram, [][]datasets.MixEntry, error) {
+	path := d.total(fmt.Sprintf("%s-%d", mix.Name, pass))
 	p, s := beam.NewPipelineWithRoot()
-	staged, err := d.listStaged(s)
+	stage.Total(s, mix.TotalsKind, path, mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins}, d.listStaged(s)))
+	if err := d.run(ctx, p, "adaptflow-mix"); err != nil {
+		return nil, nil, err
+	}
+	sum, err := stage.ReadTotal[mix.Totals](path)
 	if err != nil {
 		return nil, nil, err
 	}
-	end.Of(s, mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins, Pass: pass, OutDir: d.packed},
-		staged))
-	if err := d.run(ctx, p, "adaptflow-mix"); err != nil {
-		return nil, nil, err
+	if sum.Documents != d.res.Kept {
+		return nil, nil, fmt.Errorf("%d documents were tokenized and %d counted; the files in %s changed while this ran, run it "+
+			"again alone", d.res.Kept, sum.Documents, d.cfg.StagedDir)
 	}
 	hs, entries := make([]datasets.Histogram, len(d.cfg.Sources)), make([][]datasets.MixEntry, len(d.cfg.Sources))
 	for i := range hs {
 		hs[i] = datasets.NewHistogram()
-	}
-	for _, st := range d.staged {
-		var c mix.Count
-		if err := readJSON(mix.CountPath(d.packed, pass, st.Name), &c); err != nil {
-			return nil, nil, err
+		if c := sum.Sources[i]; c != nil {
+			hs[i].Merge(c.Histogram)
+			entries[i] = c.Entries
 		}
-		if bins == nil {
-			hs[st.Part].Merge(c.Histogram)
-		}
-		entries[st.Part] = append(entries[st.Part], c.Entries...)
 	}
 	return hs, entries, nil
 }
@@ -170,7 +168,11 @@ func (d *driver) countMixed() error {
 		return nil
 	}
 	st := Stage{Name: mix.Name, Rejected: map[string]int64{}, Counters: map[string]int64{}}
-	for _, s := range d.staged {
+	staged, err := d.readStaged()
+	if err != nil {
+		return err
+	}
+	for _, s := range staged {
 		var r pack.Routed
 		if err := readJSON(pack.RoutedPath(d.packed, s.Name), &r); err != nil {
 			return err

@@ -13,36 +13,25 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/pack"
+	"github.com/adaptflow/adaptflow/transforms/stage"
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
 )
 
 // count adds up the summaries of tokenizing, whose names follow from the groups, and plans the shards.
 func (d *driver) count() error {
-	var tokens int64
-	lo, hi := uint64(math.MaxUint64), uint64(0)
-	st := Stage{Name: tokenize.Name, Rejected: map[string]int64{}}
-	for _, g := range d.groups {
-		var t tokenize.Summary
-		if err := readJSON(tokenize.SummaryPath(d.tokens, g.Name), &t); err != nil {
-			return fmt.Errorf("input %s was not tokenized to its end: %w", g.Source, err)
-		}
-		tokens += t.Tokens
-		st.In, st.Kept = st.In+t.Docs, st.Kept+t.Docs
-		for r, n := range t.Rejected {
-			st.In += n
-			st.Rejected[r] += n
-		}
-		if t.Rejects != "" {
-			d.res.RejectFiles = append(d.res.RejectFiles, t.Rejects)
-		}
-		if t.Docs == 0 {
-			continue
-		}
-		lo, hi = min(lo, t.MinSplit), max(hi, t.MaxSplit)
-		d.staged = append(d.staged, pack.Staged{Source: t.Source, Path: t.Path, Name: g.Name, Groups: t.Groups, Order: t.Order,
-			Part:    d.parts[t.Source],
-			Records: g.Path, Group: g.Group})
+	sum, err := stage.ReadTotal[tokenize.Totals](d.total(tokenize.Name))
+	if err != nil {
+		return err
 	}
+	if sum.Groups != d.left {
+		return d.incomplete(tokenize.Name, sum.Groups)
+	}
+	st := Stage{Name: tokenize.Name, In: sum.Docs, Kept: sum.Docs, Rejected: sum.Rejected}
+	for _, n := range sum.Rejected {
+		st.In += n
+	}
+	d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects...)
+	tokens := sum.Tokens
 	if len(st.Rejected) > 0 {
 		if err := d.funnel(st); err != nil {
 			return err
@@ -63,7 +52,8 @@ func (d *driver) count() error {
 		}
 		return noTextError(what)
 	}
-	d.plan = pack.Plan{Train: datasets.NumShards(tokens, d.cfg.TokensPerShard), Split: datasets.NewSplit(d.cfg.ValidationFraction, lo, hi)}
+	d.plan = pack.Plan{Train: datasets.NumShards(tokens, d.cfg.TokensPerShard),
+		Split: datasets.NewSplit(d.cfg.ValidationFraction, sum.MinSplit, sum.MaxSplit)}
 	if d.plan.Split.On {
 		d.plan.Validation = datasets.NumShards(int64(math.Ceil(float64(tokens)*d.cfg.ValidationFraction)), d.cfg.TokensPerShard)
 	}
@@ -76,10 +66,8 @@ func (d *driver) count() error {
 // pack runs the second pipeline: staged documents → shards.
 func (d *driver) pack(ctx context.Context) error {
 	p, s := beam.NewPipelineWithRoot()
-	staged, err := d.listStaged(s)
-	if err != nil {
-		return err
-	}
+	staged := d.listStaged(s)
+	d.gatherPrints(s)
 	end.Of(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile,
 		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
 		staged))

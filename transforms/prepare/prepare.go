@@ -99,11 +99,11 @@ type driver struct {
 	first                   string         // the first dead letter
 	records, tokens, packed string
 	files                   []ingest.File
-	groups                  []ingest.Group // as the last stage left them
+	left                    int64  // groups of records that the last stage left
+	kept                    string // the last stage that kept references to groups: see listGroups
 	meta                    datasets.ShardMeta
 	frame                   *tok.Frame
 	res                     Result
-	staged                  []pack.Staged
 	plan                    pack.Plan
 }
 
@@ -176,7 +176,7 @@ func (d *driver) clear() error {
 }
 
 func (d *driver) clearStaged() error {
-	dirs := []string{d.records, d.tokens, d.packed, d.dir(clean.Name)}
+	dirs := []string{d.records, d.tokens, d.packed, d.dir(clean.Name), d.dir("lists"), d.dir("totals")}
 	for i := range d.cfg.Dedupe {
 		dirs = append(dirs, d.dir(d.stepName(i)), d.runs(i), d.index(i))
 	}

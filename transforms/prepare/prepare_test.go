@@ -22,6 +22,7 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/transforms/pack"
 	"github.com/adaptflow/adaptflow/transforms/remote"
+	"github.com/adaptflow/adaptflow/transforms/stage"
 	tokens "github.com/adaptflow/adaptflow/transforms/tokenize"
 )
 
@@ -279,20 +280,19 @@ func TestBundles(t *testing.T) {
 	cfg := config(t, tokenizer, in)
 	cfg.KeepStaged, cfg.TokensPerShard, cfg.ValidationFraction = true, 1<<20, 0
 	res := execute(t, cfg)
-	sums, err := storage.Glob(filepath.Join(cfg.StagedDir, "tokens", "*.json"))
+	sums, err := stage.ReadKept((&driver{cfg: cfg}).list(tokens.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	plan := pack.Plan{Train: 1}
 	var parts []pack.Part
 	for _, p := range sums {
-		var s tokens.Summary
-		if err := readJSON(p, &s); err != nil {
-			t.Fatal(err)
-		}
 		route := &pack.RouteFn{Plan: plan}
-		if err := route.ProcessElement(t.Context(),
-			pack.Staged{Source: s.Source, Path: s.Path, Groups: s.Groups, Order: s.Order}, nil); err != nil {
+		if err := stagedOf(p, func(in pack.Staged) {
+			if err := route.ProcessElement(t.Context(), in, nil); err != nil {
+				t.Fatal(err)
+			}
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if err := route.FinishBundle(t.Context(), func(_ int, p pack.Part) { parts = append(parts, p) }); err != nil {

@@ -44,12 +44,14 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 		end.Of(s, groups)
 		return
 	}
-	end.Of(s, tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, Ends: d.cfg.Ends,
+	summaries, totals := tokenize.Encode(s, &tokenize.EncodeFn{TokenizerDir: d.cfg.TokenizerDir, Engine: d.cfg.Engine, Ends: d.cfg.Ends,
 		Before: d.cfg.Before,
 		Seed:   d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
 		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate,
 		Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.template,
-		Pack: d.cfg.pack()}, groups))
+		Pack: d.cfg.pack()}, groups)
+	stage.Keep(s, d.list(tokenize.Name), summaries)
+	stage.Total(s, tokenize.TotalsKind, d.total(tokenize.Name), totals)
 }
 
 // stages runs the pipelines from files to staged documents.
@@ -70,7 +72,8 @@ func (d *driver) stages(ctx context.Context) error {
 			return err
 		}
 		if d.parts != nil {
-			if t := d.cfg.Sources[d.parts[f.Source]].Translation; len(t) == 2 {
+			file.Part = d.parts[f.Source]
+			if t := d.cfg.Sources[file.Part].Translation; len(t) == 2 {
 				file.From, file.To = t[0], t[1]
 			}
 		}
@@ -92,11 +95,16 @@ func (d *driver) stages(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		groups = clean.Rules(s, &clean.RulesFn{Rules: chain, Language: d.cfg.Language, OutDir: d.dir(clean.Name),
+		var totals beam.PCollection
+		groups, totals = clean.Rules(s, &clean.RulesFn{Rules: chain, Language: d.cfg.Language, OutDir: d.dir(clean.Name),
 			RejectsDir: d.cfg.RejectsDir}, groups)
+		stage.Total(s, stage.TotalsKind, d.total(clean.Name), totals)
 	}
 	// The numbers of classes are known when all has been read: tokenizing waits for them.
 	apart := d.cfg.classes() && len(d.cfg.Dedupe) == 0
+	if apart || len(d.cfg.Dedupe) > 0 {
+		d.keepGroups(s, "read", groups)
+	}
 	if !apart {
 		d.next(s, -1, groups)
 	}
@@ -107,23 +115,19 @@ func (d *driver) stages(ctx context.Context) error {
 		return err
 	}
 	if len(d.cfg.Clean) > 0 {
-		if err := d.countStage(clean.Name, clean.Name); err != nil {
+		if err := d.countStage(clean.Name); err != nil {
 			return err
 		}
 	}
-	if apart {
+	if apart && d.left > 0 {
 		p, s := beam.NewPipelineWithRoot()
-		all, err := d.listGroups(s)
-		if err != nil {
-			return err
-		}
-		d.next(s, -1, beam.Reshuffle(s, all))
+		d.next(s, -1, d.listGroups(s))
 		if err := d.run(ctx, p, "adaptflow-tokenize"); err != nil {
 			return err
 		}
 	}
 	for i := range d.cfg.Dedupe {
-		if len(d.groups) == 0 {
+		if d.left == 0 {
 			break
 		}
 		if err := d.dedupe(ctx, i, names); err != nil {
@@ -160,7 +164,7 @@ func (d *driver) countRead() error {
 		if d.first == "" {
 			d.first = sum.First
 		}
-		d.groups = append(d.groups, sum.List(d.records, f)...)
+		d.left += int64(len(sum.Groups))
 	}
 	if err := d.knownToTemplate(); err != nil {
 		return err
@@ -183,33 +187,29 @@ func (d *driver) countRead() error {
 	return d.funnel(st)
 }
 
-// countStage adds up what a stage made of the groups, and goes on with what is left of them.
-func (d *driver) countStage(name, dir string) error {
-	st := Stage{Name: name, Rejected: map[string]int64{}, Counters: map[string]int64{}}
-	var left []ingest.Group
-	for _, g := range d.groups {
-		sum, err := stage.ReadSummary(d.dir(dir), g.Name)
-		if err != nil {
-			return fmt.Errorf("input %s did not pass %s to its end: %w", g.Source, name, err)
-		}
-		st.In += sum.In
-		st.Kept += sum.Kept
-		st.Changed += sum.Changed
-		for r, n := range sum.Rejected {
-			st.Rejected[r] += n
-		}
-		for c, n := range sum.Counters {
-			st.Counters[strings.TrimPrefix(c, ".")] += n
-		}
-		if sum.Rejects != "" {
-			d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects)
-		}
-		if sum.Kept > 0 {
-			left = append(left, sum.Group)
-		}
+// countStage takes what a stage made of the groups into the funnel.
+func (d *driver) countStage(name string) error {
+	sum, err := stage.ReadTotal[stage.Totals](d.total(name))
+	if err != nil {
+		return err
 	}
-	d.groups = left
+	if sum.Groups != d.left {
+		return d.incomplete(name, sum.Groups)
+	}
+	d.left = sum.Left
+	d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects...)
+	st := Stage{Name: name, In: sum.In, Kept: sum.Kept, Changed: sum.Changed, Rejected: stage.AddCounts(map[string]int64{}, sum.Rejected),
+		Counters: map[string]int64{}}
+	for c, n := range sum.Counters {
+		st.Counters[strings.TrimPrefix(c, ".")] += n
+	}
 	return d.funnel(st)
+}
+
+// incomplete is the error of a stage that ended before all groups of records had passed it.
+func (d *driver) incomplete(name string, groups int64) error {
+	return fmt.Errorf("%s was given %d groups of records and says of %d what became of them; the files in %s changed while this ran, "+
+		"run it again alone", name, d.left, groups, d.cfg.StagedDir)
 }
 
 // funnel adds a stage and checks that nothing is lost between two.

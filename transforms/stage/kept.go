@@ -94,3 +94,22 @@ func (*keptFn) ProcessElement(path string, emit func(string)) error {
 	}
 	return nil
 }
+
+// ReadKept reads the references that [Keep] wrote to path.
+func ReadKept(path string) ([]string, error) {
+	var files, refs []string
+	if err := (*keptFn)(nil).ProcessElement(path, func(f string) { files = append(files, f) }); err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if err := (*readListFn)(nil).ProcessElement(f, func(r string) { refs = append(refs, r) }); err != nil {
+			return nil, err
+		}
+	}
+	return refs, nil
+}
+
+// Together groups all texts (PCollection<string>) under one key, for work that needs them all in one place.
+func Together(s beam.Scope, texts beam.PCollection) beam.PCollection {
+	return beam.GroupByKey(s, beam.ParDo(s, keyed, texts))
+}

@@ -6,7 +6,6 @@ package stage
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -27,6 +26,7 @@ func init() {
 	register.Emitter1[int]()
 	register.Iter1[string]()
 	beam.RegisterType(reflect.TypeFor[Summary]())
+	RegisterTotal[Totals](TotalsKind)
 }
 
 // Summary is what a stage made of a row group: In = Kept + all of Rejected.
@@ -42,20 +42,39 @@ type Summary struct {
 	bytesIn, bytesOut int64 // of the texts
 }
 
-// SummaryPath is the summary of a group in the folder of a stage.
-func SummaryPath(dir, name string) string { return storage.Join(dir, name+".json") }
+// TotalsKind names [Totals] for [Total].
+const TotalsKind = "stage"
 
-// ReadSummary reads the summary of a group.
-func ReadSummary(dir, name string) (*Summary, error) {
-	b, err := storage.ReadFile(SummaryPath(dir, name))
-	if err != nil {
-		return nil, err
+// Totals are what a stage made of all groups: In = Kept + all of Rejected.
+type Totals struct {
+	Groups   int64            `json:"groups"` // that were judged
+	Left     int64            `json:"left"`   // of which something was kept
+	In       int64            `json:"in"`
+	Kept     int64            `json:"kept"`
+	Changed  int64            `json:"changed"`
+	Rejected map[string]int64 `json:"rejected,omitempty"`
+	Counters map[string]int64 `json:"counters,omitempty"`
+	Rejects  []string         `json:"rejects,omitempty"` // files of dead letters, sorted
+}
+
+// Add adds the totals of other groups.
+func (t *Totals) Add(o *Totals) {
+	t.Groups, t.Left, t.In, t.Kept, t.Changed = t.Groups+o.Groups, t.Left+o.Left, t.In+o.In, t.Kept+o.Kept, t.Changed+o.Changed
+	t.Rejected, t.Counters = AddCounts(t.Rejected, o.Rejected), AddCounts(t.Counters, o.Counters)
+	t.Rejects = AddNames(t.Rejects, o.Rejects)
+}
+
+// totals are those of one group, in JSON.
+func (s *Summary) totals() (string, error) {
+	t := Totals{Groups: 1, In: s.In, Kept: s.Kept, Changed: s.Changed, Rejected: s.Rejected, Counters: s.Counters}
+	if s.Kept > 0 {
+		t.Left = 1
 	}
-	var s Summary
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", SummaryPath(dir, name), err)
+	if s.Rejects != "" {
+		t.Rejects = []string{s.Rejects}
 	}
-	return &s, nil
+	b, err := json.Marshal(&t)
+	return string(b), err
 }
 
 // Judge says what becomes of a record: the rule (its name) and its verdict, whose text replaces the record's.
@@ -85,8 +104,8 @@ func (v *Verdict) Change(r *datasets.Record) bool {
 	return true
 }
 
-// Apply judges the records of a group, in order, and writes the group's summary last. It may be called by several goroutines with a judge
-// that may.
+// Apply judges the records of a group, in order, and writes what is kept and the dead letters. It may be called by several goroutines with
+// a judge that may.
 func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, judge Judge) (*Summary, error) {
 	recs, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
 	if err != nil {
@@ -141,15 +160,12 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 			return nil, err
 		}
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	return s, storage.WriteFile(SummaryPath(dir, g.Name), b)
+	return s, nil
 }
 
-// Finish is FinishBundle of a stage: it waits for the groups of the bundle, counts, and emits references to what is kept of them.
-func Finish(ctx context.Context, w *bundle.Workers[*Summary], emit func(ingest.Group)) error {
+// Finish is FinishBundle of a stage: it waits for the groups of the bundle, counts, and emits references to what is kept of them, and their
+// [Totals].
+func Finish(ctx context.Context, w *bundle.Workers[*Summary], emit func(ingest.Group), total func(string)) error {
 	sums, err := w.Wait()
 	if err != nil {
 		return err
@@ -163,6 +179,11 @@ func Finish(ctx context.Context, w *bundle.Workers[*Summary], emit func(ingest.G
 		if s.Kept > 0 {
 			emit(s.Group)
 		}
+		t, err := s.totals()
+		if err != nil {
+			return err
+		}
+		total(t)
 	}
 	return nil
 }

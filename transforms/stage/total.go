@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
@@ -124,5 +125,15 @@ func AddCounts[K comparable](sum, counts map[K]int64) map[K]int64 {
 	for k, n := range counts {
 		sum[k] += n
 	}
+	return sum
+}
+
+// AddNames merges two sorted lists of names.
+func AddNames(sum, names []string) []string {
+	if len(names) == 0 {
+		return sum
+	}
+	sum = append(sum, names...)
+	slices.Sort(sum)
 	return sum
 }

@@ -11,8 +11,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
@@ -55,8 +53,9 @@ func TestRecords(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	docs, rejects := Records(s, set, beam.Reshuffle(s, beam.CreateList(s, records)))
 	seen, dead := jobstest.Collect(s, beam.Reshuffle(s, docs)), jobstest.Collect(s, rejects) // through the coder
-	end.Of(s, Encode(s, &EncodeFn{TokenizerDir: tokenizer, Seed: 7, CompletionOnly: true, Pack: set.Pack, FileOrder: true, OutDir: dir,
-		RejectsDir: dir}, beam.CreateList(s, []ingest.Group{g})))
+	made, _ := Encode(s, &EncodeFn{TokenizerDir: tokenizer, Seed: 7, CompletionOnly: true, Pack: set.Pack, FileOrder: true, OutDir: dir,
+		RejectsDir: dir}, beam.CreateList(s, []ingest.Group{g}))
+	summaries := jobstest.Collect(s, made)
 	if err := jobs.Prism(t.Context(), p, "tokenize"); err != nil {
 		t.Fatal(err)
 	}
@@ -65,12 +64,8 @@ func TestRecords(t *testing.T) {
 		got = append(got, e.Value.(datasets.StagedDoc))
 	}
 	slices.SortFunc(got, func(a, b datasets.StagedDoc) int { return cmp.Compare(a.Index, b.Index) })
-	raw, err := storage.ReadFile(SummaryPath(dir, g.Name))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var sum Summary
-	if err := json.Unmarshal(raw, &sum); err != nil {
+	if err := json.Unmarshal([]byte(summaries()[0].Value.(string)), &sum); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int32, sum.Docs)

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/pulled"
@@ -21,29 +22,67 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/meter"
+	"github.com/adaptflow/adaptflow/transforms/stage"
 )
 
 func init() {
 	beam.RegisterDoFn(&EncodeFn{})
 	beam.RegisterType(reflect.TypeFor[Summary]())
+	register.Emitter1[string]()
+	stage.RegisterTotal[Totals](TotalsKind)
 }
 
 // Summary is what tokenizing a group of records gave, the counting pass's share.
 type Summary struct {
-	Source string `json:"source"`
-	Path   string `json:"path"` // the staged documents
-	Groups int    `json:"groups"`
-	Docs   int64  `json:"docs"`
-	Tokens int64  `json:"tokens"`
+	Source string       `json:"source"`
+	Group  ingest.Group `json:"group"` // the records
+	Path   string       `json:"path"`  // the staged documents
+	Groups int          `json:"groups"`
+	Docs   int64        `json:"docs"`
+	Tokens int64        `json:"tokens"`
 	// MinSplit and MaxSplit are the least and greatest datasets.PurposeValidation hash.
 	MinSplit uint64 `json:"min_split"`
 	MaxSplit uint64 `json:"max_split"`
-	Order    int64  `json:"order"` // position in the corpus
 	// Rejected are the rows that the chat template refuses, by "tokenize.reason"; Rejects is the file of their dead letters.
 	Rejected map[string]int64 `json:"rejected,omitempty"`
 	Rejects  string           `json:"rejects,omitempty"`
 
 	read, bytes int64 // records, and bytes of their texts
+}
+
+// TotalsKind names [Totals] for stage.Total.
+const TotalsKind = "tokenize"
+
+// Totals are what tokenizing all groups gave.
+type Totals struct {
+	Groups   int64            `json:"groups"`
+	Docs     int64            `json:"docs"`
+	Tokens   int64            `json:"tokens"`
+	MinSplit uint64           `json:"min_split"` // of all documents, where there are any
+	MaxSplit uint64           `json:"max_split"`
+	Rejected map[string]int64 `json:"rejected,omitempty"`
+	Rejects  []string         `json:"rejects,omitempty"` // files of dead letters, sorted
+}
+
+// Add adds the totals of other groups.
+func (t *Totals) Add(o *Totals) {
+	switch {
+	case t.Docs == 0:
+		t.MinSplit, t.MaxSplit = o.MinSplit, o.MaxSplit
+	case o.Docs > 0:
+		t.MinSplit, t.MaxSplit = min(t.MinSplit, o.MinSplit), max(t.MaxSplit, o.MaxSplit)
+	}
+	t.Groups, t.Docs, t.Tokens = t.Groups+o.Groups, t.Docs+o.Docs, t.Tokens+o.Tokens
+	t.Rejected, t.Rejects = stage.AddCounts(t.Rejected, o.Rejected), stage.AddNames(t.Rejects, o.Rejects)
+}
+
+// totals are those of one group.
+func (s *Summary) totals() *Totals {
+	t := &Totals{Groups: 1, Docs: s.Docs, Tokens: s.Tokens, MinSplit: s.MinSplit, MaxSplit: s.MaxSplit, Rejected: s.Rejected}
+	if s.Rejects != "" {
+		t.Rejects = []string{s.Rejects}
+	}
+	return t
 }
 
 // Name is the stage's name, of its dead letters.
@@ -88,7 +127,7 @@ type EncodeFn struct {
 	t     tok.Tokenizer
 	frame *tok.Frame
 	rows  *rowEncoder
-	work  bundle.Workers[*encoded]
+	work  bundle.Workers[*Summary]
 }
 
 // Setup loads the tokenizer, once for all instances of the process.
@@ -139,43 +178,39 @@ func LoadTokenizer(dir, engine string, ends tok.Ends, before bool) (tok.Tokenize
 	return f.Tokenizer(), f, nil
 }
 
-// SummaryPath is the summary of a group in the folder dir.
-func SummaryPath(dir, name string) string { return storage.Join(dir, name+".json") }
-
-type encoded struct {
-	sum  *Summary
-	path string
-}
-
 // StartBundle begins with no group.
-func (f *EncodeFn) StartBundle(context.Context, func(string)) { f.work.Start() }
+func (f *EncodeFn) StartBundle(context.Context, func(string), func(string)) { f.work.Start() }
 
 // ProcessElement begins to tokenize one group.
-func (f *EncodeFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(string)) error {
-	return f.work.Go(ctx, func() (*encoded, error) {
+func (f *EncodeFn) ProcessElement(ctx context.Context, g ingest.Group, _ func(string), _ func(string)) error {
+	return f.work.Go(ctx, func() (*Summary, error) {
 		sum, err := f.encode(ctx, g)
 		if err != nil {
 			return nil, fmt.Errorf("tokenizing %s: %w", g.Source, err)
 		}
-		b, err := json.Marshal(sum)
-		if err != nil {
-			return nil, err
-		}
-		e := &encoded{sum, SummaryPath(f.OutDir, g.Name)}
-		return e, storage.WriteFile(e.path, b)
+		return sum, nil
 	})
 }
 
-// FinishBundle emits the paths of the groups' summaries.
-func (f *EncodeFn) FinishBundle(ctx context.Context, emit func(string)) error {
+// FinishBundle emits the groups' summaries, in JSON, and their [Totals].
+func (f *EncodeFn) FinishBundle(ctx context.Context, emit, total func(string)) error {
 	all, err := f.work.Wait()
-	for _, e := range all {
-		meter.Add(ctx, meter.DocumentsIn, e.sum.read)
-		meter.Add(ctx, meter.DocumentsOut, e.sum.Docs)
-		meter.Add(ctx, meter.BytesIn, e.sum.bytes)
-		meter.Add(ctx, meter.TokensOut, e.sum.Tokens)
-		meter.Rejected(ctx, e.sum.Rejected)
-		emit(e.path)
+	for _, sum := range all {
+		meter.Add(ctx, meter.DocumentsIn, sum.read)
+		meter.Add(ctx, meter.DocumentsOut, sum.Docs)
+		meter.Add(ctx, meter.BytesIn, sum.bytes)
+		meter.Add(ctx, meter.TokensOut, sum.Tokens)
+		meter.Rejected(ctx, sum.Rejected)
+		for _, out := range []struct {
+			v    any
+			emit func(string)
+		}{{sum, emit}, {sum.totals(), total}} {
+			text, err := json.Marshal(out.v)
+			if err != nil {
+				return err
+			}
+			out.emit(string(text))
+		}
 	}
 	return err
 }
@@ -185,7 +220,7 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 	if err != nil {
 		return nil, err
 	}
-	sum := &Summary{Source: g.Source, Path: storage.Join(f.OutDir, g.Name+".parquet"), MinSplit: math.MaxUint64, Order: g.Order}
+	sum := &Summary{Source: g.Source, Group: g, Path: storage.Join(f.OutDir, g.Name+".parquet"), MinSplit: math.MaxUint64}
 	docs, prints := make([]datasets.StagedDoc, 0, len(recs)), make([]byte, 0, printBytes*len(recs))
 	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, Name+"-"+g.Name+".jsonl.zst"))
 	defer dead.Abort()
@@ -280,9 +315,8 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 	return d, nil
 }
 
-// Encode tokenizes the records that groups (PCollection<ingest.Group>) refers to and returns the paths of the summaries
-// (PCollection<string>).
-func Encode(s beam.Scope, fn *EncodeFn, groups beam.PCollection) beam.PCollection {
-	s = s.Scope("tokenize.Encode")
-	return beam.ParDo(s, fn, groups)
+// Encode tokenizes the records that groups (PCollection<ingest.Group>) refers to and returns a [Summary] of each in JSON
+// (PCollection<string>), and the totals of all (PCollection<string>, see stage.Total).
+func Encode(s beam.Scope, fn *EncodeFn, groups beam.PCollection) (summaries, totals beam.PCollection) {
+	return beam.ParDo2(s.Scope("tokenize.Encode"), fn, groups)
 }
