@@ -321,6 +321,11 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 		return nil, err
 	}
 	defer t.r.Close()
+	return t.docs(source, group, rows)
+}
+
+// docs reads the chosen rows of a row group as documents of a source.
+func (t *tableFile) docs(source string, group int, rows []int32) (_ []StagedDoc, err error) {
 	var cols [3][]int64
 	for i, name := range []string{"index", "hash", "split"} {
 		if cols[i], err = columnOf(t, group, name, asInt64); err != nil {
@@ -337,7 +342,7 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 	}
 	span := rowRange{int64(rows[0]), int64(rows[len(rows)-1]) + 1}
 	if span.from < 0 || span.to > int64(len(key)) {
-		return nil, fmt.Errorf("staged file %s: there is no row %d in row group %d", path, rows[len(rows)-1], group)
+		return nil, fmt.Errorf("staged file %s: there is no row %d in row group %d", t.path, rows[len(rows)-1], group)
 	}
 	var ls [4]lists[int32]
 	for i, name := range []string{"ids", "starts", "ends", "labels"} {
@@ -353,7 +358,7 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 		r := int(row)
 		ids, starts, ends := ls[0].row(r-int(span.from)), ls[1].row(r-int(span.from)), ls[2].row(r-int(span.from))
 		if len(starts) != len(ids) && len(starts) > 0 || len(ends) != len(ids) {
-			return nil, fmt.Errorf("staged file %s, row %d: %d tokens, %d starts, %d ends", path, r, len(ids), len(starts), len(ends))
+			return nil, fmt.Errorf("staged file %s, row %d: %d tokens, %d starts, %d ends", t.path, r, len(ids), len(starts), len(ends))
 		}
 		d := &out[k]
 		d.Index, d.Hash, d.Split = cols[0][r], uint64(cols[1][r]), uint64(cols[2][r])
@@ -361,7 +366,7 @@ func ReadDocs(path, source string, group int, rows []int32) ([]StagedDoc, error)
 		d.Tokens = own(ids)
 		if labels := ls[3].row(r - int(span.from)); len(labels) > 0 {
 			if len(labels) != len(ids) {
-				return nil, fmt.Errorf("staged file %s, row %d: %d labels for %d tokens", path, r, len(labels), len(ids))
+				return nil, fmt.Errorf("staged file %s, row %d: %d labels for %d tokens", t.path, r, len(labels), len(ids))
 			}
 			d.Labels = own(labels)
 		}

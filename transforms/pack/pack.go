@@ -72,10 +72,13 @@ func (p Plan) Of(r datasets.DocRef) int {
 	return datasets.ShardOf(r.Hash, p.Train)
 }
 
+// trainPrefix begins the names of the files of training.
+const trainPrefix = "train-"
+
 // FileName is the name of a shard's file.
 func (p Plan) FileName(shard int) string {
 	if shard < p.Train {
-		return fmt.Sprintf("train-%05d-of-%05d.parquet", shard, p.Train)
+		return fmt.Sprintf(trainPrefix+"%05d-of-%05d.parquet", shard, p.Train)
 	}
 	return fmt.Sprintf("validation-%05d-of-%05d.parquet", shard-p.Train, p.Validation)
 }
@@ -264,17 +267,22 @@ func (f *ShardFn) ProcessElement(ctx context.Context, shard int, parts func(*Par
 func (f *ShardFn) FinishBundle(ctx context.Context, emit func(string)) error {
 	shards, err := f.work.Wait()
 	for _, p := range shards {
-		st := p.Stats
-		meter.Add(ctx, meter.DocumentsIn, st.Docs)
-		meter.Add(ctx, meter.TokensIn, st.Tokens)
-		meter.Add(ctx, meter.TokensOut, st.Tokens-st.Dropped)
-		meter.Add(ctx, meter.SequencesOut, st.Sequences)
-		if places := st.Sequences * int64(f.Options.SequenceLength); places > 0 {
-			meter.Observe(ctx, meter.PackingFill, (st.Tokens-st.Dropped)*1000/places)
-		}
+		f.count(ctx, p)
 		emit(p.path)
 	}
 	return err
+}
+
+// count counts a shard.
+func (f *ShardFn) count(ctx context.Context, p *packed) {
+	st := p.Stats
+	meter.Add(ctx, meter.DocumentsIn, st.Docs)
+	meter.Add(ctx, meter.TokensIn, st.Tokens)
+	meter.Add(ctx, meter.TokensOut, st.Tokens-st.Dropped)
+	meter.Add(ctx, meter.SequencesOut, st.Sequences)
+	if places := st.Sequences * int64(f.Options.SequenceLength); places > 0 {
+		meter.Observe(ctx, meter.PackingFill, (st.Tokens-st.Dropped)*1000/places)
+	}
 }
 
 // pack packs a shard and writes its description.
@@ -303,6 +311,11 @@ func (f *ShardFn) pack(shard int, all []Part) (*packed, error) {
 			return cmp.Or(cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.ID, b.ID))
 		})
 	}
+	return f.write(shard, staged)
+}
+
+// write packs the documents of a shard, in their order, and writes it and its description.
+func (f *ShardFn) write(shard int, staged []datasets.StagedDoc) (*packed, error) {
 	docs := make([]datasets.Doc, len(staged))
 	for i := range staged {
 		docs[i] = staged[i].Doc

@@ -58,7 +58,12 @@ func (f *RecordsFn) Setup() error {
 	f.encode = EncodeFn{TokenizerDir: s.Tokenizer, Engine: s.Engine, Ends: s.Ends, Seed: s.Seed, CompletionOnly: s.CompletionOnly,
 		AssistantOnly: s.AssistantOnly, ApplyChatTemplate: s.ApplyChatTemplate, ChatTemplate: s.ChatTemplate, Labels: s.Labels,
 		MaxTokens: s.MaxTokens, Pack: s.Pack}
-	return f.encode.Setup()
+	if err := f.encode.Setup(); err != nil {
+		return err
+	}
+	f.encode.Pack.Classes = len(s.Labels) > 0
+	f.encode.Pack.KeepEnds = len(f.encode.frame.End()) > 0 // as it will be packed
+	return nil
 }
 
 // ProcessElement tokenizes a record.

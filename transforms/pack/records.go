@@ -1,0 +1,251 @@
+package pack
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/window"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/pulled"
+	"github.com/adaptflow/adaptflow/internal/settings"
+	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/recipe"
+	tok "github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/transforms/bundle"
+	"github.com/adaptflow/adaptflow/transforms/tokenize"
+)
+
+func init() {
+	beam.RegisterDoFn(&planFn{})
+	beam.RegisterDoFn(&rangeFn{})
+	beam.RegisterDoFn(&rangesFn{})
+	beam.RegisterDoFn(&manifestFn{})
+	for _, t := range []reflect.Type{reflect.TypeFor[DocGroup](), reflect.TypeFor[Placed](), reflect.TypeFor[DocRange](),
+		reflect.TypeFor[ShardSet]()} {
+		beam.RegisterType(t)
+	}
+	register.Emitter1[DocGroup]()
+	register.Emitter1[Placed]()
+	register.Emitter2[int64, DocRange]()
+	register.Emitter2[string, string]()
+	register.Emitter1[ShardSet]()
+	register.Iter1[DocGroup]()
+	register.Iter1[DocRange]()
+	register.Iter1[string]()
+}
+
+// Settings say how [Records] packs. What has no value has a recipe's default, but for IsolateDocuments: recipe.Default().Prepare has it.
+type Settings struct {
+	Dir  string // the folder of the shards and of their manifest
+	Work string // a folder of what is staged between; it may go when the pipeline has ended
+	Name string // of the set, for who has several; may be empty
+
+	// Tokenizer is that of the documents, by which the shards are known: a folder, or a reference to one that workers have; Engine is that
+	// of tokenize.LoadEngine.
+	Tokenizer, Engine string
+	// Prepare has sequence_length, packing, isolate_documents, tokens_per_shard, and what stands around a text; its other settings are of
+	// the steps before.
+	recipe.Prepare
+	ValidationFraction float64  // share of the documents that are held out, in shards of their own
+	Seed               uint64   // that of tokenize.Settings
+	Labels             []string // classes by number, of rows that have one
+}
+
+// ShardSet is a reference to a finished folder of shards.
+type ShardSet struct {
+	Name      string `beam:"name"`
+	Dir       string `beam:"dir"`
+	Manifest  string `beam:"manifest"` // the file that lists the shards: datasets.ReadManifest(Dir)
+	Hash      string `beam:"hash"`     // of the manifest, 128 bits in hexadecimal digits: what the shards hold is in it
+	Sequences int64  `beam:"sequences"`
+	Tokens    int64  `beam:"tokens"`
+}
+
+// Records packs tokenized documents (PCollection<datasets.StagedDoc>, bounded, as tokenize.Records gives them) into Parquet shards and
+// returns one reference to all of them (PCollection<ShardSet>). The shards have the bytes that `adaptflow run` gives the same documents
+// with the same settings; their windows, order and bundles change nothing. Documents of equal ids should be equal; each is packed.
+//
+// Documents are staged in files of a bounded size where they are; references to ranges of these are what is shuffled. Wrong settings panic;
+// that there is no document is an error of the pipeline.
+func Records(s beam.Scope, set Settings, docs beam.PCollection) beam.PCollection {
+	if err := set.complete(); err != nil {
+		panic(fmt.Errorf("pack.Records: %w", err))
+	}
+	s = s.Scope("pack.Records")
+	set.Work = storage.Join(set.Work, "pack-"+storage.SHA256([]byte(set.Dir))[:16])
+	groups := beam.ParDo(s, &stageFn{Dir: storage.Join(set.Work, "documents"), Tokens: groupTokens},
+		beam.WindowInto(s, window.NewGlobalWindows(), docs))
+	placed := beam.ParDo(s, &planFn{Set: set}, beam.Impulse(s), beam.SideInput{Input: groups})
+	ranges := beam.ParDo(s, &rangeFn{}, beam.Reshuffle(s, placed))
+	shards := beam.ParDo(s, &rangesFn{Set: set}, beam.GroupByKey(s, ranges))
+	return beam.ParDo(s, &manifestFn{Set: set}, beam.GroupByKey(s, shards))
+}
+
+// complete fills in defaults and checks.
+func (c *Settings) complete() error {
+	def := recipe.Default()
+	c.Clean, c.Dedupe = nil, nil // of other steps
+	c.Strategy = cmp.Or(c.Strategy, def.Prepare.Strategy)
+	if c.Strategy == "best_fit" {
+		c.Strategy = datasets.PackBFDSplit
+	}
+	c.SequenceLength = cmp.Or(c.SequenceLength, def.Prepare.SequenceLength)
+	c.TokensPerShard = cmp.Or(c.TokensPerShard, def.Prepare.TokensPerShard)
+	c.Language = cmp.Or(c.Language, def.Prepare.Language)
+	for _, f := range [][2]string{{"Dir", c.Dir}, {"Work", c.Work}, {"Tokenizer", c.Tokenizer}} {
+		if f[1] == "" {
+			return fmt.Errorf("%s is not set", f[0])
+		}
+	}
+	c.Classes = len(c.Labels) > 0
+	return errors.Join(settings.CheckSet(&c.Prepare), settings.CheckSet(&recipe.Shares{ValidationFraction: c.ValidationFraction}),
+		c.PackOptions.Validate())
+}
+
+// layout is a plan with the number of documents that it is for, as JSON in elements.
+type layout struct {
+	Plan
+	Docs int64
+}
+
+func layoutOf(text string) (l layout, err error) {
+	if err = json.Unmarshal([]byte(text), &l); err != nil {
+		err = fmt.Errorf("pack: the plan: %w", err)
+	}
+	return l, err
+}
+
+// Placed is a group of documents with the plan of all.
+type Placed struct {
+	Path   string `beam:"path"`
+	Groups int64  `beam:"groups"`
+	Plan   string `beam:"plan"`
+}
+
+// planFn counts what the groups hold and plans the shards.
+type planFn struct{ Set Settings }
+
+// ProcessElement reads references, and emits each with the plan.
+func (f *planFn) ProcessElement(_ []byte, groups func(*DocGroup) bool, emit func(Placed)) error {
+	var all []DocGroup
+	var docs, tokens int64
+	lo, hi := uint64(math.MaxUint64), uint64(0)
+	for g := (DocGroup{}); groups(&g); g = (DocGroup{}) {
+		all = append(all, g)
+		docs, tokens = docs+g.Docs, tokens+g.Tokens
+		lo, hi = min(lo, uint64(g.MinSplit)), max(hi, uint64(g.MaxSplit))
+	}
+	if tokens == 0 {
+		return fmt.Errorf("pack.Records: there is no text in the %d documents to be packed into %s: look at what cleaning and tokenizing "+
+			"reject", docs, f.Set.Dir)
+	}
+	l := layout{Plan: planOf(&f.Set, tokens, lo, hi), Docs: docs}
+	raw, err := json.Marshal(&l)
+	if err != nil {
+		return err
+	}
+	for _, g := range all {
+		emit(Placed{Path: g.Path, Groups: g.Groups, Plan: string(raw)})
+	}
+	return nil
+}
+
+// planOf is the plan of documents of so many tokens, whose hashes for the split are from lo to hi.
+func planOf(c *Settings, tokens int64, lo, hi uint64) Plan {
+	p := Plan{Train: datasets.NumShards(tokens, c.TokensPerShard), Split: datasets.NewSplit(c.ValidationFraction, lo, hi), Seed: c.Seed}
+	if p.Split.On {
+		p.Validation = datasets.NumShards(int64(math.Ceil(float64(tokens)*c.ValidationFraction)), c.TokensPerShard)
+	}
+	return p
+}
+
+// rangesFn packs shards.
+type rangesFn struct {
+	Set Settings
+
+	opened *opened
+	work   bundle.Workers[*ranged]
+}
+
+// ranged is a packed shard, and the plan that it is of.
+type ranged struct {
+	*packed
+	plan string
+}
+
+// Setup loads the tokenizer.
+func (f *rangesFn) Setup(ctx context.Context) (err error) {
+	f.opened, err = f.Set.open(ctx)
+	return err
+}
+
+// StartBundle begins with no shard.
+func (f *rangesFn) StartBundle(context.Context, func(string, string)) { f.work.Start() }
+
+// ProcessElement begins to pack one shard, whose documents the work holds.
+func (f *rangesFn) ProcessElement(ctx context.Context, shard int64, ranges func(*DocRange) bool, _ func(string, string)) error {
+	var all []DocRange
+	for r := (DocRange{}); ranges(&r); r = (DocRange{}) {
+		all = append(all, r)
+	}
+	return f.work.Go(ctx, func() (*ranged, error) {
+		l, err := layoutOf(all[0].Plan)
+		if err != nil {
+			return nil, err
+		}
+		docs, err := readRanges(&l.Plan, int(shard), all)
+		if err != nil {
+			return nil, err
+		}
+		p, err := f.fn(l.Plan).write(int(shard), docs)
+		return &ranged{p, all[0].Plan}, err
+	})
+}
+
+// FinishBundle emits the paths of the shards' descriptions by the plan.
+func (f *rangesFn) FinishBundle(ctx context.Context, emit func(string, string)) error {
+	shards, err := f.work.Wait()
+	for _, r := range shards {
+		f.fn(Plan{}).count(ctx, r.packed)
+		emit(r.plan, r.path)
+	}
+	return err
+}
+
+func (f *rangesFn) fn(p Plan) *ShardFn {
+	return &ShardFn{Plan: p, Options: f.opened.options, Meta: f.opened.meta, OutDir: f.Set.Dir, InfoDir: storage.Join(f.Set.Work, "packed")}
+}
+
+// opened is what the settings are with their tokenizer.
+type opened struct {
+	frame   *tok.Frame
+	meta    datasets.ShardMeta // what shards say of themselves
+	options datasets.PackOptions
+}
+
+func (c *Settings) open(ctx context.Context) (*opened, error) {
+	dir, err := pulled.Folder(ctx, c.Tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	t, frame, err := tokenize.LoadTokenizer(dir, c.Engine, c.Ends, false)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{frame, datasets.ShardMeta{Kind: datasets.KindLM, TokenizerHash: t.Hash(), SequenceLength: c.SequenceLength,
+		Packing: c.Strategy, IsolateDocuments: c.IsolateDocuments, Seed: c.Seed, Version: version.Version}, c.PackOptions}
+	o.options.KeepEnds = len(frame.End()) > 0
+	if len(c.Labels) > 0 {
+		o.meta.Kind, o.meta.Labels = datasets.KindClassification, c.Labels
+	}
+	return o, nil
+}
