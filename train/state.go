@@ -211,6 +211,9 @@ func (s *State) names(except string) []string {
 	return slices.DeleteFunc(names, func(f string) bool { return except != "" && strings.HasPrefix(f, except) })
 }
 
+// Values is the SHA-256 sum of the file of the trained values of a checkpoint, hexadecimal.
+func (s *State) Values() string { return s.Files[trainableFile] }
+
 func damaged(dir, file, how string) error {
 	return fmt.Errorf("%s: %s: delete the folder to resume from the one before", filepath.Join(dir, file), how)
 }

@@ -58,6 +58,8 @@ type Settings struct {
 	ValidationFraction float64  // share of the documents that are held out, in shards of their own
 	Seed               uint64   // that of tokenize.Settings
 	Labels             []string // classes by number, of rows that have one
+	// GroupTokens is what an instance of a worker holds before it writes a file, 0 for two million tokens, which take 32 MiB.
+	GroupTokens int64
 }
 
 // ShardSet is a reference to a finished folder of shards.
@@ -69,6 +71,21 @@ type ShardSet struct {
 	Sequences int64  `beam:"sequences"`
 	Tokens    int64  `beam:"tokens"`
 }
+
+// Read reads the manifest of the set. Another one than it was is an error.
+func (s *ShardSet) Read() (*datasets.Manifest, error) {
+	raw, err := storage.ReadFile(s.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	if sum := storage.SHA256(raw)[:hashDigits]; sum != s.Hash {
+		return nil, fmt.Errorf("%s is not the manifest that was written: pack the documents again", s.Manifest)
+	}
+	return datasets.ReadManifest(s.Dir)
+}
+
+// hashDigits are those of a ShardSet's hash.
+const hashDigits = 32
 
 // Records packs tokenized documents (PCollection<datasets.StagedDoc>, bounded, as tokenize.Records gives them) into Parquet shards and
 // returns one reference to all of them (PCollection<ShardSet>). The shards have the bytes that `adaptflow run` gives the same documents
@@ -82,7 +99,7 @@ func Records(s beam.Scope, set Settings, docs beam.PCollection) beam.PCollection
 	}
 	s = s.Scope("pack.Records")
 	set.Work = storage.Join(set.Work, "pack-"+storage.SHA256([]byte(set.Dir))[:16])
-	groups := beam.ParDo(s, &stageFn{Dir: storage.Join(set.Work, "documents"), Tokens: groupTokens},
+	groups := beam.ParDo(s, &stageFn{Dir: storage.Join(set.Work, "documents"), Tokens: cmp.Or(set.GroupTokens, groupTokens)},
 		beam.WindowInto(s, window.NewGlobalWindows(), docs))
 	placed := beam.ParDo(s, &planFn{Set: set}, beam.Impulse(s), beam.SideInput{Input: groups})
 	ranges := beam.ParDo(s, &rangeFn{}, beam.Reshuffle(s, placed))

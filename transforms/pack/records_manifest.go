@@ -80,7 +80,7 @@ func (f *manifestFn) ProcessElement(ctx context.Context, plan string, infos func
 	if err != nil {
 		return err
 	}
-	emit(ShardSet{Name: f.Set.Name, Dir: f.Set.Dir, Manifest: path, Hash: storage.SHA256(raw)[:32], Sequences: m.Sequences,
+	emit(ShardSet{Name: f.Set.Name, Dir: f.Set.Dir, Manifest: path, Hash: storage.SHA256(raw)[:hashDigits], Sequences: m.Sequences,
 		Tokens: m.Tokens})
 	return nil
 }
