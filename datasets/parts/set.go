@@ -80,10 +80,8 @@ func (s *Set) Write(path string, key int64, distinct bool) (all []Slice, whole S
 		return nil, whole, err
 	}
 	defer w.Abort()
-	for place, b := range s.All() {
-		if err := w.Write(place, b); err != nil {
-			return nil, whole, err
-		}
+	if err := w.WriteAll(s.All(), false); err != nil {
+		return nil, whole, err
 	}
 	return w.Close()
 }

@@ -2,9 +2,11 @@ package parts
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -99,6 +101,19 @@ func (w *Writer) Write(place uint64, b []byte) error {
 		_, err = w.out.Write(w.line)
 	}
 	return err
+}
+
+// WriteAll adds records as [Writer.Write] does; distinct leaves out those that are equal to the one before.
+func (w *Writer) WriteAll(all iter.Seq2[uint64, []byte], distinct bool) error {
+	for place, b := range all {
+		if distinct && len(w.parts) > 0 && place == w.place && bytes.Equal(b, w.last) {
+			continue
+		}
+		if err := w.Write(place, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finish ends the part that is being written.
