@@ -8,28 +8,49 @@ import "slices"
 // Components in MapReduce and Beyond"), O(log² n) of them, until neither changes the links.
 
 // LargeStar links each larger neighbour of a document to the least of it and its neighbours. Neighbours are in both directions.
-func LargeStar(node ID, neighbours []ID) []Pair { return star(node, neighbours, false) }
+func LargeStar(node ID, neighbours []ID) []Pair { return stars(node, neighbours, false) }
 
 // SmallStar links the document and its smaller neighbours to the least of them.
-func SmallStar(node ID, neighbours []ID) []Pair { return star(node, neighbours, true) }
+func SmallStar(node ID, neighbours []ID) []Pair { return stars(node, neighbours, true) }
 
-func star(node ID, neighbours []ID, small bool) []Pair {
-	least := node
-	for _, n := range neighbours {
-		if n.Compare(least) < 0 {
-			least = n
-		}
-	}
+func stars(node ID, neighbours []ID, small bool) []Pair {
+	near := slices.Clone(neighbours)
+	slices.SortFunc(near, ID.Compare)
 	var out []Pair
-	for _, n := range neighbours {
-		if c := n.Compare(node); c != 0 && (c < 0) == small && n != least {
-			out = append(out, Pair{least, n})
-		}
-	}
-	if small && node != least {
-		out = append(out, Pair{least, node})
+	s := star{small: small}
+	for _, n := range slices.Compact(near) {
+		_ = s.see(node, n, func(least, of ID) error {
+			out = append(out, Pair{least, of})
+			return nil
+		})
 	}
 	return tidy(out)
+}
+
+// star is [LargeStar] or [SmallStar] of documents whose neighbours come in order, so that none is held, however many there are: the first
+// is the least.
+type star struct {
+	small       bool
+	node, least ID
+	begun       bool
+}
+
+// see gets a document and its next neighbour.
+func (s *star) see(node, near ID, link func(least, of ID) error) error {
+	first := !s.begun || s.node != node
+	if first {
+		s.begun, s.node, s.least = true, node, node
+		if near.Compare(node) < 0 {
+			s.least = near
+		}
+	}
+	if c := near.Compare(node); c == 0 || (c < 0) != s.small {
+		return nil
+	}
+	if s.small && first { // near is the least: the document itself is linked to it
+		return link(s.least, node)
+	}
+	return link(s.least, near)
 }
 
 // tidy sorts pairs and drops repeated ones.

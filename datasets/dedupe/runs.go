@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
@@ -18,28 +19,73 @@ const runMagic = "AFRUN01\n"
 
 // WriteRun sorts the records of each section, drops repeated ones, and writes a run. It changes the sections.
 func WriteRun(path string, width int, sections [][]byte) error {
-	head := []byte(runMagic)
-	head = binary.BigEndian.AppendUint32(head, uint32(width))
-	head = binary.BigEndian.AppendUint32(head, uint32(len(sections)))
-	for i := range sections {
-		sections[i] = sortRecords(sections[i], width)
-		head = binary.BigEndian.AppendUint64(head, uint64(len(sections[i])/width))
-	}
-	f, err := storage.Create(path)
+	w, err := createRun(path, width, len(sections), false)
 	if err != nil {
 		return err
 	}
-	defer f.Abort()
-	if _, err := f.Write(head); err != nil {
-		return err
-	}
-	for _, s := range sections {
-		if _, err := f.Write(s); err != nil {
+	defer w.abort()
+	for i := range sections {
+		sections[i] = sortRecords(sections[i], width)
+		if err := w.write(i, sections[i]); err != nil {
 			return err
 		}
 	}
-	return f.Commit()
+	return w.close()
 }
+
+// runWriter writes a run whose records come sorted, section after section.
+type runWriter struct {
+	f      *storage.File
+	out    *bufio.Writer
+	width  int
+	counts []uint64
+}
+
+// createRun begins a run. What does not stay is made again after the machine was lost, and does not wait for the disk.
+func createRun(path string, width, sections int, stays bool) (*runWriter, error) {
+	f, err := storage.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if !stays {
+		f.Unsynced()
+	}
+	w := &runWriter{f: f, out: bufio.NewWriterSize(f, 64<<10), width: width, counts: make([]uint64, sections)}
+	_, err = w.out.Write(w.head()) // written over when the counts are known
+	if err != nil {
+		f.Abort()
+	}
+	return w, err
+}
+
+func (w *runWriter) head() []byte {
+	head := []byte(runMagic)
+	head = binary.BigEndian.AppendUint32(head, uint32(w.width))
+	head = binary.BigEndian.AppendUint32(head, uint32(len(w.counts)))
+	for _, n := range w.counts {
+		head = binary.BigEndian.AppendUint64(head, n)
+	}
+	return head
+}
+
+// write adds sorted records to a section, which is not before the one of the last call.
+func (w *runWriter) write(section int, records []byte) error {
+	w.counts[section] += uint64(len(records) / w.width)
+	_, err := w.out.Write(records)
+	return err
+}
+
+func (w *runWriter) close() error {
+	if err := w.out.Flush(); err != nil {
+		return err
+	}
+	if _, err := w.f.WriteAt(w.head(), 0); err != nil {
+		return err
+	}
+	return w.f.Commit()
+}
+
+func (w *runWriter) abort() { w.f.Abort() }
 
 // sortRecords sorts records and drops repeated ones.
 func sortRecords(b []byte, width int) []byte {
@@ -144,54 +190,45 @@ func (f *Run) At(section, i int) ([]byte, error) {
 	return b, err
 }
 
-// Range appends the records r of a section with lo <= r < hi, compared by as many bytes as lo and hi have; nil is no bound.
-func (f *Run) Range(dst []byte, section int, lo, hi []byte) ([]byte, error) {
-	if section >= len(f.sections) {
-		return dst, fmt.Errorf("%s: has %d sections, section %d is wanted", f.path, len(f.sections), section)
-	}
+// find is where the records r of a section with lo <= r < hi begin and end, compared by as many bytes as lo and hi have; nil is no bound.
+func (f *Run) find(section int, lo, hi []byte) (from, to int, err error) {
 	n := f.sections[section]
-	var failed error
 	find := func(key []byte) int {
 		return sort.Search(n, func(i int) bool {
-			b, err := f.At(section, i)
-			if err != nil {
-				failed = err
+			b, failed := f.At(section, i)
+			if failed != nil {
+				err = failed
 				return true
 			}
 			return bytes.Compare(b[:len(key)], key) >= 0
 		})
 	}
-	from, to := 0, n
+	to = n
 	if lo != nil {
 		from = find(lo)
 	}
 	if hi != nil {
 		to = find(hi)
 	}
-	if failed == nil && to > from {
-		k := len(dst)
-		dst = append(dst, make([]byte, (to-from)*f.width)...)
-		_, failed = f.r.ReadAt(dst[k:], f.starts[section]+int64(from)*int64(f.width))
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", f.path, err)
 	}
-	if failed != nil {
-		return dst, fmt.Errorf("%s: %w", f.path, failed)
-	}
-	return dst, nil
+	return from, max(from, to), nil
 }
 
-// readRange reads a range of a section of many runs, sorted.
-func readRange(paths []string, width, section int, lo, hi []byte) ([]byte, error) {
-	var all []byte
-	for _, p := range paths {
-		f, err := OpenRun(p, width)
-		if err != nil {
-			return nil, err
-		}
-		all, err = f.Range(all, section, lo, hi)
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
+// Range appends the records r of a section with lo <= r < hi, compared by as many bytes as lo and hi have; nil is no bound.
+func (f *Run) Range(dst []byte, section int, lo, hi []byte) ([]byte, error) {
+	if section >= len(f.sections) {
+		return dst, fmt.Errorf("%s: has %d sections, section %d is wanted", f.path, len(f.sections), section)
 	}
-	return sortRecords(all, width), nil
+	from, to, err := f.find(section, lo, hi)
+	if err != nil || from == to {
+		return dst, err
+	}
+	k := len(dst)
+	dst = append(dst, make([]byte, (to-from)*f.width)...)
+	if _, err := f.r.ReadAt(dst[k:], f.starts[section]+int64(from)*int64(f.width)); err != nil {
+		return dst, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return dst, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	core "github.com/adaptflow/adaptflow/datasets/dedupe"
 	"github.com/adaptflow/adaptflow/internal/settings"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/tokenize"
@@ -63,8 +64,10 @@ type Config struct {
 	Shared func(ctx context.Context, path string) (string, error)
 	// Dry asks no object store, clears nothing, and takes what the input names on one as it is: for a Runner that looks at the pipelines
 	// and runs none.
-	Dry        bool
-	PrintsPath string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
+	Dry bool
+	// DedupeLimits are how much a task of deduplication has to do; the zero value is right but for tests. They change no result.
+	DedupeLimits core.Limits
+	PrintsPath   string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
 }
 
 func (c *Config) pack() datasets.PackOptions {

@@ -24,94 +24,28 @@ func (d *driver) stepName(i int) string {
 // runs is the folder of a step's runs and tasks.
 func (d *driver) runs(i int) string { return d.dir(d.stepName(i) + "-runs") }
 
-// maxRounds bounds label propagation, which takes O(log² n) rounds.
-const maxRounds = 1000
-
-// dedupe runs one step of deduplication and the stage after it.
+// dedupe runs one step of deduplication and the stage after it: one job finds what is repeated, another drops it. They get the groups from
+// where the last stage left them ([driver.listGroups]), and the driver reads nothing of what the first job writes.
 func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 	step, err := core.Decode(d.cfg.Dedupe[i])
 	if err != nil {
 		return err
 	}
 	name, dir := d.stepName(i), d.runs(i)
-	plan := core.Plan{Settings: d.stepSettings(i), Dir: dir, Parts: core.PartsFor(d.res.Kept)}
-	groups, err := stage.ReadKept(d.list(d.kept))
+	plan := core.Plan{Settings: d.stepSettings(i), Dir: dir, Limits: d.cfg.DedupeLimits}
+	index, save, err := d.openIndex(ctx, i, step)
 	if err != nil {
 		return err
 	}
-	for _, text := range groups {
-		g, err := groupOf(text)
-		if err != nil {
+	plan.Save = save
+	if plan.Index = len(index) > 0; plan.Index {
+		if err := plan.WriteIndexList(index); err != nil {
 			return err
 		}
-		plan.Runs = append(plan.Runs, dedupe.RunPath(dir, g.Name))
 	}
-	if plan.Index, plan.Save, err = d.openIndex(ctx, i, step); err != nil {
-		return err
-	}
-	ranges, err := plan.Ranges(step)
-	if err != nil {
-		return err
-	}
-	_, _, clusters := step.Layout()
-	job := func(what string, phases []string, round int) error {
-		p, s := beam.NewPipelineWithRoot()
-		var fns []*dedupe.TaskFn
-		var tasks []int
-		for _, ph := range phases {
-			fns = append(fns, &dedupe.TaskFn{Plan: plan, Ranges: ranges, Phase: ph, Round: round})
-			n := plan.Parts
-			if ph == dedupe.PhaseMerge {
-				n = len(ranges)
-			}
-			tasks = append(tasks, n)
-		}
-		dedupe.Tasks(s, fns, tasks)
-		return d.run(ctx, p, "adaptflow-"+name+"-"+what)
-	}
-	results := func(phase string, round, n int) (removals []string, fp core.Fingerprint, err error) {
-		for k := range n {
-			var r dedupe.Result
-			if err := readJSON(dedupe.ResultPath(dir, phase, round, k), &r); err != nil {
-				return nil, fp, err
-			}
-			if r.Removals != "" {
-				removals = append(removals, r.Removals)
-			}
-			fp.Count += r.Fingerprint.Count
-			fp.Sum += r.Fingerprint.Sum
-		}
-		return removals, fp, nil
-	}
-	if err := job("merge", []string{dedupe.PhaseMerge}, 0); err != nil {
-		return err
-	}
-	last, n, round := dedupe.PhaseMerge, len(ranges), 0
-	if clusters {
-		var before core.Fingerprint
-		for ; ; round++ {
-			if round == maxRounds {
-				return fmt.Errorf("%s: label propagation did not end in %d rounds", name, maxRounds)
-			}
-			if err := job(fmt.Sprintf("round-%d", round), []string{dedupe.PhaseLarge, dedupe.PhaseSmall}, round); err != nil {
-				return err
-			}
-			_, fp, err := results(dedupe.PhaseLarge, round, plan.Parts)
-			if err != nil {
-				return err
-			}
-			if round > 0 && fp == before || fp.Count == 0 {
-				break
-			}
-			before = fp
-		}
-		if err := job("roots", []string{dedupe.PhaseJoin, dedupe.PhaseRoots}, round); err != nil {
-			return err
-		}
-		last, n = dedupe.PhaseRoots, plan.Parts
-	}
-	removals, _, err := results(last, map[bool]int{true: round}[clusters], n)
-	if err != nil {
+	p, s := beam.NewPipelineWithRoot()
+	dedupe.Tasks(s, plan, step, d.listGroups(s))
+	if err := d.run(ctx, p, "adaptflow-"+name+"-find"); err != nil {
 		return err
 	}
 	if err := d.finishIndex(i, step); err != nil {
@@ -125,10 +59,9 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 	if err := storage.WriteFile(names, b); err != nil {
 		return err
 	}
-	p, s := beam.NewPipelineWithRoot()
-	left, totals := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: removals, Sources: names,
-		Stage: name, OutDir: d.dir(name),
-		RejectsDir: d.cfg.RejectsDir}, d.listGroups(s))
+	p, s = beam.NewPipelineWithRoot()
+	left, totals := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: core.RemovalsPath(dir),
+		Sources: names, Stage: name, OutDir: d.dir(name), RejectsDir: d.cfg.RejectsDir}, d.listGroups(s))
 	stage.Total(s, stage.TotalsKind, d.total(name), totals)
 	d.keepGroups(s, name, left)
 	d.next(s, i, left)

@@ -1,0 +1,257 @@
+package dedupe
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
+)
+
+// merged reads ranges of many runs as one sorted sequence without repeated records. Each file is opened once; a range that fits its share
+// of mergeBytes is held whole and its file closed, of a longer one no more than that share at a time.
+type merged struct {
+	width   int
+	heap    []head
+	rec     []byte // the last one that was returned
+	section int
+	begun   bool
+}
+
+// mergeBytes is what a task holds of the files that it reads, fewer than minChunk of none.
+const (
+	mergeBytes = 32 << 20
+	minChunk   = 16 << 10
+)
+
+// head is a file at its next record; key is the record's first 8 bytes.
+type head struct {
+	section int
+	key     uint64
+	c       *cursor
+}
+
+func (a *head) before(b *head) bool {
+	if a.section != b.section {
+		return a.section < b.section
+	}
+	if a.key != b.key {
+		return a.key < b.key
+	}
+	return bytes.Compare(a.c.record(), b.c.record()) < 0
+}
+
+// span is what is read of each run: the sections from From to before To, and of them the records from lo to before hi, compared by as many
+// bytes as these have; nil is no bound. With bounds it is one section.
+type span struct {
+	from, to int
+	lo, hi   []byte
+}
+
+// merge opens the runs.
+func merge(paths []string, width int, of span) (*merged, error) {
+	m := &merged{width: width}
+	chunk := max(minChunk, mergeBytes/max(1, len(paths)))
+	for _, p := range paths {
+		c, err := openCursor(p, width, of, chunk/width*width)
+		if err != nil {
+			m.Close()
+			return nil, err
+		}
+		if c == nil {
+			continue
+		}
+		m.heap = append(m.heap, head{c.section, prefix(c.record()), c})
+	}
+	for i := len(m.heap)/2 - 1; i >= 0; i-- {
+		m.down(i)
+	}
+	return m, nil
+}
+
+// Next returns the next record and its section; the record is valid until the next call. ok is false at the end.
+func (m *merged) Next() (section int, rec []byte, ok bool, err error) {
+	for len(m.heap) > 0 {
+		h := &m.heap[0]
+		rec := h.c.record()
+		fresh := !m.begun || h.section != m.section || !bytes.Equal(rec, m.rec)
+		if fresh {
+			m.begun, m.section, m.rec = true, h.section, append(m.rec[:0], rec...)
+		}
+		more, err := h.c.next()
+		if err != nil {
+			return 0, nil, false, err
+		}
+		if more {
+			h.section, h.key = h.c.section, prefix(h.c.record())
+		} else {
+			n := len(m.heap) - 1
+			m.heap[0] = m.heap[n]
+			m.heap[n] = head{}
+			m.heap = m.heap[:n]
+		}
+		m.down(0)
+		if fresh {
+			return m.section, m.rec, true, nil
+		}
+	}
+	return 0, nil, false, nil
+}
+
+func (m *merged) down(i int) {
+	for {
+		k := 2*i + 1
+		if k >= len(m.heap) {
+			return
+		}
+		if k+1 < len(m.heap) && m.heap[k+1].before(&m.heap[k]) {
+			k++
+		}
+		if !m.heap[k].before(&m.heap[i]) {
+			return
+		}
+		m.heap[i], m.heap[k] = m.heap[k], m.heap[i]
+		i = k
+	}
+}
+
+// Close closes the files.
+func (m *merged) Close() {
+	for _, h := range m.heap {
+		h.c.close()
+	}
+	m.heap = nil
+}
+
+// each calls do with every record of a span of runs and its section.
+func each(paths []string, width int, of span, do func(section int, rec []byte) error) error {
+	m, err := merge(paths, width, of)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	for {
+		section, rec, ok, err := m.Next()
+		if err != nil || !ok {
+			return err
+		}
+		if err := do(section, rec); err != nil {
+			return err
+		}
+	}
+}
+
+func prefix(rec []byte) uint64 {
+	if len(rec) >= 8 {
+		return binary.BigEndian.Uint64(rec)
+	}
+	var k [8]byte
+	copy(k[:], rec)
+	return binary.BigEndian.Uint64(k[:])
+}
+
+// cursor reads a span of a run.
+type cursor struct {
+	path    string
+	r       storage.ReaderAt // nil once all is in buf, and of an object, which is opened for each chunk
+	width   int
+	counts  []int // records of the section and those after it that are left
+	section int
+	off     int64 // of what is not yet in buf
+	left    int64 // bytes of it
+	chunk   int
+	buf     []byte
+	at      int
+}
+
+// openCursor opens a run at the first record of a span; nil where there is none.
+func openCursor(path string, width int, of span, chunk int) (*cursor, error) {
+	f, err := OpenRun(path, width)
+	if err != nil {
+		return nil, err
+	}
+	c := &cursor{path: path, width: width, section: of.from, chunk: max(chunk, width)}
+	if of.to > len(f.sections) {
+		f.Close()
+		return nil, fmt.Errorf("%s: has %d sections, section %d is wanted", path, len(f.sections), of.to-1)
+	}
+	c.off = f.starts[of.from]
+	for k := of.from; k < of.to; k++ {
+		from, to, err := f.find(k, of.lo, of.hi)
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		c.off += int64(from) * int64(width) // 0 but in a single section
+		c.counts = append(c.counts, to-from)
+		c.left += int64(to-from) * int64(width)
+	}
+	if c.left == 0 {
+		return nil, f.Close()
+	}
+	c.r = f.r
+	c.skip()
+	if err := c.fill(); err != nil {
+		c.close()
+		return nil, err
+	}
+	if c.left == 0 || !storage.IsLocal(path) {
+		c.close()
+	}
+	return c, nil
+}
+
+func (c *cursor) record() []byte { return c.buf[c.at : c.at+c.width] }
+
+// skip goes to the next section that has records.
+func (c *cursor) skip() {
+	for c.counts[0] == 0 {
+		c.counts = c.counts[1:]
+		c.section++
+	}
+}
+
+func (c *cursor) fill() error {
+	n := int(min(int64(c.chunk), c.left))
+	if cap(c.buf) < n {
+		c.buf = make([]byte, n)
+	}
+	c.buf, c.at = c.buf[:n], 0
+	r := c.r
+	if r == nil {
+		var err error
+		if r, err = storage.OpenReaderAt(c.path); err != nil {
+			return err
+		}
+		defer r.Close()
+	}
+	if _, err := r.ReadAt(c.buf, c.off); err != nil {
+		return fmt.Errorf("%s: %w", c.path, err)
+	}
+	c.off += int64(n)
+	c.left -= int64(n)
+	return nil
+}
+
+// next goes to the next record; false: there is none, and the file is closed.
+func (c *cursor) next() (bool, error) {
+	c.counts[0]--
+	if c.at += c.width; c.at == len(c.buf) {
+		if c.left == 0 {
+			c.close()
+			return false, nil
+		}
+		if err := c.fill(); err != nil {
+			return false, err
+		}
+	}
+	c.skip()
+	return true, nil
+}
+
+func (c *cursor) close() {
+	if c.r != nil {
+		c.r.Close()
+		c.r = nil
+	}
+}
