@@ -2,6 +2,7 @@ package prepare
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,12 +10,17 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	"github.com/adaptflow/adaptflow/datasets"
+	core "github.com/adaptflow/adaptflow/datasets/dedupe"
 	"github.com/adaptflow/adaptflow/internal/golden"
+	"github.com/adaptflow/adaptflow/transforms/jobs"
 )
 
 type goldenDoc struct {
@@ -234,6 +240,48 @@ func TestStages(t *testing.T) {
 	}
 	if left, err := os.ReadDir(turned.StagedDir); err == nil {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// TestDedupeLimits: how much a task of deduplication has to do changes neither the shards nor the dead letters, and the jobs are as many.
+func TestDedupeLimits(t *testing.T) {
+	tokenizer, in := byteTokenizer(t), t.TempDir()
+	near(t, in)
+	type outcome struct {
+		shards, letters []string
+		jobs            int
+	}
+	run := func(limits core.Limits) (o outcome) {
+		cfg := config(t, tokenizer, in)
+		cfg.Dedupe = []map[string]any{step("exact"), step("sentences", "n_sentences", 1, "min_doc_words", 5, "min_num_sentences", 0),
+			step("minhash", "n_grams", 3)}
+		cfg.DedupeLimits = limits
+		res, err := Execute(t.Context(), cfg, func(ctx context.Context, p *beam.Pipeline, name string) error {
+			o.jobs++
+			return jobs.Prism(ctx, p, name)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.shards = hashes(res)
+		for _, r := range rejected(t, res) {
+			o.letters = append(o.letters, fmt.Sprintf("%+v", r))
+		}
+		slices.Sort(o.letters)
+		return o
+	}
+	want := run(core.Limits{})
+	if len(want.letters) < 20 {
+		t.Fatalf("%d dead letters", len(want.letters))
+	}
+	for _, l := range []core.Limits{
+		{Fan: 2, RangeRecords: 10, PartLinks: 20, SpillBytes: 500, FileRemovals: 5},
+		{Fan: 1, RangeRecords: 40, Rounds: 1},
+	} {
+		if got := run(l); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v: %d shards, %d dead letters, %d jobs; want %d, %d, %d, or they differ", l, len(got.shards), len(got.letters), got.jobs,
+				len(want.shards), len(want.letters), want.jobs)
+		}
 	}
 }
 
