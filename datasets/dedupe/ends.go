@@ -31,9 +31,9 @@ func unite(p *Plan, _ Step, _ task) (d done, err error) {
 	left := 0
 	add := func(a, b ID) error {
 		if left++; left > p.Limits.EndLinks {
-			return fmt.Errorf("%d rounds leave more than %d links that are not yet of a star, and uniting them would take more than %d MiB: "+
-				"documents are linked in very long chains; make links rarer (more hashes_per_bucket), or clean first", p.Limits.Rounds,
-				p.Limits.EndLinks, 40*int64(p.Limits.EndLinks)>>20)
+			return fmt.Errorf("%d rounds leave more than %d links that are not yet of a star, and uniting them would take more than "+
+				"%d MiB: documents are linked in very long chains; make links rarer (more hashes_per_bucket), or clean first",
+				p.Limits.Rounds, p.Limits.EndLinks, 40*int64(p.Limits.EndLinks)>>20)
 		}
 		u.unite(a, b)
 		return nil

@@ -24,9 +24,9 @@ import (
 //
 // The tasks' numbers follow from what there is, the phases and with them a job's graph do not.
 //
-// Memory is that of one task: mergeBytes of what it reads, Limits.SpillBytes of what it writes and the same twice to sort it, together about
-// 128 MiB; in roots what the links of the largest cluster take besides, about 200 bytes a document; in end 40 bytes a link
-// that it unites.
+// Memory is that of one task: mergeBytes of what it reads, Limits.SpillBytes of what it writes and the same twice to sort it, together
+// about 128 MiB; in roots what the links of the largest cluster take besides, about 200 bytes a document; in end up to 40 bytes a link that
+// it unites.
 type Plan struct {
 	Settings string // of the step, JSON
 	Dir      string // where the tasks write

@@ -279,8 +279,8 @@ func TestDedupeLimits(t *testing.T) {
 		{Fan: 1, RangeRecords: 40, Rounds: 1},
 	} {
 		if got := run(l); !reflect.DeepEqual(got, want) {
-			t.Errorf("%+v: %d shards, %d dead letters, %d jobs; want %d, %d, %d, or they differ", l, len(got.shards), len(got.letters), got.jobs,
-				len(want.shards), len(want.letters), want.jobs)
+			t.Errorf("%+v: %d shards, %d dead letters, %d jobs; want %d, %d, %d, or they differ", l, len(got.shards), len(got.letters),
+				got.jobs, len(want.shards), len(want.letters), want.jobs)
 		}
 	}
 }
