@@ -13,8 +13,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-
-	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 type compression int
@@ -58,6 +56,7 @@ type decompressor struct {
 	in    *countingReader
 	out   int64
 	limit int64 // 0: by ratio
+	later bool  // other frames of the file stand before what is read
 }
 
 type countingReader struct {
@@ -103,8 +102,8 @@ func (m *gzipMembers) Read(p []byte) (int, error) {
 	}
 }
 
-func newDecompressor(f storage.ReaderAt, kind compression, limit int64) (*decompressor, error) {
-	d := &decompressor{kind: kind, limit: limit, in: &countingReader{r: storage.NewReader(f)}}
+func newDecompressor(r io.Reader, kind compression, limit int64) (*decompressor, error) {
+	d := &decompressor{kind: kind, limit: limit, in: &countingReader{r: r}}
 	switch kind {
 	case plain:
 		d.r = d.in
@@ -176,7 +175,7 @@ func (d *decompressor) classify(err error) (reason, limit string) {
 	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, lz4.ErrInvalidFrameChecksum),
 		errors.Is(err, lz4.ErrInvalidBlockChecksum), errors.As(err, &bzErr) && strings.Contains(err.Error(), "checksum"):
 		return ReasonBadChecksum, ""
-	case d.out > 0 && (errors.Is(err, zstd.ErrMagicMismatch) || errors.Is(err, lz4.ErrInvalidFrame) ||
+	case (d.out > 0 || d.later) && (errors.Is(err, zstd.ErrMagicMismatch) || errors.Is(err, lz4.ErrInvalidFrame) ||
 		errors.As(err, &bzErr) && strings.Contains(err.Error(), "continuation")):
 		return ReasonTrailingGarbage, ""
 	case errors.As(err, &flateErr), errors.As(err, &bzErr):

@@ -84,7 +84,7 @@ const sniffBytes = 4 << 10
 // foreign says what it is where that is no text.
 func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *decompressor, b *bufio.Reader, e *encoding,
 	foreign *FormatError, err error) {
-	if d, err = newDecompressor(f, compressionOf(head), limit); err != nil {
+	if d, err = newDecompressor(storage.NewReader(f), compressionOf(head), limit); err != nil {
 		return nil, nil, nil, nil, &FileError{path, ReasonCorruptFile, err}
 	}
 	b = bufio.NewReaderSize(d, 64<<10)

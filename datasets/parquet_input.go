@@ -18,7 +18,8 @@ type parquetReader struct {
 	source    string
 	o         Options
 	text, key *parquet.Column
-	group     int
+	group     int   // the next row group, and end the one behind the last
+	end       int
 	left      int64 // rows left in the open row group
 	texts     *cursor
 	keys      *cursor
@@ -86,7 +87,7 @@ func openParquetInput(path, source string, f storage.ReaderAt, o Options) (Reade
 		}
 		return c, nil
 	}
-	r := &parquetReader{file: f, f: pf, source: source, o: o}
+	r := &parquetReader{file: f, f: pf, source: source, o: o, end: len(pf.RowGroups())}
 	if r.text, err = column(o.TextColumn, "text_column"); err != nil {
 		return nil, err
 	}
@@ -129,13 +130,12 @@ func (r *parquetReader) Layout() (string, string) { return FormatParquet, RowPla
 func (r *parquetReader) advance() (err error) {
 	defer guard(&err)
 	for r.left == 0 {
-		groups := r.f.RowGroups()
-		if r.group == len(groups) {
+		if r.group == r.end {
 			return io.EOF
 		}
 		r.texts.close()
 		r.keys.close()
-		rg := groups[r.group]
+		rg := r.f.RowGroups()[r.group]
 		r.group++
 		r.left = rg.NumRows()
 		r.texts = &cursor{r: parquet.NewColumnChunkValueReader(rg.ColumnChunks()[r.text.Index()])}

@@ -17,7 +17,9 @@ import (
 // same fields is read.
 type parquetRows struct {
 	fileReader
+	f      *parquet.File
 	r      *parquet.GenericReader[any]
+	rows   int64  // the position behind the last
 	leaves []leaf // in the order of a row's values
 }
 
@@ -62,7 +64,8 @@ func (o *Options) rowsOf(f *parquet.File) bool {
 
 func openParquetRows(f *parquet.File, file storage.ReaderAt, source string, o Options) (_ Reader, err error) {
 	defer guard(&err)
-	r := &parquetRows{fileReader: fileReader{file: file, source: source, o: o}, r: parquet.NewGenericReader[any](f)}
+	r := &parquetRows{fileReader: fileReader{file: file, source: source, o: o}, f: f, r: parquet.NewGenericReader[any](f)}
+	r.rows = r.r.NumRows()
 	for _, path := range f.Schema().Columns() {
 		c, _ := f.Schema().Lookup(path...)
 		r.leaves = append(r.leaves, leaf{strings.Join(path, "."), c.Node.Type().Kind()})
@@ -116,8 +119,8 @@ func (r *parquetRows) Next() (Record, *Reject, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		r.ended = true
-		if r.index < r.r.NumRows() {
-			return Record{}, r.reject(ReasonTruncatedFile, fmt.Sprintf("%d rows", r.index), fmt.Sprintf("%d rows", r.r.NumRows()), nil), nil
+		if r.index < r.rows {
+			return Record{}, r.reject(ReasonTruncatedFile, fmt.Sprintf("%d rows", r.index), fmt.Sprintf("%d rows", r.rows), nil), nil
 		}
 		return Record{}, nil, io.EOF
 	case errors.Is(err, errManyValues):

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,6 +32,30 @@ func Reach(path string) error {
 		_, err = fs.Glob(path)
 	}
 	return err
+}
+
+// RangeSize is the size of a file of which ranges are read where it lies: a local one, or an object of a store that is [Objects]. ok is
+// false of others, which are copied whole before anything of them is read.
+func RangeSize(path string) (size int64, ok bool, err error) {
+	if IsLocal(path) {
+		st, err := os.Stat(Local(path))
+		if err != nil {
+			return 0, false, explain(path, err)
+		}
+		return st.Size(), st.Mode().IsRegular(), nil
+	}
+	f, err := lookup(path)
+	if err != nil {
+		return 0, false, err
+	}
+	if _, ok := f.(Objects); !ok {
+		return 0, false, nil
+	}
+	r, err := f.OpenReaderAt(path)
+	if err != nil {
+		return 0, false, err
+	}
+	return r.Size(), true, r.Close()
 }
 
 // ReaderAt is an open file or object of known size.
