@@ -263,8 +263,8 @@ func TestSeekTable(t *testing.T) {
 		t.Errorf("by the table %v (%v) of %d frames", got, tabled, len(table))
 	}
 	for i, edit := range []func(b []byte){
-		func(b []byte) { b[len(raw)+8]++ },                  // a size of a frame
-		func(b []byte) { b[len(b)-9]++ },                    // the number of frames
+		func(b []byte) { b[len(raw)+8]++ },                   // a size of a frame
+		func(b []byte) { b[len(b)-9]++ },                     // the number of frames
 		func(b []byte) { b[len(raw)+8]--; b[len(raw)+16]++ }, // two sizes, with the same sum
 	} {
 		b := bytes.Clone(good)

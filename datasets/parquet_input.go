@@ -18,7 +18,7 @@ type parquetReader struct {
 	source    string
 	o         Options
 	text, key *parquet.Column
-	group     int   // the next row group, and end the one behind the last
+	group     int // the next row group, and end the one behind the last
 	end       int
 	left      int64 // rows left in the open row group
 	texts     *cursor

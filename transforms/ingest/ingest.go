@@ -52,71 +52,17 @@ type Group struct {
 	First, Last int64
 }
 
-// Summary is what reading a file gave: Read = Kept + all of Rejected.
-type Summary struct {
-	Source   string           `json:"source"`
-	Read     int64            `json:"read"`
-	Kept     int64            `json:"kept"`
-	Rejected map[string]int64 `json:"rejected"`
-	Groups   [][2]int64       `json:"groups"`            // first and last record of each row group
-	Rejects  string           `json:"rejects,omitempty"` // the file of dead letters
-	Format   string           `json:"format"`            // as named or detected
-	Labels   map[string]int64 `json:"labels,omitempty"`  // records by class, of rows that have one
-	Rows     string           `json:"rows"`              // the kind of its rows
-	Unused   map[string]int64 `json:"unused,omitempty"`  // see datasets.Tally
-	Notes    map[string]int64 `json:"notes,omitempty"`
-	First    string           `json:"first,omitempty"` // the first dead letter, in words
-
-	bytesIn, bytesOut int64 // of the texts
+// options are those that the file is read by.
+func (f *File) options(o datasets.Options) datasets.Options {
+	o.Translation = nil
+	if f.From != "" {
+		o.Translation = []string{f.From, f.To}
+	}
+	return o
 }
 
-// List are the references to the row groups of a file.
-func (s *Summary) List(dir string, in File) []Group {
-	var out []Group
-	for g, span := range s.Groups {
-		out = append(out, Group{Source: in.Source, Path: StagedPath(dir, in.Source),
-			Name: fmt.Sprintf("%s-%05d", Name(in.Source), g), Group: g,
-			Order: int64(in.Ordinal)<<32 | int64(g), Rank: in.Rank, Part: in.Part, First: span[0], Last: span[1]})
-	}
-	return out
-}
-
-// Name is the stem of the files written for a source: readable, and unique by its hash.
-func Name(source string) string {
-	safe := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
-			return r
-		}
-		return '_'
-	}, source)
-	return safe[max(0, len(safe)-48):] + "-" + storage.SHA256([]byte(source))[:16]
-}
-
-// StagedPath is the staged file of a source in the folder dir.
-func StagedPath(dir, source string) string { return storage.Join(dir, Name(source)+".parquet") }
-
-// SummaryPath is the summary of a source in the folder dir.
-func SummaryPath(dir, source string) string { return storage.Join(dir, Name(source)+".json") }
-
-// ReadSummary reads the summary of a source.
-func ReadSummary(dir, source string) (*Summary, error) {
-	b, err := storage.ReadFile(SummaryPath(dir, source))
-	if err != nil {
-		return nil, err
-	}
-	var s Summary
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", SummaryPath(dir, source), err)
-	}
-	if s.Source != source { // of one hash, one would be read as the other
-		return nil, fmt.Errorf("%s is of %s and not of %s, whose names differ in nothing that files are named by: rename one of the two",
-			SummaryPath(dir, source), s.Source, source)
-	}
-	return &s, nil
-}
-
-// ReadFn reads an input file: records to a staged file, the others to a file of dead letters (JSON lines with zstd, see
-// datasets.Reject), counts to a summary; it emits a reference for each row group.
+// ReadFn reads a block of an input file: records to a staged file, the others to a file of dead letters (JSON lines with zstd, see
+// datasets.Reject); it emits what it counted, by the file.
 type ReadFn struct {
 	Options    datasets.Options
 	StagedDir  string
@@ -124,61 +70,58 @@ type ReadFn struct {
 	// Pages are the settings of the rule html_text, as rules.Decode takes them in JSON, which web pages are read with; "" where pages are
 	// not read.
 	Pages string
+	// BlockBytes is the size of the blocks that large files are read by, 0 for datasets.BlockBytes.
+	BlockBytes int64
 
-	pages rules.Rule
-	work  bundle.Workers[*readFile]
-}
-
-type readFile struct {
-	in  File
-	sum *Summary
+	reading reading
+	work    bundle.Workers[*blockSummary]
 }
 
 // Setup builds the rule.
-func (f *ReadFn) Setup() error {
-	if f.Pages == "" {
-		return nil
-	}
-	chain, err := rules.DecodeChain("["+f.Pages+"]", rules.Tools{})
-	if err == nil {
-		f.pages = chain[0]
-	}
+func (f *ReadFn) Setup() (err error) {
+	f.reading, err = newReading(f.Options, f.Pages)
 	return err
 }
 
-// StartBundle begins with no file.
-func (f *ReadFn) StartBundle(context.Context, func(Group)) { f.work.Start() }
+// StartBundle begins with no block.
+func (f *ReadFn) StartBundle(context.Context, func(string, string)) { f.work.Start() }
 
-// ProcessElement begins to read one file.
-func (f *ReadFn) ProcessElement(ctx context.Context, in File, _ func(Group)) error {
-	return f.work.Go(ctx, func() (*readFile, error) {
+// ProcessElement begins to read one block.
+func (f *ReadFn) ProcessElement(ctx context.Context, in Block, _ func(string, string)) error {
+	return f.work.Go(ctx, func() (*blockSummary, error) {
 		s, err := f.read(ctx, in)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", in.Path, err)
 		}
-		return &readFile{in, s}, nil
+		return &blockSummary{in, s}, nil
 	})
 }
 
-// FinishBundle emits the row groups of the files.
-func (f *ReadFn) FinishBundle(ctx context.Context, emit func(Group)) error {
-	files, err := f.work.Wait()
-	for _, r := range files {
-		meter.Add(ctx, meter.DocumentsIn, r.sum.Read)
-		meter.Add(ctx, meter.DocumentsOut, r.sum.Kept)
-		meter.Add(ctx, meter.BytesIn, r.sum.bytesIn)
-		meter.Add(ctx, meter.BytesOut, r.sum.bytesOut)
-		meter.Rejected(ctx, r.sum.Rejected)
-		for _, g := range r.sum.List(f.StagedDir, r.in) {
-			emit(g)
+// FinishBundle emits what the blocks gave.
+func (f *ReadFn) FinishBundle(ctx context.Context, emit func(string, string)) error {
+	all, err := f.work.Wait()
+	for _, b := range all {
+		meter.Add(ctx, meter.DocumentsIn, b.Sum.Read)
+		meter.Add(ctx, meter.DocumentsOut, b.Sum.Kept)
+		meter.Add(ctx, meter.BytesIn, b.Sum.bytesIn)
+		meter.Add(ctx, meter.BytesOut, b.Sum.bytesOut)
+		meter.Rejected(ctx, b.Sum.Rejected)
+		raw, err := json.Marshal(b)
+		if err != nil {
+			return err
 		}
+		emit(b.Block.key(), string(raw))
 	}
 	return err
 }
 
-func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
+func (f *ReadFn) read(ctx context.Context, in Block) (*Summary, error) {
 	s := &Summary{Source: in.Source, Rejected: map[string]int64{}, Labels: map[string]int64{}}
-	rejects := datasets.NewRejectWriter(storage.Join(f.RejectsDir, Name(in.Source)+".jsonl.zst"))
+	name := Name(in.Source)
+	if !in.whole() {
+		name = blockName(in.Source, in.Number)
+	}
+	rejects := datasets.NewRejectWriter(storage.Join(f.RejectsDir, name+".jsonl.zst"))
 	defer rejects.Abort()
 	reject := func(r *datasets.Reject) error {
 		s.Read++
@@ -190,12 +133,12 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 		return rejects.Write(r)
 	}
 	nuls := int64(0)
-	out, err := datasets.CreateRecords(StagedPath(f.StagedDir, in.Source))
+	out, err := datasets.CreateRecords(storage.Join(f.StagedDir, name+".parquet"))
 	if err != nil {
 		return nil, err
 	}
 	defer out.Abort()
-	r, err := f.each(ctx, in, func(rec *datasets.Record) error {
+	r, err := f.reading.each(ctx, in, func(rec *datasets.Record) error {
 		s.Read++
 		s.Kept++
 		s.bytesIn, s.bytesOut = s.bytesIn+int64(len(rec.Text)), s.bytesOut+int64(len(rec.Text))
@@ -221,35 +164,43 @@ func (f *ReadFn) read(ctx context.Context, in File) (*Summary, error) {
 		}
 		s.Unused, s.Notes = tally.Unused, tally.Notes
 	}
-	groups, err := out.Close()
-	if err != nil {
-		return nil, err
+	if in.whole() || s.Kept > 0 { // a block may lie in the middle of a line
+		if s.Groups, err = out.Close(); err != nil {
+			return nil, err
+		}
 	}
-	s.Groups = groups
-	if s.Rejects, err = rejects.Close(); err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	return s, storage.WriteFile(SummaryPath(f.StagedDir, in.Source), b)
+	s.Rejects, err = rejects.Close()
+	return s, err
 }
 
 // reasonOf is what a rejection is counted by: "rule.reason", of what reading refuses the reason alone.
 func reasonOf(r *datasets.Reject) string { return strings.TrimPrefix(r.Rule+"."+r.Reason, ".") }
 
-// each reads a file and calls keep with its records and reject with what it refuses, in order. The reader, which says more of the file, is
-// the caller's to close; it is nil where the file could not be opened.
-func (f *ReadFn) each(ctx context.Context, in File, keep func(*datasets.Record) error,
-	reject func(*datasets.Reject) error) (datasets.Reader, error) {
-	options := f.Options
-	options.Pages = f.pages != nil
-	options.Translation = nil
-	if in.From != "" {
-		options.Translation = []string{in.From, in.To}
+// reading is how files are read.
+type reading struct {
+	options datasets.Options
+	pages   rules.Rule // takes the text out of a web page, nil where pages are not read
+}
+
+// newReading builds the rule of web pages from its settings.
+func newReading(o datasets.Options, pages string) (reading, error) {
+	o.Pages = pages != ""
+	if !o.Pages {
+		return reading{options: o}, nil
 	}
-	r, err := datasets.Open(in.Path, in.Source, options)
+	chain, err := rules.DecodeChain("["+pages+"]", rules.Tools{})
+	if err != nil {
+		return reading{}, err
+	}
+	return reading{o, chain[0]}, nil
+}
+
+// each reads a block and calls keep with its records and reject with what it refuses, in order. The reader, which says more of the file, is
+// the caller's to close; it is nil where the file could not be opened.
+func (f *reading) each(ctx context.Context, in Block, keep func(*datasets.Record) error,
+	reject func(*datasets.Reject) error) (datasets.Reader, error) {
+	file := in.file()
+	r, err := datasets.OpenBlock(in.Path, in.Source, file.options(f.options), in.part())
 	if fault := (*datasets.FileError)(nil); errors.As(err, &fault) {
 		return nil, reject(&datasets.Reject{Source: in.Source, Reason: fault.Reason, Value: fault.Err.Error()})
 	}
@@ -279,7 +230,7 @@ func (f *ReadFn) each(ctx context.Context, in File, keep func(*datasets.Record) 
 }
 
 // page takes the main text out of a record that is a web page.
-func (f *ReadFn) page(r datasets.Reader, rec *datasets.Record) *datasets.Reject {
+func (f *reading) page(r datasets.Reader, rec *datasets.Record) *datasets.Reject {
 	if format, _ := r.Layout(); !strings.HasPrefix(format, datasets.FormatHTML) {
 		return nil
 	}
@@ -293,9 +244,13 @@ func (f *ReadFn) page(r datasets.Reader, rec *datasets.Record) *datasets.Reject 
 	return nil
 }
 
-// Read reads input files, in parallel, and returns references to the row groups of staged records (PCollection<Group>), spread anew so that
-// the next stage runs in parallel too. files is a PCollection<File>.
+// Read reads input files, in parallel, large ones by blocks, and returns references to the row groups of staged records
+// (PCollection<Group>), spread anew so that the next stage runs in parallel too. files is a PCollection<File>, no two of one Source. The
+// summary of each file is left in fn.StagedDir: see [ReadSummary].
 func Read(s beam.Scope, fn *ReadFn, files beam.PCollection) beam.PCollection {
 	s = s.Scope("ingest.Read")
-	return beam.Reshuffle(s, beam.ParDo(s, fn, beam.Reshuffle(s, files)))
+	o := fn.Options
+	o.Pages = fn.Pages != ""
+	read := beam.ParDo(s, fn, blocks(s, o, fn.BlockBytes, false, files))
+	return beam.Reshuffle(s, beam.ParDo(s, &sumFn{StagedDir: fn.StagedDir}, beam.GroupByKey(s, read)))
 }

@@ -18,10 +18,14 @@ type Settings struct {
 	Options datasets.Options
 	// Pages are the settings of the rule html_text, which web pages are read with; nil where pages are not read.
 	Pages map[string]any
+	// BlockBytes is the size of the blocks that large files are read by, 0 for datasets.BlockBytes.
+	BlockBytes int64
 }
 
-// Records reads input files (PCollection<File>), in parallel, and returns their records (PCollection<Record>) and what reading refuses
-// (PCollection<datasets.Reject>). Records are emitted as they are read. It panics where the settings are wrong.
+// Records reads input files (PCollection<File>), in parallel, large ones by blocks, and returns their records (PCollection<Record>) and
+// what reading refuses (PCollection<datasets.Reject>). Records are emitted as they are read, in the windows of their files. The blocks of a file
+// come together in a GroupByKey before, so that files of an unbounded collection want windows, or a trigger. It panics where the settings
+// are wrong.
 func Records(s beam.Scope, set Settings, files beam.PCollection) (records, rejects beam.PCollection) {
 	s = s.Scope("ingest.Records")
 	fn := &RecordsFn{Options: set.Options}
@@ -39,26 +43,28 @@ func Records(s beam.Scope, set Settings, files beam.PCollection) (records, rejec
 	if err := fn.Setup(); err != nil {
 		panic(fmt.Errorf("ingest.Records: %w", err))
 	}
-	return beam.ParDo2(s, fn, beam.Reshuffle(s, files))
+	o := fn.Options
+	o.Pages = fn.Pages != ""
+	return beam.ParDo2(s, fn, blocks(s, o, set.BlockBytes, true, files))
 }
 
-// RecordsFn reads files into records.
+// RecordsFn reads blocks of files into records.
 type RecordsFn struct {
 	Options datasets.Options
 	Pages   string // as [ReadFn] has it
 
-	read ReadFn
+	reading reading
 }
 
 // Setup builds the rule.
-func (f *RecordsFn) Setup() error {
-	f.read = ReadFn{Options: f.Options, Pages: f.Pages}
-	return f.read.Setup()
+func (f *RecordsFn) Setup() (err error) {
+	f.reading, err = newReading(f.Options, f.Pages)
+	return err
 }
 
-// ProcessElement reads one file.
-func (f *RecordsFn) ProcessElement(ctx context.Context, in File, records func(Record), rejects func(datasets.Reject)) error {
-	r, err := f.read.each(ctx, in, func(rec *datasets.Record) error {
+// ProcessElement reads one block.
+func (f *RecordsFn) ProcessElement(ctx context.Context, in Block, records func(Record), rejects func(datasets.Reject)) error {
+	r, err := f.reading.each(ctx, in, func(rec *datasets.Record) error {
 		meter.Add(ctx, meter.DocumentsIn, 1)
 		meter.Add(ctx, meter.DocumentsOut, 1)
 		meter.Add(ctx, meter.BytesIn, int64(len(rec.Text)))

@@ -68,6 +68,8 @@ type Config struct {
 	// DedupeLimits are how much a task of deduplication has to do; the zero value is right but for tests. They change no result.
 	DedupeLimits core.Limits
 	PrintsPath   string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
+
+	blockBytes int64 // of tests: see ingest.ReadFn
 }
 
 func (c *Config) pack() datasets.PackOptions {

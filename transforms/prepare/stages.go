@@ -88,8 +88,8 @@ func (d *driver) stages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages},
-		files)
+	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages,
+		BlockBytes: d.cfg.blockBytes}, files)
 	if len(d.cfg.Clean) > 0 {
 		chain, err := d.rules(ctx)
 		if err != nil {
@@ -151,9 +151,7 @@ func (d *driver) countRead() error {
 		for r, n := range sum.Rejected {
 			st.Rejected[r] += n
 		}
-		if sum.Rejects != "" {
-			d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects)
-		}
+		d.res.RejectFiles = append(d.res.RejectFiles, sum.RejectFiles()...)
 		if sum.Format != "" && sum.Rows != "" {
 			layouts[fmt.Sprintf("%s, rows: %s", sum.Format, sum.Rows)]++
 		}
