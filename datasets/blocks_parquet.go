@@ -61,8 +61,8 @@ func openRowGroups(path, source string, o Options, b Block) (_ Reader, err error
 			return nil
 		}
 		r.Close()
-		return fmt.Errorf("%s: it has %d row groups, and those from %d to %d are wanted; it changed while this ran, run it again alone", path,
-			groups, b.From, b.To)
+		return fmt.Errorf("%s: it has %d row groups, and those from %d to %d are wanted; it changed while this ran, run it again alone",
+			path, groups, b.From, b.To)
 	}
 	switch r := r.(type) {
 	case *parquetReader:

@@ -109,7 +109,8 @@ func sameByBlocks(t *testing.T, path string, o Options, sizes ...int64) (most in
 		got, n := blocksOf(t, path, o, size)
 		most = max(most, n)
 		if !reflect.DeepEqual(got, want) {
-			t.Fatalf("%s by blocks of %d bytes (%d):\n%d records %d rejects %v\nthe whole file:\n%d records, %d rejects, %v\n%+v\n%+v", path, size, n,
+			t.Fatalf("%s by blocks of %d bytes (%d):\n%d records %d rejects %v\nthe whole file:\n%d records, %d rejects, %v\n%+v\n%+v",
+				path, size, n,
 				len(got.Records), len(got.Rejects), got.Tally, len(want.Records), len(want.Rejects), want.Tally, got, want)
 		}
 	}
@@ -129,7 +130,8 @@ func put(t testing.TB, name string, content []byte) string {
 func nasty() map[string]string {
 	long := strings.Repeat("long ", 80)
 	lines := []string{`{"text": "one", "url": "https://example.org", "extra": 1}`, "", "   ", `{"text": "grüße, 你好, 👋🏽"}`, "no JSON",
-		`{"text": "` + long + `"}`, `{"text": 3}`, "\r", `{"text": "cr"}` + "\r", "\xff\xfe bad", `{"text": "nul \u0000"}`, `[1]`, "{\"text\": \"\xe4\"}",
+		`{"text": "` + long + `"}`, `{"text": 3}`, "\r", `{"text": "cr"}` + "\r",
+		"\xff\xfe bad", `{"text": "nul \u0000"}`, `[1]`, "{\"text\": \"\xe4\"}",
 		`{"txt": "another"}`, `{"text": "` + strings.Repeat("é", 90) + `"}`, `{"text": ""}`, `{"text": "last", "other": [1]}`}
 	all := strings.Join(lines, "\n")
 	return map[string]string{
@@ -344,7 +346,8 @@ func TestOneBlock(t *testing.T) {
 		}
 	}
 	n := 0
-	if err := EachBlock(put(t, "small.txt", []byte("one\ntwo\n")), Options{}, 8, func(Block) error { n++; return nil }); err != nil || n != 1 {
+	small := put(t, "small.txt", []byte("one\ntwo\n"))
+	if err := EachBlock(small, Options{}, 8, func(Block) error { n++; return nil }); err != nil || n != 1 {
 		t.Errorf("a file of a block's size: %d blocks, %v", n, err)
 	}
 }

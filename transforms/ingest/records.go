@@ -23,9 +23,9 @@ type Settings struct {
 }
 
 // Records reads input files (PCollection<File>), in parallel, large ones by blocks, and returns their records (PCollection<Record>) and
-// what reading refuses (PCollection<datasets.Reject>). Records are emitted as they are read, in the windows of their files. The blocks of a file
-// come together in a GroupByKey before, so that files of an unbounded collection want windows, or a trigger. It panics where the settings
-// are wrong.
+// what reading refuses (PCollection<datasets.Reject>). Records are emitted as they are read, in the windows of their files. The blocks of a
+// file come together in a GroupByKey before, so that files of an unbounded collection want windows, or a trigger. It panics where the
+// settings are wrong.
 func Records(s beam.Scope, set Settings, files beam.PCollection) (records, rejects beam.PCollection) {
 	s = s.Scope("ingest.Records")
 	fn := &RecordsFn{Options: set.Options}

@@ -1,0 +1,201 @@
+package ingest
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/transforms/end"
+	"github.com/adaptflow/adaptflow/transforms/jobs"
+	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
+)
+
+// largeFiles writes files of each format that is cut, small ones and some that are not, and returns them.
+func largeFiles(t *testing.T) (files []File) {
+	t.Helper()
+	dir := t.TempDir()
+	var lines, rows, framed bytes.Buffer
+	z, err := zstd.NewWriter(&framed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := parquet.NewGenericWriter[struct {
+		Text string `parquet:"text"`
+	}](&rows)
+	for i := range 2000 {
+		line := fmt.Sprintf(`{"text": "grüße %d %s", "extra": %d, "label": "l%d"}`, i, strings.Repeat("word ", i*i%97), i, i%3)
+		switch i % 50 {
+		case 3:
+			line = "no JSON"
+		case 7:
+			line = ""
+		case 11:
+			line = `{"text": "nul \u0000"}`
+		case 13:
+			line += "\r"
+		}
+		lines.WriteString(line + "\n")
+		z.Write([]byte(line + "\n"))
+		if i%70 == 0 {
+			z.Close()
+			z.Reset(&framed)
+		}
+		if _, err := w.Write([]struct {
+			Text string `parquet:"text"`
+		}{{strings.Repeat(fmt.Sprint("row ", i, " "), i%40)}}); err != nil {
+			t.Fatal(err)
+		}
+		if i%300 == 0 {
+			w.Flush()
+		}
+	}
+	z.Close()
+	w.Close()
+	for _, f := range []struct {
+		name string
+		b    []byte
+	}{
+		{"lines.jsonl", lines.Bytes()},
+		{"frames.jsonl.zst", framed.Bytes()},
+		{"cut.jsonl.zst", framed.Bytes()[:framed.Len()*2/3]},
+		{"rows.parquet", rows.Bytes()},
+		{"text.txt", lines.Bytes()},
+		{"table.csv", []byte("text,extra\n" + strings.Repeat("a,b\n\"c\nd\",e\n", 500))},
+		{"small.jsonl", []byte(`{"text": "one"}` + "\n")},
+		{"empty.txt", nil},
+		{"bad.parquet", []byte("PAR1" + strings.Repeat("no rows ", 1000))},
+	} {
+		path := filepath.Join(dir, f.name)
+		if err := os.WriteFile(path, f.b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, File{Ordinal: len(files), Rank: 7 - len(files), Path: path, Source: f.name})
+	}
+	return files
+}
+
+// staged is what the group form leaves of a file.
+type staged struct {
+	Sum     Summary // without what says how the file was cut
+	Records []datasets.Record
+	Rejects []datasets.Reject
+}
+
+// stageAll reads files by the group form, and returns what is staged of each, and how many row groups came out.
+func stageAll(t *testing.T, files []File, size int64) (out []staged, groups map[string]int) {
+	t.Helper()
+	dir := t.TempDir()
+	p, s := beam.NewPipelineWithRoot()
+	seen := jobstest.Collect(s, Read(s, &ReadFn{StagedDir: dir, RejectsDir: dir, BlockBytes: size}, beam.CreateList(s, files)))
+	if err := jobs.Prism(t.Context(), p, "ingest"); err != nil {
+		t.Fatal(err)
+	}
+	var emitted []Group
+	for _, e := range seen() {
+		emitted = append(emitted, e.Value.(Group))
+	}
+	slices.SortFunc(emitted, func(a, b Group) int { return cmp.Compare(a.Order, b.Order) })
+	groups = map[string]int{}
+	var listed []Group
+	names := map[string]bool{}
+	for _, f := range files {
+		sum, err := ReadSummary(dir, f.Source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s staged
+		for i, g := range sum.List(dir, f) {
+			rows, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g.First != rows[0].Index || g.Last != rows[len(rows)-1].Index || names[g.Name] || g.Order != int64(f.Ordinal)<<32|int64(i) {
+				t.Errorf("%+v has %d to %d", g, rows[0].Index, rows[len(rows)-1].Index)
+			}
+			names[g.Name] = true
+			listed = append(listed, g)
+			s.Records = append(s.Records, rows...)
+		}
+		for _, file := range sum.RejectFiles() {
+			if err := datasets.ReadRejects(file, func(r *datasets.Reject) bool {
+				s.Rejects = append(s.Rejects, *r)
+				return true
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		groups[f.Source] = len(sum.Groups)
+		s.Sum = *sum
+		s.Sum.Groups, s.Sum.Blocks, s.Sum.Rejects, s.Sum.Parts = nil, nil, "", nil
+		out = append(out, s)
+	}
+	if !reflect.DeepEqual(emitted, listed) {
+		t.Errorf("emitted are %+v\nlisted by the summaries %+v", emitted, listed)
+	}
+	return out, groups
+}
+
+// TestReadByBlocks: large files have the records, dead letters and summaries by blocks that they have whole, and so has the other form.
+func TestReadByBlocks(t *testing.T) {
+	files := largeFiles(t)
+	want, _ := stageAll(t, files, 1<<30)
+	for _, size := range []int64{2000, 16 << 10} {
+		got, groups := stageAll(t, files, size)
+		for i, f := range files {
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Errorf("%s by blocks of %d bytes: %d records, %d dead letters, %+v\nwhole: %d records, %d dead letters, %+v",
+					f.Source, size, len(got[i].Records), len(got[i].Rejects), got[i].Sum,
+					len(want[i].Records), len(want[i].Rejects), want[i].Sum)
+			}
+		}
+		for source, least := range map[string]int{"lines.jsonl": 10, "frames.jsonl.zst": 3, "rows.parquet": 3, "text.txt": 10} {
+			if groups[source] < least {
+				t.Errorf("%s by blocks of %d bytes has %d row groups", source, size, groups[source])
+			}
+		}
+	}
+	dir := t.TempDir()
+	p, s := beam.NewPipelineWithRoot()
+	records, rejects := Records(s, Settings{BlockBytes: 2000}, beam.CreateList(s, files))
+	seen, dead := jobstest.Collect(s, beam.Reshuffle(s, records)), jobstest.Collect(s, beam.Reshuffle(s, rejects))
+	twice := beam.CreateList(s, []File{files[0], files[0]}) // a file that is there twice is read as one
+	end.Of(s, Read(s, &ReadFn{StagedDir: dir, RejectsDir: dir, BlockBytes: 2000}, twice))
+	if err := jobs.Prism(t.Context(), p, "ingest"); err != nil {
+		t.Fatal(err)
+	}
+	if sum, err := ReadSummary(dir, files[0].Source); err != nil || sum.Kept != want[0].Sum.Kept {
+		t.Errorf("a file that is there twice: %+v, %v", sum, err)
+	}
+	of := map[string][]Record{}
+	for _, e := range seen() {
+		r := e.Value.(Record)
+		of[r.Source] = append(of[r.Source], r)
+	}
+	letters := map[string]int{}
+	for _, e := range dead() {
+		letters[e.Value.(datasets.Reject).Source]++
+	}
+	for i, f := range files {
+		rows := of[f.Source]
+		slices.SortFunc(rows, func(a, b Record) int { return cmp.Compare(a.Index, b.Index) })
+		var all []Record
+		for k := range want[i].Records {
+			all = append(all, RecordOf(&want[i].Records[k]))
+		}
+		if !reflect.DeepEqual(rows, all) || letters[f.Source] != len(want[i].Rejects) {
+			t.Errorf("%s as records: %d and %d dead letters, want %d and %d", f.Source, len(rows), letters[f.Source], len(all),
+				len(want[i].Rejects))
+		}
+	}
+}
