@@ -110,3 +110,15 @@ func TestParts(t *testing.T) {
 		t.Error("a shard that there is not was scored")
 	}
 }
+
+// TestSumPerplexity: sums are added in the order of the parts, whatever order they come in.
+func TestSumPerplexity(t *testing.T) {
+	var pieces []Piece
+	for _, i := range []int{2, 0, 1} { // 1e16 + 1 is 1e16
+		raw := fmt.Sprintf(`[{"nll": %g, "tokens": 2}]`, []float64{1e16, 1, -1e16}[i])
+		pieces = append(pieces, Piece{Part: Part{Number: i}, Found: json.RawMessage(raw)})
+	}
+	if s, err := SumPerplexity(pieces); err != nil || s.NLL != 0 || s.Tokens != 6 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

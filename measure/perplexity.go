@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -11,7 +12,7 @@ import (
 
 // perplexity scores a language model on held-out text: of the domain, of each named source of it apart, and of other text.
 var perplexity = Measure{
-	Name:  "perplexity",
+	Name:  PerplexityName,
 	Doc:   "how well a language model predicts held-out text",
 	Title: func(*Results) string { return "perplexity" },
 	Columns: []Column{
@@ -148,6 +149,27 @@ func (in *Input) scorePart(ctx context.Context, p Part) ([]*scored, error) {
 		sum.NLL, sum.Tokens = sum.NLL+nll, sum.Tokens+tokens
 		return err
 	})
+}
+
+// PerplexityName names the measure of perplexity in a [Part].
+const PerplexityName = "perplexity"
+
+// SumPerplexity is the score of the parts of a set, of which [RunPart] found pieces of the measure of perplexity, in the order of their
+// numbers. Named sources are not scored apart.
+func SumPerplexity(pieces []Piece) (*evaluate.Score, error) {
+	pieces = slices.Clone(pieces)
+	slices.SortFunc(pieces, func(a, b Piece) int { return a.Part.Number - b.Part.Number })
+	sum := &scored{}
+	for _, p := range pieces {
+		all, err := found[[]*scored](p)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range all {
+			sum.add(s)
+		}
+	}
+	return sum.score(), nil
 }
 
 // score puts the parts together.

@@ -27,7 +27,7 @@ func (r *Run) Evaluate(ctx context.Context, d *Data, at train.Point) (*measure.R
 	return r.evaluate(ctx, d, at, nil)
 }
 
-// evaluate is Evaluate whose pipeline goes on with the results: see [evaluate.Score].
+// evaluate is Evaluate whose pipeline goes on with the results: see [evaluate.ScoreJob].
 func (r *Run) evaluate(ctx context.Context, d *Data, at train.Point,
 	then func(s beam.Scope, results beam.PCollection) (beam.PCollection, error)) (*measure.Results, error) {
 	job, err := r.scoring(ctx, d, at)
@@ -67,7 +67,7 @@ func (r *Run) evaluate(ctx context.Context, d *Data, at train.Point,
 func (r *Run) score(ctx context.Context, job evaluate.Job, parts []measure.Part,
 	then func(s beam.Scope, results beam.PCollection) (beam.PCollection, error)) error {
 	p, s := runners.NewPipeline()
-	out, err := evaluate.Score(s, job, parts, r.Runner.Dry())
+	out, err := evaluate.ScoreJob(s, job, parts, r.Runner.Dry())
 	if err == nil && then != nil {
 		out, err = then(s, out)
 	}

@@ -61,7 +61,7 @@ func TestTheGraphStaysSmall(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, s := beam.NewPipelineWithRoot()
-		out, err := Score(s, job, parts, false)
+		out, err := ScoreJob(s, job, parts, false)
 		if err != nil {
 			t.Fatal(err)
 		}

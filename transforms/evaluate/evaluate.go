@@ -51,7 +51,7 @@ type Job struct {
 
 	// Run names the run, which ends the work when it is interrupted: see [core.Drive].
 	Run string `json:"run"`
-	// Output is the file that [Score] writes the [Found] to.
+	// Output is the file that [ScoreJob] writes the [Found] to.
 	Output string `json:"output"`
 }
 
@@ -77,15 +77,15 @@ func Read(output string) (*Found, error) {
 	return f, nil
 }
 
-// Score measures a model: parts are what [measure.Parts] says of its input. The collection that it returns has one element, the results as
-// JSON, which are in the job's output then, too. What would make the graph large lies beside the output (see [Remove]); of a dry job it is
-// not written.
-func Score(s beam.Scope, job Job, parts []measure.Part, dry bool) (beam.PCollection, error) {
+// ScoreJob measures a model: parts are what [measure.Parts] says of its input. The collection that it returns has one element, the results
+// as JSON, which are in the job's output then, too. What would make the graph large lies beside the output (see [Remove]); of a dry job it
+// is not written.
+func ScoreJob(s beam.Scope, job Job, parts []measure.Part, dry bool) (beam.PCollection, error) {
 	js, err := job.text(dry)
 	if err != nil {
 		return beam.PCollection{}, err
 	}
-	s = s.Scope("evaluate.Score")
+	s = s.Scope("evaluate.ScoreJob")
 	// One that is none, so that what is found is put together where there are no parts, too.
 	all, err := stage.List(s, beside(job.Output), "parts", append([]measure.Part{{Number: -1}}, parts...), partOf, dry)
 	if err != nil {

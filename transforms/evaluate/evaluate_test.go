@@ -89,7 +89,7 @@ func TestScore(t *testing.T) {
 		SequenceLength: 64, Seed: 7, Run: t.Name(), Output: filepath.Join(t.TempDir(), "found.json")}
 	score := func(ctx context.Context, job Job, parts []measure.Part) error {
 		p, s := beam.NewPipelineWithRoot()
-		out, err := Score(s, job, parts, false)
+		out, err := ScoreJob(s, job, parts, false)
 		if err != nil {
 			t.Fatal(err)
 		}

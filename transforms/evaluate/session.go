@@ -20,6 +20,7 @@ type session struct {
 	trained *core.Trained
 	pool    *pool.Pool
 	input   *measure.Input
+	none    *nn.Params // those of the base alone
 }
 
 // opened is the session of this process. Whoever has put something into busy holds it: a session that works takes all threads.
@@ -124,7 +125,7 @@ func closeOpened() {
 }
 
 func open(ctx context.Context, text string) (_ *session, err error) {
-	s := &session{}
+	s := &session{none: nn.NewParams(1)}
 	if s.job, err = jobOf(text); err != nil {
 		return nil, fmt.Errorf("evaluate: the job: %w", err)
 	}
@@ -164,7 +165,14 @@ func open(ctx context.Context, text string) (_ *session, err error) {
 	return s, nil
 }
 
+// alone is the model without its adapter.
+func (s *session) alone() *infer.Model {
+	m := s.input.Model
+	return &infer.Model{Dir: m.Dir, Base: m.Base, Params: s.none, Pool: m.Pool, Tokenizer: m.Tokenizer, Frame: m.Frame, Framed: m.Framed}
+}
+
 func (s *session) close() {
 	s.pool.Close()
+	s.none.Free()
 	_ = s.trained.Close() // a file that was only read
 }

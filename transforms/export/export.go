@@ -71,33 +71,43 @@ func (f *WriteFn) ProcessElement(ctx context.Context, after string) (_ string, e
 		changes := measure.Compare(j.Before, &r)
 		j.Card.Results = append(measure.Card(&changes), j.Card.Results...)
 	}
+	return j.Output, j.writeAll(ctx, nil)
+}
+
+// writeAll writes the adapter to the job's output. opened, if not nil, is called with it before.
+func (j *Job) writeAll(ctx context.Context, opened func(*train.Trained) error) error {
 	t, err := train.OpenTrained(ctx, j.Model, j.At)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer t.Close()
+	if opened != nil {
+		if err := opened(t); err != nil {
+			return err
+		}
+	}
 	if len(j.Classes) > 0 {
 		if err := t.Model.NameClasses(j.Classes); err != nil {
-			return "", err
+			return err
 		}
 		if j.Card.ModelConfig, err = t.Model.ClassifierConfig(); err != nil {
-			return "", err
+			return err
 		}
 	}
 	source := &core.Source{Base: t.Job.Model, Adapter: t.Adapter, Params: t.Params, Card: j.Card}
 	if storage.IsLocal(j.Output) {
-		return j.Output, j.write(source, j.Output)
+		return j.write(source, j.Output)
 	}
 	tmp, err := os.MkdirTemp("", "adaptflow-export-")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.RemoveAll(tmp)
 	here := filepath.Join(tmp, "output") // which a format may want not to exist
 	if err := j.write(source, here); err != nil {
-		return "", err
+		return err
 	}
-	return j.Output, j.copy(ctx, here)
+	return j.copy(ctx, here)
 }
 
 // write writes the formats to a folder of this machine.
