@@ -38,7 +38,7 @@ func unite(p *Plan, _ Step, _ task) (d done, err error) {
 		u.unite(a, b)
 		return nil
 	}
-	err = each(st.Files, edgeWidth, span{to: parts}, func(_ int, rec []byte) error {
+	err = each(st.Files, edgeWidth, portion(0, 1), func(_ int, rec []byte) error {
 		of, near := readID(rec), readID(rec[8:])
 		if !begun || of != node {
 			begun, node, first, several = true, of, near, false
@@ -60,7 +60,7 @@ func unite(p *Plan, _ Step, _ task) (d done, err error) {
 	}
 	out := p.spill(p.path("end", 0, 0), edgeWidth, parts)
 	begun = false
-	err = each(st.Files, edgeWidth, span{to: parts}, func(_ int, rec []byte) error {
+	err = each(st.Files, edgeWidth, portion(0, 1), func(_ int, rec []byte) error {
 		of, near := readID(rec), readID(rec[8:])
 		if begun && of == node {
 			return nil

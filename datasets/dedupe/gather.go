@@ -3,17 +3,25 @@ package dedupe
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // Ranges of keys are merged from all runs that have any of them. Of up to Limits.Fan runs each range opens all, which is the fastest. More
-// are first gathered, as many as Limits.Fan (or the root of their number, which does in parallel what there is) to one sorted run each. If
-// there are then still more than Limits.Fan, which is beyond 65536, these are spread: of each Limits.Fan of them a coarse range of keys,
-// Limits.Fan ranges in all sections, is merged to a run, so that a range of keys opens one run for every 65536. With G runs and R ranges
-// the opens are at most R·G, or G + R·√G, or 3·G + R·G/65536.
+// are first gathered, up to Limits.Fan to one sorted run, to at least gathered runs, so that there is work for several machines. If there
+// are then still more than Limits.Fan, which is beyond 65536, these are spread: of each Limits.Fan of them a coarse range of keys, of which
+// there are Limits.Fan in all sections, is merged to a run, so that a range of keys opens one run for every 65536. With G runs and R ranges
+// the opens are at most
+//
+//	256·R                        G ≤ 256
+//	G + R·max(16, G/256)         G ≤ 65536
+//	3·G + R·⌈G/65536⌉            beyond
+//
+// and R is at most that many of Limits.RangeRecords, and at most maxRanges.
+
+// gathered is how many runs are left at least where runs are gathered.
+const gathered = 16
 
 // IndexList is the file in a plan's folder with the paths of an earlier index's runs, a JSON list.
 const IndexList = "index-runs.json"
@@ -39,7 +47,8 @@ func beginGather(p *Plan, _ Step, before []done) ([]task, error) {
 	}
 	size := 1
 	if len(runs) > p.Limits.Fan {
-		size = min(p.Limits.Fan, int(math.Ceil(math.Sqrt(float64(len(runs))))))
+		to := max(min(gathered, p.Limits.Fan), (len(runs)+p.Limits.Fan-1)/p.Limits.Fan)
+		size = (len(runs) + to - 1) / to
 	}
 	var out []task
 	for files := range slices.Chunk(runs, size) {
@@ -55,30 +64,38 @@ func gather(p *Plan, s Step, t task) (done, error) {
 		o, err := lookAt(t.Files[0], Width(s), sections)
 		return done{Runs: []output{o}}, err
 	}
-	o, err := mergeTo(storage.Join(p.Dir, fmt.Sprintf("gathered-%05d.run", t.N)), t.Files, Width(s), sections, span{to: sections})
+	path := storage.Join(p.Dir, fmt.Sprintf("gathered-%05d.run", t.N))
+	o, err := mergeTo(path, t.Files, Width(s), sections, span{sections: sections, to: sections})
 	return done{Runs: []output{o}}, err
 }
 
+// heldSample is up to how many bytes a section is read whole for a sample of it, by one request.
+const heldSample = 1 << 20
+
 // lookAt says what a run has.
 func lookAt(path string, width, sections int) (o output, err error) {
-	f, err := OpenRun(path, width)
+	f, err := openRun(path, width, sections)
 	if err != nil {
 		return o, err
 	}
 	defer f.Close()
-	if len(f.sections) != sections {
-		return o, fmt.Errorf("%s: has %d sections where %d are wanted; it was made with other settings", path, len(f.sections), sections)
-	}
 	o.Path = path
 	for k := range sections {
 		o.Sections = append(o.Sections, int64(f.Count(k)))
 		o.Records += int64(f.Count(k))
 	}
 	take := sample(&o, o.Sections[0])
+	if f.Count(0)*width <= heldSample {
+		recs, err := f.records(0, 0, f.Count(0))
+		for i := 0; i < len(recs); i += int(o.Every) * width {
+			take.take(recs[i:])
+		}
+		return o, err
+	}
 	for i := 0; i < f.Count(0); i += int(o.Every) {
-		b, err := f.At(0, i)
+		b, err := f.records(0, i, i+1)
 		if err != nil {
-			return o, fmt.Errorf("%s: %w", path, err)
+			return o, err
 		}
 		take.take(b)
 	}
@@ -169,6 +186,6 @@ func spread(p *Plan, s Step, t task) (d done, err error) {
 	}
 	sections, _, _ := s.Layout()
 	_, err = mergeTo(p.spreadPath(t.Section, t.N, t.Group), st.Files, Width(s), sections,
-		span{t.Section, t.Section + 1, t.Lo, t.Hi})
+		span{sections, t.Section, t.Section + 1, t.Lo, t.Hi})
 	return d, err
 }

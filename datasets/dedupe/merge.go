@@ -78,7 +78,7 @@ func mergeRange(p *Plan, s Step, t task) (d done, err error) {
 	}
 	var before []byte // the record before
 	bare := make([]byte, width)
-	err = each(runs, width, span{t.Section, t.Section + 1, t.Lo, t.Hi}, func(section int, rec []byte) error {
+	err = each(runs, width, span{sections, t.Section, t.Section + 1, t.Lo, t.Hi}, func(section int, rec []byte) error {
 		same := before != nil && bytes.Equal(rec[:key], before[:key])
 		if !same && index != nil {
 			copy(bare, rec[:key])

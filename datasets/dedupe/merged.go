@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-
-	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // merged reads ranges of many runs as one sorted sequence without repeated records. Each file is opened once; a range that fits its share
@@ -41,11 +39,11 @@ func (a *head) before(b *head) bool {
 	return bytes.Compare(a.c.record(), b.c.record()) < 0
 }
 
-// span is what is read of each run: the sections from From to before To, and of them the records from lo to before hi, compared by as many
-// bytes as these have; nil is no bound. With bounds it is one section.
+// span is what is read of each run of so many sections: those from From to before To, and of them the records from lo to before hi,
+// compared by as many bytes as these have; nil is no bound. With bounds it is one section.
 type span struct {
-	from, to int
-	lo, hi   []byte
+	sections, from, to int
+	lo, hi             []byte
 }
 
 // merge opens the runs.
@@ -152,8 +150,7 @@ func prefix(rec []byte) uint64 {
 
 // cursor reads a span of a run.
 type cursor struct {
-	path    string
-	r       storage.ReaderAt // nil once all is in buf, and of an object, which is opened for each chunk
+	f       *Run // nil once all is in buf
 	width   int
 	counts  []int // records of the section and those after it that are left
 	section int
@@ -166,15 +163,11 @@ type cursor struct {
 
 // openCursor opens a run at the first record of a span; nil where there is none.
 func openCursor(path string, width int, of span, chunk int) (*cursor, error) {
-	f, err := OpenRun(path, width)
+	f, err := openRun(path, width, of.sections)
 	if err != nil {
 		return nil, err
 	}
-	c := &cursor{path: path, width: width, section: of.from, chunk: max(chunk, width)}
-	if of.to > len(f.sections) {
-		f.Close()
-		return nil, fmt.Errorf("%s: has %d sections, section %d is wanted", path, len(f.sections), of.to-1)
-	}
+	c := &cursor{f: f, width: width, section: of.from, chunk: max(chunk, width)}
 	c.off = f.starts[of.from]
 	for k := of.from; k < of.to; k++ {
 		from, to, err := f.find(k, of.lo, of.hi)
@@ -189,13 +182,12 @@ func openCursor(path string, width int, of span, chunk int) (*cursor, error) {
 	if c.left == 0 {
 		return nil, f.Close()
 	}
-	c.r = f.r
 	c.skip()
 	if err := c.fill(); err != nil {
 		c.close()
 		return nil, err
 	}
-	if c.left == 0 || !storage.IsLocal(path) {
+	if c.left == 0 {
 		c.close()
 	}
 	return c, nil
@@ -211,25 +203,14 @@ func (c *cursor) skip() {
 	}
 }
 
-func (c *cursor) fill() error {
-	n := int(min(int64(c.chunk), c.left))
-	if cap(c.buf) < n {
-		c.buf = make([]byte, n)
+func (c *cursor) fill() (err error) {
+	n := min(int64(c.chunk), c.left)
+	if c.buf, err = c.f.read(c.buf, c.off, n); err != nil {
+		return fmt.Errorf("%s: %w", c.f.path, err)
 	}
-	c.buf, c.at = c.buf[:n], 0
-	r := c.r
-	if r == nil {
-		var err error
-		if r, err = storage.OpenReaderAt(c.path); err != nil {
-			return err
-		}
-		defer r.Close()
-	}
-	if _, err := r.ReadAt(c.buf, c.off); err != nil {
-		return fmt.Errorf("%s: %w", c.path, err)
-	}
-	c.off += int64(n)
-	c.left -= int64(n)
+	c.at = 0
+	c.off += n
+	c.left -= n
 	return nil
 }
 
@@ -250,8 +231,8 @@ func (c *cursor) next() (bool, error) {
 }
 
 func (c *cursor) close() {
-	if c.r != nil {
-		c.r.Close()
-		c.r = nil
+	if c.f != nil {
+		c.f.Close()
+		c.f = nil
 	}
 }

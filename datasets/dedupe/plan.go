@@ -273,7 +273,9 @@ func place(id ID) int {
 }
 
 // portion is what the task n of some reads of runs that have a section for each place.
-func portion(n, of int) span { return span{from: n * parts / of, to: (n + 1) * parts / of} }
+func portion(n, of int) span {
+	return span{sections: parts, from: n * parts / of, to: (n + 1) * parts / of}
+}
 
 // portions is how many tasks there are for so many links.
 func (p *Plan) portions(links int64) int {

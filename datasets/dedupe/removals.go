@@ -46,7 +46,7 @@ func removals(p *Plan, _ Step, t task) (d done, err error) {
 	if err != nil {
 		return d, err
 	}
-	o, err := mergeTo(storage.Join(p.Dir, fmt.Sprintf("removals-%05d.run", t.N)), st.Files, removalWidth, 1, span{0, 1, t.Lo, t.Hi})
+	o, err := mergeTo(storage.Join(p.Dir, fmt.Sprintf("removals-%05d.run", t.N)), st.Files, removalWidth, 1, span{1, 0, 1, t.Lo, t.Hi})
 	if err != nil || o.Records == 0 {
 		return d, err
 	}
@@ -111,7 +111,7 @@ func ReadRemovals(files []RemovalFile, from, to ID) (map[ID]*Removal, error) {
 		if file.From.Compare(to) > 0 {
 			break
 		}
-		f, err := OpenRun(file.Path, removalWidth)
+		f, err := openRun(file.Path, removalWidth, 1)
 		if err != nil {
 			return nil, err
 		}

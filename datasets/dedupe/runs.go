@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sort"
 
@@ -125,44 +127,57 @@ func sortRecords(b []byte, width int) []byte {
 	return out
 }
 
-// Run is an open run.
+// Run is an open run. One on an object store is read by requests of what is wanted alone.
 type Run struct {
 	path     string
-	r        storage.ReaderAt
+	r        storage.ReaderAt // nil on an object store
 	width    int
 	sections []int // records
 	starts   []int64
 }
 
 // OpenRun opens a run whose records must have the width.
-func OpenRun(path string, width int) (*Run, error) {
-	r, err := storage.OpenReaderAt(path)
-	if err != nil {
-		return nil, err
+func OpenRun(path string, width int) (*Run, error) { return openRun(path, width, 0) }
+
+// openRun is OpenRun of a run that must have so many sections, 0 for any.
+func openRun(path string, width, sections int) (*Run, error) {
+	f := &Run{path: path, width: width}
+	if storage.IsLocal(path) {
+		var err error
+		if f.r, err = storage.OpenReaderAt(path); err != nil {
+			return nil, err
+		}
 	}
-	f := &Run{path: path, r: r, width: width}
-	if err := f.header(); err != nil {
-		r.Close()
+	if err := f.header(sections); err != nil {
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return f, nil
 }
 
-func (f *Run) header() error {
-	head := make([]byte, 16)
-	if _, err := f.r.ReadAt(head, 0); err != nil || string(head[:8]) != runMagic {
+func (f *Run) header(sections int) error {
+	head, err := f.read(nil, 0, 16+8*int64(sections))
+	if err != nil && f.r == nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if err != nil || string(head[:8]) != runMagic {
 		return fmt.Errorf("is not a file of sorted hashes, or is damaged")
 	}
 	if w := int(binary.BigEndian.Uint32(head[8:])); w != f.width {
 		return fmt.Errorf("holds records of %d bytes where %d are wanted; it was made with other settings", w, f.width)
 	}
 	n := int(binary.BigEndian.Uint32(head[12:]))
-	if int64(n)*8 > f.r.Size() {
+	if sections > 0 && n != sections {
+		return fmt.Errorf("has %d sections where %d are wanted; it was made with other settings", n, sections)
+	}
+	if f.r != nil && int64(n)*8 > f.r.Size() {
 		return fmt.Errorf("is damaged")
 	}
-	counts := make([]byte, 8*n)
-	if _, err := f.r.ReadAt(counts, 16); n > 0 && err != nil {
-		return err
+	counts := head[16:]
+	if sections == 0 {
+		if counts, err = f.read(nil, 16, 8*int64(n)); err != nil {
+			return err
+		}
 	}
 	at := int64(16 + 8*n)
 	for i := range n {
@@ -171,49 +186,76 @@ func (f *Run) header() error {
 		f.sections = append(f.sections, int(c))
 		at += int64(c) * int64(f.width)
 	}
-	if at != f.r.Size() {
+	if f.r != nil && at != f.r.Size() { // of an object what is missing is found when it is read
 		return fmt.Errorf("has %d bytes where its header says %d; it is cut", f.r.Size(), at)
 	}
 	return nil
+}
+
+// read reads n bytes, into b where there is room.
+func (f *Run) read(b []byte, off, n int64) ([]byte, error) {
+	if f.r == nil {
+		return storage.ReadRange(f.path, off, n)
+	}
+	b = slices.Grow(b[:0], int(n))[:n]
+	_, err := f.r.ReadAt(b, off)
+	return b, err
+}
+
+// records reads the records of a section from one to before another.
+func (f *Run) records(section, from, to int) ([]byte, error) {
+	b, err := f.read(nil, f.starts[section]+int64(from)*int64(f.width), int64(to-from)*int64(f.width))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return b, nil
 }
 
 // Count is the number of records of a section.
 func (f *Run) Count(section int) int { return f.sections[section] }
 
 // Close closes the file.
-func (f *Run) Close() error { return f.r.Close() }
-
-// At reads the record i of a section.
-func (f *Run) At(section, i int) ([]byte, error) {
-	b := make([]byte, f.width)
-	_, err := f.r.ReadAt(b, f.starts[section]+int64(i)*int64(f.width))
-	return b, err
+func (f *Run) Close() error {
+	if f.r == nil {
+		return nil
+	}
+	return f.r.Close()
 }
+
+// searched is how many bytes of records are read at once when a key is searched for.
+const searched = 32 << 10
 
 // find is where the records r of a section with lo <= r < hi begin and end, compared by as many bytes as lo and hi have; nil is no bound.
 func (f *Run) find(section int, lo, hi []byte) (from, to int, err error) {
 	n := f.sections[section]
-	find := func(key []byte) int {
-		return sort.Search(n, func(i int) bool {
-			b, failed := f.At(section, i)
-			if failed != nil {
-				err = failed
-				return true
+	search := func(key []byte) int {
+		a, b := 0, n
+		for b-a > searched/f.width && err == nil {
+			var rec []byte
+			mid := (a + b) / 2
+			if rec, err = f.records(section, mid, mid+1); err == nil && bytes.Compare(rec[:len(key)], key) < 0 {
+				a = mid + 1
+			} else {
+				b = mid
 			}
-			return bytes.Compare(b[:len(key)], key) >= 0
-		})
+		}
+		if a == b || err != nil {
+			return a
+		}
+		var recs []byte
+		if recs, err = f.records(section, a, b); err != nil {
+			return a
+		}
+		return a + sort.Search(b-a, func(i int) bool { return bytes.Compare(recs[i*f.width:i*f.width+len(key)], key) >= 0 })
 	}
 	to = n
 	if lo != nil {
-		from = find(lo)
+		from = search(lo)
 	}
-	if hi != nil {
-		to = find(hi)
+	if hi != nil && err == nil {
+		to = search(hi)
 	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", f.path, err)
-	}
-	return from, max(from, to), nil
+	return from, max(from, to), err
 }
 
 // Range appends the records r of a section with lo <= r < hi, compared by as many bytes as lo and hi have; nil is no bound.
@@ -225,10 +267,6 @@ func (f *Run) Range(dst []byte, section int, lo, hi []byte) ([]byte, error) {
 	if err != nil || from == to {
 		return dst, err
 	}
-	k := len(dst)
-	dst = append(dst, make([]byte, (to-from)*f.width)...)
-	if _, err := f.r.ReadAt(dst[k:], f.starts[section]+int64(from)*int64(f.width)); err != nil {
-		return dst, fmt.Errorf("%s: %w", f.path, err)
-	}
-	return dst, nil
+	recs, err := f.records(section, from, to)
+	return append(dst, recs...), err
 }

@@ -227,7 +227,7 @@ func TestFirsts(t *testing.T) {
 		keys := map[uint64]bool{}
 		saved, _ := filepath.Glob(filepath.Join(p.Save, "keys-*.run"))
 		n := 0
-		if err := each(saved, Width(s), span{to: 1}, func(_ int, rec []byte) error {
+		if err := each(saved, Width(s), span{sections: 1, to: 1}, func(_ int, rec []byte) error {
 			if readID(rec[8:]) != FromIndex {
 				t.Errorf("%s: %x in the index", what, rec)
 			}
