@@ -84,19 +84,24 @@ func (f *FilterFn) filter(ctx context.Context, g ingest.Group) (*stage.Summary, 
 		if m == nil {
 			return f.step.Name(), stage.Verdict{Verdict: rules.Verdict{Keep: true, Text: r.Text}}
 		}
-		v := f.step.Remove(r.Text, m.Parts, f.splitter)
-		if !v.Keep && v.Value == "" {
-			v.Value, v.Threshold = f.name(m.Kept), "the first of its kind"
-		}
-		if v.Keep && r.Row != "" { // parts of a row's texts belong to its fields: such a row stays whole
-			v.Text, v.Counters = r.Text, []rules.Counter{{Name: "rows_left_whole", N: 1}}
-		}
-		return f.step.Name(), stage.Verdict{Verdict: v}
+		return f.step.Name(), verdict(f.step, r.Text, r.Row, m, f.splitter, f.name)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("deduplicating %s: %w", g.Source, err)
 	}
 	return s, nil
+}
+
+// verdict is what becomes of a record that repeats another, whose name is said of one that goes.
+func verdict(step core.Step, text, row string, m *core.Removal, s rules.Splitter, name func(core.ID) string) stage.Verdict {
+	v := step.Remove(text, m.Parts, s)
+	if !v.Keep && v.Value == "" {
+		v.Value, v.Threshold = name(m.Kept), "the first of its kind"
+	}
+	if v.Keep && row != "" { // parts of a row's texts belong to its fields: such a row stays whole
+		v.Text, v.Counters = text, []rules.Counter{{Name: "rows_left_whole", N: 1}}
+	}
+	return stage.Verdict{Verdict: v}
 }
 
 // name is the document's id, or says that it is of the index.

@@ -27,7 +27,11 @@ func init() {
 // returns what the last task said, one text once all is written (PCollection<string>).
 func Find(s beam.Scope, plan core.Plan, step core.Step, groups beam.PCollection) beam.PCollection {
 	s = s.Scope("dedupe.Find")
-	done := beam.ParDo(s, &runFn{plan.Dir}, groups)
+	return phases(s, plan, step, beam.ParDo(s, &runFn{plan.Dir}, groups))
+}
+
+// phases are those of a plan over the paths of runs (PCollection<string>).
+func phases(s beam.Scope, plan core.Plan, step core.Step, done beam.PCollection) beam.PCollection {
 	for i := range core.Phases(step) {
 		tasks := beam.ParDo(s, &PlanFn{Plan: plan, Phase: i}, stage.Together(s, done))
 		done = beam.ParDo(s, &TaskFn{Plan: plan, Phase: i}, beam.Reshuffle(s, tasks))

@@ -48,7 +48,7 @@ type Settings struct {
 	Dir string
 	// Parts is how many parts records are cut into by the hash of their ids, 0 for 256. A worker holds one part of a window at a time.
 	Parts int
-	// Bytes is what a group has at most, 0 for 32 MiB. A record that is larger is a group of its own.
+	// Bytes is what a group has at most, 0 for 32 MiB. A record that is larger is a group of its own; records of equal ids are in one.
 	Bytes int64
 }
 
@@ -77,8 +77,8 @@ func Read(s beam.Scope, groups beam.PCollection) beam.PCollection {
 	return beam.ParDo(s, &readFn{}, beam.Reshuffle(s, groups))
 }
 
-// idHash is the hash that records are ordered and cut by.
-func idHash(r *ingest.Record) [16]byte {
+// IDHash is the hash of a record's id, that records are ordered and cut by.
+func IDHash(r *ingest.Record) [16]byte {
 	sum := sha256.Sum256([]byte(datasets.DocID(r.Source, r.Index)))
 	return [16]byte(sum[:16])
 }
@@ -120,7 +120,7 @@ type placeFn struct{ Parts int }
 // ProcessElement emits the record by its part.
 func (f *placeFn) ProcessElement(e ingest.Record, emit func(int, ingest.Record)) {
 	e = e.Identified()
-	h := idHash(&e)
+	h := IDHash(&e)
 	emit(int(uint64(binary.BigEndian.Uint32(h[:]))*uint64(f.Parts)>>32), e)
 }
 
@@ -138,7 +138,7 @@ func (f *writeFn) ProcessElement(ctx context.Context, _ int, records func(*inges
 	}
 	var all []placed
 	for e := (ingest.Record{}); records(&e); {
-		all = append(all, placed{idHash(&e), e})
+		all = append(all, placed{IDHash(&e), e})
 	}
 	slices.SortFunc(all, func(a, b placed) int { // equal ids are equal records; where they are not, the result is the same all the same
 		x, y := fields(&a.Record), fields(&b.Record)
@@ -146,18 +146,16 @@ func (f *writeFn) ProcessElement(ctx context.Context, _ int, records func(*inges
 	})
 	for len(all) > 0 {
 		n, held := 0, int64(0)
-		for ; n < len(all) && (n == 0 || held+size(&all[n].Record) <= f.Bytes); n++ {
+		for ; n < len(all) && (n == 0 || held+size(&all[n].Record) <= f.Bytes || all[n].hash == all[n-1].hash); n++ {
 			held += size(&all[n].Record)
 		}
-		rows, staged := make([]ingest.Record, n), make([]datasets.Record, n)
+		rows := make([]ingest.Record, n)
 		for i := range n {
-			rows[i], staged[i] = all[i].Record, all[i].Dataset()
+			rows[i] = all[i].Record
 		}
-		g := Group{Hash: contentHash(rows), Records: int64(n), Bytes: held, First: hex.EncodeToString(all[0].hash[:]),
-			Last: hex.EncodeToString(all[n-1].hash[:])}
-		g.Path = storage.Join(f.Dir, g.Hash+".parquet")
-		if err := datasets.WriteRecordFile(g.Path, staged); err != nil {
-			return fmt.Errorf("staging records: %w", err)
+		g, err := WriteGroup(f.Dir, rows)
+		if err != nil {
+			return err
 		}
 		meter.Add(ctx, meter.DocumentsOut, g.Records)
 		meter.Add(ctx, meter.BytesOut, g.Bytes)
@@ -167,22 +165,52 @@ func (f *writeFn) ProcessElement(ctx context.Context, _ int, records func(*inges
 	return nil
 }
 
-// readFn reads groups.
-type readFn struct{}
+// WriteGroup stages records, which are in the order of [IDHash], in a file of the folder dir; without any it writes none and returns the
+// zero Group.
+func WriteGroup(dir string, rows []ingest.Record) (g Group, err error) {
+	if len(rows) == 0 {
+		return g, nil
+	}
+	staged := make([]datasets.Record, len(rows))
+	for i := range rows {
+		staged[i] = rows[i].Dataset()
+		g.Bytes += size(&rows[i])
+	}
+	first, last := IDHash(&rows[0]), IDHash(&rows[len(rows)-1])
+	g.Hash, g.Records = contentHash(rows), int64(len(rows))
+	g.First, g.Last = hex.EncodeToString(first[:]), hex.EncodeToString(last[:])
+	g.Path = storage.Join(dir, g.Hash+".parquet")
+	if err := datasets.WriteRecordFile(g.Path, staged); err != nil {
+		return g, fmt.Errorf("staging records: %w", err)
+	}
+	return g, nil
+}
 
-// ProcessElement emits the records of a group.
-func (*readFn) ProcessElement(ctx context.Context, g Group, emit func(ingest.Record)) error {
+// ReadGroup reads the records of a group. Records that are not those that were written are an error.
+func ReadGroup(g Group) ([]ingest.Record, error) {
 	staged, err := datasets.ReadRecordFile(g.Path)
 	if err != nil {
-		return fmt.Errorf("reading staged records: %w", err)
+		return nil, fmt.Errorf("reading staged records: %w", err)
 	}
 	rows := make([]ingest.Record, len(staged))
 	for i := range staged {
 		rows[i] = ingest.RecordOf(&staged[i])
 	}
 	if contentHash(rows) != g.Hash {
-		return fmt.Errorf("%s does not hold the %d records that were written to it: delete it, and run the stage that writes it again",
+		return nil, fmt.Errorf("%s does not hold the %d records that were written to it: delete it, and run the stage that writes it again",
 			g.Path, g.Records)
+	}
+	return rows, nil
+}
+
+// readFn reads groups.
+type readFn struct{}
+
+// ProcessElement emits the records of a group.
+func (*readFn) ProcessElement(ctx context.Context, g Group, emit func(ingest.Record)) error {
+	rows, err := ReadGroup(g)
+	if err != nil {
+		return err
 	}
 	meter.Add(ctx, meter.DocumentsIn, g.Records)
 	for _, r := range rows {
