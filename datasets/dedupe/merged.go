@@ -48,8 +48,12 @@ type span struct {
 
 // merge opens the runs.
 func merge(paths []string, width int, of span) (*merged, error) {
+	return mergeBy(paths, width, of, max(minChunk, mergeBytes/max(1, len(paths))))
+}
+
+// mergeBy is merge with so many bytes of each file at a time.
+func mergeBy(paths []string, width int, of span, chunk int) (*merged, error) {
 	m := &merged{width: width}
-	chunk := max(minChunk, mergeBytes/max(1, len(paths)))
 	for _, p := range paths {
 		c, err := openCursor(p, width, of, chunk/width*width)
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // TestTasks: the tasks over ranges and parts find the clusters that uniting all links in memory finds, whatever the ranges and parts, and
@@ -95,6 +97,9 @@ func TestTasks(t *testing.T) {
 		}
 		if got != len(want) {
 			t.Errorf("%s: %d removed, want %d", what, got, len(want))
+		}
+		if round := "large-7:1"; !slices.Contains(tasks, round) {
+			t.Errorf("%s: not ended before the last round: %v", what, tasks)
 		}
 		t.Logf("%s: tasks %v, %d files, %d of %d removed", what, tasks, len(files), got, len(docs))
 	}
@@ -197,9 +202,10 @@ func TestFirsts(t *testing.T) {
 		got := 0
 		for f := range uint32(30) {
 			for d := range uint32(20) { // one document at a time, each from one file
+				before := storage.Opens()
 				m, err := ReadRemovals(files, ID{f + 1, d}, ID{f + 1, d})
-				if err != nil {
-					t.Fatal(err)
+				if n := storage.Opens() - before; err != nil || n > 1 {
+					t.Fatalf("%d files opened, %v", n, err)
 				}
 				for id, r := range m {
 					kept := ID{math.MaxUint32, 0}

@@ -47,9 +47,9 @@ type Settings struct {
 }
 
 // Records drops records (PCollection<ingest.Record>, bounded, of the global window) that repeat others, or the parts of them that do, and
-// returns those that are kept, with the texts that are left (PCollection<ingest.Record>), and what is dropped (PCollection<datasets.Reject>).
-// A Reject's Value is, where the record repeats another as a whole, the hash of that one's id: the first 16 digits of [stage.IDHash]. Of
-// records of equal ids one is kept, and the rule of the others is "id".
+// returns those that are kept, with the texts that are left (PCollection<ingest.Record>), and what is dropped, which is a
+// PCollection<datasets.Reject>. A Reject's Value is, where the record repeats another as a whole, the hash of that one's id: the first 16
+// digits of [stage.IDHash]. Of records of equal ids one is kept, and the rule of the others is "id".
 //
 // It keeps as many of each kind as the steps of `adaptflow run` do. Which of them that is depends on the ids alone, by their hashes, of
 // which 64 bits are compared, since records come in no order. It panics where the settings are wrong.
@@ -59,8 +59,8 @@ func Records(s beam.Scope, set Settings, records beam.PCollection) (kept, duplic
 		panic(fmt.Errorf("dedupe.Records: a folder and at least one step are wanted; have %q and %d steps", set.Dir, len(set.Steps)))
 	}
 	if w := records.WindowingStrategy(); w.Fn.Kind != window.GlobalWindows {
-		panic(fmt.Errorf("dedupe.Records: the records are in windows of their own (%v); put them into the global one, since each is compared "+
-			"with all others", w.Fn))
+		panic(fmt.Errorf("dedupe.Records: the records are in windows of their own (%v); put them into the global one, since each is "+
+			"compared with all others", w.Fn))
 	}
 	language := cmp.Or(set.Language, recipe.Default().Prepare.Language)
 	groups := stage.Write(s, stage.Settings{Dir: storage.Join(set.Dir, "records"), Parts: set.Parts, Bytes: set.GroupBytes}, records)

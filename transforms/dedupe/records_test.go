@@ -109,7 +109,8 @@ func groupForm(t *testing.T, said map[string]any, all []ingest.Record) map[int]s
 	}
 	p, s = beam.NewPipelineWithRoot()
 	kept, totals := Filter(s, &FilterFn{Settings: string(raw), Language: "en", Removals: core.RemovalsPath(dir),
-		Sources: filepath.Join(dir, "sources.json"), Stage: "s", OutDir: filepath.Join(dir, "out"), RejectsDir: filepath.Join(dir, "rejects")},
+		Sources: filepath.Join(dir, "sources.json"), Stage: "s", OutDir: filepath.Join(dir, "out"),
+		RejectsDir: filepath.Join(dir, "rejects")},
 		beam.CreateList(s, groups))
 	end.Of(s, totals)
 	left := collect[ingest.Group](s, kept)
