@@ -20,6 +20,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/meter"
+	"github.com/adaptflow/adaptflow/transforms/partition"
 )
 
 func init() {
@@ -43,16 +44,6 @@ type Staged struct {
 	// Records and Group are the row group of records that the documents were made of, for the dead letters of those left out.
 	Records string
 	Group   int
-}
-
-// Part is a reference to the documents of one row group that belong to one shard.
-type Part struct {
-	Source string
-	Path   string
-	Order  int64
-	Group  int
-	Rows   []int32 // ascending
-	Copy   int     // which copy of these documents: see datasets.CopyID
 }
 
 // Plan is the assignment of documents to shards: shards 0 … Train-1 are for training, the Validation ones after them for validation.
@@ -83,143 +74,6 @@ func (p Plan) FileName(shard int) string {
 	return fmt.Sprintf("validation-%05d-of-%05d.parquet", shard-p.Train, p.Validation)
 }
 
-// RouteFn reads the hashes of staged documents, not their tokens, and emits for each shard the rows that belong to it.
-// With quotas it writes what they leave out to dead letters, and a summary.
-type RouteFn struct {
-	Plan                Plan
-	RejectsDir, InfoDir string
-
-	work bundle.Workers[[]routedPart]
-}
-
-type routedPart struct {
-	shard int
-	part  Part
-}
-
-// Routed is what quotas made of a file of staged documents: Documents = Kept + all of Rejected.
-type Routed struct {
-	Documents int64            `json:"documents"`
-	Kept      int64            `json:"kept"`     // used at least once
-	Repeated  int64            `json:"repeated"` // uses beyond the first
-	Tokens    int64            `json:"tokens"`   // of all uses
-	Rejected  map[string]int64 `json:"rejected"`
-	Rejects   string           `json:"rejects,omitempty"`
-}
-
-// RoutedPath is the summary of a file in the folder dir.
-func RoutedPath(dir, name string) string { return storage.Join(dir, "routed-"+name+".json") }
-
-// StartBundle begins with no file.
-func (f *RouteFn) StartBundle(context.Context, func(int, Part)) { f.work.Start() }
-
-// ProcessElement begins to route one file.
-func (f *RouteFn) ProcessElement(ctx context.Context, in Staged, _ func(int, Part)) error {
-	return f.work.Go(ctx, func() ([]routedPart, error) {
-		var parts []routedPart
-		err := f.route(in, func(shard int, p Part) { parts = append(parts, routedPart{shard, p}) })
-		return parts, err
-	})
-}
-
-// FinishBundle emits the parts of the files.
-func (f *RouteFn) FinishBundle(_ context.Context, emit func(int, Part)) error {
-	files, err := f.work.Wait()
-	for _, parts := range files {
-		for _, p := range parts {
-			emit(p.shard, p.part)
-		}
-	}
-	return err
-}
-
-func (f *RouteFn) route(in Staged, emit func(int, Part)) error {
-	sum := Routed{Rejected: map[string]int64{}}
-	dead := datasets.NewRejectWriter(storage.Join(f.RejectsDir, "mix-"+in.Name+".jsonl.zst"))
-	defer dead.Abort()
-	texts := map[int64][]byte{} // of the group's records, by their place in the source; read when the first is left out
-	text := func(index int64) ([]byte, error) {
-		if len(texts) == 0 {
-			recs, err := datasets.ReadRecords(in.Records, in.Source, in.Group)
-			if err != nil {
-				return nil, err
-			}
-			for i := range recs {
-				b := []byte(recs[i].Text)
-				texts[recs[i].Index] = b[:min(len(b), datasets.MaxRejectRecord)]
-			}
-		}
-		return texts[index], nil
-	}
-	for g := range in.Groups {
-		refs, _, err := datasets.ReadDocRefs(in.Path, g)
-		if err != nil {
-			return err
-		}
-		var rows [][][]int32 // of each copy and shard
-		add := func(n, shard, row int) {
-			for len(rows) <= n {
-				rows = append(rows, make([][]int32, f.Plan.Train+f.Plan.Validation))
-			}
-			rows[n][shard] = append(rows[n][shard], int32(row))
-		}
-		for i, r := range refs {
-			if f.Plan.Quotas == nil || f.Plan.Split.Validation(r.Split) {
-				add(0, f.Plan.Of(r), i)
-				sum.Documents, sum.Kept, sum.Tokens = sum.Documents+1, sum.Kept+1, sum.Tokens+r.Length
-				continue
-			}
-			id := datasets.DocID(in.Source, r.Index)
-			q := &f.Plan.Quotas[in.Part]
-			n, reason := q.Copies(datasets.Hash(id, f.Plan.Seed, datasets.PurposeMix))
-			sum.Documents++
-			if n == 0 {
-				sum.Rejected[reason]++
-				value, limit := fmt.Sprintf("%d documents of %d tokens are before it", q.Cap.Documents, q.Cap.Tokens), fmt.Sprint(q.Limit)
-				if reason == datasets.ReasonShare {
-					value, limit = fmt.Sprintf("%d documents of %d tokens are before it", q.Part.Documents, q.Part.Tokens),
-						"the source's share"
-				}
-				record, err := text(r.Index)
-				if err != nil {
-					return err
-				}
-				if err := dead.Write(&datasets.Reject{Source: in.Source, Index: r.Index, Rule: "mix", Reason: reason, Value: value,
-					Threshold: limit, Record: record}); err != nil {
-					return err
-				}
-				continue
-			}
-			sum.Kept, sum.Repeated, sum.Tokens = sum.Kept+1, sum.Repeated+int64(n-1), sum.Tokens+int64(n)*r.Length
-			for c := range n {
-				if c > 0 {
-					r.Hash = datasets.Hash(datasets.CopyID(id, c), f.Plan.Seed, datasets.PurposeShard)
-				}
-				add(c, f.Plan.Of(r), i)
-			}
-		}
-		for c := range rows {
-			for s, rs := range rows[c] {
-				if len(rs) > 0 {
-					emit(s, Part{Source: in.Source, Path: in.Path, Order: in.Order, Group: g, Rows: rs, Copy: c})
-				}
-			}
-		}
-	}
-	if f.Plan.Quotas == nil {
-		return nil
-	}
-	var err error
-	if sum.Rejects, err = dead.Close(); err != nil {
-		return err
-	}
-	b, err := json.Marshal(&sum)
-	if err != nil {
-		return err
-	}
-	return storage.WriteFile(RoutedPath(f.InfoDir, in.Name), b)
-}
-
 // ShardFn packs the documents of a shard into a Parquet file.
 type ShardFn struct {
 	Plan      Plan
@@ -230,6 +84,9 @@ type ShardFn struct {
 	InfoDir   string
 	// RejectsDir takes the dead letters of what the plan's quotas leave out.
 	RejectsDir string
+	// Files is how many files of staged documents there are at most, 0 where that is not known, and PartBytes what is held at once of the
+	// documents of many shards, 0 for the default of partition.Settings. They change no shard.
+	Files, PartBytes int64
 
 	work bundle.Workers[*packed]
 }
@@ -306,12 +163,17 @@ func (f *ShardFn) pack(shard int, all []Part) (*packed, error) {
 		return nil, err
 	}
 	staged := slices.Concat(parts...)
+	f.sort(staged)
+	return f.write(shard, staged)
+}
+
+// sort puts the documents of a shard, which are in the order of the corpus, into that of the shard.
+func (f *ShardFn) sort(staged []datasets.StagedDoc) {
 	if !f.FileOrder {
 		slices.SortFunc(staged, func(a, b datasets.StagedDoc) int {
 			return cmp.Or(cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.ID, b.ID))
 		})
 	}
-	return f.write(shard, staged)
 }
 
 // write packs the documents of a shard, in their order, and writes it and its description.
@@ -353,10 +215,34 @@ func (f *ShardFn) docs(p Part) ([]datasets.StagedDoc, error) {
 	return docs, err
 }
 
+// directShards and directReads bound what is packed directly: where there are few shards, or few files, each shard reads its documents out of
+// the files that they were staged in, which is one write and one read less. The reads are as many as shards times files: beyond the bounds
+// the documents are first brought together by their shard ([partition.Split]), and the reads grow as the documents do.
+const (
+	directShards = 16
+	directReads  = 4096
+)
+
+// partsOf is for tests: more than 0 brings documents together by their shard however few they are, and is the PartBytes then.
+var partsOf int64
+
+// direct says whether shards read the files that documents were staged in.
+func (f *ShardFn) direct() bool {
+	shards := int64(f.Plan.Train + f.Plan.Validation)
+	return partsOf == 0 && (shards <= directShards || f.Files > 0 && f.Files <= directReads/shards)
+}
+
 // Shards packs staged documents (PCollection<Staged>) into shards and returns the paths of their descriptions (PCollection<string>). What
-// is grouped are references to rows; no document travels.
+// is grouped are references to documents; none travels. The shards' bytes are the same whichever way documents get there.
 func Shards(s beam.Scope, fn *ShardFn, staged beam.PCollection) beam.PCollection {
 	s = s.Scope("pack.Shards")
-	parts := beam.ParDo(s, &RouteFn{Plan: fn.Plan, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, beam.Reshuffle(s, staged))
-	return beam.ParDo(s, fn, beam.GroupByKey(s, parts))
+	staged = beam.Reshuffle(s, staged)
+	if fn.direct() {
+		parts := beam.ParDo(s, &RouteFn{Plan: fn.Plan, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, staged)
+		return beam.ParDo(s, fn, beam.GroupByKey(s, parts))
+	}
+	placed := beam.ParDo(s, &placeFn{Plan: fn.Plan, FileOrder: fn.FileOrder, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, staged)
+	parts := partition.Split(s, partition.Settings{Dir: fn.InfoDir, Name: "shards", PartBytes: cmp.Or(partsOf, fn.PartBytes),
+		Bits: fn.Plan.bits()}, placed)
+	return beam.ParDo(s, &partFn{Fn: *fn}, beam.GroupByKey(s, parts))
 }

@@ -69,7 +69,7 @@ func (d *driver) pack(ctx context.Context) error {
 	staged := d.listStaged(s)
 	d.gatherPrints(s)
 	end.Of(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile,
-		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir},
+		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir, Files: d.left},
 		staged))
 	return d.run(ctx, p, "adaptflow-pack")
 }

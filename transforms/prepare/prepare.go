@@ -181,7 +181,7 @@ func (d *driver) clearStaged() error {
 		dirs = append(dirs, d.dir(d.stepName(i)), d.runs(i), d.index(i))
 	}
 	for _, dir := range dirs {
-		for _, ext := range []string{"*.parquet", "*.json", "*.run", "*.prints"} {
+		for _, ext := range []string{"*.parquet", "*.json", "*.run", "*.prints", "*.parts"} {
 			if err := removeAll(storage.Join(dir, ext)); err != nil {
 				return err
 			}

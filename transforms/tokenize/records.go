@@ -2,7 +2,6 @@ package tokenize
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
@@ -91,121 +90,7 @@ func (f *RecordsFn) ProcessElement(ctx context.Context, e ingest.Record, docs fu
 }
 
 // marshalDoc writes a document as bytes that no runner looks into: Java's coder of rows does not read Go's empty lists.
-func marshalDoc(d datasets.StagedDoc) []byte {
-	b := make([]byte, 0, 64+4*len(d.Tokens))
-	for _, s := range []string{d.ID, d.Source, d.Key} {
-		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
-	}
-	b = binary.AppendVarint(b, d.Index)
-	b = binary.BigEndian.AppendUint64(b, d.Hash)
-	b = binary.BigEndian.AppendUint64(b, d.Split)
-	b = appendInts(appendInts(b, d.Tokens), d.Labels)
-	b = appendLength(b, len(d.Spans), d.Spans == nil)
-	at := int32(0)
-	for _, s := range d.Spans { // most begin where the one before ends
-		b = binary.AppendVarint(b, int64(s[0]-at))
-		b = binary.AppendVarint(b, int64(s[1]-s[0]))
-		at = s[1]
-	}
-	return b
-}
-
-// appendLength writes the length of a list, 0 of nil and one more of others.
-func appendLength(b []byte, n int, none bool) []byte {
-	if none {
-		return append(b, 0)
-	}
-	return binary.AppendUvarint(b, uint64(n)+1)
-}
-
-func appendInts(b []byte, all []int32) []byte {
-	b = appendLength(b, len(all), all == nil)
-	for _, x := range all {
-		b = binary.AppendVarint(b, int64(x))
-	}
-	return b
-}
+func marshalDoc(d datasets.StagedDoc) []byte { return datasets.AppendDoc(nil, &d) }
 
 // unmarshalDoc reads what marshalDoc writes.
-func unmarshalDoc(b []byte) (d datasets.StagedDoc, err error) {
-	r := docReader{b: b}
-	d.ID, d.Source, d.Key = r.text(), r.text(), r.text()
-	d.Index, d.Hash, d.Split = r.int(), r.word(), r.word()
-	d.Tokens, d.Labels = r.ints(), r.ints()
-	if n, some := r.length(); some {
-		d.Spans = make([][2]int32, n)
-		at := int32(0)
-		for i := range d.Spans {
-			from := at + int32(r.int())
-			at = from + int32(r.int())
-			d.Spans[i] = [2]int32{from, at}
-		}
-	}
-	if r.short || len(r.b) > 0 {
-		return d, errors.New("a tokenized document that is damaged: its bytes end too early or too late")
-	}
-	return d, nil
-}
-
-// docReader takes values off bytes; short says that there were too few.
-type docReader struct {
-	b     []byte
-	short bool
-}
-
-func (r *docReader) cut(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.short, r.b = true, nil
-		return nil
-	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
-}
-
-func (r *docReader) uint() uint64 {
-	x, n := binary.Uvarint(r.b)
-	r.short = r.short || n <= 0
-	r.cut(uint64(max(n, 0)))
-	return x
-}
-
-func (r *docReader) int() int64 {
-	x, n := binary.Varint(r.b)
-	r.short = r.short || n <= 0
-	r.cut(uint64(max(n, 0)))
-	return x
-}
-
-func (r *docReader) word() uint64 {
-	if b := r.cut(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *docReader) text() string { return string(r.cut(r.uint())) }
-
-// length is that of a list, each of whose values has a byte at least.
-func (r *docReader) length() (n int, some bool) {
-	x := r.uint()
-	if x == 0 {
-		return 0, false
-	}
-	if x-1 > uint64(len(r.b)) {
-		r.short, x = true, 1
-	}
-	return int(x - 1), true
-}
-
-func (r *docReader) ints() []int32 {
-	n, some := r.length()
-	if !some {
-		return nil
-	}
-	out := make([]int32, n)
-	for i := range out {
-		out[i] = int32(r.int())
-	}
-	return out
-}
+func unmarshalDoc(b []byte) (datasets.StagedDoc, error) { return datasets.DecodeDoc(b) }

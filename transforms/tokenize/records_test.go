@@ -3,6 +3,7 @@ package tokenize
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -103,9 +104,13 @@ func TestRecords(t *testing.T) {
 func TestDocCoder(t *testing.T) {
 	d := datasets.StagedDoc{Index: 1 << 40, Hash: 1<<64 - 1, Split: 3}
 	d.ID, d.Source, d.Key = "a#1", "a", "ü"
-	for _, full := range []bool{false, true} {
-		if full {
+	for full := range 3 {
+		switch full {
+		case 1:
 			d.Tokens, d.Labels, d.Spans = []int32{1, 1 << 30}, []int32{datasets.NoLoss, 2}, [][2]int32{{0, 3}, {1, 1}}
+		case 2: // a class, labels that are the tokens, spans that go back and beyond
+			d.Tokens, d.Labels, d.Spans = []int32{0, 7, -1}, []int32{math.MinInt32, 7, math.MaxInt32},
+				[][2]int32{{5, math.MaxInt32}, {math.MinInt32, -3}, {-3, -4}}
 		}
 		b := marshalDoc(d)
 		if got, err := unmarshalDoc(b); err != nil || !reflect.DeepEqual(got, d) {
