@@ -215,9 +215,9 @@ func (f *ShardFn) docs(p Part) ([]datasets.StagedDoc, error) {
 	return docs, err
 }
 
-// directShards and directReads bound what is packed directly: where there are few shards, or few files, each shard reads its documents out of
-// the files that they were staged in, which is one write and one read less. The reads are as many as shards times files: beyond the bounds
-// the documents are first brought together by their shard ([partition.Split]), and the reads grow as the documents do.
+// directShards and directReads bound what is packed directly: where there are few shards, or few files, each shard reads its documents out
+// of the files that they were staged in, which is one write and one read less. The reads are as many as shards times files: beyond the
+// bounds the documents are first brought together by their shard ([partition.Split]), and the reads grow as the documents do.
 const (
 	directShards = 16
 	directReads  = 4096

@@ -76,8 +76,8 @@ func TestSameBytes(t *testing.T) {
 				pack.PartsOf(bytes)
 				defer pack.PartsOf(0)
 				out := t.TempDir()
-				cfg := prepare.Config{TokenizerDir: filepath.Join("..", "..", "tokenize", "testdata", "tokenizer"), Seed: 11, Version: "test",
-					Prepare: recipe.Prepare{TokensPerShard: 900,
+				cfg := prepare.Config{TokenizerDir: filepath.Join("..", "..", "tokenize", "testdata", "tokenizer"), Seed: 11,
+					Version: "test", Prepare: recipe.Prepare{TokensPerShard: 900,
 						PackOptions: datasets.PackOptions{SequenceLength: 64, Strategy: datasets.PackBFDSplit, IsolateDocuments: true}},
 					Shares: recipe.Shares{ValidationFraction: 0.1, MaxBadFraction: 1},
 					OutDir: filepath.Join(out, "shards"), RejectsDir: filepath.Join(out, "rejects"), StagedDir: t.TempDir()}
@@ -88,7 +88,9 @@ func TestSameBytes(t *testing.T) {
 					t.Fatal(err)
 				}
 				used, err := filepath.Glob(filepath.Join(cfg.StagedDir, "packed", "*.parts"))
-				cut := slices.ContainsFunc(used, func(p string) bool { return strings.HasPrefix(filepath.Base(p), "shards-") })
+				cut := slices.ContainsFunc(used, func(p string) bool {
+					return strings.HasPrefix(filepath.Base(p), "shards-")
+				})
 				if err != nil || (len(used) > 0) != (bytes > 0) || cut != (bytes == 2000) {
 					t.Fatalf("%d files of parts, %v", len(used), err)
 				}

@@ -19,7 +19,8 @@ func init() { beam.RegisterDoFn(&placeFn{}) }
 // shards is how many there are, of training and of validation.
 func (p *Plan) shards() int { return p.Train + p.Validation }
 
-// bits is how many of the first bits of a document's place are its shard's alone, a multiple of 8: ranges that are cut by them cut no shard.
+// bits is how many of the first bits of a document's place are its shard's alone, a multiple of 8: ranges that are cut by them cut no
+// shard.
 func (p *Plan) bits() int { return max(8, (bits.Len(uint(p.shards()-1))+7)/8*8) }
 
 // place is where a document of a shard lies: shards are spread over all places in their order, and the documents of one by their hash.
