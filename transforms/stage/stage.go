@@ -20,10 +20,7 @@ import (
 )
 
 func init() {
-	beam.RegisterDoFn(&nextFn{})
 	beam.RegisterFunction(keyed)
-	beam.RegisterDoFn(&afterFn{})
-	register.Emitter1[int]()
 	register.Iter1[string]()
 	beam.RegisterType(reflect.TypeFor[Summary]())
 	RegisterTotal[Totals](TotalsKind)
@@ -188,34 +185,4 @@ func Finish(ctx context.Context, w *bundle.Workers[*Summary], emit func(ingest.G
 	return nil
 }
 
-// Numbers are 0 … n-1, spread for work in parallel (PCollection<int>).
-func Numbers(s beam.Scope, n int) beam.PCollection {
-	return beam.Reshuffle(s, beam.ParDo(s, &nextFn{N: n}, beam.Impulse(s)))
-}
-
-type nextFn struct{ N int }
-
-// ProcessElement emits the numbers.
-func (f *nextFn) ProcessElement(_ []byte, emit func(int)) {
-	for i := range f.N {
-		emit(i)
-	}
-}
-
 func keyed(s string) (int, string) { return 0, s }
-
-type afterFn struct{ N int }
-
-// ProcessElement emits the numbers when all of the names are there.
-func (f *afterFn) ProcessElement(_ int, names func(*string) bool, emit func(int)) {
-	for s := ""; names(&s); {
-	}
-	for i := range f.N {
-		emit(i)
-	}
-}
-
-// After are the numbers 0 … n-1 once all of done (PCollection<string>, not empty) is there: the barrier between two phases.
-func After(s beam.Scope, done beam.PCollection, n int) beam.PCollection {
-	return beam.Reshuffle(s, beam.ParDo(s, &afterFn{N: n}, beam.GroupByKey(s, beam.ParDo(s, keyed, done))))
-}
