@@ -1,6 +1,8 @@
 // Package evaluate has the transforms of evaluation: a model is measured on held-out shards by workers, a shard each, and what was found is
 // put together by one of them, which measures what cannot be taken apart, too (answers, samples). What travels is a job of references and
 // a few numbers; the sums are taken in the order of sequences and of shards, so that any number of workers gives the same bits.
+//
+// [Score] is for programs with adapters and shards of their own; [ScoreJob] is a run's.
 package evaluate
 
 import (

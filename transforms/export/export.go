@@ -1,5 +1,6 @@
 // Package export has the transform that ends a run: a worker writes the trained adapter in the formats that the settings ask for, the
 // folder of HF PEFT with its model card, and the merged model. What travels is a job of references.
+// [Adapter] is for programs with adapters of their own.
 package export
 
 import (

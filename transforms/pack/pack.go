@@ -1,4 +1,5 @@
-// Package pack has the transforms that assign staged documents to shards and pack each shard.
+// Package pack has the transforms that assign staged documents to shards and pack each shard. [Records] is for programs with collections of
+// their own.
 package pack
 
 import (

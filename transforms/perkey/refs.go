@@ -37,7 +37,9 @@ type Example struct {
 	InputIDs   []int32
 	Labels     []int32 // unshifted, -100 for no loss; empty for the tokens themselves
 	Start, End int32   // in the source text, in Unicode code points
-	Eval       bool    // held out: scored, never trained on
+	// Spans are each token's start and end there, two numbers a token, in place of Start and End; empty for these.
+	Spans []int32
+	Eval  bool // held out: scored, never trained on
 }
 
 // Ref refers to a key's rows in a row group of a file of sequences. Order and Sum are hashes of each row's document and of its content: by
@@ -97,7 +99,9 @@ func (f *StageFn) ProcessElement(_ context.Context, key string, e Example, emit 
 		d.Labels = e.Labels
 	}
 	for i := range d.Spans {
-		d.Spans[i] = [2]int32{e.Start, e.End}
+		if d.Spans[i] = [2]int32{e.Start, e.End}; len(e.Spans) == 2*len(d.Spans) {
+			d.Spans[i] = [2]int32(e.Spans[2*i:])
+		}
 	}
 	_, err := datasets.Pack([]datasets.Doc{d}, datasets.PackOptions{Strategy: datasets.PackNone, SequenceLength: f.SequenceLength,
 		IsolateDocuments: true}, func(q datasets.Sequence) error {

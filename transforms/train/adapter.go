@@ -69,7 +69,7 @@ func (r *AdapterRef) Open() (job core.Job, at core.Point, err error) {
 // gives it with the same shards, settings and kernel set. A bundle that is tried again goes on from the last checkpoint, and so does a
 // pipeline that is run again with the same Work; both end with the same bytes. Settings that a recipe would refuse panic.
 func Adapter(s beam.Scope, set Settings, shards beam.PCollection) beam.PCollection {
-	job, err := set.job()
+	job, err := set.job(nil)
 	if err != nil {
 		panic(fmt.Errorf("train.Adapter: %w", err))
 	}
@@ -81,11 +81,14 @@ func Adapter(s beam.Scope, set Settings, shards beam.PCollection) beam.PCollecti
 	return beam.ParDo(s, &AdapterFn{Job: string(raw), Work: set.Work}, beam.Reshuffle(s, shards))
 }
 
-// job is what does not depend on the shards.
-func (c *Settings) job() (job core.Job, err error) {
+// job is what does not depend on the shards. with, where not nil, says more of the recipe that the settings are a part of.
+func (c *Settings) job(with func(*recipe.Recipe)) (job core.Job, err error) {
 	r := recipe.Default()
 	r.Data.Input = []string{"-"} // of which a recipe must have one
 	r.Model, r.Method, r.Train = c.Model, c.Method, c.Train
+	if with != nil {
+		with(&r)
+	}
 	if c.Work == "" {
 		return job, errors.New("Work is not set: it is the folder or the location of the checkpoints")
 	}

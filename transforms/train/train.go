@@ -1,6 +1,8 @@
 // Package train has the transforms of training: rounds over references. A DoFn receives the job (settings and references to the base,
 // the shards and the state) and a step, works on files, and emits the step that its files stand for; no tensor travels through the
 // pipeline. A retried bundle starts from the same files and writes the same bytes.
+//
+// [Adapter] and [PerKey] are for programs with collections of their own: they train in one DoFn, without a driver.
 package train
 
 import (
