@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,8 +61,14 @@ func TestBeam(t *testing.T) {
 
 func adaptLines(t *testing.T, bin, base string) {
 	var texts []string
-	for i := range 60 {
-		texts = append(texts, fmt.Sprintf("The ferry number %d leaves the harbour at seven in the morning and comes back at nine.", i))
+	words := strings.Fields("ferry harbour leaves morning comes back nine seven captain island bridge late early river")
+	draw := rand.New(rand.NewPCG(1, 2))
+	for i := range 60 { // texts that have few words after one another in common
+		text := fmt.Sprintf("Note %d:", i)
+		for range 14 {
+			text += " " + words[draw.IntN(len(words))]
+		}
+		texts = append(texts, text+".")
 	}
 	adapt := func(files ...[]string) string {
 		in, out := t.TempDir(), t.TempDir()
@@ -73,16 +80,17 @@ func adaptLines(t *testing.T, bin, base string) {
 		run(t, bin, "--input", filepath.Join(in, "*.txt"), "--model", base, "--steps", "6", "--output", out)
 		return out
 	}
-	one := adapt(append([]string{"No."}, texts...))
+	again := texts[3] // said twice
+	one := adapt(append([]string{"No.", again}, texts...))
 	turned := slices.Clone(texts)
 	slices.Reverse(turned)
-	two := adapt(turned[:7], append(turned[7:], "No."))
+	two := adapt(turned[:7], append(turned[7:], "No.", again))
 	m, err := datasets.ReadManifest(filepath.Join(one, "shards"))
 	if err != nil || m.Kept != 60 || len(m.Train) != 1 || len(m.Validation) != 1 {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	for _, f := range []string{"shards/" + m.Train[0].Path, "shards/" + m.Validation[0].Path, "adapter/adapter_model.safetensors",
-		"scores.jsonl", "rejects.jsonl"} {
+		"scores.jsonl", "rejects.jsonl", "repeated.jsonl"} {
 		a, err := os.ReadFile(filepath.Join(one, f))
 		if err != nil {
 			t.Fatal(err)
@@ -99,6 +107,10 @@ func adaptLines(t *testing.T, bin, base string) {
 	var dead datasets.Reject
 	raw, err = os.ReadFile(filepath.Join(one, "rejects.jsonl"))
 	if err != nil || json.Unmarshal(raw, &dead) != nil || dead.Reason != "too_few_words" || string(dead.Record) != "No." {
+		t.Errorf("%s, %v", raw, err)
+	}
+	raw, err = os.ReadFile(filepath.Join(one, "repeated.jsonl"))
+	if err != nil || json.Unmarshal(raw, &dead) != nil || string(dead.Record) != again {
 		t.Errorf("%s, %v", raw, err)
 	}
 	model, err := infer.Load(base, "", filepath.Join(one, "adapter"))
