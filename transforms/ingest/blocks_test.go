@@ -10,8 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/window"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/teststream"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 
@@ -20,6 +24,11 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
 )
+
+func init() { beam.RegisterFunction(fileAt) }
+
+// fileAt is a reference to a file.
+func fileAt(path string) File { return File{Path: path, Source: filepath.Base(path)} }
 
 // largeFiles writes files of each format that is cut, small ones and some that are not, and returns them.
 func largeFiles(t *testing.T) (files []File) {
@@ -197,5 +206,41 @@ func TestReadByBlocks(t *testing.T) {
 			t.Errorf("%s as records: %d and %d dead letters, want %d and %d", f.Source, len(rows), letters[f.Source], len(all),
 				len(want[i].Rejects))
 		}
+	}
+}
+
+// TestStreamOfFiles: files of a stream are read by blocks as they come, and their records are in the files' windows.
+func TestStreamOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	p, s := beam.NewPipelineWithRoot()
+	c := teststream.NewConfig()
+	for i := range int64(3) {
+		path := filepath.Join(dir, fmt.Sprint(i, ".txt"))
+		if err := os.WriteFile(path, []byte(strings.Repeat("The ferry leaves at seven.\n", 100)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AddElements(i*60_000+1000, path); err != nil {
+			t.Fatal(err)
+		}
+		c.AdvanceWatermark(i*60_000 + 30_000)
+	}
+	c.AdvanceWatermarkToInfinity()
+	paths := beam.WindowInto(s, window.NewFixedWindows(time.Minute), teststream.Create(s, c))
+	records, _ := Records(s, Settings{BlockBytes: 1000}, beam.ParDo(s, fileAt, paths))
+	seen := jobstest.Collect(s, records)
+	if err := jobs.Prism(t.Context(), p, "stream"); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for _, e := range seen() {
+		r := e.Value.(Record)
+		ids[datasets.DocID(r.Source, r.Index)] = true
+		at := mtime.FromTime(time.Unix(60*int64(r.Source[0]-'0'), 0))
+		if want := fmt.Sprint(window.IntervalWindow{Start: at, End: at.Add(time.Minute)}); e.Window != want {
+			t.Errorf("%s is in the window %s, want %s", r.Source, e.Window, want)
+		}
+	}
+	if len(seen()) != 300 || len(ids) != 300 {
+		t.Errorf("%d records, %d ids", len(seen()), len(ids))
 	}
 }
