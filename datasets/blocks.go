@@ -2,6 +2,7 @@ package datasets
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -26,6 +27,7 @@ type Block struct {
 	// From and To are where the block begins, and the next one does: bytes of the file, or of Parquet row groups. A line belongs to the
 	// block that it begins in.
 	From, To int64
+	Size     int64 // of the file, in bytes, when it was cut
 	First    int64 // the index of the first record
 	Inside   bool  // the block begins inside a line, which is an earlier block's
 }
@@ -85,6 +87,14 @@ func OpenBlock(path, source string, o Options, b Block) (Reader, error) {
 		return &jsonlReader{fileReader: base}, nil
 	}
 	return &textLines{base}, nil
+}
+
+// unchanged is an error where a file has not the size that it was cut by.
+func (b *Block) unchanged(path string, f storage.ReaderAt) error {
+	if n := f.Size(); n != b.Size {
+		return fmt.Errorf("%s: it had %d bytes and has %d: it changed while it was read, run this again", path, b.Size, n)
+	}
+	return nil
 }
 
 // rowsOf reads a file up to the first row, by which the kind of all is known.

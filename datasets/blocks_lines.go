@@ -70,11 +70,20 @@ func (s *blockSource) Read(p []byte) (n int, err error) {
 	return s.rest.Read(p)
 }
 
-func (b *Block) compression() compression {
-	if b.Zstd {
-		return zstandard
+// source reads the block of an open file.
+func (b *Block) source(path string, f storage.ReaderAt) (*blockSource, error) {
+	if err := b.unchanged(path, f); err != nil {
+		return nil, err
 	}
-	return plain
+	kind := plain
+	if b.Zstd {
+		kind = zstandard
+	}
+	s, err := newBlockSource(f, kind, b.From, b.To)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
 }
 
 // openLines opens a block of lines and goes to the first that begins in it.
@@ -83,10 +92,10 @@ func openLines(path, source string, o Options, b Block) (r fileReader, err error
 	if err != nil {
 		return r, err
 	}
-	s, err := newBlockSource(f, b.compression(), b.From, b.To)
+	s, err := b.source(path, f)
 	if err != nil {
 		f.Close()
-		return r, fmt.Errorf("%s: %w", path, err)
+		return r, err
 	}
 	lines := &lineReader{b: bufio.NewReaderSize(s, 64<<10), max: o.MaxRecordBytes}
 	r = fileReader{file: f, d: s.part, lines: lines, source: source, o: o, encoding: utf8Encoding.name, index: b.First, kind: b.Rows}
@@ -113,6 +122,7 @@ func eachLines(r Reader, base *fileReader, format string, size int64, each func(
 		return each(Block{})
 	}
 	end := base.file.Size()
+	b.Size = end
 	var cuts []int64
 	var err error
 	if b.Zstd {
@@ -178,9 +188,9 @@ func CountLines(path string, b Block) (n Lines, err error) {
 		return n, err
 	}
 	defer f.Close()
-	s, err := newBlockSource(f, b.compression(), b.From, b.To)
+	s, err := b.source(path, f)
 	if err != nil {
-		return n, fmt.Errorf("%s: %w", path, err)
+		return n, err
 	}
 	defer s.part.Close()
 	// Read as lines are read, so that what is damaged there is damaged here.

@@ -25,7 +25,7 @@ func eachRowGroups(r Reader, f *parquet.File, file storage.ReaderAt, size int64,
 	holds := func(i int) int64 { return max(groups[i].TotalByteSize, 0) }
 	var all []Block
 	for i, row := 0, int64(0); i < len(groups); {
-		b := Block{Number: int64(len(all)), Format: FormatParquet, From: int64(i), First: row}
+		b := Block{Number: int64(len(all)), Format: FormatParquet, Size: file.Size(), From: int64(i), First: row}
 		for held := int64(0); i < len(groups) && (held == 0 || holds(i) <= size-held); i++ {
 			held += min(holds(i), size-held)
 			row += groups[i].NumRows
@@ -56,33 +56,35 @@ func openRowGroups(path, source string, o Options, b Block) (_ Reader, err error
 		return nil, err
 	}
 	defer guard(&err)
-	changed := func(groups int) error {
+	fail := func(err error) (Reader, error) {
+		r.Close()
+		return nil, err
+	}
+	outside := func(groups int) error {
 		if b.From >= 0 && b.From <= b.To && b.To <= int64(groups) {
 			return nil
 		}
-		r.Close()
-		return fmt.Errorf("%s: it has %d row groups, and those from %d to %d are wanted; it changed while this ran, run it again alone",
+		return fmt.Errorf("%s: it has %d row groups, and those from %d to %d are wanted: it changed while it was read, run this again",
 			path, groups, b.From, b.To)
 	}
 	switch r := r.(type) {
 	case *parquetReader:
-		if err := changed(r.end); err != nil {
-			return nil, err
+		if err := errors.Join(b.unchanged(path, r.file), outside(r.end)); err != nil {
+			return fail(err)
 		}
 		r.group, r.end, r.index = int(b.From), int(b.To), b.First
 		return r, nil
 	case *parquetRows:
 		groups := r.f.RowGroups()
-		if err := changed(len(groups)); err != nil {
-			return nil, err
+		if err := errors.Join(b.unchanged(path, r.file), outside(len(groups))); err != nil {
+			return fail(err)
 		}
 		if err := r.r.Close(); err != nil {
-			return nil, err
+			return fail(err)
 		}
 		r.r = parquet.NewGenericRowGroupReader[any](parquet.MultiRowGroup(groups[b.From:b.To]...))
 		r.kind, r.index, r.rows = b.Rows, b.First, b.First+r.r.NumRows()
 		return r, nil
 	}
-	r.Close()
-	return nil, fmt.Errorf("%s: it was Parquet, and is not; it changed while this ran, run it again alone", path)
+	return fail(fmt.Errorf("%s: it was Parquet, and is not: it changed while it was read, run this again", path))
 }

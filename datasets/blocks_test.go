@@ -109,12 +109,22 @@ func sameByBlocks(t *testing.T, path string, o Options, sizes ...int64) (most in
 		got, n := blocksOf(t, path, o, size)
 		most = max(most, n)
 		if !reflect.DeepEqual(got, want) {
-			t.Fatalf("%s by blocks of %d bytes (%d):\n%d records %d rejects %v\nthe whole file:\n%d records, %d rejects, %v\n%+v\n%+v",
-				path, size, n,
-				len(got.Records), len(got.Rejects), got.Tally, len(want.Records), len(want.Rejects), want.Tally, got, want)
+			t.Fatalf("%s by blocks of %d bytes (%d):\n%d records %d rejects %v\nthe whole file:\n%d records, %d rejects, %v\n%s",
+				path, size, n, len(got.Records), len(got.Rejects), got.Tally, len(want.Records), len(want.Rejects), want.Tally,
+				firstOther(got, want))
 		}
 	}
 	return most
+}
+
+// firstOther is the first record or rejection that is another.
+func firstOther(a, b contents) string {
+	for i := range min(len(a.Records), len(b.Records)) {
+		if a.Records[i] != b.Records[i] {
+			return fmt.Sprintf("%.300v\n%.300v", a.Records[i], b.Records[i])
+		}
+	}
+	return fmt.Sprintf("%.1000v\n%.1000v", a.Rejects, b.Rejects)
 }
 
 func put(t testing.TB, name string, content []byte) string {
@@ -151,7 +161,7 @@ func nasty() map[string]string {
 }
 
 // steps are the sizes of blocks that small files are read by.
-var steps = []int64{1, 2, 7, 64, 333, 4 << 10}
+var steps = []int64{1, 2, 3, 7, 64, 333, 4 << 10}
 
 // TestLinesByBlocks: lines of text and JSONL have the ids, rejections and tallies of the whole file, wherever it is cut.
 func TestLinesByBlocks(t *testing.T) {
@@ -288,17 +298,26 @@ func TestDamagedFrames(t *testing.T) {
 		fmt.Fprintf(&text, "{\"text\": \"number %d, %x\"}\n", i, i*i*7919)
 	}
 	raw, table := frames(t, text.Bytes(), 777, true)
-	mid := table[len(table)/2]
+	var data []zstdFrame
+	for _, f := range table {
+		if f.holds > 0 {
+			data = append(data, f)
+		}
+	}
+	mid := data[len(data)/2]
 	damage := map[string][]byte{
 		"cut":         raw[:mid.from+(mid.to-mid.from)/2],
 		"cut between": raw[:mid.from+2],
 		"garbage":     append(bytes.Clone(raw[:mid.from]), "no frame of zstd at all"...),
 		"nothing":     raw[:mid.from],
 	}
-	for at := mid.from + 4; at < mid.to; at += 3 {
-		b := bytes.Clone(raw)
-		b[at] ^= 0x55
-		damage[fmt.Sprintf("byte %d", at-mid.from)] = b
+	for k := range 3 { // with a checksum, without, and with skippable frames behind
+		f := data[len(data)/2+k]
+		for at := f.from + 4; at < f.to; at += 19 {
+			b := bytes.Clone(raw)
+			b[at] ^= 0x55
+			damage[fmt.Sprintf("byte %d of %d", at-f.from, k)] = b
+		}
 	}
 	lost := 0
 	for name, b := range damage {
@@ -308,8 +327,43 @@ func TestDamagedFrames(t *testing.T) {
 			lost += len(wholeOf(t, path, Options{}).Rejects)
 		})
 	}
-	if lost < 5 {
+	if lost < 30 {
 		t.Errorf("%d rejections", lost)
+	}
+}
+
+// TestOddFrames: frames of a repeated byte and empty ones of unknown size are frames, too, and garbage behind them is what it is.
+func TestOddFrames(t *testing.T) {
+	line := []byte(`{"text": "a line"}` + "\n")
+	many, _ := frames(t, bytes.Repeat(line, 5), len(line), true)
+	repeated := []byte{0x28, 0xb5, 0x2f, 0xfd, 0x20, 10, 10<<3 | 1<<1 | 1, 0, 0, '\n'} // ten line breaks
+	var empty bytes.Buffer
+	w, err := zstd.NewWriter(&empty, zstd.WithZeroFrames(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	garbage := []byte("garbage behind the last frame")
+	for i, parts := range [][][]byte{{many, repeated, many}, {repeated, many, repeated}, {many, empty.Bytes(), many},
+		{many, empty.Bytes(), garbage}, {many, repeated, garbage}} {
+		if n := sameByBlocks(t, put(t, "x.jsonl.zst", bytes.Join(parts, nil)), Options{}, 1, 30); n < 6 {
+			t.Errorf("case %d: %d blocks", i, n)
+		}
+	}
+}
+
+// TestLongLines: lines are longer than blocks, than what is read at once, and than a record may be.
+func TestLongLines(t *testing.T) {
+	var b bytes.Buffer
+	for i, n := range []int{200_000, 10, 70_000, 0, 65_536, 65_535, 3, 131_072} {
+		fmt.Fprintf(&b, "{\"text\": \"%d %s\"}\n", i, strings.Repeat("x", n))
+	}
+	raw, _ := frames(t, b.Bytes(), 30_000, false)
+	for _, o := range []Options{{}, {MaxRecordBytes: 70_000}} {
+		sameByBlocks(t, put(t, "x.jsonl", b.Bytes()), o, 1000, 30_000, 65_536, 100_000)
+		sameByBlocks(t, put(t, "x.jsonl.zst", raw), o, 1, 50_000)
 	}
 }
 
@@ -407,6 +461,24 @@ func TestRowGroupsByBlocks(t *testing.T) {
 	}
 }
 
+// TestChangedFile: a file that changes between its blocks is an error, and no mixture.
+func TestChangedFile(t *testing.T) {
+	path := put(t, "x.txt", []byte("one\ntwo\n"))
+	var all []Block
+	if err := EachBlock(path, Options{}, 4, func(b Block) error { all = append(all, b); return nil }); err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	if err := os.WriteFile(path, []byte("one\ntwo\nthree\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenBlock(path, "x", Options{}, all[1]); err == nil || !strings.Contains(err.Error(), "it had 8 bytes and has 14") {
+		t.Error(err)
+	}
+	if _, err := CountLines(path, all[1]); err == nil || !strings.Contains(err.Error(), "changed") {
+		t.Error(err)
+	}
+}
+
 // FuzzLineBlocks reads any bytes as lines by blocks of any size.
 func FuzzLineBlocks(f *testing.F) {
 	for _, s := range nasty() {
@@ -427,7 +499,7 @@ func FuzzLineBlocks(f *testing.F) {
 			t.Fatal(err)
 		}
 		if got, _ := blocksOf(t, path, o, int64(size)); !reflect.DeepEqual(got, wholeOf(t, path, o)) {
-			t.Fatalf("blocks of %d bytes: %+v, want %+v", size, got, wholeOf(t, path, o))
+			t.Fatalf("blocks of %d bytes: %s", size, firstOther(got, wholeOf(t, path, o)))
 		}
 	})
 }

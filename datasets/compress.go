@@ -57,6 +57,7 @@ type decompressor struct {
 	out   int64
 	limit int64 // 0: by ratio
 	later bool  // other frames of the file stand before what is read
+	err   error // to be told when all is read that stands before it
 }
 
 type countingReader struct {
@@ -133,6 +134,17 @@ func newDecompressor(r io.Reader, kind compression, limit int64) (*decompressor,
 // Read implements io.Reader.
 func (d *decompressor) Read(p []byte) (int, error) {
 	n, err := d.r.Read(p)
+	if d.kind == zstandard && (d.err != nil || err != nil && !errors.Is(err, io.EOF)) {
+		// The decoder says that a frame's checksum is wrong before it gives the end of the frame.
+		if d.err == nil {
+			if d.err = err; n == 0 {
+				n, _ = d.r.Read(p)
+			}
+		}
+		if err = nil; n == 0 {
+			err = d.err
+		}
+	}
 	if d.out += int64(n); d.kind != plain {
 		limit := d.limit
 		if limit == 0 {

@@ -176,6 +176,19 @@ func TestSchemes(t *testing.T) {
 		t.Fatal("Create on an unknown scheme")
 	}
 	Register("mem", &memFS{m: map[string][]byte{}})
+	if n, ranged, err := RangeSize("mem://b/1"); n != 0 || ranged || err != nil {
+		t.Errorf("%d %v %v of a store without ranges", n, ranged, err)
+	}
+	file := filepath.Join(t.TempDir(), "x")
+	if _, _, err := RangeSize(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := WriteFile(file, []byte("abc")); err != nil {
+		t.Fatal(err)
+	}
+	if n, ranged, err := RangeSize("file://" + file); n != 3 || !ranged || err != nil {
+		t.Errorf("%d %v %v", n, ranged, err)
+	}
 	for _, k := range []string{"mem://b/2", "mem://b/1"} {
 		if err := WriteFile(k, []byte(k)); err != nil {
 			t.Fatal(err)

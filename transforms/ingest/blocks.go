@@ -34,7 +34,8 @@ type Block struct {
 	Number               int64
 	Format, Rows         string
 	Zstd, Marked, Inside bool
-	From, To, First      int64
+	From, To             int64
+	Size, First          int64
 
 	// What was counted in it, a datasets.Lines.
 	Breaks                int64
@@ -44,7 +45,7 @@ type Block struct {
 func blockOf(f File, b datasets.Block) Block {
 	return Block{Ordinal: f.Ordinal, Rank: f.Rank, Part: f.Part, Path: f.Path, Source: f.Source, Language: f.From, Translated: f.To,
 		Number: b.Number, Format: b.Format, Rows: b.Rows, Zstd: b.Zstd, Marked: b.Marked, Inside: b.Inside, From: b.From, To: b.To,
-		First: b.First}
+		Size: b.Size, First: b.First}
 }
 
 func (b *Block) file() File {
@@ -53,7 +54,7 @@ func (b *Block) file() File {
 
 func (b *Block) part() datasets.Block {
 	return datasets.Block{Number: b.Number, Format: b.Format, Rows: b.Rows, Zstd: b.Zstd, Marked: b.Marked, Inside: b.Inside, From: b.From,
-		To: b.To, First: b.First}
+		To: b.To, Size: b.Size, First: b.First}
 }
 
 // whole says whether the block is a whole file.

@@ -80,6 +80,9 @@ func roundTrip(t *testing.T, root string) {
 	if f.Size() != int64(len(data)) {
 		t.Errorf("size %d, want %d", f.Size(), len(data))
 	}
+	if n, ranged, err := storage.RangeSize(root + "a/big"); n != int64(len(data)) || !ranged || err != nil {
+		t.Errorf("%d %v %v", n, ranged, err)
+	}
 	whole, err := io.ReadAll(storage.NewReader(f))
 	if err != nil || !bytes.Equal(whole, data) {
 		t.Errorf("%d of %d bytes read as they were written: %v", len(whole), len(data), err)
