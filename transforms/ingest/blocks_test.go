@@ -71,6 +71,8 @@ func largeFiles(t *testing.T) (files []File) {
 	}
 	z.Close()
 	w.Close()
+	damaged := bytes.Clone(framed.Bytes())
+	damaged[len(damaged)/2] ^= 0x55
 	for _, f := range []struct {
 		name string
 		b    []byte
@@ -78,6 +80,7 @@ func largeFiles(t *testing.T) (files []File) {
 		{"lines.jsonl", lines.Bytes()},
 		{"frames.jsonl.zst", framed.Bytes()},
 		{"cut.jsonl.zst", framed.Bytes()[:framed.Len()*2/3]},
+		{"damaged.jsonl.zst", damaged},
 		{"rows.parquet", rows.Bytes()},
 		{"text.txt", lines.Bytes()},
 		{"table.csv", []byte("text,extra\n" + strings.Repeat("a,b\n\"c\nd\",e\n", 500))},

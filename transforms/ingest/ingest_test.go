@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,5 +22,19 @@ func TestSummaryOfAnotherSource(t *testing.T) {
 	}
 	if s, err := ReadSummary(dir, "a.txt"); err == nil || !strings.Contains(err.Error(), "b.txt") {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestListOfBlocks: row groups are numbered through the file, and lie in the files of their blocks.
+func TestListOfBlocks(t *testing.T) {
+	sum := Summary{Groups: [][2]int64{{0, 4}, {5, 6}, {9, 12}}, Blocks: [][2]int64{{0, 2}, {3, 1}}}
+	var got []string
+	for _, g := range sum.List("dir", File{Source: "x", Ordinal: 1, Rank: 2, Part: 3}) {
+		path, name := strings.TrimPrefix(g.Path, "dir/"+Name("x")), strings.TrimPrefix(g.Name, Name("x"))
+		got = append(got, fmt.Sprint(path, g.Group, name, g.Order-1<<32, g.Rank, g.Part, g.First, g.Last))
+	}
+	want := []string{"-b000000.parquet0-000000 2 3 0 4", "-b000000.parquet1-000011 2 3 5 6", "-b000003.parquet0-000022 2 3 9 12"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
