@@ -51,13 +51,19 @@ func WriteDocFile(path string, all []StagedDoc) (groups []int64, err error) {
 	return t.close()
 }
 
-// ReadDocFile reads the rows from … to-1 of a row group of a file of [WriteDocFile].
+// ReadDocFile reads the rows from … to-1 of a row group of a file of [WriteDocFile]; a to below 0 is the end of the group.
 func ReadDocFile(path string, group int, from, to int32) ([]StagedDoc, error) {
 	t, err := openTable(path)
 	if err != nil {
 		return nil, err
 	}
 	defer t.r.Close()
+	if to < 0 {
+		if group >= t.groups() {
+			return nil, fmt.Errorf("staged file %s: there is no row group %d", path, group)
+		}
+		to = int32(t.f.RowGroups()[group].NumRows())
+	}
 	rows := make([]int32, 0, max(to-from, 0))
 	for r := from; r < to; r++ {
 		rows = append(rows, r)

@@ -11,7 +11,7 @@ func Direct(shards int, files int64) bool {
 // Place and ShardAt are those of a plan of so many shards.
 func Place(shards, shard int, hash uint64) uint64 { return (&Plan{Train: shards}).place(shard, hash) }
 
-func ShardAt(shards int, place uint64) int { return (&Plan{Train: shards}).shardAt(place) }
+func ShardAt(shards int, place uint64) int { return shardBy(Bits(shards), shards, place) }
 
 // Bits are those of a shard's place.
 func Bits(shards int) int { return (&Plan{Train: shards}).bits() }

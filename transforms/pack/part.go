@@ -43,7 +43,7 @@ func (f *partFn) ProcessElement(ctx context.Context, _ int64, in func(*parts.Sli
 	for s := (parts.Slice{}); in(&s); s = (parts.Slice{}) {
 		all = append(all, s)
 	}
-	return f.work.Go(ctx, func() ([]*packed, error) { return f.pack(ctx, all) })
+	return f.work.Go(ctx, func() ([]*packed, error) { return packPart(ctx, &f.Fn, f.Fn.Plan.bits(), f.Fn.sort, all) })
 }
 
 // FinishBundle emits the paths of the shards' descriptions.
@@ -56,8 +56,9 @@ func (f *partFn) FinishBundle(ctx context.Context, emit func(string)) error {
 	})
 }
 
-// pack packs the shards of a range, which follow one another in it.
-func (f *partFn) pack(ctx context.Context, all []parts.Slice) (out []*packed, err error) {
+// packPart packs the shards of a range, which follow one another in it; places are by so many bits, and sort puts the documents of a shard
+// in their order.
+func packPart(ctx context.Context, f *ShardFn, bits int, sort func([]datasets.StagedDoc), all []parts.Slice) (out []*packed, err error) {
 	slices.SortFunc(all, func(a, b parts.Slice) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Off, b.Off)) })
 	bytes := int64(0)
 	for i, s := range all {
@@ -85,8 +86,8 @@ func (f *partFn) pack(ctx context.Context, all []parts.Slice) (out []*packed, er
 		out = append(out, p)
 		packs.Go(func() error {
 			defer func() { <-packing }()
-			f.Fn.sort(docs)
-			done, err := f.Fn.write(shard, docs)
+			sort(docs)
+			done, err := f.write(shard, docs)
 			if err == nil {
 				*p = *done
 			}
@@ -94,7 +95,7 @@ func (f *partFn) pack(ctx context.Context, all []parts.Slice) (out []*packed, er
 		})
 	}
 	for place, b := range parts.Merge(lists...) {
-		if at := f.Fn.Plan.shardAt(place); at != shard {
+		if at := shardBy(bits, f.Plan.shards(), place); at != shard {
 			begin()
 			select {
 			case packing <- struct{}{}:
@@ -103,7 +104,7 @@ func (f *partFn) pack(ctx context.Context, all []parts.Slice) (out []*packed, er
 			}
 			shard, docs = at, nil
 		}
-		if f.Fn.FileOrder {
+		if f.FileOrder {
 			b = b[orderBytes:]
 		}
 		d, err := datasets.DecodeDoc(b)

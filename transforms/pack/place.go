@@ -25,16 +25,19 @@ func (p *Plan) bits() int { return max(8, (bits.Len(uint(p.shards()-1))+7)/8*8) 
 
 // place is where a document of a shard lies: shards are spread over all places in their order, and the documents of one by their hash.
 func (p *Plan) place(shard int, hash uint64) uint64 {
-	n := p.bits()
+	return placeBy(p.bits(), p.shards(), shard, hash)
+}
+
+// placeBy is the place of a document of one of so many shards by n bits.
+func placeBy(n, shards, shard int, hash uint64) uint64 {
 	hi, lo := bits.Mul64(uint64(shard), 1<<n)
-	at, _ := bits.Div64(hi, lo, uint64(p.shards()))
+	at, _ := bits.Div64(hi, lo, uint64(shards))
 	return at<<(64-n) | hash>>n
 }
 
-// shardAt is the shard of a place.
-func (p *Plan) shardAt(place uint64) int {
-	n := p.bits()
-	hi, lo := bits.Mul64(place>>(64-n), uint64(p.shards()))
+// shardBy is the shard of such a place.
+func shardBy(n, shards int, place uint64) int {
+	hi, lo := bits.Mul64(place>>(64-n), uint64(shards))
 	shard := hi<<(64-n) | lo>>n
 	if lo&(1<<n-1) != 0 {
 		shard++

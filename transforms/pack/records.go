@@ -20,26 +20,19 @@ import (
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/recipe"
 	tok "github.com/adaptflow/adaptflow/tokenize"
-	"github.com/adaptflow/adaptflow/transforms/bundle"
+	"github.com/adaptflow/adaptflow/transforms/partition"
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
 )
 
 func init() {
 	beam.RegisterDoFn(&planFn{})
-	beam.RegisterDoFn(&rangeFn{})
-	beam.RegisterDoFn(&rangesFn{})
 	beam.RegisterDoFn(&manifestFn{})
-	for _, t := range []reflect.Type{reflect.TypeFor[DocGroup](), reflect.TypeFor[Placed](), reflect.TypeFor[DocRange](),
-		reflect.TypeFor[ShardSet]()} {
-		beam.RegisterType(t)
-	}
+	beam.RegisterType(reflect.TypeFor[DocGroup]())
+	beam.RegisterType(reflect.TypeFor[ShardSet]())
 	register.Emitter1[DocGroup]()
-	register.Emitter1[Placed]()
-	register.Emitter2[int64, DocRange]()
 	register.Emitter2[string, string]()
 	register.Emitter1[ShardSet]()
 	register.Iter1[DocGroup]()
-	register.Iter1[DocRange]()
 	register.Iter1[string]()
 }
 
@@ -91,8 +84,8 @@ const hashDigits = 32
 // returns one reference to all of them (PCollection<ShardSet>). The shards have the bytes that `adaptflow run` gives the same documents
 // with the same settings; their windows, order and bundles change nothing. Documents of equal ids should be equal; each is packed.
 //
-// Documents are staged in files of a bounded size where they are; references to ranges of these are what is shuffled. Wrong settings panic;
-// that there is no document is an error of the pipeline.
+// Documents are staged in files of a bounded size where they are, and brought together by their shard by transforms/partition; references
+// are what is shuffled. Wrong settings panic; that there is no document is an error of the pipeline.
 func Records(s beam.Scope, set Settings, docs beam.PCollection) beam.PCollection {
 	if err := set.complete(); err != nil {
 		panic(fmt.Errorf("pack.Records: %w", err))
@@ -101,9 +94,10 @@ func Records(s beam.Scope, set Settings, docs beam.PCollection) beam.PCollection
 	set.Work = storage.Join(set.Work, "pack-"+storage.SHA256([]byte(set.Dir))[:16])
 	groups := beam.ParDo(s, &stageFn{Dir: storage.Join(set.Work, "documents"), Tokens: cmp.Or(set.GroupTokens, groupTokens)},
 		beam.WindowInto(s, window.NewGlobalWindows(), docs))
-	placed := beam.ParDo(s, &planFn{Set: set}, beam.Impulse(s), beam.SideInput{Input: groups})
-	ranges := beam.ParDo(s, &rangeFn{}, beam.Reshuffle(s, placed))
-	shards := beam.ParDo(s, &rangesFn{Set: set}, beam.GroupByKey(s, ranges))
+	plan := beam.ParDo(s, &planFn{Set: set}, beam.Impulse(s), beam.SideInput{Input: groups})
+	placed := beam.ParDo(s, &placeDocsFn{Dir: storage.Join(set.Work, "parts")}, beam.Reshuffle(s, groups), beam.SideInput{Input: plan})
+	parts := partition.Split(s, partition.Settings{Dir: storage.Join(set.Work, "parts"), Name: "shards", Bits: recordBits}, placed)
+	shards := beam.ParDo(s, &packDocsFn{Set: set}, beam.GroupByKey(s, parts), beam.SideInput{Input: plan})
 	return beam.ParDo(s, &manifestFn{Set: set}, beam.GroupByKey(s, shards))
 }
 
@@ -141,39 +135,24 @@ func layoutOf(text string) (l layout, err error) {
 	return l, err
 }
 
-// Placed is a group of documents with the plan of all.
-type Placed struct {
-	Path   string `beam:"path"`
-	Groups int64  `beam:"groups"`
-	Plan   string `beam:"plan"`
-}
-
 // planFn counts what the groups hold and plans the shards.
 type planFn struct{ Set Settings }
 
-// ProcessElement reads references, and emits each with the plan.
-func (f *planFn) ProcessElement(_ []byte, groups func(*DocGroup) bool, emit func(Placed)) error {
-	var all []DocGroup
+// ProcessElement reads references, and returns the plan: a [layout] in JSON.
+func (f *planFn) ProcessElement(_ []byte, groups func(*DocGroup) bool) (string, error) {
 	var docs, tokens int64
 	lo, hi := uint64(math.MaxUint64), uint64(0)
 	for g := (DocGroup{}); groups(&g); g = (DocGroup{}) {
-		all = append(all, g)
 		docs, tokens = docs+g.Docs, tokens+g.Tokens
 		lo, hi = min(lo, uint64(g.MinSplit)), max(hi, uint64(g.MaxSplit))
 	}
 	if tokens == 0 {
-		return fmt.Errorf("pack.Records: there is no text in the %d documents to be packed into %s: look at what cleaning and tokenizing "+
-			"reject", docs, f.Set.Dir)
+		return "", fmt.Errorf("pack.Records: there is no text in the %d documents to be packed into %s: look at what cleaning and "+
+			"tokenizing reject", docs, f.Set.Dir)
 	}
 	l := layout{Plan: planOf(&f.Set, tokens, lo, hi), Docs: docs}
 	raw, err := json.Marshal(&l)
-	if err != nil {
-		return err
-	}
-	for _, g := range all {
-		emit(Placed{Path: g.Path, Groups: g.Groups, Plan: string(raw)})
-	}
-	return nil
+	return string(raw), err
 }
 
 // planOf is the plan of documents of so many tokens, whose hashes for the split are from lo to hi.
@@ -183,63 +162,6 @@ func planOf(c *Settings, tokens int64, lo, hi uint64) Plan {
 		p.Validation = datasets.NumShards(int64(math.Ceil(float64(tokens)*c.ValidationFraction)), c.TokensPerShard)
 	}
 	return p
-}
-
-// rangesFn packs shards.
-type rangesFn struct {
-	Set Settings
-
-	opened *opened
-	work   bundle.Workers[*ranged]
-}
-
-// ranged is a packed shard, and the plan that it is of.
-type ranged struct {
-	*packed
-	plan string
-}
-
-// Setup loads the tokenizer.
-func (f *rangesFn) Setup(ctx context.Context) (err error) {
-	f.opened, err = f.Set.open(ctx)
-	return err
-}
-
-// StartBundle begins with no shard.
-func (f *rangesFn) StartBundle(context.Context, func(string, string)) { f.work.Start() }
-
-// ProcessElement begins to pack one shard, whose documents the work holds.
-func (f *rangesFn) ProcessElement(ctx context.Context, shard int64, ranges func(*DocRange) bool, _ func(string, string)) error {
-	var all []DocRange
-	for r := (DocRange{}); ranges(&r); r = (DocRange{}) {
-		all = append(all, r)
-	}
-	return f.work.Go(ctx, func() (*ranged, error) {
-		l, err := layoutOf(all[0].Plan)
-		if err != nil {
-			return nil, err
-		}
-		docs, err := readRanges(&l.Plan, int(shard), all)
-		if err != nil {
-			return nil, err
-		}
-		p, err := f.fn(l.Plan).write(int(shard), docs)
-		return &ranged{p, all[0].Plan}, err
-	})
-}
-
-// FinishBundle emits the paths of the shards' descriptions by the plan.
-func (f *rangesFn) FinishBundle(ctx context.Context, emit func(string, string)) error {
-	shards, err := f.work.Wait()
-	for _, r := range shards {
-		f.fn(Plan{}).count(ctx, r.packed)
-		emit(r.plan, r.path)
-	}
-	return err
-}
-
-func (f *rangesFn) fn(p Plan) *ShardFn {
-	return &ShardFn{Plan: p, Options: f.opened.options, Meta: f.opened.meta, OutDir: f.Set.Dir, InfoDir: storage.Join(f.Set.Work, "packed")}
 }
 
 // opened is what the settings are with their tokenizer.

@@ -8,11 +8,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -29,15 +27,6 @@ type DocGroup struct {
 	// MinSplit and MaxSplit are the bits of the least and the greatest datasets.PurposeValidation hash.
 	MinSplit int64 `beam:"min_split"`
 	MaxSplit int64 `beam:"max_split"`
-}
-
-// DocRange is a reference to the rows From … To-1 of a row group of such a file, among which are all of its documents of a shard.
-type DocRange struct {
-	Path  string `beam:"path"`
-	Group int64  `beam:"group"`
-	From  int64  `beam:"from"`
-	To    int64  `beam:"to"`
-	Plan  string `beam:"plan"`
 }
 
 // groupTokens bounds what an instance of stageFn holds: with its spans a token takes 12 to 16 bytes.
@@ -115,69 +104,4 @@ func docsHash(docs []datasets.StagedDoc) string {
 		_ = binary.Write(h, binary.LittleEndian, d.Spans)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// rangeFn reads the hashes of a file of documents, not their tokens, and emits for each shard the rows among which its documents are.
-type rangeFn struct{}
-
-// ProcessElement reads one file.
-func (*rangeFn) ProcessElement(_ context.Context, in Placed, emit func(int64, DocRange)) error {
-	l, err := layoutOf(in.Plan)
-	if err != nil {
-		return err
-	}
-	spans := make([]DocRange, l.Train+l.Validation)
-	for g := range in.Groups {
-		refs, _, err := datasets.ReadDocRefs(in.Path, int(g))
-		if err != nil {
-			return err
-		}
-		clear(spans)
-		for i, r := range refs {
-			s := &spans[l.Of(r)]
-			if s.Path == "" {
-				*s = DocRange{Path: in.Path, Group: g, From: int64(i), Plan: in.Plan}
-			}
-			s.To = int64(i) + 1
-		}
-		for shard := range spans {
-			if spans[shard].Path != "" {
-				emit(int64(shard), spans[shard])
-			}
-		}
-	}
-	return nil
-}
-
-// readRanges reads the documents of a shard, in their order.
-func readRanges(p *Plan, shard int, ranges []DocRange) ([]datasets.StagedDoc, error) {
-	parts := make([][]datasets.StagedDoc, len(ranges))
-	var reading errgroup.Group
-	reading.SetLimit(runtime.GOMAXPROCS(0))
-	for i, r := range ranges {
-		reading.Go(func() error {
-			all, err := datasets.ReadDocFile(r.Path, int(r.Group), int32(r.From), int32(r.To))
-			if err != nil {
-				return err
-			}
-			n := len(all)
-			kept := slices.DeleteFunc(all, func(d datasets.StagedDoc) bool {
-				return p.Of(datasets.DocRef{Hash: d.Hash, Split: d.Split}) != shard
-			})
-			if 2*len(kept) < n { // of the pages that were read most is not kept
-				for k := range kept {
-					kept[k].Tokens, kept[k].Labels = slices.Clone(kept[k].Tokens), slices.Clone(kept[k].Labels)
-				}
-				kept = slices.Clone(kept)
-			}
-			parts[i] = kept
-			return nil
-		})
-	}
-	if err := reading.Wait(); err != nil {
-		return nil, fmt.Errorf("shard %d: %w", shard, err)
-	}
-	docs := slices.Concat(parts...)
-	sortDocs(docs)
-	return docs, nil
 }
