@@ -29,7 +29,6 @@ func createTable[T any](path string, limit int64, options ...parquet.WriterOptio
 	if err != nil {
 		return nil, err
 	}
-	f.Unsynced() // a data stage begins anew after the machine was lost
 	opts := writerOptions()
 	if storage.IsLocal(path) {
 		opts = append(opts, parquet.Compression(&parquet.Uncompressed))
@@ -154,6 +153,13 @@ func CreateGroup(path string) (*RecordWriter, error) {
 		return nil, err
 	}
 	return &RecordWriter{t: t}, nil
+}
+
+// GroupBytes sets the text of a row group, 0 for the default.
+func (w *RecordWriter) GroupBytes(n int64) {
+	if n > 0 {
+		w.t.limit = n
+	}
 }
 
 // Write adds a record. Its source is not stored.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,6 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
 )
@@ -99,63 +99,84 @@ func largeFiles(t *testing.T) (files []File) {
 
 // staged is what the group form leaves of a file.
 type staged struct {
-	Sum     Summary // without what says how the file was cut
+	Totals  Totals // without what says how the file was cut
 	Records []datasets.Record
 	Rejects []datasets.Reject
 }
 
-// stageAll reads files by the group form, and returns what is staged of each, and how many row groups came out.
-func stageAll(t *testing.T, files []File, size int64) (out []staged, groups map[string]int) {
+// groupForm is what came out of a [Read].
+type groupForm struct{ groups, totals func() []jobstest.Seen }
+
+func readGroups(s beam.Scope, fn *ReadFn, files ...File) groupForm {
+	groups, totals := Read(s, fn, beam.CreateList(s, files))
+	return groupForm{jobstest.Collect(s, groups), jobstest.Collect(s, totals)}
+}
+
+// rows reads the groups, in their order, and the dead letters, and adds up the totals.
+func (f *groupForm) rows(t *testing.T) (out staged, groups []Group) {
 	t.Helper()
-	dir := t.TempDir()
-	p, s := beam.NewPipelineWithRoot()
-	seen := jobstest.Collect(s, Read(s, &ReadFn{StagedDir: dir, RejectsDir: dir, BlockBytes: size}, beam.CreateList(s, files)))
-	if err := jobs.Prism(t.Context(), p, "ingest"); err != nil {
-		t.Fatal(err)
+	for _, e := range f.totals() {
+		var one Totals
+		if err := json.Unmarshal([]byte(e.Value.(string)), &one); err != nil {
+			t.Fatal(err)
+		}
+		out.Totals.Add(&one)
 	}
-	var emitted []Group
-	for _, e := range seen() {
-		emitted = append(emitted, e.Value.(Group))
+	for _, e := range f.groups() {
+		groups = append(groups, e.Value.(Group))
 	}
-	slices.SortFunc(emitted, func(a, b Group) int { return cmp.Compare(a.Order, b.Order) })
-	groups = map[string]int{}
-	var listed []Group
-	names := map[string]bool{}
-	for _, f := range files {
-		sum, err := ReadSummary(dir, f.Source)
+	slices.SortFunc(groups, func(a, b Group) int { return cmp.Compare(a.Order, b.Order) })
+	if int64(len(groups)) != out.Totals.Groups {
+		t.Errorf("%d groups, said to be %d", len(groups), out.Totals.Groups)
+	}
+	for _, g := range groups {
+		rows, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var s staged
-		for i, g := range sum.List(dir, f) {
-			rows, err := datasets.ReadRecords(g.Path, g.Source, g.Group)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if g.First != rows[0].Index || g.Last != rows[len(rows)-1].Index || names[g.Name] || g.Order != int64(f.Ordinal)<<32|int64(i) {
-				t.Errorf("%+v has %d to %d", g, rows[0].Index, rows[len(rows)-1].Index)
+		if g.First != rows[0].Index || g.Last != rows[len(rows)-1].Index {
+			t.Errorf("%+v has %d to %d", g, rows[0].Index, rows[len(rows)-1].Index)
+		}
+		out.Records = append(out.Records, rows...)
+	}
+	for _, file := range out.Totals.Rejects {
+		if err := datasets.ReadRejects(file, func(r *datasets.Reject) bool {
+			out.Rejects = append(out.Rejects, *r)
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out.Totals.Groups, out.Totals.Rejects = 0, nil
+	return out, groups
+}
+
+// stageAll reads each of the files by the group form, and returns what is staged of it, and how many row groups came out.
+func stageAll(t *testing.T, files []File, size int64) (out []staged, counts map[string]int) {
+	t.Helper()
+	p, s := beam.NewPipelineWithRoot()
+	read := make([]groupForm, len(files))
+	for i, f := range files {
+		dir := t.TempDir()
+		read[i] = readGroups(s, &ReadFn{StagedDir: dir, RejectsDir: dir, BlockBytes: size}, f)
+	}
+	if err := jobs.Prism(t.Context(), p, "ingest"); err != nil {
+		t.Fatal(err)
+	}
+	counts = map[string]int{}
+	names := map[string]bool{}
+	for i, f := range files {
+		one, groups := read[i].rows(t)
+		out = append(out, one)
+		counts[f.Source] = len(groups)
+		for k, g := range groups {
+			if names[g.Name] || g.Order != int64(f.Ordinal)<<32|int64(k) {
+				t.Errorf("%+v", g)
 			}
 			names[g.Name] = true
-			listed = append(listed, g)
-			s.Records = append(s.Records, rows...)
 		}
-		for _, file := range sum.RejectFiles() {
-			if err := datasets.ReadRejects(file, func(r *datasets.Reject) bool {
-				s.Rejects = append(s.Rejects, *r)
-				return true
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		groups[f.Source] = len(sum.Groups)
-		s.Sum = *sum
-		s.Sum.Groups, s.Sum.Blocks, s.Sum.Rejects, s.Sum.Parts = nil, nil, "", nil
-		out = append(out, s)
 	}
-	if !reflect.DeepEqual(emitted, listed) {
-		t.Errorf("emitted are %+v\nlisted by the summaries %+v", emitted, listed)
-	}
-	return out, groups
+	return out, counts
 }
 
 // TestReadByBlocks: large files have the records, dead letters and summaries by blocks that they have whole, and so has the other form.
@@ -167,8 +188,8 @@ func TestReadByBlocks(t *testing.T) {
 		for i, f := range files {
 			if !reflect.DeepEqual(got[i], want[i]) {
 				t.Errorf("%s by blocks of %d bytes: %d records, %d dead letters, %+v\nwhole: %d records, %d dead letters, %+v",
-					f.Source, size, len(got[i].Records), len(got[i].Rejects), got[i].Sum,
-					len(want[i].Records), len(want[i].Rejects), want[i].Sum)
+					f.Source, size, len(got[i].Records), len(got[i].Rejects), got[i].Totals,
+					len(want[i].Records), len(want[i].Rejects), want[i].Totals)
 			}
 		}
 		for source, least := range map[string]int{"lines.jsonl": 10, "frames.jsonl.zst": 3, "rows.parquet": 3, "text.txt": 10} {
@@ -181,13 +202,12 @@ func TestReadByBlocks(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	records, rejects := Records(s, Settings{BlockBytes: 2000}, beam.CreateList(s, files))
 	seen, dead := jobstest.Collect(s, beam.Reshuffle(s, records)), jobstest.Collect(s, beam.Reshuffle(s, rejects))
-	twice := beam.CreateList(s, []File{files[0], files[0]}) // a file that is there twice is read as one
-	end.Of(s, Read(s, &ReadFn{StagedDir: dir, RejectsDir: dir, BlockBytes: 2000}, twice))
+	twice := readGroups(s, &ReadFn{StagedDir: dir, RejectsDir: dir, BlockBytes: 2000}, files[0], files[0]) // is read as one
 	if err := jobs.Prism(t.Context(), p, "ingest"); err != nil {
 		t.Fatal(err)
 	}
-	if sum, err := ReadSummary(dir, files[0].Source); err != nil || sum.Kept != want[0].Sum.Kept {
-		t.Errorf("a file that is there twice: %+v, %v", sum, err)
+	if got, _ := twice.rows(t); !reflect.DeepEqual(got, want[0]) {
+		t.Errorf("a file that is there twice: %+v", got.Totals)
 	}
 	of := map[string][]Record{}
 	for _, e := range seen() {

@@ -72,6 +72,8 @@ type ReadFn struct {
 	Pages string
 	// BlockBytes is the size of the blocks that large files are read by, 0 for datasets.BlockBytes.
 	BlockBytes int64
+	// GroupBytes is the text of a row group of staged records, 0 for 4 MiB.
+	GroupBytes int64
 
 	reading reading
 	work    bundle.Workers[*blockSummary]
@@ -138,6 +140,7 @@ func (f *ReadFn) read(ctx context.Context, in Block) (*Summary, error) {
 		return nil, err
 	}
 	defer out.Abort()
+	out.GroupBytes(f.GroupBytes)
 	r, err := f.reading.each(ctx, in, func(rec *datasets.Record) error {
 		s.Read++
 		s.Kept++
@@ -245,12 +248,13 @@ func (f *reading) page(r datasets.Reader, rec *datasets.Record) *datasets.Reject
 }
 
 // Read reads input files, in parallel, large ones by blocks, and returns references to the row groups of staged records
-// (PCollection<Group>), spread anew so that the next stage runs in parallel too. files is a PCollection<File>, no two of one Source. The
-// summary of each file is left in fn.StagedDir: see [ReadSummary].
-func Read(s beam.Scope, fn *ReadFn, files beam.PCollection) beam.PCollection {
+// (PCollection<Group>), spread anew so that the next stage runs in parallel too, and the totals of all files (PCollection<string>, see
+// stage.Total). files is a PCollection<File>, no two of one Source.
+func Read(s beam.Scope, fn *ReadFn, files beam.PCollection) (groups, totals beam.PCollection) {
 	s = s.Scope("ingest.Read")
 	o := fn.Options
 	o.Pages = fn.Pages != ""
 	read := beam.ParDo(s, fn, blocks(s, o, fn.BlockBytes, false, files))
-	return beam.Reshuffle(s, beam.ParDo(s, &sumFn{StagedDir: fn.StagedDir}, beam.GroupByKey(s, read)))
+	groups, totals = beam.ParDo2(s, &sumFn{StagedDir: fn.StagedDir}, beam.GroupByKey(s, read))
+	return beam.Reshuffle(s, groups), totals
 }

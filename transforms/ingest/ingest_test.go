@@ -6,22 +6,26 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// TestSummaryOfAnotherSource: two sources of one name are told apart by what the summary says, not taken for each other.
-func TestSummaryOfAnotherSource(t *testing.T) {
-	dir := t.TempDir()
-	raw, err := json.Marshal(&Summary{Source: "b.txt", Kept: 3})
-	if err != nil {
-		t.Fatal(err)
+// TestTotals: totals are the same whatever order they are added in; the first dead letter is that of the first file which has one.
+func TestTotals(t *testing.T) {
+	parts := []Totals{
+		{Files: 1, Groups: 2, Read: 5, Kept: 3, Rejected: map[string]int64{"a": 2}, Rejects: []string{"x"}, First: "five", FirstOf: 5},
+		{Files: 1, Groups: 1, Read: 4, Kept: 4, Layouts: map[string]int64{"csv": 1}, Labels: map[string]int64{"good": 4}},
+		{Files: 1, Read: 1, Rejected: map[string]int64{"a": 1}, Rejects: []string{"c"}, First: "none", FirstOf: 0},
+		{Files: 1, Read: 1, Rejected: map[string]int64{"b": 1}, Rejects: []string{"b"}, First: "one", FirstOf: 1},
 	}
-	if err := storage.WriteFile(SummaryPath(dir, "a.txt"), raw); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := ReadSummary(dir, "a.txt"); err == nil || !strings.Contains(err.Error(), "b.txt") {
-		t.Errorf("%+v, %v", s, err)
+	const want = `{"files":4,"groups":3,"read":11,"kept":7,"rejected":{"a":3,"b":1},"rejects":["b","c","x"],"layouts":{"csv":1},` +
+		`"labels":{"good":4},"first":"none"}`
+	for from := range parts {
+		var sum Totals
+		for i := range parts {
+			sum.Add(&parts[(from+i)%len(parts)])
+		}
+		if got, _ := json.Marshal(&sum); string(got) != want {
+			t.Errorf("from %d: %s\nwant %s", from, got, want)
+		}
 	}
 }
 

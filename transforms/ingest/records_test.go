@@ -11,7 +11,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
 )
@@ -38,7 +37,7 @@ func TestRecords(t *testing.T) {
 	in := beam.CreateList(s, files)
 	records, rejects := Records(s, Settings{Pages: map[string]any{}}, in)
 	seen, dead := jobstest.Collect(s, beam.Reshuffle(s, records)), jobstest.Collect(s, beam.Reshuffle(s, rejects)) // through the coders
-	end.Of(s, Read(s, &ReadFn{StagedDir: dir, RejectsDir: dir, Pages: `{"rule": "html_text"}`}, in))
+	form := readGroups(s, &ReadFn{StagedDir: dir, RejectsDir: dir, Pages: `{"rule": "html_text"}`}, files...)
 	if err := jobs.Prism(t.Context(), p, "ingest"); err != nil {
 		t.Fatal(err)
 	}
@@ -54,29 +53,10 @@ func TestRecords(t *testing.T) {
 		}
 		gone = append(gone, r)
 	}
-	for _, f := range files {
-		sum, err := ReadSummary(dir, f.Source)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for g := range sum.Groups {
-			rows, err := datasets.ReadRecords(StagedPath(dir, f.Source), f.Source, g)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := range rows {
-				want = append(want, RecordOf(&rows[i]))
-			}
-		}
-		if sum.Rejects == "" {
-			continue
-		}
-		if err := datasets.ReadRejects(sum.Rejects, func(r *datasets.Reject) bool {
-			letters = append(letters, *r)
-			return true
-		}); err != nil {
-			t.Fatal(err)
-		}
+	rows, _ := form.rows(t)
+	letters = rows.Rejects
+	for i := range rows.Records {
+		want = append(want, RecordOf(&rows.Records[i]))
 	}
 	for _, all := range [][]Record{got, want} {
 		slices.SortFunc(all, func(a, b Record) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Index, b.Index)) })

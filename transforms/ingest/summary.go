@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/transforms/bundle"
 )
 
 func init() {
@@ -43,6 +41,51 @@ type Summary struct {
 	First  string           `json:"first,omitempty"` // the first dead letter, in words
 
 	bytesIn, bytesOut int64 // of the texts
+}
+
+// Totals are what reading all files gave: Read = Kept + all of Rejected.
+type Totals struct {
+	Files    int64            `json:"files"`
+	Groups   int64            `json:"groups"` // of records, which go on
+	Read     int64            `json:"read"`
+	Kept     int64            `json:"kept"`
+	Rejected map[string]int64 `json:"rejected,omitempty"`
+	Rejects  []string         `json:"rejects,omitempty"` // files of dead letters, sorted
+	// Layouts count the files by format and kind of rows, as "csv, rows: text".
+	Layouts map[string]int64 `json:"layouts,omitempty"`
+	Labels  map[string]int64 `json:"labels,omitempty"` // see Summary
+	Unused  map[string]int64 `json:"unused,omitempty"`
+	Notes   map[string]int64 `json:"notes,omitempty"`
+	// First is the first dead letter, in words, of the first file that has one, whose position is FirstOf.
+	First   string `json:"first,omitempty"`
+	FirstOf int    `json:"first_of,omitempty"`
+}
+
+// TotalsKind names [Totals] for stage.Total.
+const TotalsKind = "ingest"
+
+// Add adds the totals of other files.
+func (t *Totals) Add(o *Totals) {
+	t.Files, t.Groups, t.Read, t.Kept = t.Files+o.Files, t.Groups+o.Groups, t.Read+o.Read, t.Kept+o.Kept
+	t.Rejected, t.Labels = datasets.AddCounts(t.Rejected, o.Rejected), datasets.AddCounts(t.Labels, o.Labels)
+	t.Unused, t.Notes = datasets.AddCounts(t.Unused, o.Unused), datasets.AddCounts(t.Notes, o.Notes)
+	t.Layouts, t.Rejects = datasets.AddCounts(t.Layouts, o.Layouts), datasets.AddNames(t.Rejects, o.Rejects)
+	if o.First != "" && (t.First == "" || o.FirstOf < t.FirstOf) {
+		t.First, t.FirstOf = o.First, o.FirstOf
+	}
+}
+
+// totals are those of one file.
+func (s *Summary) totals(in File) *Totals {
+	t := &Totals{Files: 1, Groups: int64(len(s.Groups)), Read: s.Read, Kept: s.Kept, Rejected: s.Rejected, Rejects: s.RejectFiles(),
+		Labels: s.Labels, Unused: s.Unused, Notes: s.Notes, First: s.First}
+	if s.First != "" {
+		t.FirstOf = in.Ordinal
+	}
+	if s.Format != "" && s.Rows != "" {
+		t.Layouts = map[string]int64{fmt.Sprintf("%s, rows: %s", s.Format, s.Rows): 1}
+	}
+	return t
 }
 
 // List are the references to the row groups of a file, in its order.
@@ -116,44 +159,17 @@ func blockPath(dir, source string, number int64) string {
 // StagedPath is the staged file of a source that was read whole, in the folder dir.
 func StagedPath(dir, source string) string { return storage.Join(dir, Name(source)+".parquet") }
 
-// SummaryPath is the summary of a source in the folder dir.
-func SummaryPath(dir, source string) string { return storage.Join(dir, Name(source)+".json") }
-
-// ReadSummary reads the summary of a source.
-func ReadSummary(dir, source string) (*Summary, error) {
-	b, err := storage.ReadFile(SummaryPath(dir, source))
-	if err != nil {
-		return nil, err
-	}
-	var s Summary
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", SummaryPath(dir, source), err)
-	}
-	if s.Source != source { // of one hash, one would be read as the other
-		return nil, fmt.Errorf("%s is of %s and not of %s, whose names differ in nothing that files are named by: rename one of the two",
-			SummaryPath(dir, source), s.Source, source)
-	}
-	return &s, nil
-}
-
 // blockSummary is what reading a block gave, as it goes to the sum of its file.
 type blockSummary struct {
 	Block Block
 	Sum   *Summary
 }
 
-// sumFn adds up what reading the blocks of a file gave, writes the file's summary, and emits references to its row groups.
-type sumFn struct {
-	StagedDir string
-
-	work bundle.Workers[[]Group]
-}
-
-// StartBundle begins with no file.
-func (f *sumFn) StartBundle(context.Context, func(Group)) { f.work.Start() }
+// sumFn adds up what reading the blocks of a file gave, and emits references to the file's row groups and its [Totals].
+type sumFn struct{ StagedDir string }
 
 // ProcessElement adds up the blocks of one file.
-func (f *sumFn) ProcessElement(ctx context.Context, _ string, in func(*string) bool, _ func(Group)) error {
+func (f *sumFn) ProcessElement(_ string, in func(*string) bool, emit func(Group), total func(string)) error {
 	var all []blockSummary
 	for text := ""; in(&text); {
 		var b blockSummary
@@ -164,29 +180,17 @@ func (f *sumFn) ProcessElement(ctx context.Context, _ string, in func(*string) b
 	}
 	slices.SortFunc(all, func(a, b blockSummary) int { return cmp.Compare(a.Block.Number, b.Block.Number) })
 	all = slices.CompactFunc(all, func(a, b blockSummary) bool { return a.Block.Number == b.Block.Number }) // of a file that is there twice
-	return f.work.Go(ctx, func() ([]Group, error) {
-		in, sum := all[0].Block.file(), all[0].Sum
-		if !all[0].Block.whole() {
-			sum = &Summary{Source: in.Source, Rejected: map[string]int64{}, Labels: map[string]int64{}}
-			for _, b := range all {
-				sum.add(b.Sum, b.Block.Number)
-			}
-		}
-		raw, err := json.Marshal(sum)
-		if err != nil {
-			return nil, err
-		}
-		return sum.List(f.StagedDir, in), storage.WriteFile(SummaryPath(f.StagedDir, in.Source), raw)
-	})
-}
-
-// FinishBundle emits the row groups.
-func (f *sumFn) FinishBundle(_ context.Context, emit func(Group)) error {
-	files, err := f.work.Wait()
-	for _, groups := range files {
-		for _, g := range groups {
-			emit(g)
+	file, sum := all[0].Block.file(), all[0].Sum
+	if !all[0].Block.whole() {
+		sum = &Summary{Source: file.Source, Rejected: map[string]int64{}, Labels: map[string]int64{}}
+		for _, b := range all {
+			sum.add(b.Sum, b.Block.Number)
 		}
 	}
+	for _, g := range sum.List(f.StagedDir, file) {
+		emit(g)
+	}
+	text, err := json.Marshal(sum.totals(file))
+	total(string(text))
 	return err
 }

@@ -35,7 +35,7 @@ func TestBlocks(t *testing.T) {
 	for _, order := range []string{OrderHash, OrderFile} {
 		run := func(size int64) (*Result, map[string][]byte) {
 			cfg := config(t, tokenizer, in)
-			cfg.Order, cfg.blockBytes = order, size
+			cfg.Order, cfg.Sizes.Block = order, size
 			cfg.Clean = []map[string]any{step("gopher_quality", "min_doc_words", 30, "min_stop_words", 0, "max_non_alpha_words_ratio", 0.5,
 				"min_avg_word_length", 1)}
 			cfg.Dedupe = []map[string]any{step("exact"), step("minhash", "n_grams", 3)}

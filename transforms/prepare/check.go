@@ -9,9 +9,10 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Check opens the input files, of which nothing is read but the beginning, and returns the error of the first that is of a format that is
-// not read, or does not have what the settings name. What is damaged is left to reading, which writes it to the dead letters. Only the
-// input and the settings of reading need be there.
+// Check opens input files, of which nothing is read but the beginning, and returns the error of the first that is of a format that is not
+// read, or does not have what the settings name. Of more than 256 files it opens so many, evenly spread: the others are left to reading,
+// whose error is the same. What is damaged is left to reading, too, which writes it to the dead letters. Only the input and the settings of
+// reading need be there.
 func Check(ctx context.Context, cfg Config) error {
 	cfg.OutDir, cfg.RejectsDir, cfg.StagedDir, cfg.TokenizerDir = "-", "-", "-", "-"
 	cfg.SequenceLength, cfg.Strategy, cfg.IsolateDocuments = 2, datasets.PackBFDSplit, true
@@ -25,8 +26,20 @@ func Check(ctx context.Context, cfg Config) error {
 	return cfg.check(ctx, sources, parts)
 }
 
-// checkers bounds the files that are opened at once.
-const checkers = 16
+// checkers bounds the files that are opened at once, checked those that are opened at all.
+const (
+	checkers = 16
+	checked  = 256
+)
+
+// spread are at most so many of n, evenly spread, the first among them.
+func spread(n, most int) []int {
+	out := make([]int, min(n, most))
+	for i := range out {
+		out[i] = i * n / len(out)
+	}
+	return out
+}
 
 func (c *Config) check(ctx context.Context, sources []datasets.SourceFile, parts map[string]int) error {
 	errs := make([]error, len(sources))
@@ -49,7 +62,7 @@ func (c *Config) check(ctx context.Context, sources []datasets.SourceFile, parts
 			}
 		})
 	}
-	for i := range sources {
+	for _, i := range spread(len(sources), checked) {
 		if ctx.Err() != nil {
 			break
 		}

@@ -62,14 +62,21 @@ type Config struct {
 	// Shared, where not nil, gives the path by which workers find a file of this machine: they share StagedDir and no folder with it. An
 	// index of deduplication that goes to a folder here is brought by the driver.
 	Shared func(ctx context.Context, path string) (string, error)
-	// Dry asks no object store, clears nothing, and takes what the input names on one as it is: for a Runner that looks at the pipelines
-	// and runs none.
-	Dry bool
 	// DedupeLimits are how much a task of deduplication has to do; the zero value is right but for tests. They change no result.
 	DedupeLimits core.Limits
-	PrintsPath   string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
+	// Dry asks no object store, clears nothing, and takes what the input names on one as it is: for a Runner that looks at the pipelines
+	// and runs none.
+	Dry        bool
+	PrintsPath string // a file for what identifies the documents: see datasets.CompareTraining; "" for none
+	// Sizes bound what is worked on at once. What is prepared does not depend on them.
+	Sizes Sizes
+}
 
-	blockBytes int64 // of tests: see ingest.ReadFn
+// Sizes are the sizes, in bytes, that the work is cut by; 0 is the default of each.
+type Sizes struct {
+	Group int64 // text of a row group of staged records, 4 MiB: the unit of work of a stage
+	Part  int64 // what one task of deduplication or packing holds at most, 256 MiB
+	Block int64 // of an input file that is read as one, 16 MiB
 }
 
 func (c *Config) pack() datasets.PackOptions {

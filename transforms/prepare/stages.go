@@ -79,6 +79,9 @@ func (d *driver) stages(ctx context.Context) error {
 		}
 		d.files = append(d.files, file)
 	}
+	if err := checkNames(d.files, ingest.Name); err != nil {
+		return err
+	}
 	p, s := beam.NewPipelineWithRoot()
 	pages := ""
 	if d.cfg.HTML != nil {
@@ -88,8 +91,9 @@ func (d *driver) stages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	groups := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages,
-		BlockBytes: d.cfg.blockBytes}, files)
+	groups, read := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages,
+		BlockBytes: d.cfg.Sizes.Block, GroupBytes: d.cfg.Sizes.Group}, files)
+	stage.Total(s, ingest.TotalsKind, d.total("read"), read)
 	if len(d.cfg.Clean) > 0 {
 		chain, err := d.rules(ctx)
 		if err != nil {
@@ -137,39 +141,39 @@ func (d *driver) stages(ctx context.Context) error {
 	return nil
 }
 
-// countRead adds up what reading gave and lists the row groups.
-func (d *driver) countRead() error {
-	st := Stage{Name: "read", Rejected: map[string]int64{}}
-	layouts, labels := map[string]int{}, map[string]bool{}
-	for _, f := range d.files {
-		sum, err := ingest.ReadSummary(d.records, f.Source)
-		if err != nil {
-			return fmt.Errorf("input %s was not read to its end: %w", f.Path, err)
+// checkNames refuses two sources that the files written for them are named alike by, which are named by a hash.
+func checkNames(files []ingest.File, name func(source string) string) error {
+	of := make(map[string]string, len(files))
+	for _, f := range files {
+		n := name(f.Source)
+		if other, ok := of[n]; ok {
+			return fmt.Errorf("the input files %s and %s differ in nothing that what is written for them is named by: rename one of the two",
+				other, f.Source)
 		}
-		st.In += sum.Read
-		st.Kept += sum.Kept
-		for r, n := range sum.Rejected {
-			st.Rejected[r] += n
-		}
-		d.res.RejectFiles = append(d.res.RejectFiles, sum.RejectFiles()...)
-		if sum.Format != "" && sum.Rows != "" {
-			layouts[fmt.Sprintf("%s, rows: %s", sum.Format, sum.Rows)]++
-		}
-		for l := range sum.Labels {
-			labels[l] = true
-		}
-		d.res.Tally.Add(datasets.Tally{Unused: sum.Unused, Notes: sum.Notes})
-		if d.first == "" {
-			d.first = sum.First
-		}
-		d.left += int64(len(sum.Groups))
+		of[n] = f.Source
 	}
+	return nil
+}
+
+// countRead takes what reading gave into the funnel.
+func (d *driver) countRead() error {
+	sum, err := stage.ReadTotal[ingest.Totals](d.total("read"))
+	if err != nil {
+		return err
+	}
+	if sum.Files != int64(len(d.files)) {
+		return fmt.Errorf("%d of %d input files were read to their end; the files in %s changed while this ran, run it again alone", sum.Files,
+			len(d.files), d.cfg.StagedDir)
+	}
+	st := Stage{Name: "read", In: sum.Read, Kept: sum.Kept, Rejected: datasets.AddCounts(map[string]int64{}, sum.Rejected)}
+	d.res.RejectFiles, d.left, d.first = sum.Rejects, sum.Groups, sum.First
+	d.res.Tally.Add(datasets.Tally{Unused: sum.Unused, Notes: sum.Notes})
 	if err := d.knownToTemplate(); err != nil {
 		return err
 	}
 	if d.cfg.classes() {
 		if d.res.Labels = d.cfg.Labels; d.res.Labels == nil {
-			d.res.Labels = slices.Collect(maps.Keys(labels))
+			d.res.Labels = slices.Collect(maps.Keys(sum.Labels))
 			datasets.SortLabels(d.res.Labels)
 		}
 		d.meta.Labels = d.res.Labels
@@ -178,8 +182,8 @@ func (d *driver) countRead() error {
 				d.cfg.LabelColumn, d.cfg.RejectsDir)
 		}
 	}
-	for _, l := range slices.Sorted(maps.Keys(layouts)) {
-		d.res.Layouts = append(d.res.Layouts, fmt.Sprintf("%d files of %s", layouts[l], l))
+	for _, l := range slices.Sorted(maps.Keys(sum.Layouts)) {
+		d.res.Layouts = append(d.res.Layouts, fmt.Sprintf("%d files of %s", sum.Layouts[l], l))
 	}
 	d.res.Read, d.res.Kept, d.res.Rejected = st.In, st.Kept, map[string]int64{}
 	return d.funnel(st)
@@ -196,8 +200,8 @@ func (d *driver) countStage(name string) error {
 	}
 	d.left = sum.Left
 	d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects...)
-	st := Stage{Name: name, In: sum.In, Kept: sum.Kept, Changed: sum.Changed, Rejected: stage.AddCounts(map[string]int64{}, sum.Rejected),
-		Counters: map[string]int64{}}
+	st := Stage{Name: name, In: sum.In, Kept: sum.Kept, Changed: sum.Changed,
+		Rejected: datasets.AddCounts(map[string]int64{}, sum.Rejected), Counters: map[string]int64{}}
 	for c, n := range sum.Counters {
 		st.Counters[strings.TrimPrefix(c, ".")] += n
 	}

@@ -24,6 +24,7 @@ func init() {
 	register.Iter1[string]()
 	beam.RegisterType(reflect.TypeFor[Summary]())
 	RegisterTotal[Totals](TotalsKind)
+	RegisterTotal[ingest.Totals](ingest.TotalsKind) // which this package stands on
 }
 
 // Summary is what a stage made of a row group: In = Kept + all of Rejected.
@@ -57,8 +58,8 @@ type Totals struct {
 // Add adds the totals of other groups.
 func (t *Totals) Add(o *Totals) {
 	t.Groups, t.Left, t.In, t.Kept, t.Changed = t.Groups+o.Groups, t.Left+o.Left, t.In+o.In, t.Kept+o.Kept, t.Changed+o.Changed
-	t.Rejected, t.Counters = AddCounts(t.Rejected, o.Rejected), AddCounts(t.Counters, o.Counters)
-	t.Rejects = AddNames(t.Rejects, o.Rejects)
+	t.Rejected, t.Counters = datasets.AddCounts(t.Rejected, o.Rejected), datasets.AddCounts(t.Counters, o.Counters)
+	t.Rejects = datasets.AddNames(t.Rejects, o.Rejects)
 }
 
 // totals are those of one group, in JSON.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
-	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
@@ -115,25 +114,4 @@ func (f *writeTotalFn) ProcessElement(_ int, totals func(*string) bool, emit fun
 		emit(f.Path)
 	}
 	return err
-}
-
-// AddCounts adds counts to those of sum, which may be nil, and returns it.
-func AddCounts[K comparable](sum, counts map[K]int64) map[K]int64 {
-	if sum == nil && len(counts) > 0 {
-		sum = make(map[K]int64, len(counts))
-	}
-	for k, n := range counts {
-		sum[k] += n
-	}
-	return sum
-}
-
-// AddNames merges two sorted lists of names.
-func AddNames(sum, names []string) []string {
-	if len(names) == 0 {
-		return sum
-	}
-	sum = append(sum, names...)
-	slices.Sort(sum)
-	return sum
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
 )
@@ -21,7 +22,7 @@ type testTotal struct {
 
 func (t *testTotal) Add(o *testTotal) {
 	t.N += o.N
-	t.Counts = AddCounts(t.Counts, o.Counts)
+	t.Counts = datasets.AddCounts(t.Counts, o.Counts)
 }
 
 func init() {

@@ -73,7 +73,7 @@ func (t *Totals) Add(o *Totals) {
 		t.MinSplit, t.MaxSplit = min(t.MinSplit, o.MinSplit), max(t.MaxSplit, o.MaxSplit)
 	}
 	t.Groups, t.Docs, t.Tokens = t.Groups+o.Groups, t.Docs+o.Docs, t.Tokens+o.Tokens
-	t.Rejected, t.Rejects = stage.AddCounts(t.Rejected, o.Rejected), stage.AddNames(t.Rejects, o.Rejects)
+	t.Rejected, t.Rejects = datasets.AddCounts(t.Rejected, o.Rejected), datasets.AddNames(t.Rejects, o.Rejects)
 }
 
 // totals are those of one group.
