@@ -34,7 +34,7 @@ func Reach(path string) error {
 	return err
 }
 
-// RangeSize is the size of a file of which ranges are read where it lies: a local one, or an object of a store that is [Objects]. ok is
+// RangeSize is the size of a file of which ranges are read where it lies: a local one, or an object of a store that has [Ranges]. ok is
 // false of others, which are copied whole before anything of them is read.
 func RangeSize(path string) (size int64, ok bool, err error) {
 	if IsLocal(path) {
@@ -48,7 +48,7 @@ func RangeSize(path string) (size int64, ok bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	if _, ok := f.(Objects); !ok {
+	if _, ok := f.(Ranges); !ok {
 		return 0, false, nil
 	}
 	r, err := f.OpenReaderAt(path)

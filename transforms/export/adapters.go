@@ -46,7 +46,7 @@ type Exported struct {
 func Adapter(s beam.Scope, set Settings, adapters beam.PCollection) beam.PCollection {
 	err := settings.CheckSet(&set.Config)
 	if set.Out == "" {
-		err = errors.New("Out is not set: it is the folder or the location of the adapters")
+		err = errors.New("setting Out is not set: it is the folder or the location of the adapters")
 	}
 	if err != nil {
 		panic(fmt.Errorf("export.Adapter: %w", err))

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -22,11 +23,15 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/meter"
 	"github.com/adaptflow/adaptflow/transforms/partition"
+	"github.com/adaptflow/adaptflow/transforms/stage"
 )
 
 func init() {
 	beam.RegisterDoFn(&RouteFn{})
 	beam.RegisterDoFn(&ShardFn{})
+	beam.RegisterDoFn(&infoFn{})
+	stage.RegisterTotal[Totals](TotalsKind)
+	stage.RegisterTotal[Routed](RoutedKind)
 	beam.RegisterType(reflect.TypeFor[Staged]())
 	beam.RegisterType(reflect.TypeFor[Part]())
 	register.Emitter1[string]()
@@ -106,7 +111,54 @@ type Info struct {
 
 // InfoPath is the description of a shard in the folder dir.
 func InfoPath(dir string, shard int) string {
-	return storage.Join(dir, fmt.Sprintf("shard-%05d.json", shard))
+	return storage.Join(dir, fmt.Sprintf(infoName, shard))
+}
+
+const infoName = "shard-%05d.json"
+
+// Totals are the descriptions of all shards.
+type Totals struct {
+	Shards []Numbered `json:"shards"` // by number
+}
+
+// Numbered is the description of a shard and its number.
+type Numbered struct {
+	Number int  `json:"number"`
+	Info   Info `json:"info"`
+}
+
+// TotalsKind names [Totals] for stage.Total.
+const TotalsKind = "pack"
+
+// Add adds the descriptions of other shards.
+func (t *Totals) Add(o *Totals) {
+	t.Shards = append(t.Shards, o.Shards...)
+	slices.SortFunc(t.Shards, func(a, b Numbered) int { return cmp.Compare(a.Number, b.Number) })
+}
+
+// Described reads the descriptions of shards, whose paths these are (PCollection<string>), for stage.Total of [TotalsKind].
+func Described(s beam.Scope, paths beam.PCollection) beam.PCollection {
+	return beam.ParDo(s.Scope("pack.Described"), &infoFn{}, paths)
+}
+
+// infoFn reads the description of a shard.
+type infoFn struct{}
+
+// ProcessElement returns the [Totals] of the one.
+func (*infoFn) ProcessElement(file string) (string, error) {
+	var one Numbered
+	raw, err := storage.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(raw, &one.Info); err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	if _, err := fmt.Sscanf(path.Base(filepath.ToSlash(file)), infoName, &one.Number); err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	text, err := json.Marshal(Totals{Shards: []Numbered{one}})
+	return string(text), err
 }
 
 // StartBundle begins with no shard.
@@ -234,16 +286,17 @@ func (f *ShardFn) direct() bool {
 }
 
 // Shards packs staged documents (PCollection<Staged>) into shards and returns the paths of their descriptions (PCollection<string>). What
-// is grouped are references to documents; none travels. The shards' bytes are the same whichever way documents get there.
-func Shards(s beam.Scope, fn *ShardFn, staged beam.PCollection) beam.PCollection {
+// is grouped are references to documents; none travels. The shards' bytes are the same whichever way documents get there. What the plan's
+// quotas made of the documents is routed (PCollection<string>, see stage.Total and [RoutedKind]).
+func Shards(s beam.Scope, fn *ShardFn, staged beam.PCollection) (shards, routed beam.PCollection) {
 	s = s.Scope("pack.Shards")
 	staged = beam.Reshuffle(s, staged)
 	if fn.direct() {
-		parts := beam.ParDo(s, &RouteFn{Plan: fn.Plan, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, staged)
-		return beam.ParDo(s, fn, beam.GroupByKey(s, parts))
+		parts, routed := beam.ParDo2(s, &RouteFn{Plan: fn.Plan, RejectsDir: fn.RejectsDir}, staged)
+		return beam.ParDo(s, fn, beam.GroupByKey(s, parts)), routed
 	}
-	placed := beam.ParDo(s, &placeFn{Plan: fn.Plan, FileOrder: fn.FileOrder, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, staged)
+	placed, routed := beam.ParDo2(s, &placeFn{Plan: fn.Plan, FileOrder: fn.FileOrder, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, staged)
 	parts := partition.Split(s, partition.Settings{Dir: fn.InfoDir, Name: "shards", PartBytes: cmp.Or(partsOf, fn.PartBytes),
 		Bits: fn.Plan.bits()}, placed)
-	return beam.ParDo(s, &partFn{Fn: *fn}, beam.GroupByKey(s, parts))
+	return beam.ParDo(s, &partFn{Fn: *fn}, beam.GroupByKey(s, parts)), routed
 }

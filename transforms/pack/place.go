@@ -3,6 +3,7 @@ package pack
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -58,27 +59,40 @@ type placeFn struct {
 	FileOrder           bool
 	RejectsDir, InfoDir string
 
-	work bundle.Workers[[]parts.Slice]
+	work bundle.Workers[*placed]
+}
+
+// placed is what was made of a file.
+type placed struct {
+	slices []parts.Slice
+	sum    *Routed
 }
 
 // StartBundle begins with no file.
-func (f *placeFn) StartBundle(context.Context, func(parts.Slice)) { f.work.Start() }
+func (f *placeFn) StartBundle(context.Context, func(parts.Slice), func(string)) { f.work.Start() }
 
 // ProcessElement begins to place the documents of one file.
-func (f *placeFn) ProcessElement(ctx context.Context, in Staged, _ func(parts.Slice)) error {
-	return f.work.Go(ctx, func() ([]parts.Slice, error) { return f.place(in) })
-}
-
-// FinishBundle emits the references.
-func (f *placeFn) FinishBundle(_ context.Context, emit func(parts.Slice)) error {
-	return f.work.Emit(func(all []parts.Slice) {
-		for _, s := range all {
-			emit(s)
-		}
+func (f *placeFn) ProcessElement(ctx context.Context, in Staged, _ func(parts.Slice), _ func(string)) error {
+	return f.work.Go(ctx, func() (*placed, error) {
+		out, sum, err := f.place(in)
+		return &placed{out, sum}, err
 	})
 }
 
-func (f *placeFn) place(in Staged) (out []parts.Slice, err error) {
+// FinishBundle emits the references, and what quotas made of the files.
+func (f *placeFn) FinishBundle(_ context.Context, emit func(parts.Slice), routed func(string)) error {
+	files, err := f.work.Wait()
+	var sum Routed
+	for _, file := range files {
+		for _, s := range file.slices {
+			emit(s)
+		}
+		sum.Add(file.sum)
+	}
+	return errors.Join(err, sum.emit(routed))
+}
+
+func (f *placeFn) place(in Staged) (out []parts.Slice, sum *Routed, err error) {
 	set := parts.NewSet(0)
 	write := func() error {
 		if set.Len() == 0 {
@@ -91,7 +105,7 @@ func (f *placeFn) place(in Staged) (out []parts.Slice, err error) {
 		return err
 	}
 	var line []byte
-	if err := (router{f.Plan, f.RejectsDir, f.InfoDir}).route(in, func(g int, uses []use) error {
+	sum, err = router{f.Plan, f.RejectsDir}.route(in, func(g int, uses []use) error {
 		var rows []int32
 		for _, u := range uses {
 			if n := len(rows); n == 0 || rows[n-1] != u.row {
@@ -126,8 +140,9 @@ func (f *placeFn) place(in Staged) (out []parts.Slice, err error) {
 			}
 		}
 		return nil
-	}); err != nil {
-		return nil, err
+	})
+	if err == nil {
+		err = write()
 	}
-	return out, write()
+	return out, sum, err
 }

@@ -3,6 +3,7 @@ package pack
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/adaptflow/adaptflow/datasets"
@@ -21,12 +22,17 @@ type Part struct {
 }
 
 // RouteFn reads the hashes of staged documents, not their tokens, and emits for each shard the rows that belong to it.
-// With quotas it writes what they leave out to dead letters, and a summary.
+// With quotas it writes what they leave out to dead letters. It emits a [Routed] in JSON besides.
 type RouteFn struct {
-	Plan                Plan
-	RejectsDir, InfoDir string
+	Plan       Plan
+	RejectsDir string
 
-	work bundle.Workers[[]routedPart]
+	work bundle.Workers[*routedParts]
+}
+
+type routedParts struct {
+	parts []routedPart
+	sum   *Routed
 }
 
 type routedPart struct {
@@ -34,27 +40,46 @@ type routedPart struct {
 	part  Part
 }
 
-// Routed is what quotas made of a file of staged documents: Documents = Kept + all of Rejected.
-type Routed struct {
+// Routed is what quotas made of the documents of each named source, by number.
+type Routed map[int]*RoutedSource
+
+// RoutedKind names [Routed] for stage.Total.
+const RoutedKind = "routed"
+
+// Add adds what they made of other documents.
+func (r *Routed) Add(o *Routed) {
+	if *r == nil {
+		*r = Routed{}
+	}
+	for part, b := range *o {
+		a := (*r)[part]
+		if a == nil {
+			a = &RoutedSource{}
+			(*r)[part] = a
+		}
+		a.Documents, a.Kept, a.Repeated, a.Tokens = a.Documents+b.Documents, a.Kept+b.Kept, a.Repeated+b.Repeated, a.Tokens+b.Tokens
+		a.Rejected, a.Rejects = datasets.AddCounts(a.Rejected, b.Rejected), datasets.AddNames(a.Rejects, b.Rejects)
+	}
+}
+
+// RoutedSource is what quotas made of the documents of a named source: Documents = Kept + all of Rejected.
+type RoutedSource struct {
 	Documents int64            `json:"documents"`
 	Kept      int64            `json:"kept"`     // used at least once
 	Repeated  int64            `json:"repeated"` // uses beyond the first
 	Tokens    int64            `json:"tokens"`   // of all uses
 	Rejected  map[string]int64 `json:"rejected"`
-	Rejects   string           `json:"rejects,omitempty"`
+	Rejects   []string         `json:"rejects,omitempty"` // files of dead letters, sorted
 }
 
-// RoutedPath is the summary of a file in the folder dir.
-func RoutedPath(dir, name string) string { return storage.Join(dir, "routed-"+name+".json") }
-
 // StartBundle begins with no file.
-func (f *RouteFn) StartBundle(context.Context, func(int, Part)) { f.work.Start() }
+func (f *RouteFn) StartBundle(context.Context, func(int, Part), func(string)) { f.work.Start() }
 
 // ProcessElement begins to route one file.
-func (f *RouteFn) ProcessElement(ctx context.Context, in Staged, _ func(int, Part)) error {
-	return f.work.Go(ctx, func() ([]routedPart, error) {
+func (f *RouteFn) ProcessElement(ctx context.Context, in Staged, _ func(int, Part), _ func(string)) error {
+	return f.work.Go(ctx, func() (*routedParts, error) {
 		var parts []routedPart
-		err := router{f.Plan, f.RejectsDir, f.InfoDir}.route(in, func(g int, uses []use) error {
+		sum, err := router{f.Plan, f.RejectsDir}.route(in, func(g int, uses []use) error {
 			var rows [][][]int32 // of each copy and shard
 			for _, u := range uses {
 				for len(rows) <= u.copy {
@@ -72,17 +97,31 @@ func (f *RouteFn) ProcessElement(ctx context.Context, in Staged, _ func(int, Par
 			}
 			return nil
 		})
-		return parts, err
+		return &routedParts{parts, sum}, err
 	})
 }
 
-// FinishBundle emits the parts of the files.
-func (f *RouteFn) FinishBundle(_ context.Context, emit func(int, Part)) error {
+// FinishBundle emits the parts of the files, and what quotas made of them.
+func (f *RouteFn) FinishBundle(_ context.Context, emit func(int, Part), routed func(string)) error {
 	files, err := f.work.Wait()
-	for _, parts := range files {
-		for _, p := range parts {
+	var sum Routed
+	for _, file := range files {
+		for _, p := range file.parts {
 			emit(p.shard, p.part)
 		}
+		sum.Add(file.sum)
+	}
+	return errors.Join(err, sum.emit(routed))
+}
+
+// emit emits what quotas made of a bundle.
+func (r *Routed) emit(routed func(string)) error {
+	if len(*r) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(r)
+	if err == nil {
+		routed(string(text))
 	}
 	return err
 }
@@ -96,14 +135,13 @@ type use struct {
 
 // router assigns documents to shards, as often as the plan's quotas want them.
 type router struct {
-	plan                Plan
-	rejectsDir, infoDir string
+	plan       Plan
+	rejectsDir string
 }
 
-// route reads the hashes of a file of documents, and gives the uses of each row group to group. With quotas it writes dead letters and a
-// summary.
-func (f router) route(in Staged, group func(g int, uses []use) error) error {
-	sum := Routed{Rejected: map[string]int64{}}
+// route reads the hashes of a file of documents, and gives the uses of each row group to group. With quotas it writes dead letters.
+func (f router) route(in Staged, group func(g int, uses []use) error) (*Routed, error) {
+	sum := &RoutedSource{Rejected: map[string]int64{}}
 	dead := datasets.NewRejectWriter(storage.Join(f.rejectsDir, "mix-"+in.Name+".jsonl.zst"))
 	defer dead.Abort()
 	texts := map[int64][]byte{} // of the group's records, by their place in the source; read when the first is left out
@@ -123,7 +161,7 @@ func (f router) route(in Staged, group func(g int, uses []use) error) error {
 	for g := range in.Groups {
 		refs, _, err := datasets.ReadDocRefs(in.Path, g)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		uses := make([]use, 0, len(refs))
 		for i, r := range refs {
@@ -145,11 +183,11 @@ func (f router) route(in Staged, group func(g int, uses []use) error) error {
 				}
 				record, err := text(r.Index)
 				if err != nil {
-					return err
+					return nil, err
 				}
 				if err := dead.Write(&datasets.Reject{Source: in.Source, Index: r.Index, Rule: "mix", Reason: reason, Value: value,
 					Threshold: limit, Record: record}); err != nil {
-					return err
+					return nil, err
 				}
 				continue
 			}
@@ -162,19 +200,12 @@ func (f router) route(in Staged, group func(g int, uses []use) error) error {
 			}
 		}
 		if err := group(g, uses); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if f.plan.Quotas == nil {
-		return nil
+	rejects, err := dead.Close()
+	if rejects != "" {
+		sum.Rejects = []string{rejects}
 	}
-	var err error
-	if sum.Rejects, err = dead.Close(); err != nil {
-		return err
-	}
-	b, err := json.Marshal(&sum)
-	if err != nil {
-		return err
-	}
-	return storage.WriteFile(RoutedPath(f.infoDir, in.Name), b)
+	return &Routed{in.Part: sum}, err
 }

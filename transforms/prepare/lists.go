@@ -79,14 +79,3 @@ func (d *driver) listGroups(s beam.Scope) beam.PCollection {
 func (d *driver) listStaged(s beam.Scope) beam.PCollection {
 	return stage.Kept(s, d.list(tokenize.Name), stagedOf)
 }
-
-// readStaged are they, as the driver reads them.
-func (d *driver) readStaged() (all []pack.Staged, err error) {
-	texts, err := stage.ReadKept(d.list(tokenize.Name))
-	for _, text := range texts {
-		if err := stagedOf(text, func(p pack.Staged) { all = append(all, p) }); err != nil {
-			return nil, err
-		}
-	}
-	return all, err
-}

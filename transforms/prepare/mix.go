@@ -168,16 +168,12 @@ func (d *driver) countMixed() error {
 		return nil
 	}
 	st := Stage{Name: mix.Name, Rejected: map[string]int64{}, Counters: map[string]int64{}}
-	staged, err := d.readStaged()
+	routed, err := stage.ReadTotal[pack.Routed](d.total("routed"))
 	if err != nil {
 		return err
 	}
-	for _, s := range staged {
-		var r pack.Routed
-		if err := readJSON(pack.RoutedPath(d.packed, s.Name), &r); err != nil {
-			return err
-		}
-		name := d.cfg.Sources[s.Part].Name
+	for part, r := range *routed {
+		name := d.cfg.Sources[part].Name
 		st.In, st.Kept = st.In+r.Documents, st.Kept+r.Kept
 		for reason, n := range r.Rejected {
 			st.Rejected[mix.Name+"."+reason] += n
@@ -186,9 +182,7 @@ func (d *driver) countMixed() error {
 			st.Counters[name+"."+k] += n
 		}
 		d.repeated += r.Repeated
-		if r.Rejects != "" {
-			d.res.RejectFiles = append(d.res.RejectFiles, r.Rejects)
-		}
+		d.res.RejectFiles = datasets.AddNames(d.res.RejectFiles, r.Rejects)
 	}
 	return d.funnel(st)
 }

@@ -2,16 +2,13 @@ package prepare
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/pack"
 	"github.com/adaptflow/adaptflow/transforms/stage"
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
@@ -68,9 +65,11 @@ func (d *driver) pack(ctx context.Context) error {
 	p, s := beam.NewPipelineWithRoot()
 	staged := d.listStaged(s)
 	d.gatherPrints(s)
-	end.Of(s, pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile,
-		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir, Files: d.left},
-		staged))
+	shards, routed := pack.Shards(s, &pack.ShardFn{Plan: d.plan, Options: d.cfg.pack(), Meta: d.meta, FileOrder: d.cfg.Order == OrderFile,
+		OutDir: d.cfg.OutDir, InfoDir: d.packed, RejectsDir: d.cfg.RejectsDir, Files: d.left,
+		PartBytes: d.cfg.Sizes.Part}, staged)
+	stage.Total(s, pack.TotalsKind, d.total("pack"), pack.Described(s, shards))
+	stage.Total(s, pack.RoutedKind, d.total("routed"), routed)
 	return d.run(ctx, p, "adaptflow-pack")
 }
 
@@ -86,14 +85,12 @@ func (d *driver) finish() error {
 		m.AddBOS, m.AddEOS, m.DocumentSeparator = &bos, &eos, d.cfg.Ends.Separator
 	}
 	var docs int64
-	for shard := range d.plan.Train + d.plan.Validation {
-		var info pack.Info
-		if err := readJSON(pack.InfoPath(d.packed, shard), &info); err != nil {
-			if errors.Is(err, fs.ErrNotExist) { // no document fell to this shard
-				continue
-			}
-			return err
-		}
+	sum, err := stage.ReadTotal[pack.Totals](d.total("pack"))
+	if err != nil {
+		return err
+	}
+	for _, s := range sum.Shards { // of the plan's those that a document fell to
+		shard, info := s.Number, s.Info
 		docs += info.Stats.Docs
 		m.DroppedTokens += info.Stats.Dropped
 		if info.Shard.Rows == 0 { // drop_last dropped all of it
@@ -127,7 +124,6 @@ func (d *driver) finish() error {
 	}
 	m.FillRate = float64(m.Tokens) / float64(m.Sequences*int64(d.cfg.SequenceLength))
 	d.res.Tokens, d.res.Dropped, d.res.Sequences, d.res.FillRate = m.Tokens, m.DroppedTokens, m.Sequences, m.FillRate
-	var err error
 	d.res.ManifestPath, err = datasets.WriteManifest(d.cfg.OutDir, m)
 	return err
 }

@@ -2,9 +2,7 @@ package prepare
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -208,17 +206,6 @@ func removeAll(pattern string) error {
 		if err := storage.Remove(f); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func readJSON(path string, v any) error {
-	b, err := storage.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

@@ -289,13 +289,13 @@ func TestBundles(t *testing.T) {
 	for _, p := range sums {
 		route := &pack.RouteFn{Plan: plan}
 		if err := stagedOf(p, func(in pack.Staged) {
-			if err := route.ProcessElement(t.Context(), in, nil); err != nil {
+			if err := route.ProcessElement(t.Context(), in, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := route.FinishBundle(t.Context(), func(_ int, p pack.Part) { parts = append(parts, p) }); err != nil {
+		if err := route.FinishBundle(t.Context(), func(_ int, p pack.Part) { parts = append(parts, p) }, func(string) {}); err != nil {
 			t.Fatal(err)
 		}
 	}

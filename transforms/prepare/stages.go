@@ -162,8 +162,8 @@ func (d *driver) countRead() error {
 		return err
 	}
 	if sum.Files != int64(len(d.files)) {
-		return fmt.Errorf("%d of %d input files were read to their end; the files in %s changed while this ran, run it again alone", sum.Files,
-			len(d.files), d.cfg.StagedDir)
+		return fmt.Errorf("%d of %d input files were read to their end; the files in %s changed while this ran, run it again alone",
+			sum.Files, len(d.files), d.cfg.StagedDir)
 	}
 	st := Stage{Name: "read", In: sum.Read, Kept: sum.Kept, Rejected: datasets.AddCounts(map[string]int64{}, sum.Rejected)}
 	d.res.RejectFiles, d.left, d.first = sum.Rejects, sum.Groups, sum.First

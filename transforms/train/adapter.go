@@ -90,7 +90,7 @@ func (c *Settings) job(with func(*recipe.Recipe)) (job core.Job, err error) {
 		with(&r)
 	}
 	if c.Work == "" {
-		return job, errors.New("Work is not set: it is the folder or the location of the checkpoints")
+		return job, errors.New("setting Work is not set: it is the folder or the location of the checkpoints")
 	}
 	if err := r.Validate(); err != nil {
 		return job, err
