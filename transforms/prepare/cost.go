@@ -65,11 +65,7 @@ func per(n, size int64) int64 { return (n + size - 1) / size }
 // level of gathering; label propagation has at most 256 parts, each of which reads all in each of 16 phases. Packing opens each group three
 // times and 256·P(documents) slices a level. All that is read or written once is so much of the bytes; the files' own are 16 KiB each.
 func (c *Config) Costs(v Volume) []Cost {
-	s := c.sizes()
-	k := &coster{cfg: c, v: v}
-	k.blocks = v.Files + per(v.Bytes, s.Block)
-	k.groups = k.blocks + per(v.Bytes, s.Group)
-	k.docs = 6*v.Tokens + 128*v.Documents
+	k := (&coster{cfg: c, v: v}).begin()
 	job := Cost{Job: "adaptflow-ingest", Opens: 5*v.Files + 3*k.blocks, Puts: 2*k.blocks + v.Files/perList, Read: 3 * v.Bytes, Written: v.Bytes}
 	if len(c.Clean) > 0 {
 		job.add(k.judged())
@@ -104,6 +100,15 @@ func (c *Config) Costs(v Volume) []Cost {
 	}
 	k.pack()
 	return k.out
+}
+
+// begin counts what there is.
+func (k *coster) begin() *coster {
+	s := k.cfg.sizes()
+	k.blocks = k.v.Files + per(k.v.Bytes, s.Block)
+	k.groups = k.blocks + per(k.v.Bytes, s.Group)
+	k.docs = 6*k.v.Tokens + 128*k.v.Documents
+	return k
 }
 
 // sizes are those of the configuration, defaults filled in.

@@ -33,11 +33,12 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 	}
 	name, dir := d.stepName(i), d.runs(i)
 	plan := core.Plan{Settings: d.stepSettings(i), Dir: dir, Limits: d.cfg.DedupeLimits}
-	index, save, err := d.openIndex(ctx, i, step)
-	if err != nil {
-		return err
+	var index []string
+	if d.assumed == nil {
+		if index, plan.Save, err = d.openIndex(ctx, i, step); err != nil {
+			return err
+		}
 	}
-	plan.Save = save
 	if plan.Index = len(index) > 0; plan.Index {
 		if err := plan.WriteIndexList(index); err != nil {
 			return err
@@ -48,16 +49,18 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 	if err := d.run(ctx, p, "adaptflow-"+name+"-find"); err != nil {
 		return err
 	}
-	if err := d.finishIndex(i, step); err != nil {
-		return err
-	}
 	names := storage.Join(dir, "sources.json")
-	b, err := json.Marshal(sources)
-	if err != nil {
-		return err
-	}
-	if err := storage.WriteFile(names, b); err != nil {
-		return err
+	if d.assumed == nil {
+		if err := d.finishIndex(i, step); err != nil {
+			return err
+		}
+		b, err := json.Marshal(sources)
+		if err != nil {
+			return err
+		}
+		if err := storage.WriteFile(names, b); err != nil {
+			return err
+		}
 	}
 	p, s = beam.NewPipelineWithRoot()
 	left, totals := dedupe.Filter(s, &dedupe.FilterFn{Settings: plan.Settings, Language: d.cfg.Language, Removals: core.RemovalsPath(dir),
@@ -65,7 +68,7 @@ func (d *driver) dedupe(ctx context.Context, i int, sources []string) error {
 	stage.Total(s, stage.TotalsKind, d.total(name), totals)
 	d.keepGroups(s, name, left)
 	d.next(s, i, left)
-	if err := d.run(ctx, p, "adaptflow-"+name); err != nil {
+	if err := d.run(ctx, p, "adaptflow-"+name); err != nil || d.assumed != nil {
 		return err
 	}
 	if err := removeAll(storage.Join(dir, "*.run")); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
@@ -18,19 +16,11 @@ import (
 // graphSize is the size of a pipeline's graph as engines get it.
 func graphSize(t *testing.T, p *beam.Pipeline) int {
 	t.Helper()
-	edges, _, err := p.Build()
+	n, err := jobs.GraphBytes(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := graphx.CreateEnvironment(t.Context(), graphx.URNEnvDocker, func(context.Context) string { return "image" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := graphx.Marshal(edges, &graphx.Options{Environment: env})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return proto.Size(m)
+	return n
 }
 
 // TestGraphsStaySmall: the graphs of preparing do not grow with the input files, and all of these are read.

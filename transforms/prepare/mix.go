@@ -63,7 +63,7 @@ func (d *driver) countMix(ctx context.Context, pass int, bins []int) ([]datasets
 	path := d.total(fmt.Sprintf("%s-%d", mix.Name, pass))
 	p, s := beam.NewPipelineWithRoot()
 	stage.Total(s, mix.TotalsKind, path, mix.Counts(s, &mix.CountFn{Split: d.plan.Split, Seed: d.cfg.Seed, Bins: bins}, d.listStaged(s)))
-	if err := d.run(ctx, p, "adaptflow-mix"); err != nil {
+	if err := d.run(ctx, p, "adaptflow-mix"); err != nil || d.assumed != nil {
 		return nil, nil, err
 	}
 	sum, err := stage.ReadTotal[mix.Totals](path)
@@ -94,6 +94,10 @@ func (d *driver) mix(ctx context.Context) error {
 	hs, _, err := d.countMix(ctx, 0, nil)
 	if err != nil {
 		return err
+	}
+	if d.assumed != nil {
+		d.plan.Quotas = make([]datasets.Quota, len(m.Sources))
+		return nil
 	}
 	// bounds finds the beginnings that keep to the limits (negative: none).
 	bounds := func(pass int, documents, tokens []int64) ([]datasets.Bound, error) {

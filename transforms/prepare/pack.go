@@ -16,6 +16,10 @@ import (
 
 // count adds up the summaries of tokenizing, whose names follow from the groups, and plans the shards.
 func (d *driver) count() error {
+	if d.assumed != nil {
+		d.shards(d.assumed.Tokens, datasets.NewSplit(d.cfg.ValidationFraction, 0, math.MaxUint64))
+		return nil
+	}
 	sum, err := stage.ReadTotal[tokenize.Totals](d.total(tokenize.Name))
 	if err != nil {
 		return err
@@ -49,15 +53,19 @@ func (d *driver) count() error {
 		}
 		return noTextError(what)
 	}
-	d.plan = pack.Plan{Train: datasets.NumShards(tokens, d.cfg.TokensPerShard),
-		Split: datasets.NewSplit(d.cfg.ValidationFraction, sum.MinSplit, sum.MaxSplit)}
+	d.shards(tokens, datasets.NewSplit(d.cfg.ValidationFraction, sum.MinSplit, sum.MaxSplit))
+	return nil
+}
+
+// shards plans the shards of so many tokens.
+func (d *driver) shards(tokens int64, split datasets.Split) {
+	d.plan = pack.Plan{Train: datasets.NumShards(tokens, d.cfg.TokensPerShard), Split: split}
 	if d.plan.Split.On {
 		d.plan.Validation = datasets.NumShards(int64(math.Ceil(float64(tokens)*d.cfg.ValidationFraction)), d.cfg.TokensPerShard)
 	}
 	if d.cfg.Order == OrderFile {
 		d.plan.Train, d.plan.Validation = 1, min(d.plan.Validation, 1)
 	}
-	return nil
 }
 
 // pack runs the second pipeline: staged documents → shards.

@@ -93,6 +93,7 @@ type driver struct {
 	template                string // of chats, as workers find it
 	sources                 []datasets.SourceFile
 	parts                   map[string]int // the named source of each file's name, by number
+	assumed                 *Volume        // what is planned for: jobs are made and not run, and nothing of them is read
 	repeated                int64          // uses of documents beyond the first
 	first                   string         // the first dead letter
 	records, tokens, packed string

@@ -157,6 +157,10 @@ func checkNames(files []ingest.File, name func(source string) string) error {
 
 // countRead takes what reading gave into the funnel.
 func (d *driver) countRead() error {
+	if d.assumed != nil {
+		d.left, d.res.Labels = (&coster{cfg: &d.cfg, v: *d.assumed}).begin().groups, []string{"0", "1"}
+		return nil
+	}
 	sum, err := stage.ReadTotal[ingest.Totals](d.total("read"))
 	if err != nil {
 		return err
@@ -191,6 +195,9 @@ func (d *driver) countRead() error {
 
 // countStage takes what a stage made of the groups into the funnel.
 func (d *driver) countStage(name string) error {
+	if d.assumed != nil {
+		return nil
+	}
 	sum, err := stage.ReadTotal[stage.Totals](d.total(name))
 	if err != nil {
 		return err
