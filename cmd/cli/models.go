@@ -187,14 +187,21 @@ func planCommand() *cobra.Command {
 	var f recipeFlags
 	var workers []int
 	var constants string
-	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training will take, before anything runs",
+	var text volumeFlags
+	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training or data will take, before anything runs",
 		Args: cobra.ExactArgs(1),
 		Long: "Plan says how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a " +
 			"process of its own: time by its\n" +
 			"parts, bytes of the files that are sent and read, and memory, from constants that adaptflow bench scaling --calibrate " +
 			"measures. Mode, local_steps,\n" +
-			"compression and optimizer_shards are the recipe's.",
+			"compression and optimizer_shards are the recipe's.\n\n" +
+			"With --input-bytes plan says instead what preparing so much text costs at most: files and objects opened and written, " +
+			"requests, bytes, graphs and\n" +
+			"the price of S3's requests of each job, and with --workers the share of each worker.",
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("input-bytes") {
+				return text.plan(c.Context(), &f, args[0], workers)
+			}
 			if c.Flags().Changed("workers") {
 				return planWorkers(&f, args[0], constants, workers)
 			}
@@ -213,7 +220,8 @@ func planCommand() *cobra.Command {
 			return nil
 		}}
 	f.add(c)
-	c.Flags().IntSliceVar(&workers, "workers", nil, "numbers of workers to compute, as 1,8,64,1024")
+	c.Flags().IntSliceVar(&workers, "workers", nil, "numbers of workers to compute, as 1,8,64,1024; one number beside --input-bytes")
+	text.add(c)
 	c.Flags().StringVar(&constants, "constants", "",
 		"JSON file of bench scaling --calibrate; default: those of the machine that BENCHMARKS.md names")
 	return c

@@ -16,8 +16,8 @@ type Volume struct {
 	Tokens    int64
 }
 
-// Cost is what one job of preparing asks, at most, of the store that the work and the input lie in, and of its workers. It is a sum of terms
-// that are each linear in the volume; nothing that it counts is multiplied by anything else that grows.
+// Cost is what one job of preparing asks, at most, of the store that the work and the input lie in, and of its workers. It is a sum of
+// terms that are each linear in the volume; nothing that it counts is multiplied by anything else that grows.
 type Cost struct {
 	Job     string
 	Opens   int64 // files or objects that are opened
@@ -36,8 +36,8 @@ func (c *Cost) Gets() int64 { return 2*c.Opens + c.Read/requestBytes }
 // reads, 0.005 a thousand writes). Bytes within a region cost nothing.
 func (c *Cost) Dollars() float64 { return float64(c.Gets())*0.0004/1000 + float64(c.Puts)*0.005/1000 }
 
-// The constants of [Config.Costs]: what a file of row groups has besides its rows, how many parts a partitioner cuts into, and how many files
-// hold references.
+// The constants of [Config.Costs]: what a file of row groups has besides its rows, how many parts a partitioner cuts into, and how many
+// references a file of them holds.
 const (
 	fileBytes = 16 << 10
 	fan       = 256
@@ -66,7 +66,8 @@ func per(n, size int64) int64 { return (n + size - 1) / size }
 // times and 256·P(documents) slices a level. All that is read or written once is so much of the bytes; the files' own are 16 KiB each.
 func (c *Config) Costs(v Volume) []Cost {
 	k := (&coster{cfg: c, v: v}).begin()
-	job := Cost{Job: "adaptflow-ingest", Opens: 5*v.Files + 3*k.blocks, Puts: 2*k.blocks + v.Files/perList, Read: 3 * v.Bytes, Written: v.Bytes}
+	job := Cost{Job: "adaptflow-ingest", Opens: 5*v.Files + 3*k.blocks, Puts: 2*k.blocks + v.Files/perList,
+		Read: 3 * v.Bytes, Written: v.Bytes}
 	if len(c.Clean) > 0 {
 		job.add(k.judged())
 	}
@@ -113,7 +114,8 @@ func (k *coster) begin() *coster {
 
 // sizes are those of the configuration, defaults filled in.
 func (c *Config) sizes() Sizes {
-	return Sizes{Group: cmp.Or(c.Sizes.Group, 4<<20), Part: cmp.Or(c.Sizes.Part, 256<<20), Block: cmp.Or(c.Sizes.Block, datasets.BlockBytes)}
+	return Sizes{Group: cmp.Or(c.Sizes.Group, 4<<20), Part: cmp.Or(c.Sizes.Part, 256<<20),
+		Block: cmp.Or(c.Sizes.Block, datasets.BlockBytes)}
 }
 
 func (c *Cost) add(o Cost) {

@@ -149,8 +149,8 @@ type measured struct {
 	graph int
 }
 
-// countJobs prepares a text of so many bytes with all steps, by sizes that are shrunk, and returns what each job took, what it may take, and
-// how often the driver opened a file.
+// countJobs prepares a text of so many bytes with all steps, by sizes that are shrunk, and returns what each job took, what it may take,
+// and how often the driver opened a file.
 func countJobs(t *testing.T, size int) (took []measured, may []Cost, driver int64) {
 	t.Helper()
 	fs := &countingFS{root: t.TempDir()}
@@ -197,6 +197,11 @@ func countJobs(t *testing.T, size int) (took []measured, may []Cost, driver int6
 	return took, cfg.Costs(Volume{Bytes: files, Files: int64(len(all)), Documents: res.Read, Tokens: tokens}), fs.driver.opens.Load()
 }
 
+// exceeds says whether a cost is more than so many times another in anything.
+func (c *Cost) exceeds(o *Cost, times int64) bool {
+	return c.Opens > times*o.Opens || c.Puts > times*o.Puts || c.Read > times*o.Read || c.Written > times*o.Written
+}
+
 // TestCosts: what the data stage asks of its store is within what its formula says, job by job, and grows with the text and no faster; what
 // the driver asks, the jobs and their graphs do not grow.
 func TestCosts(t *testing.T) {
@@ -211,11 +216,8 @@ func TestCosts(t *testing.T) {
 		n := 0
 		for _, c := range may { // jobs of mixing are made as they are needed
 			if n < len(took) && took[n].Job == c.Job {
-				for _, v := range [][2]int64{{took[n].Opens, c.Opens}, {took[n].Puts, c.Puts}, {took[n].Read, c.Read}, {took[n].Written, c.Written}} {
-					if v[0] > v[1] {
-						t.Errorf("%d times: %+v took more than %+v", times, took[n], c)
-						break
-					}
+				if took[n].exceeds(&c, 1) {
+					t.Errorf("%d times: %+v took more than %+v", times, took[n], c)
 				}
 				t.Logf("%d: %+v of %+v", times, took[n], c)
 				n++
@@ -245,10 +247,8 @@ func TestCosts(t *testing.T) {
 			if driver != opens || len(took) != len(last) {
 				t.Errorf("%d times: the driver opened %d files, %d before; %d jobs, %d before", times, driver, opens, len(took), len(last))
 			}
-			for _, v := range [][2]int64{{sum.Opens, before.Opens}, {sum.Puts, before.Puts}, {sum.Read, before.Read}, {sum.Written, before.Written}} {
-				if v[0] > v[1]*5 {
-					t.Errorf("four times the text took %+v, before it were %+v", sum, before)
-				}
+			if sum.exceeds(&before, 5) {
+				t.Errorf("four times the text took %+v, before it were %+v", sum, before)
 			}
 		}
 		last, opens = took, driver

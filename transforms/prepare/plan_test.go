@@ -24,7 +24,8 @@ func TestPlan(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []Volume{{Bytes: 1 << 20, Files: 4, Documents: 500, Tokens: 5000}, {Bytes: 1 << 40, Files: 100_000, Documents: 1 << 29, Tokens: 1 << 38}} {
+	for _, v := range []Volume{{Bytes: 1 << 20, Files: 4, Documents: 500, Tokens: 5000},
+		{Bytes: 1 << 40, Files: 100_000, Documents: 1 << 29, Tokens: 1 << 38}} {
 		all, err := Plan(t.Context(), cfg, v)
 		if err != nil {
 			t.Fatal(err)
