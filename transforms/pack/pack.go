@@ -295,7 +295,8 @@ func Shards(s beam.Scope, fn *ShardFn, staged beam.PCollection) (shards, routed 
 		parts, routed := beam.ParDo2(s, &RouteFn{Plan: fn.Plan, RejectsDir: fn.RejectsDir}, staged)
 		return beam.ParDo(s, fn, beam.GroupByKey(s, parts)), routed
 	}
-	placed, routed := beam.ParDo2(s, &placeFn{Plan: fn.Plan, FileOrder: fn.FileOrder, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir}, staged)
+	placed, routed := beam.ParDo2(s, &placeFn{Plan: fn.Plan, FileOrder: fn.FileOrder, RejectsDir: fn.RejectsDir, InfoDir: fn.InfoDir},
+		staged)
 	parts := partition.Split(s, partition.Settings{Dir: fn.InfoDir, Name: "shards", PartBytes: cmp.Or(partsOf, fn.PartBytes),
 		Bits: fn.Plan.bits()}, placed)
 	return beam.ParDo(s, &partFn{Fn: *fn}, beam.GroupByKey(s, parts)), routed

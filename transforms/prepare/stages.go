@@ -91,7 +91,8 @@ func (d *driver) stages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	groups, read := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir, Pages: pages,
+	groups, read := ingest.Read(s, &ingest.ReadFn{Options: d.cfg.reading(), StagedDir: d.records, RejectsDir: d.cfg.RejectsDir,
+		Pages:      pages,
 		BlockBytes: d.cfg.Sizes.Block, GroupBytes: d.cfg.Sizes.Group}, files)
 	stage.Total(s, ingest.TotalsKind, d.total("read"), read)
 	if len(d.cfg.Clean) > 0 {
@@ -147,8 +148,8 @@ func checkNames(files []ingest.File, name func(source string) string) error {
 	for _, f := range files {
 		n := name(f.Source)
 		if other, ok := of[n]; ok {
-			return fmt.Errorf("the input files %s and %s differ in nothing that what is written for them is named by: rename one of the two",
-				other, f.Source)
+			return fmt.Errorf("the input files %s and %s differ in nothing that what is written for them is named by: rename one of "+
+				"the two", other, f.Source)
 		}
 		of[n] = f.Source
 	}
