@@ -13,6 +13,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	core "github.com/adaptflow/adaptflow/train"
@@ -64,7 +65,7 @@ func adapted(t *testing.T, dir string, set Settings, turned bool) (AdapterRef, e
 	docs, rejects := tokenize.Records(s, tokenize.Settings{Tokenizer: base(t), Ends: prepare.Ends, Seed: 7, Pack: prepare.PackOptions},
 		beam.CreateList(s, records))
 	end.Of(s, rejects)
-	shards := pack.Records(s, pack.Settings{Dir: filepath.Join(dir, "shards"), Work: filepath.Join(dir, "packing"), Name: "pages",
+	shards := pack.Records(s, pack.Settings{Dir: storage.Join(dir, "shards"), Work: storage.Join(dir, "packing"), Name: "pages",
 		Tokenizer: base(t), Prepare: prepare, Seed: 7}, docs)
 	seen := jobstest.Collect(s, Adapter(s, set, shards))
 	if err := jobs.Prism(t.Context(), p, "train"); err != nil {
