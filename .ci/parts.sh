@@ -72,6 +72,7 @@ part_kills() {
 part_flink() {
   program
   bash interop/flink.sh "$work/adaptflow" "$work/flink"
+  bash interop/beam.sh "$work/adaptflow" "$work/beam"
   bash interop/cluster.sh "$work/adaptflow" "$work/cluster" "${CLUSTER_KILLS:-$(by_tier 2 4)}"
 }
 
