@@ -84,10 +84,10 @@ func (c *KeySettings) config() (cfg perkey.Config, err error) {
 		}
 	}
 	if !storage.IsLocal(c.Work) || !storage.IsLocal(c.Out) {
-		return cfg, errors.New("Work and Out are folders that all workers see: at a location, `adaptflow run` trains by key")
+		return cfg, errors.New("settings Work and Out are folders that all workers see: at a location, `adaptflow run` trains by key")
 	}
 	if !(c.Held >= 0 && c.Held < 1) {
-		return cfg, fmt.Errorf("Held is %g: it is a share, from 0 to below 1", c.Held)
+		return cfg, fmt.Errorf("setting Held is %g: it is a share, from 0 to below 1", c.Held)
 	}
 	def := recipe.Default()
 	if c.MinSequences == 0 {
