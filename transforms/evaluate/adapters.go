@@ -111,7 +111,7 @@ func (f *tasksFn) ProcessElement(a train.AdapterRef, sets func(*pack.ShardSet) b
 			return err
 		}
 		job := Job{Model: model, At: at, Tokenizer: f.Set.Tokenizer, Engine: f.Set.Engine, Ends: f.Set.Ends,
-			Config:         measure.Config{BatchSize: f.Set.BatchSize, MaxSequences: f.Set.MaxSequences},
+			Config:         f.Set.Config,
 			SequenceLength: m.SequenceLength, Run: storage.SHA256(name), Output: "-"} // which nothing is written to
 		raw, err := json.Marshal(&job)
 		if err != nil {

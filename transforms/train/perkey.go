@@ -13,7 +13,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	check "github.com/adaptflow/adaptflow/internal/settings"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/recipe"
@@ -89,21 +88,11 @@ func (c *KeySettings) config() (cfg perkey.Config, err error) {
 	if !(c.Held >= 0 && c.Held < 1) {
 		return cfg, fmt.Errorf("setting Held is %g: it is a share, from 0 to below 1", c.Held)
 	}
-	def := recipe.Default()
-	if c.MinSequences == 0 {
-		c.MinSequences = def.Keys.MinSequences
-	}
-	if c.GroupKeys == 0 {
-		c.GroupKeys = def.Keys.GroupKeys
-	}
-	if c.GroupTokens == 0 {
-		c.GroupTokens = def.Keys.GroupTokens
-	}
-	if err := check.CheckSet(&c.Keys); err != nil {
-		return cfg, err
+	if min(c.MinSequences, c.GroupKeys, c.GroupTokens) < 0 { // where they are 0, perkey has a recipe's defaults
+		return cfg, errors.New("min_sequences, group_keys and group_tokens are not below 0")
 	}
 	if job.SequenceLength = c.SequenceLength; c.SequenceLength == 0 {
-		job.SequenceLength = def.Prepare.SequenceLength
+		job.SequenceLength = recipe.Default().Prepare.SequenceLength
 	}
 	cfg = perkey.Config{Job: job, Keys: c.Keys, Version: version.Version}
 	for _, f := range []struct {
