@@ -15,6 +15,7 @@ var bounds = map[string][2]int64{
 	"disk-size-gb":     {0, 1 << 16},
 	"group-keys":       {1, 1 << 20},
 	"group-tokens":     {1, 1 << 24},
+	"input-files":      {1, 1 << 40},
 	"max-num-workers":  {0, 1 << 16},
 	"memory-limit":     {0, 1 << 30},
 	"min-frequency":    {1, 1 << 40},

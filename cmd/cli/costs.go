@@ -20,7 +20,7 @@ type volumeFlags struct {
 
 func (f *volumeFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.bytes, "input-bytes", "", "text to prepare, decompressed, as 1TB or 20GiB: prints what that costs")
-	c.Flags().Int64Var(&f.files, "input-files", 0, "its files; 0 for one a 256 MiB")
+	c.Flags().Int64Var(&f.files, "input-files", 0, "its files; one a 256 MiB where it is not given")
 	c.Flags().Float64Var(&f.documentBytes, "bytes-per-document", 3000, "of the text, on average")
 	c.Flags().Float64Var(&f.bytesPerToken, "bytes-per-token", 4, "of the text, on average")
 }
@@ -34,9 +34,8 @@ func (f *volumeFlags) plan(ctx context.Context, flags *recipeFlags, template str
 	if len(workers) > 1 || len(workers) == 1 && workers[0] < 1 {
 		return usage("--workers is %v: beside --input-bytes give one number of at least 1", workers)
 	}
-	if f.files < 0 || !(f.documentBytes >= 1) || !(f.bytesPerToken > 0) {
-		return usage("--input-files %d, --bytes-per-document %g, --bytes-per-token %g: give numbers above 0", f.files, f.documentBytes,
-			f.bytesPerToken)
+	if !(f.documentBytes >= 1) || !(f.bytesPerToken > 0) {
+		return usage("--bytes-per-document %g, --bytes-per-token %g: give numbers above 0", f.documentBytes, f.bytesPerToken)
 	}
 	rec, err := flags.resolve(template)
 	if err != nil {
