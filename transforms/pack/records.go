@@ -135,6 +135,16 @@ func layoutOf(text string) (l layout, err error) {
 	return l, err
 }
 
+// layoutFrom reads the plan as a side input gives it. That is a list and no single value: of no documents there is none, and Beam would
+// tell that of a single one before the error that says why.
+func layoutFrom(plan func(*string) bool) (text string, l layout, err error) {
+	if !plan(&text) {
+		return "", l, errors.New("pack.Records: documents have no plan")
+	}
+	l, err = layoutOf(text)
+	return text, l, err
+}
+
 // planFn counts what the groups hold and plans the shards.
 type planFn struct{ Set Settings }
 

@@ -29,15 +29,15 @@ type placeDocsFn struct {
 }
 
 // StartBundle begins with no file.
-func (f *placeDocsFn) StartBundle(context.Context, string, func(parts.Slice)) { f.work.Start() }
+func (f *placeDocsFn) StartBundle(context.Context, func(*string) bool, func(parts.Slice)) { f.work.Start() }
 
 // ProcessElement begins to place the documents of one file.
-func (f *placeDocsFn) ProcessElement(ctx context.Context, in DocGroup, plan string, _ func(parts.Slice)) error {
+func (f *placeDocsFn) ProcessElement(ctx context.Context, in DocGroup, plan func(*string) bool, _ func(parts.Slice)) error {
+	_, l, err := layoutFrom(plan)
+	if err != nil {
+		return err
+	}
 	return f.work.Go(ctx, func() (parts.Slice, error) {
-		l, err := layoutOf(plan)
-		if err != nil {
-			return parts.Slice{}, err
-		}
 		set, line := parts.NewSet(0), []byte(nil)
 		for g := range in.Groups {
 			docs, err := datasets.ReadDocFile(in.Path, int(g), 0, -1)
@@ -58,7 +58,7 @@ func (f *placeDocsFn) ProcessElement(ctx context.Context, in DocGroup, plan stri
 }
 
 // FinishBundle emits the references.
-func (f *placeDocsFn) FinishBundle(_ context.Context, _ string, emit func(parts.Slice)) error {
+func (f *placeDocsFn) FinishBundle(_ context.Context, _ func(*string) bool, emit func(parts.Slice)) error {
 	return f.work.Emit(emit)
 }
 
@@ -78,26 +78,27 @@ func (f *packDocsFn) Setup(ctx context.Context) (err error) {
 }
 
 // StartBundle begins with no range.
-func (f *packDocsFn) StartBundle(_ context.Context, plan string, _ func(string, string)) {
+func (f *packDocsFn) StartBundle(_ context.Context, _ func(*string) bool, _ func(string, string)) {
 	f.work.Start()
 }
 
 // ProcessElement begins to pack the shards of one range, whose documents the work holds.
-func (f *packDocsFn) ProcessElement(ctx context.Context, _ int64, in func(*parts.Slice) bool, plan string, _ func(string, string)) error {
+func (f *packDocsFn) ProcessElement(ctx context.Context, _ int64, in func(*parts.Slice) bool, plan func(*string) bool,
+	_ func(string, string)) error {
 	var all []parts.Slice
 	for s := (parts.Slice{}); in(&s); s = (parts.Slice{}) {
 		all = append(all, s)
 	}
-	f.plan = plan
-	l, err := layoutOf(plan)
+	text, l, err := layoutFrom(plan)
 	if err != nil {
 		return err
 	}
+	f.plan = text
 	return f.work.Go(ctx, func() ([]*packed, error) { return packPart(ctx, f.fn(l.Plan), recordBits, sortDocs, all) })
 }
 
 // FinishBundle emits the paths of the shards' descriptions by the plan.
-func (f *packDocsFn) FinishBundle(ctx context.Context, _ string, emit func(string, string)) error {
+func (f *packDocsFn) FinishBundle(ctx context.Context, _ func(*string) bool, emit func(string, string)) error {
 	return f.work.Emit(func(shards []*packed) {
 		for _, p := range shards {
 			f.fn(Plan{}).count(ctx, p)
