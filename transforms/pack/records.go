@@ -135,13 +135,12 @@ func layoutOf(text string) (l layout, err error) {
 	return l, err
 }
 
-// layoutFrom reads the plan as a side input gives it. That is a list and no single value: of no documents there is none, and Beam would
-// tell that of a single one before the error that says why.
+// layoutFrom reads the plan as a side input gives it, "" where there is none. That is a list and no single value, of which Beam would tell
+// that it is missing before the error of planning that says why.
 func layoutFrom(plan func(*string) bool) (text string, l layout, err error) {
-	if !plan(&text) {
-		return "", l, errors.New("pack.Records: documents have no plan")
+	if plan(&text) {
+		l, err = layoutOf(text)
 	}
-	l, err = layoutOf(text)
 	return text, l, err
 }
 

@@ -33,8 +33,8 @@ func (f *placeDocsFn) StartBundle(context.Context, func(*string) bool, func(part
 
 // ProcessElement begins to place the documents of one file.
 func (f *placeDocsFn) ProcessElement(ctx context.Context, in DocGroup, plan func(*string) bool, _ func(parts.Slice)) error {
-	_, l, err := layoutFrom(plan)
-	if err != nil {
+	text, l, err := layoutFrom(plan)
+	if text == "" || err != nil { // without a plan planning failed, and its error is the one to tell
 		return err
 	}
 	return f.work.Go(ctx, func() (parts.Slice, error) {
@@ -90,7 +90,7 @@ func (f *packDocsFn) ProcessElement(ctx context.Context, _ int64, in func(*parts
 		all = append(all, s)
 	}
 	text, l, err := layoutFrom(plan)
-	if err != nil {
+	if text == "" || err != nil {
 		return err
 	}
 	f.plan = text
