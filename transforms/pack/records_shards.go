@@ -29,7 +29,9 @@ type placeDocsFn struct {
 }
 
 // StartBundle begins with no file.
-func (f *placeDocsFn) StartBundle(context.Context, func(*string) bool, func(parts.Slice)) { f.work.Start() }
+func (f *placeDocsFn) StartBundle(context.Context, func(*string) bool, func(parts.Slice)) {
+	f.work.Start()
+}
 
 // ProcessElement begins to place the documents of one file.
 func (f *placeDocsFn) ProcessElement(ctx context.Context, in DocGroup, plan func(*string) bool, _ func(parts.Slice)) error {
