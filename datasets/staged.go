@@ -29,6 +29,7 @@ func createTable[T any](path string, limit int64, options ...parquet.WriterOptio
 	if err != nil {
 		return nil, err
 	}
+	f.Unsynced() // a data stage begins anew after the machine was lost
 	opts := writerOptions()
 	if storage.IsLocal(path) {
 		opts = append(opts, parquet.Compression(&parquet.Uncompressed))
