@@ -146,7 +146,8 @@ func BenchmarkRead(b *testing.B) {
 				}
 				wall, cpu = wall+time.Since(began), cpu+usage.CPU()-used
 				var sum Totals
-				if err := json.Unmarshal([]byte(read.totals()[0].Value.(string)), &sum); err != nil || sum.Kept == 0 || sum.Kept != sum.Read {
+				err := json.Unmarshal([]byte(read.totals()[0].Value.(string)), &sum)
+				if err != nil || sum.Kept == 0 || sum.Kept != sum.Read {
 					b.Fatalf("%+v, %v", sum, err)
 				}
 				files := map[string]bool{}
