@@ -111,13 +111,13 @@ func find(t testing.TB, p Plan, s Step, before []string) (tasks []string) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, ph := range Phases(s) {
 		rng.Shuffle(len(before), func(i, j int) { before[i], before[j] = before[j], before[i] })
-		todo, err := ph.Begin(p, s, before)
+		planned, err := ph.Begin(p, s, before)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tasks = append(tasks, fmt.Sprintf("%s:%d", ph.Name, len(todo)))
+		tasks = append(tasks, fmt.Sprintf("%s:%d", ph.Name, len(planned)))
 		before = nil
-		for _, text := range todo {
+		for _, text := range planned {
 			again, err := ph.Do(p, s, text)
 			if err != nil {
 				t.Fatal(err)
@@ -276,12 +276,12 @@ func TestEndIsBounded(t *testing.T) {
 	run := func(l Limits) (err error) {
 		before := []string{path}
 		for _, ph := range Phases(s) {
-			todo, err := ph.Begin(Plan{Dir: dir, Limits: l}, s, before)
+			planned, err := ph.Begin(Plan{Dir: dir, Limits: l}, s, before)
 			if err != nil {
 				return err
 			}
 			before = nil
-			for _, text := range todo {
+			for _, text := range planned {
 				done, err := ph.Do(Plan{Dir: dir, Limits: l}, s, text)
 				if err != nil {
 					return err
