@@ -7,7 +7,8 @@ import (
 
 // Linear is y = x·Wᵀ + b, [T, In] to [T, Out]. The inputs are x, then the weight when TrainW, then the bias [1, Out] when
 // TrainBias. A trainable weight is [Out, In], or [In, Out] when Transposed, as the base model's file stores it
-// (Conv1D of GPT-2; LoRA's fan_in_fan_out). A frozen W is [Out, In] in meaning in both cases.
+// (Conv1D of GPT-2; LoRA's fan_in_fan_out). A frozen W is [Out, In] in meaning in both cases. Of LLM.int8 training's forward pass is
+// bitsandbytes', in which the rows of a step have a part in each other; every other mode holds to the contract of bits (quant.ForwardRows).
 type Linear struct {
 	W          quant.Weight // [Out, In]
 	Bias       []float32    // [Out], nil for none
@@ -15,7 +16,11 @@ type Linear struct {
 	TrainW     bool
 	TrainBias  bool
 	Transposed bool
+
+	train bool
 }
+
+func (l *Linear) setMode(m Mode, _ bool) { l.train = m == ModeTrain }
 
 // Plan implements Op.
 func (l *Linear) Plan(in []Shape, want []bool) Plan {
@@ -48,8 +53,10 @@ func (l *Linear) Forward(w *Work) {
 	if l.TrainW {
 		so, si := l.strides()
 		kernels.Gemm(w.Pool, m, l.Out, l.In, 1, w.In[0], l.In, 1, w.In[1], si, so, 0, w.Out, l.Out)
-	} else {
+	} else if l.train {
 		quant.Forward(w.Pool, l.W, m, w.In[0], w.Out, w.Scratch)
+	} else {
+		quant.ForwardRows(w.Pool, l.W, m, w.In[0], w.Out, w.Scratch)
 	}
 	if bias != nil {
 		kernels.AddBias(w.Pool, w.Out, m, l.Out, bias)

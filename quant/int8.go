@@ -3,6 +3,7 @@ package quant
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
@@ -182,8 +183,9 @@ func (w *weight8) forwardScratch(m int) int {
 
 // forward computes y = x·Wᵀ as Linear8bitLt does: each row of x, rounded to float16, is quantised by its largest magnitude; columns in
 // which some row has an outlier are left out there and multiplied as they are with the dequantised columns of W. Which columns those are
-// depends on all m rows. The products of codes are exact, so that no kernel set and no number of threads changes them.
-func (w *weight8) forward(p *pool.Pool, m int, x, y, scratch []float32) {
+// depends on all m rows; with byRow each row has its own. The products of codes are exact, so that no kernel set and no number of threads
+// changes them.
+func (w *weight8) forward(p *pool.Pool, m int, x, y, scratch []float32, byRow bool) {
 	take := func(n int) []float32 {
 		s := scratch[:n:n]
 		scratch = scratch[n:]
@@ -220,9 +222,11 @@ func (w *weight8) forward(p *pool.Pool, m int, x, y, scratch []float32) {
 			outliers = append(outliers, i)
 		}
 	}
-	for _, i := range outliers {
-		for r := range m {
-			codes[r*w.in+i] = 0
+	if !byRow { // of its own outliers a row has no codes anyway
+		for _, i := range outliers {
+			for r := range m {
+				codes[r*w.in+i] = 0
+			}
 		}
 	}
 	a, b := take(outlierColumns*m), take(outlierColumns*w.out)
@@ -238,12 +242,19 @@ func (w *weight8) forward(p *pool.Pool, m int, x, y, scratch []float32) {
 			}
 		}
 	})
-	for ; len(outliers) > 0; outliers = outliers[min(outlierColumns, len(outliers)):] {
-		cols := outliers[:min(outlierColumns, len(outliers))]
-		n := len(cols)
+	for n := 0; len(outliers) > 0; outliers = outliers[n:] {
+		n = min(outlierColumns, len(outliers))
+		if byRow { // those of a fixed range of columns: what joins a sum does not depend on the other rows' outliers
+			n, _ = slices.BinarySearch(outliers, outliers[0]/outlierColumns*outlierColumns+outlierColumns)
+		}
+		cols := outliers[:n]
 		for j, i := range cols {
 			for r := range m {
-				a[r*n+j] = x[r*w.in+i]
+				v := x[r*w.in+i]
+				if byRow && math.Abs(float64(kernels.RoundF16(v))) < float64(w.threshold) {
+					v = 0
+				}
+				a[r*n+j] = v
 			}
 			for o := range w.out {
 				b[j*w.out+o] = w.value(o, i)

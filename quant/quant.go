@@ -32,15 +32,25 @@ type Weight interface {
 	Bytes() int64
 }
 
-// Forward computes y [m, Out] = x [m, In]·Wᵀ as the linear layer of w's storage does: LLM.int8 quantises x too. scratch has ForwardScratch
-// values.
+// Forward computes y [m, Out] = x [m, In]·Wᵀ as the linear layer of w's storage does: LLM.int8 quantises x too, in which the rows have a
+// part in each other: see ForwardRows. scratch has ForwardScratch values.
 func Forward(p *pool.Pool, w Weight, m int, x, y, scratch []float32) {
+	forward(p, w, m, x, y, scratch, false)
+}
+
+// ForwardRows is Forward by the contract of bits (see package kernels): a row of y depends on that row of x alone. It differs from Forward
+// for LLM.int8, where a column that holds an outlier in some row is left out of the codes of that row only, not of all m rows.
+func ForwardRows(p *pool.Pool, w Weight, m int, x, y, scratch []float32) {
+	forward(p, w, m, x, y, scratch, true)
+}
+
+func forward(p *pool.Pool, w Weight, m int, x, y, scratch []float32, byRow bool) {
 	if c, ok := w.(*changed); ok {
 		w = c.weight()
 	}
 	if q, ok := w.(*weight8); ok {
 		need("Forward", len(x), m*q.in, len(y), m*q.out)
-		q.forward(p, m, x, y, scratch)
+		q.forward(p, m, x, y, scratch, byRow)
 		return
 	}
 	MulT(p, w, m, x, 0, y, scratch)
