@@ -2,9 +2,9 @@ package ggml
 
 import "math"
 
-// What the K formats share. A block of 256 values is cut into groups of 16 or 32, each with a scale, and in Q2_K, Q4_K and Q5_K with a least
-// value; these are quantised in their turn, by one scale in half precision a block. The quantisers search the scales of a group: they try
-// several, take the codes that each gives, and keep the pair with the least weighted error after the scale was fitted to the codes.
+// What the K formats share. A block of 256 values is cut into groups of 16 or 32, each with a scale, and in Q2_K, Q4_K and Q5_K with a
+// least value; these are quantised in their turn, by one scale in half precision a block. The quantisers search the scales of a group: they
+// try several, take the codes that each gives, and keep the pair with the least weighted error after the scale was fitted to the codes.
 
 // kBlock is the values of a block.
 const kBlock = 256
@@ -122,8 +122,8 @@ func (p packed6) put(j, scale, least int) {
 	p[j] |= byte(least>>4) << 6
 }
 
-// twoScales quantises the 8 groups of 32 of Q4_K and Q5_K: it writes d, dmin and the packed scales to the first 16 bytes of b and returns the
-// codes.
+// twoScales quantises the 8 groups of 32 of Q4_K and Q5_K: it writes d, dmin and the packed scales to the first 16 bytes of b and returns
+// the codes.
 func twoScales(b []byte, x []float32, f fitting) (q [kBlock]int) {
 	var scales, belows, w [32]float32
 	var room [32]int

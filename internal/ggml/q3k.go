@@ -50,8 +50,8 @@ func scale3(p []byte, j int) int {
 	return int(p[j%8]>>(j/8*4)&15|p[8+j%4]>>(j/4*2)&3<<4) - 32
 }
 
-// threeBits finds the scale of a group, by squares weighted by the values' own: from the codes of the scale by which the largest magnitude is
-// −4 it changes one code after another where that lessens the error. q are the codes, from 0.
+// threeBits finds the scale of a group, by squares weighted by the values' own: from the codes of the scale by which the largest magnitude
+// is −4 it changes one code after another where that lessens the error. q are the codes, from 0.
 func threeBits(x []float32, q []int) float32 {
 	most := largest(x)
 	if abs(most) < tiny {

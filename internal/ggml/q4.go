@@ -38,8 +38,8 @@ func symmetric(b []byte, x []float32, steps float32) (inverse float32) {
 	return inverted(d)
 }
 
-// ranged writes the scale of steps from the least value to the largest, and the least, and returns the scale's inverse and the least, before
-// rounding.
+// ranged writes the scale of steps from the least value to the largest, and the least, and returns the scale's inverse and the least,
+// before rounding.
 func ranged(b []byte, x []float32, steps float32) (inverse, least float32) {
 	least, most := x[0], x[0]
 	for _, v := range x[1:] {

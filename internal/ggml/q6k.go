@@ -1,7 +1,7 @@
 package ggml
 
-// q6K is 256 codes of 6 bits, in two halves of 128: their lower four bits, their upper two; then 16 scales of 8 bits and their scale in half
-// precision: d·scale·(q − 32).
+// q6K is 256 codes of 6 bits, in two halves of 128: their lower four bits, their upper two; then 16 scales of 8 bits and their scale in
+// half precision: d·scale·(q − 32).
 var q6K = Format{Type: Q6_K, Name: "Q6_K", Block: kBlock, Bytes: 210,
 	Read: reads(kBlock, 210, func(x []float32, b []byte) {
 		d, scales := half(b[208:]), b[192:208]
@@ -48,8 +48,8 @@ var q6K = Format{Type: Q6_K, Name: "Q6_K", Block: kBlock, Bytes: 210,
 		}
 	})}
 
-// sixBits finds the scale of a group, by squares weighted by the values' own, among inverse scales about that by which the largest magnitude
-// is −32. q are the codes, from 0.
+// sixBits finds the scale of a group, by squares weighted by the values' own, among inverse scales about that by which the largest
+// magnitude is −32. q are the codes, from 0.
 func sixBits(x []float32, q []int) (scale float32) {
 	most := largest(x)
 	if abs(most) < tiny {

@@ -73,7 +73,8 @@ func TestTensors(t *testing.T) {
 	if i, _ := f.Tensor("h.weight"); !slices.Equal(i.Shape, []int{2, 3, 4}) || i.Type != ggml.F16 || i.Size != 48 {
 		t.Errorf("h.weight is %+v", i)
 	}
-	if !slices.Equal(f.Names(), []string{"BF16.weight", "Q4_0.weight", "Q8_0.weight", "a.weight", "h.weight"}) || f.Order()[0] != "a.weight" {
+	if !slices.Equal(f.Names(), []string{"BF16.weight", "Q4_0.weight", "Q8_0.weight", "a.weight", "h.weight"}) ||
+		f.Order()[0] != "a.weight" {
 		t.Errorf("the names are %v, %v", f.Names(), f.Order())
 	}
 	for _, name := range f.Names() {
@@ -150,7 +151,8 @@ func TestWriteStreams(t *testing.T) {
 	fails := Tensor{Name: "a", Type: ggml.F32, Shape: []int{1}, Write: func(io.Writer) error { return io.ErrClosedPipe }}
 	for want, ts := range map[string][]Tensor{
 		"34 bytes were made of it": {short}, "closed pipe": {fails}, "no whole blocks": {Values("a", ggml.Q4_K, x, 64)},
-		"twice": {Values("a", ggml.F32, x, 64), Values("a", ggml.F32, x, 64)}, "possible": {Values(strings.Repeat("n", 64), ggml.F32, x, 64)},
+		"twice":                 {Values("a", ggml.F32, x, 64), Values("a", ggml.F32, x, 64)},
+		"possible":              {Values(strings.Repeat("n", 64), ggml.F32, x, 64)},
 		"IQ4_NL is not written": {Values("a", 20, x, 64)},
 	} {
 		if err := Write(to, nil, ts); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), to) {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// KV is an entry of the metadata. The value is a uint8, int8, uint16, int16, uint32, int32, float32, bool, string, uint64, int64 or float64,
-// or a slice of one of these.
+// KV is an entry of the metadata. The value is a uint8, int8, uint16, int16, uint32, int32, float32, bool, string, uint64, int64 or
+// float64, or a slice of one of these.
 type KV struct {
 	Key   string
 	Value any

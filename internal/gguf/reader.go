@@ -224,7 +224,8 @@ func (s *scanner) info(name string) (i Info, err error) {
 		return i, fmt.Errorf("tensor %q is of the ggml type %d, which is unknown; read are %s", name, uint32(i.Type), ggml.Readable())
 	}
 	if i.Shape[0]%f.Block != 0 {
-		return i, fmt.Errorf("tensor %q has rows of %d values, which are no whole blocks of %d as %s has them", name, i.Shape[0], f.Block, f.Name)
+		return i, fmt.Errorf("tensor %q has rows of %d values, which are no whole blocks of %d as %s has them", name, i.Shape[0],
+			f.Block, f.Name)
 	}
 	slices.Reverse(i.Shape)
 	i.Size = values / int64(f.Block) * int64(f.Bytes)
@@ -246,8 +247,8 @@ func (g *File) Order() []string { return g.order }
 // Tensor describes a tensor.
 func (g *File) Tensor(name string) (Info, bool) { i, ok := g.infos[name]; return i, ok }
 
-// Info implements [safetensors.Source]: the dtype is the name of the type in package ggml, such as "F32" or "Q4_K", and the range counts from
-// the beginning of the file.
+// Info implements [safetensors.Source]: the dtype is the name of the type in package ggml, such as "F32" or "Q4_K", and the range counts
+// from the beginning of the file.
 func (g *File) Info(name string) (safetensors.Info, bool) {
 	i, ok := g.infos[name]
 	if !ok {
@@ -289,8 +290,8 @@ func (g *File) ReadFloat32(name string, dst []float32, at int) error {
 	f := ggml.Of(i.Type)
 	switch {
 	case f.Read == nil:
-		return fmt.Errorf("%s: tensor %q is %s, which is not read; read are %s: write the file again in one of them, with llama-quantize of the "+
-			"original model", g.path, name, f.Name, ggml.Readable())
+		return fmt.Errorf("%s: tensor %q is %s, which is not read; read are %s: write the file again in one of them, with "+
+			"llama-quantize of the original model", g.path, name, f.Name, ggml.Readable())
 	case at < 0 || at+len(dst) > i.Len():
 		return fmt.Errorf("%s: tensor %q has %d values; %d from %d on are asked for", g.path, name, i.Len(), len(dst), at)
 	}

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// scanner reads the head of a file and knows how much of the file is left, so that nothing larger is believed. The first error stays in err,
-// and all is empty then.
+// scanner reads the head of a file and knows how much of the file is left, so that nothing larger is believed. The first error stays in
+// err, and all is empty then.
 type scanner struct {
 	r        *bufio.Reader
 	at, size int64

@@ -137,7 +137,8 @@ func Write(path string, meta Meta, tensors []Tensor) error {
 			return fmt.Errorf("%s: tensor %q: %w", path, t.Name, err)
 		}
 		if c.n != sizes[i] {
-			return fmt.Errorf("%s: tensor %q: %d bytes were made of it, and %s of shape %v has %d", path, t.Name, c.n, t.Type, t.Shape, sizes[i])
+			return fmt.Errorf("%s: tensor %q: %d bytes were made of it, and %s of shape %v has %d", path, t.Name, c.n, t.Type, t.Shape,
+				sizes[i])
 		}
 		w.Write(make([]byte, padded(sizes[i])-sizes[i]))
 	}
