@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/quant"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/train"
 )
@@ -35,6 +36,12 @@ type Base struct {
 // [quant.Spec]: https://pkg.go.dev/github.com/adaptflow/adaptflow/quant#Spec
 func Open(dir, storage string, adapters ...string) (*Base, error) {
 	return open(dir, storage, false, adapters)
+}
+
+// CheckStorage is the error that Open has for storage, nil where it can be opened so.
+func CheckStorage(storage string) error {
+	_, err := quant.ParseSpec(train.ResolveDType(storage))
+	return err
 }
 
 // Hold is Open of a base that is loaded once for all of this process who hold it at a time: see [train.Hold].

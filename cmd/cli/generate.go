@@ -13,7 +13,7 @@ import (
 )
 
 func generateCommand() *cobra.Command {
-	var model, adapter, prompt, prompts, output, bos string
+	var model, adapter, prompt, prompts, output, bos, dtype string
 	var samples int
 	s := evaluate.Sampling{}
 	c := &cobra.Command{Use: "generate", Short: "Continue a prompt, or write samples to a file", Args: cobra.NoArgs,
@@ -40,6 +40,9 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 			if err := (tokenize.Ends{BOS: bos}).Validate(); err != nil {
 				return usageError{err}
 			}
+			if err := infer.CheckStorage(dtype); err != nil {
+				return usage("--dtype: %v", err)
+			}
 			list := []string{prompt}
 			if prompts != "" {
 				var err error
@@ -51,7 +54,7 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 			if err != nil {
 				return err
 			}
-			m, err := infer.Load(dir, "", adapter)
+			m, err := infer.Load(dir, dtype, adapter)
 			if err != nil {
 				return err
 			}
@@ -94,6 +97,9 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 	c.Flags().StringVar(&prompts, "prompts", "", "file of prompts to continue")
 	c.Flags().StringVar(&bos, "add-bos", "auto",
 		"whether a prompt begins with bos_token: auto as the tokenizer does it, true, false; as prepare.add_bos of the adapter's recipe")
+	c.Flags().StringVar(&dtype, "dtype", "float32",
+		"storage of the weights: float32, bfloat16 (half the memory; products round to it), or auto, the faster here; +nf4, +nf4_dq, +fp4, "+
+			"+fp4_dq, +int8 quantise the projections; @mapped takes the weights from a file")
 	c.Flags().IntVar(&samples, "samples", 1, "continuations of each prompt")
 	c.Flags().StringVar(&output, "output", "", "JSONL file to write in place of printing")
 	c.Flags().IntVar(&s.MaxNewTokens, "max-new-tokens", 64, "tokens to add at most")
