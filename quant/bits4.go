@@ -7,12 +7,13 @@ import (
 )
 
 // weight4 is a matrix of 4-bit codes that is expanded a tile at a time. The codes lie as the panels of a product do: for 48 rows of the
-// matrix, a byte (two values of a row) of each of them, then the next byte of each. Where blocks straddle rows, which no published model
-// has, they stay in bitsandbytes' order.
+// matrix, a byte (two values of a row) of each of them, then the next byte of each; the scales of a block of these rows one after the other,
+// then those of the next. Where blocks straddle rows, which no published model has, they stay in bitsandbytes' order.
 type weight4 struct {
-	q      Bits4 // Packed is nil where the codes lie in panels
+	q      Bits4 // Packed and Absmax are nil where codes and scales lie in panels
 	half   bool  // expanded to bfloat16, else to float32
 	codes  []uint8
+	scales []float32 // nil where they are quantised
 	blocks []*mem.Block
 }
 
@@ -102,22 +103,55 @@ func (w *weight4) Acquire(p *pool.Pool, tile int, scratch []float32) kernels.Pan
 	block, pairs := w.q.BlockSize, b.K/2
 	perRow := b.K / block
 	p.Run((b.N+width-1)/width, func(i int) {
-		var scale [width]float32
-		n := min(width, b.N-i*width)
+		var room [width]float32
 		codes := w.codes[(lo/width+i)*pairs*width:][:pairs*width]
 		for k := range perRow {
-			for r := range n {
-				scale[r] = w.q.scale((lo+i*width+r)*perRow + k)
-			}
+			scale := w.blockScales(lo/width+i, k, room[:])
 			at := k * block / 2
 			if w.half {
-				kernels.Codes4Half(b.Half[(i*pairs+at)*2*width:], codes[at*width:], &w.q.Code.Values, scale[:], block/2)
+				kernels.Codes4Half(b.Half[(i*pairs+at)*2*width:], codes[at*width:], &w.q.Code.Values, scale, block/2)
 			} else {
-				kernels.Codes4Wide(b.Data[(i*pairs+at)*2*width:], codes[at*width:], &w.q.Code.Values, scale[:], block/2)
+				kernels.Codes4Wide(b.Data[(i*pairs+at)*2*width:], codes[at*width:], &w.q.Code.Values, scale, block/2)
 			}
 		}
 	})
 	return b
+}
+
+// blockScales are the scales of block k of a panel's rows: they lie so, or room is filled in.
+func (w *weight4) blockScales(panel, k int, room []float32) []float32 {
+	const width = kernels.PanelWidth
+	perRow := w.q.In / w.q.BlockSize
+	if w.scales != nil {
+		return w.scales[(panel*perRow+k)*width:][:width]
+	}
+	n := min(width, w.q.Out-panel*width)
+	for r := range room[:n] {
+		room[r] = w.q.scale((panel*width+r)*perRow + k)
+	}
+	clear(room[n:width])
+	return room
+}
+
+// few computes y = beta·y + x·Wᵀ for a few rows, and says whether it did: where the codes lie in panels.
+func (w *weight4) few(p *pool.Pool, m int, x []float32, beta float32, y []float32) bool {
+	if m > kernels.FewRows || w.codes == nil {
+		return false
+	}
+	const width = kernels.PanelWidth
+	perRow := w.q.In / w.q.BlockSize
+	b := kernels.Codes4{K: w.q.In, N: w.q.Out, Block: w.q.BlockSize, Codes: w.codes, Values: &w.q.Code.Values, Half: w.half}
+	b.Scales = func(panel int, room []float32) []float32 {
+		if w.scales != nil {
+			return w.scales[panel*perRow*width:]
+		}
+		for k := range perRow {
+			w.blockScales(panel, k, room[k*width:][:width])
+		}
+		return room
+	}
+	kernels.MatMulCodes4(p, m, x, w.q.In, b, beta, y, w.q.Out)
+	return true
 }
 
 func (w *weight4) value(o, i int) float32 {
@@ -129,7 +163,17 @@ func (w *weight4) value(o, i int) float32 {
 	if i%2 == 0 {
 		c >>= 4
 	}
-	return w.q.Code.Values[c&15] * w.q.scale((o*w.q.In+i)/w.q.BlockSize)
+	return w.q.Code.Values[c&15] * w.blockScale(o, i/w.q.BlockSize)
+}
+
+// blockScale is the scale of block k of row o.
+func (w *weight4) blockScale(o, k int) float32 {
+	const width = kernels.PanelWidth
+	perRow := w.q.In / w.q.BlockSize
+	if w.scales != nil {
+		return w.scales[(o/width*perRow+k)*width+o%width]
+	}
+	return w.q.scale(o*perRow + k)
 }
 
 func (w *weight4) Rows(dst []float32, ids []int32) {
@@ -146,7 +190,7 @@ func (w *weight4) Dense(dst []float32) {
 	}
 }
 
-func (w *weight4) Bytes() int64 { return w.q.Bytes() + int64(len(w.codes)) }
+func (w *weight4) Bytes() int64 { return w.q.Bytes() + int64(len(w.codes)) + 4*int64(len(w.scales)) }
 
 // Free returns the weight's memory. It must not be used afterwards.
 func (w *weight4) Free() {

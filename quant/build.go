@@ -148,14 +148,26 @@ func (s int8Sink) put(lo int, rows []float32) {
 
 func (s int8Sink) done() Weight { return s.w }
 
-// own moves the scales out of the Go heap.
+// own moves the scales out of the Go heap, where codes lie in panels into the order of these.
 func (w *weight4) own() {
 	if w.q.Absmax == nil {
 		return
 	}
-	b := mem.AllocFloat32(len(w.q.Absmax))
-	w.blocks = append(w.blocks, b)
-	x := b.Float32()
-	copy(x, w.q.Absmax)
-	w.q.Absmax = x
+	if w.codes == nil {
+		b := mem.AllocFloat32(len(w.q.Absmax))
+		w.blocks = append(w.blocks, b)
+		x := b.Float32()
+		copy(x, w.q.Absmax)
+		w.q.Absmax = x
+		return
+	}
+	const width = kernels.PanelWidth
+	perRow := w.q.In / w.q.BlockSize
+	b := mem.AllocFloat32((w.q.Out + width - 1) / width * width * perRow)
+	w.blocks, w.scales = append(w.blocks, b), b.Float32()
+	for i, v := range w.q.Absmax {
+		o, k := i/perRow, i%perRow
+		w.scales[(o/width*perRow+k)*width+o%width] = v
+	}
+	w.q.Absmax = nil
 }

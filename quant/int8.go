@@ -230,10 +230,7 @@ func (w *weight8) forward(p *pool.Pool, m int, x, y, scratch []float32, byRow bo
 		}
 	}
 	a, b := take(outlierColumns*m), take(outlierColumns*w.out)
-	for t := range w.Tiles() {
-		lo, hi := w.TileRange(t)
-		kernels.MatMul(p, m, codes, w.in, w.expand(p, t, scratch, kernels.WantsHalf(), false), 0, y[lo:(m-1)*w.out+hi], w.out)
-	}
+	w.products(p, m, codes, y, scratch)
 	p.Run(blocks, func(k int) {
 		for r := k * rows; r < min((k+1)*rows, m); r++ {
 			row, s := y[r*w.out:(r+1)*w.out], scale[r]
@@ -261,6 +258,18 @@ func (w *weight8) forward(p *pool.Pool, m int, x, y, scratch []float32, byRow bo
 			}
 		}
 		kernels.Gemm(p, m, w.out, n, 1, a, n, 1, b, w.out, 1, 1, y, w.out)
+	}
+}
+
+// products writes the products of m rows of codes with those of W.
+func (w *weight8) products(p *pool.Pool, m int, codes, y, scratch []float32) {
+	if m <= kernels.FewRows {
+		kernels.MatMulCodes8(p, m, codes, w.in, kernels.Codes8{K: w.in, N: w.out, Codes: w.codes}, 0, y, w.out)
+		return
+	}
+	for t := range w.Tiles() {
+		lo, hi := w.TileRange(t)
+		kernels.MatMul(p, m, codes, w.in, w.expand(p, t, scratch, kernels.WantsHalf(), false), 0, y[lo:(m-1)*w.out+hi], w.out)
 	}
 }
 

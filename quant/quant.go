@@ -92,6 +92,11 @@ func Held(w Weight, m, columns int) kernels.Held {
 func MulT(p *pool.Pool, w Weight, m int, x []float32, beta float32, y []float32, scratch []float32) {
 	out, in := w.Dims()
 	need("MulT", len(x), m*in, len(y), m*out)
+	if q, ok := w.(interface {
+		few(p *pool.Pool, m int, x []float32, beta float32, y []float32) bool
+	}); ok && q.few(p, m, x, beta, y) {
+		return
+	}
 	for t := range w.Tiles() {
 		lo, hi := w.TileRange(t)
 		b := w.Acquire(p, t, scratch)
