@@ -72,10 +72,11 @@ func random8(t testing.TB, r *rand.Rand, k, n int) (Codes8, Panels) {
 	for i, c := range codes {
 		raw[i] = byte(c)
 	}
+	b := Codes8{k, n, unsafe.Slice((*int8)(unsafe.Pointer(&raw[0])), len(raw))}
 	if WantsHalf() {
-		return Codes8{k, n, unsafe.Slice((*int8)(unsafe.Pointer(&raw[0])), len(raw))}, PackHalf(make([]uint16, HalfLen(k, n)), k, n, dense, n, 1)
+		return b, PackHalf(make([]uint16, HalfLen(k, n)), k, n, dense, n, 1)
 	}
-	return Codes8{k, n, unsafe.Slice((*int8)(unsafe.Pointer(&raw[0])), len(raw))}, PackPanels(make([]float32, PanelsLen(k, n)), k, n, dense, n, 1)
+	return b, PackPanels(make([]float32, PanelsLen(k, n)), k, n, dense, n, 1)
 }
 
 // TestFewRows: products of codes have, at any number of rows and with every set, the bits of MatMul with the matrix of their values; that

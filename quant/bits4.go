@@ -7,8 +7,8 @@ import (
 )
 
 // weight4 is a matrix of 4-bit codes that is expanded a tile at a time. The codes lie as the panels of a product do: for 48 rows of the
-// matrix, a byte (two values of a row) of each of them, then the next byte of each; the scales of a block of these rows one after the other,
-// then those of the next. Where blocks straddle rows, which no published model has, they stay in bitsandbytes' order.
+// matrix, a byte (two values of a row) of each of them, then the next byte of each; the scales of a block of these rows one after the
+// other, then those of the next. Where blocks straddle rows, which no published model has, they stay in bitsandbytes' order.
 type weight4 struct {
 	q      Bits4 // Packed and Absmax are nil where codes and scales lie in panels
 	half   bool  // expanded to bfloat16, else to float32

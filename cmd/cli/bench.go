@@ -20,7 +20,7 @@ func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure this machine",
 		Long: "Bench measures kernels, tokenizing, preparing and training on this machine. Let nothing else run. " +
 			"--json gives every figure."}
-	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchKeys(),
+	c.AddCommand(benchTrain(), benchMemory(), benchMethods(), benchTokenize(), benchPrepare(), benchRounds(), benchKeys(), benchDecode(),
 		benchScaling(), benchChild(),
 		benchKernels("gemm", "Matrix products of a 135M Llama, float32 and bfloat16 weights", bench.Gemm),
 		benchKernels("head", "Head and cross-entropy of a 135M Llama as training runs it, forward and backward", bench.Head),

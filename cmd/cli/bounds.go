@@ -11,6 +11,7 @@ import (
 // number overflows, or what it asks for never ends. Settings of recipes have bounds of their own.
 var bounds = map[string][2]int64{
 	"add":              {1, 1 << 20},
+	"adapter-rank":     {0, 1 << 16},
 	"batch":            {1, 1 << 16},
 	"disk-size-gb":     {0, 1 << 16},
 	"group-keys":       {1, 1 << 20},
@@ -22,15 +23,18 @@ var bounds = map[string][2]int64{
 	"num-workers":      {0, 1 << 16},
 	"optimizer-shards": {1, 1 << 16},
 	"port":             {0, 1<<16 - 1},
+	"prompt-tokens":    {1, 1 << 20},
 	"rank":             {1, 1 << 20},
 	"repeat":           {1, 1 << 20},
 	"replicas":         {1, 1 << 16},
 	"rounds":           {1, 1 << 30},
+	"runs":             {1, 1 << 16},
 	"samples":          {1, 1_000_000}, // each has its place in memory while they are written
 	"save-steps":       {1, 1 << 30},
 	"seq":              {2, 1 << 20},
 	"sequence-length":  {2, 1 << 24},
 	"steps":            {1, 1 << 30},
+	"streams":          {1, 1 << 10},
 	"svd-rank":         {0, 1 << 30},
 	"task-managers":    {0, 1 << 10},
 	"threads":          {0, 1 << 12},

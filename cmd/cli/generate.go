@@ -98,8 +98,8 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 	c.Flags().StringVar(&bos, "add-bos", "auto",
 		"whether a prompt begins with bos_token: auto as the tokenizer does it, true, false; as prepare.add_bos of the adapter's recipe")
 	c.Flags().StringVar(&dtype, "dtype", "float32",
-		"storage of the weights: float32, bfloat16 (half the memory; products round to it), or auto, the faster here; +nf4, +nf4_dq, +fp4, "+
-			"+fp4_dq, +int8 quantise the projections; @mapped takes the weights from a file")
+		"storage of the weights: float32, bfloat16 (half the memory; products round to it), or auto, the faster here; +nf4, +nf4_dq, "+
+			"+fp4, +fp4_dq, +int8 quantise the projections; @mapped takes the weights from a file")
 	c.Flags().IntVar(&samples, "samples", 1, "continuations of each prompt")
 	c.Flags().StringVar(&output, "output", "", "JSONL file to write in place of printing")
 	c.Flags().IntVar(&s.MaxNewTokens, "max-new-tokens", 64, "tokens to add at most")
