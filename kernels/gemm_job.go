@@ -220,7 +220,7 @@ func (s *scratch) store(rows, w int, c []float32, ldc int) {
 type scratch struct {
 	b [groupSize * chunk * panelCols]float32 // packed B
 	a [chunk * tileRows]float32              // a tile's rows of A, one row of the inner dimension after the other
-	x [thinBlock * chunk]float32             // the same of a block of rows
+	x [thinBlock*chunk + 2]float32           // the same of a block of rows, and what packing writes beyond
 	c [tileRows * panelCols]float32          // a tile narrower than the kernels write
 	t [panelCols * panelCols]float32         // a widened block of a bfloat16 panel
 }

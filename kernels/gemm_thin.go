@@ -1,11 +1,17 @@
 package kernels
 
-// thinRows computes a unit's rows over one chunk of the inner dimension for the set AVX2, whose tile of 6×16 meets the first cache's bounds
-// before the registers': the columns of a tile mostly stay in the first cache while the rows of a block, which stay in the second, pass by.
+// thinRows computes a unit's rows over one chunk of the inner dimension for the set AVX2: the rows of a block stay in the second cache,
+// packed tile by tile, while the columns of a tile of 6×16 pass by. A call goes down a column of whole tiles; tile does the rest. Every
+// element is one chain of multiply-adds whichever computes it.
 func (j *job) thinRows(s *scratch, row0, row1, col0, col1, k0, k int, bs *[groupSize][]float32, ldb *[groupSize]int) {
-	packA := j.h != nil || j.ars == 1 && j.acs > thinTall && col1-col0 > thinWide
+	add := j.add || k0 > 0
 	for i0 := row0; i0 < row1; i0 += thinBlock {
 		i1 := min(i0+thinBlock, row1)
+		full := 0
+		if col1-col0 > thinWide {
+			full = thinFull(i1 - i0)
+		}
+		packA := full > 0 || j.h != nil || j.ars == 1 && j.acs > thinTall && col1-col0 > thinWide
 		if packA {
 			j.packThin(s, i0, i1, k0, k)
 		}
@@ -16,13 +22,25 @@ func (j *job) thinRows(s *scratch, row0, row1, col0, col1, k0, k int, bs *[group
 		for q, col := 0, col0; col < col1; q, col = q+1, col+panelCols {
 			w := min(panelCols, col1-col)
 			for c := 0; c < w; c += width {
-				for i, rows := i0, 0; i < i1; i += rows {
+				i, b := i0, bs[q][c:]
+				if full > 0 && w-c >= thinWide {
+					next := b
+					switch {
+					case c+width < w:
+						next = b[width:]
+					case col+panelCols < col1:
+						next = bs[q+1]
+					}
+					thinColumn(full, k, s.x[:], b, ldb[q], next, j.c[i*j.ldc+col+c:], j.ldc, j.alpha, add)
+					i += full * thinTall
+				}
+				for rows := 0; i < i1; i += rows {
 					rows = thinTile(i1 - i)
 					a, ars, acs := s.x[(i-i0)*k:], 1, rows
 					if !packA {
 						a, ars, acs = j.a[i*j.ars+k0*j.acs:], j.ars, j.acs
 					}
-					j.tile(s, rows, min(width, w-c), k, a, ars, acs, bs[q][c:], ldb[q], j.add || k0 > 0, j.c[i*j.ldc+col+c:])
+					j.tile(s, rows, min(width, w-c), k, a, ars, acs, b, ldb[q], add, j.c[i*j.ldc+col+c:])
 				}
 			}
 		}
@@ -37,25 +55,47 @@ func thinTile(n int) int {
 	return min(thinTall, n)
 }
 
+// thinFull is how many tiles of 6 rows come first where n rows are left.
+func thinFull(n int) int {
+	tiles, rest := n/thinTall, n%thinTall
+	if tiles > 0 && (rest == 1 || rest == 2) {
+		tiles--
+	}
+	return tiles
+}
+
+// thinColumnPlain computes tiles of 6×16, one below the other: a tile's A is k times the values of 6 rows, the next tile's behind it. What
+// next begins with, of B's rows, is wanted next.
+func thinColumnPlain(tiles, k int, a, b []float32, ldb int, next, c []float32, ldc int, alpha float32, add bool) {
+	for t := range tiles {
+		tilePlain(thinTall, thinWide, k, a[t*thinTall*k:], 1, thinTall, b, ldb, alpha, add, c[t*thinTall*ldc:], ldc)
+	}
+}
+
 // packThin writes the rows [i0, i1) of A's chunk to s.x, tile by tile: the rows' values side by side. Where B is bfloat16, they are
 // rounded to that.
 func (j *job) packThin(s *scratch, i0, i1, k0, k int) {
 	for i, rows := i0, 0; i < i1; i += rows {
 		rows = thinTile(i1 - i)
-		dst, a := s.x[(i-i0)*k:][:rows*k], j.a[i*j.ars+k0*j.acs:]
-		if j.ars == 1 && rows == thinTall {
+		dst, a := s.x[(i-i0)*k:], j.a[i*j.ars+k0*j.acs:]
+		switch {
+		case j.ars == 1 && rows == thinTall:
 			for q := range k {
 				*(*[thinTall]float32)(dst[q*thinTall:]) = [thinTall]float32(a[q*j.acs:])
 			}
-		} else {
+		default:
+			done := 0
+			if j.acs == 1 && rows == thinTall {
+				done = thinPack(dst, a, j.ars, k)
+			}
 			for r := range rows {
-				for q := range k {
+				for q := done; q < k; q++ {
 					dst[q*rows+r] = a[r*j.ars+q*j.acs]
 				}
 			}
 		}
 		if j.h != nil {
-			roundBF16Row(dst)
+			roundBF16Row(dst[:rows*k])
 		}
 	}
 }
