@@ -71,6 +71,28 @@ func (s *Sequence) Validate() error {
 	return nil
 }
 
+// Document is the range of the tokens of an isolated document.
+func (s *Sequence) Document(i int) (from, to int) {
+	to = len(s.InputIDs)
+	if i+1 < len(s.DocStarts) {
+		to = int(s.DocStarts[i+1])
+	}
+	return int(s.DocStarts[i]), to
+}
+
+// Cut is the sequence with no more than the first length tokens of each of its isolated documents.
+func (s *Sequence) Cut(length int) Sequence {
+	out := *s
+	out.InputIDs, out.Labels, out.DocStarts = nil, nil, nil
+	for i := range s.DocStarts {
+		from, to := s.Document(i)
+		to = min(to, from+length)
+		out.DocStarts = append(out.DocStarts, int32(len(out.InputIDs)))
+		out.InputIDs, out.Labels = append(out.InputIDs, s.InputIDs[from:to]...), append(out.Labels, s.Labels[from:to]...)
+	}
+	return out
+}
+
 // Pick is the sequence's isolated documents for which keep says so, one after another; i counts the documents.
 func (s *Sequence) Pick(keep func(i int) bool) Sequence {
 	out := Sequence{Key: s.Key}

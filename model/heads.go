@@ -187,8 +187,8 @@ func (c *Config) setTask(found string, t Task) error {
 	case t.NumLabels > 0:
 		c.NumLabels = t.NumLabels
 	}
-	if c.NumLabels < 2 {
-		return fmt.Errorf("a classification head needs num_labels, the number of classes, at least 2; it is %d", c.NumLabels)
+	if c.NumLabels < 1 { // 1 is a reward's
+		return fmt.Errorf("a classification head needs num_labels, the number of classes, at least 1; it is %d", c.NumLabels)
 	}
 	return c.only("problem_type", "single_label_classification")
 }

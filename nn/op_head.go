@@ -324,7 +324,7 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 			h.products(w, s, n, lo, hi, p, u)
 		}
 	})
-	h.endStats(w, s, at, n)
+	h.endStats(w, s, at, n, picked)
 	for i := range n {
 		lse := s.max[i] + float32(math.Log(float64(s.sum[i])))
 		picked[i] -= lse

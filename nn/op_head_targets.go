@@ -53,7 +53,7 @@ func (h *Head) scoreTargets(w *Work, s *headScratch, at, n int) {
 			h.exponentials(w, s, i, row)
 		})
 	})
-	h.endStats(w, s, at, n)
+	h.endStats(w, s, at, n, nil)
 	lse := w.Saved[savedLSE][at : at+n]
 	for i := range n {
 		lse[i] = s.max[i] + float32(math.Log(float64(s.sum[i])))

@@ -10,6 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/settings"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/train"
+	"github.com/adaptflow/adaptflow/train/preference"
 )
 
 // The keys that take rows which a program of another module has registered. Cleaning rules and methods of its own stand among those that
@@ -96,10 +97,21 @@ func objectiveArgs() (out []object) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		properties := object{}
 		for _, s := range all[name] {
-			properties[s.Name] = object{"type": settings.TypeOf(reflect.TypeOf(s.Default)), "default": s.Default, "description": s.Help}
+			properties[s.Name] = object{"type": jsonType(s.Default), "default": s.Default, "description": s.Help}
 		}
 		out = append(out, object{"if": object{"properties": object{"objective": object{"const": name}}, "required": []string{"objective"}},
 			"then": object{"properties": object{"objective_args": closed(properties)}}})
 	}
 	return out
+}
+
+// jsonType is the JSON Schema's type of a setting of an objective.
+func jsonType(v any) any {
+	if _, ok := v.(preference.Names); ok {
+		return []string{"array", "string"}
+	}
+	if t := settings.TypeOf(reflect.TypeOf(v)); t != "list" {
+		return t
+	}
+	return "array"
 }

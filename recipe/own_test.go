@@ -77,7 +77,7 @@ func TestOwnLists(t *testing.T) {
 	const text = "train:\n  objective: own_goal\n  objective_args: {gamma: 2}\nevaluate:\n  measures: [plain, {name: own, most: 4}]\n" +
 		"export:\n  formats: [own]\n"
 	for _, c := range []struct{ text, want string }{
-		{"train:\n  objective: own_goal\n", `train.objective is "own_goal"; it must be empty: the program has no objective of its own`},
+		{"train:\n  objective: own_goal\n", `train.objective is "own_goal"; it must be empty or one of dpo, kto, cpo, orpo, reward`},
 		{"evaluate:\n  measures: [own]\n", `evaluate.measures[0]: the measure "own" is unknown`},
 		{"export:\n  formats: [own]\n", `export.formats[0]: the format "own" is unknown`},
 	} {

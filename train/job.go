@@ -187,6 +187,9 @@ func openSession(job Job) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.keepReference(); err != nil {
+		return nil, err
+	}
 	if job.Args.Mode == "local" && job.rounds() {
 		for _, q := range s.trained() {
 			s.outer = append(s.outer, make([]float32, len(q.Data)))

@@ -195,7 +195,7 @@ func (l *loop) pass(step int, pieces []piece) error {
 		return nil // every label is masked
 	}
 	for _, p := range pieces {
-		if err := l.goal.prepare(p.batch, &Pass{Training: true, Slot: p.slot, prog: l.prog}); err != nil {
+		if err := l.goal.prepare(p.batch, &Pass{Training: true, Slot: p.slot, prog: l.prog, ref: l.goal.ref}); err != nil {
 			return fmt.Errorf("step %d: %w", step+1, err)
 		}
 	}
@@ -255,6 +255,7 @@ func join(pieces []piece) *nn.Step {
 				all.Stats = &nn.RowStats{}
 			}
 			all.Stats.Entropy, all.Stats.MeanLogit = append(all.Stats.Entropy, st.Entropy...), append(all.Stats.MeanLogit, st.MeanLogit...)
+			all.Stats.Squares, all.Stats.Top = append(all.Stats.Squares, st.Squares...), append(all.Stats.Top, st.Top...)
 		}
 	}
 	return all
@@ -270,6 +271,8 @@ func split(all *nn.Step, pieces []piece) {
 		st := p.batch.Step.Stats
 		copy(st.Entropy, all.Stats.Entropy[min(from, len(all.Stats.Entropy)):])
 		copy(st.MeanLogit, all.Stats.MeanLogit[min(from, len(all.Stats.MeanLogit)):])
+		copy(st.Squares, all.Stats.Squares[min(from, len(all.Stats.Squares)):])
+		copy(st.Top, all.Stats.Top[min(from, len(all.Stats.Top)):])
 		from += len(p.batch.Step.Rows)
 	}
 }
@@ -320,6 +323,7 @@ func (l *loop) update(step int, shares []*share) {
 		return
 	}
 	l.opt.applySlots(l.pool, rates)
+	l.goal.ref.follow(step + 1)
 	for _, sh := range shares {
 		if sh.err != nil {
 			continue

@@ -16,7 +16,7 @@ import (
 
 // Objective is what a training learns from its rows. An implementation is a struct whose exported fields are its settings, with names in
 // json tags, and whose constructor, in its row of [Objectives], gives them their defaults. It may implement [Opener], [Preparer],
-// [Counter], [Measurer] and [Sampler] besides.
+// [Counter], [Measurer], [Checker] and [Sampler] besides.
 //
 // Only numbers go through it: log-probabilities of the supervised tokens in, coefficients of their gradients out. The head keeps ∂log p/∂x,
 // so that any loss over log-probabilities costs the same backward pass.
@@ -42,8 +42,14 @@ type Spec struct {
 	Columns []Column
 	// Reference asks for the log-probabilities of the same tokens with the adapter off (slot -1), in [Batch.Reference].
 	Reference bool
-	// Entropy and MeanLogit ask the head for those of each supervised token's distribution, in the Stats of [Batch.Step].
-	Entropy, MeanLogit bool
+	// Sync lets that reference follow the adapter.
+	Sync Sync
+	// Entropy, MeanLogit, Squares and Top ask the head for those of each supervised token's distribution, in the Stats of [Batch.Step].
+	Entropy, MeanLogit, Squares, Top bool
+	// Prompts gives the tokens of prompts a loss, too, of the first document of each group: [Batch.Answer] says where its answer begins.
+	Prompts bool
+	// Whole says that the loss is over a micro-batch as a whole, so that micro-batches of another size have another loss.
+	Whole bool
 	// Scores asks for the logits of the labels in place of log-probabilities, everywhere: of a model whose head gives scores, such as a
 	// reward.
 	Scores bool
@@ -59,6 +65,7 @@ type Spec struct {
 type Column struct {
 	Name     string
 	PerToken bool
+	Optional bool // where no sequence of a batch has it, [Batch.Column] is nil
 }
 
 // Opener is an objective that opens what it needs, such as teachers.
@@ -112,6 +119,9 @@ type Measurer interface {
 	Measure(b *Batch, note func(metric string, sum float64, n int))
 }
 
+// Checker is an objective that says what is wrong with its settings.
+type Checker interface{ Check() error }
+
 // Sampler is an objective that learns from answers which the model gives itself. A kind of run samples them, scores them and writes them as
 // rows with their log-probabilities; training sees those rows alone.
 type Sampler interface {
@@ -139,6 +149,11 @@ type ObjectiveRow struct {
 var Objectives = []ObjectiveRow{
 	{"distil", "the next token, by its label and the distributions of teachers", func() Objective { return &Distil{} }, distils},
 	{"classify", "the class of a document", func() Objective { return Classify{} }, classifies},
+	{"dpo", "the chosen of two answers rather than the rejected one, against a reference", func() Objective { return NewDPO() }, nil},
+	{"kto", "answers that are desirable, and not those that are undesirable", func() Objective { return NewKTO() }, nil},
+	{"cpo", "the chosen of two answers rather than the rejected one, with no reference; SimPO", func() Objective { return NewCPO() }, nil},
+	{"orpo", "the chosen answer, and its odds against the rejected one", func() Objective { return NewORPO() }, nil},
+	{"reward", "a reward that is higher for the chosen of two answers", func() Objective { return &RewardModel{} }, nil},
 	{"sft", "the next token", func() Objective { return SFT{} }, func(*Job, *model.Model) bool { return true }},
 }
 
@@ -171,7 +186,7 @@ func NewObjective(name string, settings map[string]any) (Objective, error) {
 		}
 		o := r.New()
 		if len(settings) == 0 {
-			return o, nil
+			return o, checked(name, o)
 		}
 		raw, err := json.Marshal(settings)
 		if err != nil {
@@ -182,9 +197,19 @@ func NewObjective(name string, settings map[string]any) (Objective, error) {
 		if err := d.Decode(o); err != nil {
 			return nil, fmt.Errorf("the settings of the objective %s: %w", name, err)
 		}
-		return o, nil
+		return o, checked(name, o)
 	}
 	return nil, fmt.Errorf("the objective %q is unknown; known are %s", name, strings.Join(ObjectiveNames(), ", "))
+}
+
+// checked is what an objective says of its settings.
+func checked(name string, o Objective) error {
+	if x, ok := o.(Checker); ok {
+		if err := x.Check(); err != nil {
+			return fmt.Errorf("the settings of the objective %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // OpenObjective makes and opens the job's objective for the model that learns.
@@ -219,6 +244,7 @@ type goal struct {
 	Objective
 	spec  Spec
 	index map[string]int // of metrics
+	ref   *reference     // what the policy is compared with; nil for the base
 }
 
 func newGoal(o Objective) goal {
@@ -243,7 +269,7 @@ func (r *goal) items(b *Batch, prog *nn.Program) int {
 // prepare readies a batch for its pass, by what is known of it without the adapter's gradient.
 func (r *goal) prepare(b *Batch, p *Pass) error {
 	if r.spec.Reference {
-		b.Reference = append(b.Reference[:0], p.Score(b.Step, -1)...)
+		b.Reference = append(b.Reference[:0], p.Reference(b.Step)...)
 	}
 	if x, ok := r.Objective.(Preparer); ok {
 		if err := x.Prepare(b, p); err != nil {
@@ -251,13 +277,15 @@ func (r *goal) prepare(b *Batch, p *Pass) error {
 		}
 	}
 	b.Step.Stats = nil
-	if n := len(b.Step.Rows); r.spec.Entropy || r.spec.MeanLogit {
-		b.Step.Stats = &nn.RowStats{}
-		if r.spec.Entropy {
-			b.Step.Stats.Entropy = make([]float32, n)
-		}
-		if r.spec.MeanLogit {
-			b.Step.Stats.MeanLogit = make([]float32, n)
+	n := len(b.Step.Rows)
+	st := &nn.RowStats{}
+	for _, x := range []struct {
+		wanted bool
+		at     *[]float32
+	}{{r.spec.Entropy, &st.Entropy}, {r.spec.MeanLogit, &st.MeanLogit}, {r.spec.Squares, &st.Squares}, {r.spec.Top, &st.Top}} {
+		if x.wanted {
+			*x.at = make([]float32, n)
+			b.Step.Stats = st
 		}
 	}
 	return nil

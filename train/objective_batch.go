@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/nn"
@@ -16,7 +17,13 @@ type Batch struct {
 	// Reference are those of the supervised tokens with the adapter off, where the Spec asks for them.
 	Reference []float32
 
-	ends    []int // of each document's rows in Step.Rows
+	// Kept is what a [Preparer] keeps of the batch.
+	Kept any
+
+	seqs    []datasets.Sequence // what the batch was packed of
+	first   int                 // the batch's first document of theirs
+	ends    []int               // of each document's rows in Step.Rows
+	answers []int               // where the rows of each document's answer begin; nil for its first
 	columns map[string][]float32
 	perDoc  map[string]bool
 }
@@ -32,6 +39,15 @@ func (b *Batch) Rows(doc int) (from, to int) {
 	return from, b.ends[doc]
 }
 
+// Answer are the rows of a document's answer: those of Rows, unless the Spec asks for Prompts.
+func (b *Batch) Answer(doc int) (from, to int) {
+	from, to = b.Rows(doc)
+	if b.answers != nil {
+		from = b.answers[doc]
+	}
+	return from, to
+}
+
 // Sum is the sum over a document's supervised tokens of values that are a number each, such as LogP.
 func (b *Batch) Sum(x []float32, doc int) (sum float64) {
 	from, to := b.Rows(doc)
@@ -45,6 +61,24 @@ func (b *Batch) Sum(x []float32, doc int) (sum float64) {
 func (b *Batch) Mean(x []float32, doc int) float64 {
 	from, to := b.Rows(doc)
 	return b.Sum(x, doc) / float64(max(1, to-from))
+}
+
+// source is a document as its sequence has it, before the objective packed it, and where its first label is.
+func (b *Batch) source(doc int) (ids []int32, answer int) {
+	doc += b.first
+	for i := range b.seqs {
+		q := &b.seqs[i]
+		if doc >= len(q.DocStarts) {
+			doc -= len(q.DocStarts)
+			continue
+		}
+		from, to := q.Document(doc)
+		for answer = 0; answer < to-from && (answer == 0 || q.Labels[from+answer] == datasets.NoLoss); {
+			answer++
+		}
+		return q.InputIDs[from:to], answer
+	}
+	panic("train: a document that no sequence of its batch has")
 }
 
 // Column is a column of the Spec: one number a document, or one a supervised token.
@@ -70,14 +104,11 @@ func (r *goal) batch(seqs []datasets.Sequence) (*Batch, error) {
 			}
 		}
 	}
-	b := &Batch{Step: s}
-	at := 0
-	for _, d := range s.Docs {
-		for at < len(s.Rows) && s.Rows[at] < d.End {
-			at++
-		}
-		b.ends = append(b.ends, at)
+	b := &Batch{Step: s, seqs: seqs}
+	if r.spec.Prompts {
+		b.prompts(max(1, r.spec.Group))
 	}
+	b.bound()
 	for _, c := range r.spec.Columns {
 		if b.columns == nil {
 			b.columns, b.perDoc = map[string][]float32{}, map[string]bool{}
@@ -90,9 +121,44 @@ func (r *goal) batch(seqs []datasets.Sequence) (*Batch, error) {
 	return b, nil
 }
 
+// bound finds where the rows of each document end.
+func (b *Batch) bound() {
+	at := 0
+	for _, d := range b.Step.Docs {
+		for at < len(b.Step.Rows) && b.Step.Rows[at] < d.End {
+			at++
+		}
+		b.ends = append(b.ends, at)
+	}
+}
+
+// prompts gives the tokens before the first label of every group's first document a loss.
+func (b *Batch) prompts(group int) {
+	s := b.Step
+	rows, labels := s.Rows, s.Labels
+	s.Rows, s.Labels = nil, nil
+	for i, d := range s.Docs {
+		n := 0
+		for n < len(rows) && rows[n] < d.End {
+			n++
+		}
+		if i%group == 0 && n > 0 {
+			for t := d.Start; t < rows[0]; t++ {
+				s.Rows, s.Labels = append(s.Rows, t), append(s.Labels, s.Tokens[t+1])
+			}
+		}
+		b.answers = append(b.answers, len(s.Rows))
+		s.Rows, s.Labels = append(s.Rows, rows[:n]...), append(s.Labels, labels[:n]...)
+		rows, labels = rows[n:], labels[n:]
+	}
+}
+
 // column gathers a column of the sequences of a step.
 func column(c Column, seqs []datasets.Sequence, s *nn.Step) ([]float32, error) {
 	var all []float32
+	if c.Optional && !slices.ContainsFunc(seqs, func(q datasets.Sequence) bool { return q.Values[c.Name] != nil }) {
+		return nil, nil
+	}
 	for i := range seqs {
 		q := &seqs[i]
 		want, of := len(q.DocStarts), "documents"
@@ -124,16 +190,21 @@ func (b *Batch) parts(prog *nn.Program) []*Batch {
 	var out []*Batch
 	doc := 0
 	for _, s := range steps {
-		p := &Batch{Step: s}
+		p := &Batch{Step: s, seqs: b.seqs, first: b.first + doc}
 		from, _ := b.Rows(doc)
 		for d := range s.Docs {
 			p.ends = append(p.ends, b.ends[doc+d]-from)
+			if b.answers != nil {
+				p.answers = append(p.answers, b.answers[doc+d]-from)
+			}
 		}
 		for name, x := range b.columns {
 			if p.columns == nil {
 				p.columns, p.perDoc = map[string][]float32{}, b.perDoc
 			}
-			if b.perDoc[name] {
+			if x == nil {
+				p.columns[name] = nil
+			} else if b.perDoc[name] {
 				p.columns[name] = x[doc : doc+len(s.Docs)]
 			} else {
 				p.columns[name] = x[from : from+len(s.Rows)]
@@ -152,6 +223,16 @@ type Pass struct {
 	// Slot is that of the adapter that learns.
 	Slot int
 	prog *nn.Program
+	ref  *reference // nil for the base with the adapter off
+}
+
+// Reference is [Pass.Score] by the reference: the base with the adapter off, or the copy that a training keeps of the adapter.
+func (p *Pass) Reference(s *nn.Step) []float32 {
+	if p.ref == nil {
+		return p.Score(s, -1)
+	}
+	defer p.ref.swap()()
+	return p.Score(s, p.Slot)
 }
 
 // Score is log p of the labels of a step, [S], with the adapter of a slot, -1 for the base alone, without dropout and without a gradient.

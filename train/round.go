@@ -167,6 +167,7 @@ func (s *Session) optimizerState(f func(name string, x []float32)) {
 		return
 	}
 	s.trainer.opt.Each(f)
+	s.trainer.goal.ref.state(f)
 }
 
 // saveRound writes the state that the round from the step at which the session stands starts from: one file, durable.

@@ -65,7 +65,7 @@ func (s *Scorer) loss(seqs []datasets.Sequence, slot int) (out tally, err error)
 			if len(part.Step.Rows) == 0 {
 				continue
 			}
-			if err := s.goal.prepare(part, &Pass{Slot: slot, prog: s.prog}); err != nil {
+			if err := s.goal.prepare(part, &Pass{Slot: slot, prog: s.prog, ref: s.goal.ref}); err != nil {
 				return tally{}, err
 			}
 			logp := s.prog.Forward(part.Step, false)

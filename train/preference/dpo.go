@@ -14,7 +14,7 @@ type DPO struct {
 	LossType             Names     `json:"loss_type" help:"losses, of which the weighted sum is taken: sigmoid, hinge, ipo, exo_pair, nca_pair, robust, bco_pair, sppo_hard, aot, aot_unpaired, apo_zero, apo_down, discopop, sft, sigmoid_norm"`
 	LossWeights          []float64 `json:"loss_weights" help:"a weight for each of loss_type; none for 1 each"`
 	LabelSmoothing       float64   `json:"label_smoothing" help:"probability that a pair is the wrong way round: of robust, exo_pair, aot and aot_unpaired"`
-	LDAlpha              *float64  `json:"ld_alpha" help:"what a token beyond the length of the shorter answer counts, from 0 to 1; none for 1 (LD-DPO)"`
+	LDAlpha              float64   `json:"ld_alpha" help:"what a token beyond the length of the shorter answer counts, from 0 to 1 (LD-DPO)"`
 	FDivergenceType      string    `json:"f_divergence_type" help:"divergence from the reference: reverse_kl, forward_kl, js_divergence, alpha_divergence"`
 	FAlphaDivergenceCoef float64   `json:"f_alpha_divergence_coef" help:"the coefficient of alpha_divergence"`
 	UseWeighting         bool      `json:"use_weighting" help:"weigh pairs by how likely the policy finds their answers (WPO)"`
@@ -23,7 +23,8 @@ type DPO struct {
 
 // NewDPO are TRL's defaults.
 func NewDPO() DPO {
-	return DPO{Beta: 0.1, LossType: Names{"sigmoid"}, FDivergenceType: "reverse_kl", FAlphaDivergenceCoef: 0.5, DiscopopTau: 0.05}
+	return DPO{Beta: 0.1, LossType: Names{"sigmoid"}, LossWeights: []float64{}, LDAlpha: 1,
+		FDivergenceType: "reverse_kl", FAlphaDivergenceCoef: 0.5, DiscopopTau: 0.05}
 }
 
 // pair is a pair with the scores that the divergence gives its answers.
@@ -139,8 +140,8 @@ func (o *DPO) Check() error {
 	if err := errors.Join(positive("beta", o.Beta), share("label_smoothing", o.LabelSmoothing, 0.5)); err != nil {
 		return err
 	}
-	if o.LDAlpha != nil && !(*o.LDAlpha >= 0 && *o.LDAlpha <= 1) {
-		return fmt.Errorf("ld_alpha is %g; it must be from 0 to 1", *o.LDAlpha)
+	if !(o.LDAlpha >= 0 && o.LDAlpha <= 1) {
+		return fmt.Errorf("ld_alpha is %g; it must be from 0 to 1", o.LDAlpha)
 	}
 	if _, err := find(divergences, "f_divergence_type", o.FDivergenceType); err != nil {
 		return err
@@ -180,8 +181,8 @@ func (o *DPO) Whole() bool {
 
 // Weight is what token i of an answer counts, from 0, where the shorter of the pair's answers has shared tokens.
 func (o *DPO) Weight(i, shared int) float64 {
-	if o.LDAlpha != nil && i >= shared {
-		return *o.LDAlpha
+	if i >= shared {
+		return o.LDAlpha
 	}
 	return 1
 }

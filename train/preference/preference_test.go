@@ -315,13 +315,12 @@ func withLoss(name string, set func(o *DPO)) *DPO {
 
 // TestSettings: what is wrong is named.
 func TestSettings(t *testing.T) {
-	alpha := 1.5
 	for want, o := range map[string]interface{ Check() error }{
 		"loss_type is empty": &DPO{Beta: 1},
 		"loss_type is \"hing\"; it must be one of sigmoid, hinge":     withLoss("hing", func(o *DPO) { o.DiscopopTau = 0 }),
 		"loss_weights has 2 weights for 1":                            withLoss("sft", func(o *DPO) { o.LossWeights = []float64{1, 2} }),
 		"beta is 0":                                                   &DPO{LossType: Names{"sft"}},
-		"ld_alpha is 1.5":                                             withLoss("sft", func(o *DPO) { o.LDAlpha = &alpha }),
+		"ld_alpha is 1.5":                                             withLoss("sft", func(o *DPO) { o.LDAlpha = 1.5 }),
 		"f_divergence_type is \"kl\"":                                 withLoss("sft", func(o *DPO) { o.FDivergenceType = "kl" }),
 		"exo_pair takes a label_smoothing above 0":                    withLoss("exo_pair", func(o *DPO) { o.DiscopopTau = 0 }),
 		"use_weighting weighs pairs":                                  withLoss("aot", func(o *DPO) { o.UseWeighting = true }),
