@@ -23,6 +23,29 @@ func repetitionPenalty(s *Sampling, l []float32, c Context) {
 	}
 }
 
+// logitBias adds to the logits of tokens.
+func logitBias(s *Sampling, l []float32, _ Context) {
+	for id, b := range s.LogitBias {
+		if id >= 0 && int(id) < len(l) {
+			l[id] += float32(b)
+		}
+	}
+}
+
+// frequencyPenalty lowers the logits of tokens that have been generated: by presence_penalty, and by frequency_penalty for each time.
+func frequencyPenalty(s *Sampling, l []float32, c Context) {
+	if s.FrequencyPenalty == 0 && s.PresencePenalty == 0 {
+		return
+	}
+	times := map[int32]int{}
+	for _, id := range c.Seen[c.Prompt:] {
+		times[id]++
+	}
+	for id, n := range times {
+		l[id] -= float32(s.FrequencyPenalty)*float32(n) + float32(s.PresencePenalty)
+	}
+}
+
 // noRepeatNgram bans each token that would complete an n-gram that has occurred.
 func noRepeatNgram(s *Sampling, l []float32, c Context) {
 	n := s.NoRepeatNgramSize

@@ -29,6 +29,11 @@ type Sampling struct {
 	SuppressTokens    []int32   `yaml:"-" json:"suppress_tokens"`
 	MinNewTokens      int       `yaml:"-" json:"min_new_tokens"`
 	Seed              uint64    `yaml:"-" json:"seed"`
+
+	// OpenAI's: of what has been generated, in [-2, 2]; and what is added to logits.
+	FrequencyPenalty float64           `yaml:"-" json:"frequency_penalty,omitempty"`
+	PresencePenalty  float64           `yaml:"-" json:"presence_penalty,omitempty"`
+	LogitBias        map[int32]float64 `yaml:"-" json:"logit_bias,omitempty"`
 }
 
 // Validate says what is wrong with the settings.
@@ -49,6 +54,8 @@ func (s *Sampling) Validate() error {
 		{s.NoRepeatNgramSize < 0, "no_repeat_ngram_size must be at least 0"},
 		{s.MinNewTokens < 0, "min_new_tokens must be at least 0"},
 		{s.MaxNewTokens < 1, "max_new_tokens must be at least 1"},
+		{!(math.Abs(s.FrequencyPenalty) <= 2), "frequency_penalty must be in [-2, 2]"},
+		{!(math.Abs(s.PresencePenalty) <= 2), "presence_penalty must be in [-2, 2]"},
 	} {
 		if c.bad {
 			return fmt.Errorf("%s", c.what)
@@ -79,9 +86,11 @@ type processor struct {
 	apply  func(s *Sampling, logits []float32, c Context)
 }
 
-// processors is the table of logits processors. The order is that of transformers' generate.
+// processors is the table of logits processors. The order is that of transformers' generate, in which vLLM's stand where they do there.
 var processors = []processor{
+	{"logit_bias", false, logitBias},
 	{"repetition_penalty", false, repetitionPenalty},
+	{"frequency_penalty", false, frequencyPenalty},
 	{"no_repeat_ngram_size", false, noRepeatNgram},
 	{"bad_words_ids", false, badWords},
 	{"min_new_tokens", false, minNewTokens},

@@ -119,6 +119,9 @@ func (b *Base) With(adapter string) (*Model, error) {
 	return b.over(a, adapter), nil
 }
 
+// Over makes a model that answers with an adapter, which was opened for the base from a folder ([train.OpenAdapter]).
+func (b *Base) Over(a *peft.Adapter, folder string) *Model { return b.over(a, folder) }
+
 // over is the model with an adapter that was opened from a folder.
 func (b *Base) over(a *peft.Adapter, folder string) *Model {
 	m := b.alone()

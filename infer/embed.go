@@ -87,3 +87,17 @@ func (headless) Adapt(_ *nn.Builder, s nn.Site) nn.Ref {
 	}
 	return s.Out
 }
+
+// EmbedIDs is [Model.Embed] of texts that are tokens already, by the adapters of a slot that the model's programs know; -1 for none.
+func (m *Model) EmbedIDs(how Pooling, slot int, texts ...[]int32) ([][]float32, error) {
+	if how != PoolMean && how != PoolLast {
+		return nil, fmt.Errorf("pooling is %q; it is %s or %s", how, PoolMean, PoolLast)
+	}
+	list := make([]Scored, len(texts))
+	for i, ids := range texts {
+		list[i].IDs = ids
+	}
+	as := *m
+	as.over, as.slot = nil, slot
+	return as.embed(how, list)
+}

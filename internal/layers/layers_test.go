@@ -20,7 +20,7 @@ const beam = "github.com/apache/beam/"
 
 // testOnly are imports of tests against the order: an adapter's numbers are checked on real models, and a model's answers on the embedded
 // one.
-var testOnly = map[string]string{"peft": "model", "infer": "templates", "measure": "templates",
+var testOnly = map[string]string{"peft": "model", "infer": "templates", "measure": "templates", "serve": "templates",
 	"transforms": "templates"}
 
 type listed struct {
