@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -128,17 +129,24 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32,
 		step, rows := g.step(asked[:0])
 		asked = rows
 		logits := g.prog.Forward(step, false)
-		if slices.ContainsFunc(logits, func(v float32) bool { return !(v <= math.MaxFloat32) }) {
-			return nil, fmt.Errorf("the model's logits are not finite: %s", g.prog.Why(step, false))
-		}
+		var bad atomic.Bool
 		g.pool.Run(len(asked), func(i int) {
 			q, l := asked[i], logits[i*g.vocab:(i+1)*g.vocab]
+			for _, v := range l {
+				if !(v <= math.MaxFloat32) {
+					bad.Store(true)
+					return
+				}
+			}
 			if g.seen != nil {
 				g.seen(q, l)
 			}
 			s.Process(l, Context{Seen: q.seen, Prompt: q.prompt, EOS: eos})
 			ids[i] = pick(&s, l, key, g.draw(q), uint64(len(q.seen)-q.prompt))
 		})
+		if bad.Load() {
+			return nil, fmt.Errorf("the model's logits are not finite: %s", g.prog.Why(step, false))
+		}
 		for i, q := range asked {
 			id := ids[i]
 			q.seen = append(q.seen, id)
@@ -207,10 +215,10 @@ func (g *Generator) draw(q *sequence) uint64 {
 
 // pick chooses the n'th new token of a sequence.
 func pick(s *Sampling, logits []float32, key philox.Key, sequence, n uint64) int32 {
-	best := 0
+	best, most := 0, logits[0]
 	for i, v := range logits {
-		if v > logits[best] {
-			best = i
+		if v > most {
+			best, most = i, v
 		}
 	}
 	if !s.DoSample {

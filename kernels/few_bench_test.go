@@ -4,45 +4,40 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/usage"
 )
-
-// spent is the processor time of the process.
-func spent() time.Duration {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // reads reports how fast f, which reads so many bytes, reads: by the clock and by processor time, which other programs change less.
 func reads(b *testing.B, bytes int, f func()) {
 	f()
-	from := spent()
+	from := usage.CPU()
 	for b.Loop() {
 		f()
 	}
 	all := float64(bytes) * float64(b.N) / 1e9
 	b.ReportMetric(all/b.Elapsed().Seconds(), "GB/s")
-	b.ReportMetric(all/(spent()-from).Seconds(), "GB/cpu-s")
+	b.ReportMetric(all/(usage.CPU()-from).Seconds(), "GB/cpu-s")
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkFewRows reads weights from memory: many matrices of 2048×2048, which no cache holds, by products of a few rows, beside a loop
+// BenchmarkFewRows reads weights from memory: many matrices of one shape, which no cache holds, by products of a few rows, beside a loop
 // that only reads.
 func BenchmarkFewRows(b *testing.B) {
-	const k, n, most = 2048, 2048, 1 << 28
-	block := mem.Alloc(1<<30 + 1<<28)
+	for _, s := range [][2]int{{2048, 2048}, {576, 1536}, {1536, 576}} {
+		b.Run(fmt.Sprintf("%dx%d", s[0], s[1]), func(b *testing.B) { benchFewRows(b, s[0], s[1]) })
+	}
+}
+
+func benchFewRows(b *testing.B, k, n int) {
+	const most = 1 << 28
+	block := mem.Alloc(most)
 	defer block.Free()
 	raw := block.Bytes()
-	for i := range raw {
+	for i := 0; i < len(raw); i += 64 {
 		raw[i] = byte(i * 37 >> 3) // no page is the system's page of zeros
 	}
 	scales := make([]float32, panels(n)*k/64*panelCols)
