@@ -39,9 +39,8 @@ type Settings struct {
 	Language string
 	// Dir is the folder or URI for what is staged, which workers share. No other pipeline uses it at the same time.
 	Dir string
-	// Parts and GroupBytes are those of [stage.Settings].
-	Parts      int
-	GroupBytes int64
+	// PartBytes and GroupBytes are PartBytes and Bytes of [stage.Settings].
+	PartBytes, GroupBytes int64
 	// Limits are how much a task has to do; the zero value is right but for tests. They change no result.
 	Limits core.Limits
 }
@@ -63,7 +62,8 @@ func Records(s beam.Scope, set Settings, records beam.PCollection) (kept, duplic
 			"compared with all others", w.Fn))
 	}
 	language := cmp.Or(set.Language, recipe.Default().Prepare.Language)
-	groups := stage.Write(s, stage.Settings{Dir: storage.Join(set.Dir, "records"), Parts: set.Parts, Bytes: set.GroupBytes}, records)
+	staged := stage.Settings{Dir: storage.Join(set.Dir, "records"), PartBytes: set.PartBytes, Bytes: set.GroupBytes}
+	groups := stage.Write(s, staged, records)
 	for i, said := range set.Steps {
 		step, err := core.Decode(said)
 		if err == nil {

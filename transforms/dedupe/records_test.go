@@ -145,7 +145,7 @@ func TestRecords(t *testing.T) {
 		}
 		for k, set := range []Settings{
 			{},
-			{Parts: 7, GroupBytes: 9000, Limits: core.Limits{Fan: 4, RangeRecords: 30, PartLinks: 20, FileRemovals: 9}},
+			{PartBytes: 40000, GroupBytes: 9000, Limits: core.Limits{Fan: 4, RangeRecords: 30, PartLinks: 20, FileRemovals: 9}},
 		} {
 			shuffled := slices.Clone(all)
 			rand.New(rand.NewPCG(2, uint64(k))).Shuffle(len(all), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })

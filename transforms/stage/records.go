@@ -1,15 +1,12 @@
 package stage
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"reflect"
-	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
@@ -21,13 +18,9 @@ import (
 )
 
 func init() {
-	beam.RegisterDoFn(&placeFn{})
-	beam.RegisterDoFn(&writeFn{})
 	beam.RegisterDoFn(&readFn{})
 	beam.RegisterType(reflect.TypeFor[Group]())
 	register.Emitter1[Group]()
-	register.Emitter2[int, ingest.Record]()
-	register.Iter1[ingest.Record]()
 }
 
 // Group is a reference to staged records, which is what travels between the stages of a pipeline. It says nothing of the bundles, workers
@@ -46,28 +39,13 @@ type Group struct {
 type Settings struct {
 	// Dir is the folder or URI that the files of groups are written to.
 	Dir string
-	// Parts is how many parts records are cut into by the hash of their ids, 0 for 256. A worker holds one part of a window at a time.
+	// PartBytes is what a range of ids has at most that a worker reads at a time, in bytes of records, 0 for 256 MiB.
+	PartBytes int64
+	// Parts is how many parts the records of a window of their own are cut into by the hash of their ids, 0 for 16. A worker holds one at
+	// a time.
 	Parts int
 	// Bytes is what a group has at most, 0 for 32 MiB. A record that is larger is a group of its own; records of equal ids are in one.
 	Bytes int64
-}
-
-const (
-	defaultParts      = 256
-	defaultGroupBytes = 32 << 20
-)
-
-// Write stages records (PCollection<ingest.Record>) in files of at most set.Bytes and returns references to them (PCollection<Group>). The
-// groups, and the names and bytes of their files, are those of the set of records in a window and of the settings: what is cut by the
-// hashes of ids lies in their order. Files of a work that is done again are written over with equal bytes. It panics without a folder.
-func Write(s beam.Scope, set Settings, records beam.PCollection) beam.PCollection {
-	if set.Dir == "" || set.Parts < 0 || set.Bytes < 0 {
-		panic(fmt.Errorf("stage.Write: %+v: a folder is wanted, and no number below 0", set))
-	}
-	s = s.Scope("stage.Write")
-	parts := cmp.Or(set.Parts, defaultParts)
-	placed := beam.GroupByKey(s, beam.ParDo(s, &placeFn{Parts: parts}, records))
-	return beam.ParDo(s, &writeFn{Dir: set.Dir, Bytes: cmp.Or(set.Bytes, defaultGroupBytes)}, placed)
 }
 
 // Read reads staged records: groups is a PCollection<Group>, and what is returned the PCollection<ingest.Record> that [Write] was given, in
@@ -112,57 +90,6 @@ func contentHash(all []ingest.Record) string {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// placeFn finds the part of a record.
-type placeFn struct{ Parts int }
-
-// ProcessElement emits the record by its part.
-func (f *placeFn) ProcessElement(e ingest.Record, emit func(int, ingest.Record)) {
-	e = e.Identified()
-	h := IDHash(&e)
-	emit(int(uint64(binary.BigEndian.Uint32(h[:]))*uint64(f.Parts)>>32), e)
-}
-
-// writeFn stages the records of a part.
-type writeFn struct {
-	Dir   string
-	Bytes int64
-}
-
-// ProcessElement emits the groups of the part.
-func (f *writeFn) ProcessElement(ctx context.Context, _ int, records func(*ingest.Record) bool, emit func(Group)) error {
-	type placed struct {
-		hash [16]byte
-		ingest.Record
-	}
-	var all []placed
-	for e := (ingest.Record{}); records(&e); {
-		all = append(all, placed{IDHash(&e), e})
-	}
-	slices.SortFunc(all, func(a, b placed) int { // equal ids are equal records; where they are not, the result is the same all the same
-		x, y := fields(&a.Record), fields(&b.Record)
-		return cmp.Or(bytes.Compare(a.hash[:], b.hash[:]), cmp.Compare(a.Index, b.Index), slices.Compare(x[:], y[:]))
-	})
-	for len(all) > 0 {
-		n, held := 0, int64(0)
-		for ; n < len(all) && (n == 0 || held+size(&all[n].Record) <= f.Bytes || all[n].hash == all[n-1].hash); n++ {
-			held += size(&all[n].Record)
-		}
-		rows := make([]ingest.Record, n)
-		for i := range n {
-			rows[i] = all[i].Record
-		}
-		g, err := WriteGroup(f.Dir, rows)
-		if err != nil {
-			return err
-		}
-		meter.Add(ctx, meter.DocumentsOut, g.Records)
-		meter.Add(ctx, meter.BytesOut, g.Bytes)
-		emit(g)
-		all = all[n:]
-	}
-	return nil
 }
 
 // WriteGroup stages records, which are in the order of [IDHash], in a file of the folder dir; without any it writes none and returns the

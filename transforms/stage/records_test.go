@@ -16,6 +16,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/window"
 
+	"github.com/adaptflow/adaptflow/datasets/parts"
 	"github.com/adaptflow/adaptflow/transforms/ingest"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
@@ -48,7 +49,13 @@ func TestWriteRead(t *testing.T) {
 		}
 		records = append(records, r)
 	}
-	records = append(records, records[0]) // equal ids are equal records, as many as they are
+	records = append(records, records[0], records[57], records[57], records[57], records[57]) // equal ids are equal records, and in one group
+	for _, windowed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("windowed=%v", windowed), func(t *testing.T) { testWriteRead(t, records, windowed) })
+	}
+}
+
+func testWriteRead(t *testing.T, records []ingest.Record, windowed bool) {
 	const most = 2000
 	run := func(dir string, lists ...[]ingest.Record) (groups []Group, back []ingest.Record, windows map[string]bool) {
 		p, s := beam.NewPipelineWithRoot()
@@ -56,8 +63,11 @@ func TestWriteRead(t *testing.T) {
 		for _, l := range lists {
 			all = append(all, beam.Reshuffle(s, beam.CreateList(s, l)))
 		}
-		timed := beam.WindowInto(s, window.NewFixedWindows(time.Minute), beam.ParDo(s, atMinute, beam.Flatten(s, all...)))
-		written := Write(s, Settings{Dir: dir, Parts: 3, Bytes: most}, timed)
+		in := beam.ParDo(s, atMinute, beam.Flatten(s, all...))
+		if windowed {
+			in = beam.WindowInto(s, window.NewFixedWindows(time.Minute), in)
+		}
+		written := Write(s, Settings{Dir: dir, PartBytes: 3000, Parts: 3, Bytes: most}, in)
 		staged, read := jobstest.Collect(s, written), jobstest.Collect(s, Read(s, written))
 		if err := jobs.Prism(t.Context(), p, "stage"); err != nil {
 			t.Fatal(err)
@@ -72,7 +82,11 @@ func TestWriteRead(t *testing.T) {
 			r := e.Value.(ingest.Record)
 			back = append(back, r)
 			at := mtime.FromTime(time.Unix(60*r.Index, 0))
-			if want := fmt.Sprint(window.IntervalWindow{Start: at, End: at.Add(time.Minute)}); e.Window != want {
+			want := fmt.Sprint(window.IntervalWindow{Start: at, End: at.Add(time.Minute)})
+			if !windowed {
+				want = fmt.Sprint(window.GlobalWindow{})
+			}
+			if e.Window != want {
 				t.Errorf("%v is in the window %s, want %s", r, e.Window, want)
 			}
 			windows[e.Window] = true
@@ -88,14 +102,17 @@ func TestWriteRead(t *testing.T) {
 		want = append(want, r.Identified())
 	}
 	slices.SortFunc(want, byID)
-	if !reflect.DeepEqual(back, want) || len(windows) != 2 {
+	if !reflect.DeepEqual(back, want) || len(windows) != map[bool]int{false: 1, true: 2}[windowed] {
 		t.Errorf("in windows %v:\n%+v, written was\n%+v", windows, back, want)
 	}
-	n := int64(0)
+	often := records[57].Identified()
+	repeated := fmt.Sprintf("%x", IDHash(&often))
+	n, ids := int64(0), map[string]bool{} // ids that a group began or ended with
 	for _, g := range groups {
-		if n += g.Records; g.Bytes > most || g.First > g.Last || g.Path != g.Hash+".parquet" {
+		if n += g.Records; g.Bytes > most && (repeated < g.First || repeated > g.Last) || ids[g.First] || g.First > g.Last || g.Path != g.Hash+".parquet" {
 			t.Errorf("%+v", g)
 		}
+		ids[g.First], ids[g.Last] = true, true
 	}
 	if n != int64(len(records)) || len(groups) < 6 {
 		t.Errorf("%d groups of %d records", len(groups), n)
@@ -120,6 +137,9 @@ func files(t *testing.T, dir string) map[string]string {
 	}
 	out := map[string]string{}
 	for _, e := range all {
+		if e.IsDir() { // of what is staged between
+			continue
+		}
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +161,7 @@ func TestReadAnother(t *testing.T) {
 			*r, all = all[0].Identified(), all[1:]
 			return true
 		}
-		fn := &writeFn{Dir: t.TempDir(), Bytes: 1 << 20}
+		fn := &windowFn{Dir: t.TempDir(), Bytes: 1 << 20}
 		if err := fn.ProcessElement(t.Context(), 0, next, func(g Group) { groups = append(groups, g) }); err != nil {
 			t.Fatal(err)
 		}
@@ -157,5 +177,33 @@ func TestReadAnother(t *testing.T) {
 	}
 	if len(groups) != 2 || groups[0].Hash == groups[1].Hash {
 		t.Errorf("%+v", groups)
+	}
+}
+
+// TestReferencesAreShuffled: what passes through the shuffles of a global window has no field of a record.
+func TestReferencesAreShuffled(t *testing.T) {
+	p, s := beam.NewPipelineWithRoot()
+	Read(s, Write(s, Settings{Dir: t.TempDir()}, beam.CreateList(s, []ingest.Record{{Text: "a"}})))
+	got := jobstest.Shuffled(t, p)
+	if len(got) < 4 || slices.ContainsFunc(got, func(of string) bool { return strings.Contains(of, "ingest.Record") }) {
+		t.Errorf("shuffled are %q", got)
+	}
+}
+
+// TestDamagedRecord: a staged record that is cut anywhere, or has more than it says, is an error.
+func TestDamagedRecord(t *testing.T) {
+	set := parts.NewSet(0)
+	r := ingest.Record{Source: "a", Index: 300, Text: "text", Key: "k", Row: "{}", Label: "l", URL: "u", Print: strings.Repeat("0", 32)}
+	line := addRecord(set, nil, &r)
+	if _, back, err := readRecord(line); err != nil || back != r {
+		t.Fatalf("%+v, %v", back, err)
+	}
+	for n := range line {
+		if _, _, err := readRecord(line[:n]); err == nil {
+			t.Errorf("cut to %d bytes of %d it is read", n, len(line))
+		}
+	}
+	if _, _, err := readRecord(append(line, 0)); err == nil {
+		t.Error("a byte more is read")
 	}
 }
