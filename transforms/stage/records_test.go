@@ -49,7 +49,7 @@ func TestWriteRead(t *testing.T) {
 		}
 		records = append(records, r)
 	}
-	records = append(records, records[0], records[57], records[57], records[57], records[57]) // equal ids are equal records, and in one group
+	records = append(records, records[0], records[57], records[57], records[57], records[57]) // equal ids are equal records of one group
 	for _, windowed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("windowed=%v", windowed), func(t *testing.T) { testWriteRead(t, records, windowed) })
 	}
@@ -109,7 +109,8 @@ func testWriteRead(t *testing.T, records []ingest.Record, windowed bool) {
 	repeated := fmt.Sprintf("%x", IDHash(&often))
 	n, ids := int64(0), map[string]bool{} // ids that a group began or ended with
 	for _, g := range groups {
-		if n += g.Records; g.Bytes > most && (repeated < g.First || repeated > g.Last) || ids[g.First] || g.First > g.Last || g.Path != g.Hash+".parquet" {
+		n += g.Records
+		if g.Bytes > most && (repeated < g.First || repeated > g.Last) || ids[g.First] || g.First > g.Last || g.Path != g.Hash+".parquet" {
 			t.Errorf("%+v", g)
 		}
 		ids[g.First], ids[g.Last] = true, true
