@@ -174,7 +174,7 @@ func openCursor(path string, width int, of span, chunk int) (*cursor, error) {
 	c := &cursor{f: f, width: width, section: of.from, chunk: max(chunk, width)}
 	c.off = f.starts[of.from]
 	for k := of.from; k < of.to; k++ {
-		from, to, err := f.find(k, of.lo, of.hi)
+		from, to, _, err := f.find(k, of.lo, of.hi)
 		if err != nil {
 			f.Close()
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -89,6 +90,15 @@ func ReadRemovalList(path string) (files []RemovalFile, err error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return files, nil
+}
+
+// RemovalReads are the requests to an object store, and the bytes of their answers, that the removals of documents that follow one another
+// take at most, where they are fewer than fit into one answer: a file's header, the halvings of its records, and two answers.
+func (l Limits) RemovalReads() (requests, read int64) {
+	l.complete()
+	const one = searchedObject / removalWidth
+	halvings := bits.Len(uint(l.FileRemovals / one))
+	return int64(3 + halvings), removalWidth * int64(min(2*one, 2*l.FileRemovals))
 }
 
 // Removal is a document, or parts of it, that repeats another.

@@ -222,40 +222,89 @@ func (f *Run) Close() error {
 	return f.r.Close()
 }
 
-// searched is how many bytes of records are read at once when a key is searched for.
-const searched = 32 << 10
+// searchedFile and searchedObject are how many bytes of records are read at once when a key is searched for: a request to a store takes as
+// long for a hundred thousand bytes as for one.
+const (
+	searchedFile   = 32 << 10
+	searchedObject = 128 << 10
+)
+
+// searched is how many records are read at once when a key is searched for.
+func (f *Run) searched() int {
+	if f.r == nil {
+		return searchedObject / f.width
+	}
+	return searchedFile / f.width
+}
+
+// window is records of a section that were read: from the first, before the last.
+type window struct {
+	first, last int
+	recs        []byte
+}
+
+// search is the first of the records from a to before b of a section that is not less than key, compared by as many bytes as key has, or b;
+// w are those that were read at last.
+func (f *Run) search(section, a, b int, key []byte) (at int, w window, err error) {
+	for b-a > f.searched() {
+		mid := (a + b) / 2
+		rec, err := f.records(section, mid, mid+1)
+		if err != nil {
+			return a, w, err
+		}
+		if bytes.Compare(rec[:len(key)], key) < 0 {
+			a = mid + 1
+		} else {
+			b = mid
+		}
+	}
+	w = window{first: a, last: b}
+	if a == b {
+		return a, w, nil
+	}
+	if w.recs, err = f.records(section, a, b); err != nil {
+		return a, w, err
+	}
+	return f.within(&w, a, key), w, nil
+}
+
+// within is the first record of a window, from a on, that is not less than key, or the window's end.
+func (f *Run) within(w *window, a int, key []byte) int {
+	return a + sort.Search(w.last-a, func(i int) bool {
+		rec := w.recs[(a-w.first+i)*f.width:]
+		return bytes.Compare(rec[:len(key)], key) >= 0
+	})
+}
 
 // find is where the records r of a section with lo <= r < hi begin and end, compared by as many bytes as lo and hi have; nil is no bound.
-func (f *Run) find(section int, lo, hi []byte) (from, to int, err error) {
-	n := f.sections[section]
-	search := func(key []byte) int {
-		a, b := 0, n
-		for b-a > searched/f.width && err == nil {
-			var rec []byte
-			mid := (a + b) / 2
-			if rec, err = f.records(section, mid, mid+1); err == nil && bytes.Compare(rec[:len(key)], key) < 0 {
-				a = mid + 1
-			} else {
-				b = mid
-			}
-		}
-		if a == b || err != nil {
-			return a
-		}
-		var recs []byte
-		if recs, err = f.records(section, a, b); err != nil {
-			return a
-		}
-		return a + sort.Search(b-a, func(i int) bool { return bytes.Compare(recs[i*f.width:i*f.width+len(key)], key) >= 0 })
-	}
-	to = n
+// recs are those records where they were read as the bounds were searched for: a few, which lie together, are.
+func (f *Run) find(section int, lo, hi []byte) (from, to int, recs []byte, err error) {
+	to = f.sections[section]
+	var w window
 	if lo != nil {
-		from = search(lo)
+		if from, w, err = f.search(section, 0, to, lo); err != nil || from == to {
+			return from, from, nil, err
+		}
 	}
-	if hi != nil && err == nil {
-		to = search(hi)
+	if hi == nil {
+		return from, to, nil, nil
 	}
-	return from, max(from, to), err
+	if lo != nil { // the end may lie near
+		if end := f.within(&w, from, hi); end < w.last || w.last == to {
+			return from, end, w.recs[(from-w.first)*f.width : (end-w.first)*f.width], nil
+		}
+		near := window{first: w.last, last: min(to, w.last+f.searched())}
+		if near.recs, err = f.records(section, near.first, near.last); err != nil {
+			return from, from, nil, err
+		}
+		if end := f.within(&near, near.first, hi); end < near.last || near.last == to {
+			recs = append(w.recs[(from-w.first)*f.width:], near.recs[:(end-near.first)*f.width]...)
+			return from, end, recs, nil
+		}
+		w.last = near.last
+	}
+	to, _, err = f.search(section, w.last, to, hi)
+	return from, to, nil, err
 }
 
 // Range appends the records r of a section with lo <= r < hi, compared by as many bytes as lo and hi have; nil is no bound.
@@ -263,10 +312,12 @@ func (f *Run) Range(dst []byte, section int, lo, hi []byte) ([]byte, error) {
 	if section >= len(f.sections) {
 		return dst, fmt.Errorf("%s: has %d sections, section %d is wanted", f.path, len(f.sections), section)
 	}
-	from, to, err := f.find(section, lo, hi)
+	from, to, recs, err := f.find(section, lo, hi)
 	if err != nil || from == to {
 		return dst, err
 	}
-	recs, err := f.records(section, from, to)
+	if recs == nil {
+		recs, err = f.records(section, from, to)
+	}
 	return append(dst, recs...), err
 }
