@@ -63,8 +63,8 @@ func per(n, size int64) int64 { return (n + size - 1) / size }
 //
 // A stage opens each group once and writes at most three files for it. Deduplication opens each run of keys twice and 256·P(keys) slices a
 // level of gathering, and dropping what is repeated finds a group's removals by [core.Limits.RemovalReads] besides; label propagation has
-// at most 256 parts, each of which reads all in each of 16 phases. Packing opens each group three times and 256·P(documents) slices a level.
-// All that is read or written once is so much of the bytes; the files' own are 16 KiB each.
+// at most 256 parts, each of which reads all in each of 16 phases. Packing opens each group three times and 256·P(documents) slices a
+// level. All that is read or written once is so much of the bytes; the files' own are 16 KiB each.
 func (c *Config) Costs(v Volume) []Cost {
 	k := (&coster{cfg: c, v: v}).begin()
 	job := Cost{Job: "adaptflow-ingest", Opens: 5*v.Files + 3*k.blocks, Puts: 2*k.blocks + v.Files/perList,
