@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -38,6 +39,9 @@ type Config struct {
 	raw           map[string]json.RawMessage
 	int8Threshold float32 // of a checkpoint of LLM.int8
 	tensors       int     // that the folder has, each layer one at least; 0 where the weights are random
+	// values are the keys that the family has read, with what absent ones mean.
+	values map[string]any
+	rope   ropeFacts
 }
 
 // intOrList is a token id, a list of them, or null.
@@ -184,6 +188,10 @@ func (c *Config) fields(fs ...field) error {
 		if !ok && f.need {
 			return fmt.Errorf("config.json: no %s", f.key)
 		}
+		if c.values == nil {
+			c.values = map[string]any{}
+		}
+		c.values[f.key] = reflect.ValueOf(f.dst).Elem().Interface()
 	}
 	return nil
 }

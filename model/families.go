@@ -17,22 +17,23 @@ type family struct {
 	open func(c *Config, l *loader) (nn.Wiring, error)
 	// ignore names tensors of genuine files that are no weights.
 	ignore func(name string) bool
+	gguf   *ggufForm // how GGUF files have the family, nil where llama.cpp has none
 }
 
 // families is the table of what can be loaded. Adding a family is a file and a row here.
 var families = []family{
-	{architecture: "LlamaForCausalLM", modelType: "llama", open: openLlama, ignore: rotaryBuffer},
-	{architecture: "MistralForCausalLM", modelType: "mistral", open: openMistral, ignore: rotaryBuffer},
-	{architecture: "Qwen2ForCausalLM", modelType: "qwen2", open: openQwen2, ignore: rotaryBuffer},
-	{architecture: "Qwen3ForCausalLM", modelType: "qwen3", open: openQwen3, ignore: rotaryBuffer},
-	{architecture: "GemmaForCausalLM", modelType: "gemma", tied: true, open: openGemma, ignore: rotaryBuffer},
-	{architecture: "Gemma2ForCausalLM", modelType: "gemma2", tied: true, open: openGemma2, ignore: rotaryBuffer},
-	{architecture: "Gemma3ForCausalLM", modelType: "gemma3_text", tied: true, open: openGemma3, ignore: rotaryBuffer},
-	{architecture: "GPT2LMHeadModel", modelType: "gpt2", tied: true, prefix: "transformer.", open: openGPT2, ignore: gpt2Buffer},
-	{architecture: "GPTNeoXForCausalLM", modelType: "gpt_neox", open: openGPTNeoX, ignore: neoxBuffer},
+	{architecture: "LlamaForCausalLM", modelType: "llama", open: openLlama, ignore: rotaryBuffer, gguf: llamaGGUF},
+	{architecture: "MistralForCausalLM", modelType: "mistral", open: openMistral, ignore: rotaryBuffer, gguf: llamaGGUF},
+	{architecture: "Qwen2ForCausalLM", modelType: "qwen2", open: openQwen2, ignore: rotaryBuffer, gguf: qwen2GGUF},
+	{architecture: "Qwen3ForCausalLM", modelType: "qwen3", open: openQwen3, ignore: rotaryBuffer, gguf: qwen3GGUF},
+	{architecture: "GemmaForCausalLM", modelType: "gemma", tied: true, open: openGemma, ignore: rotaryBuffer, gguf: gemmaGGUF},
+	{architecture: "Gemma2ForCausalLM", modelType: "gemma2", tied: true, open: openGemma2, ignore: rotaryBuffer, gguf: gemma2GGUF},
+	{architecture: "Gemma3ForCausalLM", modelType: "gemma3_text", tied: true, open: openGemma3, ignore: rotaryBuffer, gguf: gemma3GGUF},
+	{architecture: "GPT2LMHeadModel", modelType: "gpt2", tied: true, prefix: "transformer.", open: openGPT2, ignore: gpt2Buffer, gguf: gpt2GGUF},
+	{architecture: "GPTNeoXForCausalLM", modelType: "gpt_neox", open: openGPTNeoX, ignore: neoxBuffer, gguf: neoxGGUF},
 	{architecture: "OPTForCausalLM", modelType: "opt", tied: true, prefix: "model.", open: openOPT, ignore: noBuffer},
-	{architecture: "PhiForCausalLM", modelType: "phi", open: openPhi, ignore: rotaryBuffer},
-	{architecture: "Phi3ForCausalLM", modelType: "phi3", open: openPhi3, ignore: rotaryBuffer},
+	{architecture: "PhiForCausalLM", modelType: "phi", open: openPhi, ignore: rotaryBuffer, gguf: phiGGUF},
+	{architecture: "Phi3ForCausalLM", modelType: "phi3", open: openPhi3, ignore: rotaryBuffer, gguf: phi3GGUF},
 }
 
 // Architectures lists the supported values of config.json's architectures, sorted.

@@ -43,6 +43,7 @@ func openGemma3(c *Config, l *loader) (nn.Wiring, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.rope.local = theta
 	slides, err := d.slidingLayers(rule)
 	if err != nil {
 		return nil, err

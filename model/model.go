@@ -112,7 +112,7 @@ func configOf(dir string, task Task) (*Config, *family, error) {
 
 // openWeights opens the weights of a folder, with the embeddings of the task's adapter, whose vocabulary cfg gets.
 func openWeights(dir string, cfg *Config, fam *family, task Task) (safetensors.Source, error) {
-	src, err := safetensors.OpenDir(dir)
+	src, err := OpenWeights(dir)
 	if err != nil || task.Embeddings == "" {
 		return src, err
 	}
@@ -282,7 +282,7 @@ func hashOf(dir string, src safetensors.Source) (string, error) {
 		src = o.Source
 	}
 	h := sha256.New()
-	for _, p := range append([]string{filepath.Join(dir, "config.json")}, src.(*safetensors.Folder).Files()...) {
+	for _, p := range append([]string{filepath.Join(dir, "config.json")}, src.(Weights).Files()...) {
 		f, err := storage.OpenFile(p)
 		if err != nil {
 			return "", err

@@ -3,14 +3,13 @@ package model
 import (
 	"fmt"
 
-	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
 // NonFinite looks for the first tensor of a model folder's floating-point weights, by name, that holds NaN or an infinite value, and
 // describes it; "" where there is none.
 func NonFinite(dir string) (string, error) {
-	src, err := safetensors.OpenDir(dir)
+	src, err := OpenWeights(dir)
 	if err != nil {
 		return "", err
 	}

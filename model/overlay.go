@@ -41,7 +41,7 @@ func EmbeddingsDiffer(dir string, task Task) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	src, err := safetensors.OpenDir(dir)
+	src, err := OpenWeights(dir)
 	if err != nil {
 		return false, err
 	}
@@ -111,6 +111,7 @@ func lay(cfg *Config, fam *family, src safetensors.Source, task Task) (*overlay,
 // vocabulary are the module names of the embedding and of the language model's head; the second is empty for a classifier.
 func vocabulary(cfg *Config, fam *family) (embedding, head string, width int, err error) {
 	c := *cfg
+	c.values = nil // others may read them
 	w, err := fam.open(&c, &loader{err: errShapes, used: map[string]bool{}, stored: map[string]Stored{}})
 	if err != nil {
 		return "", "", 0, err

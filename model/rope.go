@@ -20,6 +20,14 @@ type rope struct {
 	frequencies func(length int) []float64
 }
 
+// ropeFacts say what a family's rotary embedding was made of, for files of other formats.
+type ropeFacts struct {
+	scaling ropeScaling
+	theta   float64
+	local   float64 // the base of sliding layers, 0 where it is theta
+	dim     int     // elements of each head that turn
+}
+
 // apply rotates x, heads of headDim each.
 func (r rope) apply(b *nn.Builder, heads, headDim int, x nn.Ref) nn.Ref {
 	if r.frequencies != nil {
@@ -92,7 +100,9 @@ func readRope(c *Config, theta, partial float64) (rope, error) {
 	if s.Theta > 0 {
 		theta = s.Theta
 	}
-	return newRope(c, s, theta, partial)
+	r, err := newRope(c, s, theta, partial)
+	c.rope = ropeFacts{scaling: s, theta: theta, dim: r.dim}
+	return r, err
 }
 
 // newRope computes the inverse frequencies as transformers' ROPE_INIT_FUNCTIONS do, in float32: the types "default", "linear",

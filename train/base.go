@@ -54,7 +54,7 @@ type baseKey struct {
 }
 
 // modelFiles are the extensions of the files that a model is made of.
-var modelFiles = []string{".json", ".safetensors"}
+var modelFiles = []string{".json", ".safetensors", ".gguf"}
 
 type loadedBase struct {
 	model *model.Model
