@@ -76,8 +76,11 @@ func (r *Run) Tell(format string, a ...any) {
 	}
 }
 
-// BaseName is what an adapter's folder calls the base: its absolute path.
+// BaseName is what an adapter's folder calls the base: its absolute path; that of the file where it is a GGUF file.
 func (r *Run) BaseName() string {
+	if file := model.GGUFOf(r.modelDir); file != "" {
+		return file
+	}
 	abs, err := filepath.Abs(r.modelDir)
 	if err != nil {
 		return r.modelDir

@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/hub"
 	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/tokenize/folder"
 )
 
-// Model returns the folder of the model that ref names: a folder, embedded:NAME, or org/name (org/name@revision) of the hub, which is
+// Model returns the folder of the model that ref names: a folder, a GGUF file (see [folder.Of]), embedded:NAME, or org/name (org/name@revision) of the hub, which is
 // downloaded into the cache of Hugging Face's libraries unless it is there, or a folder on an object store (s3://BUCKET/FOLDER), of which
 // this machine takes a copy. A folder of that name is preferred to the hub. say is told of each file that is downloaded; nil for the
 // standard error.
@@ -23,13 +25,20 @@ func Here(ref string) (string, error) { return find(ref, true, nil) }
 
 func find(ref string, offline bool, say func(format string, a ...any)) (string, error) {
 	if !storage.IsLocal(ref) {
+		if strings.HasSuffix(ref, ".gguf") {
+			return "", fmt.Errorf("%s: a GGUF file is read from this machine's disk: copy it here", ref)
+		}
 		if offline {
 			return "", fmt.Errorf("%s: no object store is asked here: name a copy on this machine", ref)
 		}
 		return pulled.FromStore(context.Background(), ref)
 	}
 	if _, err := os.Stat(ref); err == nil || !hub.Is(ref) {
-		return Resolve(ref)
+		dir, err := Resolve(ref)
+		if err != nil {
+			return "", err
+		}
+		return folder.Of(dir)
 	}
 	if say == nil {
 		say = func(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
