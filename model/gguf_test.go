@@ -316,3 +316,38 @@ func TestGGUFConfig(t *testing.T) {
 }
 
 func jsonOf(v any) string { b, _ := json.Marshal(v); return string(b) }
+
+// ggufConverted are settings that the converter leaves out, as llama.cpp does not have them.
+var ggufConverted = map[string]map[string]any{
+	"mistral": {"sliding_window": nil}, "qwen3_sliding": {"use_sliding_window": false, "layer_types": nil},
+}
+
+// TestGGUFConverted: files by llama.cpp's own converter (interop/golden/gguf_families.py) give transformers' numbers of the folders that they
+// were made of.
+func TestGGUFConverted(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join("testdata", "gguf", "*.gguf"))
+	if err != nil || len(paths) < 12 {
+		t.Fatalf("%d files, %v", len(paths), err)
+	}
+	cases := ggufCases(t)
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".gguf")
+		t.Run(name, func(t *testing.T) {
+			dir := cases[slices.IndexFunc(cases, func(d string) bool { return filepath.Base(d) == name })]
+			patch, patched := ggufConverted[name]
+			if !patched {
+				patch, patched = ggufPatched[name]
+			}
+			if !patched {
+				goldenModel(t, ggufFolder(t, path, dir))
+				return
+			}
+			m, err := model.Load(changed(t, dir, patch))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			sameLogits(t, m, ggufFolder(t, path, dir))
+		})
+	}
+}
