@@ -53,7 +53,7 @@ func byPart(h ggufHeads, r int) int {
 type GGUFTensor struct {
 	Name  string // in the file: "blk.0.attn_q.weight"
 	Param string // of Hugging Face: "model.layers.0.self_attn.q_proj.weight"
-	// Rows gives the row of the Hugging Face tensor, or element of a bias, that the file has as row r; nil where they are in the same order.
+	// Rows gives the row of the Hugging Face tensor, or element of a bias, that the file has as row r; nil where the order is the same.
 	// The rows of a LoRA pair's B follow the weight's.
 	Rows func(r int) int
 	// Add is how much larger the file's values are.

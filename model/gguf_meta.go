@@ -84,10 +84,12 @@ func (r *ggufReader) heads() ggufHeads {
 		h.dim = hidden / h.heads
 	}
 	if n, ok := r.integer("attention.value_length"); ok && n != h.dim {
-		r.fail(fmt.Errorf("%s.attention.value_length is %d and the keys' length %d: heads of two sizes are not supported", r.arch, n, h.dim))
+		r.fail(fmt.Errorf("%s.attention.value_length is %d and the keys' length %d: heads of two sizes are not supported",
+			r.arch, n, h.dim))
 	}
 	if r.err == nil && (h.heads <= 0 || h.kv <= 0 || h.dim <= 0 || h.heads > 1<<20 || h.kv > h.heads || h.dim > 1<<20) {
-		r.fail(fmt.Errorf("it has %d attention heads, %d key/value heads and heads of %d elements: the metadata is damaged", h.heads, h.kv, h.dim))
+		r.fail(fmt.Errorf("it has %d attention heads, %d key/value heads and heads of %d elements: the metadata is damaged",
+			h.heads, h.kv, h.dim))
 	}
 	return h
 }

@@ -34,7 +34,8 @@ func (r *ggufReader) scaling(theta float64, dim int) {
 		r.out["original_max_position_embeddings"] = original
 		if v, ok := r.number("rope.scaling.attn_factor"); ok {
 			s["attention_factor"] = v
-			if x := float64(context) / float64(original); x > 1 && math.Abs(math.Sqrt(1+math.Log(x)/math.Log(float64(original)))/v-1) < 1e-6 {
+			x := float64(context) / float64(original)
+			if rule := math.Sqrt(1 + math.Log(x)/math.Log(float64(original))); x > 1 && math.Abs(rule/v-1) < 1e-6 {
 				delete(s, "attention_factor") // the rule's own
 			}
 		}

@@ -92,7 +92,8 @@ func (s *ggufSource) find() error {
 			continue
 		}
 		if module != "blk.N.attn_qkv" || suffix == "" || !s.split(fam.gguf, h, layer, suffix, name, info.Shape) {
-			return fmt.Errorf("tensor %q is none that the architecture %s has here: this variant of it is not supported", name, fam.gguf.arch)
+			return fmt.Errorf("tensor %q is none that the architecture %s has here: this variant of it is not supported",
+				name, fam.gguf.arch)
 		}
 	}
 	for name := range s.where {

@@ -51,7 +51,8 @@ func toGGUF(m *model.Model, dir, path string) error {
 	}
 	for _, name := range src.Names() {
 		info, _ := src.Info(name)
-		if !strings.Contains(name, ".") || info.DType == "U8" || strings.HasSuffix(name, "masked_bias") || strings.HasSuffix(name, "inv_freq") ||
+		if !strings.Contains(name, ".") || info.DType == "U8" || strings.HasSuffix(name, "masked_bias") ||
+			strings.HasSuffix(name, "inv_freq") ||
 			strings.HasSuffix(name, ".attn.bias") || strings.HasSuffix(name, ".attention.bias") {
 			continue
 		}
@@ -322,8 +323,8 @@ var ggufConverted = map[string]map[string]any{
 	"mistral": {"sliding_window": nil}, "qwen3_sliding": {"use_sliding_window": false, "layer_types": nil},
 }
 
-// TestGGUFConverted: files by llama.cpp's own converter (interop/golden/gguf_families.py) give transformers' numbers of the folders that they
-// were made of.
+// TestGGUFConverted: files by llama.cpp's own converter (interop/golden/gguf_families.py) give transformers' numbers of the folders
+// that they were made of.
 func TestGGUFConverted(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join("testdata", "gguf", "*.gguf"))
 	if err != nil || len(paths) < 12 {

@@ -23,7 +23,7 @@ type Parameter struct {
 
 // parameters is the table of the names that every template has.
 var parameters = []struct{ Name, Path, Help string }{
-	{"model", "model.path", "base model: a Hugging Face folder, or embedded:NAME"},
+	{"model", "model.path", "base model: a Hugging Face folder, a GGUF file, or embedded:NAME"},
 	{"input", "data.input", "text to adapt to: files or globs, separated by commas"},
 	{"languages", "data.sources", "texts by language, or other named sources, in place of input: {de: german/*.jsonl, fr: {input: " +
 		"[french/*.jsonl], eval_input: french.txt}}"},

@@ -33,8 +33,8 @@ type ggufVocab struct {
 }
 
 // ggufEnds are tokens that end what llama.cpp generates, by their text. They are special whatever their type.
-var ggufEnds = []string{"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>",
-	"<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<｜end▁of▁sentence｜>"}
+var ggufEnds = []string{"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>", "</s>",
+	"<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<｜end▁of▁sentence｜>"}
 
 // ggufModels are the tokenizers of GGUF that are read: the ids of special tokens where a file does not say them, and whether texts begin
 // with bos_token.
@@ -198,8 +198,8 @@ func (v *ggufVocab) added() []map[string]any {
 			continue
 		}
 		strips := v.rstrip && !slices.Contains([]string{"<unk>", "<s>", "<|endoftext|>"}, t)
-		out = append(out, map[string]any{"id": id, "content": t, "single_word": false, "lstrip": false, "rstrip": strips, "normalized": false,
-			"special": special})
+		out = append(out, map[string]any{"id": id, "content": t, "single_word": false, "lstrip": false, "rstrip": strips,
+			"normalized": false, "special": special})
 	}
 	return out
 }
@@ -235,8 +235,8 @@ func (v *ggufVocab) byteBPE() (map[string]any, error) {
 			"fuse_unk": false, "byte_fallback": false, "ignore_merges": v.pre.ignore, "vocab": vocab, "merges": merges}}, nil
 }
 
-// sentencePiece makes the tokenizer.json of SentencePiece's BPE, as transformers converts it: a merge is any cut of a token into two others,
-// and the token's score is its rank.
+// sentencePiece makes the tokenizer.json of SentencePiece's BPE, as transformers converts it: a merge is any cut of a token into two
+// others, and the token's score is its rank.
 func (v *ggufVocab) sentencePiece() (map[string]any, error) {
 	scores, ok, err := v.meta.Floats("tokenizer.ggml.scores")
 	if err != nil || !ok || len(scores) != len(v.tokens) {
@@ -268,8 +268,8 @@ func (v *ggufVocab) sentencePiece() (map[string]any, error) {
 	return map[string]any{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": v.added(),
 		"normalizer": map[string]any{"type": "Sequence", "normalizers": norm}, "pre_tokenizer": nil,
 		"decoder": map[string]any{"type": "Sequence", "decoders": decode},
-		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": unk, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
-			"fuse_unk": true, "byte_fallback": true, "ignore_merges": false, "vocab": vocab, "merges": merges}}, nil
+		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": unk, "continuing_subword_prefix": nil,
+			"end_of_word_suffix": nil, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false, "vocab": vocab, "merges": merges}}, nil
 }
 
 // longestPiece bounds the tokens that are cut into merges, as one of n bytes has n−1 cuts.

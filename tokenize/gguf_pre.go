@@ -34,8 +34,8 @@ const (
 var ggufPres = []ggufPre{
 	{names: []string{"gpt-2", "phi-2", "gigachat", "a.x-4.0", "mellum", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4"},
 		splits: []string{patternGPT2}},
-	{names: []string{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}, splits: []string{pattern100K},
-		ignore: true, bos: true},
+	{names: []string{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+		splits: []string{pattern100K}, ignore: true, bos: true},
 	{names: []string{"glm4"}, splits: []string{pattern100K}, ignore: true},
 	{names: []string{"dbrx", "smaug-bpe", "chatglm-bpe"}, splits: []string{pattern100K}},
 	{names: []string{"qwen2", "stablelm2", "hunyuan", "solar-open", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "grok-2"},
@@ -87,7 +87,8 @@ func (p *ggufPre) tokenizerJSON() map[string]any {
 			steps = append(steps, map[string]any{"type": "Digits", "individual_digits": true})
 			continue
 		}
-		steps = append(steps, map[string]any{"type": "Split", "pattern": map[string]any{"Regex": s}, "behavior": "Isolated", "invert": false})
+		steps = append(steps, map[string]any{"type": "Split", "pattern": map[string]any{"Regex": s}, "behavior": "Isolated",
+			"invert": false})
 	}
 	return map[string]any{"type": "Sequence", "pretokenizers": append(steps, byteLevel)}
 }

@@ -17,7 +17,8 @@ import (
 
 const (
 	modelDefault = "embedded:lm-en-5m"
-	modelHelp    = "base model: a Hugging Face folder, a GGUF file, embedded:NAME, org/name of the hub, or a folder on an object store (s3://, gs://)"
+	modelHelp    = "base model: a Hugging Face folder, a GGUF file, embedded:NAME, org/name of the hub, or a folder on an object store " +
+		"(s3://, gs://)"
 )
 
 func modelFlags(c *cobra.Command, model, adapter *string) {

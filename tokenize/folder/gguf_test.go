@@ -49,7 +49,8 @@ func tiny(t *testing.T, path string, edit func(m *gguf.Meta, ts *[]gguf.Tensor))
 	var ts []gguf.Tensor
 	for name, shape := range map[string][]int{"token_embd.weight": {262, 8}, "output_norm.weight": {8}, "blk.0.attn_norm.weight": {8},
 		"blk.0.ffn_norm.weight": {8}, "blk.0.attn_q.weight": {8, 8}, "blk.0.attn_k.weight": {4, 8}, "blk.0.attn_v.weight": {4, 8},
-		"blk.0.attn_output.weight": {8, 8}, "blk.0.ffn_gate.weight": {16, 8}, "blk.0.ffn_up.weight": {16, 8}, "blk.0.ffn_down.weight": {8, 16}} {
+		"blk.0.attn_output.weight": {8, 8}, "blk.0.ffn_gate.weight": {16, 8}, "blk.0.ffn_up.weight": {16, 8},
+		"blk.0.ffn_down.weight": {8, 16}} {
 		n := 1
 		for _, d := range shape {
 			n *= d
@@ -179,7 +180,8 @@ func TestWrong(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "x.gguf")
 		tiny(t, path, edit)
 		_, err := folder.Of(path)
-		if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -204,8 +206,8 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-// TestLlamaCpp: ids and log-probabilities of files by llama.cpp's converters are llama.cpp's, within the tolerances of its float16 cache and
-// of its products of quantised rows.
+// TestLlamaCpp: ids and log-probabilities of files by llama.cpp's converters are llama.cpp's, within the tolerances of its float16
+// cache and of its products of quantised rows.
 func TestLlamaCpp(t *testing.T) {
 	root := golden.Root(t, "")
 	if root == "" {
@@ -237,7 +239,7 @@ func TestLlamaCpp(t *testing.T) {
 			if err != nil || !slices.Equal(ids, r.IDs) {
 				t.Errorf("%s: ids of %q are %v, %v; want %v", name, r.Text, ids, err, r.IDs)
 			}
-			// llama.cpp gives no probabilities for a token whose bytes end inside a character: the first entry is of the first that has one.
+			// llama.cpp gives no probabilities for a token whose bytes end inside a character: the first entry is of one that has some.
 			ids = append(ids, r.Tokens[:slices.Index(r.Tokens, int32(r.Top[0][0]))]...)
 			got := logProbs(t, m, ids)
 			for _, p := range r.Top {
