@@ -269,7 +269,8 @@ func (v *ggufVocab) sentencePiece() (map[string]any, error) {
 		"normalizer": map[string]any{"type": "Sequence", "normalizers": norm}, "pre_tokenizer": nil,
 		"decoder": map[string]any{"type": "Sequence", "decoders": decode},
 		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": unk, "continuing_subword_prefix": nil,
-			"end_of_word_suffix": nil, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false, "vocab": vocab, "merges": merges}}, nil
+			"end_of_word_suffix": nil, "fuse_unk": true, "byte_fallback": true,
+			"ignore_merges": false, "vocab": vocab, "merges": merges}}, nil
 }
 
 // longestPiece bounds the tokens that are cut into merges, as one of n bytes has n−1 cuts.
