@@ -34,4 +34,4 @@ func codes4WidePlain(even, odd []float32, codes []uint8, lut *[16]float32, scale
 }
 
 // WantsHalf says whether the active set multiplies bfloat16 panels faster than float32 ones.
-func WantsHalf() bool { return halfTileOf(Active()) != nil }
+func WantsHalf() bool { return halfTileOf(Active()) != nil || tiles() != nil }

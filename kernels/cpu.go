@@ -17,13 +17,16 @@ const (
 	AVX2                  // AVX2 with FMA
 	AVX512                // AVX-512 F, BW, VL and DQ
 	AVX512BF16            // the same with AVX512_BF16, for products with bfloat16 weights
+	AMX                   // the same with tiles in place of AVX512_BF16's products: AMX-TILE, AMX-BF16 and AMX-INT8
 )
 
-// EnvSet is the environment variable that chooses another set than the processor's own: plain, avx2, avx512 or avx512_bf16, or its best
-// where that is lower.
+// EnvSet is the environment variable that chooses another set than the processor's own: plain, avx2, avx512, avx512_bf16 or amx, or its
+// best where that is lower. With amx_emulated a processor that has AVX-512 and no tiles gives the bits of amx, slowly.
 const EnvSet = "ADAPTFLOW_KERNELS"
 
-var setNames = [...]string{Plain: "plain", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512_bf16"}
+var setNames = [...]string{Plain: "plain", AVX2: "avx2", AVX512: "avx512", AVX512BF16: "avx512_bf16", AMX: "amx"}
+
+const emulatedName = "amx_emulated"
 
 // best is the highest set that the processor and operating system support, chosen the one that [setsOf] says, active the one in use.
 var (
@@ -43,6 +46,9 @@ func init() {
 		return
 	}
 	active.Store(uint32(s))
+	if s == AMX && os.Getenv(EnvSet) == emulatedName {
+		active.Store(uint32(s) | emulated)
+	}
 }
 
 // chooseSet is the set named by env where it is lower than best, else best; without env it is chosen. An unknown name is an error, because
@@ -50,6 +56,12 @@ func init() {
 func chooseSet(best, chosen Set, env string) (Set, error) {
 	if env == "" {
 		return chosen, nil
+	}
+	if env == emulatedName {
+		if best < AVX512 {
+			return best, nil
+		}
+		return AMX, nil
 	}
 	for s, name := range setNames {
 		if name == env {
@@ -77,6 +89,9 @@ func Active() Set {
 // Why says in a few words why the active set is in use.
 func Why() string {
 	if name := os.Getenv(EnvSet); name != "" {
+		if active.Load()&emulated != 0 {
+			return EnvSet + "=" + name + ": products on tiles are emulated, slowly"
+		}
 		if s := Active().String(); s != name {
 			return fmt.Sprintf("%s=%s, and the processor goes no higher", EnvSet, name)
 		}
@@ -98,7 +113,7 @@ func SetActive(s Set) (restore func()) {
 	return func() { active.Store(old) }
 }
 
-// String is the set's name: plain, avx2, avx512 or avx512_bf16.
+// String is the set's name: plain, avx2, avx512, avx512_bf16 or amx.
 func (s Set) String() string {
 	if int(s) < len(setNames) {
 		return setNames[s]

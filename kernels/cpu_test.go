@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -13,14 +14,15 @@ func TestChooseSet(t *testing.T) {
 	}{
 		{AVX512, "", AVX512}, {AVX512, "avx2", AVX2}, {AVX512, "plain", Plain}, {AVX2, "avx512", AVX2},
 		{Plain, "avx2", Plain}, {Plain, "", Plain}, {AVX512, "avx512", AVX512}, {AVX512BF16, "avx512", AVX512},
-		{AVX512, "avx512_bf16", AVX512},
+		{AVX512, "avx512_bf16", AVX512}, {AMX, "amx", AMX}, {AVX512BF16, "amx", AVX512BF16}, {AMX, "avx512", AVX512}, {AMX, "", AMX},
+		{AVX512, emulatedName, AMX}, {AMX, emulatedName, AMX}, {AVX2, emulatedName, AVX2},
 	} {
 		if got, err := chooseSet(c.best, c.best, c.env); got != c.want || err != nil {
 			t.Errorf("best %v, %s=%q: %v (%v), want %v", c.best, EnvSet, c.env, got, err, c.want)
 		}
 	}
 	if s, err := chooseSet(AVX512, AVX512, "sse9"); err == nil || !strings.Contains(err.Error(), `"sse9"`) ||
-		!strings.Contains(err.Error(), "plain, avx2, avx512 or avx512_bf16") {
+		!strings.Contains(err.Error(), "plain, avx2, avx512, avx512_bf16 or amx") {
 		t.Errorf("an unknown set gave %v, %v", s, err)
 	}
 }
@@ -39,6 +41,10 @@ func TestSetsOf(t *testing.T) {
 		{"Skylake", processor{vendor: vendorIntel, avx2: true, avx512: true}, AVX512, AVX512},
 		{"Cooper Lake", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512},
 		{"Sapphire Rapids", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512},
+		{"Sapphire Rapids with AMX", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true, tiles: true}, AMX, AMX},
+		{"AMX that the system refuses", processor{vendor: vendorIntel, avx2: true, avx512: true, avx512BF16: true, tiles: true,
+			refused: errors.New("not permitted")}, AVX512BF16, AVX512},
+		{"AMX without what goes with it", processor{vendor: vendorIntel, avx2: true, tiles: true}, AVX2, AVX2},
 		{"a kernel that saves no wide registers", processor{vendor: vendorIntel, avx2: true, avx512BF16: true}, AVX2, AVX2},
 		{"another vendor", processor{vendor: "HygonGenuine", avx2: true, avx512: true, avx512BF16: true}, AVX512BF16, AVX512BF16},
 		{"none", processor{}, Plain, Plain},

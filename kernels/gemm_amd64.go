@@ -20,7 +20,7 @@ var (
 
 func tileOf(s Set) tileFunc {
 	switch s {
-	case AVX512, AVX512BF16:
+	case AVX512, AVX512BF16, AMX:
 		return tile512
 	case AVX2:
 		return tile256

@@ -57,7 +57,7 @@ func TestMatMulHalf(t *testing.T) {
 	if !testing.Short() {
 		sizes = append(sizes, [3]int{530, 450, 401}) // several blocks of rows, of columns and of the inner dimension
 	}
-	for _, set := range sets() {
+	for _, set := range productSets() {
 		t.Run(set.name, func(t *testing.T) {
 			set.use(t)
 			p := pool.New(2)
@@ -147,7 +147,7 @@ func TestMatMulHalf(t *testing.T) {
 
 // A NaN or an infinity of a row stays in that row.
 func TestMatMulHalfNaN(t *testing.T) {
-	for _, set := range sets() {
+	for _, set := range productSets() {
 		t.Run(set.name, func(t *testing.T) {
 			set.use(t)
 			r := rand.New(rand.NewPCG(8, 9))

@@ -56,6 +56,10 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 		}
 		return
 	}
+	if t := tiles(); t != nil && j.h != nil {
+		j.onTiles(t, p)
+		return
+	}
 	j.kernel, j.half, j.thin = tileOf(Active()), halfTileOf(Active()), Active() == AVX2
 	if j.turns() {
 		j.doTurned(p)

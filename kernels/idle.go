@@ -73,5 +73,8 @@ func HeldProduct(m, k int) Held {
 	if !WantsHalf() {
 		return Held{}
 	}
+	if tiles() != nil {
+		m, k = (m+stripRows-1)&^(stripRows-1), (k+stepHalves-1)&^(stepHalves-1)
+	}
 	return Held{Halves: 2 * int64(m) * int64((k+1)&^1)}
 }

@@ -16,7 +16,7 @@ type testSet struct {
 // sets are the kernel sets that run here; use switches to one until t ends.
 func sets() []testSet {
 	var r []testSet
-	for _, s := range []Set{Plain, AVX2, AVX512, AVX512BF16} {
+	for _, s := range []Set{Plain, AVX2, AVX512, AVX512BF16, AMX} {
 		if Supported(s) {
 			r = append(r, testSet{s, s.String(), func(t testing.TB) { t.Cleanup(SetActive(s)) }})
 		}

@@ -170,11 +170,23 @@ func (w *weight8) expand(p *pool.Pool, tile int, scratch []float32, half, scaled
 	return b
 }
 
+// quads writes the codes of a tile as panels of quads.
+func (w *weight8) quads(p *pool.Pool, tile int, scratch []float32) []uint16 {
+	const width = kernels.PanelWidth
+	lo, hi := w.TileRange(tile)
+	to := kernels.Halves(scratch)[:kernels.QuadsLen(w.in, hi-lo)]
+	panel, quads := kernels.HalfLen(w.in, 1), kernels.QuadsLen(w.in, 1)
+	p.Run((hi-lo+width-1)/width, func(i int) {
+		kernels.Quads8(to[i*quads:], w.codes[(lo/width+i)*panel:][:panel], panel/(2*width))
+	})
+	return to
+}
+
 // outlierColumns is how many columns of outliers are multiplied at a time.
 const outlierColumns = 64
 
 func (w *weight8) forwardScratch(m int) int {
-	half := kernels.HalfLen(w.in, w.rows()) / 2
+	half := kernels.HalfLen(w.in, w.rows()) / 2 // or quads, which are fewer
 	if !kernels.WantsHalf() {
 		half = kernels.PanelsLen(w.in, w.rows())
 	}
@@ -269,7 +281,12 @@ func (w *weight8) products(p *pool.Pool, m int, codes, y, scratch []float32) {
 	}
 	for t := range w.Tiles() {
 		lo, hi := w.TileRange(t)
-		kernels.MatMul(p, m, codes, w.in, w.expand(p, t, scratch, kernels.WantsHalf(), false), 0, y[lo:(m-1)*w.out+hi], w.out)
+		to := y[lo : (m-1)*w.out+hi]
+		if kernels.WantsQuads() {
+			kernels.MatMulInt8(p, m, hi-lo, w.in, codes, w.quads(p, t, scratch), to, w.out)
+			continue
+		}
+		kernels.MatMul(p, m, codes, w.in, w.expand(p, t, scratch, kernels.WantsHalf(), false), 0, to, w.out)
 	}
 }
 

@@ -401,7 +401,7 @@ func TestUnknownKernels(t *testing.T) {
 		if code != 2 || stdout != "" || line != strings.TrimSpace(stderr) {
 			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
 		}
-		for _, word := range []string{"ADAPTFLOW_KERNELS", "sse9", "plain, avx2, avx512 or avx512_bf16"} {
+		for _, word := range []string{"ADAPTFLOW_KERNELS", "sse9", "plain, avx2, avx512, avx512_bf16 or amx"} {
 			if !strings.Contains(line, word) {
 				t.Errorf("the line does not name %q: %s", word, line)
 			}
