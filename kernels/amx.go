@@ -94,7 +94,7 @@ type tileSet struct {
 
 var tilesPlain = tileSet{stripPlain, roundTilesPlain, roundCodesPlain, quadsPlain, floatPlain}
 
-// emulated is a bit of active: the products of the set AMX are computed by tilesPlain.
+// emulated is a bit of active: the products of the set AMX are computed without tiles.
 const emulated = 1 << 8
 
 // tiles are what the active set multiplies on tiles with; nil where it does not.
@@ -102,6 +102,9 @@ func tiles() *tileSet {
 	switch s := active.Load(); {
 	case s == unset:
 	case s&emulated != 0:
+		if Set(s) >= AVX512 && tilesEmulated != nil {
+			return tilesEmulated
+		}
 		return &tilesPlain
 	case Set(s) == AMX:
 		return tilesAMX

@@ -7,6 +7,39 @@ import "github.com/klauspost/cpuid/v2"
 // tilesAMX is the processor's own implementation of products on tiles.
 var tilesAMX = &tileSet{stripAMX, roundTilesAMX, roundCodesAMX, quadsAMX, floatAMX}
 
+// tilesEmulated has the sums of pairs by AVX-512.
+var tilesEmulated = &tileSet{stripEmulated, roundTilesPlain, roundCodesPlain, quadsPlain, floatPlain}
+
+// stripEmulated is stripPlain with the sums of bfloat16 pairs by AVX-512.
+func stripEmulated(s *strip) {
+	if s.codes {
+		stripPlain(s)
+		return
+	}
+	s.check()
+	last, cols, words := s.shape()
+	var sums [4][tileRows16]float32
+	for t, off := range s.off[:s.groups*s.colTiles] {
+		_ = s.b[off+(s.steps-1)*stepPanel+(words-1)*2*panelCols+2*tileRows16-1]
+		for i := 0; i < (s.rowTiles-1)*tileRows16+last; i += len(sums) {
+			rows := min(len(sums), (s.rowTiles-1)*tileRows16+last-i)
+			c := s.c[i*s.ldc+t*tileRows16:]
+			for r := range rows {
+				clear(sums[r][:])
+				if s.add == 1 {
+					copy(sums[r][:cols], c[r*s.ldc:])
+				}
+			}
+			a := s.a[i*stepHalves:]
+			_ = a[(s.steps-1)*blockHalves+len(sums)*stepHalves-1]
+			amxEmulate(s.steps, words, &a[0], &s.b[off], &sums[0][0])
+			for r := range rows {
+				copy(c[r*s.ldc:][:cols], sums[r][:])
+			}
+		}
+	}
+}
+
 // hasTiles says whether the processor has tiles of the size that the kernels know, with products of bfloat16 pairs and 8-bit codes, and the
 // operating system saves them: bits 17 and 18 of XCR0. The system must still be asked for the permission: see [permitTiles].
 func hasTiles() bool {

@@ -2,5 +2,5 @@
 
 package kernels
 
-// tilesAMX: only amd64 has tiles. They can be emulated everywhere.
-var tilesAMX *tileSet
+// Only amd64 has tiles. They can be emulated everywhere.
+var tilesAMX, tilesEmulated *tileSet

@@ -38,7 +38,7 @@ func TestTilesStress(t *testing.T) {
 			defer debug.SetGCPercent(debug.SetGCPercent(10))
 			r := rand.New(rand.NewPCG(20, 4))
 			m, n, k := 64, 576, 576
-			if set.name == emulatedName {
+			if set.name == "amx_plain" {
 				m, n, k = 20, 100, 70
 			}
 			w, x, codes, quads := randn(r, n*k), randn(r, m*k), make([]float32, m*k), make([]uint16, QuadsLen(k, n))

@@ -64,6 +64,11 @@ func amxQuads(n int, pairs *int8, dst *uint16)
 //go:noescape
 func amxFloat(n int, c *float32)
 
+// amxEmulate adds to 4 rows of 16 columns of C, 64 bytes apart, what steps of a tile of A and of a panel of B give, with words pairs each.
+//
+//go:noescape
+func amxEmulate(steps, words int, a, b *uint16, c *float32)
+
 // amxCPUID asks the processor.
 //
 //go:noescape

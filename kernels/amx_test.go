@@ -10,10 +10,78 @@ import (
 	"github.com/adaptflow/adaptflow/internal/pool"
 )
 
-// productSets are the sets that run here, and the tiles' emulation, beside the best vectors that there are.
+// productSets are the sets that run here, and the tiles' emulations: by AVX-512, and in plain Go.
 func productSets() []testSet {
-	vectors := min(best, AVX512BF16)
-	return append(sets(), testSet{AMX, emulatedName, func(t testing.TB) { t.Cleanup(emulateTiles(vectors)) }})
+	r := sets()
+	if Supported(AVX512) {
+		r = append(r, testSet{AMX, emulatedName, func(t testing.TB) { t.Cleanup(emulateTiles(min(best, AVX512BF16))) }})
+	}
+	return append(r, testSet{AMX, "amx_plain", func(t testing.TB) { t.Cleanup(emulateTiles(min(best, AVX2))) }})
+}
+
+// TestStrips holds every implementation of a strip against that in plain Go, with values of all sizes.
+func TestStrips(t *testing.T) {
+	for _, set := range productSets() {
+		if set.set != AMX || set.name == "amx_plain" {
+			continue
+		}
+		t.Run(set.name, func(t *testing.T) {
+			set.use(t)
+			r := rand.New(rand.NewPCG(20, 5))
+			value := func(kind int) uint16 {
+				v := r.NormFloat64()
+				switch kind {
+				case 1: // of very different sizes
+					v *= math.Exp(15 * r.NormFloat64())
+				case 2: // whose products are about the least normal value
+					v *= 0x1p-63
+				case 3:
+					return uint16(r.Uint32()) &^ 0x4000 // anything but infinity and NaN
+				}
+				return uint16(roundBF16(float32(v)) >> 16)
+			}
+			for trial := range 300 {
+				shape := [][2]int{{2, 2}, {2, 1}, {1, 3}, {1, 1}}[r.IntN(4)]
+				rows, cols, words, kind := 1+r.IntN(16), tileRows16, tileRows16, trial%4
+				if shape[1] == 1 {
+					cols = 1 + r.IntN(16)
+				}
+				s := strip{cfg: new(tileConfig), steps: 1 + r.IntN(3), groups: 1 + r.IntN(2), add: r.IntN(2), rowTiles: shape[0],
+					colTiles: shape[1], codes: trial%5 == 0}
+				if s.steps == 1 {
+					words = 1 + r.IntN(16)
+				}
+				s.cfg.set(shape[0], shape[1], rows, cols, words)
+				s.ldc = s.groups*shape[1]*tileRows16 + r.IntN(3)
+				s.a, s.b = make([]uint16, s.steps*blockHalves), make([]uint16, 2*s.steps*stepPanel)
+				for i := range s.a {
+					s.a[i] = value(kind)
+				}
+				for i := range s.b {
+					s.b[i] = value(kind)
+				}
+				for range s.groups * shape[1] {
+					s.off = append(s.off, r.IntN(2)*s.steps*stepPanel+r.IntN(3)*stepHalves)
+				}
+				s.c = randn(r, stripRows*s.ldc)
+				if kind == 2 {
+					for i := range s.c {
+						s.c[i] *= 0x1p-126
+					}
+				}
+				want := s
+				want.c = slices.Clone(s.c)
+				stripPlain(&want)
+				tiles().strip(&s)
+				for i, v := range s.c {
+					if w := want.c[i]; math.Float32bits(v) != math.Float32bits(w) && (s.codes || v == v || w == w) {
+						t.Fatalf("trial %d: %d rows in %v tiles, %d columns, %d words, %d steps: [%d, %d] is %x, want %x", trial, rows,
+							shape, cols, words, s.steps, i/s.ldc, i%s.ldc, math.Float32bits(v), math.Float32bits(w))
+					}
+				}
+			}
+		})
+	}
 }
 
 // The assembly reads a strip's fields where its generator says that they lie.

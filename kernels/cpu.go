@@ -45,10 +45,16 @@ func init() {
 		active.Store(unset)
 		return
 	}
-	active.Store(uint32(s))
-	if s == AMX && os.Getenv(EnvSet) == emulatedName {
+	activate(s, os.Getenv(EnvSet))
+}
+
+// activate puts the set in use that chooseSet gave for name.
+func activate(s Set, name string) {
+	if s == AMX && name == emulatedName {
 		active.Store(uint32(s) | emulated)
+		return
 	}
+	active.Store(uint32(s))
 }
 
 // chooseSet is the set named by env where it is lower than best, else best; without env it is chosen. An unknown name is an error, because

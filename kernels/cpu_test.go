@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -60,6 +61,37 @@ func TestSetsOf(t *testing.T) {
 	}
 	if s, err := chooseSet(AVX512BF16, AVX512, ""); s != AVX512 || err != nil {
 		t.Errorf("nothing asked for gave %v, %v", s, err)
+	}
+}
+
+// A worker on another machine is told what both machines have.
+func TestSame(t *testing.T) {
+	defer SetActive(Plain)()
+	for set, want := range map[string]string{
+		"amx": "--kernels plain, which both have", "avx1024": "set to a set that all have", "plain": "", "": "",
+	} {
+		if err := Same(set); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", set, err, want)
+		}
+	}
+}
+
+// What is chosen for a program is chosen for its children.
+func TestChoose(t *testing.T) {
+	t.Setenv(EnvSet, "") // and restores it
+	before := active.Load()
+	defer func() { active.Store(before) }()
+	if err := Choose("plain"); err != nil || Active() != Plain || os.Getenv(EnvSet) != "plain" {
+		t.Errorf("chosen: %v, %v, %q", Active(), err, os.Getenv(EnvSet))
+	}
+	if err := Choose("sse9"); err == nil || Active() != Plain || os.Getenv(EnvSet) != "plain" {
+		t.Errorf("an unknown set: %v, %v, %q", Active(), err, os.Getenv(EnvSet))
+	}
+	if err := Choose(emulatedName); err != nil || Supported(AVX512) && (Active() != AMX || tiles() != tilesEmulated) {
+		t.Errorf("emulated: %v, %v", Active(), err)
+	}
+	if Supported(AVX512) && !strings.Contains(Why(), "emulated") {
+		t.Errorf("the reason is %q", Why())
 	}
 }
 

@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/model"
@@ -81,11 +80,7 @@ func (t *Trained) Close() error {
 
 // sameKernels refuses a job that was begun with other kernels than this process has.
 func (j *Job) sameKernels() error {
-	if got := kernels.Active().String(); j.KernelSet != "" && got != j.KernelSet {
-		return fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently: "+
-			"run every worker with ADAPTFLOW_KERNELS set to a set that all have", j.KernelSet, got)
-	}
-	return nil
+	return kernels.Same(j.KernelSet)
 }
 
 // InRun is ctx, which ends also when the run of the folder dir is interrupted, which this process drives: see [Drive].

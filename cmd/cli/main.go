@@ -105,6 +105,7 @@ func command() *cobra.Command {
 		PersistentPreRunE: checkBounds,
 	}
 	addLogging(root)
+	addKernels(root)
 	root.AddCommand(serverCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(),

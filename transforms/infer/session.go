@@ -80,9 +80,8 @@ func sessionOf(ctx context.Context, cfg string) (*session, error) {
 		return nil, fmt.Errorf("infer: the settings: %w", err)
 	}
 	c := &s.cfg
-	if got := kernels.Active().String(); c.KernelSet != "" && got != c.KernelSet {
-		return nil, fmt.Errorf("infer: the kernel set %s is asked for and this process has %s, which rounds differently: "+
-			"run every worker with ADAPTFLOW_KERNELS set to a set that all have", c.KernelSet, got)
+	if err := kernels.Same(c.KernelSet); err != nil {
+		return nil, fmt.Errorf("infer: %w", err)
 	}
 	dir, err := pulled.Folder(ctx, c.Model)
 	if err != nil {

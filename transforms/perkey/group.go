@@ -63,9 +63,8 @@ func trainGroup(cfg *Config, specs []spec) (out []Result, err error) {
 	training.Lock()
 	defer training.Unlock()
 	j := &cfg.Job
-	if got := kernels.Active().String(); j.KernelSet != "" && got != j.KernelSet {
-		return nil, fmt.Errorf("the run was started with the kernel set %s and this process has %s, which rounds differently",
-			j.KernelSet, got)
+	if err := kernels.Same(j.KernelSet); err != nil {
+		return nil, err
 	}
 	err = train.UseBase(cfg.OutDir, j, func(m *model.Model) error {
 		for len(specs) > 0 {

@@ -66,6 +66,7 @@ func main() {
 	roundCodes()
 	quads()
 	float()
+	emulate()
 	cpuid()
 	xgetbv()
 	for name, b := range map[string]*bytes.Buffer{*out: &code, *stub: &stubs} {
@@ -78,7 +79,11 @@ func main() {
 
 // text begins a function without a frame. Its documentation and arguments go to the stubs.
 func text(name, sig string, args int, doc string) {
-	p("\n// func %s%s\nTEXT ·%s(SB), NOSPLIT, $0-%d", name, sig, name, args)
+	frame := 0
+	if name == "amxEmulate" {
+		frame = 8
+	}
+	p("\n// func %s%s\nTEXT ·%s(SB), NOSPLIT, $%d-%d", name, sig, name, frame, args)
 	fmt.Fprintf(&stubs, "\n// %s %s\n//\n//go:noescape\nfunc %s%s\n", name, doc, name, sig)
 }
 
@@ -236,6 +241,38 @@ func float() {
 	text("amxFloat", "(n int, c *float32)", 16, "turns 16n 32-bit integers into float32 values, in place.")
 	p("\tMOVQ n+0(FP), CX\n\tMOVQ c+8(FP), SI\nloop:\n\tVCVTDQ2PS (SI), Z0\n\tVMOVUPS Z0, (SI)\n\tADDQ $64, SI\n\tDECQ CX\n\tJNZ  loop")
 	p("\tVZEROUPPER\n\tRET")
+}
+
+// emulate writes the product of bfloat16 pairs without tiles: the same sums by AVX-512, with its control register set to what tiles do,
+// which is to take subnormal values for zero.
+func emulate() {
+	text("amxEmulate", "(steps, words int, a, b *uint16, c *float32)", 40,
+		"adds to 4 rows of 16 columns of C, 64 bytes apart, what steps of a tile of A and of a panel of B give, with words pairs each.")
+	p("\tSTMXCSR saved-8(SP)\n\tMOVL $0x9fc0, set-4(SP)\n\tLDMXCSR set-4(SP)")
+	p("\tMOVQ steps+0(FP), CX\n\tMOVQ words+8(FP), DX\n\tMOVQ a+16(FP), SI\n\tMOVQ b+24(FP), DI\n\tMOVQ c+32(FP), R9")
+	p("\tMOVL $0xffff0000, AX\n\tVPBROADCASTD AX, Z31")
+	const rows, even, odd = 4, 4, 8
+	for r := range rows {
+		p("\tVMOVUPS %d(R9), Z%d", 64*r, r)
+	}
+	p("step:")
+	for r := range rows {
+		p("\tVPXORD Z%d, Z%[1]d, Z%[1]d\n\tVPXORD Z%[2]d, Z%[2]d, Z%[2]d", even+r, odd+r)
+	}
+	p("\tMOVQ SI, AX\n\tMOVQ DI, BX\n\tMOVQ DX, R8\nword:\n\tVMOVUPS (BX), Z14\n\tVPSLLD $16, Z14, Z13\n\tVPANDD Z31, Z14, Z14")
+	for r := range rows {
+		p("\tVPBROADCASTD %d(AX), Z16\n\tVPSLLD $16, Z16, Z15\n\tVPANDD Z31, Z16, Z16", 64*r)
+		p("\tVFMADD231PS Z13, Z15, Z%d\n\tVFMADD231PS Z14, Z16, Z%d", even+r, odd+r)
+	}
+	p("\tADDQ $4, AX\n\tADDQ $%d, BX\n\tDECQ R8\n\tJNZ  word", rowB)
+	for r := range rows {
+		p("\tVADDPS Z%d, Z%d, Z%[1]d\n\tVADDPS Z%[1]d, Z%[3]d, Z%[3]d", even+r, odd+r, r)
+	}
+	p("\tADDQ $%d, SI\n\tADDQ $%d, DI\n\tDECQ CX\n\tJNZ  step", stepA, stepB)
+	for r := range rows {
+		p("\tVMOVUPS Z%d, %d(R9)", r, 64*r)
+	}
+	p("\tLDMXCSR saved-8(SP)\n\tVZEROUPPER\n\tRET")
 }
 
 func cpuid() {
