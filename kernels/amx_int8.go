@@ -35,6 +35,5 @@ func MatMulInt8(p *pool.Pool, m, n, k int, a []float32, quads []uint16, c []floa
 	j := getTileJob()
 	j.t, j.m, j.n, j.k, j.a, j.ars, j.b, j.c, j.ldc = tiles(), m, n, k, a, k, quads, c, ldc
 	j.codes, j.per = true, 2*stepHalves
-	j.words = quadRows(k - (k-1)/j.per*j.per)
 	j.do(p)
 }

@@ -1,6 +1,9 @@
 package kernels
 
-import "github.com/adaptflow/adaptflow/internal/pool"
+import (
+	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/pool"
+)
 
 const (
 	tileChunk  = 10     // steps of a strip, at most: its parts of A and B stay in the first cache together
@@ -52,7 +55,6 @@ func (j *job) onTiles(t *tileSet, p *pool.Pool) {
 	q := getTileJob()
 	q.t, q.m, q.n, q.k, q.a, q.ars, q.b, q.c, q.ldc, q.add = t, j.m, j.n, j.k, j.a, j.ars, j.h, j.c, j.ldc, j.add
 	q.turn, q.per = j.source == fromTransposed, stepHalves
-	q.words = (j.k - (j.k-1)/q.per*q.per + 1) / 2
 	q.do(p)
 }
 
@@ -60,14 +62,35 @@ func (j *tileJob) do(p *pool.Pool) {
 	if j.m*j.n*j.k < serialWork {
 		p = nil
 	}
-	j.steps = (j.k + j.per - 1) / j.per
+	j.measure()
 	units := j.cut(p.Threads())
-	blocks := (j.m + stripRows - 1) / stripRows
-	buf := idleHalves.get(2 * blocks * j.steps * blockHalves)
-	j.a16 = buf.Uint16()[:blocks*j.steps*blockHalves]
-	p.Run(blocks, j.roundF)
+	buf := j.hold()
+	p.Run(j.blocks(), j.roundF)
 	p.Run(units, j.unitF)
 	idleHalves.put(buf)
+	j.done()
+}
+
+// measure counts the steps, and the words of the last: of two values, or of four codes.
+func (j *tileJob) measure() {
+	j.steps = (j.k + j.per - 1) / j.per
+	word := j.per / tileRows16
+	j.words = (j.k - (j.steps-1)*j.per + word - 1) / word
+}
+
+// blocks are those of 32 rows.
+func (j *tileJob) blocks() int { return (j.m + stripRows - 1) / stripRows }
+
+// hold takes memory of idleHalves for A in the order of tiles, to be given back there.
+func (j *tileJob) hold() *mem.Block {
+	n := j.blocks() * j.steps * blockHalves
+	buf := idleHalves.get(2 * n)
+	j.a16 = buf.Uint16()[:n]
+	return buf
+}
+
+// done gives j back without holding on to the caller's matrices.
+func (j *tileJob) done() {
 	*j = tileJob{roundF: j.roundF, unitF: j.unitF}
 	freeTileJobs.put(j)
 }
@@ -129,12 +152,21 @@ type tileScratch struct {
 
 var freeTileScratch free[tileScratch]
 
+func getTileScratch() *tileScratch {
+	if s := freeTileScratch.get(); s != nil {
+		return s
+	}
+	return new(tileScratch)
+}
+
+func putTileScratch(s *tileScratch) {
+	s.strip = strip{}
+	freeTileScratch.put(s)
+}
+
 // unit computes one block of rows by one group of columns.
 func (j *tileJob) unit(u int) {
-	s := freeTileScratch.get()
-	if s == nil {
-		s = new(tileScratch)
-	}
+	s := getTileScratch()
 	col0, row0 := u%j.groups*j.group, u/j.groups*j.rows
 	cols, row1 := min(j.group, j.n-col0), min(row0+j.rows, j.m)
 	b, panel := j.b, 0
@@ -157,15 +189,7 @@ func (j *tileJob) unit(u int) {
 		}
 		for i := row0; i < row1; i += stripRows {
 			for k0 := kb; k0 < ke; k0 += j.kc {
-				k1 := min(ke, k0+j.kc)
-				if whole := k1 - k0; k1 < j.steps || j.words == tileRows16 {
-					j.strips(s, from[(k0-kb)*stepPanel:], i, col0, cols, k0, whole, tileRows16)
-				} else {
-					if whole > 1 {
-						j.strips(s, from[(k0-kb)*stepPanel:], i, col0, cols, k0, whole-1, tileRows16)
-					}
-					j.strips(s, from[(k1-1-kb)*stepPanel:], i, col0, cols, k1-1, 1, j.words)
-				}
+				j.stepsOf(s, from[(k0-kb)*stepPanel:], i, col0, cols, k0, min(ke, k0+j.kc))
 			}
 		}
 	}
@@ -175,8 +199,7 @@ func (j *tileJob) unit(u int) {
 	if turn != nil {
 		putScratch(turn)
 	}
-	s.strip = strip{}
-	freeTileScratch.put(s)
+	putTileScratch(s)
 }
 
 // panelHalves is the number of 2-byte values of a panel of B.
@@ -185,6 +208,20 @@ func (j *tileJob) panelHalves() int {
 		return quadRows(j.k) * 2 * panelCols
 	}
 	return halfRows(j.k) * 2 * panelCols
+}
+
+// stepsOf computes what strips does over the steps [k0, k1), of which the last of the inner dimension may be shorter.
+func (j *tileJob) stepsOf(s *tileScratch, b []uint16, i, col0, cols, k0, k1 int) {
+	whole := k1 - k0
+	if k1 == j.steps && j.words < tileRows16 {
+		whole--
+	}
+	if whole > 0 {
+		j.strips(s, b, i, col0, cols, k0, whole, tileRows16)
+	}
+	if k0+whole < k1 {
+		j.strips(s, b[whole*stepPanel:], i, col0, cols, k1-1, 1, j.words)
+	}
 }
 
 // strips computes 32 rows from row i on, or what is left of them, by the columns of a unit, over steps steps from k0 on, of words words

@@ -14,9 +14,9 @@ import (
 func productSets() []testSet {
 	r := sets()
 	if Supported(AVX512) {
-		r = append(r, testSet{AMX, emulatedName, func(t testing.TB) { t.Cleanup(emulateTiles(min(best, AVX512BF16))) }})
+		r = append(r, testSet{AMX, emulatedName, func(t testing.TB) { t.Cleanup(EmulateTiles(min(best, AVX512BF16))) }})
 	}
-	return append(r, testSet{AMX, "amx_plain", func(t testing.TB) { t.Cleanup(emulateTiles(min(best, AVX2))) }})
+	return append(r, testSet{AMX, "amx_plain", func(t testing.TB) { t.Cleanup(EmulateTiles(min(best, AVX2))) }})
 }
 
 // TestStrips holds every implementation of a strip against that in plain Go, with values of all sizes.

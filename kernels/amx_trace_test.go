@@ -82,7 +82,7 @@ func tracedProducts(t *testing.T) {
 		t.Helper()
 		want := slices.Clone(c)
 		product(c)
-		restore := emulateTiles(AVX512BF16)
+		restore := EmulateTiles(AVX512BF16)
 		product(want)
 		restore()
 		sameBits(t, what, want, c)

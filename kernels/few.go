@@ -52,6 +52,7 @@ type few struct {
 	b8      Codes8
 	half    halfTile
 	kernel  tileFunc
+	tiled   *tileJob  // the same product, where the set multiplies on tiles
 	f4, f8  func(int) // unit4 and unit8, bound once
 }
 
@@ -82,6 +83,10 @@ func MatMulCodes4(p *pool.Pool, m int, a []float32, lda int, b Codes4, beta floa
 	t := getFew(m, b.N, b.K, a, lda, beta, c, ldc)
 	defer putFew(t)
 	t.b4 = b
+	if on := tiles(); on != nil && b.Half {
+		t.onTiles4(p, on)
+		return
+	}
 	if t.half, t.kernel = nil, tileOf(Active()); b.Half {
 		if t.half = halfTileOf(Active()); t.half != nil {
 			defer func(b *mem.Block) { idleHalves.put(b) }(t.sixteen(narrowHalf))
@@ -100,6 +105,9 @@ func MatMulCodes8(p *pool.Pool, m int, a []float32, lda int, b Codes8, beta floa
 	t := getFew(m, b.N, b.K, a, lda, beta, c, ldc)
 	defer putFew(t)
 	t.b8 = b
+	if tiles() != nil {
+		t.kc = (t.k + 1) &^ 1 // as MatMulInt8 adds
+	}
 	defer func(b *mem.Block) { idleHalves.put(b) }(t.sixteen(integers))
 	p.Run(panels(b.N), t.f8)
 }
@@ -151,6 +159,10 @@ func (t *few) unit4(panel int) {
 		room = make([]float32, blocks*panelCols)
 	}
 	scales := b.Scales(panel, room)[:blocks*panelCols]
+	if t.tiled != nil {
+		t.tiles4(s, panel, codes, scales)
+		return
+	}
 	f := few4Of(b.Half)
 	if t.m > fewRegisters || f == nil {
 		t.expanded4(s, panel, codes, scales)
@@ -167,23 +179,28 @@ func (t *few) unit4(panel int) {
 
 // expanded4 computes the same from values that are expanded a chunk at a time.
 func (t *few) expanded4(s *scratch, panel int, codes []uint8, scales []float32) {
-	b := &t.b4
 	for k0 := 0; k0 < t.k; k0 += t.kc {
 		k := min(t.kc, t.k-k0)
-		for at := k0; at < k0+k; {
-			next := min(k0+k, (at/b.Block+1)*b.Block)
-			scale, from, rows := scales[at/b.Block*panelCols:], codes[at/2*panelCols:], (next-at)/2
-			if t.half != nil {
-				Codes4Half(half(s.b[:])[(at-k0)*panelCols:], from, b.Values, scale, rows)
-			} else {
-				Codes4Wide(s.b[(at-k0)*panelCols:], from, b.Values, scale, rows)
-			}
-			at = next
-		}
-		if b.Half && t.half == nil {
+		t.expand4(s, codes, scales, k0, k, t.half != nil)
+		if t.b4.Half && t.half == nil {
 			roundBF16Row(s.b[:k*panelCols])
 		}
 		t.rows(s, panel, k0, k)
+	}
+}
+
+// expand4 writes a chunk of a panel's values to s.b: as bfloat16 pairs with pairs set.
+func (t *few) expand4(s *scratch, codes []uint8, scales []float32, k0, k int, pairs bool) {
+	b := &t.b4
+	for at := k0; at < k0+k; {
+		next := min(k0+k, (at/b.Block+1)*b.Block)
+		scale, from, rows := scales[at/b.Block*panelCols:], codes[at/2*panelCols:], (next-at)/2
+		if pairs {
+			Codes4Half(half(s.b[:])[(at-k0)*panelCols:], from, b.Values, scale, rows)
+		} else {
+			Codes4Wide(s.b[(at-k0)*panelCols:], from, b.Values, scale, rows)
+		}
+		at = next
 	}
 }
 

@@ -25,7 +25,7 @@ func few4Of(half bool) few4 {
 	switch s := Active(); {
 	case half && s == AVX512BF16:
 		return runFew4Half
-	case !half && (s == AVX512 || s == AVX512BF16):
+	case !half && s >= AVX512:
 		return runFew4Wide
 	}
 	return nil

@@ -15,12 +15,19 @@ import (
 func TestFewRows(t *testing.T) {
 	p := pool.New(2)
 	defer p.Close()
+	uses := map[string]func() func(){"amx_plain": func() func() { return kernels.EmulateTiles(kernels.Plain) }}
 	for set := kernels.Plain; set.String() != "unknown" && kernels.Supported(set); set++ {
+		uses[set.String()] = func() func() { return kernels.SetActive(set) }
+		if set == kernels.AVX512 {
+			uses["amx_emulated"] = func() func() { return kernels.EmulateTiles(set) }
+		}
+	}
+	for set, use := range uses {
 		for i := range Storages {
 			st := &Storages[i]
 			for _, half := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%v/%s/%v", set, st.Name, half), func(t *testing.T) {
-					t.Cleanup(kernels.SetActive(set))
+					t.Cleanup(use())
 					r := rand.New(rand.NewPCG(uint64(i), 21))
 					const out, in, most = 131, 1472, kernels.FewRows + 1
 					v, x := make([]float32, out*in), make([]float32, most*in)
