@@ -112,8 +112,8 @@ func tiles() *tileSet {
 	return nil
 }
 
-// EmulateTiles lets the vectors' set compute all but products of bfloat16 matrices and codes, which are emulated, and returns a function that
-// switches back; for tests. No kernel may run while the set is switched.
+// EmulateTiles lets the set of the vectors compute all but products of bfloat16 matrices and codes, which are emulated, and returns a
+// function that switches back; for tests. No kernel may run while the set is switched.
 func EmulateTiles(vectors Set) (restore func()) {
 	old := active.Swap(uint32(vectors) | emulated)
 	return func() { active.Store(old) }
