@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """adaptflow's kernels beside torch's on this machine: the two run in turn, and the times, ratios and the targets are printed as Markdown.
 
-    kernels.py --adaptflow BIN [--python PYTHON] [--runs 3] [--tokens 2048] [--time 0.3] [--dtypes float32,bfloat16] [--threads N] [--only REGEX] [--busy]
+    kernels.py --adaptflow BIN [--python PYTHON] [--runs 3] [--tokens 2048] [--time 0.3] [--dtypes float32,bfloat16] [--threads N] [--only REGEX]
+               [--busy | --cpu]
 
 torch runs with its tuned fp32 (matrix products sent to oneDNN rather than MKL) and, for the products, in bf16 too. Each side is a process of its own.
 Figures are medians of the runs' medians. --busy is for a machine on which other work runs: each side's figure is then the least of its runs' low quartiles.
 Use one thread there: torch divides work evenly beforehand, and loses far more than adaptflow where another program takes one of its threads' cores.
+--cpu compares the least low quartiles of the processors' time, a thread; other programs still take part of the caches and of the memory's speed.
 The head of the dtypes is measured whole, too: from rows to the gradient of the cross-entropy for the rows. torch's time is the best of its ways.
 SwiGLU has two rows: autograd's own, which allocates its results anew each time, and the same operations writing to warm memory, as ours do.
 """
@@ -32,13 +34,15 @@ def torch_side(tokens, seq, least, dtypes, only, threads):
 
     def timed(f):
         f()
-        ms, start = [], time.perf_counter()
+        ms, cpu, start = [], [], time.perf_counter()
         while time.perf_counter() - start < least or len(ms) < 5:
-            at = time.perf_counter()
+            at, used = time.perf_counter(), time.process_time()
             f()
             ms.append((time.perf_counter() - at) * 1e3)
+            cpu.append((time.process_time() - used) * 1e3 / threads)
         ms.sort()
-        return ms[len(ms) // 2], ms[len(ms) // 4]
+        cpu.sort()
+        return ms[len(ms) // 2], ms[len(ms) // 4], cpu[len(cpu) // 4]
 
     def put(key, *ways):
         """The best of some ways, made only where the case is wanted."""
@@ -129,7 +133,8 @@ def ours(bin_, tokens, seq, least, only, threads):
         peak.update(r.get("peak_gflops") or {})
         for c in r["cases"]:
             work = c.get("gflops", 0) * c["milliseconds"]
-            out["%s|%s" % (c["name"], c["dtype"])] = (c["milliseconds"], c["low_quartile_milliseconds"], work)
+            times = c["milliseconds"], c["low_quartile_milliseconds"], c["low_quartile_cpu_milliseconds"] / threads
+            out["%s|%s" % (c["name"], c["dtype"])] = (*times, work)
     key = "swiglu forward+backward|float32"
     if key in out:
         out[key.replace("|", ", warm memory|")] = out[key]
@@ -171,6 +176,7 @@ def main():
     ap.add_argument("--dtypes", default="float32,bfloat16", help="of the products; torch's bfloat16 is very slow without AVX-512")
     ap.add_argument("--only", default="", metavar="REGEX", help="cases to print, matched with NAME|DTYPE")
     ap.add_argument("--busy", action="store_true", help="other work runs: compare the least of the low quartiles")
+    ap.add_argument("--cpu", action="store_true", help="other work runs: compare the least of the low quartiles of CPU time, a thread")
     ap.add_argument("--torch", action="store_true", help=argparse.SUPPRESS)
     a = ap.parse_args()
     dtypes = a.dtypes.split(",")
@@ -190,15 +196,18 @@ def main():
         loads.append(os.getloadavg()[0])
 
     def figure(runs):
-        return min(x[1] for x in runs) if a.busy else statistics.median(x[0] for x in runs)
+        if a.busy or a.cpu:
+            return min(x[2 if a.cpu else 1] for x in runs)
+        return statistics.median(x[0] for x in runs)
 
     print("%s, kernel set %s, threads %d; %d runs, load %.1f to %.1f; %s. Peak: %s\n" % (processor(), kernel_set, a.threads, a.runs, min(loads), max(loads),
-          "least low quartiles" if a.busy else "medians", ", ".join("%s %.0f GFLOP/s" % (k, max(v)) for k, v in sorted(peaks.items())) or "not measured"))
+          "least low quartiles" + " of CPU time" * a.cpu if a.busy or a.cpu else "medians",
+          ", ".join("%s %.0f GFLOP/s" % (k, max(v)) for k, v in sorted(peaks.items())) or "not measured"))
     print("| kernel | dtype | adaptflow, ms | GFLOP/s | share of peak | torch's best, ms | ratio | target |\n|---|---|---|---|---|---|---|---|")
     for k, v in them.items():
         name, dtype = k.split("|")
         ms, t = figure(us[k]), figure(v)
-        gf = us[k][0][2] / ms
+        gf = us[k][0][3] / ms
         share = "%.0f %%" % (100 * gf / max(peaks[dtype])) if dtype in peaks and re.search("(proj|lm_head) ", name) else ""
         print("| %s | %s | %.3f | %s | %s | %.3f | %.2f | %s |" % (name, dtype, ms, "%.0f" % gf if gf else "", share, t, t / ms, target(k)))
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/pool"
+	"github.com/adaptflow/adaptflow/internal/usage"
 	"github.com/adaptflow/adaptflow/kernels"
 )
 
@@ -18,15 +19,17 @@ type KernelsConfig struct {
 	Time    time.Duration // at least so long a case
 }
 
-// Case is one measured kernel: the median of its calls, and their low quartile, which other work on the machine moves less.
+// Case is one measured kernel: the median of its calls, and their low quartiles, which other work on the machine moves less, and least that
+// of the processors' time.
 type Case struct {
 	Name         string  `json:"name"`
 	DType        string  `json:"dtype"`
 	Shape        []int   `json:"shape"` // of a product: rows, output and input features
 	Milliseconds float64 `json:"milliseconds"`
 	LowQuartile  float64 `json:"low_quartile_milliseconds"`
-	GFLOPS       float64 `json:"gflops,omitempty"`        // 10⁹ operations a second
-	ShareOfPeak  float64 `json:"share_of_peak,omitempty"` // of the peak of its dtype
+	CPU          float64 `json:"low_quartile_cpu_milliseconds"` // of all threads together
+	GFLOPS       float64 `json:"gflops,omitempty"`              // 10⁹ operations a second
+	ShareOfPeak  float64 `json:"share_of_peak,omitempty"`       // of the peak of its dtype
 }
 
 // KernelsResult is what was measured.
@@ -54,18 +57,19 @@ func (c *KernelsConfig) complete() error {
 	return nil
 }
 
-// timed calls f for at least the given time and five times, after one call to warm up, and returns the median and the low quartile of its
-// durations in milliseconds.
-func timed(least time.Duration, f func()) (median, low float64) {
+// timed calls f for at least the given time and five times, after one call to warm up, and sets what c says of its durations.
+func (c *Case) timed(least time.Duration, f func()) {
 	f()
-	var ms []float64
+	var ms, cpu []float64
 	for start := time.Now(); time.Since(start) < least || len(ms) < 5; {
-		at := time.Now()
+		at, used := time.Now(), usage.CPU()
 		f()
 		ms = append(ms, float64(time.Since(at).Nanoseconds())/1e6)
+		cpu = append(cpu, float64((usage.CPU()-used).Nanoseconds())/1e6)
 	}
 	slices.Sort(ms)
-	return ms[len(ms)/2], ms[len(ms)/4]
+	slices.Sort(cpu)
+	c.Milliseconds, c.LowQuartile, c.CPU = ms[len(ms)/2], ms[len(ms)/4], cpu[len(cpu)/4]
 }
 
 func random(name string, n int) []float32 {
@@ -120,11 +124,11 @@ func Gemm(c KernelsConfig) (*KernelsResult, error) {
 				// The products of one call must not feed the next, or values grow without bound.
 				copy(x, random("x", len(x)))
 				copy(y, random("y", len(y)))
-				ms, low := timed(c.Time, d.f)
-				g := flop / ms / 1e6
-				r.Cases = append(r.Cases, Case{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in},
-					Milliseconds: ms, LowQuartile: low,
-					GFLOPS: g, ShareOfPeak: g / r.Peak[dtype]})
+				one := Case{Name: l.name + " " + d.name, DType: dtype, Shape: []int{m, l.out, l.in}}
+				one.timed(c.Time, d.f)
+				one.GFLOPS = flop / one.Milliseconds / 1e6
+				one.ShareOfPeak = one.GFLOPS / r.Peak[dtype]
+				r.Cases = append(r.Cases, one)
 			}
 		}
 	}
@@ -183,10 +187,10 @@ func Attention(c KernelsConfig) (*KernelsResult, error) {
 		products float64
 		f        func()
 	}{{"forward", 2, forward}, {"backward", 5, backward}, {"forward+backward", 7, func() { forward(); backward() }}} {
-		ms, low := timed(c.Time, d.f)
-		r.Cases = append(r.Cases, Case{Name: "attention " + d.name, DType: "float32",
-			Shape: []int{len(docs), c.Seq, H, KV, hd}, Milliseconds: ms,
-			LowQuartile: low, GFLOPS: d.products * product / ms / 1e6})
+		one := Case{Name: "attention " + d.name, DType: "float32", Shape: []int{len(docs), c.Seq, H, KV, hd}}
+		one.timed(c.Time, d.f)
+		one.GFLOPS = d.products * product / one.Milliseconds / 1e6
+		r.Cases = append(r.Cases, one)
 	}
 	return r, nil
 }
@@ -235,8 +239,9 @@ func Elementwise(c KernelsConfig) (*KernelsResult, error) {
 		{"gelu forward", ff, func() { kernels.Activate(p, kernels.GELU, h, g) }},
 		{"rope forward", d, func() { kernels.Rope(p, y, x, t, heads, d/heads, d/heads, pos, table, false, false) }},
 	} {
-		ms, low := timed(c.Time, k.f)
-		r.Cases = append(r.Cases, Case{Name: k.name, DType: "float32", Shape: []int{t, k.cols}, Milliseconds: ms, LowQuartile: low})
+		one := Case{Name: k.name, DType: "float32", Shape: []int{t, k.cols}}
+		one.timed(c.Time, k.f)
+		r.Cases = append(r.Cases, one)
 	}
 	return r, nil
 }
