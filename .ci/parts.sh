@@ -42,6 +42,9 @@ part_goldens() {
       { failures "$work/reference.txt"; return 1; }
     grep -hE '_test.go' "$work/reference.txt" | sed 's/^ *//' || true
   done
+  ADAPTFLOW_TRL_RUNS=$shared/golden/trl_runs go test -count=1 -v -timeout 20m -run TestReferenceTRL ./train > "$work/trl.txt" 2>&1 ||
+    { failures "$work/trl.txt"; return 1; }
+  grep -hE '_test.go' "$work/trl.txt" | sed 's/^ *//' || true
 }
 
 part_faults() { program; "$(peers_python)" interop/faults.py "$work/adaptflow" interop/faults "$shared/faults"; }
