@@ -177,7 +177,7 @@ func (j *job) panel(s *scratch, q, k0, k, col, w int) ([]float32, int) {
 			return b, j.brs
 		}
 		dst := s.b[q*chunk*panelCols:]
-		packPanel(dst, k, w, b, j.brs, j.bcs)
+		packTile(dst, k, w, b, j.brs, j.bcs)
 		return dst, panelCols
 	}
 	dst := s.b[q*chunk*panelCols:]

@@ -129,6 +129,21 @@ func packPanel(dst []float32, k, w int, b []float32, rs, cs int) {
 	if w < panelCols {
 		clear(dst[:k*panelCols])
 	}
+	packColumns(dst, k, w, b, rs, cs)
+}
+
+// packTile is packPanel for the tiles alone, which read as many columns as [wide] says: the others hold anything.
+func packTile(dst []float32, k, w int, b []float32, rs, cs int) {
+	if n := wide(w); n > w {
+		for i := range k {
+			clear(dst[i*panelCols+w : i*panelCols+n])
+		}
+	}
+	packColumns(dst, k, w, b, rs, cs)
+}
+
+// packColumns writes the first w columns of a panel.
+func packColumns(dst []float32, k, w int, b []float32, rs, cs int) {
 	switch {
 	case cs == 1:
 		for i := range k {
