@@ -31,6 +31,9 @@ type PackOptions struct {
 	// Classes says that labels are classes of documents and not tokens to predict: that of a document's first token, if it is its last too,
 	// is kept.
 	Classes bool `yaml:"-"`
+	// Answers says that documents are prompts with answers, several of which may stand in one: see [NewAnswer]. None is longer than a
+	// sequence.
+	Answers bool `yaml:"-"`
 	// KeepEnds leaves the token at the end of a document that is cut not alone in its last piece, where nothing would predict it.
 	KeepEnds bool `yaml:"-"`
 }
@@ -49,7 +52,7 @@ func (o PackOptions) Supervised(d *Doc) int {
 	for _, p := range pieces {
 		for t := p.from; t < p.to; t++ {
 			first := o.IsolateDocuments && t == p.from
-			if (!first || o.Classes) && (d.Labels == nil || d.Labels[t] != NoLoss) {
+			if (!first || o.Classes) && (d.Labels == nil || d.Labels[t] > NoLoss) {
 				count++
 			}
 		}
@@ -67,6 +70,10 @@ func (o PackOptions) Validate() error {
 		return settings.Wrong(o, "packing", "would cut texts apart, which have a class each: best_fit, bfd, bfd_split and none do not")
 	case o.Classes && !o.IsolateDocuments:
 		return settings.Wrong(o, "isolate_documents", "must be true where texts have classes: each has its own")
+	case o.Answers && o.Strategy == PackWrapped:
+		return settings.Wrong(o, "packing", "would cut answers apart, which are compared: best_fit, bfd, bfd_split and none do not")
+	case o.Answers && !o.IsolateDocuments:
+		return settings.Wrong(o, "isolate_documents", "must be true where answers are compared: each is of its own prompt")
 	case o.DropLast && o.Strategy != PackWrapped:
 		return fmt.Errorf("packing.drop_last goes with packing.strategy wrapped, not %s", o.Strategy)
 	}
@@ -213,15 +220,33 @@ func assemble(docs []Doc, row []piece, key string, o PackOptions) Sequence {
 		s.Labels = append(s.Labels, labels[p.from:p.to]...)
 		if o.IsolateDocuments || i == 0 {
 			s.DocStarts = append(s.DocStarts, int32(at))
-			if !o.Classes {
+			if !o.Classes && s.Labels[at] >= NewAnswer {
 				s.Labels[at] = NoLoss
 			}
 		}
 		s.DocIDs = append(s.DocIDs, d.ID)
 		s.Sources = append(s.Sources, d.Source)
 		s.DocSpans = append(s.DocSpans, d.span(p))
+		if o.Answers {
+			s.answers(at)
+		}
 	}
 	return s
+}
+
+// answers divides the last piece of a sequence, which begins at a token, into its documents.
+func (s *Sequence) answers(from int) {
+	last := len(s.DocIDs) - 1
+	for t := from + 1; t < len(s.Labels); t++ {
+		if s.Labels[t] >= NoLoss {
+			continue
+		}
+		if s.Labels[t] == NewAnswer {
+			s.Labels[t] = NoLoss
+		}
+		s.DocStarts, s.DocIDs = append(s.DocStarts, int32(t)), append(s.DocIDs, s.DocIDs[last])
+		s.Sources, s.DocSpans = append(s.Sources, s.Sources[last]), append(s.DocSpans, s.DocSpans[last])
+	}
 }
 
 // span is the part of the source text that a piece covers. Tokens that stand for no text have empty spans and do not widen it; a piece of

@@ -7,6 +7,26 @@ const KindPreference = "preference"
 // KindUnpaired is the kind of shards of prompts with an answer, which [ColumnLabel] says to be desirable, 1, or not, 0.
 const KindUnpaired = "unpaired_preference"
 
+// Labels of a document's first token, which nothing predicts. NewAnswer begins, within a [Doc], the next of several documents that stay
+// together; the others do that too and say whether the answer is desirable: they stay in shards of [KindUnpaired].
+const (
+	NewAnswer         = NoLoss - 1
+	UndesirableAnswer = NoLoss - 2
+	DesirableAnswer   = NoLoss - 3
+)
+
+// labels are the numbers of [ColumnLabel] of a sequence.
+func (s *Sequence) labels() (out []float32) {
+	for _, at := range s.DocStarts {
+		x := float32(0)
+		if s.Labels[at] == DesirableAnswer {
+			x = 1
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
 // Columns of [Sequence.Values], one number a document.
 const (
 	ColumnLabel  = "label"

@@ -113,9 +113,12 @@ type Options struct {
 	// LabelColumn is "label" when empty, TextColumn "text". Labels are the classes that may occur, nil for any.
 	LabelColumn string   `yaml:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
 	Labels      []string `yaml:"-"`
-	TextColumn  string   `yaml:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
-	KeyColumn   string   `yaml:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`
-	TextMode    string   `yaml:"text_mode" enum:"line,paragraph,file" unset:"true" help:"what is a document of a text file"`
+	// Answers is KindPreference or KindUnpaired where answers are compared: rows of preferences are read, and no others. Empty for language
+	// modelling.
+	Answers    string `yaml:"-"`
+	TextColumn string `yaml:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
+	KeyColumn  string `yaml:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`
+	TextMode   string `yaml:"text_mode" enum:"line,paragraph,file" unset:"true" help:"what is a document of a text file"`
 	// MaxRecordBytes is the size beyond which a record is rejected; 16 MiB when 0.
 	MaxRecordBytes int `yaml:"-"`
 	// MaxDecompressed bounds what is read out of one compressed file, in bytes; 0 bounds the ratio alone: beyond 32 MiB no more than a

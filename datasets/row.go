@@ -25,10 +25,10 @@ const (
 // PreferenceAdvice and UnpairedAdvice say what to do with rows of preferences, which are known but of which no shards are made unless the
 // recipe says what is learned from them.
 const (
-	PreferenceAdvice = "rows of preferences need a loss over pairs, and shards are for language modelling; to learn from the preferred " +
+	PreferenceAdvice = "rows of preferences need a loss over pairs, such as train.objective: dpo; to learn from the preferred " +
 		"completion alone set row_kind: preference " +
 		"(or name its fields, with row_kind: prompt_completion and columns: {completion: chosen})"
-	UnpairedAdvice = "rows with a label of true or false need a loss over preferences, and shards are for language modelling; to learn " +
+	UnpairedAdvice = "rows with a label of true or false need a loss over preferences, such as train.objective: kto; to learn " +
 		"from the completions whose label is true alone " +
 		"set row_kind: unpaired_preference"
 )
@@ -120,6 +120,10 @@ type Row struct {
 	Kwargs json.RawMessage `json:"chat_template_kwargs,omitempty"`
 	// Label is the class of the text Prompt, of kind RowClassification.
 	Label string `json:"label,omitempty"`
+	// Rejected is the answer that Completion is preferred to, and Desirable whether Completion is one to give: of rows that are read for an
+	// objective over answers, of the kinds RowPreference and RowUnpaired.
+	Rejected  json.RawMessage `json:"rejected,omitempty"`
+	Desirable *bool           `json:"desirable,omitempty"`
 }
 
 func encode(v any) []byte {

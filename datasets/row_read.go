@@ -88,6 +88,9 @@ func (r *rowReader) answer(s string) {
 func (o *Options) rowOf(kind string, obj map[string]json.RawMessage, used map[string]bool, tally *Tally) (rec Record, reason, what string) {
 	r := &rowReader{o: o, obj: obj, used: used, tally: tally, row: Row{Kind: RowPromptCompletion}, reason: ReasonWrongRow}
 	switch {
+	case o.Answers != "":
+		r.answers(kind)
+		kind = ""
 	case kind == RowUnpaired && o.RowKind != RowUnpaired:
 		return rec, r.reason, UnpairedAdvice
 	case kind == RowPreference && o.RowKind != RowPreference:

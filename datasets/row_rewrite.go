@@ -28,7 +28,7 @@ func RewriteRow(row string, do func(string) string) (string, string, error) {
 		r.History[i] = [2]string{one(r.History[i][0]), one(r.History[i][1])}
 	}
 	r.Instruction, r.Input = one(r.Instruction), one(r.Input)
-	for _, f := range []*json.RawMessage{&r.Prompt, &r.Completion, &r.Messages} {
+	for _, f := range []*json.RawMessage{&r.Prompt, &r.Completion, &r.Rejected, &r.Messages} {
 		var err error
 		if *f, err = rewriteField(*f, one); err != nil {
 			return "", "", fmt.Errorf("row: %w", err)

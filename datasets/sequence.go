@@ -116,7 +116,7 @@ func (s *Sequence) Pick(keep func(i int) bool) Sequence {
 func (s *Sequence) Supervised() int {
 	n := 0
 	for _, l := range s.Labels {
-		if l != NoLoss {
+		if l > NoLoss {
 			n++
 		}
 	}

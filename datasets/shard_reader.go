@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -89,8 +90,8 @@ func (s *Shard) readMeta() error {
 	if s.meta.Kind == "" {
 		s.meta.Kind = KindLM
 	}
-	if s.meta.Kind != KindLM && s.meta.Kind != KindClassification {
-		return fmt.Errorf("kind is %q, %q or %q is wanted", s.meta.Kind, KindLM, KindClassification)
+	if kinds := []string{KindLM, KindClassification, KindPreference, KindUnpaired}; !slices.Contains(kinds, s.meta.Kind) {
+		return fmt.Errorf("kind is %q, one of %s is wanted", s.meta.Kind, strings.Join(kinds, ", "))
 	}
 	var err error
 	if v := get("label_names"); v != "" {
@@ -138,7 +139,7 @@ func (s *Shard) Silent(i int) ([]bool, error) {
 	}
 	out := make([]bool, rg.NumRows())
 	for r := range out {
-		out[r] = !slices.ContainsFunc(l.row(r), func(id int32) bool { return id != NoLoss })
+		out[r] = !slices.ContainsFunc(l.row(r), func(id int32) bool { return id > NoLoss })
 	}
 	return out, nil
 }
@@ -215,6 +216,9 @@ func (s *Shard) readRowGroup(rg parquet.RowGroup) ([]Sequence, error) {
 		}
 		if err := q.Validate(); err != nil {
 			return nil, fmt.Errorf("row %d: %w", r, err)
+		}
+		if s.meta.Kind == KindUnpaired {
+			q.Values = map[string][]float32{ColumnLabel: q.labels()}
 		}
 	}
 	return out, nil

@@ -22,7 +22,7 @@ var hashed = []struct{ section, keys string }{
 		"sources sampling_temperature stopping_strategy validation_fraction max_bad_fraction"},
 	{"prepare", "" +
 		"sequence_length packing isolate_documents tokens_per_shard completion_only_loss +add_bos +add_eos +document_separator " +
-		"assistant_only_loss apply_chat_template chat_template clean dedupe language"},
+		"assistant_only_loss apply_chat_template chat_template clean dedupe language +max_length"},
 	{"method", ""},
 	{"train", "" +
 		"max_steps num_train_epochs per_device_train_batch_size gradient_accumulation_steps learning_rate lr_scheduler_type " +

@@ -1,6 +1,9 @@
 package recipe
 
 import (
+	"fmt"
+	"strconv"
+
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/evaluate"
@@ -70,7 +73,37 @@ type Prepare struct {
 	ChatTemplate      string      `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
 	Clean             rules.Steps `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
 	Dedupe            rules.Steps `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
+	MaxLength         int         `yaml:"max_length" json:"max_length" bounds:"[0,16777216]" since:"0.2" help:"tokens of a prompt with an answer where answers are compared, whose end is cut off; 0 for sequence_length, or of pairs, of which both are in a sequence, half of it"`
 	Language          string      `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`
+}
+
+// LongestAnswer is the most tokens of a prompt with an answer, in shards of a kind.
+func (p *Prepare) LongestAnswer(kind string) int {
+	if p.MaxLength > 0 {
+		return p.MaxLength
+	}
+	if kind == datasets.KindPreference {
+		return p.SequenceLength / 2
+	}
+	return p.SequenceLength
+}
+
+// answersFit says what is wrong with the lengths where answers are compared.
+func (p *Prepare) answersFit(kind string) error {
+	most := p.SequenceLength
+	if kind == datasets.KindPreference {
+		most /= 2
+	}
+	if kind == "" && p.MaxLength > 0 {
+		return &settings.Error{Key: "prepare.max_length", Value: strconv.Itoa(p.MaxLength),
+			Want: "must be 0 where no answers are compared: sequence_length says how long texts are"}
+	}
+	if p.MaxLength > most {
+		return &settings.Error{Key: "prepare.max_length", Value: strconv.Itoa(p.MaxLength),
+			Want: fmt.Sprintf("must be at most %d: both answers of a pair are in one sequence of sequence_length %d",
+				most, p.SequenceLength)}
+	}
+	return nil
 }
 
 // Train is [train.Args] with [train.Start] and [train.NamedObjective], and the one key that says which run is repeated.

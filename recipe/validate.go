@@ -50,7 +50,10 @@ func (r *Recipe) Validate() error {
 		return settings.In("data", err)
 	}
 	pack := r.Prepare.PackOptions
-	pack.Classes = r.Classifies()
+	pack.Classes, pack.Answers = r.Classifies(), r.Train.Answers() != ""
+	if err := r.Prepare.answersFit(r.Train.Answers()); err != nil {
+		return err
+	}
 	if err := pack.Validate(); err != nil {
 		return settings.In("prepare", err)
 	}

@@ -174,7 +174,7 @@ func (s *Shards) known(g int, rows []datasets.Sequence) error {
 		return nil
 	}
 	f := s.shards[s.groups[g].shard]
-	ids := f.Meta().Kind == datasets.KindLM // labels of a classification are classes
+	ids := f.Meta().Kind != datasets.KindClassification // labels of a classification are classes
 	for i := range rows {
 		for t, id := range rows[i].InputIDs {
 			label := rows[i].Labels[t]
@@ -183,7 +183,8 @@ func (s *Shards) known(g int, rows []datasets.Sequence) error {
 					"another model; prepare the data again",
 					f.Path(), s.groups[g].row, i, t, id, s.vocab)
 			}
-			if ids && label != datasets.NoLoss && (int(label) >= s.vocab || label < 0) {
+			marked := f.Meta().Kind == datasets.KindUnpaired && label < datasets.NoLoss && label >= datasets.DesirableAnswer
+			if ids && label != datasets.NoLoss && (int(label) >= s.vocab || label < 0) && !marked {
 				return fmt.Errorf("shard %s, row group %d, row %d: label %d is %d, but the model's vocabulary is %d: it was prepared for "+
 					"another model; prepare the data again",
 					f.Path(), s.groups[g].row, i, t, label, s.vocab)

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/datasets"
 )
 
 // NamedObjective says what is learnt: a row of the table of objectives, with its settings; empty for what the model and the teachers imply.
@@ -33,6 +35,21 @@ func (n *NamedObjective) Check() error {
 		return fmt.Errorf("objective_args: %w", err)
 	}
 	return nil
+}
+
+// Answers is the kind of the shards of an objective that compares answers; empty for others, and for one whose settings are wrong.
+func (n *NamedObjective) Answers() string {
+	if n.Objective == "" {
+		return ""
+	}
+	o, err := NewObjective(n.Objective, n.ObjectiveArgs)
+	if err != nil {
+		return ""
+	}
+	if k := o.Spec().Kind; k == datasets.KindPreference || k == datasets.KindUnpaired {
+		return k
+	}
+	return ""
 }
 
 // NamedObjectives are the names of the objectives that nothing implies, in the table's order.

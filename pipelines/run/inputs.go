@@ -16,8 +16,9 @@ import (
 func (r *Run) Reading(set string) prepare.Config {
 	c := prepare.Config{Options: r.Recipe.Data.Options, Dry: r.Runner.Dry()}
 	c.KeyColumn, c.Labels = r.keyColumn(set), r.classes
-	c.RowKind = cmp.Or(headOf(r.Recipe).rows, c.RowKind)
+	c.RowKind, c.Answers = cmp.Or(headOf(r.Recipe).rows, c.RowKind), r.Recipe.Train.Answers()
 	if set == "general" {
+		c.Answers = ""
 		c.Format, c.Delimiter, c.RowKind, c.Columns = datasets.FormatAuto, "", datasets.RowAuto, nil
 	}
 	for _, s := range r.Recipe.Prepare.Clean { // a page has to be taken apart in every set, also where nothing else is cleaned

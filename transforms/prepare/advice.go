@@ -11,6 +11,9 @@ import (
 
 // advice says what to do about input of which every record was rejected: of several reasons about that which the settings can mend.
 func (d *driver) advice() string {
+	if d.cfg.Answers != "" {
+		return "; " + datasets.AnswersAdvice + d.seen()
+	}
 	for _, l := range d.res.Layouts {
 		switch auto := d.cfg.RowKind == "" || d.cfg.RowKind == datasets.RowAuto; {
 		case auto && strings.HasSuffix(l, datasets.RowUnpaired):

@@ -81,8 +81,16 @@ type Sizes struct {
 
 func (c *Config) pack() datasets.PackOptions {
 	o := c.PackOptions
-	o.Classes = c.classes()
+	o.Classes, o.Answers = c.classes(), c.Answers != ""
 	return o
+}
+
+// longest is the most tokens of a text that has a class, or of a prompt with an answer: of these two are in a sequence.
+func (c *Config) longest() int {
+	if c.Answers == "" {
+		return c.SequenceLength
+	}
+	return c.Prepare.LongestAnswer(c.Answers)
 }
 
 func (c *Config) reading() datasets.Options {

@@ -80,6 +80,9 @@ func Execute(ctx context.Context, cfg Config, run Runner) (*Result, error) {
 	if cfg.classes() {
 		d.meta.Kind = datasets.KindClassification
 	}
+	if cfg.Answers != "" {
+		d.meta.Kind = cfg.Answers
+	}
 	return d.execute(ctx)
 }
 

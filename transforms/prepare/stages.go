@@ -48,7 +48,7 @@ func (d *driver) next(s beam.Scope, step int, groups beam.PCollection) {
 		Before: d.cfg.Before,
 		Seed:   d.cfg.Seed, FileOrder: d.cfg.Order == OrderFile, OutDir: d.tokens, RejectsDir: d.cfg.RejectsDir,
 		CompletionOnly: d.cfg.CompletionOnlyLoss, AssistantOnly: d.cfg.AssistantOnlyLoss, ApplyChatTemplate: d.cfg.ApplyChatTemplate,
-		Labels: d.res.Labels, MaxTokens: d.cfg.SequenceLength, ChatTemplate: d.template,
+		Labels: d.res.Labels, MaxTokens: d.cfg.longest(), ChatTemplate: d.template,
 		Pack: d.cfg.pack()}, groups)
 	stage.Keep(s, d.list(tokenize.Name), summaries)
 	stage.Total(s, tokenize.TotalsKind, d.total(tokenize.Name), totals)

@@ -105,8 +105,11 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 	if err := json.Unmarshal([]byte(r.Row), &row); err != nil {
 		return nil, fmt.Errorf("row: %w", err)
 	}
-	if row.Kind == datasets.RowClassification {
+	switch row.Kind {
+	case datasets.RowClassification:
 		return e.class(&row)
+	case datasets.KindPreference, datasets.KindUnpaired:
+		return e.answers(&row)
 	}
 	if row.Kind == datasets.RowMessages {
 		return e.messages(&row)

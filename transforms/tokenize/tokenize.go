@@ -119,7 +119,7 @@ type EncodeFn struct {
 	CompletionOnly, AssistantOnly, ApplyChatTemplate bool
 	ChatTemplate                                     string
 	Labels                                           []string // classes by number, of rows that have one
-	MaxTokens                                        int      // of a row that has a class; more are cut off
+	MaxTokens                                        int      // of a row that has a class, or of a prompt with an answer; more are cut off
 	// Pack is how documents are packed: one of which nothing would have a loss then is rejected.
 	Pack datasets.PackOptions
 
