@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -43,7 +44,7 @@ type Sequence struct {
 	Draw     uint64   // numbers its random numbers, where tokens are drawn
 	LogProbs int      // how many of the likeliest tokens are told with each token; -1 for no log-probabilities at all
 	Echo     bool     // the prompt's tokens from the second on are told too, with log-probabilities
-	// Mask, if not nil, bans tokens by logits of minus infinity, given what has been generated.
+	// Mask, if not nil, bans tokens by logits of minus infinity, given what has been generated, before all else that changes logits.
 	Mask func(logits []float32, generated []int32) error
 
 	ids      []int32
@@ -67,6 +68,9 @@ type Said struct {
 	Ended bool        // it is one of those that end a sequence
 	Err   error       // the sequence ends for this, and there is no token
 }
+
+// ErrBanned says that a sequence's settings leave no token that its Mask allows.
+var ErrBanned = errors.New("the settings leave no token that may come next")
 
 // NewBatch compiles a program.
 func NewBatch(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab int, size BatchSize) (*Batch, error) {
@@ -277,11 +281,15 @@ func (q *Sequence) say(logits []float32, place int) (s Said) {
 		l = slices.Clone(logits)
 	}
 	n := place - len(q.Prompt)
-	q.Sampling.Process(l, Context{Seen: q.ids, Prompt: len(q.Prompt), EOS: q.End})
 	if q.Mask != nil {
 		if s.Err = q.Mask(l, q.ids[len(q.Prompt):]); s.Err != nil {
 			return s
 		}
+	}
+	q.Sampling.Process(l, Context{Seen: q.ids, Prompt: len(q.Prompt), EOS: q.End})
+	if q.Mask != nil && slices.Max(l) == never {
+		s.Err = ErrBanned
+		return s
 	}
 	s.ID = pick(&q.Sampling, l, q.key, q.Draw, uint64(n))
 	if q.LogProbs >= 0 {

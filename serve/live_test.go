@@ -85,7 +85,9 @@ func adapter(t testing.TB, to, base, method string, config map[string]any, seed 
 // live opens an engine over the embedded model.
 func live(t testing.TB, o Options) *Live {
 	t.Helper()
-	o.Model = embedded(t)
+	if o.Model == "" {
+		o.Model = embedded(t)
+	}
 	e, err := NewLive(o)
 	if err != nil {
 		t.Fatal(err)
