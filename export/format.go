@@ -43,6 +43,8 @@ type Source struct {
 var Formats = []*Format{
 	&pefts,
 	&merged,
+	&ggufs,
+	&ggufLora,
 }
 
 // Wanted are the formats that the settings ask for.

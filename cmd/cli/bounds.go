@@ -22,6 +22,7 @@ var bounds = map[string][2]int64{
 	"max-num-seqs":     {1, 1 << 10},
 	"max-num-workers":  {0, 1 << 16},
 	"max-queue":        {1, 1 << 20},
+	"max-rank":         {0, 1 << 20},
 	"memory-limit":     {0, 1 << 30},
 	"min-frequency":    {1, 1 << 40},
 	"num-workers":      {0, 1 << 16},
