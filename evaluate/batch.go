@@ -92,11 +92,17 @@ func newBatch(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Poo
 	b.scored = max(1, min(b.pass, scoredBytes/4/max(vocab, 1)))
 	// A piece of a prompt has room beside a token of each of the others.
 	caps := nn.Caps{T: b.pass + size.Sequences - 1, S: b.scored + size.Sequences - 1, N: size.Sequences,
-		C: max(size.Rows, b.virtual+size.Context) - b.virtual}
+		C: b.room() - b.virtual}
 	var err error
 	b.prog, err = nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: caps, Pool: p, Cache: true, Dry: dry})
 	return b, err
 }
+
+// rows is how many rows sequences may have together.
+func (b *Batch) rows() int { return max(b.size.Rows, b.virtual+b.size.Context) }
+
+// room is the number of rows of the cache: beside those what is left open between sequences.
+func (b *Batch) room() int { return b.rows() + (kernels.CacheAlign-1)*b.size.Sequences }
 
 // Memory is what the program takes.
 func (b *Batch) Memory() nn.Memory { return b.prog.Memory() }
@@ -139,15 +145,18 @@ func (b *Batch) Join(q *Sequence) bool {
 		return false
 	}
 	need := b.virtual + min(b.size.Context, len(q.Prompt)+q.Sampling.MaxNewTokens)
+	if _, rows := b.Live(); rows+need > b.rows() {
+		return false
+	}
 	taken := slices.SortedFunc(slices.Values(b.live), func(x, y *Sequence) int { return x.at - y.at })
 	at := 0
 	for _, t := range taken {
 		if t.at-at >= need {
 			break
 		}
-		at = t.at + t.need
+		at = (t.at + t.need + kernels.CacheAlign - 1) / kernels.CacheAlign * kernels.CacheAlign
 	}
-	if at+need > max(b.size.Rows, b.virtual+b.size.Context) {
+	if at+need > b.room() {
 		return false
 	}
 	q.ids, q.past, q.at, q.need = slices.Clone(q.Prompt), 0, at, need
@@ -225,6 +234,7 @@ func (b *Batch) step() (*nn.Step, []row) {
 				}
 				step.Tokens = append(step.Tokens, q.ids[q.past:q.past+n]...)
 				step.Docs = append(step.Docs, kernels.Doc{Start: int32(at), End: int32(at + n), Past: int32(q.past), Cache: int32(q.at)})
+				step.Texts = append(step.Texts, nn.Text{Tokens: q.ids, At: q.past})
 				step.Segments = nn.AddSegment(step.Segments, at, at+n, q.Slot)
 				for _, r := range rows {
 					step.Rows = append(step.Rows, int32(at+r.place-1-q.past))

@@ -12,7 +12,8 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Generator continues prompts with a KV cache, several at a time.
+// Generator continues prompts with a KV cache, several at a time. No bit of a sequence's logits depends on those beside it, nor on the
+// pieces in which its prompt is read.
 type Generator struct {
 	// Slot is the adapters' slot that all is generated with; -1 for the base alone.
 	Slot int
@@ -25,7 +26,6 @@ type Generator struct {
 	pool    *pool.Pool
 	vocab   int
 	tokens  int // of a forward pass
-	apart   int // tokens of a prompt that are read in one pass, whatever stands beside them; 0 for as many as fit
 	context int // of a sequence, prompt and continuation together
 	region  int // rows of the cache that a sequence has, those of virtual tokens among them
 	slots   []*sequence
@@ -40,35 +40,34 @@ type sequence struct {
 	past   int // tokens of seen that are in the cache
 }
 
-// prefill is the largest number of prompt tokens that one forward pass takes.
+// prefill is the largest number of tokens that one forward pass takes: prompts are read by so many, at the speed of training.
 const prefill = 512
+
+// Memory says how many sequences a [Generator] holds at a time, and how.
+type Memory struct {
+	Context   int      // tokens of a sequence, prompt and continuation together
+	Sequences int      // at a time
+	Cache     nn.DType // of keys and values: nn.BFloat16 takes half the memory, and rounds them
+}
 
 // NewGenerator compiles a program for up to sequences contexts at a time, of up to context tokens each.
 func NewGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences int) (*Generator, error) {
-	return newGenerator(w, adapters, params, p, vocab, context, sequences, 0)
+	return CompileGenerator(w, adapters, params, p, vocab, Memory{Context: context, Sequences: sequences})
 }
 
-// NewApart is NewGenerator of one with which no bit of a sequence depends on those beside it: a prompt is read in pieces that its own
-// length decides, since attention sums in another order over keys that are in the cache where few rows follow them.
-func NewApart(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences int) (*Generator, error) {
-	return newGenerator(w, adapters, params, p, vocab, context, sequences, prefill)
-}
-
-func newGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences, apart int) (*Generator,
-	error) {
+// CompileGenerator is NewGenerator with a cache of a dtype.
+func CompileGenerator(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab int, m Memory) (*Generator, error) {
 	virtual := nn.PromptOf(adapters).Rows
-	region := context + virtual
+	region := (m.Context + virtual + kernels.CacheUnit - 1) / kernels.CacheUnit * kernels.CacheUnit
 	// The program adds the virtual rows of one sequence to the cache itself.
-	c := nn.Caps{T: max(min(prefill, context*sequences), sequences), S: sequences, N: sequences, C: region*sequences - virtual}
-	if apart > 0 { // a piece has room beside a token of each of the others
-		c.T = min(apart, context) + sequences - 1
-	}
-	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: c, Pool: p, Cache: true})
+	c := nn.Caps{T: max(min(prefill, m.Context*m.Sequences), m.Sequences), S: m.Sequences, N: m.Sequences,
+		C: region*m.Sequences - virtual}
+	prog, err := nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: c, Pool: p, Cache: true, CacheDType: m.Cache})
 	if err != nil {
 		return nil, err
 	}
-	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, apart: apart, context: context, region: region,
-		slots: make([]*sequence, sequences)}, nil
+	return &Generator{prog: prog, pool: p, vocab: vocab, tokens: c.T, context: m.Context, region: region,
+		slots: make([]*sequence, m.Sequences)}, nil
 }
 
 // CacheBytes is the memory of the KV cache of all sequences.
@@ -168,35 +167,34 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32,
 	return out, nil
 }
 
-// step is the next forward pass: of each sequence the tokens that are not in the cache, as far as they fit. It appends to asked the
-// sequences whose next token it asks for, in the order of its rows.
+// step is the next forward pass: a token of each sequence that is being continued, and of the prompts that are being read as many as there
+// is room for beside them. It appends to asked the sequences whose next token it asks for, in the order of its rows.
 func (g *Generator) step(asked []*sequence) (*nn.Step, []*sequence) {
 	step := &nn.Step{}
-	for i, q := range g.slots {
-		if q == nil {
-			continue
-		}
-		at := len(step.Tokens)
-		n := min(len(q.seen)-q.past, g.tokens-at)
-		if g.apart > 0 {
-			if n = min(len(q.seen)-q.past, g.apart); n > g.tokens-at {
-				continue // its turn comes when prompts are read
+	for _, reading := range []bool{false, true} {
+		for i, q := range g.slots {
+			if q == nil || reading == (len(q.seen)-q.past == 1) {
+				continue
 			}
-		}
-		if n == 0 {
-			break // the others' turn comes when prompts are read
-		}
-		for t := range n {
-			step.Positions = append(step.Positions, int32(q.past+t))
-		}
-		step.Tokens = append(step.Tokens, q.seen[q.past:q.past+n]...)
-		step.Docs = append(step.Docs, kernels.Doc{Start: int32(at), End: int32(at + n), Past: int32(q.past), Cache: int32(i * g.region)})
-		if q.past += n; q.past == len(q.seen) {
-			step.Rows = append(step.Rows, int32(at+n-1))
-			asked = append(asked, q)
-		}
-		if g.Slots != nil {
-			step.Segments = nn.AddSegment(step.Segments, at, at+n, g.Slots[q.index])
+			at := len(step.Tokens)
+			n := min(len(q.seen)-q.past, g.tokens-at)
+			if n == 0 {
+				break // the others' turn comes when prompts are read
+			}
+			for t := range n {
+				step.Positions = append(step.Positions, int32(q.past+t))
+			}
+			step.Tokens = append(step.Tokens, q.seen[q.past:q.past+n]...)
+			step.Docs = append(step.Docs,
+				kernels.Doc{Start: int32(at), End: int32(at + n), Past: int32(q.past), Cache: int32(i * g.region)})
+			step.Texts = append(step.Texts, nn.Text{Tokens: q.seen, At: q.past})
+			if g.Slots != nil {
+				step.Segments = nn.AddSegment(step.Segments, at, at+n, g.Slots[q.index])
+			}
+			if q.past += n; q.past == len(q.seen) {
+				step.Rows = append(step.Rows, int32(at+n-1))
+				asked = append(asked, q)
+			}
 		}
 	}
 	if g.Slots == nil && g.Slot != 0 {

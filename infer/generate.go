@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/evaluate"
-	"github.com/adaptflow/adaptflow/internal/pool"
-	"github.com/adaptflow/adaptflow/nn"
 )
 
 // Continuation is what a model says after a prompt.
@@ -110,22 +108,17 @@ const mostAtOnce = 64
 // generator generates as many of n continuations at a time as a cache of so many bytes holds, one at least. The longest has so
 // many tokens with its prompt, as far as the model has positions.
 func (m *Model) generator(longest, n int, cache int64) (*evaluate.Generator, error) {
-	return m.generatorBy(evaluate.NewGenerator, longest, n, cache)
-}
-
-// compile makes a generator: evaluate.NewGenerator, or one of which no sequence depends on the others.
-type compile func(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Pool, vocab, context, sequences int) (
-	*evaluate.Generator, error)
-
-func (m *Model) generatorBy(f compile, longest, n int, cache int64) (*evaluate.Generator, error) {
-	room := min(m.Positions(), longest)
-	g, err := f(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, room, 1)
+	compile := func(sequences int) (*evaluate.Generator, error) {
+		return evaluate.CompileGenerator(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab,
+			evaluate.Memory{Context: min(m.Positions(), longest), Sequences: sequences, Cache: m.CacheDType})
+	}
+	g, err := compile(1)
 	if err != nil {
 		return nil, err
 	}
 	if n = min(mostAtOnce, n, int(cache/max(g.CacheBytes(), 1))); n > 1 {
 		g.Close()
-		if g, err = f(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, room, n); err != nil {
+		if g, err = compile(n); err != nil {
 			return nil, err
 		}
 	}

@@ -24,7 +24,7 @@ func (x *Many) Generate(ctx context.Context, qs []Question, s evaluate.Sampling)
 		for _, ids := range p.ids {
 			longest = max(longest, len(ids))
 		}
-		g, err := p.m.generatorBy(evaluate.NewApart, longest+s.MaxNewTokens, len(p.ids), continuationCache)
+		g, err := p.m.generator(longest+s.MaxNewTokens, len(p.ids), continuationCache)
 		if err != nil {
 			return err
 		}

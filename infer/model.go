@@ -29,6 +29,8 @@ type Model struct {
 	Ends tokenize.Ends
 	// Framed: what is generated ends at the tokens that the frame puts after a text, too, as an adapter has learnt it.
 	Framed bool
+	// CacheDType is that of the keys and values of what is generated: nn.BFloat16 takes half the memory, and rounds them.
+	CacheDType nn.DType
 
 	tokens string // folder of the tokenizer
 	slot   int    // of the adapters that answer; -1 for none of them

@@ -22,53 +22,82 @@ type Doc struct {
 	Start, End int32 // rows of q, k and v
 	Past       int32 // rows of the cache that precede Start
 	Slot       int32 // its prefix in prefixK and prefixV, or -1 for none
-	Cache      int32 // where its rows of the cache begin, which several documents share
+	Cache      int32 // where its rows of the cache begin, a multiple of CacheAlign, as is their room
 }
 
 const (
-	attnRows   = 64 // query rows in a block
+	attnRows   = 64 // query rows in a block, counted from the beginning of the document
 	attnKeys   = 64 // keys in a panel of transposed keys
-	decodeRows = 4  // documents of no more rows are answered without rearranging their keys
+	decodeRows = 4  // of documents of no more rows, the query heads of a group take each row together
+	attnGroup  = 4  // keys that the plain set adds up at once: sums over keys begin at a multiple of it, and end at one
 )
 
 // docKeys are the sizes of a document as one key/value head sees it: its keys are prefix, cache and own rows, in this order.
 type docKeys struct {
 	Doc
 	rows, prefix, n int
-	off             int // where its rearranged keys begin, in keys
+	held            int // keys that are rearranged: the prefix, and the own rows where there is no cache
+	off             int // where they begin, in keys
 }
 
-func (a Attn) check(name string, T int, docs []Doc, prefixLen int, cacheRows int) (ks []docKeys, total int) {
+// width is how far the rows of the document's panels of keys are apart.
+func (d *docKeys) width() int { return min(attnKeys, groups(d.held)) }
+
+// groups is n rounded up to whole groups.
+func groups(n int) int { return (n + attnGroup - 1) / attnGroup * attnGroup }
+
+func (a Attn) check(name string, T int, docs []Doc, prefixLen int, cache *KVCache) (ks []docKeys, total int) {
 	if a.Heads <= 0 || a.KVHeads <= 0 || a.Heads%a.KVHeads != 0 || a.HeadDim <= 0 {
 		panic(fmt.Sprintf("kernels: %s: %d heads, %d key/value heads of %d", name, a.Heads, a.KVHeads, a.HeadDim))
 	}
+	room := 0
+	if cache != nil {
+		room = cache.rows(a)
+	}
 	ks = make([]docKeys, 0, len(docs))
 	for _, d := range docs {
-		if d.Start < 0 || d.End < d.Start || int(d.End) > T || d.Past < 0 || d.Cache < 0 || int(d.Cache)+int(d.Past) > cacheRows {
-			panic(fmt.Sprintf("kernels: %s: document %+v of %d rows, %d in the cache", name, d, T, cacheRows))
+		last := int(d.Cache) + int(d.Past)
+		if cache != nil {
+			last += int(d.End - d.Start)
+		}
+		if d.Start < 0 || d.End < d.Start || int(d.End) > T || d.Past < 0 || d.Cache < 0 || d.Cache%CacheAlign != 0 || last > room {
+			panic(fmt.Sprintf("kernels: %s: document %+v of %d rows, %d in the cache", name, d, T, room))
 		}
 		k := docKeys{Doc: d, rows: int(d.End - d.Start), off: total}
 		if d.Slot >= 0 {
 			k.prefix = prefixLen
 		}
 		k.n = k.prefix + int(d.Past) + k.rows
-		if k.rows > 0 {
-			ks = append(ks, k)
+		if k.held = k.prefix; cache == nil {
+			k.held = k.n
 		}
-		if k.rows > decodeRows {
-			total += (k.n + attnKeys - 1) / attnKeys * attnKeys
+		if k.rows == 0 {
+			continue
 		}
+		ks = append(ks, k)
+		// Rows of values end with a whole group of the document's own.
+		total += max((k.held+attnKeys-1)/attnKeys*k.width(), k.prefix+groups(k.held-k.prefix))
 	}
 	return ks, total
 }
 
-// span gives the keys that block rows [i0, i1) of the document can see: keys [lo, hi) besides the prefix, counted from the
-// first of the cache.
-func (a Attn) span(d *docKeys, i0, i1 int) (lo, hi int) {
+// span gives the keys that the rows of block can see together, row i of the document among them, and all before its end hi: keys [lo, hi)
+// besides the prefix, counted from the first of the cache. Blocks are counted from the beginning of the document, so that lo does not
+// depend on how many of its rows are in the cache.
+func (a Attn) span(d *docKeys, i, hi int) (int, int) {
+	lo := 0
 	if a.Window > 0 {
-		lo = max(0, int(d.Past)+i0-a.Window+1)
+		lo = max(0, (int(d.Past)+i)/attnRows*attnRows-a.Window+1)
 	}
-	return lo, int(d.Past) + i1
+	return lo, int(d.Past) + hi
+}
+
+// sees gives the keys that row i sees, as span does.
+func (a Attn) sees(d *docKeys, i int) (lo, hi int) {
+	if a.Window > 0 {
+		lo = max(0, int(d.Past)+i-a.Window+1)
+	}
+	return lo, int(d.Past) + i + 1
 }
 
 var scratchPool sync.Pool
@@ -90,68 +119,37 @@ func scratchOf(n int) *scratchBuf {
 //
 // prefixK and prefixV [slots, prefixLen, KVHeads·HeadDim] are keys and values that every query of a document with Slot >= 0 sees and that
 // no mask hides, the window neither (transformers hides prefix keys beyond the window in models with sliding-window layers, since it counts
-// them as past positions). cacheK and cacheV [capacity, KVHeads·HeadDim] hold, from row Cache, the Past rows that precede a document; the
-// caller appends the new ones.
-func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, prefixK, prefixV []float32, prefixLen int, cacheK,
-	cacheV []float32) {
+// them as past positions). cache, which may be nil, holds from row Cache the Past rows that precede a document; the document's k and v are
+// put behind them, and all keys and values are read from there.
+//
+// A row's sums run over its keys in their order, from places that its position alone decides: its bits are the same whether the rows before
+// it came with it or lie in the cache.
+func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, prefixK, prefixV []float32, prefixLen int, cache *KVCache) {
 	H, KV, hd := a.Heads, a.KVHeads, a.HeadDim
 	T := len(q) / (H * hd)
 	needRows("Attn.Forward", T, H*hd, out)
-	ks, total := a.check("Attn.Forward", min(T, len(k)/(KV*hd), len(v)/(KV*hd)), docs, prefixLen, min(len(cacheK), len(cacheV))/(KV*hd))
-	f := &attnForward{a: a, vec: vec(), out: out, lse: lse, q: q,
-		src: attnSource{a, prefixLen, prefixK, prefixV, cacheK, cacheV, k, v}, total: total}
+	ks, total := a.check("Attn.Forward", min(T, len(k)/(KV*hd), len(v)/(KV*hd)), docs, prefixLen, cache)
+	f := &attnForward{a: a, vec: vec(), out: out, lse: lse, q: q, total: total, cache: cache,
+		src: attnSource{a: a, prefixLen: prefixLen, prefixK: prefixK, prefixV: prefixV, k: k, v: v, cached: cache != nil}}
 
 	// Keys in transposed panels and values in rows, [KVHeads, total, HeadDim] each.
 	buf := idleKeys.get(8 * KV * total * hd)
 	defer idleKeys.put(buf)
 	f.kt, f.vc = buf.Float32()[:KV*total*hd], buf.Float32()[KV*total*hd:]
-	type task struct{ doc, head, i0 int }
-	var tasks []task
-	// Of a document of few rows a task takes all heads where the documents are enough for all threads.
-	step, few := 1, 0
-	for i := range ks {
-		if ks[i].rows <= decodeRows {
-			few++
-		}
-	}
-	if few >= 2*p.Threads() {
-		step = H
-	}
-	for i := range ks {
-		if ks[i].rows <= decodeRows {
-			for h := 0; h < H; h += step {
-				tasks = append(tasks, task{i, h, 0})
-			}
-			continue
-		}
-		for h := 0; h < H; h++ {
-			for i0 := 0; i0 < ks[i].rows; i0 += attnRows {
-				tasks = append(tasks, task{i, h, i0})
-			}
-		}
-	}
 	p.Run(len(ks)*KV, func(i int) {
 		d, kv := &ks[i/KV], i%KV
-		if d.rows <= decodeRows {
-			return
-		}
 		at := (kv*total + d.off) * hd
 		f.src.eachKey(d, kv, func(j int, krow, vrow []float32) {
 			copy(f.vc[at+j*hd:][:hd], vrow)
 		})
-		f.src.transposed(d, kv, f.kt[at:], false)
-	})
-	p.Run(len(tasks), func(i int) {
-		t := tasks[i]
-		d := &ks[t.doc]
-		if d.rows <= decodeRows {
-			for r := 0; r < d.rows; r++ {
-				f.decode(d, t.head, t.head+step, r)
-			}
-			return
+		clear(f.vc[at+d.held*hd : at+(d.prefix+groups(d.held-d.prefix))*hd])
+		f.src.transposed(d, kv, f.kt[at:], d.width(), false)
+		if cache != nil {
+			cache.put(a, d, kv, k, v)
 		}
-		f.block(d, t.head, t.i0, min(d.rows, t.i0+attnRows))
 	})
+	units := f.units(ks, p.Threads())
+	p.Run(len(units), func(i int) { f.block(units[i]) })
 }
 
 type attnForward struct {
@@ -161,25 +159,71 @@ type attnForward struct {
 	src         attnSource
 	kt, vc      []float32
 	total       int
+	cache       *KVCache
 }
 
-// block computes rows [i0, i1) of a document for one query head: all scores, their softmax, then the weighted sum of values.
-func (f *attnForward) block(d *docKeys, h, i0, i1 int) {
-	a, hd, v := f.a, f.a.HeadDim, f.vec
-	m := i1 - i0
-	lo, hi := a.span(d, i0, i1)
-	at := (h/(a.Heads/a.KVHeads)*f.total + d.off) * hd
-	kt, vc := f.kt[at:], f.vc[at:]
+// attnUnit is what one thread computes at a time: rows [i0, i1) of a document for one query head, or one row for several of a group.
+type attnUnit struct {
+	d       *docKeys
+	h, more int // the first query head, and how many follow it
+	i0, i1  int
+}
+
+func (f *attnForward) units(ks []docKeys, threads int) []attnUnit {
+	a, few := f.a, 0
+	for i := range ks {
+		if ks[i].rows <= decodeRows {
+			few++
+		}
+	}
+	step := a.Heads / a.KVHeads // the heads of a group read the keys once
+	if few*a.KVHeads < 2*threads {
+		step = 1
+	}
+	var units []attnUnit
+	for i := range ks {
+		d := &ks[i]
+		if d.rows <= decodeRows {
+			for r := range d.rows {
+				for h := 0; h < a.Heads; h += step {
+					units = append(units, attnUnit{d, h, step - 1, r, r + 1})
+				}
+			}
+			continue
+		}
+		for h := range a.Heads {
+			for i0, i1 := 0, 0; i0 < d.rows; i0 = i1 {
+				i1 = min(d.rows, (int(d.Past)+i0)/attnRows*attnRows+attnRows-int(d.Past))
+				units = append(units, attnUnit{d, h, 0, i0, i1})
+			}
+		}
+	}
+	return units
+}
+
+// block computes a unit: all scores, their softmax, then the weighted sum of values.
+func (f *attnForward) block(u attnUnit) {
+	a, hd, v, d := f.a, f.a.HeadDim, f.vec, u.d
+	m, stride := u.i1-u.i0, a.Heads*hd
+	if u.more > 0 {
+		m, stride = 1+u.more, hd
+	}
+	lo, hi := a.span(d, u.i0, u.i1)
 	ld := scoreStride(d.n)
-	buf := scratchOf(m * ld)
-	s := buf.x
-	a.scores(v, s, ld, f.q[(int(d.Start)+i0)*a.Heads*hd+h*hd:], a.Heads*hd, m, kt, d, lo, hi)
+	buf := scratchOf(m*ld + m*hd + attnKeys*hd)
+	s, part, page := buf.x[:m*ld], buf.x[m*ld:][:m*hd], buf.x[m*(ld+hd):][:attnKeys*hd]
+	q := (int(d.Start)+u.i0)*a.Heads + u.h // in heads
+	f.scores(u, s, ld, f.q[q*hd:], stride, m, lo, hi, page)
 	scale := a.capScores(v, s, ld, m, d, lo, hi)
-	end := d.prefix + hi
+	from, to := lo/attnGroup*attnGroup, groups(hi)
 	var inv [attnRows]float32
-	for r := 0; r < m; r++ {
-		row := s[r*ld:][:end]
-		rlo, rhi := a.span(d, i0+r, i0+r+1)
+	for r := range m {
+		i, h := u.i0+r, 0
+		if u.more > 0 {
+			i, h = u.i0, r
+		}
+		row := s[r*ld:][:ld]
+		rlo, rhi := a.sees(d, i)
 		for j := d.prefix + lo; j < d.prefix+rlo; j++ {
 			row[j] = float32(math.Inf(-1))
 		}
@@ -193,37 +237,95 @@ func (f *attnForward) block(d *docKeys, h, i0, i1 int) {
 			mx = max(v.max(pre), v.max(own)) * scale
 			sum = v.exp(pre, scale, mx) + v.exp(own, scale, mx)
 		}
-		clear(row[d.prefix+rhi:])
+		clear(row[d.prefix+from : d.prefix+lo])
+		clear(row[d.prefix+rhi : d.prefix+to])
 		inv[r] = 1 / sum
 		if f.lse != nil {
-			f.lse[(int(d.Start)+i0+r)*a.Heads+h] = mx + float32(math.Log(float64(sum)))
+			f.lse[(int(d.Start)+i)*a.Heads+u.h+h] = mx + float32(math.Log(float64(sum)))
 		}
 	}
-	o := f.out[(int(d.Start)+i0)*a.Heads*hd+h*hd:]
-	if lo == 0 {
-		v.mm(m, hd, end, s, ld, 1, vc, hd, o, a.Heads*hd, false)
-	} else {
-		v.mm(m, hd, d.prefix, s, ld, 1, vc, hd, o, a.Heads*hd, false)
-		v.mm(m, hd, hi-lo, s[d.prefix+lo:], ld, 1, vc[(d.prefix+lo)*hd:], hd, o, a.Heads*hd, true)
-	}
-	for r := 0; r < m; r++ {
-		v.scale(inv[r], o[r*a.Heads*hd:][:hd])
+	o := f.out[q*hd:]
+	f.values(u, s, ld, o, stride, m, from, to, part, page, lo > 0)
+	for r := range m {
+		v.scale(inv[r], o[r*stride:][:hd])
 	}
 	scratchPool.Put(buf)
+}
+
+// at is where the rearranged keys of a unit's head begin.
+func (f *attnForward) at(u attnUnit) int {
+	return (u.h/(f.a.Heads/f.a.KVHeads)*f.total + u.d.off) * f.a.HeadDim
+}
+
+// scores computes s = q·kᵀ (unscaled) for m query rows, in the columns of the prefix and of keys [lo, hi) of the document. page is room for
+// a page of the cache.
+func (f *attnForward) scores(u attnUnit, s []float32, ld int, q []float32, ldq, m, lo, hi int, page []float32) {
+	a, d, hd := f.a, u.d, f.a.HeadDim
+	end := d.prefix
+	if f.cache == nil {
+		end += hi
+	}
+	a.scores(f.vec, s, ld, q, ldq, m, f.kt[f.at(u):], d.width(), d.prefix, lo, end)
+	if f.cache == nil {
+		return
+	}
+	first := int(d.Cache)
+	for c := (first + lo) / CacheUnit * CacheUnit; c < first+hi; c += CacheUnit {
+		at := max(c, first)
+		n := min(c+CacheUnit-at, (first+hi-at+15)&^15) // what is behind hi is not read
+		f.vec.mm(m, n, hd, q, ldq, 1, f.cache.keys(a, u.h, c, page)[at-c:], CacheUnit, s[d.prefix+at-first:], ld, false)
+	}
+}
+
+// values computes o = s·v for m rows of s: the sum over the prefix and, chained to it, that over keys [from, to), of which whole groups are
+// added. Where apart, it is a sum of its own, which is added.
+func (f *attnForward) values(u attnUnit, s []float32, ld int, o []float32, stride, m, from, to int, part, page []float32, apart bool) {
+	a, d, hd, v := f.a, u.d, f.a.HeadDim, f.vec
+	vc := f.vc[f.at(u):]
+	started := d.prefix > 0
+	if started {
+		v.mm(m, hd, d.prefix, s, ld, 1, vc, hd, o, stride, false)
+	}
+	sum, ldsum := o, stride
+	if apart = apart && started; apart {
+		sum, ldsum, started = part, hd, false
+	}
+	add := func(from, to int, x []float32) {
+		if started {
+			v.chain(m, hd, to-from, s[d.prefix+from:], ld, 1, x, hd, sum, ldsum)
+			return
+		}
+		v.mm(m, hd, to-from, s[d.prefix+from:], ld, 1, x, hd, sum, ldsum, false)
+		started = true
+	}
+	if f.cache == nil {
+		add(from, to, vc[(d.prefix+from)*hd:])
+	} else {
+		first := int(d.Cache)
+		for c := (first + from) / CacheUnit * CacheUnit; c < first+to; c += CacheUnit {
+			lo := max(first+from, c)
+			add(lo-first, min(first+to, c+CacheUnit)-first, f.cache.values(a, u.h, c, page)[(lo-c)*hd:])
+		}
+	}
+	if apart {
+		for r := range m {
+			v.add(o[r*stride:][:hd], o[r*stride:][:hd], part[r*hd:][:hd])
+		}
+	}
 }
 
 // scoreStride is the distance of two rows of scores: no power of two, so that a column does not crowd one set of the cache.
 func scoreStride(n int) int { return (n+15)/16*16 + 16 }
 
-// scores computes s = q·kᵀ (unscaled) for m query rows, in the columns of the prefix and of keys [lo, hi) of the document.
-func (a Attn) scores(v *vecSet, s []float32, ld int, q []float32, ldq, m int, kt []float32, d *docKeys, lo, hi int) {
+// scores computes s = q·kᵀ (unscaled) for m query rows and the keys before end that are rearranged, but for panels of keys that lie between
+// the prefix and key lo.
+func (a Attn) scores(v *vecSet, s []float32, ld int, q []float32, ldq, m int, kt []float32, width, prefix, lo, end int) {
 	hd := a.HeadDim
-	end := d.prefix + hi
 	for c := 0; c < end; c += attnKeys {
-		if c+attnKeys <= d.prefix+lo && c >= d.prefix {
+		if c+attnKeys <= prefix+lo && c >= prefix {
 			continue
 		}
-		v.mm(m, min(attnKeys, end-c), hd, q, ldq, 1, kt[c*hd:], attnKeys, s[c:], ld, false)
+		v.mm(m, min(attnKeys, end-c), hd, q, ldq, 1, kt[c*hd:], width, s[c:], ld, false)
 	}
 }
 
@@ -239,84 +341,13 @@ func (a Attn) capScores(v *vecSet, s []float32, ld, m int, d *docKeys, lo, hi in
 	return 1
 }
 
-// decode computes row r of a document of few rows for the query heads [h0, h1), straight from where the keys and values are. Heads take
-// turns at each run of keys, so that rows of the cache are read once, in order.
-func (f *attnForward) decode(d *docKeys, h0, h1, r int) {
-	a, hd, v := f.a, f.a.HeadDim, f.vec
-	at := (int(d.Start)+r)*a.Heads + h0 // of the first head in lse, and times hd in q and out
-	lo, hi := a.span(d, r, r+1)
-	n, heads := d.prefix+hi, h1-h0
-	buf := scratchOf(heads * (n + 1))
-	s, inv := buf.x[:heads*n], buf.x[heads*n:][:heads]
-	f.eachRun(d, h0, h1, n, func(h, j int, ks, _ []float32, w, rows int) {
-		q, x := f.q[(at+h)*hd:][:hd], s[h*n+j:][:rows]
-		for i := range x {
-			if key := j + i; key >= d.prefix && key < d.prefix+lo {
-				x[i] = float32(math.Inf(-1))
-			} else {
-				x[i] = v.dot(q, ks[i*w:][:hd])
-			}
-		}
-	})
-	o := f.out[at*hd:][:heads*hd]
-	clear(o)
-	scale := a.Scale
-	if a.SoftCap != 0 {
-		scale = 1
-	}
-	for h := range heads {
-		x := s[h*n:][:n]
-		if a.SoftCap != 0 {
-			v.softcap(x[:d.prefix], a.Scale, a.SoftCap)
-			v.softcap(x[d.prefix+lo:], a.Scale, a.SoftCap)
-		}
-		mx := v.max(x) * scale
-		sum := v.exp(x, scale, mx)
-		inv[h] = 1 / sum
-		if f.lse != nil {
-			f.lse[at+h] = mx + float32(math.Log(float64(sum)))
-		}
-	}
-	f.eachRun(d, h0, h1, n, func(h, j int, _, vs []float32, w, rows int) {
-		o := o[h*hd:][:hd]
-		for i, p := range s[h*n+j:][:rows] {
-			if p != 0 {
-				v.axpy(p, vs[i*w:][:hd], o)
-			}
-		}
-	})
-	for h := range heads {
-		v.scale(inv[h], o[h*hd:][:hd])
-	}
-	scratchPool.Put(buf)
-}
-
-// eachRun calls act for runs of the first n keys and each of the query heads [h0, h1), counted from 0: with the run's first key, its keys
-// and values of that head, which lie w apart, and their number.
-func (f *attnForward) eachRun(d *docKeys, h0, h1, n int, act func(h, j int, ks, vs []float32, w, rows int)) {
-	group, hd, w := f.a.Heads/f.a.KVHeads, f.a.HeadDim, f.a.KVHeads*f.a.HeadDim
-	run := 64 // of one head; several take a row together, which is read ahead
-	if h1-h0 > 1 {
-		run = 2
-	}
-	for _, p := range f.src.parts(d, 0) {
-		for j := 0; j < min(p.n, n-p.at); j += run {
-			rows := min(run, p.n-j, n-p.at-j)
-			for h := h0; h < h1; h++ {
-				at := j*w + h/group*hd
-				act(h-h0, p.at+j, p.k[at:], p.v[at:], w, rows)
-			}
-		}
-	}
-}
-
-// attnSource finds the keys and values of a document: in its prefix, in the cache and in its own rows.
+// attnSource finds the keys and values of a document that are rearranged: in its prefix and, where there is no cache, in its own rows.
 type attnSource struct {
 	a                Attn
 	prefixLen        int
 	prefixK, prefixV []float32
-	cacheK, cacheV   []float32
 	k, v             []float32
+	cached           bool
 }
 
 // part is a run of rows, ld apart, of which a head takes HeadDim elements each: n keys from column at.
@@ -325,20 +356,18 @@ type attnPart struct {
 	n, at int
 }
 
-func (s *attnSource) parts(d *docKeys, kv int) [3]attnPart {
+func (s *attnSource) parts(d *docKeys, kv int) [2]attnPart {
 	hd := s.a.HeadDim
 	w := s.a.KVHeads * hd
-	var ps [3]attnPart
+	var ps [2]attnPart
 	if d.prefix > 0 {
 		o := int(d.Slot)*s.prefixLen*w + kv*hd
 		ps[0] = attnPart{s.prefixK[o:], s.prefixV[o:], d.prefix, 0}
 	}
-	if d.Past > 0 {
-		o := int(d.Cache)*w + kv*hd
-		ps[1] = attnPart{s.cacheK[o:], s.cacheV[o:], int(d.Past), d.prefix}
+	if !s.cached {
+		o := int(d.Start)*w + kv*hd
+		ps[1] = attnPart{s.k[o:], s.v[o:], d.rows, d.prefix}
 	}
-	o := int(d.Start)*w + kv*hd
-	ps[2] = attnPart{s.k[o:], s.v[o:], d.rows, d.prefix + int(d.Past)}
 	return ps
 }
 
@@ -352,8 +381,9 @@ func (s *attnSource) eachKey(d *docKeys, kv int, f func(j int, krow, vrow []floa
 	}
 }
 
-// transposed writes the document's keys (or values) as panels [HeadDim, attnKeys] of dst, the last one filled up with zeros.
-func (s *attnSource) transposed(d *docKeys, kv int, dst []float32, values bool) {
+// transposed writes the document's keys (or values) as panels [HeadDim, width] of dst, the last one filled up with zeros. width is
+// attnKeys, or less of a document that has one panel.
+func (s *attnSource) transposed(d *docKeys, kv int, dst []float32, width int, values bool) {
 	hd := s.a.HeadDim
 	w := s.a.KVHeads * hd
 	for _, p := range s.parts(d, kv) {
@@ -365,9 +395,9 @@ func (s *attnSource) transposed(d *docKeys, kv int, dst []float32, values bool) 
 			c := p.at + j
 			col := c % attnKeys
 			n := min(p.n-j, attnKeys-col)
-			panel := dst[c/attnKeys*attnKeys*hd:][:attnKeys*hd]
+			panel := dst[c/attnKeys*attnKeys*hd:][:width*hd]
 			for e := 0; e < hd; e++ {
-				o := panel[e*attnKeys+col:][:n]
+				o := panel[e*width+col:][:n]
 				for i := range o {
 					o[i] = x[(j+i)*w+e]
 				}
@@ -375,10 +405,10 @@ func (s *attnSource) transposed(d *docKeys, kv int, dst []float32, values bool) 
 			j += n
 		}
 	}
-	if col := d.n % attnKeys; col != 0 {
-		panel := dst[d.n/attnKeys*attnKeys*hd:]
+	if col := d.held % attnKeys; col != 0 {
+		panel := dst[d.held/attnKeys*attnKeys*hd:]
 		for e := 0; e < hd; e++ {
-			clear(panel[e*attnKeys+col : (e+1)*attnKeys])
+			clear(panel[e*width+col : (e+1)*width])
 		}
 	}
 }

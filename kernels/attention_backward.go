@@ -18,7 +18,7 @@ func (a Attn) Backward(p *pool.Pool, dq, dk, dv, dprefixK, dprefixV, dout, q, k,
 	T := len(q) / (H * hd)
 	needRows("Attn.Backward", T, H*hd, dout, out)
 	needRows("Attn.Backward", T, H, lse)
-	ks, _ := a.check("Attn.Backward", min(T, len(k)/(KV*hd), len(v)/(KV*hd)), docs, prefixLen, 0)
+	ks, _ := a.check("Attn.Backward", min(T, len(k)/(KV*hd), len(v)/(KV*hd)), docs, prefixLen, nil)
 	b := &attnBackward{a: a, vec: vec(), dq: dq, dk: dk, dv: dv, dout: dout, q: q, out: out, lse: lse,
 		src: attnSource{a: a, prefixLen: prefixLen, prefixK: prefixK, prefixV: prefixV, k: k, v: v}}
 	w := KV * hd
@@ -62,8 +62,8 @@ func (b *attnBackward) head(ks []docKeys, di, kv int) {
 	kt, vt, kc, gk, gv := take(np), take(np), take(np), take(np), take(np)
 	qb, ob, gq := take(attnRows*hd), take(attnRows*hd), take(attnRows*hd)
 	s, ds := take(attnRows*ld), take(attnRows*ld)
-	b.src.transposed(d, kv, kt, false)
-	b.src.transposed(d, kv, vt, true)
+	b.src.transposed(d, kv, kt, attnKeys, false)
+	b.src.transposed(d, kv, vt, attnKeys, true)
 	b.src.eachKey(d, kv, func(j int, krow, _ []float32) { copy(kc[j*hd:][:hd], krow) })
 	clear(gk[:d.n*hd])
 	clear(gv[:d.n*hd])
@@ -78,11 +78,11 @@ func (b *attnBackward) head(ks []docKeys, di, kv int) {
 				copy(qb[r*hd:][:hd], b.q[(row0+r)*wq+h*hd:])
 				copy(ob[r*hd:][:hd], b.dout[(row0+r)*wq+h*hd:])
 			}
-			a.scores(v, s, ld, qb, hd, m, kt, d, lo, hi)
+			a.scores(v, s, ld, qb, hd, m, kt, attnKeys, d.prefix, lo, d.prefix+hi)
 			scale := a.capScores(v, s, ld, m, d, lo, hi)
-			a.scores(v, ds, ld, ob, hd, m, vt, d, lo, hi)
+			a.scores(v, ds, ld, ob, hd, m, vt, attnKeys, d.prefix, lo, d.prefix+hi)
 			for r := 0; r < m; r++ {
-				rlo, rhi := a.span(d, i0+r, i0+r+1)
+				rlo, rhi := a.sees(d, i0+r)
 				delta := v.dot(ob[r*hd:][:hd], b.out[(row0+r)*wq+h*hd:][:hd])
 				l := b.lse[(row0+r)*a.Heads+h]
 				sr, dr := s[r*ld:][:d.prefix+hi], ds[r*ld:][:d.prefix+hi]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -153,7 +154,7 @@ func TestAttention(t *testing.T) {
 					p := pool.New(threads)
 					defer p.Close()
 					out, lse := make([]float32, len(q)), make([]float32, T*H)
-					c.a.Forward(p, out, lse, q, k, v, c.docs, pk, pv, c.P, nil, nil)
+					c.a.Forward(p, out, lse, q, k, v, c.docs, pk, pv, c.P, nil)
 					dq, dk, dv, dpk, dpv := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(v)),
 						make([]float32, len(pk)), make([]float32, len(pv))
 					c.a.Backward(p, dq, dk, dv, dpk, dpv, dout, q, k, v, out, lse, c.docs, pk, pv, c.P, nil)
@@ -205,7 +206,7 @@ func TestAttentionPackedEqualsSeparate(t *testing.T) {
 		q, k, v, dout := randn(r, T*wq), randn(r, T*wk), randn(r, T*wk), randn(r, T*wq)
 		run := func(q, k, v, dout []float32, docs []Doc) [5][]float32 {
 			out, lse := make([]float32, len(q)), make([]float32, len(q)/32)
-			a.Forward(nil, out, lse, q, k, v, docs, nil, nil, 0, nil, nil)
+			a.Forward(nil, out, lse, q, k, v, docs, nil, nil, 0, nil)
 			dq, dk, dv := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(v))
 			a.Backward(nil, dq, dk, dv, nil, nil, dout, q, k, v, out, lse, docs, nil, nil, 0, nil)
 			return [5][]float32{out, lse, dq, dk, dv}
@@ -221,31 +222,125 @@ func TestAttentionPackedEqualsSeparate(t *testing.T) {
 	}
 }
 
-func TestAttentionCache(t *testing.T) {
+// newCache is a cache of so many rows, full of what must not be read.
+func newCache(a Attn, rows int, half bool) *KVCache {
+	n := a.CacheLen(rows)
+	if half {
+		c := &KVCache{KHalf: make([]uint16, n), VHalf: make([]uint16, n)}
+		for i := range n {
+			c.KHalf[i], c.VHalf[i] = 0x7fc0, 0x7fc0 // NaN
+		}
+		return c
+	}
+	c := &KVCache{K: make([]float32, n), V: make([]float32, n)}
+	for i := range n {
+		c.K[i], c.V[i] = float32(math.NaN()), float32(math.NaN())
+	}
+	return c
+}
+
+// TestAttentionInChunks holds attention to the contract of bits: a row's result and log-sum-exp are the same whether its document comes at
+// once, as in training, or in pieces with a cache, whatever the pieces, beside whatever else, with one thread or two. A cache in bfloat16
+// gives what attention over rounded keys and values gives.
+func TestAttentionInChunks(t *testing.T) {
+	two := pool.New(2)
+	defer two.Close()
 	for _, set := range sets() {
-		for _, window := range []int{0, 13} {
-			for _, P := range []int{0, 4} {
+		for round := range 24 {
+			t.Run(fmt.Sprintf("%s/%d", set.name, round), func(t *testing.T) {
 				set.use(t)
-				a := Attn{Heads: 4, KVHeads: 2, HeadDim: 16, Scale: 0.25, Window: window}
-				r := rand.New(rand.NewPCG(3, 3))
-				const T = 150
-				q, k, v := randn(r, T*64), randn(r, T*32), randn(r, T*32)
-				pk, pv := randn(r, P*32), randn(r, P*32)
-				want := make([]float32, T*64)
-				a.Forward(nil, want, nil, q, k, v, []Doc{{0, T, 0, 0, 0}}, pk, pv, P, nil, nil)
-				got := make([]float32, T*64)
-				for at, step := 0, 0; at < T; step++ {
-					n := min([]int{40, 1, 1, 2, 9, 66}[step%6], T-at)
-					a.Forward(nil, got[at*64:(at+n)*64], nil, q[at*64:(at+n)*64], k[at*32:(at+n)*32], v[at*32:(at+n)*32],
-						[]Doc{{0, int32(n), int32(at), 0, 0}}, pk, pv, P, k, v)
-					at += n
+				r := rand.New(rand.NewPCG(3, uint64(round)))
+				kv, hd := 1+r.IntN(3), 4*(1+r.IntN(10))
+				if r.IntN(4) == 0 {
+					hd = 1 + r.IntN(40)
 				}
-				for i := range got {
-					if d := math.Abs(float64(got[i] - want[i])); !(d <= 1e-6) {
-						t.Fatalf("%s window %d prefix %d: element %d differs by %g", set.name, window, P, i, d)
-					}
+				a := Attn{Heads: kv * (1 + r.IntN(3)), KVHeads: kv, HeadDim: hd, Scale: 0.25}
+				if round%3 == 1 {
+					a.Window = 1 + r.IntN(100)
 				}
+				if round%4 == 2 {
+					a.SoftCap = 3
+				}
+				P, half := 0, round%2 == 1
+				if round%5 > 2 {
+					P = 1 + r.IntN(9)
+				}
+				holdAttention(t, r, a, P, half, two)
+			})
+		}
+	}
+}
+
+func holdAttention(t *testing.T, r *rand.Rand, a Attn, P int, half bool, two *pool.Pool) {
+	const docs = 3
+	wq, wk := a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
+	pk, pv := randn(r, P*wk), randn(r, P*wk)
+	slot := int32(-1)
+	if P > 0 {
+		slot = 0
+	}
+	var q, k, v, out, lse [docs][]float32
+	var n, at [docs]int
+	for i := range docs {
+		n[i] = 1 + r.IntN([]int{8, 70, 230}[r.IntN(3)])
+		q[i], k[i], v[i] = randn(r, n[i]*wq), randn(r, n[i]*wk), randn(r, n[i]*wk)
+		out[i], lse[i] = make([]float32, n[i]*wq), make([]float32, n[i]*a.Heads)
+		ks, vs := slices.Clone(k[i]), slices.Clone(v[i])
+		if half {
+			RoundBF16(nil, ks)
+			RoundBF16(nil, vs)
+		}
+		a.Forward(nil, out[i], lse[i], q[i], ks, vs, []Doc{{0, int32(n[i]), 0, slot, 0}}, pk, pv, P, nil)
+	}
+	cache := newCache(a, docs*256, half)
+	for live := docs; live > 0; {
+		var ds []Doc
+		var from []int
+		var qs, ks, vs []float32
+		for _, i := range r.Perm(docs) {
+			m := min([]int{1, 1, 2, 4, 5, 40, 64, 100}[r.IntN(8)], n[i]-at[i])
+			if m == 0 || r.IntN(3) == 0 {
+				continue
 			}
+			start := len(qs) / wq
+			qs = append(qs, q[i][at[i]*wq:(at[i]+m)*wq]...)
+			ks = append(ks, k[i][at[i]*wk:(at[i]+m)*wk]...)
+			vs = append(vs, v[i][at[i]*wk:(at[i]+m)*wk]...)
+			ds, from = append(ds, Doc{int32(start), int32(start + m), int32(at[i]), slot, []int32{0, 236, 512}[i]}), append(from, i)
+		}
+		got, gotLSE := make([]float32, len(qs)), make([]float32, len(qs)/a.HeadDim)
+		p := two
+		if r.IntN(2) == 0 {
+			p = nil
+		}
+		a.Forward(p, got, gotLSE, qs, ks, vs, ds, pk, pv, P, cache)
+		for j, d := range ds {
+			i, s, m := from[j], int(d.Start), int(d.End-d.Start)
+			what := fmt.Sprintf("%+v, prefix %d, bfloat16 %v, document of %d: rows %d to %d", a, P, half, n[i], at[i], at[i]+m)
+			sameBits(t, what, got[s*wq:(s+m)*wq], out[i][at[i]*wq:])
+			sameBits(t, what, gotLSE[s*a.Heads:(s+m)*a.Heads], lse[i][at[i]*a.Heads:])
+			if at[i] += m; at[i] == n[i] {
+				live--
+			}
+		}
+	}
+}
+
+// TestAttentionOfPrefix: what a row sees does not depend on the rows behind it.
+func TestAttentionOfPrefix(t *testing.T) {
+	for _, set := range sets() {
+		set.use(t)
+		r := rand.New(rand.NewPCG(3, 9))
+		for range 20 {
+			a := Attn{Heads: 2, KVHeads: 1, HeadDim: 1 + r.IntN(30), Scale: 0.25, Window: 40 * r.IntN(3)}
+			n, wq := 1+r.IntN(150), 2*a.HeadDim
+			q, k, v := randn(r, n*wq), randn(r, n*a.HeadDim), randn(r, n*a.HeadDim)
+			whole := make([]float32, n*wq)
+			a.Forward(nil, whole, nil, q, k, v, []Doc{{0, int32(n), 0, -1, 0}}, nil, nil, 0, nil)
+			m := 1 + r.IntN(n)
+			got := make([]float32, m*wq)
+			a.Forward(nil, got, nil, q[:m*wq], k, v, []Doc{{0, int32(m), 0, -1, 0}}, nil, nil, 0, nil)
+			sameBits(t, fmt.Sprintf("%s: %d rows of %d, %+v", set.name, m, n, a), got, whole)
 		}
 	}
 }
@@ -261,14 +356,18 @@ func FuzzAttention(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		cut := r.IntN(T + 1)
 		more := int(seed % 7) // rows of the second document, after those of the first
-		docs := []Doc{{0, int32(cut), int32(past), 0, 0}, {int32(cut), int32(T), int32(more), -1, int32(past)}}
+		const second = 448    // where the cache has the second document's rows
+		docs := []Doc{{0, int32(cut), int32(past), 0, 0}, {int32(cut), int32(T), int32(more), -1, second}}
 		q, k, v := randn(r, T*wq), randn(r, T*wk), randn(r, T*wk)
-		pk, pv, ck, cv := randn(r, P*wk), randn(r, P*wk), randn(r, (int(past)+more)*wk), randn(r, (int(past)+more)*wk)
+		pk, pv, ck, cv := randn(r, P*wk), randn(r, P*wk), randn(r, (second+more)*wk), randn(r, (second+more)*wk)
 		want, _, _, _, _, _, _ := attnRef(a, q, k, v, nil, docs, pk, pv, P, ck, cv)
 		for _, set := range sets() {
 			set.use(t)
 			got := make([]float32, len(q))
-			a.Forward(nil, got, nil, q, k, v, docs, pk, pv, P, ck, cv)
+			cache := newCache(a, second+more+T, false)
+			before := []Doc{{0, int32(past), 0, -1, 0}, {second, int32(second + more), 0, -1, second}}
+			a.Forward(nil, make([]float32, (second+more)*wq), nil, make([]float32, (second+more)*wq), ck, cv, before, nil, nil, 0, cache)
+			a.Forward(nil, got, nil, q, k, v, docs, pk, pv, P, cache)
 			if d := maxDiff(got, want); !(d <= 1e-5) {
 				t.Fatalf("%s: differs by %g", set.name, d)
 			}

@@ -35,14 +35,14 @@ func BenchmarkAttention(b *testing.B) {
 	b.Run("forward", func(b *testing.B) {
 		benchSets(b, func(b *testing.B, p *pool.Pool) {
 			for b.Loop() {
-				a.Forward(p, out, lse, q, k, v, ds, nil, nil, 0, nil, nil)
+				a.Forward(p, out, lse, q, k, v, ds, nil, nil, 0, nil)
 			}
 			b.ReportMetric(2*flop*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})
 	})
 	b.Run("backward", func(b *testing.B) {
 		benchSets(b, func(b *testing.B, p *pool.Pool) {
-			a.Forward(p, out, lse, q, k, v, ds, nil, nil, 0, nil, nil)
+			a.Forward(p, out, lse, q, k, v, ds, nil, nil, 0, nil)
 			for b.Loop() {
 				a.Backward(p, dq, dk, dv, nil, nil, dout, q, k, v, out, lse, ds, nil, nil, 0, nil)
 			}

@@ -6,5 +6,21 @@
 // The set is chosen once at start ([Active]); ADAPTFLOW_KERNELS names a lower one, and the build tag noasm leaves the assembly out. Work is
 // cut into pieces that do not depend on the number of threads, so that the result's bits do not either.
 //
+// # The contract of bits
+//
+// A row of a product, a norm, an activation, an attention or the head has bits that depend on that row, on the weights, on K and on its own
+// text alone: not on the number of rows m, its place among them, the piece of its text that a pass takes, other texts, or threads. It holds
+// for m from 1 on, with every storage and every kernel set, and lets a server mix texts, read prompts in pieces and share what it has read.
+//
+//   - A product's sum is a chain over fixed chunks of K, each begun from zero and added in order; a kernel for few rows takes the same.
+//   - The sum of a softmax runs over a row's keys from the first that its block can see, blocks of 64 rows being counted from the
+//     beginning of the text; sums of values begin and end with whole groups of four keys. Sets with assembly sum in one chain, so that
+//     pages of a [KVCache] are cut where they like.
+//   - Of a bfloat16 cache a row sees rounded keys and values, those of its own pass too.
+//
+// Two things stand outside: gradients of weights, which are sums over rows (in chunks of 512, in order); and LLM.int8 in training, whose
+// outliers bitsandbytes finds for a whole batch (quant.ForwardRows finds them by row). TestContractOfBits and TestAttentionInChunks hold
+// the kernels to this, as namesakes of the first do in quant and evaluate; a kernel that is added is a row of their tables.
+//
 // Shapes that do not fit are a programmer's error and panic.
 package kernels

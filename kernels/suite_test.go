@@ -504,7 +504,7 @@ func TestProductsBetweenForbiddenPages(t *testing.T) {
 					q, k, v, dout := b.in("q", n*H*hd), b.in("k", n*KV*hd), b.in("v", n*KV*hd), b.in("dy", n*H*hd)
 					out, lse, dq, dk, dv := b.zero(n*H*hd), b.zero(n*H), b.zero(n*H*hd), b.zero(n*KV*hd), b.zero(n*KV*hd)
 					docs := []Doc{{0, int32(n), 0, -1, 0}}
-					a.Forward(nil, out, lse, q, k, v, docs, nil, nil, 0, nil, nil)
+					a.Forward(nil, out, lse, q, k, v, docs, nil, nil, 0, nil)
 					a.Backward(nil, dq, dk, dv, nil, nil, dout, q, k, v, out, lse, docs, nil, nil, 0, b.zero(a.BackwardScratch(n, 1)))
 				}
 			}

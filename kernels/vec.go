@@ -9,6 +9,10 @@ type vecSet struct {
 	// with rows ldc apart. It packs nothing: meant for operands that fit in the cache.
 	mm func(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, acc bool)
 
+	// chain is mm whose sums begin with what c holds: the product over k1+k2 is, bit for bit, that over k1 with the chain over k2 after it.
+	// Plain Go sums in groups of four, so there k1 must be a multiple of four.
+	chain func(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int)
+
 	sum      func(x []float32) float32
 	sumSq    func(x []float32) float32
 	sumSqDev func(x []float32, mean float32) float32 // Σ (x-mean)²
@@ -39,7 +43,7 @@ type vecSet struct {
 
 // plainVec is the plain Go implementation: the definition of what every other one computes, up to rounding.
 var plainVec = vecSet{
-	mm: mmPlain, sum: sumPlain, sumSq: sumSqPlain, sumSqDev: sumSqDevPlain, dot: dotPlain, dot3: dot3Plain,
+	mm: mmPlain, chain: chainPlain, sum: sumPlain, sumSq: sumSqPlain, sumSqDev: sumSqDevPlain, dot: dotPlain, dot3: dot3Plain,
 	max: maxPlain, dot64: dot64Plain,
 	expSum: expSumPlain, exp: expPlain, softcap: softcapPlain, dsoft: dsoftPlain,
 	add: addPlain, axpy: axpyPlain, scale: scalePlain,
@@ -65,6 +69,10 @@ func mmPlain(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []f
 			axpyPlain(a[i*ars+p*acs], b[p*ldb:][:n], ci)
 		}
 	}
+}
+
+func chainPlain(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int) {
+	mmPlain(m, n, k, a, ars, acs, b, ldb, c, ldc, true)
 }
 
 func sumPlain(x []float32) float32 {

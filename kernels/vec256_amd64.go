@@ -9,7 +9,7 @@ import "math"
 // vec256 is the implementation for AVX2 and FMA. Elements beyond a multiple of 8 go through the same instructions in a padded
 // copy, so what an element becomes does not depend on where it lies.
 var vec256 = vecSet{
-	mm: mul256, sum: vSum256, sumSq: func(x []float32) float32 { return vSumSqDev256(x, 0) }, sumSqDev: vSumSqDev256,
+	mm: mul256, chain: chain256, sum: vSum256, sumSq: func(x []float32) float32 { return vSumSqDev256(x, 0) }, sumSqDev: vSumSqDev256,
 	dot: vDot256, dot3: vDot3256, max: vMax256, dot64: vDot64256,
 	expSum: vExpSum256, exp: vExp256, softcap: vSoftcap256, dsoft: vDsoft256,
 	add: vAdd256, axpy: vAxpy256, scale: vScale256,

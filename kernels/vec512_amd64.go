@@ -9,7 +9,7 @@ import "math"
 // vec512 is the implementation for AVX-512. Elements beyond a multiple of 16 go through the same instructions in a padded
 // copy, so what an element becomes does not depend on where it lies.
 var vec512 = vecSet{
-	mm: mul512, sum: vSum512, sumSq: func(x []float32) float32 { return vSumSqDev512(x, 0) }, sumSqDev: vSumSqDev512,
+	mm: mul512, chain: chain512, sum: vSum512, sumSq: func(x []float32) float32 { return vSumSqDev512(x, 0) }, sumSqDev: vSumSqDev512,
 	dot: vDot512, dot3: vDot3512, max: vMax512, dot64: vDot64512,
 	expSum: vExpSum512, exp: vExp512, softcap: vSoftcap512, dsoft: vDsoft512,
 	add: vAdd512, axpy: vAxpy512, scale: vScale512,

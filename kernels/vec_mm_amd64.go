@@ -9,11 +9,17 @@ func mmCheck(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []f
 	_ = c[(m-1)*ldc+n-1]
 }
 
-func mmEmpty(m, n, k int, c []float32, ldc int, acc bool) bool {
+// What the assembly does with what c holds; 0 takes no notice of it.
+const (
+	mmAdded   = 1 // adds it to the sums
+	mmChained = 2 // begins the sums with it
+)
+
+func mmEmpty(m, n, k int, c []float32, ldc int, add int) bool {
 	if m > 0 && n > 0 && k > 0 {
 		return false
 	}
-	if !acc && n > 0 {
+	if add == 0 && n > 0 {
 		for i := range m {
 			clear(c[i*ldc:][:n])
 		}
@@ -22,14 +28,22 @@ func mmEmpty(m, n, k int, c []float32, ldc int, acc bool) bool {
 }
 
 func mul512(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	if mmEmpty(m, n, k, c, ldc, acc) {
+	add := 0
+	if acc {
+		add = mmAdded
+	}
+	product512(m, n, k, a, ars, acs, b, ldb, c, ldc, add)
+}
+
+func chain512(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int) {
+	product512(m, n, k, a, ars, acs, b, ldb, c, ldc, mmChained)
+}
+
+func product512(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, add int) {
+	if mmEmpty(m, n, k, c, ldc, add) {
 		return
 	}
 	mmCheck(m, n, k, a, ars, acs, b, ldb, c, ldc)
-	add := 0
-	if acc {
-		add = 1
-	}
 	for j := 0; j < n; j += 64 {
 		mask := ^uint64(0)
 		if n-j < 64 {
@@ -44,14 +58,22 @@ func mul512(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []fl
 }
 
 func mul256(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	if mmEmpty(m, n, k, c, ldc, acc) {
+	add := 0
+	if acc {
+		add = mmAdded
+	}
+	product256(m, n, k, a, ars, acs, b, ldb, c, ldc, add)
+}
+
+func chain256(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int) {
+	product256(m, n, k, a, ars, acs, b, ldb, c, ldc, mmChained)
+}
+
+func product256(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, add int) {
+	if mmEmpty(m, n, k, c, ldc, add) {
 		return
 	}
 	mmCheck(m, n, k, a, ars, acs, b, ldb, c, ldc)
-	add := 0
-	if acc {
-		add = 1
-	}
 	j := 0
 	for ; j+16 <= n; j += 16 {
 		mm256(m, k, &a[0], ars, acs, &b[j], ldb, &c[j], ldc, add)
@@ -66,7 +88,7 @@ func mul256(m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []fl
 	for p := range k {
 		copy(bt[p*16:], b[p*ldb+j:p*ldb+n])
 	}
-	if acc {
+	if add != 0 {
 		for i := range m {
 			copy(ct[i*16:], c[i*ldc+j:i*ldc+n])
 		}

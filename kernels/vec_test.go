@@ -175,3 +175,24 @@ func TestExp(t *testing.T) {
 		}
 	}
 }
+
+// TestChain cuts the inner dimension of a product in pieces: chained, they are the product, bit for bit.
+func TestChain(t *testing.T) {
+	for _, set := range sets() {
+		set.use(t)
+		v := vec()
+		r := rand.New(rand.NewPCG(6, 7))
+		for range 100 {
+			m, n, k := 1+r.IntN(20), 1+r.IntN(140), 1+r.IntN(40)
+			a, b := randn(r, m*k), randn(r, k*n)
+			want, got := make([]float32, m*n), make([]float32, m*n)
+			v.mm(m, n, k, a, k, 1, b, n, want, n, false)
+			for at := 0; at < k; {
+				piece := min(4*(1+r.IntN(4)), k-at)
+				v.chain(m, n, piece, a[at:], k, 1, b[at*n:], n, got, n)
+				at += piece
+			}
+			sameBits(t, set.name, got, want)
+		}
+	}
+}

@@ -49,6 +49,7 @@ type Builder struct {
 	adapters []Adapter
 	mode     Mode
 	cache    bool
+	cached   DType // of the KV cache
 	values   []value
 	steps    []step
 	block    int
@@ -108,8 +109,8 @@ func (b *Builder) Apply(op Op, in ...Ref) Ref {
 		want[i] = b.mode == ModeTrain && b.values[r].grad
 		any = any || want[i]
 	}
-	if a, ok := op.(interface{ setMode(Mode, bool) }); ok {
-		a.setMode(b.mode, b.cache)
+	if a, ok := op.(interface{ setMode(*Builder) }); ok {
+		a.setMode(b)
 	}
 	p := op.Plan(shapes, want)
 	if !any {

@@ -41,15 +41,17 @@ func turnBack(w *Work, turn func(w *Work, y, x []float32, inverse bool)) {
 // Attention is causal attention within each document of the step (Vaswani et al. 2017; grouped queries after Ainslie et al. 2023). The
 // inputs are q [T, Heads·HeadDim], k and v [T, KVHeads·HeadDim], already rotated, and, with PrefixLen > 0, the parameters of more keys and
 // values, [PrefixLen, KVHeads·HeadDim] a slot, which every token of a document of that slot sees (prefix tuning, Li and Liang 2021). In a
-// program with a cache it appends each document's k and v to the cache, after the Past rows from row Cache that the document has there.
+// program with a cache it appends each document's k and v to the cache, after the Past rows from row Cache that the document has there: see
+// [kernels.KVCache].
 type Attention struct {
 	kernels.Attn
 	PrefixLen int
 
 	cache bool
+	half  bool // the cache is bfloat16
 }
 
-func (a *Attention) setMode(_ Mode, cache bool) { a.cache = cache }
+func (a *Attention) setMode(b *Builder) { a.cache, a.half = b.cache, b.cached == BFloat16 }
 
 func (a *Attention) kv() int { return a.KVHeads * a.HeadDim }
 
@@ -60,10 +62,19 @@ func (a *Attention) Plan(in []Shape, want []bool) Plan {
 		p.ReadsIn[i] = true
 	}
 	if a.cache {
-		p.State = []Shape{{Rows: C, Cols: a.kv()}, {Rows: C, Cols: a.kv()}}
+		row := Shape{Rows: C, Cols: a.kv()}
+		if a.half {
+			row.Cols = (row.Cols + 1) / 2
+		}
+		p.State = []Shape{row, row}
 	}
 	p.Scratch = func(c Caps, threads int) int { return a.BackwardScratch(c.T, threads) }
-	p.Held = func(c Caps) kernels.Held { return a.Attn.Held(c.T) }
+	p.Held = func(c Caps) kernels.Held {
+		if a.cache { // keys are read where they lie
+			return a.Attn.Held(c.N * a.PrefixLen)
+		}
+		return a.Attn.Held(c.T)
+	}
 	return p
 }
 
@@ -77,18 +88,14 @@ func (a *Attention) prefix(in [][]float32) (k, v []float32) {
 // Forward implements Op.
 func (a *Attention) Forward(w *Work) {
 	pk, pv := a.prefix(w.In)
-	var ck, cv []float32
-	if a.cache {
-		ck, cv = w.State[0], w.State[1]
+	var cache *kernels.KVCache
+	switch {
+	case a.cache && a.half:
+		cache = &kernels.KVCache{KHalf: kernels.Halves(w.State[0]), VHalf: kernels.Halves(w.State[1])}
+	case a.cache:
+		cache = &kernels.KVCache{K: w.State[0], V: w.State[1]}
 	}
-	a.Attn.Forward(w.Pool, w.Out, w.Saved[0], w.In[0], w.In[1], w.In[2], w.Step.Docs, pk, pv, a.PrefixLen, ck, cv)
-	if a.cache {
-		for _, d := range w.Step.Docs {
-			to, n := int(d.Cache+d.Past)*a.kv(), int(d.End-d.Start)*a.kv()
-			copy(ck[to:to+n], w.In[1][int(d.Start)*a.kv():])
-			copy(cv[to:to+n], w.In[2][int(d.Start)*a.kv():])
-		}
-	}
+	a.Attn.Forward(w.Pool, w.Out, w.Saved[0], w.In[0], w.In[1], w.In[2], w.Step.Docs, pk, pv, a.PrefixLen, cache)
 }
 
 // Backward implements Op.

@@ -30,12 +30,9 @@ func (r *DynamicRope) turn(w *Work, y, x []float32, inverse bool) {
 	}
 	from := 0
 	var rows []int32
-	for _, doc := range s.Docs {
+	for i, doc := range s.Docs {
 		at := s.Positions[doc.Start:doc.End]
-		length := 0
-		for _, p := range at {
-			length = max(length, int(p)+1)
-		}
+		length := s.length(i)
 		if length <= r.Limit {
 			continue
 		}

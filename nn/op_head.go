@@ -51,7 +51,7 @@ const (
 	headTile = 3072 // columns of a tile, a multiple of 48
 )
 
-func (h *Head) setMode(m Mode, _ bool) { h.mode = m }
+func (h *Head) setMode(b *Builder) { h.mode = b.mode }
 
 // headInputs are the places of the head's inputs, those of x first; 0 for one that it does not have.
 type headInputs struct{ weight, bias, lowA, lowB, rows int }

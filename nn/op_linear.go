@@ -20,7 +20,7 @@ type Linear struct {
 	train bool
 }
 
-func (l *Linear) setMode(m Mode, _ bool) { l.train = m == ModeTrain }
+func (l *Linear) setMode(b *Builder) { l.train = b.mode == ModeTrain }
 
 // Plan implements Op.
 func (l *Linear) Plan(in []Shape, want []bool) Plan {

@@ -26,12 +26,10 @@ func (r *LongRope) turn(w *Work, y, x []float32, inverse bool) {
 		}
 	}
 	table, from := r.Short, 0
-	for _, doc := range s.Docs {
+	for i, doc := range s.Docs {
 		t := r.Short
-		for _, p := range s.Positions[doc.Start:doc.End] {
-			if int(p) >= r.Limit {
-				t = r.Long
-			}
+		if s.length(i) > r.Limit {
+			t = r.Long
 		}
 		if t != table {
 			rotate(from, int(doc.Start), table)

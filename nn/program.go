@@ -15,7 +15,8 @@ type Options struct {
 	Mode        Mode
 	Caps        Caps
 	Pool        *pool.Pool // nil means one thread
-	Cache       bool       // attention keeps a KV cache of Caps.C rows, for generation
+	Cache       bool       // attention keeps a KV cache of Caps.C rows, in whole pages of kernels.CacheUnit, for generation
+	CacheDType  DType      // of the KV cache: BFloat16 takes half the memory, and rounds keys and values
 	Checkpoint  CheckpointMode
 	MemoryLimit int64 // bytes for everything in Memory; 0 means none
 	// Beside, where not nil, is what the limit must hold beside Memory: asked for when the parameters are known, for the optimiser's state.
@@ -64,6 +65,7 @@ func Compile(w Wiring, adapters []Adapter, params *Params, o Options) (_ *Progra
 	defer mem.Catch(&err, "lower batch_size or sequence_length, or set model.memory_limit, which has blocks computed again")
 	b := newBuilder(params, adapters, o.Mode, o.Cache)
 	text, prompt := o.Caps, PromptOf(adapters)
+	b.cached = o.CacheDType
 	o.Caps = prompt.grow(text, o.Mode, o.Cache)
 	w.Wire(b)
 	if !b.done {

@@ -59,7 +59,7 @@ func (q Prompt) Documents(tokens, sequences int) int {
 func (q Prompt) grow(c Caps, mode Mode, cache bool) Caps {
 	c.T += q.Rows * c.N
 	if cache {
-		c.C += q.Rows
+		c.C = (c.C + q.Rows + kernels.CacheUnit - 1) / kernels.CacheUnit * kernels.CacheUnit
 	}
 	if mode == ModeTrain {
 		c.S += len(q.Labels) * c.N
@@ -101,6 +101,9 @@ func (s *Step) documents(from, to int) *Step {
 	}
 	if s.Tasks != nil {
 		out.Tasks = s.Tasks[from:to]
+	}
+	if s.Texts != nil {
+		out.Texts = s.Texts[from:to]
 	}
 	for i, r := range s.Rows {
 		if r >= lo && r < hi {
@@ -149,7 +152,7 @@ func (s *Step) slot(i int) int {
 func (p *Program) expand(s *Step) *Step {
 	q, e := p.prompt, &p.expanded
 	*e = Step{Tokens: e.Tokens[:0], Positions: e.Positions[:0], Docs: e.Docs[:0], DocIDs: s.DocIDs, Rows: e.Rows[:0], Labels: e.Labels[:0],
-		Segments: e.Segments[:0], Virtual: e.Virtual[:0], Tasks: s.Tasks, Targets: s.Targets, Scores: s.Scores,
+		Segments: e.Segments[:0], Virtual: e.Virtual[:0], Texts: s.Texts, Tasks: s.Tasks, Targets: s.Targets, Scores: s.Scores,
 		Stats: s.Stats, Index: s.Index}
 	p.moved, p.virtual = p.moved[:0], p.virtual[:0]
 	next := int32(0)

@@ -167,6 +167,12 @@ func AddSegment(to []Segment, start, end, slot int) []Segment {
 	return append(to, Segment{start, end, slot})
 }
 
+// Text is a text of which a document is a part: Tokens are all that is known of it, those of the document from At on.
+type Text struct {
+	Tokens []int32
+	At     int
+}
+
 // Step is the input of one forward pass: documents packed one after another.
 type Step struct {
 	Tokens    []int32       // [T] token ids
@@ -183,6 +189,7 @@ type Step struct {
 	Stats    *RowStats // where the head writes what is wanted beside log p; nil for nothing
 	Segments []Segment // adapter slot of each token range, in order; nil means slot 0 for all
 	Tasks    []int32   // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all
+	Texts    []Text    // [N] what each document is a part of, for ops that go by the whole; nil where it is the whole
 	Virtual  []int32   // [N] virtual rows at the start of each document; a program with a Prompter sets it
 	Group    int       // documents, one after another, that [Program.Parts] keeps together; 0 for 1
 	Index    uint64    // optimiser step, for random numbers
@@ -217,6 +224,39 @@ func Bank(bank []float32, slot, size int) []float32 {
 		return nil
 	}
 	return bank[slot*size : (slot+1)*size : (slot+1)*size]
+}
+
+// length is the number of positions of the text that the i'th document belongs to: what ops go by that depend on it, so that a text that
+// comes in parts gets what it gets at once.
+func (s *Step) length(i int) int {
+	n := 0
+	for _, p := range s.Positions[s.Docs[i].Start:s.Docs[i].End] {
+		n = max(n, int(p)+1)
+	}
+	if s.Texts != nil {
+		n += len(s.Texts[i].Tokens) - s.Texts[i].At - s.rows(i)
+	}
+	return n
+}
+
+// rows is the number of the i'th document's rows without virtual ones.
+func (s *Step) rows(i int) int {
+	n := int(s.Docs[i].End - s.Docs[i].Start)
+	if s.Virtual != nil {
+		n -= int(s.Virtual[i])
+	}
+	return n
+}
+
+// Text is the text of the i'th document and the row that its first token has, or would have: before the document where a part of it came in
+// earlier steps.
+func (s *Step) Text(i int) (tokens []int32, first int) {
+	d := &s.Docs[i]
+	first = int(d.End) - s.rows(i)
+	if s.Texts == nil {
+		return s.Tokens[first:d.End], first
+	}
+	return s.Texts[i].Tokens, first - s.Texts[i].At
 }
 
 // DocID is the id of the i'th document of the step, for random numbers.

@@ -9,26 +9,16 @@ import (
 // Activated LoRA (Greenewald et al. 2025, arXiv:2504.12397) computes with the base alone until alora_invocation_tokens: the pair acts on
 // the rows from the start of their last occurrence in a document to its end. A document without them is the base's.
 
-// invoked calls f for the rows of each segment and document that the adapter acts on. state, with a KV cache, is 1 when the rows before
-// held the invocation: what follows them is the adapter's too.
-func invoked(w *nn.Work, tokens []int32, state []float32, f func(start, end, slot int)) {
-	for _, d := range w.Step.Docs {
-		from := lastIndex(w.Step.Tokens[d.Start:d.End], tokens)
-		if from >= 0 {
-			from += int(d.Start)
-		}
-		if state != nil {
-			if d.Past > 0 && from < 0 && state[0] == 1 {
-				from = int(d.Start)
-			}
-			state[0] = 0
-			if from >= 0 {
-				state[0] = 1
-			}
-		}
+// invoked calls f for the rows of each segment and document that the adapter acts on. Of a document that is a part of a text the whole
+// of it decides, as far as it is known: an invocation in an earlier part counts.
+func invoked(w *nn.Work, tokens []int32, f func(start, end, slot int)) {
+	for i, d := range w.Step.Docs {
+		text, first := w.Step.Text(i)
+		from := lastIndex(text, tokens)
 		if from < 0 {
 			continue
 		}
+		from = max(from+first, int(d.Start))
 		w.EachSegment(func(start, end, slot int) {
 			if lo, hi := max(start, from), min(end, int(d.End)); lo < hi {
 				f(lo, hi, slot)

@@ -27,7 +27,7 @@ func (l *lora) Adapt(b *nn.Builder, s nn.Site) nn.Ref {
 		return b.Apply(op, y, p.a.param(b), p.b.param(b))
 	}
 	op := &loraOp{name: s.Name, in: p.a.Cols, out: p.b.Rows, r: p.r, scale: float32(p.scale), dropout: float32(l.cfg.LoraDropout),
-		invocation: l.cfg.AloraInvocationTokens, cache: b.Cache()}
+		invocation: l.cfg.AloraInvocationTokens}
 	in := []nn.Ref{y, s.In[0], p.a.param(b), p.b.param(b)}
 	if p.bias != nil {
 		in = append(in, p.bias.param(b))
@@ -46,7 +46,6 @@ type loraOp struct {
 	dropout float32
 
 	invocation []int32
-	cache      bool
 }
 
 // each calls f for the ranges of rows that a slot of the adapter acts on.
@@ -60,11 +59,7 @@ func (o *loraOp) each(w *nn.Work, f func(start, end, slot int)) {
 		w.EachSegment(acts)
 		return
 	}
-	var state []float32
-	if o.cache {
-		state = w.State[0]
-	}
-	invoked(w, o.invocation, state, acts)
+	invoked(w, o.invocation, acts)
 }
 
 // parallel is each for work whose ranges are independent of each other: where a step has many of them, they run side by side, each on one
@@ -109,9 +104,6 @@ func (o *loraOp) Plan(in []nn.Shape, want []bool) nn.Plan {
 		Pass:    []bool{true, false, false, false, false}[:len(in)],
 		InPlace: []bool{true, false, false, false, false}[:len(in)],
 		Sets:    []bool{false, true, false, false, false}[:len(in)],
-	}
-	if o.invocation != nil && o.cache {
-		p.State = []nn.Shape{{Count: 1, Cols: 1}}
 	}
 	rows := in[1]
 	p.Scratch = func(c nn.Caps, _ int) int {

@@ -180,7 +180,7 @@ func Attention(c KernelsConfig) (*KernelsResult, error) {
 	}
 	product := 2 * float64(len(docs)*H) * float64(c.Seq) * float64(c.Seq+1) / 2 * hd
 	scratch := make([]float32, a.BackwardScratch(t, p.Threads()))
-	forward := func() { a.Forward(p, out, lse, q, k, v, docs, nil, nil, 0, nil, nil) }
+	forward := func() { a.Forward(p, out, lse, q, k, v, docs, nil, nil, 0, nil) }
 	backward := func() { a.Backward(p, dq, dk, dv, nil, nil, dout, q, k, v, out, lse, docs, nil, nil, 0, scratch) }
 	for _, d := range []struct {
 		name     string

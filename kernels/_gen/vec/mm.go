@@ -8,6 +8,12 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
+// What becomes of what c holds: 0 takes no notice of it, added adds it to the sums, chained begins the sums with it.
+const (
+	added   = 1
+	chained = 2
+)
+
 // mm is the product without packing: all m rows against one panel of b, 64 columns (masked) for AVX-512 and 16 for AVX2, in tiles of six
 // rows; for AVX-512 also at most 32 columns in tiles of eight rows, for heads of that size.
 func (i isa) mm() {
@@ -68,6 +74,17 @@ func (i isa) product(name string, nv, rows int) {
 				accs[r] = append(accs[r], i.zero())
 			}
 		}
+		Load(Param("acc"), n)
+		CMPQ(n, operand.Imm(chained))
+		JNE(operand.LabelRef(name("zero")))
+		MOVQ(c, cp)
+		for r := range accs {
+			for j := range accs[r] {
+				loadB(j, operand.Mem{Base: cp, Disp: j * i.bits / 8}, accs[r][j])
+			}
+			ADDQ(ldc, cp)
+		}
+		Label(name("zero"))
 		Load(Param("k"), n)
 		TESTQ(n, n)
 		JE(operand.LabelRef(name("kdone")))
@@ -96,8 +113,8 @@ func (i isa) product(name string, nv, rows int) {
 		JNE(operand.LabelRef(name("kloop")))
 		Label(name("kdone"))
 		Load(Param("acc"), n)
-		TESTQ(n, n)
-		JE(operand.LabelRef(name("store")))
+		CMPQ(n, operand.Imm(added))
+		JNE(operand.LabelRef(name("store")))
 		MOVQ(c, cp)
 		for r := range accs {
 			for j := range accs[r] {
