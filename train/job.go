@@ -301,6 +301,7 @@ func (s *Session) At(dir string, step int) error {
 		s.state = &State{Binding: s.binding}
 		s.trainer.opt.Step = 0
 		s.optimizerState(func(_ string, x []float32) { clear(x) })
+		s.trainer.goal.ref.restart()
 		for i, m := range s.trainer.steppers {
 			if err := m.SetState(s.trainer.fresh[i]); err != nil {
 				return err

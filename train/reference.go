@@ -33,6 +33,16 @@ func newReference(params *nn.Params, s Sync) *reference {
 	return r
 }
 
+// restart copies the parameters anew, which stand at the beginning of the training.
+func (r *reference) restart() {
+	if r == nil {
+		return
+	}
+	for i, q := range r.trained {
+		copy(r.copy[i], q.Data)
+	}
+}
+
 // swap exchanges the parameters with the copy, and gives what exchanges them again.
 func (r *reference) swap() func() {
 	do := func() {
