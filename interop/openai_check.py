@@ -64,7 +64,8 @@ for model in models:
 
     floats = client.embeddings.create(model=model, input=["a text", "another"], encoding_format="float").data
     packed = client.embeddings.create(model=model, input=["a text", "another"]).data
-    assert [d.embedding for d in floats] == [list(d.embedding) for d in packed]
+    vectors = [d.embedding for d in floats]
+    assert vectors == [list(d.embedding) for d in packed]
 
     for seed in range(3):
         form = client.chat.completions.create(model=model, messages=messages, max_tokens=120, seed=seed, response_format={

@@ -78,7 +78,11 @@ func (s *Server) embeddings(w http.ResponseWriter, r *http.Request, k *key) *Err
 		if is(q.Normalize) {
 			unit(x)
 		}
-		data[i] = embedding{Object: "embedding", Index: i, Vector: x}
+		wide := make([]float64, len(x)) // so that the numbers are those of base64, to the last bit
+		for k, f := range x {
+			wide[k] = float64(f)
+		}
+		data[i] = embedding{Object: "embedding", Index: i, Vector: wide}
 		if format == "base64" {
 			raw := make([]byte, 0, 4*len(x))
 			for _, f := range x {
