@@ -27,9 +27,10 @@ type Batch struct {
 
 // BatchSize is how much a batch holds.
 type BatchSize struct {
-	Context   int // tokens of a sequence, prompt and continuation together
-	Sequences int // at a time
-	Rows      int // of the KV cache: tokens of all sequences together, virtual ones among them
+	Context   int      // tokens of a sequence, prompt and continuation together
+	Sequences int      // at a time
+	Rows      int      // of the KV cache: tokens of all sequences together, virtual ones among them
+	Cache     nn.DType // of keys and values: nn.BFloat16 takes half the memory, and rounds them
 }
 
 // scoredBytes bounds the logits of a prompt's tokens that one pass gives.
@@ -94,7 +95,8 @@ func newBatch(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Poo
 	caps := nn.Caps{T: b.pass + size.Sequences - 1, S: b.scored + size.Sequences - 1, N: size.Sequences,
 		C: b.room() - b.virtual}
 	var err error
-	b.prog, err = nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: caps, Pool: p, Cache: true, Dry: dry})
+	b.prog, err = nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: caps, Pool: p, Cache: true,
+		CacheDType: size.Cache, Dry: dry})
 	return b, err
 }
 

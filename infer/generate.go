@@ -3,10 +3,12 @@ package infer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/nn"
 )
 
 // Continuation is what a model says after a prompt.
@@ -100,6 +102,16 @@ func (m *Model) Generate(prompt string, s evaluate.Sampling, each func(text stri
 		return nil, err
 	}
 	return &Continuation{Text: tk.Decode(out, true), IDs: out, Empty: whyEmpty(tk, stop, out)}, nil
+}
+
+// ParseCacheDType reads what [Model.CacheDType] may be.
+func ParseCacheDType(name string) (nn.DType, error) {
+	for _, d := range []nn.DType{nn.Float32, nn.BFloat16} {
+		if d.String() == name {
+			return d, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no storage of keys and values: choose float32 or bfloat16", name)
 }
 
 // mostAtOnce is the number of continuations that are generated at a time, at most.

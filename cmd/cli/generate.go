@@ -13,7 +13,7 @@ import (
 )
 
 func generateCommand() *cobra.Command {
-	var model, adapter, prompt, prompts, output, bos, dtype string
+	var model, adapter, prompt, prompts, output, bos, dtype, cache string
 	var samples int
 	s := evaluate.Sampling{}
 	c := &cobra.Command{Use: "generate", Short: "Continue a prompt, or write samples to a file", Args: cobra.NoArgs,
@@ -43,6 +43,10 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 			if err := infer.CheckStorage(dtype); err != nil {
 				return usage("--dtype: %v", err)
 			}
+			cached, err := infer.ParseCacheDType(cache)
+			if err != nil {
+				return usage("--cache-dtype: %v", err)
+			}
 			list := []string{prompt}
 			if prompts != "" {
 				var err error
@@ -59,7 +63,7 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 				return err
 			}
 			defer m.Close()
-			m.Ends.BOS = bos
+			m.Ends.BOS, m.CacheDType = bos, cached
 			var unused []string
 			if s, unused, err = m.Sampling(s, func(name string) bool {
 				f := c.Flags().Lookup(strings.ReplaceAll(name, "_", "-"))
@@ -97,6 +101,8 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 	c.Flags().StringVar(&prompts, "prompts", "", "file of prompts to continue")
 	c.Flags().StringVar(&bos, "add-bos", "auto",
 		"whether a prompt begins with bos_token: auto as the tokenizer does it, true, false; as prepare.add_bos of the adapter's recipe")
+	c.Flags().StringVar(&cache, "cache-dtype", "float32",
+		"storage of keys and values: float32, or bfloat16, half the memory, which rounds them")
 	c.Flags().StringVar(&dtype, "dtype", "float32",
 		"storage of the weights: float32, bfloat16 (half the memory; products round to it), or auto, the faster here; +nf4, +nf4_dq, "+
 			"+fp4, +fp4_dq, +int8 quantise the projections; @mapped takes the weights from a file")
