@@ -15,6 +15,9 @@ type Attn struct {
 	Scale                   float32 // multiplies q·k; usually 1/√HeadDim
 	Window                  int     // a query at i sees the keys j with i-j < Window; 0 means all before it
 	SoftCap                 float32 // scores become SoftCap·tanh(score/SoftCap); 0 means none
+	// ByDocument lets sums end where the document does, where a row's bits may depend on the document's length, though never on what stands
+	// beside it: the bits of training. It does without a cache.
+	ByDocument bool
 }
 
 // Doc is one document of a packed batch. Attention never crosses documents.
@@ -123,11 +126,14 @@ func scratchOf(n int) *scratchBuf {
 // put behind them, and all keys and values are read from there.
 //
 // A row's sums run over its keys in their order, from places that its position alone decides: its bits are the same whether the rows before
-// it came with it or lie in the cache.
+// it came with it or lie in the cache; but see [Attn.ByDocument].
 func (a Attn) Forward(p *pool.Pool, out, lse, q, k, v []float32, docs []Doc, prefixK, prefixV []float32, prefixLen int, cache *KVCache) {
 	H, KV, hd := a.Heads, a.KVHeads, a.HeadDim
 	T := len(q) / (H * hd)
 	needRows("Attn.Forward", T, H*hd, out)
+	if a.ByDocument && cache != nil {
+		panic("kernels: Attn.Forward: a cache and sums by document")
+	}
 	ks, total := a.check("Attn.Forward", min(T, len(k)/(KV*hd), len(v)/(KV*hd)), docs, prefixLen, cache)
 	f := &attnForward{a: a, vec: vec(), out: out, lse: lse, q: q, total: total, cache: cache,
 		src: attnSource{a: a, prefixLen: prefixLen, prefixK: prefixK, prefixV: prefixV, k: k, v: v, cached: cache != nil}}
@@ -204,6 +210,10 @@ func (f *attnForward) units(ks []docKeys, threads int) []attnUnit {
 // block computes a unit: all scores, their softmax, then the weighted sum of values.
 func (f *attnForward) block(u attnUnit) {
 	a, hd, v, d := f.a, f.a.HeadDim, f.vec, u.d
+	if a.ByDocument && d.rows <= decodeRows {
+		f.short(u)
+		return
+	}
 	m, stride := u.i1-u.i0, a.Heads*hd
 	if u.more > 0 {
 		m, stride = 1+u.more, hd
@@ -216,6 +226,9 @@ func (f *attnForward) block(u attnUnit) {
 	f.scores(u, s, ld, f.q[q*hd:], stride, m, lo, hi, page)
 	scale := a.capScores(v, s, ld, m, d, lo, hi)
 	from, to := lo/attnGroup*attnGroup, groups(hi)
+	if a.ByDocument {
+		from, to = lo, hi
+	}
 	var inv [attnRows]float32
 	for r := range m {
 		i, h := u.i0+r, 0
@@ -245,7 +258,11 @@ func (f *attnForward) block(u attnUnit) {
 		}
 	}
 	o := f.out[q*hd:]
-	f.values(u, s, ld, o, stride, m, from, to, part, page, lo > 0)
+	if a.ByDocument {
+		f.documentValues(u, s, ld, o, stride, m, from, to)
+	} else {
+		f.values(u, s, ld, o, stride, m, from, to, part, page, lo > 0)
+	}
 	for r := range m {
 		v.scale(inv[r], o[r*stride:][:hd])
 	}

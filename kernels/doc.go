@@ -16,6 +16,8 @@
 //   - The sum of a softmax runs over a row's keys from the first that its block can see, blocks of 64 rows being counted from the
 //     beginning of the text; sums of values begin and end with whole groups of four keys. Sets with assembly sum in one chain, so that
 //     pages of a [KVCache] are cut where they like.
+//   - Attention without a cache ([Attn.ByDocument], which all training has) lets a row's sums end with its document, and gives documents of
+//     up to four rows an order of their own: there a row's bits depend on its document's length, too.
 //   - Of a bfloat16 cache a row sees rounded keys and values, those of its own pass too.
 //
 // Two things stand outside: gradients of weights, which are sums over rows (in chunks of 512, in order); and LLM.int8 in training, whose

@@ -51,7 +51,9 @@ type Attention struct {
 	half  bool // the cache is bfloat16
 }
 
-func (a *Attention) setMode(b *Builder) { a.cache, a.half = b.cache, b.cached == BFloat16 }
+func (a *Attention) setMode(b *Builder) {
+	a.cache, a.half, a.ByDocument = b.cache, b.cached == BFloat16, !b.cache
+}
 
 func (a *Attention) kv() int { return a.KVHeads * a.HeadDim }
 
