@@ -37,8 +37,8 @@ var contractCases = []struct {
 	{"gemma3_text", "bfloat16", "", nil, nn.Float32},
 }
 
-// TestContractOfBits reads texts at once and then in random pieces beside each other, with a cache, on one thread and on two: every logit has
-// the same bits. Read at once they have no cache where sums by document, which a program without one has, are those by position.
+// TestContractOfBits reads texts at once and then in random pieces beside each other, with a cache, on one thread and on two: every logit
+// has the same bits. Read at once they have no cache where sums by document, which a program without one has, are those by position.
 func TestContractOfBits(t *testing.T) {
 	two := pool.New(2)
 	defer two.Close()
