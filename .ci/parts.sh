@@ -151,10 +151,11 @@ part_matrix() {
   grep -hE 'cases|declined' "$work/matrix.txt" | sed 's/^ *//' || true
 }
 
-# part_sets: what trains and evaluates, on the lower kernel sets.
+# part_sets: what trains and evaluates, on the lower kernel sets, and on tiles that are emulated by AVX-512.
 part_sets() {
-  local set
-  for set in plain avx2 avx512; do
+  local set sets=(plain avx2 avx512)
+  ! grep -q avx512f /proc/cpuinfo || sets+=(amx_emulated)
+  for set in "${sets[@]}"; do
     echo "-- $set"
     ADAPTFLOW_KERNELS=$set go test -count=1 -timeout 60m ./train ./evaluate ./model ./quant
   done
