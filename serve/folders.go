@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/peft"
 )
 
@@ -124,7 +125,7 @@ func adapterIn(dir string) (string, error) {
 	if is(dir) {
 		return dir, nil
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, currentFile))
+	raw, err := storage.ReadSmall(filepath.Join(dir, currentFile), storage.KindNote)
 	switch {
 	case err == nil:
 		to := strings.TrimSpace(string(raw))

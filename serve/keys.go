@@ -5,9 +5,10 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/http"
-	"os"
 	"path"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
 // Keys are the secrets by which clients are let in, each for the models whose names match one of its patterns. The zero Keys let everybody
@@ -39,7 +40,7 @@ func (k *Keys) Add(secret string, patterns ...string) error {
 // ReadKeys reads a file of keys, a line each: the key, and the patterns of names of models that are its own; all without any. Empty lines
 // and such that begin with # are passed over.
 func (k *Keys) ReadKeys(file string) error {
-	raw, err := os.ReadFile(file)
+	raw, err := storage.ReadSmall(file, storage.KindConfig)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,12 @@
 package serve
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/train"
@@ -47,7 +47,7 @@ func (e *Live) read(r *resident) (err error) {
 
 // configOf is what is written in an adapter's configuration.
 func configOf(folder string) string {
-	raw, _ := os.ReadFile(filepath.Join(folder, peft.ConfigFile))
+	raw, _ := storage.ReadSmall(filepath.Join(folder, peft.ConfigFile), storage.KindConfig)
 	return string(raw)
 }
 

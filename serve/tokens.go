@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
@@ -117,7 +118,7 @@ func (s *Server) tokenizerInfo(w http.ResponseWriter, r *http.Request, k *key) *
 		return e
 	}
 	info := map[string]any{}
-	if raw, err := os.ReadFile(filepath.Join(v.Dir, "tokenizer_config.json")); err == nil {
+	if raw, err := storage.ReadSmall(filepath.Join(v.Dir, "tokenizer_config.json"), storage.KindConfig); err == nil {
 		_ = json.Unmarshal(raw, &info)
 	}
 	if special, err := tokenize.SpecialTokens(os.DirFS(v.Dir), "."); err == nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/tokenize/chat"
 )
@@ -30,7 +31,7 @@ const mostVoices = 4096
 func newVoices(o *Options, self *infer.Model) (v *voices, err error) {
 	v = &voices{o: o, self: self, held: map[string]*Voice{}}
 	if o.Template != "" {
-		source, err := os.ReadFile(o.Template)
+		source, err := storage.ReadSmall(o.Template, storage.KindTemplate)
 		if err != nil {
 			return nil, err
 		}

@@ -92,7 +92,7 @@ func TestReadSmall(t *testing.T) {
 }
 
 // readsAll are the calls that read a file whole, or open one without looking at what it is.
-var readsAll = regexp.MustCompile(`\b(os\.ReadFile|os\.Open|fs\.ReadFile|ioutil\.\w+|io\.ReadAll)\((io\.LimitReader)?`)
+var readsAll = regexp.MustCompile(`\b(os\.ReadFile|os\.Open|fs\.ReadFile|ioutil\.\w+|io\.ReadAll)\((io\.LimitReader|http\.MaxBytesReader)?`)
 
 // readsAllowed are the files that may call them, and why.
 var readsAllowed = map[string]string{
