@@ -67,8 +67,8 @@ part_smollm2() { program; bash interop/smollm2.sh "$work/adaptflow" "$(peers_pyt
 
 part_kills() {
   program
-  bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 10 20)}"
-  bash interop/continual.sh "$work/adaptflow" "$work/continual" "${CONTINUAL_KILLS:-$(by_tier 3 6)}"
+  bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 6 20)}"
+  bash interop/continual.sh "$work/adaptflow" "$work/continual" "${CONTINUAL_KILLS:-$(by_tier 2 6)}"
   bash interop/recovery.sh "$work/adaptflow" "$work/recovery"
 }
 
@@ -116,7 +116,7 @@ part_fuzz() {
 fuzz() {
   local out try
   for try in 1 2 3; do
-    if out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-$(by_tier 5s 20s)}" "$1" 2>&1); then
+    if out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-$(by_tier 4s 20s)}" "$1" 2>&1); then
       echo "$2: ${out##*$'\n'}"
       return
     fi

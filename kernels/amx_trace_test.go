@@ -28,6 +28,9 @@ const envTraced = "ADAPTFLOW_TEST_TILES_TRACED"
 // there, which this process then carries out in its stead. What the assembly gives must be the bits of the emulation in plain Go, which
 // knows nothing of instructions. Where there are tiles, the other tests of products run the assembly.
 func TestTilesTraced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("carries out 25,000 instructions one by one")
+	}
 	if os.Getenv(envTraced) != "" {
 		tracedProducts(t)
 		return
