@@ -42,6 +42,9 @@ def main():
     out = os.path.join(a.work, "datatrove.json")
     subprocess.run([a.python, a.peer, "--data", a.data, "--tokenizer", os.path.join(a.tokenizer, "tokenizer.json"), "--work", peer, "--out", out, "--mb", str(a.mb)], check=True)
     theirs = json.load(open(out))
+    failed = [f"{name} (see {os.path.join(peer, name)}.log)" for name, step in theirs["steps"].items() if step["rc"] != 0]
+    if failed:
+        raise SystemExit("datatrove's steps failed: " + ", ".join(failed))
     corpus = theirs["corpus"]
     print(f"{corpus['docs']} documents, {corpus['text_bytes'] / 1e6:.1f} MB; load {os.getloadavg()[0]:.1f}")
     folder = os.path.join(peer, "in")
