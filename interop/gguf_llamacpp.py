@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 import xllamacpp
 
-# The largest difference of a log-probability of the five likeliest tokens. llama.cpp keeps keys and values in half precision, and quantises what it
+# The largest difference of a log-probability of the five likeliest tokens. llama.cpp quantises what it
 # multiplies blocks with.
 TOLERANCE = {"F32": 2e-3, "F16": 2e-3, "BF16": 2e-2, "Q8_0": 1e-1, "Q6_K": 1e-1, "Q5_K_M": 1.5e-1, "Q4_K_M": 2e-1, "Q4_0": 2e-1}
 PROMPTS = ["The function returns", "ls - list directory contents\n", "Größe naïve café 你好", "def f(x):\n    return x**2", "She looked at him and"]
@@ -39,6 +39,8 @@ def llamacpp(path, lora=None):
     """ids, greedy ids and the first token's likeliest of each prompt."""
     p = xllamacpp.CommonParams()
     p.model.path, p.n_ctx, p.n_parallel, p.warmup = str(path), 512, 1, False
+    p.cache_type_k = p.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    p.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it rounds to half precision
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 2
     if lora:
         p.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0)]
