@@ -42,7 +42,7 @@ def main():
     out = os.path.join(a.work, "datatrove.json")
     subprocess.run([a.python, a.peer, "--data", a.data, "--tokenizer", os.path.join(a.tokenizer, "tokenizer.json"), "--work", peer, "--out", out, "--mb", str(a.mb)], check=True)
     theirs = json.load(open(out))
-    failed = [f"{name} (see {os.path.join(peer, name)}.log)" for name, step in theirs["steps"].items() if step["rc"] != 0]
+    failed = [f"{name} (see {os.path.join(peer, name)}.log)" for name, step in theirs["steps"].items() if step.get("rc", 0) != 0]
     if failed:
         raise SystemExit("datatrove's steps failed: " + ", ".join(failed))
     corpus = theirs["corpus"]
