@@ -24,10 +24,10 @@ const (
 
 // tileConfig is the operand of LDTILECFG: for each tile its rows and the bytes of one.
 type tileConfig struct {
-	palette, startRow uint8
-	_                 [14]uint8
-	colsb             [16]uint16
-	rows              [16]uint8
+	palette uint8
+	_       [15]uint8 // the row to begin at, 0, and what is reserved
+	colsb   [16]uint16
+	rows    [16]uint8
 }
 
 // set configures the tiles of a strip. The last row tile has rows rows; columns are cols wide; a step has words words of four bytes. A

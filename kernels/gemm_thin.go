@@ -64,14 +64,6 @@ func thinFull(n int) int {
 	return tiles
 }
 
-// thinColumnPlain computes tiles of 6×16, one below the other: a tile's A is k times the values of 6 rows, the next tile's behind it. What
-// next begins with, of B's rows, is wanted next.
-func thinColumnPlain(tiles, k int, a, b []float32, ldb int, next, c []float32, ldc int, alpha float32, add bool) {
-	for t := range tiles {
-		tilePlain(thinTall, thinWide, k, a[t*thinTall*k:], 1, thinTall, b, ldb, alpha, add, c[t*thinTall*ldc:], ldc)
-	}
-}
-
 // packThin writes the rows [i0, i1) of A's chunk to s.x, tile by tile: the rows' values side by side. Where B is bfloat16, they are
 // rounded to that.
 func (j *job) packThin(s *scratch, i0, i1, k0, k int) {

@@ -13,6 +13,7 @@ import (
 
 // chatRequest is the body of /v1/chat/completions.
 type chatRequest struct {
+	//lint:ignore SA5008 an option of go-json-experiment
 	Settings    settings        `json:",embed"`
 	Messages    []message       `json:"messages"`
 	MaxTokens   *int            `json:"max_tokens"`

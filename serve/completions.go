@@ -8,6 +8,7 @@ import (
 
 // completionRequest is the body of /v1/completions.
 type completionRequest struct {
+	//lint:ignore SA5008 an option of go-json-experiment
 	Settings  settings `json:",embed"`
 	Prompt    prompts  `json:"prompt"`
 	MaxTokens *int     `json:"max_tokens"`
@@ -78,9 +79,7 @@ func (q *completionRequest) ids(v *Voice) (out [][]int32, e *Error) {
 		}
 		out = append(out, ids)
 	}
-	for _, ids := range q.Prompt.ids {
-		out = append(out, ids)
-	}
+	out = append(out, q.Prompt.ids...)
 	for _, ids := range out {
 		if e := checkIDs(v, "prompt", ids); e != nil {
 			return nil, e

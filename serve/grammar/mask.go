@@ -62,9 +62,8 @@ type Text struct {
 
 // masks are what states allow, of one grammar and vocabulary.
 type masks struct {
-	mu  sync.Mutex
-	by  map[string][]uint64
-	all int
+	mu sync.Mutex
+	by map[string][]uint64
 }
 
 const mostMasks = 4096

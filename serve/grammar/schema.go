@@ -36,7 +36,7 @@ func Schema(raw []byte) (*Grammar, error) {
 	return &Grammar{n}, nil
 }
 
-// OneOf is a text of one of the grammars, each an object {"name": …, "arguments": …} of a call.
+// Calls is a text of one of the grammars, each an object {"name": …, "arguments": …} of a call.
 func Calls(names []string, arguments []*Grammar) *Grammar {
 	u := &node{kind: kindUnion}
 	for i, name := range names {
