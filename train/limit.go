@@ -14,7 +14,7 @@ const BareProcessBytes = 80 << 20
 
 // ProcessBytes is what the process of a run of the model m takes so: beside training it has Beam, the data stage's remains and a tokenizer,
 // whose tables are about 200 bytes an entry of the vocabulary (measured: 130 to 290 for the families' tokenizers).
-func ProcessBytes(m *model.Model) int64 { return BareProcessBytes + 36<<20 + 200*int64(m.Config.Vocab) }
+func ProcessBytes(m *model.Model) int64 { return BareProcessBytes + 48<<20 + 200*int64(m.Config.Vocab) }
 
 // returnHeap gives the system what the heap no longer uses: reading data and a model leaves garbage that would stay resident beside a large
 // program's arena, because training allocates too little for the collector to run.
