@@ -77,7 +77,7 @@ func TestOwnLists(t *testing.T) {
 	const text = "train:\n  objective: own_goal\n  objective_args: {gamma: 2}\nevaluate:\n  measures: [plain, {name: own, most: 4}]\n" +
 		"export:\n  formats: [own]\n"
 	for _, c := range []struct{ text, want string }{
-		{"train:\n  objective: own_goal\n", `train.objective is "own_goal"; it must be empty or one of dpo, kto, cpo, orpo, reward`},
+		{"train:\n  objective: own_goal\n", `train.objective is "own_goal"; it must be empty or one of dpo, kto, cpo, orpo, reward, grpo, rloo`},
 		{"evaluate:\n  measures: [own]\n", `evaluate.measures[0]: the measure "own" is unknown`},
 		{"export:\n  formats: [own]\n", `export.formats[0]: the format "own" is unknown`},
 	} {
@@ -137,9 +137,9 @@ func TestOwnLists(t *testing.T) {
 	}
 	for _, c := range []struct{ text, at, want string }{
 		{"train:\n  objective: own\n", "/train/objective",
-			`train.objective is "own"; it must be empty or one of dpo, kto, cpo, orpo, reward, own_goal`},
+			`train.objective is "own"; it must be empty or one of dpo, kto, cpo, orpo, reward, grpo, rloo, own_goal`},
 		{"train:\n  objective: sft\n", "/train/objective",
-			`train.objective is "sft"; it must be empty or one of dpo, kto, cpo, orpo, reward, own_goal`},
+			`train.objective is "sft"; it must be empty or one of dpo, kto, cpo, orpo, reward, grpo, rloo, own_goal`},
 		{"train:\n  objective: own_goal\n  objective_args: {gama: 1}\n", "/train/objective_args",
 			`train.objective_args: the settings of the objective own_goal: json: unknown field "gama"`},
 		{"train:\n  objective_args: {gamma: 1}\n", "", "train.objective_args: they are the settings of an objective"},

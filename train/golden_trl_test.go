@@ -115,7 +115,7 @@ func trlData(f golden.File, trainer string) (data Sequences) {
 
 // trlTrainers are the objectives of the folders of golden/trl, by the word they begin with.
 var trlTrainers = map[string]string{"dpo": "dpo", "kto": "kto", "cpo": "cpo", "simpo": "cpo", "alphapo": "cpo", "orpo": "orpo",
-	"reward": "reward"}
+	"reward": "reward", "grpo": "grpo", "rloo": "rloo"}
 
 // TestGoldenTRL: over the golden folder that ADAPTFLOW_GOLDEN names the losses of preferences, their metrics and every gradient are TRL's.
 func TestGoldenTRL(t *testing.T) {
@@ -176,11 +176,16 @@ func trlCase(t *testing.T, root, name, trainer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := trlObjective(t, trainer, meta)
+	var o Objective
+	var data Sequences
+	if trainer == "grpo" || trainer == "rloo" {
+		o, data = rolloutObjective(t, trainer, meta), rolloutData(f, "batch.")
+	} else {
+		o, data = trlObjective(t, trainer, meta), trlData(f, trainer)
+	}
 	if name == "kto" { // whose answers to other prompts are no rotation of its own
 		o = &givenKL{o.(*KTO), f}
 	}
-	data := trlData(f, trainer)
 	longest := 0
 	for _, q := range data {
 		longest = max(longest, len(q.InputIDs))
@@ -215,12 +220,20 @@ func trlCase(t *testing.T, root, name, trainer string) {
 			continue // CPO's and ORPO's are over prompts and padding, too
 		}
 		x, ok := metrics[k]
+		if _, online := o.(Sampler); online && !ok {
+			continue // of the sampling, which is tested for itself
+		}
 		if d := math.Abs(x - w); !ok || d > 2e-5*max(1, math.Abs(w)) {
 			t.Errorf("%s is %g (%v), TRL's %g", k, x, ok, w)
 		}
 	}
 	if trainer == "kto" && theirs != nil && len(metrics) != len(theirs)-1 { // num_tokens
 		t.Errorf("metrics %v, TRL's %v", metrics, theirs)
+	}
+	for _, k := range slices.Sorted(maps.Keys(metrics)) {
+		if _, ok := theirs[k]; !ok && theirs["eval_"+k] == nil && len(theirs) > 0 {
+			t.Errorf("TRL has no %s", k)
+		}
 	}
 	compared := 0
 	for _, q := range params.List() {

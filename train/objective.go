@@ -122,19 +122,6 @@ type Measurer interface {
 // Checker is an objective that says what is wrong with its settings.
 type Checker interface{ Check() error }
 
-// Sampler is an objective that learns from answers which the model gives itself. A kind of run samples them, scores them and writes them as
-// rows with their log-probabilities; training sees those rows alone.
-type Sampler interface {
-	Rollouts() Rollouts
-}
-
-// Rollouts is what is sampled before a round of training.
-type Rollouts struct {
-	Prompts   int // of a round
-	N         int // answers a prompt
-	MaxTokens int // of an answer
-}
-
 // ObjectiveRow is a row of the table of objectives.
 type ObjectiveRow struct {
 	Name string // the field's, such as TRL's
@@ -154,6 +141,8 @@ var Objectives = []ObjectiveRow{
 	{"cpo", "the chosen of two answers rather than the rejected one, with no reference; SimPO", func() Objective { return NewCPO() }, nil},
 	{"orpo", "the chosen answer, and its odds against the rejected one", func() Objective { return NewORPO() }, nil},
 	{"reward", "a reward that is higher for the chosen of two answers", func() Objective { return &RewardModel{} }, nil},
+	{"grpo", "answers of its own that have a higher reward than the others of their group", func() Objective { return NewGRPO() }, nil},
+	{"rloo", "the same, by whole answers and the mean of the others' rewards", func() Objective { return NewRLOO() }, nil},
 	{"sft", "the next token", func() Objective { return SFT{} }, func(*Job, *model.Model) bool { return true }},
 }
 

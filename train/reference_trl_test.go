@@ -2,6 +2,7 @@ package train
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -81,8 +82,8 @@ func (r *trlRow) sequence(length int) (q datasets.Sequence) {
 }
 
 // TestReferenceTRL repeats the runs of real TRL trainers of the folder that ADAPTFLOW_TRL_RUNS names, from their first values and rows:
-// each of the first 20 losses within 1e-4, gradient norms within 1e-3, the trainer's own metrics and evaluations within 0.005. Runs over
-// rollouts are left to their objectives.
+// each of the first 20 losses within 1e-4, gradient norms within 1e-3, the trainer's own metrics and evaluations within 0.005.
+// Runs over rollouts are repeated from those that are stored.
 func TestReferenceTRL(t *testing.T) {
 	dir := os.Getenv("ADAPTFLOW_TRL_RUNS")
 	if dir == "" {
@@ -90,21 +91,16 @@ func TestReferenceTRL(t *testing.T) {
 	}
 	dir = golden.Resolve(t, dir)
 	doc := golden.JSON[struct{ Runs map[string]json.RawMessage }](t, filepath.Join(dir, "trl_runs.json"))
-	ran, out := 0, []string{}
+	ran := 0
 	for _, name := range slices.Sorted(maps.Keys(doc.Runs)) {
 		var r trlRun
 		if err := json.Unmarshal(doc.Runs[name], &r); err != nil {
 			t.Fatal(err)
 		}
-		if r.Rollouts {
-			out = append(out, name)
-			continue
-		}
 		r.Raw = doc.Runs[name]
 		ran++
 		t.Run(name, func(t *testing.T) { repeatTRL(t, dir, name, &r) })
 	}
-	t.Logf("%d runs of TRL, over rollouts: %v", ran, out)
 	if ran == 0 {
 		t.Error("no run was repeated")
 	}
@@ -143,7 +139,12 @@ func repeatTRL(t *testing.T, dir, name string, r *trlRun) {
 		t.Fatal(err)
 	}
 	delete(meta, "alpha") // LoRA's
-	o := trlObjective(t, r.Objective, meta)
+	var o Objective
+	if r.Rollouts {
+		o = rolloutObjective(t, r.Objective, meta)
+	} else {
+		o = trlObjective(t, r.Objective, meta)
+	}
 	length := r.MaxLength
 	if r.Objective == "reward" {
 		length = math.MaxInt // longer ones are left out
@@ -151,9 +152,20 @@ func repeatTRL(t *testing.T, dir, name string, r *trlRun) {
 	if k, ok := o.(*KTO); ok {
 		k.MaxLength, k.block = r.MaxLength, r.Batch // TRL's blocks, of evaluations too
 	}
-	rows := golden.JSON[trlRowsFile](t, filepath.Join(dir, "reference", name, "rows.json"))
+	var rows trlRowsFile
 	var data, eval Sequences
 	longest := 0
+	if r.Rollouts {
+		f := golden.Open(t, filepath.Join(dir, "reference", name, "rollouts.safetensors"))
+		for s := range r.Steps {
+			data = append(data, rolloutData(f, fmt.Sprintf("step.%d.", s))...)
+		}
+		for _, q := range data {
+			longest = max(longest, len(q.InputIDs))
+		}
+	} else {
+		rows = golden.JSON[trlRowsFile](t, filepath.Join(dir, "reference", name, "rows.json"))
+	}
 	for i, from := range [][]trlRow{rows.Train, rows.Eval} {
 		for _, row := range from {
 			q := row.sequence(length)
