@@ -25,7 +25,7 @@ func (t *few) tiles4(s *scratch, panel int, codes []uint8, scales []float32) {
 	}
 	for k0 := 0; k0 < t.k; k0 += t.kc {
 		k := min(t.kc, t.k-k0)
-		t.expand4(s, codes, scales, k0, k, true)
+		t.expand4(s, panel, codes, scales, k0, k, true)
 		for i := 0; i < t.m; i += stripRows {
 			j.stepsOf(ts, half(s.b[:]), i, panel*panelCols, t.width(panel), k0/stepHalves, (k0+k+stepHalves-1)/stepHalves)
 		}

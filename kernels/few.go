@@ -50,6 +50,7 @@ type few struct {
 	add     bool
 	b4      Codes4
 	b8      Codes8
+	blocks  *Blocks // in place of b4, of which then only Half is set
 	half    halfTile
 	kernel  tileFunc
 	tiled   *tileJob  // the same product, where the set multiplies on tiles
@@ -83,16 +84,21 @@ func MatMulCodes4(p *pool.Pool, m int, a []float32, lda int, b Codes4, beta floa
 	t := getFew(m, b.N, b.K, a, lda, beta, c, ldc)
 	defer putFew(t)
 	t.b4 = b
-	if on := tiles(); on != nil && b.Half {
+	t.panels(p)
+}
+
+// panels computes the product panel by panel.
+func (t *few) panels(p *pool.Pool) {
+	if on := tiles(); on != nil && t.b4.Half {
 		t.onTiles4(p, on)
 		return
 	}
-	if t.half, t.kernel = nil, tileOf(Active()); b.Half {
+	if t.half, t.kernel = nil, tileOf(Active()); t.b4.Half {
 		if t.half = halfTileOf(Active()); t.half != nil {
 			defer func(b *mem.Block) { idleHalves.put(b) }(t.sixteen(narrowHalf))
 		}
 	}
-	p.Run(panels(b.N), t.f4)
+	p.Run(panels(t.n), t.f4)
 }
 
 // MatMulCodes8 computes C = beta·C + A·B for a few rows of A whose values are integers of at most 127, as MatMul does: a chunk of their
@@ -147,10 +153,18 @@ func (t *few) whole(s *scratch, panel, i, rows int, add bool, f func(c []float32
 	s.store(rows, w, c, t.ldc)
 }
 
-// unit4 computes the columns of a panel of 4-bit codes.
+// unit4 computes the columns of a panel of 4-bit codes, or of blocks.
 func (t *few) unit4(panel int) {
 	s := getScratch()
 	defer putScratch(s)
+	if t.blocks != nil {
+		if t.tiled != nil {
+			t.tiles4(s, panel, nil, nil)
+		} else {
+			t.expanded4(s, panel, nil, nil)
+		}
+		return
+	}
 	b := &t.b4
 	pairs, blocks := t.k/2, (t.k+b.Block-1)/b.Block
 	codes := b.Codes[panel*pairs*panelCols:][:pairs*panelCols]
@@ -181,7 +195,7 @@ func (t *few) unit4(panel int) {
 func (t *few) expanded4(s *scratch, panel int, codes []uint8, scales []float32) {
 	for k0 := 0; k0 < t.k; k0 += t.kc {
 		k := min(t.kc, t.k-k0)
-		t.expand4(s, codes, scales, k0, k, t.half != nil)
+		t.expand4(s, panel, codes, scales, k0, k, t.half != nil)
 		if t.b4.Half && t.half == nil {
 			roundBF16Row(s.b[:k*panelCols])
 		}
@@ -190,7 +204,11 @@ func (t *few) expanded4(s *scratch, panel int, codes []uint8, scales []float32) 
 }
 
 // expand4 writes a chunk of a panel's values to s.b: as bfloat16 pairs with pairs set.
-func (t *few) expand4(s *scratch, codes []uint8, scales []float32, k0, k int, pairs bool) {
+func (t *few) expand4(s *scratch, panel int, codes []uint8, scales []float32, k0, k int, pairs bool) {
+	if t.blocks != nil {
+		t.blocks.expand(s, panel, k0, k, pairs)
+		return
+	}
 	b := &t.b4
 	for at := k0; at < k0+k; {
 		next := min(k0+k, (at/b.Block+1)*b.Block)

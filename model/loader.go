@@ -203,6 +203,9 @@ func (l *loader) matrix(module string, out, in int, transposed bool) quant.Weigh
 
 // readMatrix reads module.weight and stores it; transposed says that the file has [in, out], which is read whole.
 func (l *loader) readMatrix(module string, out, in int, transposed bool, store *quant.Storage) quant.Weight {
+	if w := l.kept(module, out, in, transposed); w != nil {
+		return w
+	}
 	if !transposed {
 		return l.stream(module, out, in, store)
 	}

@@ -37,7 +37,7 @@ func (l *lora) rebased(p *pair, s nn.Site, quantised bool, find func(w []float32
 		return fmt.Errorf("peft: LORA: init_lora_weights %q: the rank %d is above the smaller side of %s, [%d, %d]",
 			l.cfg.InitLoraWeights.Name, p.r, s.Name, out, in)
 	}
-	if !quantised && quant.Quantised(rb.w) {
+	if quant.Quantised(rb.w) && (!quantised || quant.InBlocks(rb.w)) {
 		return fmt.Errorf("peft: LORA: init_lora_weights %q needs a base of floating-point weights, but %s is quantised: train on the "+
 			"original weights, "+
 			"or quantise the base that the adapter has changed", l.cfg.InitLoraWeights.Name, s.Name)

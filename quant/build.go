@@ -20,6 +20,9 @@ type sink interface {
 // Build stores the matrix [out, in] whose rows come from rows, a few at a time. half says that products may round what they expand to
 // bfloat16.
 func (s *Storage) Build(out, in int, rows Rows, half bool) (Weight, error) {
+	if err := s.whole(in); err != nil {
+		return nil, err
+	}
 	return fill(s.begin(out, in, half), out, in, rows)
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Like stores the matrix m, [Out, In] row-major, in the way in which w is stored: in its number format, or quantised to its code with its
-// block size and its double quantisation.
+// block size and its double quantisation, or to its blocks.
 func Like(w Weight, m []float32) Weight {
 	out, in := w.Dims()
 	switch w := w.(type) {
@@ -23,6 +23,10 @@ func Like(w Weight, m []float32) Weight {
 		return NewBits4(Quantize4(w.q.Code, m, out, in, w.q.BlockSize, w.q.Nested != nil), w.half)
 	case *weight8:
 		return NewInt8(QuantizeInt8(m, out, in), w.threshold, w.half)
+	case *blocks:
+		s := beginBlocks(w.Format)(out, in, w.Half)
+		s.put(0, m[:out*in])
+		return s.done()
 	case *changed:
 		return Like(w.base, m)
 	}
@@ -32,12 +36,21 @@ func Like(w Weight, m []float32) Weight {
 // Quantised says whether w is stored as codes, not as floating-point numbers.
 func Quantised(w Weight) bool {
 	switch w := w.(type) {
-	case *weight4, *weight8:
+	case *weight4, *weight8, *blocks:
 		return true
 	case *changed:
 		return Quantised(w.base)
 	}
 	return false
+}
+
+// InBlocks says whether w is stored in ggml's blocks.
+func InBlocks(w Weight) bool {
+	if c, ok := w.(*changed); ok {
+		return InBlocks(c.base)
+	}
+	_, ok := w.(*blocks)
+	return ok
 }
 
 // changed is a weight in place of another, stored as that one is and made when it is first read.

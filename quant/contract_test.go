@@ -24,6 +24,9 @@ func TestContractOfBits(t *testing.T) {
 					r := rand.New(rand.NewPCG(uint64(at), 20))
 					for range 2 {
 						in, out := 64*(1+r.IntN(14)), 1+r.IntN(150)
+						if st.Format != nil {
+							in = st.Format.Block * (1 + r.IntN(900/st.Format.Block))
+						}
 						v := make([]float32, in*out)
 						for i := range v {
 							v[i] = float32(r.NormFloat64())

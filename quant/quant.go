@@ -77,6 +77,8 @@ func Held(w Weight, m, columns int) kernels.Held {
 		half = w.half
 	case *weight8:
 		half = w.half
+	case *blocks:
+		half = w.Half
 	case *changed:
 		return Held(w.base, m, columns)
 	}

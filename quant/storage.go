@@ -3,6 +3,8 @@ package quant
 import (
 	"fmt"
 	"strings"
+
+	"github.com/adaptflow/adaptflow/internal/ggml"
 )
 
 // Storage is a way of storing frozen weights.
@@ -14,10 +16,12 @@ type Storage struct {
 	// Double is double quantisation.
 	Double bool
 	Int8   bool // LLM.int8
+	// Format is the blocks of a storage of ggml's, nil for the others. A row of a matrix has a whole number of them.
+	Format *ggml.Format
 }
 
 // Quantised says whether the storage is one of codes.
-func (s *Storage) Quantised() bool { return s.Code != nil || s.Int8 }
+func (s *Storage) Quantised() bool { return s.Code != nil || s.Int8 || s.Format != nil }
 
 // Storages is the table of storages. A new one is a file and a row here; the row drives its tests.
 var Storages = []Storage{
@@ -28,6 +32,14 @@ var Storages = []Storage{
 	{Name: "fp4", begin: beginBits4(FP4, false), Code: FP4},
 	{Name: "fp4_dq", begin: beginBits4(FP4, true), Code: FP4, Double: true},
 	{Name: "int8", begin: beginInt8, Int8: true},
+	ofGGML("q4_0"), ofGGML("q4_1"), ofGGML("q5_0"), ofGGML("q5_1"), ofGGML("q8_0"),
+	ofGGML("q2_k"), ofGGML("q3_k"), ofGGML("q4_k"), ofGGML("q5_k"), ofGGML("q6_k"),
+}
+
+// ofGGML is the row of a format of package ggml, under its name there in small letters.
+func ofGGML(name string) Storage {
+	f := ggml.Named(strings.ToUpper(name))
+	return Storage{Name: name, begin: beginBlocks(f), Format: f}
 }
 
 // BlockSize is bitsandbytes' default number of values of a 4-bit block.
@@ -69,14 +81,21 @@ const (
 
 // Spec says how a model's weights are stored: embeddings and the head as Dense, the projections of the blocks as Linear. Its text is
 // "float32", "bfloat16", or such a name with a quantised one, "bfloat16+nf4"; with "@mapped", "@streamed" or "@reread" after it the dense
-// matrices lie in a file.
+// matrices lie in a file. "bfloat16+keep" leaves every matrix that a GGUF file has in blocks as it is, the embeddings' too.
 type Spec struct {
 	Dense, Linear *Storage
+	Keep          bool
 	Place         string
 }
 
+// keepName stands for a quantised storage in the text of a Spec: the blocks that the file has.
+const keepName = "keep"
+
 // Text is what ParseSpec reads, without the place, which changes no value.
 func (s Spec) Text() string {
+	if s.Keep {
+		return s.Dense.Name + "+" + keepName
+	}
 	if s.Linear == s.Dense {
 		return s.Dense.Name
 	}
@@ -98,8 +117,8 @@ func ParseSpec(text string) (Spec, error) {
 		return Spec{}, fmt.Errorf("storage %q: embeddings and the head are not quantised; write bfloat16+%s or float32+%s",
 			text, dense, dense)
 	}
-	s := Spec{d, d, place}
-	if two {
+	s := Spec{Dense: d, Linear: d, Keep: two && linear == keepName, Place: place}
+	if two && !s.Keep {
 		if s.Linear, err = storageOf(linear); err != nil {
 			return Spec{}, err
 		}

@@ -16,7 +16,7 @@ import (
 var hashed = []struct{ section, keys string }{
 	{"model", "" +
 		"path task dtype load_in_4bit load_in_8bit bnb_4bit_quant_type bnb_4bit_use_double_quant weights tokenizer_engine " +
-		"memory_limit"},
+		"memory_limit +gguf"},
 	{"data", "" +
 		"input eval_input general_input format +delimiter text_column row_kind key_column label_column columns text_mode " +
 		"sources sampling_temperature stopping_strategy validation_fraction max_bad_fraction"},

@@ -137,7 +137,7 @@ func (r *Recipe) Classifies() bool { return r.Model.Task == "SEQ_CLS" }
 func Default() Recipe {
 	return Recipe{
 		Model: Model{Task: "CAUSAL_LM", TokenizerEngine: "exact",
-			Config: quant.Config{DType: "float32", QuantType: "nf4", DoubleQuant: true, Weights: "memory"}},
+			Config: quant.Config{DType: "float32", QuantType: "nf4", DoubleQuant: true, GGUF: "bf16", Weights: "memory"}},
 		Data: Data{Input: []string{}, EvalInput: []string{}, GeneralInput: []string{}, Sources: map[string]any{},
 			Options: datasets.Options{Format: datasets.FormatAuto, RowKind: datasets.RowAuto, LabelColumn: "label",
 				Columns: map[string]string{}, TextColumn: "text",

@@ -76,6 +76,7 @@ func (r *Recipe) modelChecks() []check {
 	m := &r.Model
 	return []check{
 		{"model.load_in_8bit", m.LoadIn8Bit && m.LoadIn4Bit, "excludes load_in_4bit"},
+		{"model.gguf", m.GGUF == "keep" && (m.LoadIn8Bit || m.LoadIn4Bit), "keep excludes load_in_4bit and load_in_8bit"},
 		{"model.path", m.Path == "", "must name the base model's folder"},
 	}
 }
