@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/nn"
@@ -17,6 +16,8 @@ type Continuation struct {
 	IDs  []int32 // with the token that ended it
 	// Empty says why Text shows nothing, "" where it shows something.
 	Empty string
+	// Finish says why it ended: stop, at a token or a text that ends it; length.
+	Finish string
 }
 
 // Sampling fills in what the model's generation_config.json says of the settings that were not given, by transformers' names.
@@ -64,44 +65,46 @@ func (m *Model) Stops() ([]int32, error) {
 // Generate continues a prompt. each, if not nil, is told what is new of the text as it comes. The same prompt, settings and
 // seed give the same text.
 func (m *Model) Generate(prompt string, s evaluate.Sampling, each func(text string)) (*Continuation, error) {
-	tk, _, err := m.Text()
-	if err != nil {
-		return nil, err
-	}
 	ids, err := m.Prompt(prompt)
 	if err != nil {
 		return nil, err
 	}
-	if len(ids) == 0 {
+	return m.Continue(ids, s, nil, each)
+}
+
+// Continue is Generate after a prompt of tokens, until one of the texts stops too, which is not shown.
+func (m *Model) Continue(prompt []int32, s evaluate.Sampling, stops []string, each func(text string)) (*Continuation, error) {
+	if len(prompt) == 0 {
 		return nil, errors.New("the prompt has no tokens, and config.json names no bos_token_id to begin a text with: " +
 			"give a prompt that is not empty")
+	}
+	tk, _, err := m.Text()
+	if err != nil {
+		return nil, err
 	}
 	stop, err := m.Stops()
 	if err != nil {
 		return nil, err
 	}
-	g, err := m.generator(len(ids)+s.MaxNewTokens, 1, 0)
+	g, err := m.generator(len(prompt)+s.MaxNewTokens, 1, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer g.Close()
-	var got []int32
-	shown := ""
-	out, err := g.Generate(ids, s, stop, func(id int32) bool {
-		got = append(got, id)
-		if each != nil {
-			// A character may take several tokens: only what is whole is shown.
-			if text := tk.Decode(got, true); strings.HasPrefix(text, shown) && !strings.HasSuffix(text, "\uFFFD") {
-				each(text[len(shown):])
-				shown = text
-			}
+	told := Speech{Tokenizer: tk, Stops: stops}
+	out, err := g.GenerateAll([][]int32{prompt}, s, stop, func(_ int, id int32, last bool) (bool, error) {
+		// A character may take several tokens: only what is whole is shown.
+		text := told.Add(evaluate.Said{TokenProb: evaluate.TokenProb{ID: id}, Last: last, Ended: slices.Contains(stop, id)})
+		if each != nil && text != "" {
+			each(text)
 		}
-		return true
+		return told.Finish == "", nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Continuation{Text: tk.Decode(out, true), IDs: out, Empty: whyEmpty(tk, stop, out)}, nil
+	ids := out[0]
+	return &Continuation{Text: told.Text(), IDs: ids, Empty: whyEmpty(tk, stop, ids), Finish: told.Finish}, nil
 }
 
 // ParseCacheDType reads what [Model.CacheDType] may be.

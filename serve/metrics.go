@@ -101,10 +101,10 @@ func (m *metrics) finished(model string, choices []*choice, u *usage) {
 }
 
 func (c *choice) reason() string {
-	if c.speech.finish == "" {
+	if c.speech.Finish == "" {
 		return "length"
 	}
-	return c.speech.finish
+	return c.speech.Finish
 }
 
 // numbers answers /metrics, to keys that see all models.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/infer"
 )
 
 // choice is one of the answers to a request.
@@ -14,7 +15,7 @@ type choice struct {
 	index  int
 	ask    *Ask
 	answer Answer
-	speech speech
+	speech infer.Speech
 	prompt []evaluate.Said // of the prompt's tokens from the second on, where they are wanted
 	tokens int             // that were generated
 }
@@ -37,7 +38,7 @@ func (s *Server) begin(v *Voice, asks []*Ask, c *settings) ([]*choice, error) {
 	var out []*choice
 	for i, a := range answers {
 		out = append(out, &choice{index: i, ask: asks[i], answer: a,
-			speech: speech{tk: v.Tokenizer, stops: c.Stop, with: is(c.IncludeStop)}})
+			speech: infer.Speech{Tokenizer: v.Tokenizer, Stops: c.Stop, WithStop: is(c.IncludeStop)}})
 	}
 	return out, nil
 }
@@ -108,13 +109,13 @@ func (c *choice) listen(ctx context.Context, news chan<- delta) {
 			continue
 		}
 		c.tokens++
-		text := c.speech.add(s)
+		text := c.speech.Add(s)
 		held = append(held, s)
-		if text != "" || c.speech.finish != "" {
-			tell(delta{text: text, said: held, finish: c.speech.finish})
+		if text != "" || c.speech.Finish != "" {
+			tell(delta{text: text, said: held, finish: c.speech.Finish})
 			held = nil
 		}
-		if c.speech.finish != "" || ctx.Err() != nil {
+		if c.speech.Finish != "" || ctx.Err() != nil {
 			return
 		}
 	}

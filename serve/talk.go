@@ -5,13 +5,11 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/infer"
 )
 
 // Turn is what somebody says in a conversation: system, user or assistant.
-type Turn struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
-}
+type Turn = infer.Turn
 
 // Talk has a voice answer a conversation by its chat template, until it ends, says one of stop, or has said s.MaxNewTokens tokens, as far
 // as its context has room. each is told what is new of the text as it comes.
@@ -35,7 +33,7 @@ func Talk(ctx context.Context, e Engine, v *Voice, turns []Turn, s evaluate.Samp
 		return "", err
 	}
 	c := &choice{ask: &Ask{Voice: v, Sequence: evaluate.Sequence{Prompt: ids}}, answer: answers[0],
-		speech: speech{tk: v.Tokenizer, stops: stop}}
+		speech: infer.Speech{Tokenizer: v.Tokenizer, Stops: stop}}
 	var all strings.Builder
 	err = speak(ctx, []*choice{c}, func(d delta) error {
 		all.WriteString(d.text)

@@ -17,7 +17,7 @@ func TestTalk(t *testing.T) {
 	}
 	told := ""
 	s := evaluate.Sampling{MaxNewTokens: 9}
-	got, err := Talk(context.Background(), e, v, []Turn{{"user", "a"}}, s, nil, func(s string) { told += s })
+	got, err := Talk(context.Background(), e, v, []Turn{{Role: "user", Content: "a"}}, s, nil, func(s string) { told += s })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,8 @@ func TestTalk(t *testing.T) {
 	if got != want || told != got || got == "" {
 		t.Errorf("%q, told %q, want %q", got, told, want)
 	}
-	if _, err := Talk(context.Background(), e, v, []Turn{{"user", strings.Repeat("a b c ", 90)}}, s, nil, func(string) {}); err == nil {
+	long := []Turn{{Role: "user", Content: strings.Repeat("a b c ", 90)}}
+	if _, err := Talk(context.Background(), e, v, long, s, nil, func(string) {}); err == nil {
 		t.Error("a conversation that is longer than the context is answered")
 	}
 }

@@ -22,7 +22,7 @@ func tokenText(tk tokenize.Tokenizer, id int32) string {
 func tokenBytes(tk tokenize.Tokenizer, id int32) []byte {
 	text := tokenText(tk, id)
 	spelt, ok := tk.IDToToken(id)
-	if !ok || !strings.Contains(text, replacement) && text != "" {
+	if !ok || !strings.ContainsRune(text, utf8.RuneError) && text != "" {
 		return []byte(text)
 	}
 	if len(spelt) == 6 && strings.HasPrefix(spelt, "<0x") && spelt[5] == '>' {

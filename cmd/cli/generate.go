@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"os"
 	"strings"
 
 	"github.com/schollz/progressbar/v3"
@@ -13,11 +13,13 @@ import (
 )
 
 func generateCommand() *cobra.Command {
-	var model, adapter, prompt, prompts, output, bos, dtype, cache string
+	var model, adapter, prompts, output, bos, dtype, cache string
 	var samples int
+	var o printing
 	s := evaluate.Sampling{}
 	c := &cobra.Command{Use: "generate", Short: "Continue a prompt, or write samples to a file", Args: cobra.NoArgs,
-		Long: `Generate continues a prompt and prints it. With --output it writes continuations as JSONL, {"text": …} a line: --samples of the prompt, or of each
+		Long: `Generate continues a prompt and prints it; a prompt of - is read from stdin, as is one that isn't given where something is piped in. With
+--chat the prompt is what a user says, and the answer alone is printed. With --output it writes continuations as JSONL, {"text": …} a line: --samples of the prompt, or of each
 prompt of the file --prompts (a prompt a line; the field "prompt" of .jsonl). Such samples of the base, among the text that it is adapted to, keep
 what it knows of other text (pseudo-rehearsal). What is not given is as the model's generation_config.json says:
 
@@ -26,12 +28,19 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 			switch {
 			case prompts != "" && output == "":
 				return usage("--prompts needs --output, the file to write")
-			case prompts == "" && prompt == "":
-				return usage("generate needs --prompt")
-			case prompts != "" && prompt != "":
+			case prompts != "" && o.prompt != "":
 				return usage("generate takes --prompt or --prompts, not both")
 			case samples > 1 && output == "":
 				return usage("--samples needs --output, the file to write")
+			case output != "" && (o.chat || o.json || len(o.stops) > 0):
+				return usage("--chat, --json and --stop go with what is printed, not with --output")
+			case !o.chat && (o.system != "" || o.template != ""):
+				return usage("--system and --chat-template go with --chat")
+			}
+			if prompts == "" {
+				if err := o.read(os.Stdin); err != nil {
+					return err
+				}
 			}
 			s.DoSample = s.Temperature > 0
 			if err := s.Validate(); err != nil {
@@ -47,7 +56,7 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 			if err != nil {
 				return usage("--cache-dtype: %v", err)
 			}
-			list := []string{prompt}
+			list := []string{o.prompt}
 			if prompts != "" {
 				var err error
 				if list, err = infer.ReadPrompts(prompts); err != nil {
@@ -88,16 +97,10 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 				}
 				return nil
 			}
-			fmt.Print(prompt)
-			out, err := m.Generate(prompt, s, func(t string) { fmt.Print(t) })
-			fmt.Println()
-			if err == nil && out.Empty != "" {
-				say("%s", out.Empty)
-			}
-			return err
+			return o.run(m, s)
 		}}
 	modelFlags(c, &model, &adapter)
-	c.Flags().StringVar(&prompt, "prompt", "", "text to continue")
+	o.flags(c)
 	c.Flags().StringVar(&prompts, "prompts", "", "file of prompts to continue")
 	c.Flags().StringVar(&bos, "add-bos", "auto",
 		"whether a prompt begins with bos_token: auto as the tokenizer does it, true, false; as prepare.add_bos of the adapter's recipe")

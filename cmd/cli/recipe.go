@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -218,7 +219,11 @@ func runCommand() *cobra.Command {
 				return usage("--watch and --until-idle go with continual learning: adaptflow run continual-learning")
 			}
 			o, err := kind.Run(c.Context(), r, kinds.Options{Watch: watch})
-			return printOutcome(f.json, f.output, o, err)
+			if err := printOutcome(f.json, f.output, o, err); err != nil || f.json {
+				return err
+			}
+			sayAsks(kind, r)
+			return nil
 		})
 	addWatch(c, &watch)
 	return c
@@ -238,6 +243,22 @@ func printOutcome(json bool, output string, o kinds.Outcome, err error) error {
 		o.Summary.Table(os.Stderr, output)
 	}
 	return errors.Join(err, o.Bad)
+}
+
+// sayAsks says by which command what a run gave can be asked.
+func sayAsks(k kinds.Kind, r *run.Run) {
+	if k.Asks == nil || structured != nil || !storage.IsLocal(r.Output) {
+		return
+	}
+	words := append([]string{"adaptflow"}, k.Asks(r.Recipe, r.Output)...)
+	for i, w := range words {
+		if strings.ContainsFunc(w, func(c rune) bool {
+			return !strings.ContainsRune("-_=./:@,+", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+		}) {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	say("ask it: %s", strings.Join(words, " "))
 }
 
 func prepareCommand() *cobra.Command {

@@ -39,6 +39,7 @@ var continualKind = Kind{
 		return Outcome{Summary: l, Bad: l.Bad()}, nil
 	},
 	Export: exportVersion,
+	Asks:   servesOne, // which follows the run
 	Shown:  Shown{By: HistoryFile, Facts: inspectHistory},
 }
 

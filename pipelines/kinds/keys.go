@@ -42,6 +42,9 @@ var keysKind = Kind{
 	Export: func(_ context.Context, r *run.Run) error {
 		return fmt.Errorf("a run by key writes an adapter for each key as it trains: see %s", r.Product(run.AdapterDir+"s"))
 	},
+	Asks: func(r *recipe.Recipe, output string) []string {
+		return []string{"serve", "--model", r.Model.Path, "--adapters", filepath.Join(output, run.AdapterDir+"s")}
+	},
 	Forgets: &Forgetting{Affected: affected, Forget: func(ctx context.Context, r *run.Run, docs []string) (Outcome, error) {
 		k, err := forget(ctx, r, docs)
 		return keysOutcome(r, k, err)

@@ -33,6 +33,8 @@ type Kind struct {
 	Watches bool
 	// Forgets leaves documents out of a run; nil for a kind whose one adapter saw all of them.
 	Forgets *Forgetting
+	// Asks is the command that asks what a run with a local output folder gave; nil for a kind that gives nothing to be asked.
+	Asks func(r *recipe.Recipe, output string) []string
 	// Shown is what inspect shows of an output folder of the kind.
 	Shown Shown
 }

@@ -2,6 +2,7 @@ package kinds
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
@@ -27,7 +28,21 @@ var singleKind = Kind{
 	Afar:    true,
 	Run:     runSingle,
 	Export:  func(ctx context.Context, r *run.Run) error { return r.ExportTrained(ctx) },
+	Asks:    asksOne,
 	Shown:   Shown{By: run.MetricsFile, Facts: inspectMetrics},
+}
+
+// asksOne asks the adapter of a run: in a conversation where it was trained on such, after a prompt else.
+func asksOne(r *recipe.Recipe, output string) []string {
+	if r.Prepare.ApplyChatTemplate {
+		return []string{"chat", "--model", r.Model.Path, "--adapter", filepath.Base(output) + "=" + output}
+	}
+	return []string{"generate", "--model", r.Model.Path, "--adapter", filepath.Join(output, "adapter"), "--prompt", "…"}
+}
+
+// servesOne serves the adapter of a run.
+func servesOne(r *recipe.Recipe, output string) []string {
+	return []string{"serve", "--model", r.Model.Path, "--adapter", filepath.Base(output) + "=" + output}
 }
 
 func runSingle(ctx context.Context, r *run.Run, _ Options) (Outcome, error) {

@@ -1,4 +1,4 @@
-package serve
+package infer
 
 import (
 	"strings"
@@ -7,30 +7,34 @@ import (
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
-// speech makes text of the tokens of an answer as they come: whole characters alone, nothing that may be the beginning of a stop text, and
+// Speech makes text of the tokens of an answer as they come: whole characters alone, nothing that may be the beginning of a stop text, and
 // nothing from a stop text on.
-type speech struct {
-	tk     tokenize.Tokenizer
-	stops  []string
-	with   bool // the stop text is shown
-	ids    []int32
-	text   string // of all tokens
-	sent   int    // bytes of it that were given out
-	finish string // why it ended: stop, length; "" while it goes on
+type Speech struct {
+	Tokenizer tokenize.Tokenizer
+	Stops     []string
+	WithStop  bool   // the stop text is shown
+	Finish    string // why it ended: stop, length; "" while it goes on
+
+	ids  []int32
+	text string // of all tokens
+	sent int    // bytes of it that were given out
 }
+
+// Text is what has been said so far, up to the stop text.
+func (p *Speech) Text() string { return p.text }
 
 const replacement = "\uFFFD"
 
-// add takes a token, and gives what of the text is new and can be shown.
-func (p *speech) add(s evaluate.Said) string {
+// Add takes a token, and gives what of the text is new and can be shown.
+func (p *Speech) Add(s evaluate.Said) string {
 	if !s.Ended {
 		p.ids = append(p.ids, s.ID)
-		p.text = p.tk.Decode(p.ids, true)
+		p.text = p.Tokenizer.Decode(p.ids, true)
 	}
 	end := len(p.text)
 	if at, stop := p.stopped(); at >= 0 {
-		p.finish, end = "stop", at
-		if p.with {
+		p.Finish, end = "stop", at
+		if p.WithStop {
 			end += len(stop)
 		}
 		p.text = p.text[:end]
@@ -38,13 +42,13 @@ func (p *speech) add(s evaluate.Said) string {
 	}
 	switch {
 	case s.Ended:
-		p.finish = "stop"
+		p.Finish = "stop"
 	case s.Last:
-		p.finish = "length"
+		p.Finish = "length"
 	default:
 		whole := strings.TrimRight(p.text, replacement)
 		end = len(whole)
-		for _, stop := range p.stops {
+		for _, stop := range p.Stops {
 			end = min(end, len(whole)-overlap(whole, stop))
 		}
 	}
@@ -52,7 +56,7 @@ func (p *speech) add(s evaluate.Said) string {
 }
 
 // show gives out the text up to a place.
-func (p *speech) show(end int) string {
+func (p *Speech) show(end int) string {
 	if end <= p.sent {
 		return ""
 	}
@@ -62,9 +66,9 @@ func (p *speech) show(end int) string {
 }
 
 // stopped is where the first stop text begins, -1 for nowhere.
-func (p *speech) stopped() (at int, stop string) {
+func (p *Speech) stopped() (at int, stop string) {
 	at = -1
-	for _, s := range p.stops {
+	for _, s := range p.Stops {
 		from := max(0, p.sent-len(s))
 		if i := strings.Index(p.text[from:], s); i >= 0 && (at < 0 || from+i < at) {
 			at, stop = from+i, s
