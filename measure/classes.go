@@ -20,7 +20,7 @@ var classes = Measure{
 		{Name: "loss", Format: "%.3f", Better: Lower},
 		{Name: "F1", Better: Higher, Percent: true, Show: Folded},
 	},
-	When:  (*Input).classifies,
+	When:  func(in *Input) bool { return in.classifies() && in.Objective.Answers() == "" },
 	Parts: (*Input).classifyParts,
 	Part:  func(ctx context.Context, in *Input, p Part) (any, error) { return in.classifyPart(ctx, p) },
 	Run: func(ctx context.Context, in *Input, out *Results) (err error) {

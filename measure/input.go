@@ -5,6 +5,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -19,6 +20,9 @@ type Input struct {
 	SequenceLength int
 	Classes        []string // of a classifier, by number
 	Seed           uint64   // of drawn samples
+	// Objective is what is learnt, where a name says it; Start the adapter that training begins with, where it begins with one.
+	Objective train.NamedObjective
+	Start     *peft.Adapter
 	// Say is told what cannot be measured, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 	// Row is the measure that is measured now; [Run] sets it.
@@ -42,7 +46,7 @@ func (in *Input) say(format string, a ...any) {
 	}
 }
 
-// classifies says whether the model is a classifier of texts.
+// classifies says whether the model has a head of scores, of classes or of a reward, and no words.
 func (in *Input) classifies() bool { return in.Model.Base.Config.Task == "SEQ_CLS" }
 
 // open opens shards for the model's vocabulary.

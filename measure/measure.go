@@ -67,6 +67,7 @@ const (
 var Measures = []*Measure{
 	&perplexity,
 	&classes,
+	&preferences,
 	&answers,
 	&translation,
 	&samples,

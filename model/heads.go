@@ -221,8 +221,11 @@ func (c *Config) classification(fam *family, config map[string]json.RawMessage) 
 		}
 		id[strconv.Itoa(i)], label[name] = name, i
 	}
-	for k, v := range map[string]any{"architectures": []string{classifier(fam)}, "id2label": id, "label2id": label,
-		"problem_type": "single_label_classification"} {
+	fields := map[string]any{"architectures": []string{classifier(fam)}, "id2label": id, "label2id": label}
+	if c.NumLabels > 1 { // one score is a reward, and no class
+		fields["problem_type"] = "single_label_classification"
+	}
+	for k, v := range fields {
 		raw, err := json.Marshal(v)
 		if err != nil {
 			return err

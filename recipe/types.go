@@ -130,8 +130,14 @@ type Keys struct {
 	GroupTokens  int    `yaml:"group_tokens" json:"group_tokens" bounds:"[1,)" help:"most tokens of such a pass; it changes no result"`
 }
 
+// scores says whether the model has a head of scores in place of a language model's.
+func (r *Recipe) scores() bool { return r.Model.Task == "SEQ_CLS" }
+
 // Classifies says whether the recipe trains a classifier of texts.
-func (r *Recipe) Classifies() bool { return r.Model.Task == "SEQ_CLS" }
+func (r *Recipe) Classifies() bool { return r.scores() && !r.Rewards() }
+
+// Rewards says whether the recipe trains a reward model: a head of one score, which is learnt from pairs of answers.
+func (r *Recipe) Rewards() bool { return r.scores() && r.Train.Answers() != "" }
 
 // Default returns the values that hold where no layer says otherwise; those of HF's TrainingArguments where they exist.
 func Default() Recipe {

@@ -96,16 +96,23 @@ func (r *Recipe) dataChecks() []check {
 }
 
 func (r *Recipe) classifierChecks() []check {
-	if !r.Classifies() {
-		return []check{{"data.row_kind", r.Data.RowKind == "classification", "goes with model.task SEQ_CLS"}}
+	rewards := r.Train.Objective == train.ObjectiveReward
+	out := []check{
+		{"model.task", rewards && !r.scores(), "must be SEQ_CLS for the objective reward: a reward is the score of a head of one output"},
+		{objectiveKey, r.Rewards() && !rewards,
+			"does not go with the task SEQ_CLS: of the objectives over answers, reward alone is over a head of scores"},
+		{"data.row_kind", r.Data.RowKind == "classification" && !r.Classifies(), "goes with model.task SEQ_CLS, without an objective"},
 	}
-	return []check{
-		{"data.row_kind", r.Data.RowKind != "classification" && r.Data.RowKind != "auto",
+	if !r.scores() {
+		return out
+	}
+	return append(out, []check{
+		{"data.row_kind", r.Classifies() && r.Data.RowKind != "classification" && r.Data.RowKind != "auto",
 			"does not go with the task SEQ_CLS, whose rows are of kind classification"},
 		{"data.general_input", len(r.Data.GeneralInput) > 0,
 			"must be empty for the task SEQ_CLS: forgetting is measured of language models"},
 		{"evaluate.chrf", r.Evaluate.ChrF > 0, "does not go with the task SEQ_CLS, which generates nothing"},
-	}
+	}...)
 }
 
 func (r *Recipe) trainChecks() []check {
@@ -113,7 +120,7 @@ func (r *Recipe) trainChecks() []check {
 	return []check{
 		{"train.distillation_alpha", t.DistillationAlpha != 1 && len(t.Teachers) == 0,
 			"needs teachers: name them in train.teacher_model_name_or_path"},
-		{"train.teacher_model_name_or_path", len(t.Teachers) > 0 && (r.Classifies() || r.Data.KeyColumn != ""),
+		{"train.teacher_model_name_or_path", len(t.Teachers) > 0 && (r.scores() || r.Data.KeyColumn != ""),
 			"must be empty for the task SEQ_CLS and in training by key: one language model's adapter learns from teachers"},
 	}
 }
@@ -124,7 +131,7 @@ func (r *Recipe) keyChecks() []check {
 	}
 	t := &r.Train
 	return []check{
-		{"data.key_column", r.Classifies() || len(r.Compare.Methods) > 0,
+		{"data.key_column", r.scores() || len(r.Compare.Methods) > 0,
 			"must be empty for the task SEQ_CLS and for comparisons: a language model's adapters are trained by key"},
 		{"train.replicas", t.Replicas != 1, "must be 1 in training by key"},
 		{"train.early_stopping_patience", t.EarlyStoppingPatience > 0, "must be 0 in training by key"},
@@ -138,7 +145,7 @@ func (r *Recipe) continualChecks() []check {
 		return nil
 	}
 	return []check{
-		{"continual.increment_files", r.Classifies() || len(r.Compare.Methods) > 0 || r.Data.KeyColumn != "" || len(r.Data.Sources) > 0,
+		{"continual.increment_files", r.scores() || len(r.Compare.Methods) > 0 || r.Data.KeyColumn != "" || len(r.Data.Sources) > 0,
 			"must be 0 for the task SEQ_CLS, comparisons, keys and named sources: one language model's adapter learns from the files of " +
 				"data.input"},
 		{"data.general_input", len(r.Data.GeneralInput) == 0,

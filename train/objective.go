@@ -140,7 +140,7 @@ var Objectives = []ObjectiveRow{
 	{"kto", "answers that are desirable, and not those that are undesirable", func() Objective { return NewKTO() }, nil},
 	{"cpo", "the chosen of two answers rather than the rejected one, with no reference; SimPO", func() Objective { return NewCPO() }, nil},
 	{"orpo", "the chosen answer, and its odds against the rejected one", func() Objective { return NewORPO() }, nil},
-	{"reward", "a reward that is higher for the chosen of two answers", func() Objective { return &RewardModel{} }, nil},
+	{ObjectiveReward, "a reward that is higher for the chosen of two answers", func() Objective { return &RewardModel{} }, nil},
 	{"grpo", "answers of its own that have a higher reward than the others of their group", func() Objective { return NewGRPO() }, nil},
 	{"rloo", "the same, by whole answers and the mean of the others' rewards", func() Objective { return NewRLOO() }, nil},
 	{"sft", "the next token", func() Objective { return SFT{} }, func(*Job, *model.Model) bool { return true }},

@@ -9,6 +9,9 @@ import (
 	"github.com/adaptflow/adaptflow/train/preference"
 )
 
+// ObjectiveReward is the name of the objective of reward models, which is learnt by a head of one score (model.task SEQ_CLS).
+const ObjectiveReward = "reward"
+
 // RewardModel is the objective of reward models: see [preference.Reward]. The reward of a document is the score, by a head of one, of its
 // last token. Rows may have a margin.
 type RewardModel struct{ preference.Reward }

@@ -94,6 +94,7 @@ func (r *Run) scoring(ctx context.Context, d *Data, at train.Point) (evaluate.Jo
 	if err != nil {
 		return evaluate.Job{}, err
 	}
+	model.NamedObjective = r.Recipe.Train.NamedObjective
 	in := r.input(d)
 	job := evaluate.Job{Model: model, At: at, Engine: tokenize.Engine(r.Recipe.Model.TokenizerEngine), Ends: r.ends(), Before: r.before,
 		Config: in.Config, Domain: in.Domain, General: in.General, Origins: in.Origins, SequenceLength: in.SequenceLength,
@@ -128,7 +129,8 @@ func (r *Run) modelJob(ctx context.Context, at train.Point) (train.Job, error) {
 func (r *Run) input(d *Data) *measure.Input {
 	m := &infer.Model{Dir: r.modelDir, Base: r.model, Pool: r.pool, Tokenizer: r.tokenizer, Frame: r.frame, Framed: !r.before}
 	return &measure.Input{Model: m, Config: r.Recipe.Evaluate, Domain: set(d.Domain, d.domain), General: set(d.General, d.general),
-		Origins: d.Origins, SequenceLength: r.Recipe.Prepare.SequenceLength, Classes: r.classes, Seed: r.Recipe.Train.Seed, Say: r.Say}
+		Origins: d.Origins, SequenceLength: r.Recipe.Prepare.SequenceLength, Classes: r.classes, Seed: r.Recipe.Train.Seed, Say: r.Say,
+		Objective: r.Recipe.Train.NamedObjective}
 }
 
 // set is an evaluation set: its shards, and why there are none where it was prepared.

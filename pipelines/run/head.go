@@ -18,18 +18,23 @@ type head struct {
 	// classes counts in the input the classes that the head has; nil for a head that does not depend on the data. One that does is opened
 	// when the data is prepared, and with two classes before, so that what is wrong with the model and the method shows at once.
 	classes func(*recipe.Recipe) (int, error)
+	// outputs are those of a head that does not depend on the data; 0 for a language model's.
+	outputs int
+	// rewards: of the rows of a task, this one is for the objectives that compare answers.
+	rewards bool
 }
 
 // heads has a row for each task, language models first.
 var heads = []head{
 	{task: "CAUSAL_LM"},
 	{task: "SEQ_CLS", rows: datasets.RowClassification, classes: countClasses},
+	{task: "SEQ_CLS", rows: datasets.RowPreference, outputs: 1, rewards: true},
 }
 
 // headOf is the row of a recipe; the first where one made in Go names no task.
 func headOf(rec *recipe.Recipe) *head {
 	for i := range heads {
-		if heads[i].task == rec.Model.Task || rec.Model.Task == "" {
+		if h := &heads[i]; rec.Model.Task == "" || h.task == rec.Model.Task && h.rewards == rec.Rewards() {
 			return &heads[i]
 		}
 	}
@@ -56,7 +61,10 @@ func (r *Run) release() {
 // task is what the model is opened for, with the embeddings of an adapter that brings some.
 func (r *Run) task() model.Task {
 	t := model.Task{Embeddings: r.brought.Embeddings, Trained: r.brought.Trained}
-	if headOf(r.Recipe).classes != nil {
+	switch h := headOf(r.Recipe); {
+	case h.outputs > 0:
+		t.Type, t.NumLabels, t.Seed = r.Recipe.Model.Task, h.outputs, r.Recipe.Train.Seed
+	case h.classes != nil:
 		t.Type, t.NumLabels, t.Seed = r.Recipe.Model.Task, max(len(r.classes), 2), r.Recipe.Train.Seed
 	}
 	return t

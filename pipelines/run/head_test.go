@@ -3,6 +3,7 @@ package run
 import (
 	"testing"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/recipe"
 )
 
@@ -14,14 +15,16 @@ func TestHeads(t *testing.T) {
 			tasks = f.Enum
 		}
 	}
-	if len(tasks) != len(heads) {
-		t.Errorf("%d rows for the tasks %q", len(heads), tasks)
-	}
 	for _, task := range tasks {
 		rec := recipe.Default()
 		rec.Model.Task = task
-		if h := headOf(&rec); (h.classes != nil) != rec.Classifies() || (h.rows != "") != rec.Classifies() {
+		if h := headOf(&rec); h.task != task || (h.classes != nil) != rec.Classifies() || (h.rows != "") != rec.Classifies() {
 			t.Errorf("%s: %+v", task, h)
 		}
+	}
+	rec := recipe.Default()
+	rec.Model.Task, rec.Train.Objective = "SEQ_CLS", "reward"
+	if h := headOf(&rec); h.outputs != 1 || h.classes != nil || h.rows != datasets.RowPreference || rec.Classifies() || !rec.Rewards() {
+		t.Errorf("a reward model: %+v", h)
 	}
 }

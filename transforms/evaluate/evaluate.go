@@ -35,7 +35,7 @@ func init() {
 
 // Job is everything that a worker needs to measure a model, as references: it travels as JSON.
 type Job struct {
-	Model core.Job   `json:"model"` // its model, method and places; its settings and shards are not used
+	Model core.Job   `json:"model"` // its model, method, objective and places; its settings and shards are not used
 	At    core.Point `json:"at"`    // the adapter that is measured
 
 	Tokenizer string        `json:"tokenizer"` // folder, or a reference to one

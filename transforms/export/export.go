@@ -91,6 +91,8 @@ func (j *Job) writeAll(ctx context.Context, opened func(*train.Trained) error) e
 		if err := t.Model.NameClasses(j.Classes); err != nil {
 			return err
 		}
+	}
+	if t.Model.Config.NumLabels > 0 {
 		if j.Card.ModelConfig, err = t.Model.ClassifierConfig(); err != nil {
 			return err
 		}

@@ -127,7 +127,7 @@ func (c *Settings) job(with func(*recipe.Recipe)) (job core.Job, err error) {
 	job = core.Job{Args: args, Model: r.Model.Path, DType: core.ResolveDType(r.Model.Storage()), BaseName: name,
 		Method: method, Config: config, Start: start, NamedObjective: t.NamedObjective,
 		KernelSet: kernels.Active().String(), MemoryLimit: limit}
-	if r.Classifies() {
+	if r.Classifies() || r.Rewards() {
 		job.Task = model.Task{Type: r.Model.Task, Seed: args.Seed}
 	}
 	return job, nil
@@ -215,7 +215,9 @@ func (f *AdapterFn) on(set pack.ShardSet, m *datasets.Manifest) (job core.Job, e
 		return job, fmt.Errorf("train: the job: %w", err)
 	}
 	classes := m.Kind == datasets.KindClassification
-	if classes != (job.Task.Type != "") {
+	if job.Objective == core.ObjectiveReward {
+		job.Task.NumLabels = 1
+	} else if classes != (job.Task.Type != "") {
 		return job, fmt.Errorf("the shards are of kind %s, which does not go with the model's task: set Model.Task to SEQ_CLS for rows "+
 			"that have classes, and to CAUSAL_LM for others", m.Kind)
 	}
