@@ -39,13 +39,6 @@ func tile256(rows, w, k int, a []float32, ars, acs int, b []float32, ldb int, al
 	tiles256[w/16-1][rows-1](k, &a[0], ars, acs, &b[0], ldb, &c[0], ldc, alpha, flag(add))
 }
 
-func flag(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // transpose writes the rows×cols values src[i*stride+j] to dst[j*48+i], for rows and cols that are multiples of 8, and says
 // whether it did: the plain set leaves it to a loop.
 func transpose(dst, src []float32, rows, cols, stride int) bool {

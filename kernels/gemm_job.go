@@ -37,7 +37,8 @@ type job struct {
 	group    int // panels of a unit
 	groups   int
 	turn     turned
-	f, turnF func(int) // unit and turnBlock, bound once
+
+	f, turnF, acrossF func(int) // unit, turnBlock and acrossUnit, bound once
 }
 
 // do computes the product.
@@ -58,6 +59,9 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 	}
 	if t := tiles(); t != nil && j.h != nil {
 		j.onTiles(t, p)
+		return
+	}
+	if j.across(p) {
 		return
 	}
 	j.kernel, j.half, j.thin = tileOf(Active()), halfTileOf(Active()), Active() == AVX2
@@ -271,13 +275,13 @@ func getJob() *job {
 	j := freeJobs.get()
 	if j == nil {
 		j = new(job)
-		j.f, j.turnF = j.unit, j.turnBlock
+		j.f, j.turnF, j.acrossF = j.unit, j.turnBlock, j.acrossUnit
 	}
 	return j
 }
 
 // putJob gives j back without holding on to the caller's matrices.
 func putJob(j *job) {
-	*j = job{f: j.f, turnF: j.turnF}
+	*j = job{f: j.f, turnF: j.turnF, acrossF: j.acrossF}
 	freeJobs.put(j)
 }

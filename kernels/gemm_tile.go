@@ -39,3 +39,11 @@ func checkTile(rows, w, k int, a []float32, ars, acs int, b []float32, ldb int, 
 	_ = b[(k-1)*ldb+w-1]
 	_ = c[(rows-1)*ldc+w-1]
 }
+
+// flag is b as assembly takes it.
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
