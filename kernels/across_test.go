@@ -57,7 +57,8 @@ func across(t *testing.T, r *rand.Rand, p *pool.Pool, m, n, k int) {
 						copy(wide[q*tileUnit:][:w], packed[(k0+q)*n+j:])
 					}
 					copy(sums[:w], want[i*ldc+j:])
-					tileOf(Active())(1, tileUnit, chunk, a[i*ars+k0:], ars, 1, wide[:], tileUnit, alpha, beta == 1 || k0 > 0, sums[:], tileUnit)
+					tileOf(Active())(1, tileUnit, chunk, a[i*ars+k0:], ars, 1, wide[:], tileUnit, alpha, beta == 1 || k0 > 0, sums[:],
+						tileUnit)
 					copy(want[i*ldc+j:][:w], sums[:])
 				}
 			}
