@@ -236,7 +236,7 @@ var maskAt *operand.Mem
 func masks() operand.Mem {
 	if maskAt == nil {
 		m := GLOBL("acrossMasks", 8|16) // RODATA|NOPTR
-		for i := range 16 { // in order, as the assembler wants them
+		for i := range 16 {             // in order, as the assembler wants them
 			DATA(4*i, operand.U32(map[bool]uint32{true: 0xffffffff}[i < 8]))
 		}
 		maskAt = &m
