@@ -101,7 +101,7 @@ func GGUFModel(dir, adapter, quantisation, to string) (_ *GGUFReport, err error)
 		return nil, err
 	}
 	_, untied := sizes["lm_head.weight"]
-	tied := m.Base.Config.Tied && !untied
+	tied := m.Base.Config.GGUFTied() && !untied
 	r := &GGUFReport{File: to, Quant: q.Name, chat: ch}
 	r.Architecture, _, _ = meta.String("general.architecture")
 	counts := map[ggml.Type]*GGUFCount{}

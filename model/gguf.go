@@ -12,6 +12,8 @@ type ggufForm struct {
 	arch  string // general.architecture
 	names []ggufName
 	keys  []ggufKey
+	// head says that llama.cpp wants the head in the file where it is the embedding, too.
+	head bool
 	// config adds to config.json what the keys do not say by themselves, meta what config.json says to the metadata.
 	config func(r *ggufReader)
 	meta   func(w *ggufWriter)
@@ -137,6 +139,12 @@ func (c *Config) GGUFArchitecture() (string, error) {
 		return "", err
 	}
 	return f.arch, nil
+}
+
+// GGUFTied says whether the head of a GGUF file of the model is its embedding.
+func (c *Config) GGUFTied() bool {
+	f, err := ggufOf(c.Architecture)
+	return c.Tied && err == nil && !f.head
 }
 
 // GGUFTensor says where a GGUF file has a parameter, such as "model.layers.0.self_attn.q_proj.weight", and how.

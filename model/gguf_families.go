@@ -175,7 +175,7 @@ var phi3GGUF = &ggufForm{
 }
 
 var phiGGUF = &ggufForm{
-	arch: "phi2", keys: layerNormKeys,
+	arch: "phi2", keys: layerNormKeys, head: true,
 	names: []ggufName{
 		{hf: "model.embed_tokens", gguf: "token_embd"}, {hf: "model.final_layernorm", gguf: "output_norm"},
 		{hf: "lm_head", gguf: "output"}, {hf: layer + "input_layernorm", gguf: "blk.N.attn_norm"},
@@ -188,7 +188,7 @@ var phiGGUF = &ggufForm{
 }
 
 var neoxGGUF = &ggufForm{
-	arch: "gptneox", keys: layerNormKeys,
+	arch: "gptneox", keys: layerNormKeys, head: true,
 	names: []ggufName{
 		{hf: "gpt_neox.embed_in", gguf: "token_embd"}, {hf: "gpt_neox.final_layer_norm", gguf: "output_norm"},
 		{hf: "embed_out", gguf: "output"},

@@ -49,6 +49,10 @@ func (m *Model) GGUFWeights(sizes map[string]int, load func(name string) ([]floa
 			names = append(names, name) // of a head that is the embedding no longer
 		}
 	}
+	head, embedding := m.tiedHead(names)
+	if head != "" {
+		names = append(names, head)
+	}
 	layerOf := func(name string) int { _, n, _ := cutParameter(name); return n }
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(layerOf(a)-layerOf(b), cmp.Compare(a, b)) })
 	for _, name := range names {
@@ -56,13 +60,17 @@ func (m *Model) GGUFWeights(sizes map[string]int, load func(name string) ([]floa
 		if err != nil {
 			return fail(err)
 		}
-		s, ok := m.stored[name]
+		from := name
+		if name == head {
+			from = embedding
+		}
+		s, ok := m.stored[from]
 		if !ok {
 			s = Stored{Shape: []int{m.Config.Vocab, sizes[name] / m.Config.Vocab}}
 		}
 		f := &ggufOut{src: src, name: s.Name, to: to, shape: slices.Clone(s.Shape)}
-		if _, ok := sizes[name]; ok {
-			f.load = func() ([]float32, error) { return load(name) }
+		if _, ok := sizes[from]; ok {
+			f.load = func() ([]float32, error) { return load(from) }
 		}
 		if to.Transposed && len(f.shape) == 2 {
 			slices.Reverse(f.shape)
@@ -78,6 +86,27 @@ func (m *Model) GGUFWeights(sizes map[string]int, load func(name string) ([]floa
 		w.Tensors = append(w.Tensors, gguf.Values(e.Name, ggml.F32, e.Values, len(e.Values)))
 	}
 	return w, nil
+}
+
+// tiedHead is the head that a file has as a tensor of its own though it is the embedding, and that, among the tensors that are written
+// otherwise; empty where there is none.
+func (m *Model) tiedHead(names []string) (head, embedding string) {
+	f, err := ggufOf(m.Config.Architecture)
+	if err != nil || !f.head || !m.Config.Tied {
+		return "", ""
+	}
+	for _, n := range f.names {
+		switch n.gguf {
+		case "output":
+			head = n.hf + ".weight"
+		case "token_embd":
+			embedding = n.hf + ".weight"
+		}
+	}
+	if slices.Contains(names, head) { // an adapter has taken it apart
+		return "", ""
+	}
+	return head, embedding
 }
 
 // ggufOut writes a tensor of a Hugging Face folder as the file has it.

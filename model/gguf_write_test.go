@@ -79,8 +79,17 @@ func TestGGUFWeights(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer want.Close()
-		if !slices.Equal(got.Names(), want.Names()) {
-			t.Errorf("%s has the tensors %v, by llama.cpp %v", name, got.Names(), want.Names())
+		names := slices.Clone(want.Names())
+		if name == "gptneox_tied" { // llama.cpp does not load the file that its converter makes of a tied head
+			names = append(names, "output.weight")
+			slices.Sort(names)
+			a, _ := got.Float32("output.weight")
+			if b, err := want.Float32("token_embd.weight"); err != nil || !slices.Equal(a, b) {
+				t.Errorf("%s: the head is not the embedding (%v)", name, err)
+			}
+		}
+		if !slices.Equal(got.Names(), names) {
+			t.Errorf("%s has the tensors %v, by llama.cpp %v", name, got.Names(), names)
 			continue
 		}
 		for _, n := range want.Names() {
