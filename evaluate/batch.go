@@ -23,6 +23,8 @@ type Batch struct {
 	pass    int // tokens of a prompt that are read in one pass
 	scored  int // tokens of a prompt that are scored in one pass
 	live    []*Sequence
+	warm    []warm // the longest unused first
+	shares  bool
 }
 
 // BatchSize is how much a batch holds.
@@ -44,13 +46,17 @@ type Sequence struct {
 	Slot     int      // the adapters' slot; -1 for the base alone
 	Draw     uint64   // numbers its random numbers, where tokens are drawn
 	LogProbs int      // how many of the likeliest tokens are told with each token; -1 for no log-probabilities at all
-	Echo     bool     // the prompt's tokens from the second on are told too, with log-probabilities
+	// Owner names whose the prompt is, and the model that reads it: what is in the cache of a prompt's beginning is taken from sequences of
+	// the same owner and slot, and from no others. "" shares nothing.
+	Owner string
+	Echo  bool // the prompt's tokens from the second on are told too, with log-probabilities
 	// Mask, if not nil, bans tokens by logits of minus infinity, given what has been generated, before all else that changes logits.
 	Mask func(logits []float32, generated []int32) error
 
 	ids      []int32
 	past     int // tokens in the cache
 	at, need int // its rows of the cache
+	cached   int // tokens whose rows were there already
 	key      philox.Key
 }
 
@@ -97,6 +103,9 @@ func newBatch(w nn.Wiring, adapters []nn.Adapter, params *nn.Params, p *pool.Poo
 	var err error
 	b.prog, err = nn.Compile(w, adapters, params, nn.Options{Mode: nn.ModeLogits, Caps: caps, Pool: p, Cache: true,
 		CacheDType: size.Cache, Dry: dry})
+	if err == nil {
+		b.shares = b.virtual == 0 && b.prog.Shares()
+	}
 	return b, err
 }
 
@@ -150,25 +159,22 @@ func (b *Batch) Join(q *Sequence) bool {
 	if _, rows := b.Live(); rows+need > b.rows() {
 		return false
 	}
-	taken := slices.SortedFunc(slices.Values(b.live), func(x, y *Sequence) int { return x.at - y.at })
-	at := 0
-	for _, t := range taken {
-		if t.at-at >= need {
-			break
-		}
-		at = (t.at + t.need + kernels.CacheAlign - 1) / kernels.CacheAlign * kernels.CacheAlign
-	}
-	if at+need > b.room() {
+	at := b.place(need, q)
+	if at < 0 {
 		return false
 	}
-	q.ids, q.past, q.at, q.need = slices.Clone(q.Prompt), 0, at, need
+	q.ids, q.past, q.at, q.need, q.cached = slices.Clone(q.Prompt), 0, at, need, 0
 	q.key = philox.NewKey(q.Sampling.Seed, "sample", "")
+	b.share(q)
 	b.live = append(b.live, q)
 	return true
 }
 
 // Leave ends a sequence; one that has ended already is passed over.
 func (b *Batch) Leave(q *Sequence) {
+	if slices.Contains(b.live, q) {
+		b.keep(q)
+	}
 	b.live = slices.DeleteFunc(b.live, func(l *Sequence) bool { return l == q })
 }
 
@@ -191,7 +197,7 @@ func (b *Batch) Step(told func(q *Sequence, s Said)) {
 			continue
 		}
 		if s.Err != nil {
-			s.Last = true
+			s.Last, q.Owner = true, ""
 		} else if a.place >= len(q.Prompt) {
 			q.ids = append(q.ids, s.ID)
 			s.Ended = slices.Contains(q.End, s.ID)

@@ -1,10 +1,13 @@
 package evaluate
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -59,6 +62,58 @@ func answer(t *testing.T, b *Batch, q Sequence) (said []string) {
 	return said
 }
 
+// mixes is how many random mixes of sequences are tried: 1, or what ADAPTFLOW_MIXES says.
+func mixes(t *testing.T) int {
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("ADAPTFLOW_MIXES"), "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// mixed has sequences come and go at random in b, and compares what they say with what they say alone. It gives the number of those that
+// were cut off.
+func mixed(t *testing.T, name string, b, alone *Batch, r *rand.Rand, waiting []*Sequence) int {
+	t.Helper()
+	want, got := map[*Sequence][]string{}, map[*Sequence][]string{}
+	for _, q := range waiting {
+		one := *q
+		one.Owner = ""
+		want[q] = answer(t, alone, one)
+	}
+	cut := map[*Sequence]bool{}
+	for turn := 0; ; turn++ {
+		if turn%3 == 0 || r.IntN(2) == 0 {
+			for len(waiting) > 0 && b.Join(waiting[0]) {
+				waiting = waiting[1:]
+			}
+		}
+		n, rows := b.Live()
+		if n > b.size.Sequences || rows > b.size.Rows {
+			t.Fatalf("%d sequences of %d rows", n, rows)
+		}
+		if n == 0 && len(waiting) == 0 {
+			break
+		}
+		if n > 0 && r.IntN(20) == 0 {
+			q := b.live[r.IntN(n)]
+			cut[q] = true
+			b.Leave(q)
+		}
+		b.Step(func(q *Sequence, s Said) { got[q] = append(got[q], fmt.Sprint(s)) })
+	}
+	for q, w := range want {
+		g := got[q]
+		if cut[q] {
+			w = w[:min(len(g), len(w))]
+		}
+		if !slices.Equal(g, w) {
+			t.Errorf("%s: %+v says\n%.300v\nbeside others, and alone\n%.300v", name, *q, g, w)
+		}
+	}
+	return len(cut)
+}
+
 // TestBatch: sequences that come and go at random, each with settings of its own, say bit for bit what they say alone, by one thread and by
 // two, and in a cache of other rows; and the ones without log-probabilities what a Generator says.
 func TestBatch(t *testing.T) {
@@ -69,46 +124,16 @@ func TestBatch(t *testing.T) {
 		alone := batch(t, m, 1, 48, nil)
 		for _, p := range []*pool.Pool{nil, two} {
 			b := batch(t, m, 5, 130, p)
-			r := rand.New(rand.NewPCG(7, 7))
-			want, got := map[*Sequence][]string{}, map[*Sequence][]string{}
-			cut := map[*Sequence]bool{}
-			var waiting []*Sequence
-			for range 60 {
-				q := asking(r, m.Config.Vocab)
-				want[&q] = answer(t, alone, q)
-				waiting = append(waiting, &q)
-			}
-			for turn := 0; ; turn++ {
-				if turn%3 == 0 || r.IntN(2) == 0 {
-					for len(waiting) > 0 && b.Join(waiting[0]) {
-						waiting = waiting[1:]
-					}
+			for i := range mixes(t) {
+				r := rand.New(rand.NewPCG(7, uint64(7+i)))
+				var list []*Sequence
+				for range 60 {
+					q := asking(r, m.Config.Vocab)
+					list = append(list, &q)
 				}
-				n, rows := b.Live()
-				if n > 5 || rows > 130 {
-					t.Fatalf("%d sequences of %d rows", n, rows)
+				if mixed(t, name, b, alone, r, list) == 0 {
+					t.Error("no sequence left")
 				}
-				if n == 0 && len(waiting) == 0 {
-					break
-				}
-				if n > 0 && r.IntN(20) == 0 {
-					q := b.live[r.IntN(n)]
-					cut[q] = true
-					b.Leave(q)
-				}
-				b.Step(func(q *Sequence, s Said) { got[q] = append(got[q], fmt.Sprint(s)) })
-			}
-			for q, w := range want {
-				g := got[q]
-				if cut[q] {
-					w = w[:min(len(g), len(w))]
-				}
-				if !slices.Equal(g, w) {
-					t.Errorf("%s: %+v says\n%.300v\nbeside others, and alone\n%.300v", name, *q, g, w)
-				}
-			}
-			if len(cut) == 0 {
-				t.Error("no sequence left")
 			}
 		}
 		plain := batch(t, m, 3, 100, nil)

@@ -90,14 +90,7 @@ func (a *Attention) prefix(in [][]float32) (k, v []float32) {
 // Forward implements Op.
 func (a *Attention) Forward(w *Work) {
 	pk, pv := a.prefix(w.In)
-	var cache *kernels.KVCache
-	switch {
-	case a.cache && a.half:
-		cache = &kernels.KVCache{KHalf: kernels.Halves(w.State[0]), VHalf: kernels.Halves(w.State[1])}
-	case a.cache:
-		cache = &kernels.KVCache{K: w.State[0], V: w.State[1]}
-	}
-	a.Attn.Forward(w.Pool, w.Out, w.Saved[0], w.In[0], w.In[1], w.In[2], w.Step.Docs, pk, pv, a.PrefixLen, cache)
+	a.Attn.Forward(w.Pool, w.Out, w.Saved[0], w.In[0], w.In[1], w.In[2], w.Step.Docs, pk, pv, a.PrefixLen, a.held(w))
 }
 
 // Backward implements Op.

@@ -140,14 +140,14 @@ func formKey(a *Adapter) string {
 	return k
 }
 
-// Bankable says whether the adapter can be in a [Bank]: it is Mixable, all that its folder holds beside its configuration are parameters,
-// and it keeps no state of a sequence.
+// Bankable says whether the adapter can be in a [Bank]: it is Mixable, and all that its folder holds beside its configuration are
+// parameters.
 func (a *Adapter) Bankable() bool {
-	return a.Mixable() && !a.Invoked() && !slices.ContainsFunc(a.Frozen(), func(f Frozen) bool { return f.Load != nil })
+	return a.Mixable() && !slices.ContainsFunc(a.Frozen(), func(f Frozen) bool { return f.Load != nil })
 }
 
-// Invoked says whether the adapter acts from its invocation in a text on (aLoRA). A program with a KV cache knows of one sequence at a time
-// whether that has come.
+// Invoked says whether the adapter acts from its invocation in a text on (aLoRA): then what it makes of a text's beginning depends on what
+// follows.
 func (a *Adapter) Invoked() bool {
 	l, ok := a.Method.(*lora)
 	return ok && l.cfg.AloraInvocationTokens != nil

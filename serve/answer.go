@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
@@ -19,6 +20,9 @@ type answer struct {
 	gone  atomic.Bool                          // nobody wants it any more
 
 	vectors [][]float32
+	waited  time.Duration // before it began; under mu, as is cached
+	cached  int
+	since   time.Time
 
 	mu    sync.Mutex
 	said  []evaluate.Said
@@ -27,7 +31,9 @@ type answer struct {
 	news  chan struct{}
 }
 
-func newAnswer(e *Live, a *Ask) *answer { return &answer{e: e, ask: a, news: make(chan struct{}, 1)} }
+func newAnswer(e *Live, a *Ask) *answer {
+	return &answer{e: e, ask: a, since: time.Now(), news: make(chan struct{}, 1)}
+}
 
 func (a *answer) tell(f func()) {
 	a.mu.Lock()
@@ -46,9 +52,26 @@ func (a *answer) say(s evaluate.Said) {
 	a.tell(func() { a.said = append(a.said, s) })
 }
 
-func (a *answer) begin() {
+func (a *answer) begin(cached int) {
 	n := int64(len(a.ask.Prompt))
-	a.e.count(func(x *Stats) { x.PromptTokens += n })
+	a.e.count(func(x *Stats) { x.PromptTokens, x.CachedTokens = x.PromptTokens+n, x.CachedTokens+int64(cached) })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waited, a.cached = time.Since(a.since), cached
+}
+
+// Cached is how many tokens of the prompt were not read anew.
+func (a *answer) Cached() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cached
+}
+
+// Waited is how long it stood in the queue.
+func (a *answer) Waited() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.waited
 }
 
 func (a *answer) end(err error) { a.tell(func() { a.ended, a.err = true, err }) }

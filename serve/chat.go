@@ -195,7 +195,8 @@ func (s *Server) chats(w http.ResponseWriter, r *http.Request, k *key) *Error {
 	}
 	var asks []*Ask
 	for i := range max(is(q.Settings.N), 1) {
-		a := &Ask{v, evaluate.Sequence{Prompt: ids, Sampling: sampling, End: end, Draw: uint64(i), LogProbs: -1}}
+		a := &Ask{v, evaluate.Sequence{Prompt: ids, Sampling: sampling, End: end, Draw: uint64(i), LogProbs: -1,
+			Owner: k.owner()}}
 		if is(q.LogProbs) {
 			a.LogProbs = is(q.TopLogProbs)
 		}

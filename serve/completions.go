@@ -64,8 +64,6 @@ func (q *completionRequest) check() *Error {
 		return bad("suffix", "suffix is not supported")
 	case q.BestOf != nil && *q.BestOf != max(n, 1):
 		return bad("best_of", "best_of is only supported where it is n")
-	case is(q.Echo) && is(q.Settings.Stream) && q.LogProbs != nil:
-		return bad("echo", "echo with logprobs is not supported in a stream")
 	}
 	return nil
 }
@@ -107,7 +105,7 @@ func checkIDs(v *Voice, param string, ids []int32) *Error {
 	}
 	for _, id := range ids {
 		if id < 0 || int(id) >= v.Vocab {
-			return bad(param, "the token id %d is none of the model's, which has %d", id, v.Vocab)
+			return bad(param, "the model has no token id %d: its vocabulary is %d", id, v.Vocab)
 		}
 	}
 	return nil
@@ -159,7 +157,8 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request, k *key) *Er
 		}
 		prompt += len(p)
 		for range max(is(q.Settings.N), 1) {
-			a := &Ask{v, evaluate.Sequence{Prompt: p, Sampling: sampling, End: end, Draw: uint64(len(asks)), LogProbs: -1}}
+			a := &Ask{v, evaluate.Sequence{Prompt: p, Sampling: sampling, End: end, Draw: uint64(len(asks)), LogProbs: -1,
+				Owner: k.owner()}}
 			if q.LogProbs != nil {
 				a.LogProbs, a.Echo = *q.LogProbs, is(q.Echo)
 			}
@@ -254,12 +253,17 @@ func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, q *com
 	err := speak(r.Context(), choices, func(d delta) error {
 		i := d.c.index
 		c := completionChoice{Index: i, Text: d.text}
-		if is(q.Echo) && !begun[i] {
+		first := is(q.Echo) && !begun[i]
+		if first {
 			c.Text = q.echoed(v, d.c) + c.Text
 		}
 		begun[i] = true
 		if q.LogProbs != nil {
 			c.LogProbs = &completionLogProbs{}
+			if first {
+				c.LogProbs.first(v, d.c.ask.Prompt[0])
+				c.LogProbs.add(v, d.c.prompt, *q.LogProbs)
+			}
 			c.LogProbs.add(v, d.said, *q.LogProbs)
 			for k := range c.LogProbs.Offsets {
 				c.LogProbs.Offsets[k] += offsets[i]

@@ -67,6 +67,7 @@ type Stats struct {
 	Running, Waiting int // sequences
 	Rows, RowsUsed   int // of the KV cache
 	PromptTokens     int64
+	CachedTokens     int64 // of prompts: they were not read anew
 	GeneratedTokens  int64
 	Steps            int64
 	Adapters         map[string]int // sequences by adapter that is in memory

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -21,6 +22,25 @@ type Folders struct {
 	Dir   string        // any folder in it is an adapter, by the folder's name; "" for none
 	// ByKey finds the folder in Dir of an adapter by another name than its folder's, "" where there is none; nil for none at all.
 	ByKey func(dir, name string) (string, error)
+
+	more *loaded // at run time; nil for none
+}
+
+// loaded are adapters that were named at run time.
+type loaded struct {
+	from string // where they must lie
+	mu   sync.RWMutex
+	list []infer.Named
+}
+
+// named are the adapters that have names of their own: those from the start, and those of run time.
+func (f *Folders) named() []infer.Named {
+	if f.more == nil {
+		return f.Named
+	}
+	f.more.mu.RLock()
+	defer f.more.mu.RUnlock()
+	return slices.Concat(f.Named, f.more.list)
 }
 
 // edition is an adapter as its folder has it.
@@ -31,7 +51,7 @@ func (e edition) key() string { return e.name + "\x00" + e.folder + "\x00" + e.s
 // Names lists the adapters, sorted.
 func (f *Folders) Names() []string {
 	var out []string
-	for _, n := range f.Named {
+	for _, n := range f.named() {
 		out = append(out, n.Name)
 	}
 	if f.Dir != "" {
@@ -48,10 +68,10 @@ func (f *Folders) Names() []string {
 
 // find is the adapter of a name as it is now; a zero edition where there is none.
 func (f *Folders) find(name string) (edition, error) {
-	at := ""
-	for _, n := range f.Named {
+	at, own := "", -1
+	for i, n := range f.named() {
 		if n.Name == name {
-			at = n.Dir
+			at, own = n.Dir, i
 		}
 	}
 	if at == "" && f.Dir != "" {
@@ -66,6 +86,9 @@ func (f *Folders) find(name string) (edition, error) {
 	folder, err := adapterIn(at)
 	if err != nil || folder == "" {
 		return edition{}, err
+	}
+	if own >= len(f.Named) && !within(f.more.from, folder) { // a link has changed since
+		return edition{}, nil
 	}
 	e := edition{name: name, folder: folder}
 	for _, file := range []string{filepath.Join(folder, peft.ConfigFile), peft.TensorPath(folder)} {
@@ -132,7 +155,7 @@ func adapterIn(dir string) (string, error) {
 		if at := filepath.Join(dir, to); filepath.IsLocal(to) && is(at) {
 			return at, nil
 		}
-		return "", fmt.Errorf("%s names %q, which is no folder of an adapter in it", filepath.Join(dir, currentFile), to)
+		return "", fmt.Errorf("%s names %q, which is not the folder of an adapter in it", filepath.Join(dir, currentFile), to)
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !isNoFolder(dir):
 		return "", err
 	}

@@ -85,6 +85,9 @@ func (k *Keys) of(r *http.Request) *key {
 	return found
 }
 
+// owner names the key where what is remembered of its prompts is looked for: see [evaluate.Sequence].
+func (k *key) owner() string { return string(k.sum[:]) }
+
 // sees says whether a model is the key's.
 func (k *key) sees(name string) bool {
 	for _, p := range k.patterns {

@@ -46,6 +46,7 @@ type resident struct {
 	model   *infer.Model  // of one that needs a base of its own
 	lane    *lane         // nil until it has a place
 	slot    int           // in the main lane's bank
+	invoked bool          // what it makes of a prompt's beginning depends on what follows
 	users   int           // sequences
 	used    int64         // the engine's time when it was used last
 }

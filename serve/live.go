@@ -12,6 +12,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
@@ -23,12 +24,14 @@ type Options struct {
 	DType         string // how its weights are stored, as [infer.Open] has it
 	Adapters      Folders
 	Ends          tokenize.Ends
-	Template      string // a file with a chat template in place of the models' own
-	MemoryLimit   int64  // bytes for all together; 0 for none
-	AdapterMemory int64  // bytes for the adapters that are held; 256 MiB
-	Context       int    // tokens of a sequence; the model's positions, 8192 at most
-	Sequences     int    // that are continued at a time; 16
-	Queue         int    // sequences that wait, at most; 1024
+	Template      string   // a file with a chat template in place of the models' own
+	MemoryLimit   int64    // bytes for all together; 0 for none
+	AdapterMemory int64    // bytes for the adapters that are held; 256 MiB
+	Context       int      // tokens of a sequence; the model's positions, 8192 at most
+	Sequences     int      // that are continued at a time; 16
+	Queue         int      // sequences that wait, at most; 1024
+	CacheDType    nn.DType // of keys and values: nn.BFloat16 takes half the memory, and rounds them
+	LoadFrom      string   // folder whose adapters [Live.Load] may name; "" for none
 	Log           *slog.Logger
 }
 
@@ -45,6 +48,7 @@ func (o *Options) fill() {
 	if o.Queue == 0 {
 		o.Queue = 1024
 	}
+	o.Adapters.more = &loaded{from: o.LoadFrom}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

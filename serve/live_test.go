@@ -23,6 +23,7 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/templates/assets"
+	"github.com/adaptflow/adaptflow/tokenize"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -126,7 +127,21 @@ func (q asking) ask(t testing.TB, e Engine) *Ask {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Ask{v, evaluate.Sequence{Prompt: ids, Sampling: q.s, End: v.End, LogProbs: -1}}
+	return &Ask{v, evaluate.Sequence{Prompt: ids, Sampling: q.s, End: v.End, LogProbs: -1, Owner: "x"}}
+}
+
+// invocation are the tokens of a word of some of TestLive's texts.
+func invocation(t *testing.T, base string) []int32 {
+	t.Helper()
+	tk, err := tokenize.Load(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := tk.AppendIDs(nil, " there", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
 }
 
 // TestLive: whatever is asked at the same time, whoever goes, and however few adapters have room, each answer is that of generate with the
@@ -137,8 +152,12 @@ func TestLive(t *testing.T) {
 		adapter(t, filepath.Join(dir, name), base, "LORA", small, i+3)
 	}
 	adapter(t, filepath.Join(dir, "all"), base, "LORA", map[string]any{"r": 1, "target_modules": "all-linear"}, 3)
+	for i, name := range []string{"invoked", "invoked2"} { // by the tokens of " there"
+		adapter(t, filepath.Join(dir, name), base, "LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj"},
+			"alora_invocation_tokens": invocation(t, base)}, i+5)
+	}
 	adapter(t, filepath.Join(dir, "virtual"), base, "PROMPT_TUNING", map[string]any{"num_virtual_tokens": 3}, 3)
-	names := []string{"base", "a", "b", "c", "d", "all", "virtual", "late"}
+	names := []string{"base", "a", "b", "c", "d", "all", "virtual", "late", "invoked", "invoked2"}
 	e := live(t, Options{Name: "base", Adapters: Folders{Dir: dir}, AdapterMemory: 400 << 10, Context: 96, Sequences: 4})
 	if slots := e.bank.Slots(); slots >= 4 {
 		t.Fatalf("%d slots: nothing is evicted", slots)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/peft"
@@ -75,6 +76,9 @@ func (e *Live) over(q *evaluate.Sequence, a *answer, err error) {
 	a.end(err)
 }
 
+// ownerMark stands between whose a sequence is and what adapter reads it.
+const ownerMark = "\x00adapter\x00"
+
 // admit lets those who wait into their lanes, in their order; who must wait for room has those behind him wait too, but not who waits for
 // an adapter to be read.
 func (e *Live) admit() {
@@ -111,6 +115,12 @@ func (e *Live) admit() {
 		if r != nil {
 			q.Slot = r.slot
 		}
+		if r != nil && r.invoked {
+			q.Owner = ""
+		}
+		if q.Owner != "" && !strings.Contains(q.Owner, ownerMark) { // and of an adapter as it is now
+			q.Owner += ownerMark + a.ask.Voice.edition.key()
+		}
 		if err := l.batch.Check(q); err != nil {
 			a.end(refuse("%v", err))
 			continue
@@ -124,14 +134,17 @@ func (e *Live) admit() {
 			r.users++
 		}
 		e.running[q] = a
-		a.begin()
+		a.begin(q.Cached())
 	}
 	e.queue = left
 	e.residents = slices.DeleteFunc(e.residents, func(r *resident) bool { // whoever wanted it has gone
 		unused := r.lane == nil && r.isOpen() && r.adapter != e.wanted &&
 			!slices.ContainsFunc(left, func(a *answer) bool { return a.ask.Voice.edition == r.edition })
-		if unused && r.model != nil {
-			_ = r.model.Close()
+		if unused {
+			e.poke() // others may be read
+			if r.model != nil {
+				_ = r.model.Close()
+			}
 		}
 		return unused
 	})
@@ -195,6 +208,9 @@ func (e *Live) residentOf(a *answer, full map[*lane]bool) (*resident, error) {
 	}
 	i := slices.IndexFunc(e.residents, func(r *resident) bool { return r.key() == ed.key() })
 	if i < 0 {
+		if e.unplaced() >= max(e.o.Sequences, 4) { // what is read lies in memory until it has a place
+			return nil, nil
+		}
 		r := &resident{edition: ed, opened: make(chan struct{})}
 		e.residents = append(e.residents, r)
 		go func() {
@@ -231,8 +247,19 @@ func (e *Live) residentOf(a *answer, full map[*lane]bool) (*resident, error) {
 	return r, nil
 }
 
+// unplaced is the number of adapters that are being read, or wait for a place.
+func (e *Live) unplaced() (n int) {
+	for _, r := range e.residents {
+		if r.lane == nil {
+			n++
+		}
+	}
+	return n
+}
+
 // place finds a place for an adapter that was read; where there is none now it is tried again.
 func (e *Live) place(r *resident, full map[*lane]bool) error {
+	r.invoked = r.adapter != nil && r.adapter.Invoked()
 	if r.alone() {
 		return e.placeAlone(r)
 	}
@@ -354,11 +381,7 @@ func (e *Live) placeAlone(r *resident) error {
 	if m == nil {
 		m = e.base.Over(r.adapter, r.folder)
 	}
-	size := e.plan.Alone
-	if r.adapter != nil && r.adapter.Invoked() {
-		size.Sequences = 1
-	}
-	l, err := newLane(m, true, size)
+	l, err := newLane(m, true, e.plan.Alone)
 	if err != nil {
 		if r.model == nil {
 			_ = m.Close()

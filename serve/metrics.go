@@ -17,6 +17,7 @@ type metrics struct {
 	finish   []*prometheus.CounterVec // by model and reason, under each name
 	prompts  *prometheus.HistogramVec
 	words    *prometheus.HistogramVec
+	spans    [spans]*prometheus.HistogramVec
 }
 
 // number is a row of the engine's numbers.
@@ -36,6 +37,10 @@ var gauges = []gauge{
 		prometheus.GaugeValue, func(s Stats) float64 { return float64(s.RowsUsed) / float64(max(s.Rows, 1)) }},
 	{[]string{"adaptflow:prompt_tokens_total", "vllm:prompt_tokens_total"}, "Tokens of prompts.", prometheus.CounterValue,
 		func(s Stats) float64 { return float64(s.PromptTokens) }},
+	{[]string{"vllm:prefix_cache_queries_total"}, "Tokens of prompts that were looked for in the KV cache.", prometheus.CounterValue,
+		func(s Stats) float64 { return float64(s.PromptTokens) }},
+	{[]string{"adaptflow:cached_tokens_total", "vllm:prefix_cache_hits_total"}, "Tokens of prompts that were in the KV cache.",
+		prometheus.CounterValue, func(s Stats) float64 { return float64(s.CachedTokens) }},
 	{[]string{"adaptflow:generation_tokens_total", "vllm:generation_tokens_total"}, "Tokens that were generated.", prometheus.CounterValue,
 		func(s Stats) float64 { return float64(s.GeneratedTokens) }},
 	{[]string{"adaptflow:steps_total"}, "Passes over the model.", prometheus.CounterValue,
@@ -65,6 +70,7 @@ func newMetrics(e Engine) *metrics {
 	m.words = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vllm:request_generation_tokens",
 		Help: "Tokens that were generated for a request.", Buckets: buckets}, []string{"model_name"})
 	m.registry.MustRegister(m.prompts, m.words)
+	m.measure()
 	m.http = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }

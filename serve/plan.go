@@ -48,8 +48,8 @@ func planFor(o *Options, m *infer.Model) (Plan, error) {
 	p := Plan{Base: mem.Held() - bankBytes(m), Adapters: o.AdapterMemory, Heap: heapBytes}
 	for n := o.Sequences; n >= 1; n = n / 2 {
 		for rows := n * context; ; rows = max(context, rows/2) {
-			p.Size = evaluate.BatchSize{Context: context, Sequences: n, Rows: rows}
-			p.Alone = evaluate.BatchSize{Context: context, Sequences: min(n, 2), Rows: min(rows, 2*context)}
+			p.Size = evaluate.BatchSize{Context: context, Sequences: n, Rows: rows, Cache: o.CacheDType}
+			p.Alone = evaluate.BatchSize{Context: context, Sequences: min(n, 2), Rows: min(rows, 2*context), Cache: o.CacheDType}
 			main, err := needs(m, p.Size)
 			if err != nil {
 				return p, err

@@ -31,6 +31,7 @@ type Server struct {
 	Origins []string      // of pages whose scripts may ask (CORS); "*" for all
 	Body    int64         // bytes of a request, at most; 0 for 8 MiB
 	Pooling infer.Pooling // of /v1/embeddings; the mean where it is ""
+	Loads   bool          // clients whose key sees all models may load and unload adapters
 	Log     *slog.Logger  // a line a request, without its text; nil for none
 
 	engine       Engine
@@ -58,6 +59,8 @@ func New(e Engine) *Server {
 		{"POST", "/v1/completions", s.completions, false},
 		{"POST", "/v1/chat/completions", s.chats, false},
 		{"POST", "/v1/embeddings", s.embeddings, false},
+		{"POST", "/v1/load_lora_adapter", s.load, false},
+		{"POST", "/v1/unload_lora_adapter", s.unload, false},
 		{"GET", "/v1/models", s.models, false},
 		{"GET", "/v1/models/", s.model, false},
 		{"GET", "/models", s.models, false},

@@ -126,7 +126,7 @@ var malformed = map[string][]string{
 		`{X,"logit_bias":[]}`, `{X,"logit_bias":{"a":1}}`, `{X,"logit_bias":{"-1":1}}`, `{X,"logit_bias":{"999999":1}}`,
 		`{X,"logit_bias":{"5":101}}`, `{X,"logit_bias":{"5":"1"}}`, `{X,"stop_token_ids":[-1]}`, `{X,"stop_token_ids":[999999]}`,
 		`{X,"stop_token_ids":"a"}`, `{X,"min_tokens":-1}`, `{X,"ignore_eos":1}`, `{X`, `{X}}`, `{X} {}`, `{X,}`, `{'model':'base'}`,
-		`{X,"echo":true,"logprobs":1,"stream":true}`, `{X,"include_stop_str_in_output":3}`},
+		`{X,"include_stop_str_in_output":3}`},
 	"/v1/chat/completions": {``, `{`, `[]`, `{}`, `{"model":"base"}`, `{"messages":[{"role":"user","content":"a"}]}`,
 		`{"model":"base","messages":[]}`, `{"model":"base","messages":null}`, `{"model":"base","messages":"hello"}`,
 		`{"model":"base","messages":{}}`, `{"model":"base","messages":[7]}`, `{"model":"base","messages":[{}]}`,
@@ -478,5 +478,52 @@ func TestVanishes(t *testing.T) {
 	}
 	if got := get(s, "/health").Code; got != 503 {
 		t.Errorf("a server that ends is healthy: %d", got)
+	}
+}
+
+// TestEchoStream: a stream that begins with its prompt has the entries of the whole answer, in its chunks one after another.
+func TestEchoStream(t *testing.T) {
+	s := New(newFake(t))
+	for _, most := range []string{"0", "4"} {
+		body := `{"model":"base","prompt":[[40,634,1121]],"max_tokens":` + most + `,"logprobs":2,"echo":true`
+		l := dig(object(t, post(s, "/v1/completions", body+`}`)), "choices", 0, "logprobs")
+		got := map[string][]any{}
+		for _, part := range strings.Split(post(s, "/v1/completions", body+`,"stream":true}`).Body.String(), "\n\n") {
+			if raw, ok := strings.CutPrefix(part, "data: {"); ok {
+				var m map[string]any
+				if err := json.Unmarshal([]byte("{"+raw), &m); err != nil {
+					t.Fatal(err)
+				}
+				for _, k := range []string{"tokens", "token_logprobs", "top_logprobs", "text_offset"} {
+					more, _ := dig(m, "choices", 0, "logprobs", k).([]any)
+					got[k] = append(got[k], more...)
+				}
+			}
+		}
+		for k, v := range got {
+			if !reflect.DeepEqual(v, dig(l, k)) || len(v) < 3 {
+				t.Errorf("%s of %s tokens: %v in a stream, %v at once", k, most, v, dig(l, k))
+			}
+		}
+	}
+}
+
+// TestTimes: what is answered is in each of the histograms, once or for each token.
+func TestTimes(t *testing.T) {
+	e := live(t, Options{Name: "base", Context: 64})
+	s := New(e)
+	ask := `{"model":"base","prompt":"The city","max_tokens":5,"temperature":0,"ignore_eos":true}`
+	if w := post(s, "/v1/completions", ask); w.Code != 200 {
+		t.Fatal(w.Body)
+	}
+	r := httptest.NewRequest("GET", "/metrics", nil)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	for name, n := range map[string]int{"time_to_first_token_seconds": 1, "inter_token_latency_seconds": 4, "e2e_request_latency_seconds": 1,
+		"request_queue_time_seconds": 1} {
+		want := fmt.Sprintf("vllm:%s_count{model_name=\"base\"} %d\n", name, n)
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
 	}
 }

@@ -143,7 +143,7 @@ func (c *settings) sampling(v *Voice, most int) (s evaluate.Sampling, e *Error) 
 	for k, b := range c.LogitBias {
 		id, err := strconv.ParseInt(k, 10, 32)
 		if err != nil || id < 0 || int(id) >= v.Vocab {
-			return s, bad("logit_bias", "logit_bias has %q, which is no token id of the model's", k)
+			return s, bad("logit_bias", "logit_bias has %q, which is not a token id of the model", k)
 		}
 		if !(b >= -100 && b <= 100) {
 			return s, bad("logit_bias", "logit_bias of %s is %g; it must be from -100 to 100", k, b)
@@ -160,7 +160,7 @@ func (c *settings) sampling(v *Voice, most int) (s evaluate.Sampling, e *Error) 
 func (c *settings) end(v *Voice) (out []int32, e *Error) {
 	for _, id := range c.StopTokenIDs {
 		if id < 0 || int(id) >= v.Vocab {
-			return nil, bad("stop_token_ids", "stop_token_ids has %d, which is no token id of the model's", id)
+			return nil, bad("stop_token_ids", "stop_token_ids has %d, which is not a token id of the model", id)
 		}
 	}
 	if !is(c.IgnoreEOS) {

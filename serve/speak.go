@@ -18,6 +18,7 @@ type choice struct {
 	speech infer.Speech
 	prompt []evaluate.Said // of the prompt's tokens from the second on, where they are wanted
 	tokens int             // that were generated
+	times  *times          // nil for none
 }
 
 // delta is what is new of a choice.
@@ -37,7 +38,7 @@ func (s *Server) begin(v *Voice, asks []*Ask, c *settings) ([]*choice, error) {
 	}
 	var out []*choice
 	for i, a := range answers {
-		out = append(out, &choice{index: i, ask: asks[i], answer: a,
+		out = append(out, &choice{index: i, ask: asks[i], answer: a, times: s.metrics.begin(v.Name),
 			speech: infer.Speech{Tokenizer: v.Tokenizer, Stops: c.Stop, WithStop: is(c.IncludeStop)}})
 	}
 	return out, nil
@@ -97,6 +98,7 @@ func (c *choice) listen(ctx context.Context, news chan<- delta) {
 	for {
 		s, err := c.answer.Next(ctx)
 		if errors.Is(err, io.EOF) {
+			c.times.end(c.answer)
 			tell(delta{finish: "length", said: held})
 			return
 		}
@@ -109,8 +111,12 @@ func (c *choice) listen(ctx context.Context, news chan<- delta) {
 			continue
 		}
 		c.tokens++
+		c.times.token()
 		text := c.speech.Add(s)
 		held = append(held, s)
+		if c.speech.Finish != "" {
+			c.times.end(c.answer)
+		}
 		if text != "" || c.speech.Finish != "" {
 			tell(delta{text: text, said: held, finish: c.speech.Finish})
 			held = nil
@@ -135,8 +141,11 @@ type cached struct {
 
 func usageOf(prompt int, choices []*choice) *usage {
 	u := &usage{Prompt: prompt, Details: &cached{}}
-	for _, c := range choices {
+	for i, c := range choices {
 		u.Completion += c.tokens
+		if x, ok := c.answer.(interface{ Cached() int }); ok && (i == 0 || &choices[i-1].ask.Prompt[0] != &c.ask.Prompt[0]) {
+			u.Details.Tokens += x.Cached()
+		}
 	}
 	u.Total = u.Prompt + u.Completion
 	return u

@@ -28,7 +28,7 @@ func Talk(ctx context.Context, e Engine, v *Voice, turns []Turn, s evaluate.Samp
 		return "", wrong
 	}
 	s.MaxNewTokens = min(s.MaxNewTokens, v.Context-len(ids))
-	answers, err := e.Start(&Ask{v, evaluate.Sequence{Prompt: ids, Sampling: s, End: v.End, LogProbs: -1}})
+	answers, err := e.Start(&Ask{v, evaluate.Sequence{Prompt: ids, Sampling: s, End: v.End, LogProbs: -1, Owner: "talk"}})
 	if err != nil {
 		return "", err
 	}

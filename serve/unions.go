@@ -54,7 +54,7 @@ func (p *prompts) UnmarshalJSON(raw []byte) error {
 		default:
 			var id *int32
 			if err := json.Unmarshal(e, &id); err != nil || id == nil {
-				return fmt.Errorf("element %d is no token id", i)
+				return fmt.Errorf("element %d is not a token id", i)
 			}
 			ids = append(ids, *id)
 		}

@@ -151,7 +151,7 @@ func (t *talk) line(ctx context.Context, line string, out io.Writer) error {
 	case command == "/save" && rest != "":
 		return t.save(rest)
 	default:
-		return fmt.Errorf("%s is no command: /adapter NAME, /reset, /save FILE, /exit", line)
+		return fmt.Errorf("%s: the commands are /adapter NAME, /reset, /save FILE, /exit", line)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type serving struct {
 	memory, adapterMemory   int64
 	origins                 []string
 	pooling, model, dtype   string
+	cache                   string
 	drain                   time.Duration
 	maxLen, maxSeqs, maxOut int
 }
@@ -52,6 +53,9 @@ A line of --api-key-file is a key and the names of models that are its own (patt
 		"folder of adapters, each by the name of its own folder, or by key where a run made one a key")
 	f.StringArrayVar(&s.adapters, "adapter", nil, "NAME=FOLDER of an adapter, or of a run that ends with one; repeat for more")
 	f.StringVar(&s.dtype, "dtype", "", "how the weights are stored: a dtype such as bfloat16, or auto (default float32)")
+	f.StringVar(&s.cache, "cache-dtype", "float32", "storage of keys and values: float32, or bfloat16, half the memory, which rounds them")
+	f.StringVar(&s.o.LoadFrom, "load-adapters-from", "",
+		"folder whose adapters clients may load and unload at run time (/v1/load_lora_adapter), with a key that sees all models")
 	f.StringVar(&s.o.Template, "chat-template", "", "file with a chat template in place of the models' own")
 	f.StringVar(&s.pooling, "pooling", string(infer.PoolMean), "how /v1/embeddings makes one vector of a text's tokens: mean or lasttoken")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8000", "HOST:PORT to listen on; port 0 takes a free one")
@@ -97,6 +101,17 @@ func (s *serving) run(ctx context.Context) error {
 	if _, err := quant.ParseSpec(train.ResolveDType(s.dtype)); err != nil {
 		return usage("--dtype: %w", err)
 	}
+	if s.o.CacheDType, err = infer.ParseCacheDType(s.cache); err != nil {
+		return usage("--cache-dtype: %v", err)
+	}
+	if at := s.o.LoadFrom; at != "" {
+		if info, err := os.Stat(at); err != nil || !info.IsDir() {
+			return usage("--load-adapters-from %s: want a folder", at)
+		}
+		if s.o.LoadFrom, err = filepath.Abs(at); err != nil {
+			return err
+		}
+	}
 	for _, a := range s.adapters {
 		n := infer.ParseNamed(a)
 		if n.Name == "" || n.Dir == "" {
@@ -106,7 +121,7 @@ func (s *serving) run(ctx context.Context) error {
 	}
 	if s.o.Adapters.Dir != "" {
 		if info, err := os.Stat(s.o.Adapters.Dir); err != nil || !info.IsDir() {
-			return usage("--adapters %s is no folder", s.o.Adapters.Dir)
+			return usage("--adapters %s: want a folder", s.o.Adapters.Dir)
 		}
 		s.o.Adapters.ByKey = perkey.InitFolder
 	}
@@ -133,7 +148,7 @@ func (s *serving) run(ctx context.Context) error {
 	}
 	defer e.Close()
 	server := serve.New(e)
-	server.Keys, server.Origins, server.Pooling = keys, s.origins, infer.Pooling(s.pooling)
+	server.Keys, server.Origins, server.Pooling, server.Loads = keys, s.origins, infer.Pooling(s.pooling), s.o.LoadFrom != ""
 	if s.requests {
 		server.Log = log
 	}
