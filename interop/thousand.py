@@ -29,7 +29,7 @@ if not os.path.exists(os.path.join(out, "keys.json")):
             for _ in range(24):
                 f.write(json.dumps({"key": name, "text": " ".join(r.choice(own) for _ in range(24))}) + "\n")
     rows = os.path.join(at, "rows.jsonl")
-    subprocess.run([bin, "run", "personal-assistants", "--output", out, "--set", f"input={rows}", "--set", "eval_input=", "--set", "validation_fraction=0",
+    subprocess.run([bin, "run", "personal-assistants", "--output", out, "--set", f"input={rows}", "--set", f"eval_input={rows}", "--set", "max_sequences=1",
                     "--set", "text_column=text", "--set", "key_column=key", "--set", "steps=3", "--set", "warmup_steps=0", "--set", "learning_rate=0.02"],
                    check=True, stdout=subprocess.DEVNULL)
 base = json.load(open(glob.glob(os.path.join(out, "adapters", "*", "adapter_config.json"))[0]))["base_model_name_or_path"]

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
@@ -65,6 +66,9 @@ type Live struct {
 	voices *voices
 	plan   Plan
 
+	head    headed
+	scoring atomic.Int64
+
 	wake chan struct{}
 	done chan struct{}
 
@@ -99,6 +103,7 @@ func NewLive(o Options) (_ *Live, err error) {
 		return nil, err
 	}
 	e := &Live{o: o, base: base, self: self, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		head:    headed{turn: make(chan struct{}, 1)},
 		running: map[*evaluate.Sequence]*answer{}}
 	defer func() {
 		if err != nil {
@@ -149,6 +154,11 @@ func (e *Live) forms() (out []*peft.Adapter, err error) {
 		if err == nil && known[configOf(ed.folder)] {
 			continue
 		}
+		if err == nil && ed.folder != "" {
+			if _, classes, err := peft.TaskOf(ed.folder); err == nil && classes > 0 {
+				continue // it has no words: see Scores
+			}
+		}
 		named := slices.ContainsFunc(e.o.Adapters.Named, func(n infer.Named) bool { return n.Name == name })
 		r := &resident{edition: ed}
 		if err == nil && ed.folder == "" {
@@ -189,6 +199,9 @@ func (e *Live) Close() error {
 	}
 	e.poke()
 	<-e.done
+	e.head.turn <- struct{}{}
+	e.head.close()
+	<-e.head.turn
 	e.main.close()
 	for _, l := range e.lanes {
 		l.close()

@@ -59,6 +59,7 @@ func New(e Engine) *Server {
 		{"POST", "/v1/completions", s.completions, false},
 		{"POST", "/v1/chat/completions", s.chats, false},
 		{"POST", "/v1/embeddings", s.embeddings, false},
+		{"POST", "/v1/score", s.scores, false},
 		{"POST", "/v1/load_lora_adapter", s.load, false},
 		{"POST", "/v1/unload_lora_adapter", s.unload, false},
 		{"GET", "/v1/models", s.models, false},

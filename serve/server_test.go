@@ -519,8 +519,8 @@ func TestTimes(t *testing.T) {
 	r := httptest.NewRequest("GET", "/metrics", nil)
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
-	for name, n := range map[string]int{"time_to_first_token_seconds": 1, "inter_token_latency_seconds": 4, "e2e_request_latency_seconds": 1,
-		"request_queue_time_seconds": 1} {
+	for name, n := range map[string]int{"time_to_first_token_seconds": 1, "inter_token_latency_seconds": 4,
+		"e2e_request_latency_seconds": 1, "request_queue_time_seconds": 1} {
 		want := fmt.Sprintf("vllm:%s_count{model_name=\"base\"} %d\n", name, n)
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("/metrics lacks %s", want)

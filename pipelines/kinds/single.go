@@ -17,6 +17,7 @@ var classificationKind = Kind{
 	Afar:    true,
 	Run:     runSingle,
 	Export:  func(ctx context.Context, r *run.Run) error { return r.ExportTrained(ctx) },
+	Asks:    servesOne, // /v1/score
 	Shown:   Shown{By: run.MetricsFile, Facts: inspectMetrics},
 }
 
