@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # Kills a run with SIGKILL at random moments and starts the same command again each time. The final adapter must have the
 # bytes of an uninterrupted run's, with one thread and with two.
-#   kill.sh ADAPTFLOW WORKDIR KILLS
+#   kill.sh ADAPTFLOW WORKDIR KILLS [TEMPLATE [SETTING…]]     domain-adaptation of 60 steps, or a template with settings
 set -euo pipefail
 bin=$1 work=$2 kills=$3
+template=(domain-adaptation --set steps=60 --set save_steps=5)
+if [ $# -gt 3 ]; then
+  template=("$4")
+  for s in "${@:5}"; do template+=(--set "$s"); done
+fi
 mkdir -p "$work/tmp"
 export TMPDIR=$work/tmp # what a run leaves in the folder of temporary files is seen
-run() { "$bin" run domain-adaptation --set steps=60 --set save_steps=5 --output "$1" "${@:2}"; }
+run() { "$bin" run "${template[@]}" --output "$1" "${@:2}"; }
 digest() { sha256sum "$1/adapter/adapter_model.safetensors" | cut -d' ' -f1; }
 
 start=$(date +%s%N)
@@ -26,7 +31,7 @@ while [ "$done" -lt "$kills" ]; do
     rm -rf "$work/killed"
   fi
   # exec, so that $! is the program itself and not a shell around it.
-  (exec "$bin" run domain-adaptation --set steps=60 --set save_steps=5 --output "$work/killed" > "$work/killed.log" 2>&1) &
+  (exec "$bin" run "${template[@]}" --output "$work/killed" > "$work/killed.log" 2>&1) &
   pid=$!
   wait_ms=$((RANDOM * 32768 + RANDOM))
   wait_ms=$((wait_ms % (ms * 2 / 5) + 50))

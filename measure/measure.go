@@ -69,6 +69,7 @@ var Measures = []*Measure{
 	&classes,
 	&preferences,
 	&answers,
+	&responses,
 	&translation,
 	&samples,
 }

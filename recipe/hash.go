@@ -33,7 +33,7 @@ var hashed = []struct{ section, keys string }{
 		"teacher_model_name_or_path distillation_alpha +objective +objective_args"},
 	{"evaluate", "" +
 		"max_sequences exact_match answer_delimiter answer_match chrf batch_size prompts max_new_tokens do_sample temperature " +
-		"top_k top_p repetition_penalty +measures"},
+		"top_k top_p repetition_penalty +measures +responses +reward_model"},
 	{"export", "merged merged_dtype +formats +gguf +gguf_lora"},
 	{"compare", "methods learning_rates parameter_budget"},
 	{"keys", "min_sequences init_adapters group_keys group_tokens"},

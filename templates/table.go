@@ -37,6 +37,10 @@ var table = []Template{
 		"base, each measured on its own held-out text", File: "personal-assistants.yaml"},
 	{Name: "instruction-tuning", Summary: "teach a language model to answer, with a loss on answers alone, and measure answers before " +
 		"and after", File: "instruction-tuning.yaml"},
+	{Name: "preference-tuning", Summary: "teach which of two answers is better, by DPO or another objective over answers: reward " +
+		"accuracy, KL to the base, length and forgetting", File: "preference-tuning.yaml"},
+	{Name: "reward-model", Summary: "train a reward model on pairs of answers, a head of one score, and measure how often it is right",
+		File: "reward-model.yaml"},
 	{Name: "multilingual-adaptation", Summary: "adapt a language model to languages, sampled with a temperature: perplexity by language, " +
 		"chrF of translations, forgetting of English", File: "multilingual-adaptation.yaml"},
 }

@@ -21,6 +21,18 @@ var classificationKind = Kind{
 	Shown:   Shown{By: run.MetricsFile, Facts: inspectMetrics},
 }
 
+// rewardKind trains one adapter with a head of one score, from pairs of answers.
+var rewardKind = Kind{
+	Name:    "a reward model",
+	When:    func(r *recipe.Recipe) bool { return r.Rewards() },
+	Summary: run.MetricsFile,
+	Afar:    true,
+	Run:     runSingle,
+	Export:  func(ctx context.Context, r *run.Run) error { return r.ExportTrained(ctx) },
+	Asks:    servesOne, // /v1/score
+	Shown:   Shown{By: run.MetricsFile, Facts: inspectMetrics},
+}
+
 // singleKind trains one adapter of a language model: whatever no other kind is for.
 var singleKind = Kind{
 	Name:    "one adapter",

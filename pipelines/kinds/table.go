@@ -15,6 +15,7 @@ var table = []Kind{
 	keysKind,
 	continualKind,
 	classificationKind,
+	rewardKind,
 	singleKind,
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates"
 )
 
@@ -35,20 +36,26 @@ func writePairs(t *testing.T, path string, n, from int) string {
 	return path
 }
 
-// pairsRun runs a recipe over pairs of answers with settings, at a tiny size.
-func pairsRun(t *testing.T, dir string, settings ...string) (*Run, *report.Metrics) {
+// pairsRecipe is a recipe over pairs of answers with settings, of a tiny size.
+func pairsRecipe(t *testing.T, dir string, settings ...string) *recipe.Recipe {
 	t.Helper()
 	tpl, err := templates.Get("domain-adaptation")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rec, err := tpl.Resolve("", nil, append([]string{"input=" + writePairs(t, filepath.Join(dir, "train.jsonl"), 24, 0),
-		"eval_input=" + writePairs(t, filepath.Join(dir, "held.jsonl"), 6, 1000), "general_input=[]", "sequence_length=80", "steps=6",
-		"batch_size=2", "train.learning_rate=0.005", "rank=4", "max_new_tokens=0", "train.eval_steps=3"}, settings...))
+		"eval_input=" + writePairs(t, filepath.Join(dir, "held.jsonl"), 6, 1000), "general_input=[]", "sequence_length=80",
+		"steps=6", "batch_size=2", "train.learning_rate=0.005", "rank=4", "max_new_tokens=0", "train.eval_steps=3"}, settings...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Run{Recipe: rec, Output: filepath.Join(dir, "out")}
+	return rec
+}
+
+// pairsRun runs such a recipe.
+func pairsRun(t *testing.T, dir string, settings ...string) (*Run, *report.Metrics) {
+	t.Helper()
+	r := &Run{Recipe: pairsRecipe(t, dir, settings...), Output: filepath.Join(dir, "out")}
 	t.Cleanup(r.Close)
 	if err := r.Open(); err != nil {
 		t.Fatal(err)

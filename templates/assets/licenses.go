@@ -31,5 +31,9 @@ func Licenses() ([]byte, error) {
 		return nil, err
 	}
 	out = append(append(out, text...), "\n# Licence of GSM8K\n\n"...)
+	out = append(append(out, mit...), "\n# Licence of HH-RLHF\n\n"...)
+	if mit, err = files.ReadFile("files/hh_rlhf/LICENSE"); err != nil {
+		return nil, err
+	}
 	return append(out, mit...), nil
 }

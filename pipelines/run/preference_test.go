@@ -1,0 +1,104 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/train"
+)
+
+// TestPreferenceRuns: with every objective over answers a run goes from rows to an adapter, which tells held-out answers apart better than
+// before, and its report says so under TRL's names.
+func TestPreferenceRuns(t *testing.T) {
+	for _, c := range []struct{ objective, metric string }{
+		{"dpo", "rewards/accuracies"}, {"kto", "rewards/margins"}, {"orpo", "rewards/accuracies"}, {"cpo", "rewards/accuracies"},
+	} {
+		t.Run(c.objective, func(t *testing.T) {
+			r, m := pairsRun(t, t.TempDir(), "train.objective="+c.objective, "evaluate.responses=2", "evaluate.max_new_tokens=4")
+			p, s := m.Eval.More["preferences"], m.Eval.More["responses"]
+			if len(p.After) != 1 || len(s.After) != 1 {
+				t.Fatalf("measured %+v", m.Eval.More)
+			}
+			before, after := p.Before[0].Numbers, p.After[0].Numbers
+			if !(after["rewards/margins"] > before["rewards/margins"]) || !(after["loss"] < before["loss"]) || !(after[c.metric] > 0) {
+				t.Errorf("preferences before %v, after %v", before, after)
+			}
+			n := s.After[0].Numbers
+			if k := s.Before[0].Numbers["kl"]; k != 0 || n["kl"] == 0 || math.IsNaN(n["kl"]) || n["completions/mean_length"] > 4 {
+				t.Errorf("answers: kl before %g, after %v", k, n)
+			}
+			if len(m.Train.EvalLoss) != 2 || len(m.Train.Metrics["rewards/margins"]) != 6 {
+				t.Errorf("evaluations %v, metrics %v", m.Train.EvalLoss, m.Train.Metrics)
+			}
+			page, err := os.ReadFile(filepath.Join(r.Output, report.File))
+			if err != nil || !strings.Contains(string(page), "rewards/margins") || !strings.Contains(string(page), "completions/mean_length") {
+				t.Errorf("the report: %v", err)
+			}
+			if _, err := os.Stat(filepath.Join(r.Output, AdapterDir, "adapter_model.safetensors")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestPreferenceResumed: a run of DPO that is interrupted, and one on one thread, end with the bytes of a whole one. So does one whose
+// reference follows the adapter.
+func TestPreferenceResumed(t *testing.T) {
+	for name, args := range map[string]string{"dpo": "{beta: 0.5}",
+		"synchronised": "{beta: 0.5, sync_ref_model: true, ref_model_sync_steps: 2}"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			rec := pairsRecipe(t, dir, "train.objective=dpo", "train.objective_args="+args, "train.save_steps=2")
+			whole := adapterBytes(t, &Run{Recipe: rec, Output: filepath.Join(dir, "whole")}, context.Background())
+
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			r := &Run{Recipe: rec, Output: filepath.Join(dir, "killed"), Step: func(_ int, s *train.StepInfo, _ *train.Eval) {
+				if s != nil && s.Step == 3 {
+					cancel()
+				}
+			}}
+			if got := adapterBytes(t, r, ctx); got != nil {
+				t.Fatal("the run was not interrupted")
+			}
+			train.CloseSessions()
+			r = &Run{Recipe: rec, Output: filepath.Join(dir, "killed")}
+			if got := adapterBytes(t, r, context.Background()); !bytes.Equal(got, whole) {
+				t.Error("interrupted and resumed it gives another adapter")
+			}
+
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			r = &Run{Recipe: rec, Output: filepath.Join(dir, "one")}
+			if got := adapterBytes(t, r, context.Background()); !bytes.Equal(got, whole) {
+				t.Error("one thread gives another adapter")
+			}
+		})
+	}
+}
+
+// adapterBytes runs a run and reads its adapter; nil where the context ended it.
+func adapterBytes(t *testing.T, r *Run, ctx context.Context) []byte {
+	t.Helper()
+	defer r.Close()
+	if err := r.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.All(ctx); ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, train.ErrInterrupted)) {
+		return nil
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(r.Output, AdapterDir, "adapter_model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
