@@ -44,6 +44,8 @@ type Spec struct {
 	Reference bool
 	// Sync lets that reference follow the adapter.
 	Sync Sync
+	// Precompute keeps what a reference that stays found of a document, for when it is seen again.
+	Precompute bool
 	// Entropy, MeanLogit, Squares and Top ask the head for those of each supervised token's distribution, in the Stats of [Batch.Step].
 	Entropy, MeanLogit, Squares, Top bool
 	// Prompts gives the tokens of prompts a loss, too, of the first document of each group: [Batch.Answer] says where its answer begins.
@@ -234,6 +236,7 @@ type goal struct {
 	spec  Spec
 	index map[string]int // of metrics
 	ref   *reference     // what the policy is compared with; nil for the base
+	known known          // what it found of documents; nil where that is not kept
 }
 
 func newGoal(o Objective) goal {
@@ -243,6 +246,9 @@ func newGoal(o Objective) goal {
 	r := goal{Objective: o, spec: o.Spec(), index: map[string]int{}}
 	for i, m := range r.spec.Metrics {
 		r.index[m] = i
+	}
+	if r.spec.Precompute && r.spec.Reference && r.spec.Sync.Every == 0 {
+		r.known = known{}
 	}
 	return r
 }
@@ -258,7 +264,7 @@ func (r *goal) items(b *Batch, prog *nn.Program) int {
 // prepare readies a batch for its pass, by what is known of it without the adapter's gradient.
 func (r *goal) prepare(b *Batch, p *Pass) error {
 	if r.spec.Reference {
-		b.Reference = append(b.Reference[:0], p.Reference(b.Step)...)
+		r.refer(b, p)
 	}
 	if x, ok := r.Objective.(Preparer); ok {
 		if err := x.Prepare(b, p); err != nil {

@@ -13,10 +13,11 @@ import (
 // divergence from the reference is estimated by each prompt of a micro-batch with the answer of the one before it.
 type KTO struct {
 	preference.KTO
-	MaxLength          int     `json:"max_length" help:"tokens of a prompt with an answer, whose end is cut; 0 for no limit"`
-	SyncRefModel       bool    `json:"sync_ref_model" help:"let the reference follow the adapter (TR-DPO)"`
-	RefModelMixupAlpha float64 `json:"ref_model_mixup_alpha" help:"what of the adapter goes into the reference then, from 0 to 1"`
-	RefModelSyncSteps  int     `json:"ref_model_sync_steps" help:"after how many steps each time"`
+	MaxLength             int     `json:"max_length" help:"tokens of a prompt with an answer, whose end is cut; 0 for no limit"`
+	PrecomputeRefLogProbs bool    `json:"precompute_ref_log_probs" help:"keep what the reference found of a document, which costs 4 bytes a token of an answer, for the epochs after the first: it changes no bit"`
+	SyncRefModel          bool    `json:"sync_ref_model" help:"let the reference follow the adapter (TR-DPO)"`
+	RefModelMixupAlpha    float64 `json:"ref_model_mixup_alpha" help:"what of the adapter goes into the reference then, from 0 to 1"`
+	RefModelSyncSteps     int     `json:"ref_model_sync_steps" help:"after how many steps each time"`
 
 	block int // answers that change prompts with each other; 0 for all of a batch
 }
@@ -28,6 +29,9 @@ func NewKTO() *KTO {
 
 // Check implements [Checker].
 func (o *KTO) Check() error {
+	if o.SyncRefModel && o.PrecomputeRefLogProbs {
+		return errPrecomputed
+	}
 	if err := checkSync(o.SyncRefModel, o.RefModelMixupAlpha, o.RefModelSyncSteps); err != nil {
 		return err
 	}
@@ -37,7 +41,8 @@ func (o *KTO) Check() error {
 // Spec implements [Objective].
 func (o *KTO) Spec() Spec {
 	s := Spec{Kind: datasets.KindUnpaired, Reference: true, Entropy: true, MeanLogit: true, NoDropout: true, Whole: o.NeedsKL(),
-		Pack: o.pack, Columns: []Column{{Name: datasets.ColumnLabel}}, Metrics: []string{"kl", "entropy",
+		Precompute: o.PrecomputeRefLogProbs,
+		Pack:       o.pack, Columns: []Column{{Name: datasets.ColumnLabel}}, Metrics: []string{"kl", "entropy",
 			"rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected"}}
 	if o.SyncRefModel {
 		s.Sync = Sync{o.RefModelSyncSteps, o.RefModelMixupAlpha}

@@ -39,8 +39,10 @@ func TestPreferenceRuns(t *testing.T) {
 				t.Errorf("evaluations %v, metrics %v", m.Train.EvalLoss, m.Train.Metrics)
 			}
 			page, err := os.ReadFile(filepath.Join(r.Output, report.File))
-			if err != nil || !strings.Contains(string(page), "rewards/margins") || !strings.Contains(string(page), "completions/mean_length") {
-				t.Errorf("the report: %v", err)
+			for _, want := range []string{"rewards/margins", "completions/mean_length"} {
+				if err != nil || !strings.Contains(string(page), want) {
+					t.Errorf("the report lacks %s: %v", want, err)
+				}
 			}
 			if _, err := os.Stat(filepath.Join(r.Output, AdapterDir, "adapter_model.safetensors")); err != nil {
 				t.Error(err)
@@ -101,4 +103,52 @@ func adapterBytes(t *testing.T, r *Run, ctx context.Context) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// TestCutAnswers: tokens that max_length cuts off are counted.
+func TestCutAnswers(t *testing.T) {
+	dir := t.TempDir()
+	rec := pairsRecipe(t, dir, "train.objective=dpo", "prepare.max_length=20")
+	r := &Run{Recipe: rec, Output: filepath.Join(dir, "out")}
+	defer r.Close()
+	if err := r.Open(); err != nil {
+		t.Fatal(err)
+	}
+	d, err := r.Prepare(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := d.Train.Funnel[len(d.Train.Funnel)-1]
+	if n := last.Counters; last.Name != "tokenize" || n["max_length.documents"] != 24 || n["max_length.tokens"] <= 24 {
+		t.Errorf("%+v", d.Train.Funnel)
+	}
+}
+
+// TestWrongPairs: what cannot be learnt from is one clear line.
+func TestWrongPairs(t *testing.T) {
+	for _, c := range []struct{ name, row, want string }{
+		{"equal", `{"prompt": "a", "chosen": " the same", "rejected": " the same"}`, ": equal_answers 2;"},
+		{"empty", `{"prompt": "a", "chosen": " good", "rejected": "  "}`, ": empty_answer 2;"},
+		{"long", `{"prompt": "` + strings.Repeat("word ", 200) + `", "chosen": " good", "rejected": " bad"}`,
+			"tokenize.prompt_too_long 2"},
+		{"plain", `{"text": "no pair"}`, "rows of preferences are wanted"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			rec := pairsRecipe(t, dir, "train.objective=dpo")
+			path := filepath.Join(dir, "train.jsonl")
+			if err := os.WriteFile(path, []byte(c.row+"\n"+c.row+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r := &Run{Recipe: rec, Output: filepath.Join(dir, "out")}
+			defer r.Close()
+			err := r.Open()
+			if err == nil {
+				_, err = r.Prepare(context.Background())
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is %v; it should be a line with %q", err, c.want)
+			}
+		})
+	}
 }

@@ -30,6 +30,8 @@ type Tokens struct {
 	// Mismatch: the ids of the prompt alone do not begin those of prompt and completion, so the border of the completion is off by a token
 	// or more. TRL warns.
 	Mismatch bool
+	// Cut are the tokens at the ends of answers that were cut off.
+	Cut int
 }
 
 // errNoAssistant is what TRL raises for an example of which nothing would be trained.

@@ -27,13 +27,13 @@ func (d *driver) count() error {
 	if sum.Groups != d.left {
 		return d.incomplete(tokenize.Name, sum.Groups)
 	}
-	st := Stage{Name: tokenize.Name, In: sum.Docs, Kept: sum.Docs, Rejected: sum.Rejected}
+	st := Stage{Name: tokenize.Name, In: sum.Docs, Kept: sum.Docs, Rejected: sum.Rejected, Counters: sum.Counters}
 	for _, n := range sum.Rejected {
 		st.In += n
 	}
 	d.res.RejectFiles = append(d.res.RejectFiles, sum.Rejects...)
 	tokens := sum.Tokens
-	if len(st.Rejected) > 0 {
+	if len(st.Rejected)+len(st.Counters) > 0 {
 		if err := d.funnel(st); err != nil {
 			return err
 		}

@@ -34,7 +34,9 @@ func (e *rowEncoder) answers(row *datasets.Row) (*chat.Tokens, error) {
 	}
 	out := &chat.Tokens{}
 	for i, ids := range a.Answers {
+		whole := len(ids)
 		ids = ids[:min(len(ids), e.max-len(a.Prompt))]
+		out.Cut += whole - len(ids)
 		if len(ids) == 0 || len(a.Prompt)+len(ids) < 2 {
 			return nil, &rowError{reason: datasets.ReasonNoAnswer,
 				err: fmt.Errorf("answer %d has no token that something stands before", i+1)}

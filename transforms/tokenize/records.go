@@ -71,7 +71,7 @@ func (f *RecordsFn) ProcessElement(ctx context.Context, e ingest.Record, docs fu
 	r := e.Identified().Dataset()
 	meter.Add(ctx, meter.DocumentsIn, 1)
 	meter.Add(ctx, meter.BytesIn, int64(len(r.Text)))
-	d, err := f.encode.doc(&r)
+	d, _, err := f.encode.doc(&r)
 	if err == nil {
 		err = f.encode.silent(&d)
 	}

@@ -44,6 +44,7 @@ type Summary struct {
 	MinSplit uint64 `json:"min_split"`
 	MaxSplit uint64 `json:"max_split"`
 	// Rejected are the rows that the chat template refuses, by "tokenize.reason"; Rejects is the file of their dead letters.
+	Counters map[string]int64 `json:"counters,omitempty"`
 	Rejected map[string]int64 `json:"rejected,omitempty"`
 	Rejects  string           `json:"rejects,omitempty"`
 
@@ -62,7 +63,14 @@ type Totals struct {
 	MaxSplit uint64           `json:"max_split"`
 	Rejected map[string]int64 `json:"rejected,omitempty"`
 	Rejects  []string         `json:"rejects,omitempty"` // files of dead letters, sorted
+	Counters map[string]int64 `json:"counters,omitempty"`
 }
+
+// The counters of answers that are cut at prepare.max_length.
+const (
+	CutDocuments = "max_length.documents" // prompts of whose answers something was cut off
+	CutTokens    = "max_length.tokens"
+)
 
 // Add adds the totals of other groups.
 func (t *Totals) Add(o *Totals) {
@@ -74,11 +82,15 @@ func (t *Totals) Add(o *Totals) {
 	}
 	t.Groups, t.Docs, t.Tokens = t.Groups+o.Groups, t.Docs+o.Docs, t.Tokens+o.Tokens
 	t.Rejected, t.Rejects = datasets.AddCounts(t.Rejected, o.Rejected), datasets.AddNames(t.Rejects, o.Rejects)
+	if len(o.Counters) > 0 {
+		t.Counters = datasets.AddCounts(t.Counters, o.Counters)
+	}
 }
 
 // totals are those of one group.
 func (s *Summary) totals() *Totals {
-	t := &Totals{Groups: 1, Docs: s.Docs, Tokens: s.Tokens, MinSplit: s.MinSplit, MaxSplit: s.MaxSplit, Rejected: s.Rejected}
+	t := &Totals{Groups: 1, Docs: s.Docs, Tokens: s.Tokens, MinSplit: s.MinSplit, MaxSplit: s.MaxSplit, Rejected: s.Rejected,
+		Counters: s.Counters}
 	if s.Rejects != "" {
 		t.Rejects = []string{s.Rejects}
 	}
@@ -229,7 +241,7 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 			return nil, ctx.Err()
 		}
 		sum.read, sum.bytes = sum.read+1, sum.bytes+int64(len(recs[i].Text))
-		d, err := f.doc(&recs[i])
+		d, cut, err := f.doc(&recs[i])
 		if err == nil {
 			err = f.silent(&d)
 		}
@@ -246,6 +258,9 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("record %d: %w", recs[i].Index, err)
+		}
+		if cut > 0 {
+			sum.Counters = datasets.AddCounts(sum.Counters, map[string]int64{CutDocuments: 1, CutTokens: int64(cut)})
 		}
 		docs = append(docs, d)
 		prints = appendPrint(prints, &recs[i], d.Split)
@@ -279,24 +294,28 @@ func (f *EncodeFn) encode(ctx context.Context, g ingest.Group) (*Summary, error)
 	return sum, err
 }
 
-func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
+// doc is the document of a record, and how many tokens of it were cut off.
+func (f *EncodeFn) doc(r *datasets.Record) (d datasets.StagedDoc, cut int, err error) {
 	id := r.DocID()
-	d := datasets.StagedDoc{Index: r.Index, Hash: datasets.Hash(id, f.Seed, datasets.PurposeShard),
+	d = datasets.StagedDoc{Index: r.Index, Hash: datasets.Hash(id, f.Seed, datasets.PurposeShard),
 		Split: datasets.Hash(id, f.Seed, datasets.PurposeValidation)}
 	d.ID, d.Source, d.Key = id, r.Source, r.Key
 	if r.Row != "" {
 		t, err := f.rows.encode(r)
 		if err != nil {
-			return d, err
+			return d, 0, err
 		}
 		d.Tokens, d.Labels, d.Spans = t.IDs, t.Labels, t.Spans
 		if len(d.Spans) != len(d.Tokens) {
-			return d, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(d.Spans), len(d.Tokens))
+			return d, 0, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(d.Spans), len(d.Tokens))
 		}
-		return d, nil
+		return d, t.Cut, nil
+	}
+	if f.Pack.Answers {
+		return d, 0, &rowError{reason: datasets.ReasonWrongRow, err: errors.New("a plain text: " + datasets.AnswersAdvice)}
 	}
 	if f.ApplyChatTemplate {
-		return d, errors.New("apply_chat_template: this is a plain text; rows of prompt and completion, messages, conversations, or " +
+		return d, 0, errors.New("apply_chat_template: this is a plain text; rows of prompt and completion, messages, conversations, or " +
 			"instruction and output are wanted: " +
 			"name them with columns, as {prompt: question, completion: answer}, or adapt to plain text with domain-adaptation")
 	}
@@ -306,13 +325,13 @@ func (f *EncodeFn) doc(r *datasets.Record) (datasets.StagedDoc, error) {
 	}
 	e, err := encode(r.Text)
 	if err != nil {
-		return d, err
+		return d, 0, err
 	}
 	d.Tokens, d.Spans = e.IDs, e.Offsets
 	if len(d.Spans) != len(d.Tokens) {
-		return d, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(e.Offsets), len(e.IDs))
+		return d, 0, fmt.Errorf("the tokenizer engine gave %d offsets for %d tokens", len(e.Offsets), len(e.IDs))
 	}
-	return d, nil
+	return d, 0, nil
 }
 
 // Encode tokenizes the records that groups (PCollection<ingest.Group>) refers to and returns a [Summary] of each in JSON
