@@ -150,6 +150,34 @@ part_lint() {
   local bin=$cache/bin
   [ -x "$bin/staticcheck" ] || GOBIN=$bin go install honnef.co/go/tools/cmd/staticcheck@v0.7.0
   "$bin/staticcheck" ./...
+  go -C interop/notices run . -check
+  [ "$tier" = land ] || vulnerabilities
+}
+
+# vulnerabilities looks the linked modules up where Go's database can be reached.
+vulnerabilities() {
+  if ! python3 -c 'import urllib.request as u; u.urlopen("https://vuln.go.dev/index/db.json", timeout=10)' 2> /dev/null; then
+    echo "vuln.go.dev cannot be reached: govulncheck was not run"
+    return 0
+  fi
+  [ -x "$cache/bin/govulncheck" ] || GOBIN=$cache/bin go install golang.org/x/vuln/cmd/govulncheck@v1.1.4
+  "$cache/bin/govulncheck" ./...
+}
+
+# part_wheel: what pip installs, and what a release holds.
+part_wheel() {
+  program
+  bash interop/wheel.sh "$work/adaptflow" "$work/wheel" "$tier"
+  [ "$tier" = land ] || releaser
+}
+
+# releaser builds what a release would hold for this system.
+releaser() {
+  [ -x "$cache/bin/goreleaser" ] || GOBIN=$cache/bin go install github.com/goreleaser/goreleaser/v2@v2.13.0
+  "$cache/bin/goreleaser" check
+  "$cache/bin/goreleaser" build --snapshot --single-target --output "$work/released" --clean
+  "$work/released" version
+  rm -rf dist
 }
 
 part_benches() {

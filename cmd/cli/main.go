@@ -111,7 +111,7 @@ func command() *cobra.Command {
 	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(),
 		templatesCommand(), generateCommand(),
 		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), recipeReference(), inspectCommand(),
-		benchCommand(), tokenizerCommand(), ggufCommand(), licensesCommand(), serveCommand(), chatCommand())
+		benchCommand(), tokenizerCommand(), ggufCommand(), licensesCommand(), versionCommand(), serveCommand(), chatCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

@@ -50,7 +50,8 @@ func templatesCommand() *cobra.Command {
 }
 
 func licensesCommand() *cobra.Command {
-	return &cobra.Command{Use: "licenses", Short: "Print the licences of everything embedded", Args: cobra.NoArgs,
+	return &cobra.Command{Use: "licenses", Short: "Print the licences of everything embedded and of every Go module linked in",
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b, err := assets.Licenses()
 			if err == nil {

@@ -76,6 +76,10 @@ func trainKeys(ctx context.Context, r *run.Run) (*KeyRuns, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	var err error
+	if r.Forgotten, err = forgotten(r); err != nil {
+		return nil, err
+	}
 	d, err := r.Prepare(ctx)
 	if err != nil {
 		return nil, err

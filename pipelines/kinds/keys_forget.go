@@ -76,9 +76,9 @@ func affected(output string, docs []string) (keys, unknown []string, err error) 
 	return slices.Compact(keys), unknown, nil // one in two folders: its adapter is being replaced
 }
 
-// forget leaves documents out of a run by key from now on and trains the keys again that were trained on them, no others. The keys' folders
-// and the shards stay; the shards are the user's to delete. Jobs that a driver which was lost has left are ended first: they would write
-// adapters that know the documents.
+// forget leaves documents out of a run by key from now on, takes them out of its shards and dead letters, and trains the keys again that
+// were trained on them, no others. The other keys' folders stay. Jobs that a driver which was lost has left are ended first: they would
+// write adapters that know the documents.
 func forget(ctx context.Context, r *run.Run, docs []string) (*KeyRuns, error) {
 	if err := r.Runner.EndOthers(ctx); err != nil {
 		return nil, err

@@ -71,12 +71,19 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 		if errors.Is(err, prepare.ErrTooManyBad) {
 			return res, nil // the run goes on and ends with exit code 3: see Bad
 		}
-		return res, err
+		if err != nil {
+			return res, err
+		}
+		return res, r.forgetIn(name, res)
 	}
 	if err := r.again(name, prep); err != nil {
 		return nil, err
 	}
-	return Record(r, "prepare-"+name, prep)
+	res, err := Record(r, "prepare-"+name, prep)
+	if err != nil {
+		return nil, err
+	}
+	return res, r.forgetIn(name, res)
 }
 
 // namedSources are the named sources of a recipe with the files that references stand for, and their held-out texts, which are neither

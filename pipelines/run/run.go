@@ -33,6 +33,8 @@ type Run struct {
 	Summary string
 	// HoldOut: text of the input is held out also where the recipe names eval_input, for a kind of run that chooses by it.
 	HoldOut bool
+	// Forgotten are ids of documents that preparing takes out of what it has prepared, and that nothing prepared holds afterwards.
+	Forgotten []string
 
 	// begunBefore: a version of the program began it whose epochs went on in one another, as they still do then.
 	begunBefore bool

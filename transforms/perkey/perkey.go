@@ -279,7 +279,7 @@ func (f *KeyFn) spill(path string, refs []Ref, h interface{ Write([]byte) (int, 
 		}
 		q := rows[r.row]
 		// nothing is learnt of the rest, where others were left out
-		if q = Without(q, f.cfg.Forget); len(q.InputIDs) == 0 || q.Supervised() == 0 {
+		if q = q.Without(f.cfg.Forget); len(q.InputIDs) == 0 || q.Supervised() == 0 {
 			continue
 		}
 		o, sum := hashes(&q)
@@ -302,17 +302,6 @@ func (f *KeyFn) spill(path string, refs []Ref, h interface{ Write([]byte) (int, 
 		_, err = w.Close()
 	}
 	return n, err
-}
-
-// Without is a sequence without the pieces of the documents named.
-func Without(q datasets.Sequence, ids []string) datasets.Sequence {
-	if !slices.ContainsFunc(q.DocIDs, func(id string) bool { return slices.Contains(ids, id) }) {
-		return q
-	}
-	if len(q.DocStarts) != len(q.DocIDs) {
-		return datasets.Sequence{Key: q.Key} // documents that were not kept apart go together
-	}
-	return q.Pick(func(i int) bool { return !slices.Contains(ids, q.DocIDs[i]) })
 }
 
 // reject writes a dead letter for each document of a key that has too few.

@@ -237,12 +237,12 @@ func TestWithout(t *testing.T) {
 	q := datasets.Sequence{InputIDs: []int32{1, 2, 3, 4, 5}, Labels: []int32{-100, 2, -100, 4, 5}, DocStarts: []int32{0, 2},
 		DocIDs:   []string{"a#0", "b#0"},
 		DocSpans: [][2]int32{{0, 4}, {3, 9}}, Sources: []string{"a", "b"}}
-	got := Without(q, []string{"a#0"})
+	got := q.Without([]string{"a#0"})
 	if err := got.Validate(); err != nil || fmt.Sprint(got.InputIDs, got.Labels, got.DocStarts, got.DocIDs,
 		got.DocSpans) != "[3 4 5] [-100 4 5] [0] [b#0] [[3 9]]" {
 		t.Errorf("%v: %+v", err, got)
 	}
-	if got := Without(q, []string{"a#0", "b#0"}); len(got.InputIDs) != 0 {
+	if got := q.Without([]string{"a#0", "b#0"}); len(got.InputIDs) != 0 {
 		t.Errorf("everything forgotten leaves %+v", got)
 	}
 }
