@@ -3694,6 +3694,1107 @@ add:
 	VZEROUPPER
 	RET
 
+// func few8x1v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x1v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+pair:
+	VPMOVSXBW    (CX), Z3
+	VPMOVSXBW    32(CX), Z4
+	VPMOVSXBW    64(CX), Z5
+	VPBROADCASTD (DX), Z6
+	LONG         $0x484df262
+	WORD         $0xc352
+	LONG         $0x484df262
+	WORD         $0xcc52
+	LONG         $0x484df262
+	WORD         $0xd552
+	ADDQ         $0x04, DX
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VZEROUPPER
+	RET
+
+// func few8x2v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x2v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+pair:
+	VPMOVSXBW    (CX), Z6
+	VPMOVSXBW    32(CX), Z7
+	VPMOVSXBW    64(CX), Z8
+	VPBROADCASTD (DX), Z9
+	LONG         $0x4835f262
+	WORD         $0xc652
+	LONG         $0x4835f262
+	WORD         $0xcf52
+	LONG         $0x4835d262
+	WORD         $0xd052
+	VPBROADCASTD (DX)(BX*1), Z9
+	LONG         $0x4835f262
+	WORD         $0xde52
+	LONG         $0x4835f262
+	WORD         $0xe752
+	LONG         $0x4835d262
+	WORD         $0xe852
+	ADDQ         $0x04, DX
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      Z4, 64(AX)
+	VMOVUPS      Z5, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	VZEROUPPER
+	RET
+
+// func few8x3v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x3v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+pair:
+	VPMOVSXBW    (CX), Z9
+	VPMOVSXBW    32(CX), Z10
+	VPMOVSXBW    64(CX), Z11
+	VPBROADCASTD (DX), Z12
+	LONG         $0x481dd262
+	WORD         $0xc152
+	LONG         $0x481dd262
+	WORD         $0xca52
+	LONG         $0x481dd262
+	WORD         $0xd352
+	VPBROADCASTD (DX)(BX*1), Z12
+	LONG         $0x481dd262
+	WORD         $0xd952
+	LONG         $0x481dd262
+	WORD         $0xe252
+	LONG         $0x481dd262
+	WORD         $0xeb52
+	VPBROADCASTD (DX)(BX*2), Z12
+	LONG         $0x481dd262
+	WORD         $0xf152
+	LONG         $0x481dd262
+	WORD         $0xfa52
+	LONG         $0x481d5262
+	WORD         $0xc352
+	ADDQ         $0x04, DX
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z8, Z8
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      Z4, 64(AX)
+	VMOVUPS      Z5, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	VMOVUPS      Z8, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	VZEROUPPER
+	RET
+
+// func few8x4v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x4v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	LEAQ   (BX)(BX*2), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+pair:
+	VPMOVSXBW    (CX), Z12
+	VPMOVSXBW    32(CX), Z13
+	VPMOVSXBW    64(CX), Z14
+	VPBROADCASTD (DX), Z15
+	LONG         $0x4805d262
+	WORD         $0xc452
+	LONG         $0x4805d262
+	WORD         $0xcd52
+	LONG         $0x4805d262
+	WORD         $0xd652
+	VPBROADCASTD (DX)(BX*1), Z15
+	LONG         $0x4805d262
+	WORD         $0xdc52
+	LONG         $0x4805d262
+	WORD         $0xe552
+	LONG         $0x4805d262
+	WORD         $0xee52
+	VPBROADCASTD (DX)(BX*2), Z15
+	LONG         $0x4805d262
+	WORD         $0xf452
+	LONG         $0x4805d262
+	WORD         $0xfd52
+	LONG         $0x48055262
+	WORD         $0xc652
+	VPBROADCASTD (DX)(SI*1), Z15
+	LONG         $0x48055262
+	WORD         $0xcc52
+	LONG         $0x48055262
+	WORD         $0xd552
+	LONG         $0x48055262
+	WORD         $0xde52
+	ADDQ         $0x04, DX
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      Z4, 64(AX)
+	VMOVUPS      Z5, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	VMOVUPS      Z8, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z9, (AX)
+	VMOVUPS      Z10, 64(AX)
+	VMOVUPS      Z11, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	VZEROUPPER
+	RET
+
+// func few8x5v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x5v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (DX)(BX*4), DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+
+pair:
+	VPMOVSXBW    (CX), Z15
+	VPMOVSXBW    32(CX), Z16
+	VPMOVSXBW    64(CX), Z17
+	VPBROADCASTD (DX), Z18
+	LONG         $0x406dd262
+	WORD         $0xc752
+	LONG         $0x406db262
+	WORD         $0xc852
+	LONG         $0x406db262
+	WORD         $0xd152
+	VPBROADCASTD (DX)(BX*1), Z18
+	LONG         $0x406dd262
+	WORD         $0xdf52
+	LONG         $0x406db262
+	WORD         $0xe052
+	LONG         $0x406db262
+	WORD         $0xe952
+	VPBROADCASTD (DX)(BX*2), Z18
+	LONG         $0x406dd262
+	WORD         $0xf752
+	LONG         $0x406db262
+	WORD         $0xf852
+	LONG         $0x406d3262
+	WORD         $0xc152
+	VPBROADCASTD (DX)(SI*1), Z18
+	LONG         $0x406d5262
+	WORD         $0xcf52
+	LONG         $0x406d3262
+	WORD         $0xd052
+	LONG         $0x406d3262
+	WORD         $0xd952
+	VPBROADCASTD (DI), Z18
+	LONG         $0x406d5262
+	WORD         $0xe752
+	LONG         $0x406d3262
+	WORD         $0xe852
+	LONG         $0x406d3262
+	WORD         $0xf152
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VCVTDQ2PS    Z12, Z12
+	VCVTDQ2PS    Z13, Z13
+	VCVTDQ2PS    Z14, Z14
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      Z4, 64(AX)
+	VMOVUPS      Z5, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	VMOVUPS      Z8, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z9, (AX)
+	VMOVUPS      Z10, 64(AX)
+	VMOVUPS      Z11, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	VMOVUPS      Z14, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	VZEROUPPER
+	RET
+
+// func few8x6v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x6v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (DX)(BX*4), DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+pair:
+	VPMOVSXBW    (CX), Z18
+	VPMOVSXBW    32(CX), Z19
+	VPMOVSXBW    64(CX), Z20
+	VPBROADCASTD (DX), Z21
+	LONG         $0x4055b262
+	WORD         $0xc252
+	LONG         $0x4055b262
+	WORD         $0xcb52
+	LONG         $0x4055b262
+	WORD         $0xd452
+	VPBROADCASTD (DX)(BX*1), Z21
+	LONG         $0x4055b262
+	WORD         $0xda52
+	LONG         $0x4055b262
+	WORD         $0xe352
+	LONG         $0x4055b262
+	WORD         $0xec52
+	VPBROADCASTD (DX)(BX*2), Z21
+	LONG         $0x4055b262
+	WORD         $0xf252
+	LONG         $0x4055b262
+	WORD         $0xfb52
+	LONG         $0x40553262
+	WORD         $0xc452
+	VPBROADCASTD (DX)(SI*1), Z21
+	LONG         $0x40553262
+	WORD         $0xca52
+	LONG         $0x40553262
+	WORD         $0xd352
+	LONG         $0x40553262
+	WORD         $0xdc52
+	VPBROADCASTD (DI), Z21
+	LONG         $0x40553262
+	WORD         $0xe252
+	LONG         $0x40553262
+	WORD         $0xeb52
+	LONG         $0x40553262
+	WORD         $0xf452
+	VPBROADCASTD (DI)(BX*1), Z21
+	LONG         $0x40553262
+	WORD         $0xfa52
+	LONG         $0x4055a262
+	WORD         $0xc352
+	LONG         $0x4055a262
+	WORD         $0xcc52
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VCVTDQ2PS    Z12, Z12
+	VCVTDQ2PS    Z13, Z13
+	VCVTDQ2PS    Z14, Z14
+	VCVTDQ2PS    Z15, Z15
+	VCVTDQ2PS    Z16, Z16
+	VCVTDQ2PS    Z17, Z17
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      Z4, 64(AX)
+	VMOVUPS      Z5, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	VMOVUPS      Z8, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z9, (AX)
+	VMOVUPS      Z10, 64(AX)
+	VMOVUPS      Z11, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	VMOVUPS      Z14, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z15, (AX)
+	VMOVUPS      Z16, 64(AX)
+	VMOVUPS      Z17, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z15, Z15
+	VMOVUPS Z15, (AX)
+	VADDPS  64(AX), Z16, Z16
+	VMOVUPS Z16, 64(AX)
+	VADDPS  128(AX), Z17, Z17
+	VMOVUPS Z17, 128(AX)
+	VZEROUPPER
+	RET
+
+// func few8x7v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x7v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (DX)(BX*4), DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+
+pair:
+	VPMOVSXBW    (CX), Z21
+	VPMOVSXBW    32(CX), Z22
+	VPMOVSXBW    64(CX), Z23
+	VPBROADCASTD (DX), Z24
+	LONG         $0x403db262
+	WORD         $0xc552
+	LONG         $0x403db262
+	WORD         $0xce52
+	LONG         $0x403db262
+	WORD         $0xd752
+	VPBROADCASTD (DX)(BX*1), Z24
+	LONG         $0x403db262
+	WORD         $0xdd52
+	LONG         $0x403db262
+	WORD         $0xe652
+	LONG         $0x403db262
+	WORD         $0xef52
+	VPBROADCASTD (DX)(BX*2), Z24
+	LONG         $0x403db262
+	WORD         $0xf552
+	LONG         $0x403db262
+	WORD         $0xfe52
+	LONG         $0x403d3262
+	WORD         $0xc752
+	VPBROADCASTD (DX)(SI*1), Z24
+	LONG         $0x403d3262
+	WORD         $0xcd52
+	LONG         $0x403d3262
+	WORD         $0xd652
+	LONG         $0x403d3262
+	WORD         $0xdf52
+	VPBROADCASTD (DI), Z24
+	LONG         $0x403d3262
+	WORD         $0xe552
+	LONG         $0x403d3262
+	WORD         $0xee52
+	LONG         $0x403d3262
+	WORD         $0xf752
+	VPBROADCASTD (DI)(BX*1), Z24
+	LONG         $0x403d3262
+	WORD         $0xfd52
+	LONG         $0x403da262
+	WORD         $0xc652
+	LONG         $0x403da262
+	WORD         $0xcf52
+	VPBROADCASTD (DI)(BX*2), Z24
+	LONG         $0x403da262
+	WORD         $0xd552
+	LONG         $0x403da262
+	WORD         $0xde52
+	LONG         $0x403da262
+	WORD         $0xe752
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VCVTDQ2PS    Z12, Z12
+	VCVTDQ2PS    Z13, Z13
+	VCVTDQ2PS    Z14, Z14
+	VCVTDQ2PS    Z15, Z15
+	VCVTDQ2PS    Z16, Z16
+	VCVTDQ2PS    Z17, Z17
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	VCVTDQ2PS    Z20, Z20
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      Z4, 64(AX)
+	VMOVUPS      Z5, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	VMOVUPS      Z8, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z9, (AX)
+	VMOVUPS      Z10, 64(AX)
+	VMOVUPS      Z11, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	VMOVUPS      Z14, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z15, (AX)
+	VMOVUPS      Z16, 64(AX)
+	VMOVUPS      Z17, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z18, (AX)
+	VMOVUPS      Z19, 64(AX)
+	VMOVUPS      Z20, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z15, Z15
+	VMOVUPS Z15, (AX)
+	VADDPS  64(AX), Z16, Z16
+	VMOVUPS Z16, 64(AX)
+	VADDPS  128(AX), Z17, Z17
+	VMOVUPS Z17, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (AX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(AX)
+	VADDPS  128(AX), Z20, Z20
+	VMOVUPS Z20, 128(AX)
+	VZEROUPPER
+	RET
+
+// func few8x8v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·few8x8v512n(SB), NOSPLIT, $0-56
+	MOVQ   n+0(FP), AX
+	MOVQ   codes+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ars+24(FP), BX
+	SHLQ   $0x01, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (DX)(BX*4), DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+pair:
+	VPMOVSXBW    (CX), Z24
+	VPMOVSXBW    32(CX), Z25
+	VPMOVSXBW    64(CX), Z26
+	VPBROADCASTD (DX), Z27
+	LONG         $0x40259262
+	WORD         $0xc052
+	LONG         $0x40259262
+	WORD         $0xc952
+	LONG         $0x40259262
+	WORD         $0xd252
+	VPBROADCASTD (DX)(BX*1), Z27
+	LONG         $0x40259262
+	WORD         $0xd852
+	LONG         $0x40259262
+	WORD         $0xe152
+	LONG         $0x40259262
+	WORD         $0xea52
+	VPBROADCASTD (DX)(BX*2), Z27
+	LONG         $0x40259262
+	WORD         $0xf052
+	LONG         $0x40259262
+	WORD         $0xf952
+	LONG         $0x40251262
+	WORD         $0xc252
+	VPBROADCASTD (DX)(SI*1), Z27
+	LONG         $0x40251262
+	WORD         $0xc852
+	LONG         $0x40251262
+	WORD         $0xd152
+	LONG         $0x40251262
+	WORD         $0xda52
+	VPBROADCASTD (DI), Z27
+	LONG         $0x40251262
+	WORD         $0xe052
+	LONG         $0x40251262
+	WORD         $0xe952
+	LONG         $0x40251262
+	WORD         $0xf252
+	VPBROADCASTD (DI)(BX*1), Z27
+	LONG         $0x40251262
+	WORD         $0xf852
+	LONG         $0x40258262
+	WORD         $0xc152
+	LONG         $0x40258262
+	WORD         $0xca52
+	VPBROADCASTD (DI)(BX*2), Z27
+	LONG         $0x40258262
+	WORD         $0xd052
+	LONG         $0x40258262
+	WORD         $0xd952
+	LONG         $0x40258262
+	WORD         $0xe252
+	VPBROADCASTD (DI)(SI*1), Z27
+	LONG         $0x40258262
+	WORD         $0xe852
+	LONG         $0x40258262
+	WORD         $0xf152
+	LONG         $0x40258262
+	WORD         $0xfa52
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, DI
+	ADDQ         $0x60, CX
+	DECQ         AX
+	JNZ          pair
+	VCVTDQ2PS    Z0, Z0
+	VCVTDQ2PS    Z1, Z1
+	VCVTDQ2PS    Z2, Z2
+	VCVTDQ2PS    Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	VCVTDQ2PS    Z12, Z12
+	VCVTDQ2PS    Z13, Z13
+	VCVTDQ2PS    Z14, Z14
+	VCVTDQ2PS    Z15, Z15
+	VCVTDQ2PS    Z16, Z16
+	VCVTDQ2PS    Z17, Z17
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	VCVTDQ2PS    Z20, Z20
+	VCVTDQ2PS    Z21, Z21
+	VCVTDQ2PS    Z22, Z22
+	VCVTDQ2PS    Z23, Z23
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      Z4, 64(AX)
+	VMOVUPS      Z5, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	VMOVUPS      Z8, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z9, (AX)
+	VMOVUPS      Z10, 64(AX)
+	VMOVUPS      Z11, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	VMOVUPS      Z14, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z15, (AX)
+	VMOVUPS      Z16, 64(AX)
+	VMOVUPS      Z17, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z18, (AX)
+	VMOVUPS      Z19, 64(AX)
+	VMOVUPS      Z20, 128(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z21, (AX)
+	VMOVUPS      Z22, 64(AX)
+	VMOVUPS      Z23, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z15, Z15
+	VMOVUPS Z15, (AX)
+	VADDPS  64(AX), Z16, Z16
+	VMOVUPS Z16, 64(AX)
+	VADDPS  128(AX), Z17, Z17
+	VMOVUPS Z17, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (AX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(AX)
+	VADDPS  128(AX), Z20, Z20
+	VMOVUPS Z20, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z21, Z21
+	VMOVUPS Z21, (AX)
+	VADDPS  64(AX), Z22, Z22
+	VMOVUPS Z22, 64(AX)
+	VADDPS  128(AX), Z23, Z23
+	VMOVUPS Z23, 128(AX)
+	VZEROUPPER
+	RET
+
 // func few8x1v256(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
 // Requires: AVX, AVX2
 TEXT ·few8x1v256(SB), NOSPLIT, $0-56
@@ -3840,6 +4941,1273 @@ pair:
 	VCVTDQ2PS    Y9, Y9
 	VCVTDQ2PS    Y10, Y10
 	VCVTDQ2PS    Y11, Y11
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	VMOVUPS      Y8, 64(AX)
+	VMOVUPS      Y9, 96(AX)
+	VMOVUPS      Y10, 128(AX)
+	VMOVUPS      Y11, 160(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  64(AX), Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VADDPS  96(AX), Y3, Y3
+	VMOVUPS Y3, 96(AX)
+	VADDPS  128(AX), Y4, Y4
+	VMOVUPS Y4, 128(AX)
+	VADDPS  160(AX), Y5, Y5
+	VMOVUPS Y5, 160(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y6, Y6
+	VMOVUPS Y6, (AX)
+	VADDPS  32(AX), Y7, Y7
+	VMOVUPS Y7, 32(AX)
+	VADDPS  64(AX), Y8, Y8
+	VMOVUPS Y8, 64(AX)
+	VADDPS  96(AX), Y9, Y9
+	VMOVUPS Y9, 96(AX)
+	VADDPS  128(AX), Y10, Y10
+	VMOVUPS Y10, 128(AX)
+	VADDPS  160(AX), Y11, Y11
+	VMOVUPS Y11, 160(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened1v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened1v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	MOVL         $0xffff0000, BX
+	VPBROADCASTD BX, Z5
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z3
+	VPANDD           (CX), Z5, Z4
+	VFMADD231PS.BCST (DX), Z3, Z0
+	VFMADD231PS.BCST 4(DX), Z4, Z0
+	VPSLLD           $0x10, 64(CX), Z3
+	VPANDD           64(CX), Z5, Z4
+	VFMADD231PS.BCST (DX), Z3, Z1
+	VFMADD231PS.BCST 4(DX), Z4, Z1
+	VPSLLD           $0x10, 128(CX), Z3
+	VPANDD           128(CX), Z5, Z4
+	VFMADD231PS.BCST (DX), Z3, Z2
+	VFMADD231PS.BCST 4(DX), Z4, Z2
+	ADDQ             $0x08, DX
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened2v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened2v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	MOVL         $0xffff0000, SI
+	VPBROADCASTD SI, Z8
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z6
+	VPANDD           (CX), Z8, Z7
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z3
+	VFMADD231PS.BCST 4(DX), Z7, Z0
+	VFMADD231PS.BCST 4(DX)(BX*1), Z7, Z3
+	VPSLLD           $0x10, 64(CX), Z6
+	VPANDD           64(CX), Z8, Z7
+	VFMADD231PS.BCST (DX), Z6, Z1
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z4
+	VFMADD231PS.BCST 4(DX), Z7, Z1
+	VFMADD231PS.BCST 4(DX)(BX*1), Z7, Z4
+	VPSLLD           $0x10, 128(CX), Z6
+	VPANDD           128(CX), Z8, Z7
+	VFMADD231PS.BCST (DX), Z6, Z2
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z5
+	VFMADD231PS.BCST 4(DX), Z7, Z2
+	VFMADD231PS.BCST 4(DX)(BX*1), Z7, Z5
+	ADDQ             $0x08, DX
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	VMOVUPS          Z4, 64(AX)
+	VMOVUPS          Z5, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened3v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened3v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	MOVL         $0xffff0000, SI
+	VPBROADCASTD SI, Z11
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z9
+	VPANDD           (CX), Z11, Z10
+	VFMADD231PS.BCST (DX), Z9, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z9, Z3
+	VFMADD231PS.BCST (DX)(BX*2), Z9, Z6
+	VFMADD231PS.BCST 4(DX), Z10, Z0
+	VFMADD231PS.BCST 4(DX)(BX*1), Z10, Z3
+	VFMADD231PS.BCST 4(DX)(BX*2), Z10, Z6
+	VPSLLD           $0x10, 64(CX), Z9
+	VPANDD           64(CX), Z11, Z10
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST (DX)(BX*1), Z9, Z4
+	VFMADD231PS.BCST (DX)(BX*2), Z9, Z7
+	VFMADD231PS.BCST 4(DX), Z10, Z1
+	VFMADD231PS.BCST 4(DX)(BX*1), Z10, Z4
+	VFMADD231PS.BCST 4(DX)(BX*2), Z10, Z7
+	VPSLLD           $0x10, 128(CX), Z9
+	VPANDD           128(CX), Z11, Z10
+	VFMADD231PS.BCST (DX), Z9, Z2
+	VFMADD231PS.BCST (DX)(BX*1), Z9, Z5
+	VFMADD231PS.BCST (DX)(BX*2), Z9, Z8
+	VFMADD231PS.BCST 4(DX), Z10, Z2
+	VFMADD231PS.BCST 4(DX)(BX*1), Z10, Z5
+	VFMADD231PS.BCST 4(DX)(BX*2), Z10, Z8
+	ADDQ             $0x08, DX
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	VMOVUPS          Z4, 64(AX)
+	VMOVUPS          Z5, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	VMOVUPS          Z8, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened4v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened4v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), SI
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	MOVL         $0xffff0000, DI
+	VPBROADCASTD DI, Z14
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z12
+	VPANDD           (CX), Z14, Z13
+	VFMADD231PS.BCST (DX), Z12, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z12, Z3
+	VFMADD231PS.BCST (DX)(BX*2), Z12, Z6
+	VFMADD231PS.BCST (DX)(SI*1), Z12, Z9
+	VFMADD231PS.BCST 4(DX), Z13, Z0
+	VFMADD231PS.BCST 4(DX)(BX*1), Z13, Z3
+	VFMADD231PS.BCST 4(DX)(BX*2), Z13, Z6
+	VFMADD231PS.BCST 4(DX)(SI*1), Z13, Z9
+	VPSLLD           $0x10, 64(CX), Z12
+	VPANDD           64(CX), Z14, Z13
+	VFMADD231PS.BCST (DX), Z12, Z1
+	VFMADD231PS.BCST (DX)(BX*1), Z12, Z4
+	VFMADD231PS.BCST (DX)(BX*2), Z12, Z7
+	VFMADD231PS.BCST (DX)(SI*1), Z12, Z10
+	VFMADD231PS.BCST 4(DX), Z13, Z1
+	VFMADD231PS.BCST 4(DX)(BX*1), Z13, Z4
+	VFMADD231PS.BCST 4(DX)(BX*2), Z13, Z7
+	VFMADD231PS.BCST 4(DX)(SI*1), Z13, Z10
+	VPSLLD           $0x10, 128(CX), Z12
+	VPANDD           128(CX), Z14, Z13
+	VFMADD231PS.BCST (DX), Z12, Z2
+	VFMADD231PS.BCST (DX)(BX*1), Z12, Z5
+	VFMADD231PS.BCST (DX)(BX*2), Z12, Z8
+	VFMADD231PS.BCST (DX)(SI*1), Z12, Z11
+	VFMADD231PS.BCST 4(DX), Z13, Z2
+	VFMADD231PS.BCST 4(DX)(BX*1), Z13, Z5
+	VFMADD231PS.BCST 4(DX)(BX*2), Z13, Z8
+	VFMADD231PS.BCST 4(DX)(SI*1), Z13, Z11
+	ADDQ             $0x08, DX
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	VMOVUPS          Z4, 64(AX)
+	VMOVUPS          Z5, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	VMOVUPS          Z8, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z9, (AX)
+	VMOVUPS          Z10, 64(AX)
+	VMOVUPS          Z11, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened5v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened5v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), SI
+	LEAQ         (DX)(BX*4), DI
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	MOVL         $0xffff0000, R8
+	VPBROADCASTD R8, Z17
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z15
+	VPANDD           (CX), Z17, Z16
+	VFMADD231PS.BCST (DX), Z15, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z15, Z3
+	VFMADD231PS.BCST (DX)(BX*2), Z15, Z6
+	VFMADD231PS.BCST (DX)(SI*1), Z15, Z9
+	VFMADD231PS.BCST (DI), Z15, Z12
+	VFMADD231PS.BCST 4(DX), Z16, Z0
+	VFMADD231PS.BCST 4(DX)(BX*1), Z16, Z3
+	VFMADD231PS.BCST 4(DX)(BX*2), Z16, Z6
+	VFMADD231PS.BCST 4(DX)(SI*1), Z16, Z9
+	VFMADD231PS.BCST 4(DI), Z16, Z12
+	VPSLLD           $0x10, 64(CX), Z15
+	VPANDD           64(CX), Z17, Z16
+	VFMADD231PS.BCST (DX), Z15, Z1
+	VFMADD231PS.BCST (DX)(BX*1), Z15, Z4
+	VFMADD231PS.BCST (DX)(BX*2), Z15, Z7
+	VFMADD231PS.BCST (DX)(SI*1), Z15, Z10
+	VFMADD231PS.BCST (DI), Z15, Z13
+	VFMADD231PS.BCST 4(DX), Z16, Z1
+	VFMADD231PS.BCST 4(DX)(BX*1), Z16, Z4
+	VFMADD231PS.BCST 4(DX)(BX*2), Z16, Z7
+	VFMADD231PS.BCST 4(DX)(SI*1), Z16, Z10
+	VFMADD231PS.BCST 4(DI), Z16, Z13
+	VPSLLD           $0x10, 128(CX), Z15
+	VPANDD           128(CX), Z17, Z16
+	VFMADD231PS.BCST (DX), Z15, Z2
+	VFMADD231PS.BCST (DX)(BX*1), Z15, Z5
+	VFMADD231PS.BCST (DX)(BX*2), Z15, Z8
+	VFMADD231PS.BCST (DX)(SI*1), Z15, Z11
+	VFMADD231PS.BCST (DI), Z15, Z14
+	VFMADD231PS.BCST 4(DX), Z16, Z2
+	VFMADD231PS.BCST 4(DX)(BX*1), Z16, Z5
+	VFMADD231PS.BCST 4(DX)(BX*2), Z16, Z8
+	VFMADD231PS.BCST 4(DX)(SI*1), Z16, Z11
+	VFMADD231PS.BCST 4(DI), Z16, Z14
+	ADDQ             $0x08, DX
+	ADDQ             $0x08, DI
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	VMOVUPS          Z4, 64(AX)
+	VMOVUPS          Z5, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	VMOVUPS          Z8, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z9, (AX)
+	VMOVUPS          Z10, 64(AX)
+	VMOVUPS          Z11, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	VMOVUPS          Z13, 64(AX)
+	VMOVUPS          Z14, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened6v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened6v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), SI
+	LEAQ         (DX)(BX*4), DI
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	VPXORD       Z16, Z16, Z16
+	VPXORD       Z17, Z17, Z17
+	MOVL         $0xffff0000, R8
+	VPBROADCASTD R8, Z20
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z18
+	VPANDD           (CX), Z20, Z19
+	VFMADD231PS.BCST (DX), Z18, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z18, Z3
+	VFMADD231PS.BCST (DX)(BX*2), Z18, Z6
+	VFMADD231PS.BCST (DX)(SI*1), Z18, Z9
+	VFMADD231PS.BCST (DI), Z18, Z12
+	VFMADD231PS.BCST (DI)(BX*1), Z18, Z15
+	VFMADD231PS.BCST 4(DX), Z19, Z0
+	VFMADD231PS.BCST 4(DX)(BX*1), Z19, Z3
+	VFMADD231PS.BCST 4(DX)(BX*2), Z19, Z6
+	VFMADD231PS.BCST 4(DX)(SI*1), Z19, Z9
+	VFMADD231PS.BCST 4(DI), Z19, Z12
+	VFMADD231PS.BCST 4(DI)(BX*1), Z19, Z15
+	VPSLLD           $0x10, 64(CX), Z18
+	VPANDD           64(CX), Z20, Z19
+	VFMADD231PS.BCST (DX), Z18, Z1
+	VFMADD231PS.BCST (DX)(BX*1), Z18, Z4
+	VFMADD231PS.BCST (DX)(BX*2), Z18, Z7
+	VFMADD231PS.BCST (DX)(SI*1), Z18, Z10
+	VFMADD231PS.BCST (DI), Z18, Z13
+	VFMADD231PS.BCST (DI)(BX*1), Z18, Z16
+	VFMADD231PS.BCST 4(DX), Z19, Z1
+	VFMADD231PS.BCST 4(DX)(BX*1), Z19, Z4
+	VFMADD231PS.BCST 4(DX)(BX*2), Z19, Z7
+	VFMADD231PS.BCST 4(DX)(SI*1), Z19, Z10
+	VFMADD231PS.BCST 4(DI), Z19, Z13
+	VFMADD231PS.BCST 4(DI)(BX*1), Z19, Z16
+	VPSLLD           $0x10, 128(CX), Z18
+	VPANDD           128(CX), Z20, Z19
+	VFMADD231PS.BCST (DX), Z18, Z2
+	VFMADD231PS.BCST (DX)(BX*1), Z18, Z5
+	VFMADD231PS.BCST (DX)(BX*2), Z18, Z8
+	VFMADD231PS.BCST (DX)(SI*1), Z18, Z11
+	VFMADD231PS.BCST (DI), Z18, Z14
+	VFMADD231PS.BCST (DI)(BX*1), Z18, Z17
+	VFMADD231PS.BCST 4(DX), Z19, Z2
+	VFMADD231PS.BCST 4(DX)(BX*1), Z19, Z5
+	VFMADD231PS.BCST 4(DX)(BX*2), Z19, Z8
+	VFMADD231PS.BCST 4(DX)(SI*1), Z19, Z11
+	VFMADD231PS.BCST 4(DI), Z19, Z14
+	VFMADD231PS.BCST 4(DI)(BX*1), Z19, Z17
+	ADDQ             $0x08, DX
+	ADDQ             $0x08, DI
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	VMOVUPS          Z4, 64(AX)
+	VMOVUPS          Z5, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	VMOVUPS          Z8, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z9, (AX)
+	VMOVUPS          Z10, 64(AX)
+	VMOVUPS          Z11, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	VMOVUPS          Z13, 64(AX)
+	VMOVUPS          Z14, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z15, (AX)
+	VMOVUPS          Z16, 64(AX)
+	VMOVUPS          Z17, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z15, Z15
+	VMOVUPS Z15, (AX)
+	VADDPS  64(AX), Z16, Z16
+	VMOVUPS Z16, 64(AX)
+	VADDPS  128(AX), Z17, Z17
+	VMOVUPS Z17, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened7v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened7v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), SI
+	LEAQ         (DX)(BX*4), DI
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	VPXORD       Z16, Z16, Z16
+	VPXORD       Z17, Z17, Z17
+	VPXORD       Z18, Z18, Z18
+	VPXORD       Z19, Z19, Z19
+	VPXORD       Z20, Z20, Z20
+	MOVL         $0xffff0000, R8
+	VPBROADCASTD R8, Z23
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z21
+	VPANDD           (CX), Z23, Z22
+	VFMADD231PS.BCST (DX), Z21, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z21, Z3
+	VFMADD231PS.BCST (DX)(BX*2), Z21, Z6
+	VFMADD231PS.BCST (DX)(SI*1), Z21, Z9
+	VFMADD231PS.BCST (DI), Z21, Z12
+	VFMADD231PS.BCST (DI)(BX*1), Z21, Z15
+	VFMADD231PS.BCST (DI)(BX*2), Z21, Z18
+	VFMADD231PS.BCST 4(DX), Z22, Z0
+	VFMADD231PS.BCST 4(DX)(BX*1), Z22, Z3
+	VFMADD231PS.BCST 4(DX)(BX*2), Z22, Z6
+	VFMADD231PS.BCST 4(DX)(SI*1), Z22, Z9
+	VFMADD231PS.BCST 4(DI), Z22, Z12
+	VFMADD231PS.BCST 4(DI)(BX*1), Z22, Z15
+	VFMADD231PS.BCST 4(DI)(BX*2), Z22, Z18
+	VPSLLD           $0x10, 64(CX), Z21
+	VPANDD           64(CX), Z23, Z22
+	VFMADD231PS.BCST (DX), Z21, Z1
+	VFMADD231PS.BCST (DX)(BX*1), Z21, Z4
+	VFMADD231PS.BCST (DX)(BX*2), Z21, Z7
+	VFMADD231PS.BCST (DX)(SI*1), Z21, Z10
+	VFMADD231PS.BCST (DI), Z21, Z13
+	VFMADD231PS.BCST (DI)(BX*1), Z21, Z16
+	VFMADD231PS.BCST (DI)(BX*2), Z21, Z19
+	VFMADD231PS.BCST 4(DX), Z22, Z1
+	VFMADD231PS.BCST 4(DX)(BX*1), Z22, Z4
+	VFMADD231PS.BCST 4(DX)(BX*2), Z22, Z7
+	VFMADD231PS.BCST 4(DX)(SI*1), Z22, Z10
+	VFMADD231PS.BCST 4(DI), Z22, Z13
+	VFMADD231PS.BCST 4(DI)(BX*1), Z22, Z16
+	VFMADD231PS.BCST 4(DI)(BX*2), Z22, Z19
+	VPSLLD           $0x10, 128(CX), Z21
+	VPANDD           128(CX), Z23, Z22
+	VFMADD231PS.BCST (DX), Z21, Z2
+	VFMADD231PS.BCST (DX)(BX*1), Z21, Z5
+	VFMADD231PS.BCST (DX)(BX*2), Z21, Z8
+	VFMADD231PS.BCST (DX)(SI*1), Z21, Z11
+	VFMADD231PS.BCST (DI), Z21, Z14
+	VFMADD231PS.BCST (DI)(BX*1), Z21, Z17
+	VFMADD231PS.BCST (DI)(BX*2), Z21, Z20
+	VFMADD231PS.BCST 4(DX), Z22, Z2
+	VFMADD231PS.BCST 4(DX)(BX*1), Z22, Z5
+	VFMADD231PS.BCST 4(DX)(BX*2), Z22, Z8
+	VFMADD231PS.BCST 4(DX)(SI*1), Z22, Z11
+	VFMADD231PS.BCST 4(DI), Z22, Z14
+	VFMADD231PS.BCST 4(DI)(BX*1), Z22, Z17
+	VFMADD231PS.BCST 4(DI)(BX*2), Z22, Z20
+	ADDQ             $0x08, DX
+	ADDQ             $0x08, DI
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	VMOVUPS          Z4, 64(AX)
+	VMOVUPS          Z5, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	VMOVUPS          Z8, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z9, (AX)
+	VMOVUPS          Z10, 64(AX)
+	VMOVUPS          Z11, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	VMOVUPS          Z13, 64(AX)
+	VMOVUPS          Z14, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z15, (AX)
+	VMOVUPS          Z16, 64(AX)
+	VMOVUPS          Z17, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z18, (AX)
+	VMOVUPS          Z19, 64(AX)
+	VMOVUPS          Z20, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z15, Z15
+	VMOVUPS Z15, (AX)
+	VADDPS  64(AX), Z16, Z16
+	VMOVUPS Z16, 64(AX)
+	VADDPS  128(AX), Z17, Z17
+	VMOVUPS Z17, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (AX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(AX)
+	VADDPS  128(AX), Z20, Z20
+	VMOVUPS Z20, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened8v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·fewWidened8v512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         ars+24(FP), BX
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), SI
+	LEAQ         (DX)(BX*4), DI
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	VPXORD       Z16, Z16, Z16
+	VPXORD       Z17, Z17, Z17
+	VPXORD       Z18, Z18, Z18
+	VPXORD       Z19, Z19, Z19
+	VPXORD       Z20, Z20, Z20
+	VPXORD       Z21, Z21, Z21
+	VPXORD       Z22, Z22, Z22
+	VPXORD       Z23, Z23, Z23
+	MOVL         $0xffff0000, R8
+	VPBROADCASTD R8, Z26
+
+pair:
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	VPSLLD           $0x10, (CX), Z24
+	VPANDD           (CX), Z26, Z25
+	VFMADD231PS.BCST (DX), Z24, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z24, Z3
+	VFMADD231PS.BCST (DX)(BX*2), Z24, Z6
+	VFMADD231PS.BCST (DX)(SI*1), Z24, Z9
+	VFMADD231PS.BCST (DI), Z24, Z12
+	VFMADD231PS.BCST (DI)(BX*1), Z24, Z15
+	VFMADD231PS.BCST (DI)(BX*2), Z24, Z18
+	VFMADD231PS.BCST (DI)(SI*1), Z24, Z21
+	VFMADD231PS.BCST 4(DX), Z25, Z0
+	VFMADD231PS.BCST 4(DX)(BX*1), Z25, Z3
+	VFMADD231PS.BCST 4(DX)(BX*2), Z25, Z6
+	VFMADD231PS.BCST 4(DX)(SI*1), Z25, Z9
+	VFMADD231PS.BCST 4(DI), Z25, Z12
+	VFMADD231PS.BCST 4(DI)(BX*1), Z25, Z15
+	VFMADD231PS.BCST 4(DI)(BX*2), Z25, Z18
+	VFMADD231PS.BCST 4(DI)(SI*1), Z25, Z21
+	VPSLLD           $0x10, 64(CX), Z24
+	VPANDD           64(CX), Z26, Z25
+	VFMADD231PS.BCST (DX), Z24, Z1
+	VFMADD231PS.BCST (DX)(BX*1), Z24, Z4
+	VFMADD231PS.BCST (DX)(BX*2), Z24, Z7
+	VFMADD231PS.BCST (DX)(SI*1), Z24, Z10
+	VFMADD231PS.BCST (DI), Z24, Z13
+	VFMADD231PS.BCST (DI)(BX*1), Z24, Z16
+	VFMADD231PS.BCST (DI)(BX*2), Z24, Z19
+	VFMADD231PS.BCST (DI)(SI*1), Z24, Z22
+	VFMADD231PS.BCST 4(DX), Z25, Z1
+	VFMADD231PS.BCST 4(DX)(BX*1), Z25, Z4
+	VFMADD231PS.BCST 4(DX)(BX*2), Z25, Z7
+	VFMADD231PS.BCST 4(DX)(SI*1), Z25, Z10
+	VFMADD231PS.BCST 4(DI), Z25, Z13
+	VFMADD231PS.BCST 4(DI)(BX*1), Z25, Z16
+	VFMADD231PS.BCST 4(DI)(BX*2), Z25, Z19
+	VFMADD231PS.BCST 4(DI)(SI*1), Z25, Z22
+	VPSLLD           $0x10, 128(CX), Z24
+	VPANDD           128(CX), Z26, Z25
+	VFMADD231PS.BCST (DX), Z24, Z2
+	VFMADD231PS.BCST (DX)(BX*1), Z24, Z5
+	VFMADD231PS.BCST (DX)(BX*2), Z24, Z8
+	VFMADD231PS.BCST (DX)(SI*1), Z24, Z11
+	VFMADD231PS.BCST (DI), Z24, Z14
+	VFMADD231PS.BCST (DI)(BX*1), Z24, Z17
+	VFMADD231PS.BCST (DI)(BX*2), Z24, Z20
+	VFMADD231PS.BCST (DI)(SI*1), Z24, Z23
+	VFMADD231PS.BCST 4(DX), Z25, Z2
+	VFMADD231PS.BCST 4(DX)(BX*1), Z25, Z5
+	VFMADD231PS.BCST 4(DX)(BX*2), Z25, Z8
+	VFMADD231PS.BCST 4(DX)(SI*1), Z25, Z11
+	VFMADD231PS.BCST 4(DI), Z25, Z14
+	VFMADD231PS.BCST 4(DI)(BX*1), Z25, Z17
+	VFMADD231PS.BCST 4(DI)(BX*2), Z25, Z20
+	VFMADD231PS.BCST 4(DI)(SI*1), Z25, Z23
+	ADDQ             $0x08, DX
+	ADDQ             $0x08, DI
+	ADDQ             $0x000000c0, CX
+	DECQ             AX
+	JNZ              pair
+	MOVQ             c+32(FP), AX
+	MOVQ             ldc+40(FP), CX
+	MOVQ             add+48(FP), DX
+	SHLQ             $0x02, CX
+	TESTQ            DX, DX
+	JNZ              add
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	VMOVUPS          Z4, 64(AX)
+	VMOVUPS          Z5, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	VMOVUPS          Z8, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z9, (AX)
+	VMOVUPS          Z10, 64(AX)
+	VMOVUPS          Z11, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	VMOVUPS          Z13, 64(AX)
+	VMOVUPS          Z14, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z15, (AX)
+	VMOVUPS          Z16, 64(AX)
+	VMOVUPS          Z17, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z18, (AX)
+	VMOVUPS          Z19, 64(AX)
+	VMOVUPS          Z20, 128(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z21, (AX)
+	VMOVUPS          Z22, 64(AX)
+	VMOVUPS          Z23, 128(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VADDPS  128(AX), Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	VADDPS  64(AX), Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  128(AX), Z5, Z5
+	VMOVUPS Z5, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	VADDPS  128(AX), Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (AX)
+	VADDPS  64(AX), Z10, Z10
+	VMOVUPS Z10, 64(AX)
+	VADDPS  128(AX), Z11, Z11
+	VMOVUPS Z11, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	VADDPS  128(AX), Z14, Z14
+	VMOVUPS Z14, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z15, Z15
+	VMOVUPS Z15, (AX)
+	VADDPS  64(AX), Z16, Z16
+	VMOVUPS Z16, 64(AX)
+	VADDPS  128(AX), Z17, Z17
+	VMOVUPS Z17, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (AX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(AX)
+	VADDPS  128(AX), Z20, Z20
+	VMOVUPS Z20, 128(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z21, Z21
+	VMOVUPS Z21, (AX)
+	VADDPS  64(AX), Z22, Z22
+	VMOVUPS Z22, 64(AX)
+	VADDPS  128(AX), Z23, Z23
+	VMOVUPS Z23, 128(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened1v256(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·fewWidened1v256(SB), NOSPLIT, $0-56
+	MOVQ     n+0(FP), AX
+	MOVQ     b+8(FP), CX
+	MOVQ     a+16(FP), DX
+	MOVQ     ars+24(FP), BX
+	SHLQ     $0x02, BX
+	VPXOR    Y0, Y0, Y0
+	VPXOR    Y1, Y1, Y1
+	VPXOR    Y2, Y2, Y2
+	VPXOR    Y3, Y3, Y3
+	VPXOR    Y4, Y4, Y4
+	VPXOR    Y5, Y5, Y5
+	VPCMPEQD Y8, Y8, Y8
+	VPSLLD   $0x10, Y8, Y8
+
+pair:
+	PREFETCHT0   1536(CX)
+	PREFETCHT0   1600(CX)
+	PREFETCHT0   1664(CX)
+	VPAND        (CX), Y8, Y7
+	VMOVUPS      (CX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y9, Y6, Y0
+	VBROADCASTSS 4(DX), Y9
+	VFMADD231PS  Y9, Y7, Y0
+	VPAND        32(CX), Y8, Y7
+	VMOVUPS      32(CX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y9, Y6, Y1
+	VBROADCASTSS 4(DX), Y9
+	VFMADD231PS  Y9, Y7, Y1
+	VPAND        64(CX), Y8, Y7
+	VMOVUPS      64(CX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y9, Y6, Y2
+	VBROADCASTSS 4(DX), Y9
+	VFMADD231PS  Y9, Y7, Y2
+	VPAND        96(CX), Y8, Y7
+	VMOVUPS      96(CX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y9, Y6, Y3
+	VBROADCASTSS 4(DX), Y9
+	VFMADD231PS  Y9, Y7, Y3
+	VPAND        128(CX), Y8, Y7
+	VMOVUPS      128(CX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y9, Y6, Y4
+	VBROADCASTSS 4(DX), Y9
+	VFMADD231PS  Y9, Y7, Y4
+	VPAND        160(CX), Y8, Y7
+	VMOVUPS      160(CX), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y9, Y6, Y5
+	VBROADCASTSS 4(DX), Y9
+	VFMADD231PS  Y9, Y7, Y5
+	ADDQ         $0x08, DX
+	ADDQ         $0x000000c0, CX
+	DECQ         AX
+	JNZ          pair
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	MOVQ         add+48(FP), DX
+	SHLQ         $0x02, CX
+	TESTQ        DX, DX
+	JNZ          add
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VZEROUPPER
+	RET
+
+add:
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  64(AX), Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VADDPS  96(AX), Y3, Y3
+	VMOVUPS Y3, 96(AX)
+	VADDPS  128(AX), Y4, Y4
+	VMOVUPS Y4, 128(AX)
+	VADDPS  160(AX), Y5, Y5
+	VMOVUPS Y5, 160(AX)
+	VZEROUPPER
+	RET
+
+// func fewWidened2v256(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·fewWidened2v256(SB), NOSPLIT, $0-56
+	MOVQ     n+0(FP), AX
+	MOVQ     b+8(FP), CX
+	MOVQ     a+16(FP), DX
+	MOVQ     ars+24(FP), BX
+	SHLQ     $0x02, BX
+	VPXOR    Y0, Y0, Y0
+	VPXOR    Y1, Y1, Y1
+	VPXOR    Y2, Y2, Y2
+	VPXOR    Y3, Y3, Y3
+	VPXOR    Y4, Y4, Y4
+	VPXOR    Y5, Y5, Y5
+	VPXOR    Y6, Y6, Y6
+	VPXOR    Y7, Y7, Y7
+	VPXOR    Y8, Y8, Y8
+	VPXOR    Y9, Y9, Y9
+	VPXOR    Y10, Y10, Y10
+	VPXOR    Y11, Y11, Y11
+	VPCMPEQD Y14, Y14, Y14
+	VPSLLD   $0x10, Y14, Y14
+
+pair:
+	PREFETCHT0   1536(CX)
+	PREFETCHT0   1600(CX)
+	PREFETCHT0   1664(CX)
+	VPAND        (CX), Y14, Y13
+	VMOVUPS      (CX), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y13, Y0
+	VBROADCASTSS 4(DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y13, Y6
+	VPAND        32(CX), Y14, Y13
+	VMOVUPS      32(CX), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y7
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y13, Y1
+	VBROADCASTSS 4(DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y13, Y7
+	VPAND        64(CX), Y14, Y13
+	VMOVUPS      64(CX), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y8
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y13, Y2
+	VBROADCASTSS 4(DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y13, Y8
+	VPAND        96(CX), Y14, Y13
+	VMOVUPS      96(CX), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y13, Y3
+	VBROADCASTSS 4(DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y13, Y9
+	VPAND        128(CX), Y14, Y13
+	VMOVUPS      128(CX), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y4
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y10
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y13, Y4
+	VBROADCASTSS 4(DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y13, Y10
+	VPAND        160(CX), Y14, Y13
+	VMOVUPS      160(CX), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y5
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y11
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y13, Y5
+	VBROADCASTSS 4(DX)(BX*1), Y15
+	VFMADD231PS  Y15, Y13, Y11
+	ADDQ         $0x08, DX
+	ADDQ         $0x000000c0, CX
+	DECQ         AX
+	JNZ          pair
 	MOVQ         c+32(FP), AX
 	MOVQ         ldc+40(FP), CX
 	MOVQ         add+48(FP), DX

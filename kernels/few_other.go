@@ -13,3 +13,9 @@ func few8(rows, n int, codes []int8, a []uint16, ars int, c []float32, ldc int, 
 }
 
 func readRow(b []byte) uint64 { return readPlain(b) }
+
+func widenedRows() int { return 0 }
+
+func fewWidened(_, _ int, _ []uint16, _ []float32, _ int, _ []float32, _ int, _ bool) {
+	panic("kernels: no set of this build widens in registers")
+}

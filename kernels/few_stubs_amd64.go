@@ -124,6 +124,46 @@ func few8x7v512(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add 
 //go:noescape
 func few8x8v512(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
 
+// few8x1v512n computes 1 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x1v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// few8x2v512n computes 2 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x2v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// few8x3v512n computes 3 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x3v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// few8x4v512n computes 4 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x4v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// few8x5v512n computes 5 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x5v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// few8x6v512n computes 6 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x6v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// few8x7v512n computes 7 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x7v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// few8x8v512n computes 8 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
+//
+//go:noescape
+func few8x8v512n(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
 // few8x1v256 computes 1 rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values apart. The sums are those of integers.
 //
 //go:noescape
@@ -133,6 +173,56 @@ func few8x1v256(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add 
 //
 //go:noescape
 func few8x2v256(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)
+
+// fewWidened1v512 computes 1 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened1v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened2v512 computes 2 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened2v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened3v512 computes 3 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened3v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened4v512 computes 4 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened4v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened5v512 computes 5 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened5v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened6v512 computes 6 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened6v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened7v512 computes 7 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened7v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened8v512 computes 8 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened8v512(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened1v256 computes 1 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened1v256(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
+
+// fewWidened2v256 computes 2 rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars values apart.
+//
+//go:noescape
+func fewWidened2v256(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)
 
 // readMemoryV512 reads n blocks of 512 bytes, and returns the exclusive or of some of their bits.
 //

@@ -38,7 +38,8 @@ type job struct {
 	groups   int
 	turn     turned
 
-	f, turnF, acrossF func(int) // unit, turnBlock and acrossUnit, bound once
+	// unit, turnBlock, acrossUnit and widenedUnit, bound once
+	f, turnF, acrossF, widenedF func(int)
 }
 
 // do computes the product.
@@ -61,7 +62,7 @@ func (j *job) do(p *pool.Pool, alpha, beta float32, c []float32, ldc int) {
 		j.onTiles(t, p)
 		return
 	}
-	if j.across(p) {
+	if j.across(p) || j.widened(p) {
 		return
 	}
 	j.kernel, j.half, j.thin = tileOf(Active()), halfTileOf(Active()), Active() == AVX2
@@ -275,13 +276,13 @@ func getJob() *job {
 	j := freeJobs.get()
 	if j == nil {
 		j = new(job)
-		j.f, j.turnF, j.acrossF = j.unit, j.turnBlock, j.acrossUnit
+		j.f, j.turnF, j.acrossF, j.widenedF = j.unit, j.turnBlock, j.acrossUnit, j.widenedUnit
 	}
 	return j
 }
 
 // putJob gives j back without holding on to the caller's matrices.
 func putJob(j *job) {
-	*j = job{f: j.f, turnF: j.turnF, acrossF: j.acrossF}
+	*j = job{f: j.f, turnF: j.turnF, acrossF: j.acrossF, widenedF: j.widenedF}
 	freeJobs.put(j)
 }

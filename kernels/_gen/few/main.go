@@ -3,7 +3,8 @@
 //
 //	go run ./few -out ../few_amd64.s -stubs ../few_stubs_amd64.go -pkg kernels
 //
-// The assembler of Go knows neither VDPBF16PS nor VCVTNE2PS2BF16, so that both are written as bytes, with registers chosen here.
+// The assembler of Go knows neither VDPBF16PS nor VCVTNE2PS2BF16, and avo not VPDPWSSD, so that they are written as bytes, with registers
+// chosen here.
 package main
 
 import (
@@ -33,10 +34,19 @@ func main() {
 		codes4Wide(rows)
 	}
 	for rows := 1; rows <= mostRow; rows++ {
-		codes8(512, rows)
+		codes8(512, rows, false)
+	}
+	for rows := 1; rows <= mostRow; rows++ {
+		codes8(512, rows, true)
 	}
 	for rows := 1; rows <= 2; rows++ {
-		codes8(256, rows)
+		codes8(256, rows, false)
+	}
+	for rows := 1; rows <= mostRow; rows++ {
+		widened(512, rows)
+	}
+	for rows := 1; rows <= 2; rows++ {
+		widened(256, rows)
 	}
 	read(512)
 	read(256)
@@ -50,7 +60,7 @@ var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.
 	reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15, reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23,
 	reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
 
-// evex writes an instruction of map 0F38 on 512-bit registers: prefix 2 is F3, 3 is F2.
+// evex writes an instruction of map 0F38 on 512-bit registers: prefix 1 is 66, 2 is F3, 3 is F2.
 func evex(prefix, opcode byte, dst, src1, src2 int) {
 	inv := func(v, bit int) byte { return byte(^v>>bit) & 1 }
 	p0 := inv(dst, 3)<<7 | inv(src2, 4)<<6 | inv(src2, 3)<<5 | inv(dst, 4)<<4 | 2
@@ -264,9 +274,86 @@ func codes4Wide(rows int) {
 	tail(512, acc)
 }
 
-// codes8 writes the product of rows rows of 16-bit integers with 48 columns of 8-bit codes.
-func codes8(bits, rows int) {
+// ymm are all registers of AVX2.
+var ymm = []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12,
+	reg.Y13, reg.Y14, reg.Y15}
+
+// sums256 are the registers of the sums of rows rows and 48 columns.
+func sums256(rows int) (acc [][]reg.VecPhysical) {
+	for r := range rows {
+		acc = append(acc, ymm[r*2*vecs:(r+1)*2*vecs])
+		for _, y := range acc[r] {
+			VPXOR(y, y, y)
+		}
+	}
+	return acc
+}
+
+// widened writes the product of rows rows with 48 columns of bfloat16 pairs, whose values are widened to float32.
+func widened(bits, rows int) {
+	name := fmt.Sprintf("fewWidened%dv%d", rows, bits)
+	TEXT(name, NOSPLIT, "func(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s computes %d rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars "+
+		"values apart.", name, rows))
+	n, b, a, ars := arg("n"), arg("b"), arg("a"), arg("ars")
+	SHLQ(operand.Imm(2), ars)
+	x := newRows(rows, a, ars)
+	var acc [][]reg.VecPhysical
+	var free []reg.VecPhysical
+	if bits == 512 {
+		acc, free = sums(rows), zmm[rows*vecs:]
+	} else {
+		acc, free = sums256(rows), ymm[rows*2*vecs:]
+	}
+	even, odd, upper, value := free[0], free[1], free[2], free[3]
+	if bits == 512 {
+		tmp := GP32()
+		MOVL(operand.U32(0xffff0000), tmp)
+		VPBROADCASTD(tmp, upper)
+	} else { // all ones, to the left by 16
+		VPCMPEQD(upper, upper, upper)
+		VPSLLD(operand.Imm(16), upper, upper)
+	}
+	Label("pair")
+	PREFETCHT0(operand.Mem{Base: b, Disp: 192 * 8})
+	PREFETCHT0(operand.Mem{Base: b, Disp: 192*8 + 64})
+	PREFETCHT0(operand.Mem{Base: b, Disp: 192*8 + 128})
+	for j := range acc[0] {
+		from := operand.Mem{Base: b, Disp: j * bits / 8}
+		if bits == 512 {
+			VPSLLD(operand.Imm(16), from, even)
+			VPANDD(from, upper, odd)
+		} else {
+			VPAND(from, upper, odd)
+			VMOVUPS(from, even)
+			VPSLLD(operand.Imm(16), even, even)
+		}
+		for half, values := range []reg.VecPhysical{even, odd} {
+			for r := range rows {
+				if bits == 512 {
+					VFMADD231PS_BCST(x.at(r, 4*half), values, acc[r][j])
+					continue
+				}
+				VBROADCASTSS(x.at(r, 4*half), value)
+				VFMADD231PS(value, values, acc[r][j])
+			}
+		}
+	}
+	x.step(8)
+	ADDQ(operand.U32(192), b)
+	DECQ(n)
+	JNZ(operand.LabelRef("pair"))
+	tail(bits, acc)
+}
+
+// codes8 writes the product of rows rows of 16-bit integers with 48 columns of 8-bit codes; with vnni, products and sums by one
+// instruction.
+func codes8(bits, rows int, vnni bool) {
 	name := fmt.Sprintf("few8x%dv%d", rows, bits)
+	if vnni {
+		name += "n"
+	}
 	TEXT(name, NOSPLIT, "func(n int, codes *int8, a *int16, ars int, c *float32, ldc int, add int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes %d rows and 48 columns of C from n pairs of rows of B, 48 pairs of codes each; rows of A lie ars values "+
@@ -274,19 +361,11 @@ func codes8(bits, rows int) {
 	n, codes, a, ars := arg("n"), arg("codes"), arg("a"), arg("ars")
 	SHLQ(operand.Imm(1), ars)
 	x := newRows(rows, a, ars)
-	var all []reg.VecPhysical
-	var acc [][]reg.VecPhysical
+	all, acc := zmm, [][]reg.VecPhysical(nil)
 	if bits == 512 {
-		all, acc = zmm, sums(rows)
+		acc = sums(rows)
 	} else {
-		all = []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11,
-			reg.Y12, reg.Y13, reg.Y14, reg.Y15}
-		for r := range rows {
-			acc = append(acc, all[r*2*vecs:(r+1)*2*vecs])
-			for _, y := range acc[r] {
-				VPXOR(y, y, y)
-			}
-		}
+		all, acc = ymm, sums256(rows)
 	}
 	free := all[len(acc)*len(acc[0]):]
 	Label("pair")
@@ -297,6 +376,10 @@ func codes8(bits, rows int) {
 		for r := range rows {
 			VPBROADCASTD(x.at(r, 0), free[3])
 			for j, y := range acc[r] {
+				if vnni {
+					evex(1, 0x52, r*vecs+j, rows*vecs+3, rows*vecs+j) // VPDPWSSD
+					continue
+				}
 				VPMADDWD(free[j], free[3], free[4])
 				VPADDD(free[4], y, y)
 			}
