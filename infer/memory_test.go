@@ -75,7 +75,9 @@ func TestMemoryOfABaseInShards(t *testing.T) {
 
 // memorySteps are what a process of its own does in the test's folder.
 var memorySteps = map[string]func(dir string) error{
-	"quantize": func(dir string) error { return Quantize(filepath.Join(dir, "base"), filepath.Join(dir, "codes"), "nf4", true) },
+	"quantize": func(dir string) error {
+		return Quantize(filepath.Join(dir, "base"), filepath.Join(dir, "codes"), "nf4", true)
+	},
 	"merge": func(dir string) error {
 		return Merge(filepath.Join(dir, "base"), filepath.Join(dir, "adapter"), filepath.Join(dir, "merged"), "", 1)
 	},
