@@ -294,8 +294,8 @@ func widened(bits, rows int) {
 	name := fmt.Sprintf("fewWidened%dv%d", rows, bits)
 	TEXT(name, NOSPLIT, "func(n int, b *uint16, a *float32, ars int, c *float32, ldc int, add int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s computes %d rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie ars "+
-		"values apart.", name, rows))
+	Doc(fmt.Sprintf("%s computes %d rows and 48 columns of C from n pairs of rows of B, 48 pairs of bfloat16 values each; rows of A lie "+
+		"ars values apart.", name, rows))
 	n, b, a, ars := arg("n"), arg("b"), arg("a"), arg("ars")
 	SHLQ(operand.Imm(2), ars)
 	x := newRows(rows, a, ars)
