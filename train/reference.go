@@ -97,3 +97,17 @@ func (s *Session) keepReference() error {
 	s.trainer.goal.ref = newReference(s.params, spec.Sync)
 	return nil
 }
+
+// ReferenceBytes is what the copy takes that an objective compares with, of a training that begins with an adapter or with new values; 0
+// where it compares with the base, or with nothing.
+func ReferenceBytes(o Objective, initAdapter string, params *nn.Params) int64 {
+	if s := newGoal(o).spec; s.Reference && (initAdapter != "" || s.Sync.Every > 0) {
+		return 4 * int64(params.Count())
+	}
+	return 0
+}
+
+// Documents is how many documents a pass of an objective has room for: at least one example.
+func Documents(o Objective, a nn.Adapter, tokens, batch int) int {
+	return max(nn.PromptOf([]nn.Adapter{a}).Documents(tokens, batch), newGoal(o).spec.Group)
+}

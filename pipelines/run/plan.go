@@ -20,7 +20,8 @@ type Plan struct {
 	Scratch      int64 `json:"scratch"`                     // of operations and kernels
 	Adapter      int64 `json:"adapter"`                     // values and gradients
 	Optimizer    int64 `json:"optimizer"`
-	Teachers     int64 `json:"teachers,omitempty"` // of distillation: weights, programs and what tokens should predict
+	Teachers     int64 `json:"teachers,omitempty"`  // of distillation: weights, programs and what tokens should predict
+	Reference    int64 `json:"reference,omitempty"` // of preferences: a copy of the adapter that training starts from, or that follows it
 	Runtime      int64 `json:"runtime"`
 	Peak         int64 `json:"peak"`
 	Trainable    int   `json:"trainable_parameters"`
@@ -133,7 +134,7 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 		return nil, err
 	}
 	p, err := nn.Compile(m, []nn.Adapter{a}, params, nn.Options{Mode: nn.ModeTrain, MemoryLimit: limit, Dry: true,
-		Caps:   nn.Caps{T: t, S: t, N: a.Prompt().Documents(t, rec.Train.PerDeviceTrainBatchSize)},
+		Caps:   nn.Caps{T: t, S: t, N: train.Documents(objective, a, t, rec.Train.PerDeviceTrainBatchSize)},
 		Beside: func() int64 { return train.HeldOptimizerBytes(args, params) }, DType: train.Values(dtype)})
 	if err != nil {
 		return nil, err
@@ -151,7 +152,8 @@ func (p *Planned) plan() *Plan {
 		Optimizer: train.HeldOptimizerBytes(&p.Args, params), Runtime: train.ProcessBytes(m),
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Teachers = p.beside.Weights + p.beside.Work
-	out.Peak = out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
+	out.Reference = train.ReferenceBytes(p.objective, p.Recipe.Train.InitAdapter, params)
+	out.Peak = out.Reference + out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
 	return out
 }
 
@@ -168,8 +170,9 @@ func (p *Plan) Table(w io.Writer) {
 		n    int64
 	}{{"frozen weights", p.Weights}, {"activations and their gradients", p.Activations}, {"scratch", p.Scratch},
 		{"adapter and its gradients", p.Adapter},
-		{"optimiser", p.Optimizer}, {"teachers", p.Teachers}, {"program and runtime", p.Runtime}, {"peak", p.Peak}} {
-		if r.n > 0 || r.name != "teachers" {
+		{"optimiser", p.Optimizer}, {"teachers", p.Teachers}, {"reference adapter", p.Reference},
+		{"program and runtime", p.Runtime}, {"peak", p.Peak}} {
+		if r.n > 0 || r.name != "teachers" && r.name != "reference adapter" {
 			fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
 		}
 	}

@@ -152,3 +152,22 @@ func TestWrongPairs(t *testing.T) {
 		})
 	}
 }
+
+// TestPreferencePlan: a reference that follows the adapter is a copy of it, which the plan counts; the base with the adapter off is none.
+func TestPreferencePlan(t *testing.T) {
+	plan := func(args string) *Plan {
+		p, err := MakePlan(pairsRecipe(t, t.TempDir(), "train.objective=dpo", "train.objective_args="+args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	stays, follows := plan("{beta: 0.1}"), plan("{sync_ref_model: true}")
+	if stays.Reference != 0 || follows.Reference != 4*int64(follows.Trainable) || follows.Peak-stays.Peak != follows.Reference {
+		t.Errorf("a reference that stays: %+v, that follows: %+v", stays, follows)
+	}
+	var b bytes.Buffer
+	if follows.Table(&b); !strings.Contains(b.String(), "reference adapter") {
+		t.Error(b.String())
+	}
+}
