@@ -37,6 +37,9 @@ type resumedWant struct {
 
 const resumedData = "testdata/resumed"
 
+// sinceThen are the templates that commit did not have.
+var sinceThen = []string{"preference-tuning", "reward-model"}
+
 // TestRunsBegunBeforeTheRooms: a run of each template, and so of each kind, that was killed in each of its parts while the program of
 // commit 7080693 worked on it, is taken up where it was killed and ends with the adapters, the shards and the keys of the summary that it
 // had there; a run that begins now has them, too.
@@ -69,7 +72,7 @@ func TestRunsBegunBeforeTheRooms(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tp := range templates.List() {
-		if !slices.ContainsFunc(cases, func(c resumedCase) bool { return c.Args[0] == tp.Name }) {
+		if !slices.Contains(sinceThen, tp.Name) && !slices.ContainsFunc(cases, func(c resumedCase) bool { return c.Args[0] == tp.Name }) {
 			t.Errorf("no run of the template %s was begun", tp.Name)
 		}
 	}
