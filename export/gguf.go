@@ -55,6 +55,8 @@ type GGUFReport struct {
 	Types []GGUFCount `json:"types"`
 	// Fallbacks are the matrices that another type took the place of, as their rows are no whole blocks.
 	Fallbacks int `json:"fallbacks"`
+	// Perplexity is that of the file beside the unquantised model's, where it was measured: see [MeasureGGUF].
+	Perplexity *GGUFPerplexity `json:"perplexity,omitempty"`
 
 	chat ggufChat
 }

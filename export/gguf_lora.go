@@ -30,11 +30,11 @@ var ggufLora = Format{
 		}
 		return nil
 	},
-	Write: func(s *Source, _ *Config, to string) error {
+	Write: func(s *Source, c *Config, to string) error {
 		if err := os.RemoveAll(to); err != nil { // of a run that ended here
 			return err
 		}
-		if _, err := GGUFLora(s.Base, s.Folder, 0, filepath.Join(to, ggufAdapterName)); err != nil {
+		if _, err := GGUFLora(s.Base, s.Folder, c.GGUFMaxRank, filepath.Join(to, ggufAdapterName)); err != nil {
 			return err
 		}
 		ch, err := readChat(infer.TokenizerOf(s.Base, s.Folder), nil)

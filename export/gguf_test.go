@@ -300,3 +300,31 @@ func TestModelfile(t *testing.T) {
 		}
 	}
 }
+
+// TestMeasureGGUF: a file in float32 has the perplexity of the model, one in 4 bits another, of the same tokens, with bos_token before
+// each text.
+func TestMeasureGGUF(t *testing.T) {
+	t.Setenv("ADAPTFLOW_CACHE", t.TempDir())
+	dir := folderWith(t, filepath.Join("..", "model", "testdata", "models", "llama_gqa"))
+	texts := []string{"ABCDEFGH", "HELLO", "A"}
+	measure := func(quant string) *GGUFPerplexity {
+		path := filepath.Join(t.TempDir(), quant+".gguf")
+		if _, err := GGUFModel(dir, "", quant, path); err != nil {
+			t.Fatal(err)
+		}
+		p, err := MeasureGGUF(dir, "", path, texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if p := measure("F32"); p.Tokens != 14 || p.Model <= 1 || math.Abs(p.File/p.Model-1) > 1e-5 {
+		t.Errorf("in float32: %+v", p)
+	}
+	if p := measure("Q4_0"); p.Tokens != 14 || math.Abs(p.File/p.Model-1) < 1e-5 {
+		t.Errorf("in 4 bits: %+v", p)
+	}
+	if _, err := MeasureGGUF(dir, "", filepath.Join(t.TempDir(), "none.gguf"), []string{""}); err == nil {
+		t.Error("a text of no token is measured")
+	}
+}

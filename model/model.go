@@ -99,7 +99,7 @@ func configOf(dir string, task Task) (*Config, *family, error) {
 	raw, err := storage.ReadSmall(filepath.Join(dir, "config.json"), storage.KindConfig)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("%s is no model folder: it has no config.json", dir)
+			return nil, nil, fmt.Errorf("%s has no config.json: a model is a folder with one, or a .gguf file", dir)
 		}
 		return nil, nil, err
 	}

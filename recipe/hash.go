@@ -34,7 +34,7 @@ var hashed = []struct{ section, keys string }{
 	{"evaluate", "" +
 		"max_sequences exact_match answer_delimiter answer_match chrf batch_size prompts max_new_tokens do_sample temperature " +
 		"top_k top_p repetition_penalty +measures +responses +reward_model"},
-	{"export", "merged merged_dtype +formats +gguf +gguf_lora"},
+	{"export", "merged merged_dtype +formats +gguf +gguf_lora +gguf_max_rank"},
 	{"compare", "methods learning_rates parameter_budget"},
 	{"keys", "min_sequences init_adapters group_keys group_tokens"},
 	{"continual", "increment_files max_forgetting max_domain_rise replay_fraction replay_sequences"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/pipelines/inspect"
 )
 
 func ggufCommand() *cobra.Command {
@@ -17,7 +18,7 @@ func ggufCommand() *cobra.Command {
 }
 
 func ggufModelCommand() *cobra.Command {
-	var model, adapter, output, quant string
+	var model, adapter, output, quant, evaluate string
 	var asJSON bool
 	c := &cobra.Command{Use: "model", Short: "Write a model, with an adapter merged into it, as a GGUF file", Args: cobra.NoArgs,
 		Long: "Model writes the weights in " + strings.Join(export.GGUFQuants(), ", ") + ", mixed as llama.cpp's llama-quantize " +
@@ -34,9 +35,20 @@ func ggufModelCommand() *cobra.Command {
 			if err := storage.CheckTarget(output); err != nil {
 				return err
 			}
+			var texts []string
+			if evaluate != "" {
+				if texts, err = inspect.Texts(evaluate, 64); err != nil {
+					return err
+				}
+			}
 			r, err := export.GGUFModel(dir, adapter, quant, output)
 			if err != nil {
 				return err
+			}
+			if evaluate != "" {
+				if r.Perplexity, err = export.MeasureGGUF(dir, adapter, output, texts); err != nil {
+					return err
+				}
 			}
 			if asJSON {
 				return printJSON(r)
@@ -49,10 +61,15 @@ func ggufModelCommand() *cobra.Command {
 				say("  rows of %d matrices are no whole blocks of %s's types: they have the next type that fits, which takes more room",
 					r.Fallbacks, r.Quant)
 			}
+			if p := r.Perplexity; p != nil {
+				say("  perplexity of %d tokens of %s: %.3f, of the model itself %.3f", p.Tokens, evaluate, p.File, p.Model)
+			}
 			return nil
 		}}
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&output, "output", "", "file to write")
+	c.Flags().StringVar(&evaluate, "evaluate", "",
+		"file of texts (JSONL, text, Parquet): the perplexity of what is written is measured by the first 64, beside the model's own")
 	c.Flags().StringVar(&quant, "quant", "Q8_0", "storage of the weights: "+strings.Join(export.GGUFQuants(), ", "))
 	c.Flags().BoolVar(&asJSON, "json", false, "print what was written as JSON")
 	return c

@@ -57,3 +57,26 @@ func inspectInput(path string) ([]report.Fact, error) {
 	t := r.Tally()
 	return append(append(facts, report.TallyFacts(t.Unused, t.Notes)...), first...), nil
 }
+
+// Texts are the first n texts of a file of input, read as it would be without settings.
+func Texts(path string, n int) (texts []string, err error) {
+	r, err := datasets.Open(path, filepath.Base(path), datasets.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for len(texts) < n {
+		rec, rejected, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF) && len(texts) > 0:
+			return texts, nil
+		case errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("%s has no text", path)
+		case err != nil:
+			return nil, err
+		case rejected == nil:
+			texts = append(texts, rec.Text)
+		}
+	}
+	return texts, nil
+}

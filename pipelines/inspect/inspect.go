@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/gguf"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
+	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/kinds"
@@ -20,8 +22,8 @@ import (
 	"github.com/adaptflow/adaptflow/train"
 )
 
-// Path describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors file, an adapter folder, a
-// model folder, a checkpoint or the folder of a run.
+// Path describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors or GGUF file, an adapter
+// folder, a model folder, a checkpoint or the folder of a run.
 func Path(path string) ([]report.Fact, error) {
 	if !storage.IsLocal(path) {
 		return inspectObjects(path)
@@ -43,6 +45,8 @@ func Path(path string) ([]report.Fact, error) {
 		return inspectShard(path)
 	case !st.IsDir() && strings.HasSuffix(path, ".safetensors"):
 		return inspectTensors([]string{path})
+	case !st.IsDir() && gguf.Is(path):
+		return inspectGGUF(path)
 	case !st.IsDir():
 		return inspectInput(path)
 	case has(run.MetricsFile) && has(peft.ConfigFile):
@@ -76,7 +80,7 @@ func Path(path string) ([]report.Fact, error) {
 		if err := json.Unmarshal(raw, &c); err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Join(path, "config.json"), err)
 		}
-		src, err := safetensors.OpenDir(path)
+		src, err := model.OpenWeights(path)
 		if err != nil {
 			return nil, err
 		}

@@ -38,7 +38,8 @@ func Of(path string) (string, error) {
 			return path, nil
 		}
 	case !strings.HasSuffix(path, ".gguf") && !gguf.Is(path):
-		return path, nil
+		return "", fmt.Errorf("%s is a file and no GGUF file: a model is its folder (config.json, safetensors, tokenizer.json) or a "+
+			".gguf file", path)
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return "", err

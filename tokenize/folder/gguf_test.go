@@ -120,6 +120,13 @@ func TestOf(t *testing.T) {
 			t.Errorf("%s is %s, %v; want %s", p, again, err, dir)
 		}
 	}
+	text := filepath.Join(in, "x.jsonl")
+	if err := os.WriteFile(text, []byte("{}\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.Of(text); err == nil || !strings.Contains(err.Error(), text+" is a file and no GGUF file") {
+		t.Errorf("a file of text: %v", err)
+	}
 	if hf, err := folder.Of(dir); hf != dir || err != nil {
 		t.Errorf("a folder is %s, %v", hf, err)
 	}
