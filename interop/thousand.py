@@ -23,14 +23,14 @@ out = os.path.join(at, "run")
 if not os.path.exists(os.path.join(out, "keys.json")):
     r = random.Random(1)
     words = "the a of river city hill sea house old new man woman said went built small great water road day night".split()
-    with open(os.path.join(at, "rows.jsonl"), "w") as f:
+    with open(os.path.join(at, "rows.jsonl"), "w") as f, open(os.path.join(at, "held.jsonl"), "w") as held:
         for name in names:
             own = r.sample(words, 5)
-            for _ in range(24):
-                f.write(json.dumps({"key": name, "text": " ".join(r.choice(own) for _ in range(24))}) + "\n")
+            for i in range(9):
+                (f if i else held).write(json.dumps({"key": name, "text": " ".join(r.choice(own) for _ in range(24))}) + "\n")
     rows = os.path.join(at, "rows.jsonl")
-    subprocess.run([bin, "run", "personal-assistants", "--output", out, "--set", f"input={rows}", "--set", f"eval_input={rows}", "--set", "max_sequences=1",
-                    "--set", "text_column=text", "--set", "key_column=key", "--set", "steps=3", "--set", "warmup_steps=0", "--set", "learning_rate=0.02"],
+    subprocess.run([bin, "run", "personal-assistants", "--output", out, "--set", f"input={rows}", "--set", "eval_input=" + os.path.join(at, "held.jsonl"), "--set", "max_sequences=1",
+                    "--set", "text_column=text", "--set", "key_column=key", "--set", "steps=2", "--set", "warmup_steps=0", "--set", "learning_rate=0.02"],
                    check=True, stdout=subprocess.DEVNULL)
 base = json.load(open(glob.glob(os.path.join(out, "adapters", "*", "adapter_config.json"))[0]))["base_model_name_or_path"]
 

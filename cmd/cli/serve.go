@@ -134,7 +134,7 @@ func (s *serving) run(ctx context.Context) error {
 		return err
 	}
 	if s.o.Name == "" {
-		s.o.Name = filepath.Base(filepath.Clean(s.model[strings.LastIndexByte(s.model, ':')+1:]))
+		s.o.Name = strings.TrimSuffix(filepath.Base(filepath.Clean(s.model[strings.LastIndexByte(s.model, ':')+1:])), ".gguf")
 	}
 	log := structured
 	if log == nil {

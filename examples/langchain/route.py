@@ -35,7 +35,7 @@ class Person(BaseModel):
     """A person."""
 
     name: str = Field(max_length=12)
-    age: int
+    age: int = Field(ge=0, le=150)
 
 
 # The server lets pass nothing but JSON of this schema, whatever the model is.

@@ -14,6 +14,7 @@ const (
 	kindLiteral
 	kindString
 	kindNumber
+	kindWhole // an integer from min to max
 	kindObject
 	kindArray
 	kindValue // one blank perhaps, then the node in of
@@ -69,7 +70,7 @@ func (s State) Dead() bool { return len(s.ways) == 0 }
 // Done says whether the text may end here.
 func (s State) Done() bool {
 	for _, w := range s.ways {
-		for w != done && w.n.kind == kindNumber && accepts(w.st) {
+		for w.ends() {
 			w = w.next
 		}
 		if w == done {
@@ -167,6 +168,8 @@ func feed(to []*item, w *item, b byte) []*item {
 		return feedString(to, w, b)
 	case kindNumber:
 		return feedNumber(to, w, b)
+	case kindWhole:
+		return feedWhole(to, w, b)
 	case kindObject:
 		return feedObject(to, w, b)
 	case kindArray:

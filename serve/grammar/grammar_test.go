@@ -26,6 +26,9 @@ var cases = []struct {
 	yes, not []string
 }{
 	{`{"type":"integer"}`, []string{"0", "-7", "120"}, []string{"", "01", "1.5", "1e3", "-", "a", "1 ", `"1"`}},
+	{`{"type":"integer","minimum":0,"maximum":150}`, []string{"0", "7", "99", "150"}, []string{"-1", "151", "1500", "00", "-0", "1.5"}},
+	{`{"type":"integer","exclusiveMinimum":-12.5,"exclusiveMaximum":-3}`, []string{"-12", "-4", "-10"}, []string{"-13", "-3", "4", "0", "-", "-120"}},
+	{`{"type":"array","items":{"type":"integer","minimum":98},"minItems":2}`, []string{"[98,1234567]"}, []string{"[97,98]", "[9,98]"}},
 	{`{"type":"number"}`, []string{"0", "-7.25", "1e5", "2E-10", "0.5"}, []string{"1.", ".5", "1e", "+1", "00", "1e999"}},
 	{`{"type":"string"}`, []string{`""`, `"a"`, `"ä€😀"`, `"\n\u00e4\ud7ff"`}, []string{`"`, `"\x"`, "\"\n\"", "\"\xff\"", "\"\xc0\x80\"",
 		"\"\xed\xa0\x80\"", `"\ud800"`, `"\u12"`, `a`}},
@@ -78,16 +81,19 @@ func TestGrammar(t *testing.T) {
 // TestSchemaRefuses: what cannot be held is refused, by name.
 func TestSchemaRefuses(t *testing.T) {
 	for schema, want := range map[string]string{
-		`{"type":"string","pattern":"a+"}`:   "pattern",
-		`{"type":"integer","minimum":3}`:     "minimum",
-		`{"type":"thing"}`:                   "thing",
-		`{"$ref":"#"}`:                       "ends",
-		`{"$ref":"http://x/y"}`:              "point",
-		`{"$ref":"#/$defs/a"}`:               "nothing",
-		`{"type":"object","required":["a"]}`: "required",
-		`{"enum":[]}`:                        "enum",
-		`7`:                                  "object",
-		`{"type":"string","minLength":3,"maxLength":1}`:                      "larger",
+		`{"type":"string","pattern":"a+"}`:              "pattern",
+		`{"type":"number","minimum":3}`:                 "minimum",
+		`{"minimum":3}`:                                 "minimum",
+		`{"type":"integer","minimum":3,"maximum":2.5}`:  "between",
+		`{"type":"integer","minimum":"a"}`:              "minimum",
+		`{"type":"thing"}`:                              "thing",
+		`{"$ref":"#"}`:                                  "ends",
+		`{"$ref":"http://x/y"}`:                         "point",
+		`{"$ref":"#/$defs/a"}`:                          "nothing",
+		`{"type":"object","required":["a"]}`:            "required",
+		`{"enum":[]}`:                                   "enum",
+		`7`:                                             "object",
+		`{"type":"string","minLength":3,"maxLength":1}`: "larger",
 		`{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}`: "ends",
 		`{"allOf":[{"type":"string"},{"type":"null"}]}`:                      "allOf",
 	} {

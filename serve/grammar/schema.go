@@ -67,7 +67,7 @@ type compiler struct {
 var (
 	known = []string{"type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "minLength", "maxLength",
 		"enum",
-		"const", "anyOf", "oneOf", "allOf", "$ref"}
+		"const", "anyOf", "oneOf", "allOf", "$ref", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 	described = []string{"title", "description", "default", "examples", "$schema", "$id", "$defs", "definitions", "$comment", "deprecated",
 		"readOnly", "writeOnly", "strict", "format", "nullable"}
 )
@@ -225,6 +225,9 @@ func (c *compiler) typed(m map[string]jsontext.Value, depth int) (*node, error) 
 		case m["items"] != nil:
 			types = []string{"array"}
 		default:
+			if k, ok := bounded(m); ok {
+				return nil, fmt.Errorf("the keyword %q is only supported beside the type integer", k)
+			}
 			return &node{kind: kindAny}, nil
 		}
 	}
@@ -256,6 +259,11 @@ func (c *compiler) one(t string, m map[string]jsontext.Value, depth int) (*node,
 		}
 		return &node{kind: kindUnion, of: []*node{literal("true"), literal("false")}}, nil
 	case "number", "integer":
+		if k, ok := bounded(m); ok && t == "number" {
+			return nil, fmt.Errorf("the keyword %q is only supported beside the type integer", k)
+		} else if ok {
+			return whole(m)
+		}
 		n.kind, n.integer = kindNumber, t == "integer"
 	case "string":
 		n.kind = kindString
