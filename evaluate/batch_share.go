@@ -84,11 +84,7 @@ func (b *Batch) common(q *Sequence) (best warm, n int) {
 		if w.owner != q.Owner || w.slot != q.Slot {
 			return
 		}
-		same := 0
-		for same < min(len(w.ids), len(q.Prompt)-1) && w.ids[same] == q.Prompt[same] {
-			same++
-		}
-		if same > n {
+		if same := alike(w.ids, q.Prompt[:len(q.Prompt)-1]); same > n {
 			best, n = w, same
 		}
 	}
@@ -102,6 +98,25 @@ func (b *Batch) common(q *Sequence) (best warm, n int) {
 		n = 0
 	}
 	return best, n
+}
+
+// Awaits says whether a sequence should not join yet: another is reading what it begins with, and will have it in the cache.
+func (b *Batch) Awaits(q *Sequence) bool {
+	if !b.shares || q.Owner == "" || q.Echo {
+		return false
+	}
+	_, n := b.common(q)
+	return slices.ContainsFunc(b.live, func(l *Sequence) bool {
+		return l.Owner == q.Owner && l.Slot == q.Slot && l.past < len(l.Prompt) && alike(l.Prompt, q.Prompt[:len(q.Prompt)-1]) >= n+leastShared
+	})
+}
+
+// alike is how many tokens two texts begin with alike.
+func alike(x, y []int32) (n int) {
+	for n < min(len(x), len(y)) && x[n] == y[n] {
+		n++
+	}
+	return n
 }
 
 // share gives a sequence that has its place the rows that are there already.

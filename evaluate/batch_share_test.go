@@ -74,6 +74,35 @@ func TestBatchShares(t *testing.T) {
 	}
 }
 
+// TestBatchAwaits: who begins with what another is reading waits for it, and then takes it; nobody else waits.
+func TestBatchAwaits(t *testing.T) {
+	m, _ := generator(t, "llama_gqa", 48)
+	b := batch(t, m, 5, 200, nil)
+	prompt := []int32{}
+	for i := range 30 {
+		prompt = append(prompt, int32(3+i))
+	}
+	ask := func(owner string, slot int, n int) *Sequence {
+		return &Sequence{Prompt: prompt[:n], Owner: owner, Slot: slot, LogProbs: -1, Sampling: Sampling{MaxNewTokens: 8}}
+	}
+	b.Join(ask("a", -1, 30))
+	second := ask("a", -1, 28)
+	echo := ask("a", -1, 28)
+	echo.Echo = true
+	for _, q := range []*Sequence{ask("", -1, 28), ask("b", -1, 28), ask("a", 0, 28), ask("a", -1, 16), echo} {
+		if b.Awaits(q) {
+			t.Errorf("%+v waits", *q)
+		}
+	}
+	passes := 0
+	for ; b.Awaits(second); passes++ {
+		b.Step(func(*Sequence, Said) {})
+	}
+	if b.Join(second); passes != 2 || second.Cached() != 18 {
+		t.Errorf("it waits for %d passes, and takes %d rows", passes, second.Cached())
+	}
+}
+
 func answerOf(t *testing.T, b *Batch, q *Sequence) {
 	t.Helper()
 	if !b.Join(q) {

@@ -114,7 +114,7 @@ func ParseCacheDType(name string) (nn.DType, error) {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no storage of keys and values: choose float32 or bfloat16", name)
+	return 0, fmt.Errorf("%q is not a storage of keys and values: choose float32 or bfloat16", name)
 }
 
 // mostAtOnce is the number of continuations that are generated at a time, at most.

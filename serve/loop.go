@@ -125,6 +125,10 @@ func (e *Live) admit() {
 			a.end(refuse("%v", err))
 			continue
 		}
+		if l.batch.Awaits(q) {
+			left = append(left, a)
+			continue
+		}
 		if !l.batch.Join(q) {
 			full[l] = true
 			left = append(left, a)

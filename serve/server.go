@@ -150,7 +150,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) *Error {
 	}
 	methods, ok := s.routes[path]
 	if !ok {
-		return &Error{http.StatusNotFound, invalidRequest, "", "", "There is no such path.", 0}
+		return &Error{http.StatusNotFound, invalidRequest, "", "", "The path does not exist.", 0}
 	}
 	to, ok := methods[r.Method]
 	if !ok {
