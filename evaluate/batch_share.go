@@ -107,7 +107,8 @@ func (b *Batch) Awaits(q *Sequence) bool {
 	}
 	_, n := b.common(q)
 	return slices.ContainsFunc(b.live, func(l *Sequence) bool {
-		return l.Owner == q.Owner && l.Slot == q.Slot && l.past < len(l.Prompt) && alike(l.Prompt, q.Prompt[:len(q.Prompt)-1]) >= n+leastShared
+		return l.Owner == q.Owner && l.Slot == q.Slot && l.past < len(l.Prompt) &&
+			alike(l.Prompt, q.Prompt[:len(q.Prompt)-1]) >= n+leastShared
 	})
 }
 
