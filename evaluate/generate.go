@@ -131,11 +131,9 @@ func (g *Generator) GenerateAll(prompts [][]int32, s Sampling, eos []int32,
 		var bad atomic.Bool
 		g.pool.Run(len(asked), func(i int) {
 			q, l := asked[i], logits[i*g.vocab:(i+1)*g.vocab]
-			for _, v := range l {
-				if !(v <= math.MaxFloat32) {
-					bad.Store(true)
-					return
-				}
+			if kernels.NonFinite(l) >= 0 && slices.ContainsFunc(l, func(v float32) bool { return !(v <= math.MaxFloat32) }) {
+				bad.Store(true)
+				return
 			}
 			if g.seen != nil {
 				g.seen(q, l)
@@ -213,12 +211,7 @@ func (g *Generator) draw(q *sequence) uint64 {
 
 // pick chooses the n'th new token of a sequence.
 func pick(s *Sampling, logits []float32, key philox.Key, sequence, n uint64) int32 {
-	best, most := 0, logits[0]
-	for i, v := range logits {
-		if v > most {
-			best, most = i, v
-		}
-	}
+	best := kernels.Argmax(logits)
 	if !s.DoSample {
 		return int32(best)
 	}

@@ -14,3 +14,14 @@ func NonFinite(x []float32) int {
 	}
 	return -1
 }
+
+// Argmax is the index of the first of the largest values of x, which has at least one; of values of which some are NaN, any index.
+func Argmax(x []float32) int {
+	most := vec().max(x)
+	for i, v := range x {
+		if v == most {
+			return i
+		}
+	}
+	return 0
+}
