@@ -65,6 +65,16 @@ part_peers() {
 
 part_smollm2() { program; bash interop/smollm2.sh "$work/adaptflow" "$(peers_python)" "$cache" "$work/smollm2"; }
 
+# part_serve: the real clients of OpenAI's API, LangChain, and lm-evaluation-harness at adaptflow serve.
+part_serve() { program; bash interop/serve.sh "$work/adaptflow" "$cache" "$work/serve" "$(by_tier 10 100)" "$(peers_python)"; }
+
+# part_gguf: what is read from GGUF files and written to them, in the real llama.cpp.
+part_gguf() {
+  program
+  [ ! -d "$shared/models/lm-en-5m" ] || export ADAPTFLOW_REFERENCE=$shared/models/lm-en-5m
+  bash interop/gguf.sh "$work/adaptflow" "$(peers_python)" "$cache" "$work/gguf" "$tier"
+}
+
 part_kills() {
   program
   bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 6 20)}"
@@ -171,11 +181,11 @@ part_wheel() {
   [ "$tier" = land ] || releaser
 }
 
-# releaser builds what a release would hold for this system.
+# releaser builds what a release would hold for this system, where goreleaser is installed: building it takes longer than all of this.
 releaser() {
-  [ -x "$cache/bin/goreleaser" ] || GOBIN=$cache/bin go install github.com/goreleaser/goreleaser/v2@v2.13.0
-  "$cache/bin/goreleaser" check
-  "$cache/bin/goreleaser" build --snapshot --single-target --output "$work/released" --clean
+  command -v goreleaser > /dev/null || { echo "goreleaser is not installed: .goreleaser.yaml was not tried"; return 0; }
+  goreleaser check
+  goreleaser build --snapshot --single-target --clean --output "$work/released"
   "$work/released" version
   rm -rf dist
 }

@@ -68,6 +68,19 @@ open(sys.argv[2], "wb").write(pyarrow.CompressedInputStream(sys.argv[1], "zstd")
 PY
 "$python" "$here/class_check.py" "$work/templates/classification" "$work/banking77.csv"
 
+echo "-- transformers and PEFT open a reward model and score as adaptflow does"
+"$python" - "$work/pairs.jsonl" "$work/pairs_held.jsonl" <<'PY'
+import json, sys
+for path, rows in ((sys.argv[1], range(48)), (sys.argv[2], range(48, 60))):
+    with open(path, "w") as f:
+        for i in rows:
+            f.write(json.dumps({"prompt": "How many pages has manual %d?" % i, "chosen": " It has %d pages, and an index." % (i + 2),
+                                "rejected": " Nobody knows that of number %d." % (7 * i)}) + "\n")
+PY
+rm -rf "$work/reward"
+"$bin" run reward-model --set "input=$work/pairs.jsonl" --set "eval_input=$work/pairs_held.jsonl" --set steps=6 --set warmup_steps=1 --output "$work/reward"
+"$python" "$here/reward_check.py" "$work/reward" "$work/pairs_held.jsonl"
+
 echo "-- transformers finds the held-out perplexity of the embedded base within its limit"
 "$python" "$here/base/check.py" "$base" "$here/../templates/assets/files/general_en/heldout.jsonl.zst" 55
 
