@@ -77,7 +77,7 @@ part_gguf() {
 
 part_kills() {
   program
-  bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 6 20)}"
+  bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 4 20)}"
   bash interop/continual.sh "$work/adaptflow" "$work/continual" "${CONTINUAL_KILLS:-$(by_tier 2 6)}"
   bash interop/recovery.sh "$work/adaptflow" "$work/recovery"
 }
@@ -138,7 +138,7 @@ part_fuzz() {
 fuzz() {
   local out try
   for try in 1 2 3; do
-    if out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-$(by_tier 4s 20s)}" "$1" 2>&1); then
+    if out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-$(by_tier 2s 20s)}" "$1" 2>&1); then
       echo "$2: ${out##*$'\n'}"
       return
     fi
