@@ -52,12 +52,12 @@ def data(folder):
     write("topics", map(topic, rows[:100]))
     write("topics_shots", map(topic, rows[100:120]))
     pages = [json.loads(line)["text"] for line in embedded("general_en/heldout.jsonl")]
-    write("rolling", [{"page": p[:1200]} for p in pages if len(p) > 300][:100])
+    write("rolling", [{"page": p[i:i + 1200]} for p in pages for i in range(0, len(p), 1200) if len(p) - i > 300][:100])
     words = [s.rsplit(" ", 1) for p in pages for s in p.split(". ") if 60 < len(s) < 300 and s.rsplit(" ", 1)[1].isalpha()]
     r.shuffle(words)
     write("lastword", [{"context": c, "word": w} for c, w in words[:100]])
     write("sums", [{"question": x["question"], "answer": x["answer"]}
-                   for x in map(json.loads, embedded("gsm8k/test.jsonl")) if len(x["question"]) < 400][:100])
+                   for part in ("test", "train") for x in map(json.loads, embedded(f"gsm8k/{part}.jsonl")) if len(x["question"]) < 400][:100])
 
 
 def ask(folder, out, rows, model, args, also=""):
