@@ -7,6 +7,10 @@ const KindPreference = "preference"
 // KindUnpaired is the kind of shards of prompts with an answer, which [ColumnLabel] says to be desirable, 1, or not, 0.
 const KindUnpaired = "unpaired_preference"
 
+// KindPrompt is the kind of shards of prompts that a model is to answer itself, each a document, with a loss on what a right answer would
+// be: the end of the text where the row has none.
+const KindPrompt = "prompt"
+
 // Labels of a document's first token, which nothing predicts. NewAnswer begins, within a [Doc], the next of several documents that stay
 // together; the others do that too and say whether the answer is desirable: they stay in shards of [KindUnpaired].
 const (

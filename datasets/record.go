@@ -113,7 +113,8 @@ type Options struct {
 	// LabelColumn is "label" when empty, TextColumn "text". Labels are the classes that may occur, nil for any.
 	LabelColumn string   `yaml:"label_column" help:"field of JSONL or JSON or column of CSV that holds the class of a text, for the task SEQ_CLS"`
 	Labels      []string `yaml:"-"`
-	// Answers is KindPreference or KindUnpaired where answers are compared: rows of preferences are read, and no others. Empty for language
+	// Answers is KindPreference or KindUnpaired where answers are compared, KindPrompt where they are sampled: rows of these are read, and
+	// no others. Empty for language
 	// modelling.
 	Answers    string `yaml:"-"`
 	TextColumn string `yaml:"text_column" help:"field of JSONL or column of Parquet that holds the text"`

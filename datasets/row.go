@@ -84,6 +84,9 @@ func (o *Options) kindOf(obj map[string]json.RawMessage) string {
 	if len(o.Translation) > 0 {
 		return RowTranslation
 	}
+	if o.Answers == KindPrompt {
+		return RowPromptCompletion // of which only the prompt must be there
+	}
 	if o.RowKind != RowAuto {
 		return o.RowKind
 	}

@@ -22,6 +22,9 @@ const AnswersAdvice = "rows of preferences are wanted: prompt, chosen and reject
 func (r *rowReader) answers(kind string) {
 	r.row.Kind = r.o.Answers
 	switch {
+	case r.o.Answers == KindPrompt:
+		r.prompt()
+		return
 	case kind == RowPreference:
 		r.pair()
 	case kind == RowUnpaired && r.o.Answers == KindUnpaired:
@@ -39,6 +42,39 @@ func (r *rowReader) answers(kind string) {
 	}
 	if r.what == "" {
 		r.compare()
+	}
+}
+
+// PromptAdvice says which rows answers are sampled to.
+const PromptAdvice = "rows with a prompt are wanted, a text or a list of messages, and where answers are compared with right ones a " +
+	"completion, solution or answer, a text; name their fields with columns, as {prompt: question, completion: answer}"
+
+// prompt reads a prompt, and what a right answer would be where the row has one.
+func (r *rowReader) prompt() {
+	pc, p := r.field("prompt")
+	var right string
+	for _, name := range []string{"completion", "solution", "answer"} {
+		if name != "completion" && right != "" {
+			break
+		}
+		right = r.optional(name)
+	}
+	switch {
+	case r.what != "":
+	case absent(p):
+		r.wrong("%s: %s; %s", pc, nothing(p), PromptAdvice)
+	case list(p):
+		r.row.Prompt = r.messages(pc, p)
+		r.row.Completion = encode([]map[string]string{{"role": "assistant", "content": right}})
+		r.variables()
+	default:
+		s, reason := jsonString(p)
+		if reason != "" || s == "" {
+			r.wrong("%s: it is empty, or no text; %s", pc, PromptAdvice)
+			return
+		}
+		r.row.Prompt, r.row.Completion = p, encode(right)
+		r.say(s)
 	}
 }
 

@@ -90,7 +90,7 @@ func (s *Shard) readMeta() error {
 	if s.meta.Kind == "" {
 		s.meta.Kind = KindLM
 	}
-	if kinds := []string{KindLM, KindClassification, KindPreference, KindUnpaired}; !slices.Contains(kinds, s.meta.Kind) {
+	if kinds := []string{KindLM, KindClassification, KindPreference, KindUnpaired, KindPrompt}; !slices.Contains(kinds, s.meta.Kind) {
 		return fmt.Errorf("kind is %q, one of %s is wanted", s.meta.Kind, strings.Join(kinds, ", "))
 	}
 	var err error

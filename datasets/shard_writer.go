@@ -27,7 +27,7 @@ const DefaultRowGroupTokens = 1 << 18
 
 // ShardMeta is the key-value metadata of a shard file.
 type ShardMeta struct {
-	Kind          string   // KindLM, KindClassification, KindPreference or KindUnpaired
+	Kind          string   // KindLM, KindClassification, KindPreference, KindUnpaired or KindPrompt
 	Labels        []string // the classes' names by number, of KindClassification
 	TokenizerHash string
 	TemplateHash  string // "" when no chat template was applied

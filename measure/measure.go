@@ -71,6 +71,7 @@ var Measures = []*Measure{
 	&answers,
 	&responses,
 	&translation,
+	&rewarded,
 	&samples,
 }
 

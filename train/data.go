@@ -151,6 +151,9 @@ func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
 // of is an error where shards are of another kind than the objective takes.
 func (s *Shards) of(o Objective) error {
 	kind := o.Spec().Kind
+	if _, ok := o.(Advantaged); ok {
+		kind = datasets.KindPrompt
+	}
 	if kind == "" {
 		kind = datasets.KindLM
 	}

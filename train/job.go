@@ -119,6 +119,13 @@ type Session struct {
 	saved     int         // the checkpoint that the state continues
 	codec     codec       // of what replicas send
 	late      func() bool // whether the replica that runs must give up
+
+	// Online is how the job goes in rounds of rollouts; nil for one that learns from its shards. The data are prompts then.
+	Online   *Online
+	prompts  []Prompt
+	rolled   Sequences // the rollouts of the round that begins at the step rolledAt
+	rolledAt int
+	sampled  map[string]float64 // what is told of them
 }
 
 func openSession(job Job) (_ *Session, err error) {
@@ -171,7 +178,14 @@ func openSession(job Job) (_ *Session, err error) {
 	if err := s.data.of(s.objective); err != nil {
 		return nil, err
 	}
-	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 {
+	rows := s.data.Len()
+	if err := s.openOnline(); err != nil {
+		return nil, err
+	}
+	if s.Online != nil {
+		job.Args, rows = s.job.Args, s.Online.Answers
+	}
+	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 && s.Online == nil {
 		if err = s.readValidation(); err != nil {
 			return nil, err
 		}
@@ -182,7 +196,7 @@ func openSession(job Job) (_ *Session, err error) {
 		return nil, err
 	}
 	s.trainer, err = NewTrainer(job.Args, Setup{Wiring: s.Model, Adapters: []nn.Adapter{s.Adapter}, Params: s.params, Pool: s.pool,
-		SequenceLength: job.SequenceLength, Sequences: s.data.Len(), MemoryLimit: limit, DType: Values(job.DType),
+		SequenceLength: job.SequenceLength, Sequences: rows, MemoryLimit: limit, DType: Values(job.DType),
 		Objective: s.objective})
 	if err != nil {
 		return nil, err
@@ -341,10 +355,14 @@ func (s *Session) Advance(from, to int) (int, error) {
 		return 0, err
 	}
 	for s.trainer.Done() < to && !s.state.Stopped {
-		if Interrupted(s.job.Dir) && s.trainer.Done() > from {
-			break // what was done is saved
+		if Interrupted(s.job.Dir) && s.trainer.Done() > from && s.Online == nil {
+			break // what was done is saved; a round of rollouts is done as a whole
 		}
-		info, err := s.trainer.Step(s.data, 0)
+		data, err := s.learning(s.trainer.Done())
+		if err != nil {
+			return 0, s.lastGood(from, err)
+		}
+		info, err := s.trainer.Step(data, 0)
 		if err != nil {
 			return 0, s.lastGood(from, err)
 		}
@@ -375,6 +393,9 @@ func (s *Session) lastGood(step int, err error) error {
 
 // note records a step and, where one is due, evaluates.
 func (s *Session) note(info StepInfo) error {
+	if err := s.noteRollouts(&info); err != nil {
+		return err
+	}
 	s.state.History = append(s.state.History, info)
 	s.state.TokensSeen += int64(info.Tokens)
 	s.state.Seconds += info.Seconds
@@ -460,8 +481,11 @@ func (s *Session) Save() error {
 }
 
 // Boundary is the step at which a segment that starts after from ends: the next multiple of save_steps, or of eval_steps where the best
-// model is kept, or the end.
+// model is kept, or the end. One of rollouts ends with their round.
 func (j *Job) Boundary(from, total int) int {
+	if o, err := j.Online(); err == nil && o != nil {
+		return o.boundary(from, total)
+	}
 	next := total
 	for _, n := range []int{j.Args.SaveSteps, map[bool]int{true: j.Args.EvalSteps}[j.Args.LoadBestModelAtEnd]} {
 		if n > 0 {

@@ -37,7 +37,8 @@ func (n *NamedObjective) Check() error {
 	return nil
 }
 
-// Answers is the kind of the shards of an objective that compares answers; empty for others, and for one whose settings are wrong.
+// Answers is the kind of the shards of an objective that compares answers, or samples them; empty for others, and for one whose settings are
+// wrong.
 func (n *NamedObjective) Answers() string {
 	if n.Objective == "" {
 		return ""
@@ -46,11 +47,17 @@ func (n *NamedObjective) Answers() string {
 	if err != nil {
 		return ""
 	}
+	if _, ok := o.(Advantaged); ok {
+		return datasets.KindPrompt
+	}
 	if k := o.Spec().Kind; k == datasets.KindPreference || k == datasets.KindUnpaired {
 		return k
 	}
 	return ""
 }
+
+// Samples says whether the objective learns from answers that the model samples.
+func (n *NamedObjective) Samples() bool { return n.Answers() == datasets.KindPrompt }
 
 // NamedObjectives are the names of the objectives that nothing implies, in the table's order.
 func NamedObjectives() (names []string) {

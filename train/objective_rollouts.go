@@ -53,12 +53,13 @@ type Sample struct {
 	NumIterations      int     `json:"num_iterations" help:"how often what was sampled is trained on"`
 	StepsPerGeneration int     `json:"steps_per_generation" help:"micro-batches that are sampled together; 0 for gradient_accumulation_steps"`
 	MaskTruncated      bool    `json:"mask_truncated_completions" help:"answers that were cut at their longest do not count"`
+	RolloutWorkers     int     `json:"rollout_workers" help:"workers that a round's answers are sampled by, at a time; changes no result"`
 	RewardFuncs        Rewards `json:"reward_funcs" help:"what scores answers: names, or settings with a name"`
 }
 
 // NewSample are TRL's defaults.
 func NewSample() Sample {
-	return Sample{Temperature: 1, TopP: 1, RepetitionPenalty: 1, NumIterations: 1}
+	return Sample{Temperature: 1, TopP: 1, RepetitionPenalty: 1, NumIterations: 1, RolloutWorkers: 1}
 }
 
 // Check says what is wrong with the settings.
@@ -69,6 +70,9 @@ func (s *Sample) Check() (err error) {
 	}
 	if s.NumIterations < 1 {
 		err = errors.Join(err, fmt.Errorf("num_iterations is %d; it must be at least 1", s.NumIterations))
+	}
+	if s.RolloutWorkers < 1 {
+		err = errors.Join(err, fmt.Errorf("rollout_workers is %d; it must be at least 1", s.RolloutWorkers))
 	}
 	if s.StepsPerGeneration < 0 {
 		err = errors.Join(err, fmt.Errorf("steps_per_generation is %d; it must be at least 0", s.StepsPerGeneration))

@@ -71,7 +71,11 @@ func (s *Session) Replica(step, replica int) (Ref, error) {
 
 // gradients computes the gradient sums of a replica's share of a sync step.
 func (s *Session) gradients(replica int) (tally, error) {
-	return s.trainer.gradients(s.data, replica, s.late)
+	data, err := s.learning(s.trainer.Done())
+	if err != nil {
+		return tally{}, err
+	}
+	return s.trainer.gradients(data, replica, s.late)
 }
 
 // inner runs the inner steps of a replica.

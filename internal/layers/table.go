@@ -19,6 +19,7 @@ var Rows = [][]Folder{
 	{{"tokenize", "tokenizer.json to ids; chat templates"}, {"datasets", "rows, input formats, packing, shards"}},
 	{{"train", "objectives, optimisers, the loop, checkpoints"}, {"evaluate", "metrics, sampling"}},
 	{{"infer", "a loaded model that answers, with adapters by name"}},
+	{{"rewards", "a file a reward of answers"}},
 	{{"measure", "a file a measure"}, {"export", "a file an export format"},
 		{"serve", "the OpenAI-compatible server of a base and many adapters"}},
 	{{"recipe", "one YAML document to the owners' settings"}},

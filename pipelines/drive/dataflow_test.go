@@ -99,7 +99,7 @@ func TestDataflowJobOfTraining(t *testing.T) {
 		var out bytes.Buffer
 		job := train.Job{Args: train.DefaultArgs(), Dir: "out/checkpoints", Train: []train.ShardRef{{Path: "shards/train-0.parquet"}}}
 		job.Args.MaxSteps, job.Args.SaveSteps, job.Args.Replicas = 4, 2, c.replicas
-		err := segment(context.Background(), job, `{"job": "`+c.name+`"}`, dataflow(&out), 0, 2, 4)
+		err := segment(context.Background(), job, `{"job": "`+c.name+`"}`, dataflow(&out), 0, 2, 4, nil)
 		if !errors.Is(err, runners.ErrDryRun) {
 			t.Fatalf("%s: %v", c.name, err)
 		}

@@ -19,9 +19,13 @@ import (
 // maxAttempts bounds how often the driver runs a failed segment: Prism does not retry a DoFn.
 const maxAttempts = 3
 
+// Before is what a segment does before it trains from the step in at; it returns that step.
+type Before func(s beam.Scope, at beam.PCollection) beam.PCollection
+
 // Train drives a job to its end, in segments that each end with a checkpoint, and returns the last state. A job whose folder holds
 // checkpoints continues from the newest. note, if not nil, hears of segments that failed and are tried again.
-func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(string)) (*core.State, error) {
+// before are done at the beginning of each part of a segment, such as the sampling of what it is trained on.
+func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(string), before ...Before) (*core.State, error) {
 	raw, err := json.Marshal(&job)
 	if err != nil {
 		return nil, err
@@ -62,7 +66,7 @@ func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(s
 		if runner.Remote() {
 			stop = follow(job, dir, step, total)
 		}
-		err := segment(ctx, job, js, runner, step, job.Boundary(step, total), total)
+		err := segment(ctx, job, js, runner, step, job.Boundary(step, total), total, before)
 		stop()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -100,7 +104,7 @@ func Latest(job core.Job) (int, error) {
 const unrolled = 10
 
 // segment runs one pipeline from step up to the step to, or on a job server up to some checkpoints more.
-func segment(ctx context.Context, job core.Job, js string, runner runners.Runner, step, to, total int) error {
+func segment(ctx context.Context, job core.Job, js string, runner runners.Runner, step, to, total int, before []Before) error {
 	p, s := runners.NewPipeline()
 	at := beam.Create(s, step)
 	parts := 1
@@ -109,6 +113,9 @@ func segment(ctx context.Context, job core.Job, js string, runner runners.Runner
 	}
 	from := step
 	for range parts {
+		for _, b := range before {
+			at = b(s, at)
+		}
 		if job.Args.Replicas == 1 {
 			at = train.Segment(s, js, at, to)
 		} else {
@@ -132,11 +139,11 @@ func segment(ctx context.Context, job core.Job, js string, runner runners.Runner
 }
 
 // First runs the first segment of a job that is not opened, of which a dry run shows the graph: see [runners.ErrDryRun].
-func First(ctx context.Context, job core.Job, runner runners.Runner) error {
+func First(ctx context.Context, job core.Job, runner runners.Runner, before ...Before) error {
 	raw, err := json.Marshal(&job)
 	if err != nil {
 		return err
 	}
 	total := max(job.Args.MaxSteps, 1)
-	return segment(ctx, job, string(raw), runner, 0, job.Boundary(0, total), total)
+	return segment(ctx, job, string(raw), runner, 0, job.Boundary(0, total), total, before)
 }

@@ -14,6 +14,7 @@ var table = []Kind{
 	compareKind,
 	keysKind,
 	continualKind,
+	rolloutsKind,
 	classificationKind,
 	rewardKind,
 	singleKind,

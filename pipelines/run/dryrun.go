@@ -25,7 +25,11 @@ func (r *Run) DryRun(ctx context.Context) error {
 	if job, err = r.ForWorkers(ctx, job); err != nil {
 		return err
 	}
-	if err := drive.First(ctx, job, r.Runner); !errors.Is(err, runners.ErrDryRun) {
+	before, err := r.sampling(ctx, job)
+	if err != nil {
+		return err
+	}
+	if err := drive.First(ctx, job, r.Runner, before...); !errors.Is(err, runners.ErrDryRun) {
 		return err
 	}
 	if err := r.dryFinish(ctx, &train.State{Step: max(job.Args.MaxSteps, 1), TokensSeen: 1}); !errors.Is(err, runners.ErrDryRun) {

@@ -103,6 +103,9 @@ func (r *Run) judge() error {
 	if err := job.Args.Validate(); err != nil {
 		return err
 	}
+	if _, err := rounds(&job); err != nil {
+		return err
+	}
 	if err := train.Trainable(&job.Args, a); err != nil {
 		return err
 	}

@@ -36,7 +36,11 @@ func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 	if step, err := drive.Latest(job); err == nil && step > 0 {
 		r.Tell("continuing from %s", storage.Join(r.WorkPath(workCheckpoints), filepath.Base(train.CheckpointDir(dir, step))))
 	}
-	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) })
+	before, err := r.sampling(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) }, before...)
 }
 
 // State reads the newest checkpoint of the run.

@@ -11,6 +11,9 @@ import (
 
 // advice says what to do about input of which every record was rejected: of several reasons about that which the settings can mend.
 func (d *driver) advice() string {
+	if d.cfg.Answers == datasets.KindPrompt {
+		return "; " + datasets.PromptAdvice + d.seen()
+	}
 	if d.cfg.Answers != "" {
 		return "; " + datasets.AnswersAdvice + d.seen()
 	}

@@ -14,6 +14,9 @@ import (
 func (e *rowEncoder) answers(row *datasets.Row) (*chat.Tokens, error) {
 	raw := []json.RawMessage{row.Completion}
 	begins := []int32{datasets.NoLoss, datasets.NewAnswer}
+	if row.Kind == datasets.KindPrompt {
+		begins = begins[:1]
+	}
 	if row.Kind == datasets.KindUnpaired {
 		begins = []int32{datasets.DesirableAnswer, datasets.UndesirableAnswer}
 		if row.Desirable != nil && !*row.Desirable {
@@ -35,6 +38,10 @@ func (e *rowEncoder) answers(row *datasets.Row) (*chat.Tokens, error) {
 	out := &chat.Tokens{}
 	for i, ids := range a.Answers {
 		whole := len(ids)
+		if row.Kind == datasets.KindPrompt && len(a.Prompt)+len(ids) > e.max {
+			return nil, &rowError{reason: datasets.ReasonLongPrompt, threshold: limit,
+				err: fmt.Errorf("%d tokens of a prompt with a right answer of %d", len(a.Prompt), len(ids))}
+		}
 		ids = ids[:min(len(ids), e.max-len(a.Prompt))]
 		out.Cut += whole - len(ids)
 		if len(ids) == 0 || len(a.Prompt)+len(ids) < 2 {

@@ -108,7 +108,7 @@ func (e *rowEncoder) encode(r *datasets.Record) (*chat.Tokens, error) {
 	switch row.Kind {
 	case datasets.RowClassification:
 		return e.class(&row)
-	case datasets.KindPreference, datasets.KindUnpaired:
+	case datasets.KindPreference, datasets.KindUnpaired, datasets.KindPrompt:
 		return e.answers(&row)
 	}
 	if row.Kind == datasets.RowMessages {
