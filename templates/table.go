@@ -41,6 +41,8 @@ var table = []Template{
 		"accuracy, KL to the base, length and forgetting", File: "preference-tuning.yaml"},
 	{Name: "reward-model", Summary: "train a reward model on pairs of answers, a head of one score, and measure how often it is right",
 		File: "reward-model.yaml"},
+	{Name: "grpo", Summary: "learn from rewards of the model's own answers (GRPO, RLOO): sampled, scored and trained on in rounds, and " +
+		"measured on held-out prompts", File: "grpo.yaml"},
 	{Name: "multilingual-adaptation", Summary: "adapt a language model to languages, sampled with a temperature: perplexity by language, " +
 		"chrF of translations, forgetting of English", File: "multilingual-adaptation.yaml"},
 }

@@ -22,7 +22,7 @@ import (
 func TestKindsOfTemplates(t *testing.T) {
 	want := map[string]string{"compare-methods": compareKind.Name, "personal-assistants": keysKind.Name,
 		"continual-learning": continualKind.Name,
-		"classification":     classificationKind.Name}
+		"classification":     classificationKind.Name, "grpo": rolloutsKind.Name, "reward-model": rewardKind.Name}
 	for _, tp := range templates.List() {
 		rec, err := tp.Resolve("", nil, nil)
 		if err != nil {
