@@ -34,7 +34,9 @@ var preferences = Measure{
 		{Name: "min_reward", Format: "%.4f", Show: Alone},
 		{Name: "max_reward", Format: "%.4f", Show: Alone},
 	},
-	When:  func(in *Input) bool { return in.Objective.Answers() != "" && !in.Objective.Samples() && len(in.Domain.Shards) > 0 },
+	When: func(in *Input) bool {
+		return in.Objective.Answers() != "" && !in.Objective.Samples() && len(in.Domain.Shards) > 0
+	},
 	Parts: func(in *Input) ([]Part, error) { return in.byShard(SetDomain) },
 	Part:  func(ctx context.Context, in *Input, p Part) (any, error) { return in.judge(ctx, p) },
 	Run: func(ctx context.Context, in *Input, out *Results) error {
