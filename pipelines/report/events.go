@@ -3,7 +3,9 @@ package report
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -61,6 +63,9 @@ func Events(m *Metrics, st *train.State) []byte {
 		out = tfRecord(out, event(wall, s.Step, "", "train/loss", s.Loss))
 		out = tfRecord(out, event(wall, s.Step, "", "train/learning_rate", s.LearningRate))
 		out = tfRecord(out, event(wall, s.Step, "", "train/grad_norm", s.GradNorm))
+		for _, name := range slices.Sorted(maps.Keys(s.Metrics)) {
+			out = tfRecord(out, event(wall, s.Step, "", "train/"+name, s.Metrics[name]))
+		}
 		for len(evals) > 0 && evals[0].Step <= s.Step {
 			out = tfRecord(out, event(wall, evals[0].Step, "", "eval/loss", evals[0].Loss))
 			evals = evals[1:]

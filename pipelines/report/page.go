@@ -38,7 +38,13 @@ func HTML(m *Metrics) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	var reward template.HTML
+	if x := m.Train.Metrics["reward"]; len(x) > 0 {
+		if reward, err = Curve("reward of the answers that were sampled, by round", x, nil); err != nil {
+			return nil, err
+		}
+	}
 	var b bytes.Buffer
-	err = pageTemplate.Execute(&b, map[string]any{"M": m, "Loss": loss, "LR": lr, "Reasons": slices.Sorted(maps.Keys(m.Data.Rejected))})
+	err = pageTemplate.Execute(&b, map[string]any{"M": m, "Loss": loss, "LR": lr, "Reward": reward, "Reasons": slices.Sorted(maps.Keys(m.Data.Rejected))})
 	return b.Bytes(), err
 }
