@@ -40,8 +40,8 @@ func newAsking() Asking { return Asking{Timeout: 60, Retries: 2, Batch: 64} }
 
 func (a *Asking) check() error {
 	if !(a.Timeout > 0) || a.Retries < 0 || a.Batch < 1 {
-		return fmt.Errorf("timeout is %g, retries %d and batch_size %d; they must be above 0, at least 0 and at least 1", a.Timeout, a.Retries,
-			a.Batch)
+		return fmt.Errorf("timeout is %g, retries %d and batch_size %d; they must be above 0, at least 0 and at least 1",
+			a.Timeout, a.Retries, a.Batch)
 	}
 	return nil
 }
@@ -147,8 +147,8 @@ func rewardsOf(raw []byte, n int) ([]float64, error) {
 			err = errors.New("it is no number")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("line %d, %q, is no reward: want a number, null, or {\"reward\": number} (NaN is neither): %w", len(out)+1,
-				short(line), err)
+			return nil, fmt.Errorf("line %d, %q, is no reward: want a number, null, or {\"reward\": number} (NaN is neither): %w",
+				len(out)+1, short(line), err)
 		}
 		out = append(out, x)
 	}

@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// Overlong is TRL's soft_overlong_punishment (DAPO: Yu et al. 2025, arXiv:2503.14476): 0 up to MaxCompletionLen - SoftPunishCache tokens, from
-// there falling to -1 at MaxCompletionLen.
+// Overlong is TRL's soft_overlong_punishment (DAPO: Yu et al. 2025, arXiv:2503.14476): 0 up to MaxCompletionLen - SoftPunishCache
+// tokens, from there falling to -1 at MaxCompletionLen.
 type Overlong struct {
 	MaxCompletionLen int `json:"max_completion_len" help:"tokens of an answer at which the reward is -1"`
 	SoftPunishCache  int `json:"soft_punish_cache" help:"so many tokens before, it begins to fall"`

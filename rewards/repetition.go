@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Repetition is TRL's repetition_penalty_reward (Yeo et al. 2025, arXiv:2502.03373): the share of an answer's runs of tokens that were there
-// before, times MaxPenalty.
+// Repetition is TRL's repetition_penalty_reward (Yeo et al. 2025, arXiv:2502.03373): the share of an answer's runs of tokens that were
+// there before, times MaxPenalty.
 type Repetition struct {
 	NgramSize  int     `json:"ngram_size" help:"tokens of a run"`
 	MaxPenalty float64 `json:"max_penalty" help:"the reward where all runs are the same; at most 0"`

@@ -56,15 +56,17 @@ var Table = []Row{
 	{"accuracy", "1 for an answer that is the right one, by its number or its text", func() Reward { return &Accuracy{By: "auto"} }},
 	{"format", "1 for an answer of which a regular expression holds", func() Reward { return &Format{} }},
 	{"think_format", "1 for an answer that thinks between <think> and </think> and then goes on", func() Reward { return ThinkFormat{} }},
-	{"soft_overlong_punishment", "less than 0 for an answer that comes near its longest, or is longer", func() Reward { return &Overlong{} }},
-	{"repetition_penalty", "less than 0 for an answer that says the same again", func() Reward { return &Repetition{NgramSize: 3, MaxPenalty: -1} }},
+	{"soft_overlong_punishment", "less than 0 for an answer that comes near its longest, or is longer",
+		func() Reward { return &Overlong{} }},
+	{"repetition_penalty", "less than 0 for an answer that says the same again",
+		func() Reward { return &Repetition{NgramSize: 3, MaxPenalty: -1} }},
 	{"cosine_scaled", "of right answers more for the shorter, of wrong ones more for the longer", func() Reward { return NewCosine() }},
 	{"program", "what a program says", func() Reward { return NewProgram() }},
 	{"endpoint", "what an HTTP endpoint says", func() Reward { return NewEndpoint() }},
 }
 
-// Register adds a reward of a program's own to [Table]. It is called from an init function, for workers are the same program. A name that is
-// there already is a fault of the program: it panics, as does a row without a name or a constructor.
+// Register adds a reward of a program's own to [Table]. It is called from an init function, for workers are the same program. A name
+// that is there already is a fault of the program: it panics, as does a row without a name or a constructor.
 func Register(r Row) {
 	if r.Name == "" || r.New == nil {
 		panic("rewards: Register: a reward has a name and a constructor")

@@ -212,7 +212,8 @@ func TestEndpoint(t *testing.T) {
 // TestRegister: a function of a program's own.
 func TestRegister(t *testing.T) {
 	defer func(was []Row) { Table = was }(Table)
-	Register(Row{"short", "1 for a short answer", func() Reward { return Func(func(a Answer) float64 { return yes(len(a.Completion) < 3) }) }})
+	short := Func(func(a Answer) float64 { return yes(len(a.Completion) < 3) })
+	Register(Row{"short", "1 for a short answer", func() Reward { return short }})
 	s, err := NewSet([]map[string]any{{"name": "short"}, {"name": "think_format"}})
 	if err != nil {
 		t.Fatal(err)

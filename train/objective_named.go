@@ -37,8 +37,8 @@ func (n *NamedObjective) Check() error {
 	return nil
 }
 
-// Answers is the kind of the shards of an objective that compares answers, or samples them; empty for others, and for one whose settings are
-// wrong.
+// Answers is the kind of the shards of an objective that compares answers, or samples them; empty for others, and for one whose
+// settings are wrong.
 func (n *NamedObjective) Answers() string {
 	if n.Objective == "" {
 		return ""

@@ -17,7 +17,8 @@ import (
 )
 
 // A training on answers of the model's own goes in rounds: answers are sampled and scored, joined in a file of rollouts, and trained on for
-// some steps. The shards of such a job hold prompts. Which prompts a round takes, and what is sampled, depends on the settings, the seed and
+// some steps. The shards of such a job hold prompts. Which prompts a round takes, and what is sampled, depends on the settings, the
+// seed and
 // the adapter at the round's start alone. The files lie in the folder rollouts beside the checkpoints, one a round, and stay there: a round
 // is known by the step that it begins at.
 

@@ -39,8 +39,8 @@ train:
 evaluate: {max_sequences: 4, prompts: []}
 `
 
-// rolloutRun is a run of that recipe into a folder of dir; at hears of each step. It gives the files of the run by name, and how often the reward's
-// program was asked.
+// rolloutRun is a run of that recipe into a folder of dir; at hears of each step. It gives the files of the run by name, and how often
+// the reward's program was asked.
 func rolloutRun(ctx context.Context, t *testing.T, dir, objective, name, more string, at func(step int)) (map[string]string, int, error) {
 	t.Helper()
 	output := filepath.Join(dir, name)
@@ -65,7 +65,8 @@ func rolloutRun(ctx context.Context, t *testing.T, dir, objective, name, more st
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(rolloutRecipe, base, put("prompts.jsonl", rows[0].String()), put("held.jsonl", rows[1].String()), objective, script, more)
+	text := fmt.Sprintf(rolloutRecipe, base, put("prompts.jsonl", rows[0].String()), put("held.jsonl", rows[1].String()),
+		objective, script, more)
 	if _, rest, ok := strings.Cut(more, "@"); ok { // a line that takes another's place
 		key, line, _ := strings.Cut(rest, "@")
 		var lines []string
@@ -109,8 +110,8 @@ func rolloutRun(ctx context.Context, t *testing.T, dir, objective, name, more st
 	return files, count(), nil
 }
 
-// TestRollouts: a run of answers of the model's own, sampled by one worker or by several, killed in the middle of a round and continued, ends
-// with the same rollouts and the same adapter; what a program said of an answer is not asked again.
+// TestRollouts: a run of answers of the model's own, sampled by one worker or by several, killed in the middle of a round and
+// continued, ends with the same rollouts and the same adapter; what a program said of an answer is not asked again.
 func TestRollouts(t *testing.T) {
 	if _, err := os.Stat("/bin/sh"); err != nil {
 		t.Skip("no /bin/sh")
@@ -185,15 +186,18 @@ func TestRollouts(t *testing.T) {
 
 // TestRolloutsThatDoNotGo: what is wrong is one clear line, before anything is trained.
 func TestRolloutsThatDoNotGo(t *testing.T) {
+	program := func(does string) string {
+		return "    reward_funcs: [{name: program, command: [/bin/sh, -c, '" + does + "'], retries: 0, timeout: 1}]"
+	}
 	for want, more := range map[string]string{
 		"num_generations is 1: an answer is compared with others": "    num_generations: 1",
 		"num_generations is 3; it must divide the answers that":   "    num_generations: 3",
 		"steps_per_generation is -1":                              "    steps_per_generation: -1",
 		`the reward "acuracy" is unknown`:                         "    reward_funcs: [acuracy]",
 		"reward_funcs names no reward":                            "    reward_funcs: []",
-		"exit status 3: out of ideas":                             "    reward_funcs: [{name: program, command: [/bin/sh, -c, 'echo out of ideas >&2; exit 3'], retries: 0}]",
-		"is no reward: want a number, null":                       "    reward_funcs: [{name: program, command: [/bin/sh, -c, 'echo NaN'], retries: 0}]",
-		"said nothing within timeout, 0.2 s":                      "    reward_funcs: [{name: program, command: [/bin/sh, -c, 'exec sleep 60'], retries: 0, timeout: 0.2}]",
+		"exit status 3: out of ideas":                             program("echo out of ideas >&2; exit 3"),
+		"is no reward: want a number, null":                       program("echo NaN"),
+		"said nothing within timeout, 1 s":                        program("exec sleep 60"),
 	} {
 		key, _, _ := strings.Cut(strings.TrimSpace(more), ":")
 		_, _, err := rolloutRun(t.Context(), t, t.TempDir(), "grpo", "out", "@"+key+"@"+more, func(int) {})

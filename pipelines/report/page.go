@@ -45,6 +45,7 @@ func HTML(m *Metrics) ([]byte, error) {
 		}
 	}
 	var b bytes.Buffer
-	err = pageTemplate.Execute(&b, map[string]any{"M": m, "Loss": loss, "LR": lr, "Reward": reward, "Reasons": slices.Sorted(maps.Keys(m.Data.Rejected))})
+	err = pageTemplate.Execute(&b, map[string]any{"M": m, "Loss": loss, "LR": lr, "Reward": reward,
+		"Reasons": slices.Sorted(maps.Keys(m.Data.Rejected))})
 	return b.Bytes(), err
 }

@@ -69,8 +69,8 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 		}
 		most := min(o.MaxTokens, min(job.SequenceLength, m.Positions())-len(p.IDs))
 		if most < 1 {
-			return nil, fmt.Errorf("the prompt %s has %d tokens, which leave none for an answer within sequence_length, %d, and the model's "+
-				"%d positions", p.DocID, len(p.IDs), job.SequenceLength, m.Positions())
+			return nil, fmt.Errorf("the prompt %s has %d tokens, which leave none for an answer within sequence_length, %d, and the "+
+				"model's %d positions", p.DocID, len(p.IDs), job.SequenceLength, m.Positions())
 		}
 		for k := range o.N {
 			asks = append(asks, infer.Ask{IDs: p.IDs, Draw: draw(p.DocID, step, k), Most: most})
