@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/mat"
-
 	"github.com/adaptflow/adaptflow/nn"
 )
 
@@ -157,38 +155,49 @@ func transpose64(d []float64, rows, cols int) []float64 {
 	return t
 }
 
+// spectrum is that of the update: of a large one as much as its product takes, in ranges that grow until they hold it.
+func (p *Product) spectrum(d []float64, maxRank int) (spectrum, bool) {
+	side := min(p.In, p.Out)
+	if side <= exactly {
+		return allOf(d, p.Out, p.In)
+	}
+	if maxRank > 0 {
+		return largestOf(d, p.Out, p.In, maxRank)
+	}
+	for rank := 64; ; rank *= 2 {
+		f, ok := largestOf(d, p.Out, p.In, rank)
+		lost := 0.0
+		if ok {
+			lost = f.lost(len(f.s))
+		}
+		// An update of which half is left behind more than 500 values is no product.
+		if lost <= asMuch || rank >= side/2 || rank >= 512 && lost > 0.5 {
+			return f, ok
+		}
+	}
+}
+
 // decompose makes the product of the update d [Out, In].
 func (p *Product) decompose(d []float64, maxRank int) error {
 	if !slices.ContainsFunc(d, func(v float64) bool { return v != 0 }) {
 		return nil
 	}
-	var svd mat.SVD
-	if !svd.Factorize(mat.NewDense(p.Out, p.In, d), mat.SVDThin) {
+	f, ok := p.spectrum(d, maxRank)
+	if !ok {
 		return fmt.Errorf("the update of %s has no singular value decomposition: its values are not finite", p.Module)
 	}
-	s := svd.Values(nil)
-	left := make([]float64, len(s)+1) // the squares of what is left behind each rank
-	for i := len(s) - 1; i >= 0; i-- {
-		left[i] = left[i+1] + s[i]*s[i]
-	}
-	lost := func(r int) float64 { return math.Sqrt(left[r] / left[0]) }
-	r := 1
-	for r < len(s) && lost(r) > asMuch {
-		r++
-	}
+	s, u, v := f.s, &f.u, &f.v
+	r := f.enough()
 	most := maxRank
 	if most == 0 {
-		if most = max(len(s)/2, 1); r > most {
-			return fmt.Errorf("the update of %s has rank %d, and a product that holds it is as large as the weight: give a largest rank "+
-				"(--max-rank), by which part of it is lost (of rank 64, %.2g of its norm), or merge the adapter", p.Module, r,
-				lost(min(64, len(s))))
+		if most = max(min(p.In, p.Out)/2, 1); r > most || f.lost(r) > asMuch {
+			return fmt.Errorf("the update of %s has rank %d or more, and a product that holds it is as large as the weight: give a "+
+				"largest rank (--max-rank), by which part of it is lost (of rank 64, %.2g of its norm), or merge the adapter", p.Module, r,
+				f.lost(min(64, len(s))))
 		}
 	}
 	r = min(r, most)
-	var u, v mat.Dense
-	svd.UTo(&u)
-	svd.VTo(&v)
-	p.Rank, p.Lost = r, lost(r)
+	p.Rank, p.Lost = r, f.lost(r)
 	p.A, p.B = make([]float32, r*p.In), make([]float32, p.Out*r)
 	for k := range r {
 		root := math.Sqrt(s[k])
