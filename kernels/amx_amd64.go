@@ -2,7 +2,7 @@
 
 package kernels
 
-import "github.com/klauspost/cpuid/v2"
+import "golang.org/x/sys/cpu"
 
 // tilesAMX is the processor's own implementation of products on tiles.
 var tilesAMX = &tileSet{stripAMX, roundTilesAMX, roundCodesAMX, quadsAMX, floatAMX}
@@ -43,8 +43,8 @@ func stripEmulated(s *strip) {
 // hasTiles says whether the processor has tiles of the size that the kernels know, with products of bfloat16 pairs and 8-bit codes, and the
 // operating system saves them: bits 17 and 18 of XCR0. The system must still be asked for the permission: see [permitTiles].
 func hasTiles() bool {
-	c := &cpuid.CPU
-	if !c.Supports(cpuid.AMXTILE, cpuid.AMXBF16, cpuid.AMXINT8, cpuid.OSXSAVE) || amxXCR0()>>17&3 != 3 {
+	x := &cpu.X86
+	if !x.HasAMXTile || !x.HasAMXBF16 || !x.HasAMXInt8 || !x.HasOSXSAVE || amxXCR0()>>17&3 != 3 {
 		return false
 	}
 	if most, _, _, _ := amxCPUID(0x1d, 0); most < 1 {

@@ -3,7 +3,7 @@
 package kernels
 
 import (
-	"github.com/klauspost/cpuid/v2"
+	"golang.org/x/sys/cpu"
 
 	"github.com/adaptflow/adaptflow/internal/ggml"
 )
@@ -27,7 +27,10 @@ var blocksOf = map[ggml.Type]blockKernels{
 }
 
 // hasF16C says whether the processor converts half precision, as all do that have AVX2.
-var hasF16C = cpuid.CPU.Supports(cpuid.F16C)
+var hasF16C = func() bool {
+	_, _, c, _ := amxCPUID(1, 0)
+	return cpu.X86.HasAVX2 && c>>29&1 == 1
+}()
 
 // expandWide writes the values of whole blocks and says whether it did: where the set has a kernel for them.
 func expandWide(f *ggml.Format, dst []float32, src []byte) bool {

@@ -5,7 +5,7 @@ package kernels
 import (
 	"unsafe"
 
-	"github.com/klauspost/cpuid/v2"
+	"golang.org/x/sys/cpu"
 )
 
 // few4 computes at most 8 rows of a chunk of n pairs of codes from row k0 of A on: see few4Half1.
@@ -31,7 +31,7 @@ var (
 		fewWidened7v512, fewWidened8v512}
 	fewWidenedV256 = []asmFewWidened{fewWidened1v256, fewWidened2v256}
 
-	vnni = cpuid.CPU.Supports(cpuid.AVX512VNNI)
+	vnni = cpu.X86.HasAVX512VNNI
 )
 
 // few4Of is the kernel of the active set; nil where values are better expanded for its tiles.

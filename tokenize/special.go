@@ -2,12 +2,14 @@ package tokenize
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path"
 	"slices"
+	"sort"
 	"strconv"
 
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -244,11 +246,9 @@ func (f *folder) added(m map[string]json.RawMessage) error {
 }
 
 func (f *folder) byID() {
-	slices.SortFunc(f.declared, func(a, b tokenSpec) int {
-		if a.id != b.id {
-			return int(a.id) - int(b.id)
-		}
-		return bytes.Compare([]byte(a.content), []byte(b.content))
+	sort.Slice(f.declared, func(i, j int) bool { // as slices.SortFunc, whose copy for so large a type takes 30 KB of the program
+		a, b := &f.declared[i], &f.declared[j]
+		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.content, b.content)) < 0
 	})
 }
 
