@@ -15,7 +15,7 @@ func TestServeClosed(t *testing.T) {
 		"HOST:PORT":      {"--listen", "8000"},
 		"white space":    {"--api-key", "a b"},
 		"NAME=FOLDER":    {"--adapter", "=x"},
-		"is no folder":   {"--adapters", "none/such"},
+		"want a folder":  {"--adapters", "none/such"},
 		"--pooling":      {"--pooling", "max"},
 		"--dtype":        {"--dtype", "float99"},
 		"no such file":   {"--api-key-file", "none/such"},

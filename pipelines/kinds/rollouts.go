@@ -16,5 +16,6 @@ var rolloutsKind = Kind{
 	Afar:    true,
 	Run:     runSingle,
 	Export:  func(ctx context.Context, r *run.Run) error { return r.ExportTrained(ctx) },
+	Asks:    asksOne,
 	Shown:   Shown{By: run.MetricsFile, Facts: inspectMetrics},
 }
