@@ -30,10 +30,17 @@ program() { [ -x "$work/adaptflow" ] || go build -o "$work/adaptflow" ./cmd/adap
 
 part_unit() { go test ./...; }
 
+# with_tests PATTERN prints the packages of this module with a test or fuzz target of that name, without building them all to ask.
+with_tests() {
+  git grep -lE "^func $1" -- '*_test.go' ':!examples/beam' ':!examples/extension' | xargs -n1 dirname | sort -u | sed 's|^|./|'
+}
+
 part_goldens() {
   [ -d "$shared/golden" ] || { echo "no shared folder beside the checkout: the copies in testdata were tested"; return 0; }
+  local what='Test(Golden|Conformance|Dirty|MethodMatrix)'
+  # shellcheck disable=SC2046
   ADAPTFLOW_GOLDEN=$shared/golden ADAPTFLOW_TOKENIZERS=$shared/tokenizers ADAPTFLOW_DIRTY=$shared/data/dirty \
-    go test -count=1 -v -run 'TestGolden|TestConformance|TestDirty|TestMethodMatrix' ./... > "$work/goldens.txt" 2>&1 ||
+    go test -count=1 -v -run "$what" $(with_tests "$what") > "$work/goldens.txt" 2>&1 ||
     { failures "$work/goldens.txt"; return 1; }
   grep -hE 'cases|out of scope|declined:' "$work/goldens.txt" | sed 's/^ *//' || true
   local folder
@@ -125,8 +132,8 @@ part_variants() {
 # part_fuzz fuzzes the targets of all packages; in land those whose package, or what it imports, has changed.
 part_fuzz() {
   local pkg name
-  for pkg in $(go list ./...); do
-    for name in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
+  for pkg in $(with_tests Fuzz); do
+    for name in $(git grep -hoE '^func Fuzz[A-Za-z0-9_]*' -- "$pkg/*_test.go" ":!$pkg/*/*" | sed 's/^func //' | sort -u); do
       [ "$tier" = full ] || changed "$base" "$pkg" || continue
       fuzz "$pkg" "$name" || return 1
     done
