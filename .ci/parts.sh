@@ -84,7 +84,7 @@ part_gguf() {
 
 part_kills() {
   program
-  bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 4 20)}"
+  bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 3 20)}"
   bash interop/continual.sh "$work/adaptflow" "$work/continual" "${CONTINUAL_KILLS:-$(by_tier 2 6)}"
   bash interop/recovery.sh "$work/adaptflow" "$work/recovery"
 }
@@ -93,7 +93,7 @@ part_flink() {
   program
   bash interop/flink.sh "$work/adaptflow" "$work/flink"
   bash interop/beam.sh "$work/adaptflow" "$work/beam"
-  bash interop/cluster.sh "$work/adaptflow" "$work/cluster" "${CLUSTER_KILLS:-$(by_tier 2 4)}"
+  bash interop/cluster.sh "$work/adaptflow" "$work/cluster" "${CLUSTER_KILLS:-$(by_tier 1 4)}"
 }
 
 # part_pins: the bytes of templates at their default settings, by each kernel set.
