@@ -38,7 +38,7 @@ func LeaveOut(path string, ids []string) (*ShardInfo, error) {
 	defer w.Abort()
 	w.NameByContent = true
 	rows := 0
-	if err := s.each(func(q *Sequence) error {
+	if err := s.Each(func(q *Sequence) error {
 		rest := q.Without(ids)
 		if len(rest.InputIDs) == 0 {
 			return nil
@@ -55,25 +55,9 @@ func LeaveOut(path string, ids []string) (*ShardInfo, error) {
 	return &info, err
 }
 
-// each calls do with the rows of a shard, in order.
-func (s *Shard) each(do func(*Sequence) error) error {
-	for g := range s.NumRowGroups() {
-		rows, err := s.ReadRowGroup(g)
-		if err != nil {
-			return err
-		}
-		for i := range rows {
-			if err := do(&rows[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // hasAny says whether a row has a piece of one of the documents.
 func (s *Shard) hasAny(ids []string) (has bool, err error) {
-	err = s.each(func(q *Sequence) error {
+	err = s.Each(func(q *Sequence) error {
 		has = has || slices.ContainsFunc(q.DocIDs, func(id string) bool { return slices.Contains(ids, id) })
 		return nil
 	})

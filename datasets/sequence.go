@@ -112,6 +112,17 @@ func (s *Sequence) Pick(keep func(i int) bool) Sequence {
 	return out
 }
 
+// Answer is where the part of a document begins that a loss is taken on, after its prompt of one token or more; the document's end where
+// there is none.
+func (s *Sequence) Answer(d int) int {
+	from, to := s.Document(d)
+	at := from + 1
+	for at < to && s.Labels[at] == NoLoss {
+		at++
+	}
+	return at
+}
+
 // Supervised counts the positions that a loss is taken on.
 func (s *Sequence) Supervised() int {
 	n := 0

@@ -153,6 +153,22 @@ func (s *Shard) ReadRowGroup(i int) ([]Sequence, error) {
 	return out, nil
 }
 
+// Each calls do with the rows of a shard, in order, until it fails.
+func (s *Shard) Each(do func(*Sequence) error) error {
+	for g := range s.NumRowGroups() {
+		rows, err := s.ReadRowGroup(g)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if err := do(&rows[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (s *Shard) readRowGroup(rg parquet.RowGroup) ([]Sequence, error) {
 	n := int(rg.NumRows())
 	ints := func(c *parquet.Column, err *error) (l lists[int32]) {

@@ -6,7 +6,14 @@ import (
 	"slices"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/train"
 )
+
+// SamplingOf is how an objective has answers sampled.
+func SamplingOf(r *train.Rollouts, seed uint64) evaluate.Sampling {
+	return evaluate.Sampling{DoSample: true, Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP, MinP: r.MinP,
+		RepetitionPenalty: r.RepetitionPenalty, Seed: seed}
+}
 
 // Ask is a prompt of tokens that an answer is sampled to.
 type Ask struct {

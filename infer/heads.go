@@ -34,7 +34,7 @@ func (m *Model) Heads(texts ...[]int32) (out [][]float32, err error) {
 		m.segment(step)
 		v := slices.Clone(p.Forward(step, false)[:n])
 		if kernels.NonFinite(v) >= 0 {
-			return errors.New("the model's scores are not finite")
+			return fmt.Errorf("the model's scores are not finite: %s", p.Why(step, false))
 		}
 		out = append(out, v)
 		return nil

@@ -56,10 +56,7 @@ func (in *Input) compared(ctx context.Context, limit int) (out []question, err e
 				if pairs && d%2 == 1 || !pairs && q.Labels[from] != datasets.DesirableAnswer {
 					continue
 				}
-				at := from + 1
-				for at < to && q.Labels[at] == datasets.NoLoss {
-					at++
-				}
+				at := q.Answer(d)
 				prompt := q.InputIDs[from:at]
 				if at == to || len(prompt)+in.Config.MaxNewTokens > in.Model.Positions() ||
 					slices.ContainsFunc(out, func(o question) bool { return slices.Equal(o.prompt, prompt) }) {
@@ -155,12 +152,7 @@ func (in *Input) wins(qs []question, texts [][]int32, n Numbers) error {
 	if folder == "" {
 		return nil
 	}
-	b, err := infer.Hold(in.Model.Dir, "float32", folder)
-	if err != nil {
-		return fmt.Errorf("evaluate.reward_model: %w", err)
-	}
-	defer b.Close()
-	judge, err := b.With(folder)
+	judge, err := infer.Load(in.Model.Dir, "float32", folder)
 	if err != nil {
 		return fmt.Errorf("evaluate.reward_model: %w", err)
 	}

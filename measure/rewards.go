@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 
-	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/rewards"
 	"github.com/adaptflow/adaptflow/train"
@@ -69,8 +68,7 @@ func runRewards(ctx context.Context, in *Input, out *Results) error {
 		most := min(r.MaxTokens, in.SequenceLength-len(p.IDs), in.Model.Positions()-len(p.IDs))
 		asks = append(asks, infer.Ask{IDs: p.IDs, Draw: h.Sum64(), Most: max(1, most)})
 	}
-	given, err := in.Model.Answer(ctx, asks, evaluate.Sampling{DoSample: true, Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP,
-		MinP: r.MinP, RepetitionPenalty: r.RepetitionPenalty, Seed: in.Seed}, stop, rewardCache)
+	given, err := in.Model.Answer(ctx, asks, infer.SamplingOf(&r, in.Seed), stop, rewardCache)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,6 @@
 package model
 
 import (
-	"fmt"
-
 	"github.com/adaptflow/adaptflow/internal/ggml"
 	"github.com/adaptflow/adaptflow/internal/mem"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
@@ -93,7 +91,7 @@ func (l *loader) kept(module string, out, in int, transposed bool) quant.Weight 
 	row := make([]float32, in)
 	for o := range out {
 		if w.Rows(row, []int32{int32(o)}); kernels.NonFinite(row) >= 0 {
-			l.fail("%w", fmt.Errorf("tensor %q holds no numbers in row %d: the weights are damaged", name, o))
+			l.fail("tensor %q holds no numbers in row %d: the weights are damaged", name, o)
 			return nil
 		}
 	}

@@ -1,7 +1,6 @@
 package rewards
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +37,15 @@ type Asking struct {
 
 func newAsking() Asking { return Asking{Timeout: 60, Retries: 2, Batch: 64} }
 
+// Open implements [Opener].
+func (a *Asking) Open(e Env) (err error) {
+	a.kept, err = openCache(e.Cache)
+	return err
+}
+
+// Close implements [Opener].
+func (*Asking) Close() error { return nil }
+
 func (a *Asking) check() error {
 	if !(a.Timeout > 0) || a.Retries < 0 || a.Batch < 1 {
 		return fmt.Errorf("timeout is %g, retries %d and batch_size %d; they must be above 0, at least 0 and at least 1",
@@ -50,7 +58,7 @@ func (a *Asking) check() error {
 func (a *Asking) score(ctx context.Context, who string, answers []Answer,
 	ask func(ctx context.Context, lines []byte) ([]byte, error)) ([]float64, error) {
 	out := make([]float64, len(answers))
-	keys := make([]string, len(answers))
+	keys, lines := make([]string, len(answers)), make([][]byte, len(answers))
 	var open []int
 	asked := map[string]int{} // of equal answers one is asked of
 	for i, x := range answers {
@@ -58,7 +66,7 @@ func (a *Asking) score(ctx context.Context, who string, answers []Answer,
 		if err != nil {
 			return nil, err
 		}
-		keys[i] = storage.SHA256([]byte(who + "\x00" + string(q)))
+		keys[i], lines[i] = storage.SHA256([]byte(who+"\x00"+string(q))), append(q, '\n')
 		if v, ok := a.kept.get(keys[i]); ok {
 			out[i] = v
 		} else if _, ok := asked[keys[i]]; !ok {
@@ -67,16 +75,11 @@ func (a *Asking) score(ctx context.Context, who string, answers []Answer,
 		}
 	}
 	for part := range slices.Chunk(open, a.Batch) {
-		var lines bytes.Buffer
+		var batch []byte
 		for _, i := range part {
-			x := answers[i]
-			q, err := json.Marshal(question{x.Prompt, x.Completion, x.Right, x.Truncated})
-			if err != nil {
-				return nil, err
-			}
-			lines.Write(append(q, '\n'))
+			batch = append(batch, lines[i]...)
 		}
-		got, err := a.again(ctx, who, lines.Bytes(), len(part), ask)
+		got, err := a.again(ctx, who, batch, len(part), ask)
 		if err != nil {
 			return nil, err
 		}

@@ -29,15 +29,6 @@ func (w *Endpoint) Check() error {
 	return w.check()
 }
 
-// Open implements [Opener].
-func (w *Endpoint) Open(e Env) (err error) {
-	w.kept, err = openCache(e.Cache)
-	return err
-}
-
-// Close implements [Opener].
-func (*Endpoint) Close() error { return nil }
-
 // Score implements [Reward].
 func (w *Endpoint) Score(ctx context.Context, answers []Answer) ([]float64, error) {
 	return w.score(ctx, w.URL, answers, func(ctx context.Context, lines []byte) ([]byte, error) {

@@ -30,15 +30,6 @@ func (w *Program) Check() error {
 	return w.check()
 }
 
-// Open implements [Opener].
-func (w *Program) Open(e Env) (err error) {
-	w.kept, err = openCache(e.Cache)
-	return err
-}
-
-// Close implements [Opener].
-func (*Program) Close() error { return nil }
-
 // said bounds what a program or an endpoint says of a batch.
 const said = 16 << 20
 

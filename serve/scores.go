@@ -77,12 +77,7 @@ func (e *Live) openHead(v *Voice) error {
 			return refuse("the adapter %q needs a base of its own, for its head, and the memory limit has no room for one", v.Name)
 		}
 		h.close()
-		b, err := infer.Hold(e.o.Model, e.o.DType, v.edition.folder)
-		if err == nil {
-			defer b.Close()
-			h.model, err = b.With(v.edition.folder)
-		}
-		if err == nil {
+		if h.model, err = infer.Load(e.o.Model, e.o.DType, v.edition.folder); err == nil {
 			h.names, err = peft.ClassNames(v.edition.folder)
 		}
 		if err != nil {

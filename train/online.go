@@ -17,10 +17,9 @@ import (
 )
 
 // A training on answers of the model's own goes in rounds: answers are sampled and scored, joined in a file of rollouts, and trained on for
-// some steps. The shards of such a job hold prompts. Which prompts a round takes, and what is sampled, depends on the settings, the
-// seed and
-// the adapter at the round's start alone. The files lie in the folder rollouts beside the checkpoints, one a round, and stay there: a round
-// is known by the step that it begins at.
+// some steps. The shards of such a job hold prompts. Which prompts a round takes, and what is sampled, depends on the settings, the seed
+// and the adapter at the round's start alone. The files lie in the folder rollouts beside the checkpoints, one a round, and stay there: a
+// round is known by the step that it begins at.
 
 // rolloutsDir is the folder of rollouts.
 const rolloutsDir = "rollouts"
@@ -91,10 +90,7 @@ func prompts(data *Shards) (out []Prompt, err error) {
 		}
 		for d := range q.DocStarts {
 			from, to := q.Document(d)
-			at := from + 1
-			for at < to && q.Labels[at] == datasets.NoLoss {
-				at++
-			}
+			at := q.Answer(d)
 			out = append(out, Prompt{DocID: q.DocIDs[d], IDs: q.InputIDs[from:at], Right: q.InputIDs[at:to]})
 		}
 	}
@@ -116,7 +112,7 @@ func ReadPrompts(paths []string) ([]Prompt, error) {
 	return prompts(s)
 }
 
-// open reads the session's prompts, and says how many steps the training has.
+// openOnline reads the session's prompts, and says how many steps the training has.
 func (s *Session) openOnline() (err error) {
 	if s.Online, err = s.job.Online(); err != nil || s.Online == nil {
 		return err
@@ -148,7 +144,7 @@ func (s *Session) RoundPrompts(step int) []Prompt {
 	return out
 }
 
-// Pool are the session's threads, and Job its job as it is on this machine.
+// Pool are the session's threads.
 func (s *Session) Pool() *pool.Pool { return s.pool }
 
 // Job is the session's job as it is on this machine.

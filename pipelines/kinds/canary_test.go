@@ -129,14 +129,11 @@ func holders(t *testing.T, dir, text string) (found []string) {
 				return err
 			}
 			defer s.Close()
-			for g := range s.NumRowGroups() {
-				rows, err := s.ReadRowGroup(g)
-				if err != nil {
-					return err
-				}
-				for _, q := range rows {
-					raw = append(raw, tok.Decode(q.InputIDs, true)...)
-				}
+			if err := s.Each(func(q *datasets.Sequence) error {
+				raw = append(raw, tok.Decode(q.InputIDs, true)...)
+				return nil
+			}); err != nil {
+				return err
 			}
 		}
 		if bytes.Contains(raw, []byte(text)) {

@@ -99,12 +99,8 @@ func relist(dir string, res *prepare.Result, anew map[string]datasets.ShardInfo)
 
 // sweepShards deletes the shards of a folder that its set does not name: those that hold what was forgotten.
 func sweepShards(dir string, res *prepare.Result) error {
-	pattern := storage.Join(dir, "*.parquet")
-	files, err := filepath.Glob(storage.Local(pattern))
-	if !storage.IsLocal(dir) {
-		files, err = storage.Glob(pattern)
-	}
-	if err != nil {
+	files, err := storage.Glob(storage.Join(dir, "*.parquet"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	named := slices.Concat(res.Train, res.Validation)

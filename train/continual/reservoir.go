@@ -131,14 +131,8 @@ func (r *Reservoir) Read(path string) error {
 		return err
 	}
 	defer s.Close()
-	for g := range s.NumRowGroups() {
-		seqs, err := s.ReadRowGroup(g)
-		if err != nil {
-			return err
-		}
-		for _, q := range seqs {
-			r.Add(q)
-		}
-	}
-	return nil
+	return s.Each(func(q *datasets.Sequence) error {
+		r.Add(*q)
+		return nil
+	})
 }

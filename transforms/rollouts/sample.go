@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"github.com/adaptflow/adaptflow/datasets"
-	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -19,12 +18,6 @@ import (
 
 // cacheBytes is the memory of the KV cache of the answers that are sampled at a time.
 const cacheBytes = 256 << 20
-
-// SamplingOf is how an objective has answers sampled.
-func SamplingOf(r *core.Rollouts, seed uint64) evaluate.Sampling {
-	return evaluate.Sampling{DoSample: true, Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP, MinP: r.MinP,
-		RepetitionPenalty: r.RepetitionPenalty, Seed: seed}
-}
 
 // draw numbers the random numbers of an answer: by the prompt, the round and which of its answers it is.
 func draw(doc string, step, sample int) uint64 {
@@ -78,7 +71,7 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 				PromptText: tk.Decode(p.IDs, false), Right: tk.Decode(p.Right, true), Reward: math.NaN()})
 		}
 	}
-	given, err := m.Answer(ctx, asks, SamplingOf(&o.Rollouts, job.Args.Seed), stop, cacheBytes)
+	given, err := m.Answer(ctx, asks, infer.SamplingOf(&o.Rollouts, job.Args.Seed), stop, cacheBytes)
 	if err != nil {
 		return nil, err
 	}
