@@ -25,17 +25,8 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 
   adaptflow generate --prompts openings.jsonl --samples 100 --temperature 1 --max-new-tokens 250 --output rehearsal.jsonl`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			switch {
-			case prompts != "" && output == "":
-				return usage("--prompts needs --output, the file to write")
-			case prompts != "" && o.prompt != "":
-				return usage("generate takes --prompt or --prompts, not both")
-			case samples > 1 && output == "":
-				return usage("--samples needs --output, the file to write")
-			case output != "" && (o.chat || o.json || len(o.stops) > 0):
-				return usage("--chat, --json and --stop go with what is printed, not with --output")
-			case !o.chat && (o.system != "" || o.template != ""):
-				return usage("--system and --chat-template go with --chat")
+			if err := o.check(prompts, output, samples); err != nil {
+				return err
 			}
 			if prompts == "" {
 				if err := o.read(os.Stdin); err != nil {
@@ -118,6 +109,23 @@ what it knows of other text (pseudo-rehearsal). What is not given is as the mode
 	c.Flags().Float64Var(&s.RepetitionPenalty, "repetition-penalty", 1, "penalty on tokens that have occurred")
 	c.Flags().Uint64Var(&s.Seed, "seed", 42, "seed of the draws")
 	return c
+}
+
+// check says which flags do not go together.
+func (o *printing) check(prompts, output string, samples int) error {
+	switch {
+	case prompts != "" && output == "":
+		return usage("--prompts needs --output, the file to write")
+	case prompts != "" && o.prompt != "":
+		return usage("generate takes --prompt or --prompts, not both")
+	case samples > 1 && output == "":
+		return usage("--samples needs --output, the file to write")
+	case output != "" && (o.chat || o.json || len(o.stops) > 0):
+		return usage("--chat, --json and --stop go with what is printed, not with --output")
+	case !o.chat && (o.system != "" || o.template != ""):
+		return usage("--system and --chat-template go with --chat")
+	}
+	return nil
 }
 
 // samplesBar shows how many samples are finished: a bar on a terminal, a line each tenth elsewhere.

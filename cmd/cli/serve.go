@@ -73,20 +73,56 @@ A line of --api-key-file is a key and the names of models that are its own (patt
 	return c
 }
 
-func (s *serving) run(ctx context.Context) error {
-	var keys serve.Keys
+// readKeys are the keys that clients must have.
+func (s *serving) readKeys() (keys serve.Keys, err error) {
 	if s.key == "" {
 		s.key = os.Getenv("ADAPTFLOW_API_KEY")
 	}
 	if s.key != "" {
 		if err := keys.Add(s.key); err != nil {
-			return usageError{err}
+			return keys, usageError{err}
 		}
 	}
 	if s.keys != "" {
 		if err := keys.ReadKeys(s.keys); err != nil {
-			return usageError{err}
+			return keys, usageError{err}
 		}
+	}
+	return keys, nil
+}
+
+// readAdapters puts the adapters that the flags name into the options.
+func (s *serving) readAdapters() (err error) {
+	for _, f := range []struct{ flag, at string }{{"--load-adapters-from", s.o.LoadFrom}, {"--adapters", s.o.Adapters.Dir}} {
+		if f.at == "" {
+			continue
+		}
+		if info, err := os.Stat(f.at); err != nil || !info.IsDir() {
+			return usage("%s %s: want a folder", f.flag, f.at)
+		}
+	}
+	if s.o.LoadFrom != "" {
+		if s.o.LoadFrom, err = filepath.Abs(s.o.LoadFrom); err != nil {
+			return err
+		}
+	}
+	for _, a := range s.adapters {
+		n := infer.ParseNamed(a)
+		if n.Name == "" || n.Dir == "" {
+			return usage("--adapter %q: want NAME=FOLDER", a)
+		}
+		s.o.Adapters.Named = append(s.o.Adapters.Named, n)
+	}
+	if s.o.Adapters.Dir != "" {
+		s.o.Adapters.ByKey = perkey.InitFolder
+	}
+	return nil
+}
+
+func (s *serving) run(ctx context.Context) error {
+	keys, err := s.readKeys()
+	if err != nil {
+		return err
 	}
 	host, _, err := net.SplitHostPort(s.listen)
 	if err != nil {
@@ -104,26 +140,8 @@ func (s *serving) run(ctx context.Context) error {
 	if s.o.CacheDType, err = infer.ParseCacheDType(s.cache); err != nil {
 		return usage("--cache-dtype: %v", err)
 	}
-	if at := s.o.LoadFrom; at != "" {
-		if info, err := os.Stat(at); err != nil || !info.IsDir() {
-			return usage("--load-adapters-from %s: want a folder", at)
-		}
-		if s.o.LoadFrom, err = filepath.Abs(at); err != nil {
-			return err
-		}
-	}
-	for _, a := range s.adapters {
-		n := infer.ParseNamed(a)
-		if n.Name == "" || n.Dir == "" {
-			return usage("--adapter %q: want NAME=FOLDER", a)
-		}
-		s.o.Adapters.Named = append(s.o.Adapters.Named, n)
-	}
-	if s.o.Adapters.Dir != "" {
-		if info, err := os.Stat(s.o.Adapters.Dir); err != nil || !info.IsDir() {
-			return usage("--adapters %s: want a folder", s.o.Adapters.Dir)
-		}
-		s.o.Adapters.ByKey = perkey.InitFolder
+	if err := s.readAdapters(); err != nil {
+		return err
 	}
 	l, err := net.Listen("tcp", s.listen)
 	if err != nil {

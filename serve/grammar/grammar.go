@@ -310,15 +310,7 @@ func feedString(to []*item, w *item, b byte) []*item {
 		}
 		return append(to, w.with(st, k))
 	}
-	in := func(lo, hi byte, st int) []*item {
-		if b >= lo && b <= hi {
-			return append(to, w.with(st, w.k))
-		}
-		return to
-	}
 	switch w.st {
-	case quote:
-		return in('"', '"', inside)
 	case inside:
 		switch {
 		case b == '"':
@@ -363,31 +355,26 @@ func feedString(to []*item, w *item, b byte) []*item {
 			return append(to, w.with(inside, w.k))
 		}
 		return append(to, w.with(w.st+1, w.k))
-	case surrogate:
-		return in('0', '7', hex3)
-	case tail1:
-		return in(0x80, 0xbf, inside)
-	case tail2:
-		return in(0x80, 0xbf, tail1)
-	case tail3:
-		return in(0x80, 0xbf, tail2)
-	case tailE0:
-		return in(0xa0, 0xbf, tail1)
-	case tailED:
-		return in(0x80, 0x9f, tail1)
-	case tailF0:
-		return in(0x90, 0xbf, tail2)
-	case tailF4:
-		return in(0x80, 0x8f, tail2)
+	}
+	if r := only[w.st]; b >= r.lo && b <= r.hi {
+		return append(to, w.with(r.st, w.k))
 	}
 	return to
 }
 
-// leads are the first bytes of characters of several.
-var leads = []struct {
+// only are the places where bytes of one range go on, all to the same place.
+var only = [tailF4 + 1]span{quote: {'"', '"', inside}, surrogate: {'0', '7', hex3}, tail1: {0x80, 0xbf, inside}, tail2: {0x80, 0xbf, tail1},
+	tail3: {0x80, 0xbf, tail2}, tailE0: {0xa0, 0xbf, tail1}, tailED: {0x80, 0x9f, tail1}, tailF0: {0x90, 0xbf, tail2},
+	tailF4: {0x80, 0x8f, tail2}}
+
+// span is bytes and the place that they lead to.
+type span struct {
 	lo, hi byte
 	st     int
-}{{0xc2, 0xdf, tail1}, {0xe0, 0xe0, tailE0}, {0xe1, 0xec, tail2}, {0xed, 0xed, tailED}, {0xee, 0xef, tail2}, {0xf0, 0xf0, tailF0},
+}
+
+// leads are the first bytes of characters of several.
+var leads = []span{{0xc2, 0xdf, tail1}, {0xe0, 0xe0, tailE0}, {0xe1, 0xec, tail2}, {0xed, 0xed, tailED}, {0xee, 0xef, tail2}, {0xf0, 0xf0, tailF0},
 	{0xf1, 0xf3, tail3}, {0xf4, 0xf4, tailF4}}
 
 func isHex(b byte) bool { return b >= '0' && b <= '9' || b >= 'a' && b <= 'f' || b >= 'A' && b <= 'F' }
@@ -408,8 +395,23 @@ const (
 func accepts(st int) bool { return st == numZero || st == numInt || st == numFraction || st == numExp }
 
 func feedNumber(to []*item, w *item, b byte) []*item {
+	st, k := nextInNumber(w, b), w.k+1
+	if st == numE || st == numSign {
+		k = 0
+	}
+	if st >= 0 && k <= mostDigits {
+		return append(to, w.with(st, k))
+	}
+	if st < 0 && accepts(w.st) {
+		return feed(to, w.next, b)
+	}
+	return to
+}
+
+// nextInNumber is the place that a byte leads to, -1 for none within the number.
+func nextInNumber(w *item, b byte) (st int) {
 	digit := b >= '0' && b <= '9'
-	st := -1
+	st = -1
 	switch w.st {
 	case numStart, numMinus:
 		switch {
@@ -443,7 +445,6 @@ func feedNumber(to []*item, w *item, b byte) []*item {
 			st = numExp
 		}
 	}
-	k := w.k + 1
 	if st < 0 && accepts(w.st) && !w.n.integer && w.st != numExp {
 		switch {
 		case b == '.' && w.st != numFraction:
@@ -452,14 +453,5 @@ func feedNumber(to []*item, w *item, b byte) []*item {
 			st = numE
 		}
 	}
-	if st == numE || st == numSign {
-		k = 0
-	}
-	if st >= 0 && k <= mostDigits {
-		return append(to, w.with(st, k))
-	}
-	if st < 0 && accepts(w.st) {
-		return feed(to, w.next, b)
-	}
-	return to
+	return st
 }
