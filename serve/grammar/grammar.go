@@ -363,8 +363,8 @@ func feedString(to []*item, w *item, b byte) []*item {
 }
 
 // only are the places where bytes of one range go on, all to the same place.
-var only = [tailF4 + 1]span{quote: {'"', '"', inside}, surrogate: {'0', '7', hex3}, tail1: {0x80, 0xbf, inside}, tail2: {0x80, 0xbf, tail1},
-	tail3: {0x80, 0xbf, tail2}, tailE0: {0xa0, 0xbf, tail1}, tailED: {0x80, 0x9f, tail1}, tailF0: {0x90, 0xbf, tail2},
+var only = [tailF4 + 1]span{quote: {'"', '"', inside}, surrogate: {'0', '7', hex3}, tail1: {0x80, 0xbf, inside},
+	tail2: {0x80, 0xbf, tail1}, tail3: {0x80, 0xbf, tail2}, tailE0: {0xa0, 0xbf, tail1}, tailED: {0x80, 0x9f, tail1}, tailF0: {0x90, 0xbf, tail2},
 	tailF4: {0x80, 0x8f, tail2}}
 
 // span is bytes and the place that they lead to.
