@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/peft/pefttest"
 )
 
 // buildBeam builds the programs of the module of Beam pipelines, and returns their folder.
@@ -173,27 +173,8 @@ func saveAdapter(t *testing.T, base, to string, seed int) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	a, err := peft.New("LORA", map[string]any{"r": 2, "target_modules": "all-linear"}, nn.Sites(m),
-		peft.Env{ModelType: m.Config.ModelType, BaseModel: base, Seed: uint64(seed)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params, err := a.NewParams(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer params.Free()
-	if err := a.Initial(params, 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range params.List() {
-		for i := range q.Data {
-			q.Data[i] += 0.1 * float32(math.Sin(float64((i+1)*seed)))
-		}
-	}
-	if err := a.Save(to, params, 0, peft.Card{}); err != nil {
-		t.Fatal(err)
-	}
+	pefttest.Save(t, to, "LORA", map[string]any{"r": 2, "target_modules": "all-linear"}, nn.Sites(m),
+		peft.Env{ModelType: m.Config.ModelType, BaseModel: base}, seed)
 }
 
 // shown is a line of the stream: window, id, answer.

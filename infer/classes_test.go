@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,6 +8,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/peft/pefttest"
 )
 
 // classifier writes an adapter with a head of classes, whose values are drawn with a seed.
@@ -19,28 +19,9 @@ func classifier(t *testing.T, dir string, classes, seed int) string {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	a, err := peft.New("LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj", "down_proj"}, "task_type": "SEQ_CLS"},
-		nn.Sites(m), peft.Env{ModelType: m.Config.ModelType, Seed: uint64(seed)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params, err := a.NewParams(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer params.Free()
-	if err := a.Initial(params, 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range params.List() {
-		for i := range q.Data {
-			q.Data[i] += 0.1 * float32(math.Sin(float64((i+1)*seed)))
-		}
-	}
 	to := filepath.Join(t.TempDir(), "classifier")
-	if err := a.Save(to, params, 0, peft.Card{}); err != nil {
-		t.Fatal(err)
-	}
+	pefttest.Save(t, to, "LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj", "down_proj"}, "task_type": "SEQ_CLS"},
+		nn.Sites(m), peft.Env{ModelType: m.Config.ModelType}, seed)
 	return to
 }
 

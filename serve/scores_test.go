@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/peft/pefttest"
 	"github.com/adaptflow/adaptflow/tokenize"
 )
 
@@ -22,27 +23,8 @@ func headOf(t *testing.T, to, base string, classes, seed int) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	a, err := peft.New("LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj"}, "task_type": "SEQ_CLS"}, nn.Sites(m),
-		peft.Env{ModelType: m.Config.ModelType, Seed: uint64(seed)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params, err := a.NewParams(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer params.Free()
-	if err := a.Initial(params, 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range params.List() {
-		for i := range q.Data {
-			q.Data[i] += 0.1 * float32(math.Sin(float64((i+1)*seed)))
-		}
-	}
-	if err := a.Save(to, params, 0, peft.Card{}); err != nil {
-		t.Fatal(err)
-	}
+	pefttest.Save(t, to, "LORA", map[string]any{"r": 2, "target_modules": []string{"q_proj"}, "task_type": "SEQ_CLS"}, nn.Sites(m),
+		peft.Env{ModelType: m.Config.ModelType}, seed)
 }
 
 // TestScores: a classifier gives the class that it gives elsewhere, a reward one number; neither has words, a model of words has no scores,

@@ -364,8 +364,8 @@ func feedString(to []*item, w *item, b byte) []*item {
 
 // only are the places where bytes of one range go on, all to the same place.
 var only = [tailF4 + 1]span{quote: {'"', '"', inside}, surrogate: {'0', '7', hex3}, tail1: {0x80, 0xbf, inside},
-	tail2: {0x80, 0xbf, tail1}, tail3: {0x80, 0xbf, tail2}, tailE0: {0xa0, 0xbf, tail1}, tailED: {0x80, 0x9f, tail1}, tailF0: {0x90, 0xbf, tail2},
-	tailF4: {0x80, 0x8f, tail2}}
+	tail2: {0x80, 0xbf, tail1}, tail3: {0x80, 0xbf, tail2}, tailE0: {0xa0, 0xbf, tail1}, tailED: {0x80, 0x9f, tail1},
+	tailF0: {0x90, 0xbf, tail2}, tailF4: {0x80, 0x8f, tail2}}
 
 // span is bytes and the place that they lead to.
 type span struct {
@@ -374,8 +374,8 @@ type span struct {
 }
 
 // leads are the first bytes of characters of several.
-var leads = []span{{0xc2, 0xdf, tail1}, {0xe0, 0xe0, tailE0}, {0xe1, 0xec, tail2}, {0xed, 0xed, tailED}, {0xee, 0xef, tail2}, {0xf0, 0xf0, tailF0},
-	{0xf1, 0xf3, tail3}, {0xf4, 0xf4, tailF4}}
+var leads = []span{{0xc2, 0xdf, tail1}, {0xe0, 0xe0, tailE0}, {0xe1, 0xec, tail2}, {0xed, 0xed, tailED}, {0xee, 0xef, tail2},
+	{0xf0, 0xf0, tailF0}, {0xf1, 0xf3, tail3}, {0xf4, 0xf4, tailF4}}
 
 func isHex(b byte) bool { return b >= '0' && b <= '9' || b >= 'a' && b <= 'f' || b >= 'A' && b <= 'F' }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -23,6 +22,7 @@ import (
 	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
+	"github.com/adaptflow/adaptflow/peft/pefttest"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/jobs"
 	"github.com/adaptflow/adaptflow/transforms/jobs/jobstest"
@@ -119,26 +119,7 @@ func save(t testing.TB, to, method string, config map[string]any, task model.Tas
 		t.Fatal(err)
 	}
 	defer m.Close()
-	a, err := peft.New(method, config, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType, Seed: uint64(seed)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params, err := a.NewParams(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer params.Free()
-	if err := a.Initial(params, 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range params.List() {
-		for i := range q.Data {
-			q.Data[i] += 0.1 * float32(math.Sin(float64((i+1)*seed)))
-		}
-	}
-	if err := a.Save(to, params, 0, peft.Card{}); err != nil {
-		t.Fatal(err)
-	}
+	pefttest.Save(t, to, method, config, nn.Sites(m), peft.Env{ModelType: m.Config.ModelType}, seed)
 }
 
 // adapters are a folder of three that can be mixed, of different methods and places, one with virtual tokens, and a classifier.
