@@ -130,34 +130,41 @@ func TestRunAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestWatch: many stops in a window say that others want the processors, and few for half a second that they do not.
+// TestWatch: many stops in a window say that others want the processors where others use them, and few for half a second that they do not.
 func TestWatch(t *testing.T) {
-	var w watch
-	now, stops := time.Now(), int64(1000)
-	look := func(after time.Duration, more int64) bool {
-		now, stops = now.Add(after), stops+more
-		return w.judge(now, stops, true, 1)
-	}
-	for _, c := range []struct {
-		after time.Duration
-		more  int64
-		want  bool
-		what  string
-	}{
-		{0, 0, true, "before it has seen a window"},
-		{watchWindow, watchStops - 1, false, "a window with few stops"},
-		{watchWindow, watchStops, true, "a window with many"},
-		{watchWindow, 1, true, "few stops right after many"},
-		{watchCalm, 1, false, "few stops for long"},
-		{4 * watchWindow, 4*watchStops - 1, false, "few stops in four windows together"},
-		{4 * watchWindow, 4 * watchStops, true, "many"},
-	} {
-		if look(c.after, c.more) != c.want {
-			t.Errorf("%s: contended is %v", c.what, !c.want)
+	const used = watchUsed * watchWindow / 100
+	for _, counted := range []bool{true, false} {
+		var w watch
+		l := look{now: time.Now(), stops: 1000, known: true, counted: counted}
+		for _, c := range []struct {
+			after time.Duration
+			stops int64
+			used  time.Duration
+			want  bool
+			what  string
+		}{
+			{0, 0, 0, true, "before it has seen a window"},
+			{watchWindow, watchStops - 1, used, false, "a window with few stops"},
+			{watchWindow, watchStops, used - 1, !counted, "a window with many, others using little"},
+			{watchCalm, 1, 0, false, "few stops after that"},
+			{watchWindow, watchStops, used, true, "a window with many"},
+			{watchWindow, 1, used, true, "few stops right after many"},
+			{watchCalm, 1, used, false, "few stops for long"},
+			{4 * watchWindow, 4*watchStops - 1, 4 * used, false, "few stops in four windows together"},
+			{4 * watchWindow, 4 * watchStops, 4 * used, true, "many"},
+		} {
+			l.now, l.stops, l.used = l.now.Add(c.after), l.stops+c.stops, l.used+c.used
+			if w.judge(l, 1) != c.want {
+				t.Errorf("%s, use counted %v: contended is %v", c.what, counted, !c.want)
+			}
 		}
 	}
-	now = now.Add(time.Hour)
-	if !w.judge(now, stops, false, 1) || !w.judge(now.Add(watchWindow), stops, true, runtime.GOMAXPROCS(0)+1) {
+	var w watch
+	l := look{now: time.Now(), known: true, counted: true}
+	w.judge(l, 1)
+	later, unknown := l, l
+	later.now, unknown.now, unknown.known = l.now.Add(watchWindow), l.now.Add(2*watchWindow), false
+	if !w.judge(later, runtime.GOMAXPROCS(0)+1) || !w.judge(unknown, 1) {
 		t.Error("workers look for work where stops are not counted, or in a pool of more threads than processors")
 	}
 	if _, known := threadStops(); known == (runtime.GOOS == "windows") {
