@@ -50,7 +50,7 @@ func zstdCuts(f storage.ReaderAt, size int64) ([]int64, error) {
 	return cuts, walkFrames(f, add)
 }
 
-// walkFrames calls each with the frames of a file, in order, up to what is no whole frame. Frames are not decompressed: of each of their
+// walkFrames calls each with the frames of a file, in order, up to what is not a whole frame. Frames are not decompressed: of each of their
 // blocks, which are 128 KiB of text at most, the header is read.
 func walkFrames(f storage.ReaderAt, each func(zstdFrame) error) error {
 	w := &headWindow{f: f}

@@ -57,7 +57,7 @@ type decompressor struct {
 	out   int64
 	limit int64 // 0: by ratio
 	later bool  // other frames of the file stand before what is read
-	err   error // to be told when all is read that stands before it
+	err   error // to be returned when all that stands before it is read
 }
 
 type countingReader struct {
@@ -71,7 +71,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-var errTrailing = errors.New("bytes that are no further member follow the end of the compressed data")
+var errTrailing = errors.New("bytes that are not a further member follow the end of the compressed data")
 
 // gzipMembers reads a series of gzip members and tells garbage after one from a damaged one.
 type gzipMembers struct {

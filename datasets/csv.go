@@ -98,7 +98,7 @@ func cutRecord(b []byte) (record, rest []byte) {
 			return b[:i], bytes.TrimLeft(b[i:], "\r\n")
 		}
 	}
-	if i := bytes.IndexAny(b, "\r\n"); i >= 0 { // a quotation mark that is no field's
+	if i := bytes.IndexAny(b, "\r\n"); i >= 0 { // a quotation mark that is not a field's
 		return b[:i], bytes.TrimLeft(b[i:], "\r\n")
 	}
 	return b, nil

@@ -60,7 +60,7 @@ func (e *encoding) at(b []byte) rune {
 }
 
 // looks reports whether bytes with NULs among them are text in this encoding rather than UTF-8 with NULs in it, and how many of its units,
-// weighed by their size, are below 256. All units are characters that texts have. And the bytes are no text of UTF-8: the high bytes of
+// weighed by their size, are below 256. All units are characters that texts have. And the bytes are not text of UTF-8: the high bytes of
 // half of the units are zero or one other value, as a script has it, or a quarter of all bytes is nothing that UTF-8 has.
 func (e *encoding) looks(head []byte) (low int, ok bool) {
 	n := len(head) / e.unit
@@ -90,7 +90,7 @@ func (e *encoding) looks(head []byte) (low int, ok bool) {
 	return low, e.unit == 4 || 2*(pages[0]+slices.Max(pages[1:])) >= n || 4*noText(head) >= len(head)
 }
 
-// noText counts the bytes that are no text of UTF-8: parts of no character, and control characters but NUL.
+// noText counts the bytes that are not text of UTF-8: parts of no character, and control characters but NUL.
 func noText(b []byte) (n int) {
 	for len(b) > 0 {
 		r, size := utf8.DecodeRune(b)
@@ -103,8 +103,8 @@ func noText(b []byte) (n int) {
 	return n
 }
 
-// unicodeReader decodes to UTF-8. A unit that is no character becomes a byte that is no UTF-8, so that the record which has it is rejected
-// for it.
+// unicodeReader decodes to UTF-8. A unit that is not a character becomes a byte that is not UTF-8, so that the record which has it is
+// rejected for it.
 type unicodeReader struct {
 	r    io.Reader
 	e    *encoding

@@ -32,7 +32,8 @@ func encodeAs(e *encoding, text string, mark bool) []byte {
 	return out
 }
 
-// TestEncodings: UTF-16 and UTF-32 with and without a mark are read as the same text in UTF-8, in every format, and the encoding is told.
+// TestEncodings: UTF-16 and UTF-32 with and without a mark are read as the same text in UTF-8, in every format, and the encoding is
+// reported.
 func TestEncodings(t *testing.T) {
 	languages := []string{"This is a line, number 7.", "Это строка текста, номер семь.", "これは一行の文章です。番号は七 です。", "Αυτή είναι μια γραμμή.",
 		"यह पाठ की एक पंक्ति है।", "emoji 😀 and text"}
@@ -85,7 +86,7 @@ func TestEncodingB05(t *testing.T) {
 	}
 }
 
-// TestEncodingFaults: what is no character is a fault of its record, and UTF-8 with stray NULs is not taken for UTF-16.
+// TestEncodingFaults: what is not a character is a fault of its record, and UTF-8 with stray NULs is not taken for UTF-16.
 func TestEncodingFaults(t *testing.T) {
 	le := &encodings[2]
 	bad := append(encodeAs(le, "good one\nbad ", true), 0x00, 0xd8)

@@ -144,7 +144,7 @@ var foreigners = []foreign{
 	}},
 }
 
-// foreignOf tells the format of a file that is no text, from its content and its name.
+// foreignOf tells the format of a file that is not text, from its content and its name.
 func foreignOf(path string, head []byte) *FormatError {
 	var named *FormatError
 	if ext := strings.TrimPrefix(filepath.Ext(plainName(path)), "."); ext != "" {

@@ -30,7 +30,7 @@ func zipFile(t *testing.T, names ...string) string {
 	return b.String()
 }
 
-// TestForeignFormats: a file that is no text is refused by the name of its format, by its content whatever it is called, by its name, and
+// TestForeignFormats: a file that is not text is refused by the name of its format, by its content whatever it is called, by its name, and
 // within a compression; format overrides it.
 func TestForeignFormats(t *testing.T) {
 	var tarred bytes.Buffer
@@ -134,7 +134,7 @@ func TestTextIsNoForeignFormat(t *testing.T) {
 		"e": "PK is a short name\n", "f.txt": "Rar!\n", "g.txt": "ID3 tags\n", "h.txt": "RIFF and WAVE\n",
 		"i.txt": strings.Repeat("x", 257) + "ustar\n", "j.txt": "<head of> the line\n",
 		"k.py": "print('x')\n", "l.ts": "let x = 1\n", "m.log": "a\x00b is a line with a NUL\n",
-		"n.txt": "\xcd\xe5\xf2 is no UTF-8\nx\n", "o.txt": "",
+		"n.txt": "\xcd\xe5\xf2 is not UTF-8\nx\n", "o.txt": "",
 	} {
 		if recs, _, _ := readContent(t, name, content, Options{}); len(recs) == 0 && content != "" {
 			t.Errorf("%s: %q is not read", name, content)

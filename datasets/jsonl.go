@@ -23,7 +23,7 @@ func isSystem(err error) bool {
 	return errors.As(err, &pe)
 }
 
-// jsonlReader reads one JSON object a line. Names match exactly, the last of equal names wins, blank lines are no records.
+// jsonlReader reads one JSON object a line. Names match exactly, the last of equal names wins, blank lines are not records.
 type jsonlReader struct {
 	fileReader
 	json *jsontext.Decoder // of text, the line
@@ -175,7 +175,7 @@ func (r *fileReader) extra(obj map[string]json.RawMessage, rec *Record) {
 	}
 }
 
-// malformed rejects a line that is no JSON, saying what is wrong.
+// malformed rejects a line that is not JSON, saying what is wrong.
 func (t *jsonlReader) malformed(line []byte) *Reject {
 	var v json.RawMessage
 	err := json.Unmarshal(line, &v)

@@ -81,7 +81,7 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 const sniffBytes = 4 << 10
 
 // openText reads an open file, which begins with head, as text in UTF-8 without a byte order mark, however it is compressed and written.
-// foreign says what it is where that is no text.
+// foreign says what it is where that is not text.
 func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *decompressor, b *bufio.Reader, e *encoding,
 	foreign *FormatError, err error) {
 	if d, err = newDecompressor(storage.NewReader(f), compressionOf(head), limit); err != nil {
@@ -108,7 +108,7 @@ func openText(path string, f storage.ReaderAt, head []byte, limit int64) (d *dec
 }
 
 // OpenText opens a text file, compressed or not, and reads it as UTF-8 without a byte order mark in whatever Unicode encoding it is
-// written. A file of a format that is no text is a *[FormatError].
+// written. A file of a format that is not text is a *[FormatError].
 func OpenText(path string) (_ io.ReadCloser, err error) {
 	f, head, err := openMagic(path)
 	if err != nil {
@@ -139,7 +139,7 @@ func OpenText(path string) (_ io.ReadCloser, err error) {
 // parquetMagic begins a Parquet file.
 var parquetMagic = []byte("PAR1")
 
-// openMagic opens a file and reads the bytes by which compressions and Parquet are told.
+// openMagic opens a file and reads the bytes that tell compressions and Parquet apart.
 func openMagic(path string) (storage.ReaderAt, []byte, error) {
 	f, err := storage.OpenReaderAt(path)
 	if err != nil {

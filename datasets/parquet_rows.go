@@ -158,7 +158,7 @@ func (r *parquetRows) Next() (Record, *Reject, error) {
 }
 
 // plainValue makes what JSON has of a value: bytes are text, the levels of a list that Parquet adds are taken out, and null fields of a
-// struct are left out. bad takes a text that is no UTF-8.
+// struct are left out. bad takes a text that is not UTF-8.
 func plainValue(v any, bad *string) any {
 	switch v := v.(type) {
 	case []byte:

@@ -61,7 +61,7 @@ func leaves(schema []format.SchemaElement) (out []leafOf) {
 // groups.
 const spare = 1024
 
-// hybrid walks the runs of RLE and bit-packed values and is an error when they are more than n. each, when not nil, is told
+// hybrid walks the runs of RLE and bit-packed values and is an error when they are more than n. each, when not nil, receives
 // each run: how often a value is repeated, or the bytes of bit-packed ones.
 func hybrid(b []byte, width uint, n int64, each func(times int64, value byte, packed []byte)) error {
 	size, total := int(width+7)/8, int64(0)

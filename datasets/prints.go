@@ -99,7 +99,7 @@ func openPrints(path string) (_ *printsFile, err error) {
 	}()
 	magic, err := p.r.ReadBytes('\n')
 	if err == nil && string(magic) != printsMagic {
-		err = errors.New("it is no file of prints of this version")
+		err = errors.New("it is not a file of prints of this version")
 	}
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ type Shared struct {
 }
 
 // CompareTraining finds the documents of a set in the documents that are trained on: those of the file of prints set, or where that is ""
-// those held out of the training input itself. Memory is that of the set's prints. nil is no overlap.
+// those held out of the training input itself. Memory is that of the set's prints. nil means no overlap.
 func CompareTraining(train, set string) ([]Shared, error) {
 	t, err := openPrints(train)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestPrints: white space is no part of a text; prints of training and held-out documents are told apart, and damage is found.
+// TestPrints: white space is not a part of a text; prints of training and held-out documents are told apart, and damage is found.
 func TestPrints(t *testing.T) {
 	if PrintOf("a  b\r\nc ") != PrintOf("a b c") || PrintOf("ab c") == PrintOf("a bc") || PrintOf("a b") == PrintOf("b a") ||
 		PrintOf("") == PrintOf("a") {

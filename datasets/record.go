@@ -148,7 +148,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if delimiterOf(o.Delimiter) == utf8.RuneError {
 		return o, settings.Wrong(o, "delimiter",
-			"must be one character that is no quotation mark or line end, such as ; or tab; or empty")
+			"must be one character that is not a quotation mark or line end, such as ; or tab; or empty")
 	}
 	set(&o.RowKind, RowAuto)
 	if err := o.validateRows(); err != nil {

@@ -63,7 +63,7 @@ func (o *Options) validateRows() error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(o.Columns)) {
 		if !slices.Contains(fieldNames, k) {
-			return fmt.Errorf("columns: %q is no field of a row; the fields are %s", k, strings.Join(fieldNames, ", "))
+			return fmt.Errorf("columns: %q is not a field of a row; the fields are %s", k, strings.Join(fieldNames, ", "))
 		}
 		if o.Columns[k] == "" {
 			return fmt.Errorf("columns: %s is mapped to no name", k)

@@ -150,7 +150,7 @@ func (r *rowReader) sharedText(cc string, c json.RawMessage, rc string, j json.R
 func sharedMessages(c, j json.RawMessage) (p, chosen, rejected json.RawMessage) {
 	var x, y []json.RawMessage
 	if json.Unmarshal(c, &x) != nil || json.Unmarshal(j, &y) != nil {
-		return json.RawMessage("[]"), c, j // what is wrong is told where the messages are read
+		return json.RawMessage("[]"), c, j // the error comes where the messages are read
 	}
 	n, _ := sharedLength(len(x), len(y), func(i int) bool { return sameJSON(x[i], y[i]) })
 	return encode(x[:n:n]), encode(x[n:]), encode(y[n:])

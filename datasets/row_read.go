@@ -161,7 +161,7 @@ func (r *rowReader) variables() {
 		if s, reason := jsonString(raw); reason == "" {
 			raw = json.RawMessage(strings.TrimSpace(s))
 			if len(raw) > 0 && !json.Valid(raw) {
-				r.wrong("%s: a text that is no JSON", column)
+				r.wrong("%s: a text that is not JSON", column)
 				return
 			}
 		}
@@ -226,7 +226,7 @@ func asks(raw json.RawMessage) bool {
 		Role any `json:"role"`
 	}
 	if json.Unmarshal(raw, &ms) != nil {
-		return true // what is wrong is told where the messages are read
+		return true // the error comes where the messages are read
 	}
 	for _, m := range ms {
 		if m.Role == "user" {

@@ -65,7 +65,7 @@ func (t *textLines) Next() (Record, *Reject, error) {
 type textParagraphs struct {
 	fileReader
 	buf  []byte
-	fail error // how reading ended, to be told after the last paragraph
+	fail error // how reading ended, returned after the last paragraph
 }
 
 func (t *textParagraphs) Next() (Record, *Reject, error) {

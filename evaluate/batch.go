@@ -45,11 +45,11 @@ type Sequence struct {
 	End      []int32  // tokens that end it
 	Slot     int      // the adapters' slot; -1 for the base alone
 	Draw     uint64   // numbers its random numbers, where tokens are drawn
-	LogProbs int      // how many of the likeliest tokens are told with each token; -1 for no log-probabilities at all
+	LogProbs int      // how many of the likeliest tokens come with each token; -1 for no log-probabilities at all
 	// Owner names whose the prompt is, and the model that reads it: what is in the cache of a prompt's beginning is taken from sequences of
 	// the same owner and slot, and from no others. "" shares nothing.
 	Owner string
-	Echo  bool // the prompt's tokens from the second on are told too, with log-probabilities
+	Echo  bool // the prompt's tokens from the second on come too, with log-probabilities
 	// Mask, if not nil, bans tokens by logits of minus infinity, given what has been generated, before all else that changes logits.
 	Mask func(logits []float32, generated []int32) error
 
@@ -179,7 +179,7 @@ func (b *Batch) Leave(q *Sequence) {
 }
 
 // Step runs one pass, and tells what each sequence says: tokens of a prompt in their order, then at most one that is new. A sequence whose
-// last token was told has left.
+// last token was returned has left.
 func (b *Batch) Step(told func(q *Sequence, s Said)) {
 	step, asked := b.step()
 	if len(step.Tokens) == 0 {

@@ -179,7 +179,7 @@ func TestBatchScores(t *testing.T) {
 		b.Step(func(_ *Sequence, s Said) { said = append(said, s) })
 	}
 	if len(said) != len(prompt) {
-		t.Fatalf("%d tokens are told of; %d are a prompt's from the second on, and one more", len(said), len(prompt))
+		t.Fatalf("%d tokens are reported; %d are a prompt's from the second on, and one more", len(said), len(prompt))
 	}
 	for i, s := range said {
 		row := logits[i*v : (i+1)*v]

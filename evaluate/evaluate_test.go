@@ -27,7 +27,7 @@ func TestScore(t *testing.T) {
 		}
 	}
 	if CountText("a\xffb").Bytes != 2 {
-		t.Error("a byte that is no UTF-8 counts")
+		t.Error("a byte that is not UTF-8 counts")
 	}
 }
 
@@ -229,7 +229,7 @@ func TestGenerateAll(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.Equal(all[i], alone) || told[i] != len(alone) || ended[i] != 1 {
-				t.Errorf("%s: prompt %d: %v together, of which %d were told, %v alone", name, i, all[i], told[i], alone)
+				t.Errorf("%s: prompt %d: %v together, of which %d were reported, %v alone", name, i, all[i], told[i], alone)
 			}
 		}
 		s.DoSample, s.Temperature, s.Seed = true, 1, 9

@@ -51,7 +51,7 @@ func NoScore(reason string) Score {
 	return Score{NLL: math.NaN(), Perplexity: math.NaN(), Reason: reason}
 }
 
-// scoreJSON is Score as JSON has it, where what is no number is null.
+// scoreJSON is Score as JSON has it, where what is not a number is null.
 type scoreJSON struct {
 	NLL            *float64 `json:"nll"`
 	Perplexity     *float64 `json:"perplexity"`

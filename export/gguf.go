@@ -53,7 +53,7 @@ type GGUFReport struct {
 	Bytes        int64  `json:"bytes"`
 	// Types are how many tensors, and values, are stored in each type.
 	Types []GGUFCount `json:"types"`
-	// Fallbacks are the matrices that another type took the place of, as their rows are no whole blocks.
+	// Fallbacks are the matrices that another type took the place of, as their rows are not whole blocks.
 	Fallbacks int `json:"fallbacks"`
 	// Perplexity is that of the file beside the unquantised model's, where it was measured: see [MeasureGGUF].
 	Perplexity *GGUFPerplexity `json:"perplexity,omitempty"`

@@ -59,8 +59,9 @@ type GGUFLoraReport struct {
 	Worst string  `json:"worst,omitempty"`
 }
 
-// GGUFLora writes the adapter in a folder as a GGUF file that llama.cpp loads over the file of the base model in the folder dir. What is no
-// product of two matrices, see [peft.Adapter.Products], becomes one of a rank of at most maxRank, 0 for what loses nothing.
+// GGUFLora writes the adapter in a folder as a GGUF file that llama.cpp loads over the file of the base model in the folder dir.
+// An update that is not a product of two matrices, see [peft.Adapter.Products], becomes one of a rank of at most maxRank, 0 for what loses
+// nothing.
 func GGUFLora(dir, adapter string, maxRank int, to string) (_ *GGUFLoraReport, err error) {
 	defer quant.CatchRead(&err)
 	m, err := infer.Load(dir, "float32@"+quant.Reread, adapter)

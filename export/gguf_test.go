@@ -62,7 +62,7 @@ func folderWith(t *testing.T, from string) string {
 const chatML = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}" +
 	"{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
-// adapterOf writes an adapter with values that are no zeros, over a base, and returns its folder.
+// adapterOf writes an adapter with values that are not zeros, over a base, and returns its folder.
 func adapterOf(t *testing.T, dir, method string, config map[string]any) string {
 	t.Helper()
 	s := source(t, method, config)
@@ -180,10 +180,10 @@ func TestGGUFLoraRefuses(t *testing.T) {
 		method string
 		config map[string]any
 	}{
-		"is no matrix of a linear layer": {"LN_TUNING", map[string]any{}},
-		"give a largest rank":            {"LORA", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"q_proj"}}},
-		"cannot be merged":               {"PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2}},
-		"embed_tokens.weight, which is":  {"LORA", map[string]any{"r": 2, "target_modules": []string{"embed_tokens"}}},
+		"is not a matrix of a linear layer": {"LN_TUNING", map[string]any{}},
+		"give a largest rank":               {"LORA", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"q_proj"}}},
+		"cannot be merged":                  {"PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2}},
+		"embed_tokens.weight, which is":     {"LORA", map[string]any{"r": 2, "target_modules": []string{"embed_tokens"}}},
 	} {
 		_, err := GGUFLora(dir, adapterOf(t, dir, c.method, c.config), 0, filepath.Join(t.TempDir(), "a.gguf"))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "adaptflow gguf model") {
@@ -236,7 +236,7 @@ func TestGGUFModel(t *testing.T) {
 	}
 }
 
-// TestGGUFTypes: what llama-quantize gives the matrices of a model of 16 layers and one whose rows are no whole blocks of 256.
+// TestGGUFTypes: what llama-quantize gives the matrices of a model of 16 layers and one whose rows are not whole blocks of 256.
 func TestGGUFTypes(t *testing.T) {
 	for _, c := range []struct {
 		quant, tensor string

@@ -189,7 +189,7 @@ func (b *Base) free() error {
 	return b.Model.Close()
 }
 
-// leave is told when a model over the base is closed.
+// leave is called when a model over the base is closed.
 func (b *Base) leave() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/adaptflow/adaptflow/evaluate"
 )
 
-// TestContinueStops: a stop text ends a continuation before itself, and what is told in pieces is its text.
+// TestContinueStops: a stop text ends a continuation before itself, and what comes in pieces is its text.
 func TestContinueStops(t *testing.T) {
 	m := embedded(t)
 	prompt := "The city was built on a hill and the"

@@ -21,7 +21,7 @@ const (
 )
 
 // Embed gives a vector [D] for each text, D the model's hidden size: the hidden states that the head would read, after the last
-// norm, pooled over the text's tokens. They are not scaled to a length of 1. Virtual tokens of an adapter are no tokens of the
+// norm, pooled over the text's tokens. They are not scaled to a length of 1. Virtual tokens of an adapter are not tokens of the
 // text.
 func (m *Model) Embed(how Pooling, texts ...string) ([][]float32, error) {
 	if how != PoolMean && how != PoolLast {

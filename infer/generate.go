@@ -62,7 +62,7 @@ func (m *Model) Stops() ([]int32, error) {
 	return stop, nil
 }
 
-// Generate continues a prompt. each, if not nil, is told what is new of the text as it comes. The same prompt, settings and
+// Generate continues a prompt. each, if not nil, receives what is new of the text as it comes. The same prompt, settings and
 // seed give the same text.
 func (m *Model) Generate(prompt string, s evaluate.Sampling, each func(text string)) (*Continuation, error) {
 	ids, err := m.Prompt(prompt)

@@ -136,7 +136,7 @@ func (x *Many) Classify(ctx context.Context, qs []Question) ([]Classified, []*Re
 }
 
 // passes runs the texts through a program, several a pass, but those of an adapter that answers by itself one by one. label fills in the
-// labels of a text, and found is told the results of a pass, of the texts in rows.
+// labels of a text, and found receives the results of a pass, of the texts in rows.
 func (p *asked) passes(mode nn.Mode, adapters []nn.Adapter, label func(*datasets.Sequence),
 	step func([]datasets.Sequence) (*nn.Step, error), found func(rows []int, values []float32)) error {
 	longest := 1

@@ -100,7 +100,7 @@ func TestMergeWeight(t *testing.T) {
 	}
 	adapter := filepath.Join(cases, "lora_weight_tying", "adapter")
 	if err := Merge(base, adapter, filepath.Join(t.TempDir(), "x"), "", math.NaN()); err == nil {
-		t.Error("a weight that is no number is taken")
+		t.Error("a weight that is not a number is taken")
 	}
 }
 

@@ -27,7 +27,7 @@ func TestSamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last != 6 || of != 6 {
-			t.Errorf("%d of %d samples were told of", last, of)
+			t.Errorf("%d of %d samples were reported", last, of)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

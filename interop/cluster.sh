@@ -38,7 +38,7 @@ cp -r "$work/prepared" "$work/whole"
 sed -i "s#prepared/#whole/#g" "$work"/whole/stages/*.json
 (cd "$work" && "$bin" train domain-adaptation "${settings[@]}" --output whole "${cluster[@]}" --endpoint "$endpoint") 2> "$work/whole.log" || { tail "$work/whole.log"; exit 1; }
 equal "$work/whole"
-grep -q "^step ${STEPS:-160} of" "$work/whole.log" || { echo "no progress was told"; cat "$work/whole.log"; exit 1; }
+grep -q "^step ${STEPS:-160} of" "$work/whole.log" || { echo "no progress was reported"; cat "$work/whole.log"; exit 1; }
 echo "adapter and shards equal Prism's in bytes: $((SECONDS - start)) s"
 
 begin() { # begin NAME: training starts in a folder of its own; it returns when a checkpoint is there, with a part of the steps to go

@@ -56,7 +56,7 @@ left=$(find "$work/killed" -name '*.tmp*'; ls -A "$work/killed/increments"; find
 [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
 echo "$kills kills, each followed by the same command: the same bytes"
 
-touch -d '1999-01-01' "$work/in/05-poison.txt" # a clock that moved is no new file
+touch -d '1999-01-01' "$work/in/05-poison.txt" # a clock that moved is not a new file
 head -n 5 "$(find "${ADAPTFLOW_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/adaptflow}" -path '*linux_man_en*/train.jsonl' | head -n 1)" > "$work/in/later.jsonl"
 run "$work/killed" --watch 1s --until-idle 1s > "$work/later.log" 2>&1 || { tail "$work/later.log"; exit 1; }
 grep -c '^increment [0-9]*: ' "$work/later.log" | grep -qx 1 && grep -q '^increment 12: later.jsonl' "$work/later.log" || { cat "$work/later.log"; exit 1; }

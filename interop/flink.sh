@@ -34,7 +34,7 @@ for engine in ${ENGINES:-flink}; do
       run "$work/prism-$replicas" 2> "$work/prism.log" > /dev/null || { tail "$work/prism.log"; exit 1; }
     start=$SECONDS
     run "$work/$engine-$replicas" --runner "$engine" --endpoint "$endpoint" 2> "$work/run.log" > /dev/null || { tail "$work/run.log"; exit 1; }
-    grep -q '^step 6 of 6: loss' "$work/run.log" || { echo "no progress was told on $engine"; cat "$work/run.log"; exit 1; }
+    grep -q '^step 6 of 6: loss' "$work/run.log" || { echo "no progress was reported on $engine"; cat "$work/run.log"; exit 1; }
     equal "$work/prism-$replicas" "$work/$engine-$replicas"
     echo "$engine, $replicas replicas: $((SECONDS - start)) s; adapter and $(find "$work/$engine-$replicas"/shards -name '*.parquet' | wc -l) shards equal Prism's in bytes"
   done
@@ -54,7 +54,7 @@ for engine in ${ENGINES:-flink}; do
   equal "$work/prism-1" "$work/$engine-killed"
   echo "$engine: the driver was killed, the same command gave the same bytes"
 
-  # A job that fails in a DoFn: the cause is told as on Prism. A file stands where the checkpoint's folder has to.
+  # A job that fails in a DoFn: the cause is reported as on Prism. A file stands where the checkpoint's folder has to.
   cp -r "$work/prism-1" "$work/$engine-fails"
   (cd "$work/$engine-fails" && rm -rf adapter metrics.json stages/after.json checkpoints/* && touch checkpoints/checkpoint-000004)
   sed -i "s#$work/prism-1#$work/$engine-fails#g" "$work/$engine-fails"/stages/*.json
@@ -69,7 +69,7 @@ for engine in ${ENGINES:-flink}; do
 
   # The job server goes away: a clear error, and the run continues on another.
   "$bin" "$engine" down --dir "$work/$engine" 2> /dev/null
-  # A zombie, which the machine's first process has not reaped yet, is no process left: its command line is empty.
+  # A zombie, which the machine's first process has not reaped yet, is not a process left: its command line is empty.
   ! tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -q java || { echo "process $pid of the $engine job server is left"; exit 1; }
   code=0
   run "$work/$engine-lost" --runner "$engine" --endpoint "$endpoint" > /dev/null 2> "$work/lost.log" || code=$?

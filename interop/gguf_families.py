@@ -1,5 +1,5 @@
 """Each family that llama.cpp has, in llama.cpp: the small models of model/testdata/gguf, written by adaptflow in the
-quantisations that are named, rows that are no whole blocks in the types that take their place; log-probabilities and greedy tokens against
+quantisations that are named, rows that are not whole blocks in the types that take their place; log-probabilities and greedy tokens against
 adaptflow's own logits, and every file read by gguf's reader.
 usage: python gguf_families.py ADAPTFLOW WORKDIR FOLDER QUANT…      (with xllamacpp, gguf and numpy; FOLDER has the GGUF files)"""
 import json

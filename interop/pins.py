@@ -21,7 +21,7 @@ PINS = os.path.join(HERE, "pins.json")
 
 
 def digest(folder, names, cache):
-    """How many files of folder have one of the names, and the SHA-256 over their paths and bytes, in order. Where this machine keeps its models is no part of them."""
+    """How many files of folder have one of the names, and the SHA-256 over their paths and bytes, in order. Where this machine keeps its models is not a part of them."""
     found = []
     for at, _, files in os.walk(folder):
         for f in files:

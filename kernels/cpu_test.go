@@ -64,7 +64,7 @@ func TestSetsOf(t *testing.T) {
 	}
 }
 
-// A worker on another machine is told what both machines have.
+// The error on another machine names what both machines have.
 func TestSame(t *testing.T) {
 	defer SetActive(Plain)()
 	for set, want := range map[string]string{

@@ -23,7 +23,7 @@ type Input struct {
 	// Objective is what is learnt, where a name says it; Start the adapter that training begins with, where it begins with one.
 	Objective train.NamedObjective
 	Start     *peft.Adapter
-	// Say is told what cannot be measured, in whole lines; nil for nobody.
+	// Say receives what cannot be measured, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 	// Row is the measure that is measured now; [Run] sets it.
 	Row *Measure

@@ -12,7 +12,7 @@ import (
 // Its numbers have TRL's names.
 var preferences = Measure{
 	Name:  "preferences",
-	Doc:   "how rightly held-out answers are told apart, by the rewards of a reward model or those that an objective over answers implies",
+	Doc:   "how often the better of two held-out answers gets the higher reward, of a reward model or of an objective over answers",
 	Title: func(*Results) string { return "preferences (held-out)" },
 	Columns: []Column{
 		{Name: "accuracy", Better: Higher, Percent: true},

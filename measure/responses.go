@@ -98,7 +98,7 @@ func (in *Input) respond(ctx context.Context, qs []question) (Numbers, error) {
 		tokens += len(ids)
 		ended := len(ids) > 0 && slices.Contains(stop, ids[len(ids)-1])
 		if end := in.Model.Base.Config.EOS; len(end) > 0 && len(ids) < s.MaxNewTokens && !ended {
-			ids = append(slices.Clone(ids), end[0]) // the end, of which nothing is told
+			ids = append(slices.Clone(ids), end[0]) // the end, of which nothing is reported
 		}
 		texts[i] = slices.Concat(qs[i].prompt, ids)
 	}

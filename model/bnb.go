@@ -52,7 +52,7 @@ func (l *loader) readCodes(module string, out, in int) (*quant.Bits4, error) {
 	}
 	var s quantState
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, fmt.Errorf("tensor %q is no description of a quantised matrix: %w", name, err)
+		return nil, fmt.Errorf("tensor %q is not a description of a quantised matrix: %w", name, err)
 	}
 	if !slices.Equal(s.Shape, []int{out, in}) {
 		return nil, fmt.Errorf("tensor %q describes a matrix %v, but config.json calls for %v", name, s.Shape, []int{out, in})

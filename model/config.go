@@ -124,7 +124,7 @@ func parseConfig(raw []byte, task Task) (*Config, *family, error) {
 				return nil, nil, fmt.Errorf("config.json: vocab_size is %d", c.Vocab)
 			}
 			if cfg.Task != "CAUSAL_LM" {
-				cfg.Tied = false // the head of classes is no embedding
+				cfg.Tied = false // the head of classes is not an embedding
 			}
 			return cfg, f, nil
 		}

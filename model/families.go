@@ -15,7 +15,7 @@ type family struct {
 	prefix       string // module prefix that files may lack
 	// open reads the family's configuration and its weights.
 	open func(c *Config, l *loader) (nn.Wiring, error)
-	// ignore names tensors of genuine files that are no weights.
+	// ignore names tensors of genuine files that are not weights.
 	ignore func(name string) bool
 	gguf   *ggufForm // how GGUF files have the family, nil where llama.cpp has none
 }

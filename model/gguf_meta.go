@@ -167,7 +167,7 @@ func (r *ggufReader) windows(window, every int) {
 // ggufIDs are the keys of special tokens.
 var ggufIDs = []struct{ key, hf string }{{"bos", "bos_token_id"}, {"eos", "eos_token_id"}, {"padding", "pad_token_id"}}
 
-// GGUFConfig makes the text of config.json of a GGUF file's metadata and tensors. A file that is no language model of a family of this
+// GGUFConfig makes the text of config.json of a GGUF file's metadata and tensors. A file that is not a language model of a family of this
 // package is an error.
 func GGUFConfig(f *gguf.File) ([]byte, error) {
 	fam, r, err := readerOf(f)
@@ -190,7 +190,7 @@ func GGUFConfig(f *gguf.File) ([]byte, error) {
 	}
 	embed, ok := f.Tensor("token_embd.weight")
 	if !ok || len(embed.Shape) != 2 {
-		r.fail(errors.New("it has no matrix token_embd.weight: it is no language model"))
+		r.fail(errors.New("it has no matrix token_embd.weight: it is not a language model"))
 	} else {
 		r.out["vocab_size"] = embed.Shape[0]
 	}

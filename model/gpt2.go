@@ -57,7 +57,7 @@ func openGPT2(c *Config, l *loader) (nn.Wiring, error) {
 		return nil, err
 	}
 	if c.HeadDim*c.Heads != c.Hidden {
-		return nil, fmt.Errorf("config.json: n_embd %d is no multiple of n_head %d", c.Hidden, c.Heads)
+		return nil, fmt.Errorf("config.json: n_embd %d is not a multiple of n_head %d", c.Hidden, c.Heads)
 	}
 	var err error
 	if g.act, err = activation("activation_function", act); err != nil {

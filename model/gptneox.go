@@ -51,7 +51,7 @@ func openGPTNeoX(c *Config, l *loader) (nn.Wiring, error) {
 		return nil, err
 	}
 	if c.HeadDim*c.Heads != c.Hidden {
-		return nil, fmt.Errorf("config.json: hidden_size %d is no multiple of num_attention_heads %d", c.Hidden, c.Heads)
+		return nil, fmt.Errorf("config.json: hidden_size %d is not a multiple of num_attention_heads %d", c.Hidden, c.Heads)
 	}
 	var err error
 	if g.act, err = activation("hidden_act", act); err != nil {

@@ -78,7 +78,7 @@ func TestFreshHead(t *testing.T) {
 	}
 	a, b, c := head(1), head(1), head(2)
 	if !slices.Equal(a, b) || slices.Equal(a, c) {
-		t.Error("the head is no function of the seed")
+		t.Error("the head is not a function of the seed")
 	}
 	sum := 0.0
 	for _, v := range a {

@@ -61,7 +61,7 @@ func (l *loader) kept(module string, out, in int, transposed bool) quant.Weight 
 	}
 	rows := keeps(l.src)
 	if rows == nil {
-		l.fail("the blocks of a GGUF file are to be kept (model.gguf keep), and this model is no GGUF file: leave model.gguf out, or " +
+		l.fail("the blocks of a GGUF file are to be kept (model.gguf keep), and this model is not a GGUF file: leave model.gguf out, or " +
 			"store it in fewer bits by model.load_in_4bit")
 		return nil
 	}

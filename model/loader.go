@@ -181,7 +181,7 @@ func (l *loader) keep(w quant.Weight) quant.Weight {
 	return w
 }
 
-// finite refuses values that are no numbers. x are the values of the tensor from value at on.
+// finite refuses values that are not numbers. x are the values of the tensor from value at on.
 func finite(name string, at int, x []float32) error {
 	if i := kernels.NonFinite(x); i >= 0 {
 		return fmt.Errorf("tensor %q holds %v at value %d: the weights are damaged", name, x[i], at+i)

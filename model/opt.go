@@ -61,7 +61,7 @@ func openOPT(c *Config, l *loader) (nn.Wiring, error) {
 		return nil, err
 	}
 	if c.HeadDim*c.Heads != c.Hidden || g.dim < 0 {
-		return nil, fmt.Errorf("config.json: hidden_size %d is no multiple of num_attention_heads %d, or word_embed_proj_dim is %d",
+		return nil, fmt.Errorf("config.json: hidden_size %d is not a multiple of num_attention_heads %d, or word_embed_proj_dim is %d",
 			c.Hidden, c.Heads, g.dim)
 	}
 	var err error

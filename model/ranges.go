@@ -43,7 +43,7 @@ func (c *Config) checkRanges() error {
 	for _, r := range ranges {
 		for _, key := range r.keys {
 			var v float64
-			if ok, err := c.read(key, &v); !ok || err != nil { // what is no number is its family's to refuse
+			if ok, err := c.read(key, &v); !ok || err != nil { // what is not a number is its family's to refuse
 				continue
 			}
 			if math.IsNaN(v) || v < r.from || v > r.to || r.open && v == r.from {

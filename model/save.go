@@ -18,7 +18,7 @@ var dtypeNames = map[string]string{"float32": "F32", "float16": "F16", "bfloat16
 
 // Save writes the model's folder to dst with some tensors replaced: replaced maps a parameter name or a name in the file to values in the
 // stored layout. A tensor of a head that is tied to the embedding unties them (tie_word_embeddings: false). dtype is the storage of all
-// floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json, without which a folder is no model, is
+// floating-point tensors, empty for what each has. The tokenizer's files are copied. config.json, without which a folder is not a model, is
 // written last.
 func (m *Model) Save(dst, dtype string, replaced map[string][]float32) error {
 	sizes := map[string]int{}
@@ -123,7 +123,7 @@ func (m *Model) tensors(src safetensors.Source, dtype string, untied bool, byFil
 	return ts, nil
 }
 
-// writeConfig writes config.json and the other files that are no weights.
+// writeConfig writes config.json and the other files that are not weights.
 func (m *Model) writeConfig(dst, dtype string, untied bool) error {
 	config := maps.Clone(m.Config.raw)
 	if err := m.copyRest(dst, config); err != nil {
@@ -195,7 +195,7 @@ func writeWeights(dst string, ts []safetensors.Tensor) error {
 	return safetensors.WriteShared(filepath.Join(dst, "model.safetensors"), ts, map[string]string{"format": "pt"})
 }
 
-// copyRest copies the files of the folder that are no weights; those of the tokenizer from where that comes from. config is to become
+// copyRest copies the files of the folder that are not weights; those of the tokenizer from where that comes from. config is to become
 // config.json.
 func (m *Model) copyRest(dst string, config map[string]json.RawMessage) error {
 	if err := m.copyGeneration(dst, config); err != nil {

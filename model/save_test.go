@@ -139,8 +139,9 @@ func TestDamagedInt8(t *testing.T) {
 		t    safetensors.Tensor
 		want string
 	}{
-		"too few scales":            {module + ".SCB", safetensors.F32("", make([]float32, 5), 5), "5 values"},
-		"a scale that is no number": {module + ".SCB", safetensors.F32("", slices.Repeat([]float32{float32(math.NaN())}, 64), 64), "NaN"},
+		"too few scales": {module + ".SCB", safetensors.F32("", make([]float32, 5), 5), "5 values"},
+		"a scale that is not a number": {module + ".SCB",
+			safetensors.F32("", slices.Repeat([]float32{float32(math.NaN())}, 64), 64), "NaN"},
 		"another order": {module + ".weight_format",
 			safetensors.Tensor{DType: "U8", Shape: []int{}, Raw: []byte{1}}, "old versions"},
 		"plain weights": {module + ".weight", safetensors.F32("", make([]float32, 64*64), 64, 64), "I8"},

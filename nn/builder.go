@@ -103,7 +103,7 @@ func (b *Builder) Apply(op Op, in ...Ref) Ref {
 	any := false
 	for i, r := range in {
 		if r < 0 || int(r) >= len(b.values) {
-			panic(fmt.Sprintf("nn: input %d of %T is no value of this program", i, op))
+			panic(fmt.Sprintf("nn: input %d of %T is not a value of this program", i, op))
 		}
 		shapes[i] = b.values[r].shape
 		want[i] = b.mode == ModeTrain && b.values[r].grad

@@ -2,8 +2,8 @@ package nn
 
 import "github.com/adaptflow/adaptflow/kernels"
 
-// scoreLogits is score for a step that wants the logits of its labels themselves: the output of a head of one row, such as a reward, is no
-// log-probability. u is the label's row of the head's weight.
+// scoreLogits is score for a step that wants the logits of its labels themselves: the output of a head of one row, such as a reward, is not
+// a log-probability. u is the label's row of the head's weight.
 func (h *Head) scoreLogits(w *Work, s *headScratch, at, n int) {
 	back := h.mode == ModeTrain
 	u := s.u[:n*h.D]

@@ -1,7 +1,7 @@
 package nn
 
 // HeadNorm is RMSNorm of each head by itself: x [T, n·D] is normalised D columns at a time with one weight [D] (the q_norm and k_norm of
-// Qwen3 and Gemma 3; Henry et al. 2020). It is no [Module]: no module of the field's names has its weight alone.
+// Qwen3 and Gemma 3; Henry et al. 2020). It is not a [Module]: no module of the field's names has its weight alone.
 type HeadNorm struct{ Norm RMSNorm }
 
 // Plan implements Op.

@@ -24,7 +24,7 @@ func TestGoldenBottleneck(t *testing.T) {
 		for _, c := range golden.Dirs(t, filepath.Join(root, "bottleneck", m)) {
 			dir := filepath.Join(root, "bottleneck", m, c)
 			meta := golden.JSON[goldenMeta](t, filepath.Join(dir, "meta.json"))
-			meta.PeftType, meta.Merge.Why = "BOTTLENECK", "it is no change of a weight"
+			meta.PeftType, meta.Merge.Why = "BOTTLENECK", "it is not a change of a weight"
 			meta.Saved = golden.Open(t, peft.TensorPath(filepath.Join(dir, "adapter"))).Names()
 			ran++
 			t.Run(m+"/"+c, func(t *testing.T) {

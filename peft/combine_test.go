@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A weight that is no finite number is named as such, and not as a training that diverged.
+// A weight that is not a finite number is named as such, and not as a training that diverged.
 func TestWeightsOfACombination(t *testing.T) {
 	for _, w := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e300} {
 		_, err := Combine(make([]*Adapter, 2), Combination{Type: "linear", Weights: []float64{1, w}, SVDClamp: 1})

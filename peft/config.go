@@ -72,7 +72,7 @@ func decodeConfig(what string, raw []byte, cfg any, unused map[string]any, opene
 func passOver(raw []byte, cfg any, known map[string]any) (left []byte, ignored []string, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, nil, fmt.Errorf("the configuration is no JSON object: %w", err)
+		return nil, nil, fmt.Errorf("the configuration is not a JSON object: %w", err)
 	}
 	have := map[string]reflect.Value{}
 	collect(reflect.ValueOf(cfg).Elem(), have)
@@ -103,7 +103,7 @@ func off(v any) bool { return empty(v) || v == 0.0 || v == "" }
 func decodeFields(raw []byte, cfg any, known map[string]any) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
-		return fmt.Errorf("the configuration is no JSON object: %w", err)
+		return fmt.Errorf("the configuration is not a JSON object: %w", err)
 	}
 	targets := map[string]reflect.Value{}
 	collect(reflect.ValueOf(cfg).Elem(), targets)
@@ -239,7 +239,7 @@ func empty(v any) bool {
 	return false
 }
 
-// inputs are the fields with the tag option:"input": they are read but never written, since they are no fields of HF's.
+// inputs are the fields with the tag option:"input": they are read but never written, since they are not fields of HF's.
 func inputs(t reflect.Type) (out []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)

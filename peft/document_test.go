@@ -100,7 +100,7 @@ func methodsDocument(t *testing.T) []byte {
 			names = append(names, name)
 			_, _, a := c.build(t, nil)
 			if _, ok := a.Method.(peft.Merger); !ok && c.Refuses["merge"] == "" {
-				t.Errorf("%s: the method is no Merger, but the case refuses no merge", name)
+				t.Errorf("%s: the method is not a Merger, but the case refuses no merge", name)
 			}
 			if a.Segmentable() == (c.Refuses["segments"] != "") {
 				t.Errorf("%s: Segmentable is %v, which the case denies", name, a.Segmentable())

@@ -149,7 +149,7 @@ func probability(method, field string, v Float) error {
 	return nil
 }
 
-// rankPattern refuses patterns whose values are no ranks.
+// rankPattern refuses patterns whose values are not ranks.
 func rankPattern(method, field string, ps Patterns) error {
 	for _, p := range ps {
 		if p.Value < 1 || p.Value > mostCount || p.Value != math.Trunc(p.Value) {

@@ -119,7 +119,7 @@ func BaseOf(dir string) (string, error) {
 	return *head.Base, nil
 }
 
-// noFolder is the error of a folder that is no adapter's. Its words need none of the cause's.
+// noFolder is the error of a folder that is not an adapter's. Its words need none of the cause's.
 type noFolder struct {
 	words string
 	cause error
@@ -141,7 +141,7 @@ func decodeHead(dir string, raw []byte, v any) error {
 	case errors.As(err, &kind):
 		return fmt.Errorf("peft: %s is a JSON %s; an adapter's configuration is an object", storage.Join(dir, ConfigFile), kind.Value)
 	}
-	return fmt.Errorf("peft: %s is no JSON, or cut off: %w", storage.Join(dir, ConfigFile), err)
+	return fmt.Errorf("peft: %s is not JSON, or cut off: %w", storage.Join(dir, ConfigFile), err)
 }
 
 // madeFor is a hint for errors: the base that the adapter names, when it is not this one.

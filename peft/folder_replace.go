@@ -20,7 +20,7 @@ func replaceDir(dir string, write func(string) error) error {
 		for _, e := range entries {
 			if n := e.Name(); n != ConfigFile && n != TensorFile && n != hub.tensors && n != CardFile && n != modelFile &&
 				!slices.Contains(adapterfile.TokenizerFiles, n) && !strings.HasPrefix(n, ".") {
-				return fmt.Errorf("%s holds %s, which is no file of an adapter; choose another folder or remove it", dir, n)
+				return fmt.Errorf("%s holds %s, which is not a file of an adapter; choose another folder or remove it", dir, n)
 			}
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {

@@ -35,7 +35,7 @@ func (f *transform) apply(b *nn.Builder, t *target, x nn.Ref) nn.Ref {
 type inputTransform struct {
 	transform
 	fold   func(t *target, p [][]float32, w, bias []float32) error // merge
-	unfold func(t *target, p [][]float32, w, bias []float32)       // undoes fold, of a map that is no small change; nil for others
+	unfold func(t *target, p [][]float32, w, bias []float32)       // undoes fold, of a map that is not a small change; nil for others
 }
 
 func (f *inputTransform) unmerge(t *target, p [][]float32, w, bias []float32) {

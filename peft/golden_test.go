@@ -78,7 +78,7 @@ func (m *goldenMeta) open(t *testing.T, dir string, sites []nn.Site, env peft.En
 }
 
 // outOfScope are the cases that cannot be compared: lily mixes its experts by a mean over the batch, in the golden over its padding too,
-// which is no token here (lily_unpadded is the same without padding).
+// which is not a token here (lily_unpadded is the same without padding).
 var outOfScope = []string{"lily"}
 
 // TestGoldenPEFT compares logits, loss, gradients, a training trajectory and merged weights with HF PEFT's.

@@ -6,7 +6,7 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Factors implements Factored. DoRA's update is no product, and embeddings start with A zero, of which a frozen one would stay.
+// Factors implements Factored. DoRA's update is not a product, and embeddings start with A zero, of which a frozen one would stay.
 func (l *lora) Factors() ([]Factor, error) {
 	var out []Factor
 	for _, n := range l.names {

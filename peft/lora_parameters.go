@@ -56,8 +56,8 @@ func (l *lora) addParameters(targets, sites []nn.Site) ([]nn.Site, error) {
 			case lay.Vector:
 				return nil, fmt.Errorf("peft: LORA: target_parameters: %s has one dimension; LoRA adapts matrices", full)
 			case !linear && !head || linear && lay.Transposed:
-				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the weight of a module that is no torch.nn.Linear; name %s "+
-					"in target_modules", full, s.Name)
+				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the weight of a module that is not a torch.nn.Linear; name "+
+					"%s in target_modules", full, s.Name)
 			case head && sharedHead(sites):
 				return nil, fmt.Errorf("peft: LORA: target_parameters: %s is the embedding's weight (tie_word_embeddings); name the "+
 					"modules in target_modules", full)

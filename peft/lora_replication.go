@@ -50,8 +50,8 @@ func (l *lora) replicated(sites []nn.Site) ([]nn.Site, error) {
 	total, most := 0, min(max(64, 16*len(blocks)), 4096)
 	for _, r := range l.cfg.LayerReplication {
 		if r[0] < 0 || r[1] > len(blocks) || r[0] >= r[1] {
-			return nil, fmt.Errorf("peft: LORA: layer_replication: [%d, %d] is no range of the model's %d blocks; the first counts from "+
-				"0, the last is not included",
+			return nil, fmt.Errorf("peft: LORA: layer_replication: [%d, %d] is not a range of the model's %d blocks; the first counts "+
+				"from 0, the last is not included",
 				r[0], r[1], len(blocks))
 		}
 		if total += r[1] - r[0]; total > most {

@@ -45,7 +45,7 @@ func (a *Adapter) MergeStream(params *nn.Params, slot int, base func(tensor stri
 }
 
 // mergeGroups are the modules that are merged together: each site alone, but for the embedding and the head, which may share a weight; and
-// what is no site.
+// what is not a site.
 func mergeGroups(sites []nn.Site) []Wanted {
 	embedding, head := embeddingAndHead(sites)
 	known := map[string]bool{embedding: true, head: true}

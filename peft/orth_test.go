@@ -37,7 +37,7 @@ func withoutKeys(name string, v []float32) []float32 {
 	return append(slices.Clone(v[:third]), v[2*third:]...)
 }
 
-// TestGoldenBitFit compares training the biases alone with torch's. The golden data is no adapter folder; one is made of it.
+// TestGoldenBitFit compares training the biases alone with torch's. The golden data is not an adapter folder; one is made of it.
 func TestGoldenBitFit(t *testing.T) {
 	root := golden.Root(t, "testdata")
 	models := filepath.Join(root, "models")

@@ -86,7 +86,7 @@ func (a *Adapter) Products(params *nn.Params, slot int, base func(tensor string)
 }
 
 func (a *Adapter) noProduct(tensor string) error {
-	return fmt.Errorf("peft: %s changes %s, which is no matrix of a linear layer that a product can be added to: merge the "+
+	return fmt.Errorf("peft: %s changes %s, which is not a matrix of a linear layer that a product can be added to: merge the "+
 		"adapter", a.Type(), tensor)
 }
 
@@ -170,7 +170,7 @@ func (p *Product) spectrum(d []float64, maxRank int) (spectrum, bool) {
 		if ok {
 			lost = f.lost(len(f.s))
 		}
-		// An update of which half is left behind more than 500 values is no product.
+		// An update of which half is left behind more than 500 values is not a product.
 		if lost <= asMuch || rank >= side/2 || rank >= 512 && lost > 0.5 {
 			return f, ok
 		}

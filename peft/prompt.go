@@ -18,8 +18,8 @@ type PromptFields struct {
 	NumLayers                *int `json:"num_layers"`
 }
 
-// promptUnused are the fields that HF does not use for causal language models. target_modules is no field of theirs, but folders have it as
-// null.
+// promptUnused are the fields that HF does not use for causal language models. target_modules is not a field of theirs, but folders have it
+// as null.
 var promptUnused = map[string]any{"modules_to_save": nil, "-target_modules": nil}
 
 // prompts is what the methods of prompt learning share: the shape of the base, and the virtual rows at its embedding. A method embeds it,
@@ -95,7 +95,7 @@ func (p *prompts) words(ids []int32) func([]float32) {
 	}
 }
 
-// checkTokens refuses ids that are no tokens of the base.
+// checkTokens refuses ids that are not tokens of the base.
 func (p *prompts) checkTokens(field string, ids []int32) error {
 	for i, id := range ids {
 		if id < 0 || int(id) >= p.embed.V {

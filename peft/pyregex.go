@@ -9,7 +9,7 @@ import (
 )
 
 // pyRegex is a regular expression with the meaning of Python's re module, which HF's configurations use: look-around,
-// back-references and the order of alternatives matter, so that Go's regexp is no substitute.
+// back-references and the order of alternatives matter, so that Go's regexp is not a substitute.
 type pyRegex struct {
 	re   *regexp2.Regexp
 	text string

@@ -136,7 +136,7 @@ func (m *matcher) match(name string) (bool, error) {
 	return false, nil
 }
 
-// expandAllLinear replaces "all-linear" by the full names of the linear sites, sorted. The output layer is no KindLinear.
+// expandAllLinear replaces "all-linear" by the full names of the linear sites, sorted. The output layer is not KindLinear.
 func expandAllLinear(t Names, sites []nn.Site) Names {
 	if !strings.EqualFold(t.Pattern, allLinear) {
 		return t
@@ -225,7 +225,7 @@ func matchSites(method string, spec targetSpec, sites []nn.Site) ([]nn.Site, err
 			continue
 		}
 		if !leaf[n] {
-			return nil, fmt.Errorf("peft: %s: target_modules matches %s, which is no single module with a weight; name the modules "+
+			return nil, fmt.Errorf("peft: %s: target_modules matches %s, which is not a single module with a weight; name the modules "+
 				"inside it", method, n)
 		}
 		matched[n] = true

@@ -190,7 +190,7 @@ func (t *target) param(tensor string, init func([]float32), shape ...int) *Param
 	return p
 }
 
-// newParam makes a trainable parameter that is no single target's, which appends it to its params.
+// newParam makes a trainable parameter that is not a single target's, which appends it to its params.
 func newParam(name, key string, init func([]float32), shape ...int) *Param {
 	p := &Param{Name: name, Key: key, Rows: 1, Cols: 1, Shape: slices.Clone(shape), Init: init}
 	for _, n := range shape {

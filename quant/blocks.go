@@ -40,10 +40,10 @@ func (s blocksSink) put(lo int, rows []float32) {
 
 func (s blocksSink) done() Weight { return s.w }
 
-// whole says that rows of in values are no whole blocks of the storage.
+// whole says that rows of in values are not whole blocks of the storage.
 func (s *Storage) whole(in int) error {
 	if f := s.Format; f != nil && in%f.Block != 0 {
-		return fmt.Errorf("storage %s: rows of %d values are no whole blocks of %d; q8_0 has blocks of 32", s.Name, in, f.Block)
+		return fmt.Errorf("storage %s: rows of %d values are not whole blocks of %d; q8_0 has blocks of 32", s.Name, in, f.Block)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func ParseSpec(text string) (Spec, error) {
 			return Spec{}, err
 		}
 		if !s.Linear.Quantised() {
-			return Spec{}, fmt.Errorf("storage %q: %s is no quantised storage", text, linear)
+			return Spec{}, fmt.Errorf("storage %q: %s is not a quantised storage", text, linear)
 		}
 	}
 	return s, nil

@@ -17,7 +17,7 @@ func TestKeys(t *testing.T) {
 	seen := map[string]bool{}
 	for _, k := range AllKeys() {
 		if k.Help == "" || strings.Contains(k.Help, "\n") || strings.HasSuffix(k.Help, ".") || k.Type == "" {
-			t.Errorf("%s: %q is no help of one line: write it into the field's tag, or the table of helps", k.Path, k.Help)
+			t.Errorf("%s: %q is not help of one line: write it into the field's tag, or the table of helps", k.Path, k.Help)
 		}
 		if seen[k.Path] && !strings.HasPrefix(k.Path, "method.") {
 			t.Errorf("%s is there twice", k.Path)

@@ -43,7 +43,7 @@ func TestYAMLOutOfProportion(t *testing.T) {
 			go func() {
 				_, err := Parse("r.yaml", []byte(c.text))
 				if _, serr := Set("method.x", strings.TrimPrefix(c.text, "data:\n  sources: ")); serr == nil {
-					err = fmt.Errorf("as a setting it is no error, in a file %w", err)
+					err = fmt.Errorf("as a setting it is not an error, in a file %w", err)
 				}
 				done <- err
 			}()

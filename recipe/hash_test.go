@@ -61,7 +61,7 @@ func TestHashed(t *testing.T) {
 	}
 	for _, f := range Fields() {
 		if !slices.Contains(in, f.Path) {
-			t.Errorf("%s is no part of the hash: two recipes would share an output folder", f.Path)
+			t.Errorf("%s is not a part of the hash: two recipes would share an output folder", f.Path)
 		}
 	}
 	// Another value of any key is another hash.

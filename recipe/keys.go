@@ -123,7 +123,7 @@ func methodKeys() (out []Key) {
 	for _, r := range peft.Methods {
 		types = append(types, r.Type)
 		for _, o := range r.Options() {
-			if o.Name == "peft_type" || o.Schema["enum"] != nil { // what is not implemented is no setting
+			if o.Name == "peft_type" || o.Schema["enum"] != nil { // what is not implemented is not a setting
 				continue
 			}
 			id := o.Name + "\n" + o.Help

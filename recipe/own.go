@@ -22,7 +22,7 @@ const (
 	formatsKey       = "export.formats"
 )
 
-// listed are the rows that a list of names may have, nil for a key that is no such list.
+// listed are the rows that a list of names may have, nil for a key that is not such a list.
 func listed(path string) []settings.Row {
 	switch path {
 	case measuresKey:

@@ -15,10 +15,10 @@ import (
 func TestRowsSettings(t *testing.T) {
 	base := layer(t, "model:\n  path: m\ndata:\n  input: [a]\n")
 	for text, want := range map[string]string{
-		"train:\n  optim_args: betaz=3\n":                                        `optim_args: "betaz=3" is no setting of adamw_torch`,
-		"train:\n  optim: sgd\n  optim_args: momentum=much\n":                    "optim_args: momentum=\"much\" is no number",
+		"train:\n  optim_args: betaz=3\n":                                        `optim_args: "betaz=3" is not a setting of adamw_torch`,
+		"train:\n  optim: sgd\n  optim_args: momentum=much\n":                    "optim_args: momentum=\"much\" is not a number",
 		"train:\n  lr_scheduler_type: warmup_stable_decay\n":                     "num_decay_steps",
-		"train:\n  lr_scheduler_kwargs: {num_cycles: 2}\n":                       "\"num_cycles\" is no setting of linear",
+		"train:\n  lr_scheduler_kwargs: {num_cycles: 2}\n":                       "\"num_cycles\" is not a setting of linear",
 		"train:\n  optim: lorafa\n  loraplus_lr_ratio: 2\n":                      "loraplus_lr_ratio",
 		"train:\n  compression: topk\n  compression_args: density=2\n":           "compression_args: density is 2",
 		"train:\n  lr_scheduler_type: cosine\n  lr_scheduler_kwargs: {a: [1]}\n": "lr_scheduler_kwargs: \"a\"",

@@ -29,8 +29,8 @@ type question struct {
 // Asking says how others are asked.
 type Asking struct {
 	Timeout float64 `json:"timeout" help:"seconds until a program or an endpoint must have said its rewards of a batch of answers"`
-	Retries int     `json:"retries" help:"how often it is asked again when it fails"`
-	Batch   int     `json:"batch_size" help:"answers that it is asked of at a time"`
+	Retries int     `json:"retries" help:"retries after a failure"`
+	Batch   int     `json:"batch_size" help:"answers sent in one request"`
 
 	kept *cache
 }
@@ -147,10 +147,10 @@ func rewardsOf(raw []byte, n int) ([]float64, error) {
 			x = v
 		case nil:
 		default:
-			err = errors.New("it is no number")
+			err = errors.New("it is not a number")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("line %d, %q, is no reward: want a number, null, or {\"reward\": number} (NaN is neither): %w",
+			return nil, fmt.Errorf("line %d, %q, is not a reward: want a number, null, or {\"reward\": number} (NaN is neither): %w",
 				len(out)+1, short(line), err)
 		}
 		out = append(out, x)

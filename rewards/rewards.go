@@ -147,7 +147,7 @@ func New(settings map[string]any) (name string, _ Reward, err error) {
 
 // Set is rewards that score together.
 type Set struct {
-	Names []string // under which metrics are told, in order
+	Names []string // under which metrics are reported, in order
 	all   []Reward
 }
 

@@ -160,9 +160,9 @@ func TestProgram(t *testing.T) {
 	}
 	for want, body := range map[string]string{
 		"exit status 3: no idea":           "echo no idea >&2; exit 3",
-		"line 1, \"NaN\", is no reward":    "echo NaN",
+		"line 1, \"NaN\", is not a reward": "echo NaN",
 		"says 1 rewards of 2 answers":      "echo 1",
-		"is no reward: want a number":      "echo '{\"score\": 1}'; echo 1",
+		"is not a reward: want a number":   "echo '{\"score\": 1}'; echo 1",
 		"said nothing within timeout, 0.3": "exec sleep 60",
 	} {
 		w := NewProgram()

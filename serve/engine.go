@@ -75,7 +75,7 @@ type Stats struct {
 	AdapterEvictions int64
 }
 
-// The errors of an engine that are no fault of it.
+// The errors of an engine that are not its fault.
 var (
 	ErrUnknown = errors.New("no such model")
 	ErrFull    = errors.New("too many requests are waiting")

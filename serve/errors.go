@@ -43,7 +43,7 @@ func noModel(name string) *Error {
 	return &Error{http.StatusNotFound, invalidRequest, "model", "model_not_found", fmt.Sprintf("The model %q does not exist.", name), 0}
 }
 
-// errorOf is an engine's error as a client sees it. What is no client's fault says nothing of the machine.
+// errorOf is an engine's error as a client sees it. What is not a client's fault says nothing of the machine.
 func errorOf(err error) *Error {
 	var own *Error
 	var refused *Refused

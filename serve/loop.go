@@ -67,7 +67,7 @@ func (e *Live) laneOf(r *resident) *lane {
 	return r.lane
 }
 
-// over is told when a sequence has ended.
+// over is called when a sequence has ended.
 func (e *Live) over(q *evaluate.Sequence, a *answer, err error) {
 	delete(e.running, q)
 	if a.r != nil {

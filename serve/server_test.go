@@ -385,7 +385,7 @@ func TestKeys(t *testing.T) {
 	if a, b := post(s, "/v1/completions", `{"model":"base","prompt":"a"}`, "Authorization", "Bearer sk-team").Body.String(),
 		post(s, "/v1/completions", `{"model":"bose","prompt":"a"}`, "Authorization", "Bearer sk-team").Body.String(); a !=
 		strings.Replace(b, "bose", "base", 1) {
-		t.Errorf("a model of others is told from none: %s %s", a, b)
+		t.Errorf("a model of others and no model get different answers: %s %s", a, b)
 	}
 	list := dig(object(t, get(s, "/v1/models", "Authorization", "Bearer sk-team")), "data").([]any)
 	if len(list) != 1 || dig(list, 0, "id") != "team-a" || dig(list, 0, "parent") != "base" {

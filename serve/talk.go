@@ -12,7 +12,7 @@ import (
 type Turn = infer.Turn
 
 // Talk has a voice answer a conversation by its chat template, until it ends, says one of stop, or has said s.MaxNewTokens tokens, as far
-// as its context has room. each is told what is new of the text as it comes.
+// as its context has room. each receives what is new of the text as it comes.
 func Talk(ctx context.Context, e Engine, v *Voice, turns []Turn, s evaluate.Sampling, stop []string, each func(text string)) (
 	string, error) {
 	q := chatRequest{Settings: settings{Model: &v.Name, Stop: stop}}

@@ -46,7 +46,7 @@ func (m *metrics) begin(model string) *times {
 	return t
 }
 
-// token is told of each.
+// token records each.
 func (t *times) token() {
 	if t == nil {
 		return
@@ -60,7 +60,7 @@ func (t *times) token() {
 	t.last = now
 }
 
-// end is told that the answer has ended.
+// end records that the answer has ended.
 func (t *times) end(a Answer) {
 	if t == nil {
 		return

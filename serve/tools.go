@@ -90,7 +90,7 @@ func (q *chatRequest) checkTools() *Error {
 	return nil
 }
 
-// offered are the tools that a template is told of.
+// offered are the tools that a template sees.
 func (q *chatRequest) offered() []tool {
 	if q.ToolChoice != nil && q.ToolChoice.mode == "none" {
 		return nil

@@ -310,7 +310,7 @@ func TestFlinkManifests(t *testing.T) {
 			}
 			for _, v := range c.VolumeMounts {
 				if !volumes[v.Name] {
-					t.Errorf("%s mounts %s, which is no volume", m.Metadata.Name, v.Name)
+					t.Errorf("%s mounts %s, which is not a volume", m.Metadata.Name, v.Name)
 				}
 			}
 		}

@@ -56,7 +56,7 @@ func TestRecipesFitTheSchema(t *testing.T) {
 	for name, text := range texts {
 		if strings.Contains(name, ".md") && !strings.HasPrefix(text, "data:") && !strings.HasPrefix(text, "model:") &&
 			!strings.HasPrefix(text, "train:") {
-			t.Logf("%s is no recipe", name)
+			t.Logf("%s is not a recipe", name)
 			continue
 		}
 		if _, err := recipe.Parse(name, []byte(text)); err != nil {

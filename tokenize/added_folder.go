@@ -95,7 +95,7 @@ func (f *Fast) addTokens(fo *folder) (changed [][2]any, err error) {
 				t.from, t.content)
 		}
 		if t.id = id; !known && (t.from == "" || fo.idle(t.content, id)) {
-			continue // no text has it: it is no word of the model's
+			continue // no text has it: it is not a word of the model's
 		}
 		at[t.content] = len(f.added)
 		f.added = append(f.added, t.addedToken)

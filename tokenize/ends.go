@@ -79,7 +79,7 @@ func (e Ends) Frame(t Tokenizer) (*Frame, error) {
 		return nil, fmt.Errorf("document_separator: %w", err)
 	}
 	if len(f.separator) == 0 {
-		return nil, fmt.Errorf("document_separator %q is no token of the tokenizer's", e.Separator)
+		return nil, fmt.Errorf("document_separator %q is not a token of the tokenizer's", e.Separator)
 	}
 	if eos = No; e.EOS == Yes { // the separator ends a text alone, unless eos_token is asked for
 		eos = Yes

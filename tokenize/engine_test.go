@@ -361,7 +361,7 @@ func TestColdAndWarmCache(t *testing.T) {
 	}
 }
 
-// TestLossyDecode: bytes that are no UTF-8 become U+FFFD, one for each maximal part of a character, as in Rust's from_utf8_lossy.
+// TestLossyDecode: bytes that are not UTF-8 become U+FFFD, one for each maximal part of a character, as in Rust's from_utf8_lossy.
 func TestLossyDecode(t *testing.T) {
 	f, _, err := loadFamily(t, filepath.Join("testdata", "families", "gpt2"))
 	if err != nil {

@@ -223,7 +223,7 @@ func (v *ggufVocab) byteBPE() (map[string]any, error) {
 		p := [2]string{l[:at], l[at+1:]}
 		for _, t := range []string{p[0], p[1], p[0] + p[1]} {
 			if _, ok := vocab[t]; !ok {
-				return nil, fmt.Errorf("tokenizer.ggml.merges: merge %d is %q, and %q is no token", i, l, t)
+				return nil, fmt.Errorf("tokenizer.ggml.merges: merge %d is %q, and %q is not a token", i, l, t)
 			}
 		}
 		merges = append(merges, p)

@@ -57,7 +57,7 @@ func (f *Fast) ggufMeta(parts *ggufParts, rows int, ends []int32) (gguf.Meta, er
 	b, ok := f.model.(*bpe)
 	switch {
 	case !ok:
-		return nil, errors.New("it is no BPE: GGUF files are written with tokenizers of byte-level BPE and of SentencePiece's BPE")
+		return nil, errors.New("the tokenizer is not a BPE one: GGUF files hold tokenizers of byte-level BPE and of SentencePiece's BPE")
 	case len(f.byID) > rows:
 		return nil, fmt.Errorf("it has ids up to %d, and the model's embedding %d rows", len(f.byID)-1, rows)
 	}

@@ -16,17 +16,17 @@ func hexEscape(p string) (string, int, error) {
 		k := strings.IndexByte(p, '}')
 		var r rune
 		if _, err := fmt.Sscanf(p[3:max(k, 3)], "%x", &r); err != nil {
-			return "", 0, fmt.Errorf("%.8s is no character", p)
+			return "", 0, fmt.Errorf("%.8s is not a character", p)
 		}
 		return regexp2.Escape(string(r)), k + 1, nil
 	}
 	if len(p) < 4 {
-		return "", 0, fmt.Errorf("%s is no character", p)
+		return "", 0, fmt.Errorf("%s is not a character", p)
 	}
 	return p[:4], 4, nil
 }
 
-// class1 reads a class of one escape at t.i, its body in regexp2's syntax; "" when the escape is no class.
+// class1 reads a class of one escape at t.i, its body in regexp2's syntax; "" when the escape is not a class.
 func (t *porter) class1() (body string, neg bool, err error) {
 	if t.i+1 >= len(t.p) {
 		return "", false, fmt.Errorf("it ends in a backslash")

@@ -208,10 +208,10 @@ func (f *folder) decoder(raw json.RawMessage, added map[string]json.RawMessage) 
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return fmt.Errorf("%s: %s is not an object of tokens by id", configName, decoderKey)
 	}
-	for _, key := range slices.Sorted(maps.Keys(m)) { // of several faults the same one is told
+	for _, key := range slices.Sorted(maps.Keys(m)) { // of several faults always the same one is reported
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil || id < 0 || id >= maxVocab {
-			return fmt.Errorf("%s: %s: %q is no id of a token", configName, decoderKey, key)
+			return fmt.Errorf("%s: %s: %q is not an id of a token", configName, decoderKey, key)
 		}
 		t, err := parseToken(m[key], configName, decoderKey)
 		if err != nil || !t.flag {

@@ -11,10 +11,10 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 )
 
-// Late replicas. With drop_late_after a replica that has not done its share so many seconds after it began gives up and is no part of the
-// round; what it keeps (its inner optimiser, what compression lost) stays as its last round left it. At least min_replicas must contribute,
-// else the round fails and is tried again. Who contributed is decided once a round, in a file that is never written again, and stands in
-// the log of the run: with the same list the round gives the same bytes, whatever the clock says.
+// Late replicas. With drop_late_after a replica that has not done its share so many seconds after it began gives up and is not a part of
+// the round; what it keeps (its inner optimiser, what compression lost) stays as its last round left it. At least min_replicas must
+// contribute, else the round fails and is tried again. Who contributed is decided once a round, in a file that is never written again, and
+// stands in the log of the run: with the same list the round gives the same bytes, whatever the clock says.
 
 const contributorsFile = "contributors.json"
 

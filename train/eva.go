@@ -40,7 +40,7 @@ func InitializeAdapter(ctx context.Context, a *peft.Adapter, m *model.Model, arg
 			return err
 		}
 		b := peft.EvaBatch{Step: step}
-		if a.EVA().UseLabelMask && m.Config.NumLabels == 0 { // a class is no label of a token
+		if a.EVA().UseLabelMask && m.Config.NumLabels == 0 { // a class is not a label of a token
 			for _, q := range seqs {
 				for _, l := range q.Labels {
 					b.Keep = append(b.Keep, int(l) != a.EVA().LabelMaskValue)

@@ -183,7 +183,7 @@ func trlCase(t *testing.T, root, name, trainer string) {
 	} else {
 		o, data = trlObjective(t, trainer, meta), trlData(f, trainer)
 	}
-	if name == "kto" { // whose answers to other prompts are no rotation of its own
+	if name == "kto" { // whose answers to other prompts are not a rotation of its own
 		o = &givenKL{o.(*KTO), f}
 	}
 	longest := 0

@@ -125,7 +125,7 @@ type Session struct {
 	prompts  []Prompt
 	rolled   Sequences // the rollouts of the round that begins at the step rolledAt
 	rolledAt int
-	sampled  map[string]float64 // what is told of them
+	sampled  map[string]float64 // what is reported of them
 }
 
 func openSession(job Job) (_ *Session, err error) {

@@ -304,7 +304,7 @@ func (s *Session) noteRollouts(info *StepInfo) error {
 	return nil
 }
 
-// Names are those under which rewards are told.
+// Names are those under which rewards are reported.
 func (r Rewards) Names() (out []string) {
 	for _, x := range r {
 		name, _ := x["as"].(string)

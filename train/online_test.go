@@ -11,7 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/golden"
 )
 
-// TestRolloutMetrics: what is told of answers is what TRL 1.16 tells of them (interop/golden/rollouts.py).
+// TestRolloutMetrics: what is reported of answers is what TRL 1.16 tells of them (interop/golden/rollouts.py).
 func TestRolloutMetrics(t *testing.T) {
 	cases := golden.JSON[[]struct {
 		Name, Method string

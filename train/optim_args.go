@@ -31,7 +31,7 @@ func (o options) with(key, row, text string) (options, error) {
 			if names == nil {
 				names = []string{"none"}
 			}
-			return nil, fmt.Errorf("train: %s: %q is no setting of %s, which has %s", key, part, row, strings.Join(names, ", "))
+			return nil, fmt.Errorf("train: %s: %q is not a setting of %s, which has %s", key, part, row, strings.Join(names, ", "))
 		}
 		switch strings.ToLower(v) {
 		case "true":
@@ -41,7 +41,7 @@ func (o options) with(key, row, text string) (options, error) {
 		default:
 			f, err := strconv.ParseFloat(v, 64)
 			if err != nil {
-				return nil, fmt.Errorf("train: %s: %s=%q is no number", key, k, v)
+				return nil, fmt.Errorf("train: %s: %s=%q is not a number", key, k, v)
 			}
 			out[k] = f
 		}

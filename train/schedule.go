@@ -120,7 +120,7 @@ func (s *schedule) kwargs(given map[string]any) (map[string]any, error) {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		def, ok := s.defaults[name]
 		if !ok {
-			return nil, fmt.Errorf("train: lr_scheduler_kwargs: %q is no setting of %s, which has: %s", name, s.name,
+			return nil, fmt.Errorf("train: lr_scheduler_kwargs: %q is not a setting of %s, which has: %s", name, s.name,
 				strings.Join(slices.Sorted(maps.Keys(s.defaults)), ", "))
 		}
 		out[name] = given[name]

@@ -23,7 +23,7 @@ type Progress struct {
 var watched watch.Runs[Progress]
 
 // Watch has see called with every optimiser step and evaluation of the run whose checkpoints are in the folder dir, or of every run where
-// dir is "", that this process makes or is told of by [Tell], until stop is called.
+// dir is "", that this process makes or learns of by [Tell], until stop is called.
 func Watch(dir string, see func(Progress)) (stop func()) { return watched.Watch(dir, see) }
 
 // Tell tells those who watch the run of dir of a step or an evaluation that another process made.

@@ -10,7 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/datasets"
 )
 
-// TestTwoRunsAtOnce: runs that this process drives together keep their sessions, have the bytes of each alone, hear of their own steps, and
+// TestTwoRunsAtOnce: runs that this process drives together keep their sessions, have the bytes of each alone, see their own steps, and
 // are interrupted apart.
 func TestTwoRunsAtOnce(t *testing.T) {
 	var jobs []Job

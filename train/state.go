@@ -288,7 +288,7 @@ func (t *Trainer) Load(dir string) (*State, error) { return t.load(dir, t.opt.Ea
 
 // load is Load with the arrays of an optimiser's state that each calls its function for.
 func (t *Trainer) load(dir string, each func(func(name string, x []float32))) (*State, error) {
-	s, err := readState(dir, keptPrefix) // what another replica keeps is no affair of this one's; its own it checks when it opens it
+	s, err := readState(dir, keptPrefix) // what another replica keeps does not concern this one; its own it checks when it opens it
 	if err != nil {
 		return nil, err
 	}
@@ -321,7 +321,7 @@ func Prune(dir string, limit, keep int) error {
 		return err
 	}
 	for _, step := range outdated(steps, limit, keep) {
-		// The state goes first: without it the folder is no checkpoint.
+		// The state goes first: without it the folder is not a checkpoint.
 		d := CheckpointDir(dir, step)
 		if err := os.Remove(filepath.Join(d, stateFile)); err != nil {
 			return err

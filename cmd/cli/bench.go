@@ -102,7 +102,7 @@ func benchTrain() *cobra.Command {
 		}
 		if options != "" {
 			if err := json.Unmarshal([]byte(options), &b.Options); err != nil {
-				return nil, usage("--method-options is no JSON object: %v", err)
+				return nil, usage("--method-options is not a JSON object: %v", err)
 			}
 		}
 		b.MemoryLimit = limit << 20

@@ -34,9 +34,9 @@ func chatCommand() *cobra.Command {
 	var adapters []string
 	var o serve.Options
 	t := &talk{}
-	c := &cobra.Command{Use: "chat", Short: "Talk with a model and its adapters, by its chat template", Args: cobra.NoArgs,
-		Long: `Chat reads what you say from stdin, a line each, and prints what the model answers as it comes. The last --adapter answers first. Lines that begin
-with / are commands: /adapter NAME (or the model's name for the base alone), /reset, /save FILE (messages as JSON), /exit.`,
+	c := &cobra.Command{Use: "chat", Short: "Chat with a model and its adapters at the terminal", Args: cobra.NoArgs,
+		Long: `Chat reads your turns from stdin, one a line, and streams the answers in the model's chat template. The last --adapter
+answers first. Lines that begin with / are commands: /adapter NAME (or the model's name for the base alone), /reset, /save FILE (messages as JSON), /exit.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			t.s.DoSample = t.s.Temperature > 0
 			if err := t.s.Validate(); err != nil {
@@ -79,7 +79,7 @@ with / are commands: /adapter NAME (or the model's name for the base alone), /re
 	f.StringArrayVar(&adapters, "adapter", nil, "NAME=FOLDER of an adapter, or of a run that ends with one; repeat for more")
 	f.StringVar(&dtype, "dtype", "", "how the weights are stored: a dtype such as bfloat16, or auto (default float32)")
 	f.StringVar(&o.Template, "chat-template", "", "file with a chat template in place of the models' own")
-	f.StringVar(&t.system, "system", "", "what the model is told before the conversation")
+	f.StringVar(&t.system, "system", "", "system prompt of the conversation")
 	f.StringArrayVar(&t.stop, "stop", nil, "text that ends an answer; repeat for more")
 	f.IntVar(&t.s.MaxNewTokens, "max-new-tokens", 512, "tokens of an answer at most")
 	f.Float64Var(&t.s.Temperature, "temperature", 0, "sampling temperature; 0 takes the likeliest token")

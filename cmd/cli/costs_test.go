@@ -35,7 +35,7 @@ func TestPlanInput(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want string
-	}{{[]string{"--input-bytes", "much"}, "no size"}, {[]string{"--input-bytes", "1TB", "--workers", "1,2"}, "give one number"},
+	}{{[]string{"--input-bytes", "much"}, "not a size"}, {[]string{"--input-bytes", "1TB", "--workers", "1,2"}, "give one number"},
 		{[]string{"--input-bytes", "1TB", "--bytes-per-token", "0"}, "above 0"}} {
 		if out, code := plan(c.args...); code != 2 || !strings.Contains(out, c.want) {
 			t.Errorf("%v: exit code %d, want 2 and %q: %s", c.args, code, c.want, out)

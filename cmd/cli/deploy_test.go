@@ -126,7 +126,7 @@ func resources(t *testing.T, dir string) (out []object) {
 	files, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, f := range files {
 		if !named[filepath.Base(f)] {
-			t.Errorf("%s is no resource of its kustomization", f)
+			t.Errorf("%s is not a resource of its kustomization", f)
 		}
 	}
 	return out
@@ -222,7 +222,7 @@ func TestPodsAreClosed(t *testing.T) {
 				delete(mounts, p.spec.text(at+"name"))
 			}
 			if len(mounts) > 0 {
-				t.Errorf("%s %s: %v are mounted and are no volumes", overlay, name, mounts)
+				t.Errorf("%s %s: %v are mounted and are not volumes", overlay, name, mounts)
 			}
 			if name != "driver" && (c.at("livenessProbe") == nil || c.at("readinessProbe") == nil) {
 				t.Errorf("%s %s has no probes", overlay, name)
@@ -293,7 +293,7 @@ func TestTheRunOfTheManifests(t *testing.T) {
 		host, port, err := net.SplitHostPort(r.Endpoint)
 		service := named["Service/"+host]
 		if err != nil || fmt.Sprint(service.at("spec|ports|0|port")) != port {
-			t.Errorf("%s: the endpoint %s is no port of the service %v", overlay, r.Endpoint, service)
+			t.Errorf("%s: the endpoint %s is not a port of the service %v", overlay, r.Endpoint, service)
 		}
 		flink := named["FlinkDeployment/adaptflow"]
 		dockerfile, err := os.ReadFile(filepath.Join(deployed, "Dockerfile"))

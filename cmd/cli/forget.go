@@ -17,13 +17,13 @@ func forgetCommand() *cobra.Command {
 	var output, work string
 	var asJSON, list bool
 	var runner runners.Runner
-	c := &cobra.Command{Use: "forget", Short: "Leave documents out of a run by key, and train again the adapters that saw them",
+	c := &cobra.Command{Use: "forget", Short: "Remove documents from a run by key and retrain the adapters that saw them",
 		Args: cobra.NoArgs,
 		Long: "Forget finds the adapters of a run by key (a recipe with data.key_column) that were trained on the documents, " +
-			"takes the documents out of the run's shards\n" +
-			"and dead letters, and trains those keys again; the others keep their bytes. A document's id is SOURCE#INDEX, as " +
+			"removes the documents from the run's shards\n" +
+			"and dead letters, and retrains those keys; the others keep their bytes. A document's id is SOURCE#INDEX, as " +
 			"documents.jsonl of an adapter's folder and inspect of shards show it.\n" +
-			"With the --runner and --endpoint of the run, what a driver that was lost left on the job server is cancelled first.",
+			"With the --runner and --endpoint of the run, it first cancels the job that a lost driver left on the job server.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(docs) == 0 || output == "" {
 				return usage("forget needs --doc ID and the run's --output")

@@ -18,10 +18,10 @@ func generateCommand() *cobra.Command {
 	var o printing
 	s := evaluate.Sampling{}
 	c := &cobra.Command{Use: "generate", Short: "Continue a prompt, or write samples to a file", Args: cobra.NoArgs,
-		Long: `Generate continues a prompt and prints it; a prompt of - is read from stdin, as is one that isn't given where something is piped in. With
---chat the prompt is what a user says, and the answer alone is printed. With --output it writes continuations as JSONL, {"text": …} a line: --samples of the prompt, or of each
+		Long: `Generate continues a prompt and prints it; a prompt of - is read from stdin, as is a missing one when stdin is a pipe. With
+--chat the prompt is a user's turn, and only the answer is printed. With --output it writes continuations as JSONL, {"text": …} a line: --samples of the prompt, or of each
 prompt of the file --prompts (a prompt a line; the field "prompt" of .jsonl). Such samples of the base, among the text that it is adapted to, keep
-what it knows of other text (pseudo-rehearsal). What is not given is as the model's generation_config.json says:
+what it knows of other text (pseudo-rehearsal). Settings that are not given come from the model's generation_config.json:
 
   adaptflow generate --prompts openings.jsonl --samples 100 --temperature 1 --max-new-tokens 250 --output rehearsal.jsonl`,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -23,7 +23,7 @@ type printing struct {
 func (o *printing) flags(c *cobra.Command) {
 	c.Flags().StringVar(&o.prompt, "prompt", "", "text to continue; - reads it from stdin")
 	c.Flags().BoolVar(&o.chat, "chat", false, "the prompt is what a user says: the model's chat template goes around it")
-	c.Flags().StringVar(&o.system, "system", "", "what the model is told before, with --chat")
+	c.Flags().StringVar(&o.system, "system", "", "system prompt, with --chat")
 	c.Flags().StringVar(&o.template, "chat-template", "", "file with a chat template in place of the model's own")
 	c.Flags().StringArrayVar(&o.stops, "stop", nil, "text that ends the continuation, and isn't shown; repeat for more")
 	c.Flags().BoolVar(&o.json, "json", false, "print the continuation as JSON; with --stream a line for each piece of it, too")

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A dtype that there is none of is told before anything is opened.
+// An unknown dtype is refused before anything is opened.
 func TestGenerateDType(t *testing.T) {
 	for _, dtype := range []string{"int4", "nf4", "float32+bfloat16", "auto@disk"} {
 		root := command()

@@ -58,7 +58,7 @@ func ggufModelCommand() *cobra.Command {
 				say("  %-5s %5d tensors, %d values", t.Type, t.Tensors, t.Values)
 			}
 			if r.Fallbacks > 0 {
-				say("  rows of %d matrices are no whole blocks of %s's types: they have the next type that fits, which takes more room",
+				say("  rows of %d matrices are not whole blocks of %s's types: they have the next type that fits, which takes more room",
 					r.Fallbacks, r.Quant)
 			}
 			if p := r.Perplexity; p != nil {
@@ -79,9 +79,10 @@ func ggufLoraCommand() *cobra.Command {
 	var model, adapter, output string
 	var maxRank int
 	var asJSON bool
-	c := &cobra.Command{Use: "lora", Short: "Write an adapter as a GGUF file, to be loaded over the base model's", Args: cobra.NoArgs,
-		Long: "Lora writes LoRA as it is, with patterns of ranks and scales; of other methods the update of each weight as a product " +
-			"of two matrices\nwhere one holds it, or with --max-rank the nearest of that rank, and says what is lost.",
+	c := &cobra.Command{Use: "lora", Short: "Write an adapter as a GGUF file that loads over the base model's", Args: cobra.NoArgs,
+		Long: "Lora writes LoRA exactly, with its patterns of ranks and scales. Of other methods it writes the update of each weight as " +
+			"a product of two\nmatrices where one exists, or with --max-rank the nearest product of that rank, and prints how much " +
+			"of the update is lost.",
 		RunE: func(*cobra.Command, []string) error {
 			if adapter == "" || output == "" {
 				return usage("gguf lora needs --adapter and --output, the file to write")
@@ -109,7 +110,7 @@ func ggufLoraCommand() *cobra.Command {
 		}}
 	modelFlags(c, &model, &adapter)
 	c.Flags().StringVar(&output, "output", "", "file to write")
-	c.Flags().IntVar(&maxRank, "max-rank", 0, "largest rank of an update that is no product; 0 for what loses nothing")
+	c.Flags().IntVar(&maxRank, "max-rank", 0, "largest rank of an update that is not a product; 0 for what loses nothing")
 	c.Flags().BoolVar(&asJSON, "json", false, "print what was written as JSON")
 	return c
 }

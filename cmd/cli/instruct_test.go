@@ -97,7 +97,7 @@ func TestInstructionTuning(t *testing.T) {
 	right := b.file("right.jsonl", string(said)+"\n")
 	if m, out = b.instruct("right", "input="+one, "eval_input="+right); m == nil || m.Eval.Answers.Before.ExactMatch != 1 ||
 		m.Eval.Answers.Before.F1 != 1 {
-		t.Errorf("the model's own answer %q is no match:\n%s", said, out)
+		t.Errorf("the model's own answer %q is not a match:\n%s", said, out)
 	}
 	// A conversation that nobody answers is rejected with its reason; the others are trained on.
 	lines, err := os.ReadFile(chats)

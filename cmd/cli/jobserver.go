@@ -14,7 +14,7 @@ import (
 // serverCommands are the commands of the job servers: adaptflow flink up, down, status.
 func serverCommands() (out []*cobra.Command) {
 	for _, e := range jobserver.Engines {
-		c := &cobra.Command{Use: e.Name, Short: "Bring a local " + e.Title + " job server up or down",
+		c := &cobra.Command{Use: e.Name, Short: "Start and stop a local " + e.Title + " job server",
 			Long: fmt.Sprintf("%[2]s runs on this machine inside Beam's job server, from Maven and without Docker: Java and, the first "+
 				"time, Maven are needed.\n"+
 				"adaptflow %[1]s up, then adaptflow run TEMPLATE --runner %[1]s, then adaptflow %[1]s down.", e.Name, e.Title)}
@@ -37,10 +37,10 @@ func serverFlags(c *cobra.Command, dir *string, json *bool) {
 func serverUp(e jobserver.Engine) *cobra.Command {
 	o := jobserver.Options{Say: say, Supervisor: supervisor}
 	var json bool
-	c := &cobra.Command{Use: "up", Short: "Bring the " + e.Title + " job server up and print its endpoint", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "up", Short: "Start the " + e.Title + " job server and print its endpoint", Args: cobra.NoArgs,
 		Long: fmt.Sprintf("Up fetches the job server's jars with Maven where the cache does not have them, checks each against its pinned "+
 			"SHA-256, starts the server, and\n"+
-			"waits until it answers. Where one is up already, its endpoint is printed.\n\n"+
+			"waits until it answers. If one is up already, up prints its endpoint.\n\n"+
 			"--beam-version and --%s bring up other versions, of %s %s, where Maven's repositories have them. Maven compares\n"+
 			"their jars with the repository's checksums, and later starts with the SHA-256s that the first fetch wrote beside them.",
 			e.Flag(), e.Title, e.Serves()),
@@ -68,7 +68,7 @@ func serverUp(e jobserver.Engine) *cobra.Command {
 
 // addVersions adds the flags of the versions that a job server is made of.
 func addVersions(c *cobra.Command, e jobserver.Engine, v *jobserver.Versions) {
-	c.Flags().StringVar(&v.Beam, "beam-version", e.Pinned.Beam, "release of Beam whose job server is brought up")
+	c.Flags().StringVar(&v.Beam, "beam-version", e.Pinned.Beam, "release of Beam whose job server starts")
 	c.Flags().StringVar(&v.Engine, e.Flag(), e.Pinned.Engine, "version of "+e.Title+", of "+e.Serves())
 }
 
@@ -130,7 +130,7 @@ func printServer(st *jobserver.State, json bool) error {
 func serverDown(e jobserver.Engine) *cobra.Command {
 	var dir string
 	var json bool
-	c := &cobra.Command{Use: "down", Short: "End the " + e.Title + " job server that up brought up", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "down", Short: "Stop the " + e.Title + " job server that up started", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			st, err := jobserver.Down(e, dir)
 			if errors.Is(err, jobserver.ErrDown) { // the state that was asked for
@@ -153,7 +153,7 @@ func serverDown(e jobserver.Engine) *cobra.Command {
 func serverStatus(e jobserver.Engine) *cobra.Command {
 	var dir string
 	var json bool
-	c := &cobra.Command{Use: "status", Short: "Say whether the " + e.Title + " job server is up, and print its endpoint",
+	c := &cobra.Command{Use: "status", Short: "Show whether the " + e.Title + " job server is up, and print its endpoint",
 		Args: cobra.NoArgs,
 		Long: "Status prints the endpoint and exits with 0 where the server is up, and with 1 where it is not.",
 		RunE: func(*cobra.Command, []string) error {

@@ -20,7 +20,7 @@ var structured *slog.Logger
 
 // addLogging adds the flag of all commands.
 func addLogging(root *cobra.Command) {
-	format := root.PersistentFlags().String("log-format", "text", "what stderr has: text for people, or json, an object a line")
+	format := root.PersistentFlags().String("log-format", "text", "format of stderr: text for people, or json, one object a line")
 	before := root.PersistentPreRunE
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		switch *format {

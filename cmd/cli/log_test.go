@@ -70,7 +70,7 @@ func TestStructuredLog(t *testing.T) {
 	}
 }
 
-// TestLibrariesAreSilent: what a store's library would tell of its own is no line beside the error.
+// TestLibrariesAreSilent: what a store's library would tell of its own is not a line beside the error.
 func TestLibrariesAreSilent(t *testing.T) {
 	storagetest.HideSettings(t)
 	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))

@@ -45,7 +45,7 @@ func logitsCommand() *cobra.Command {
 	var adapters, names []string
 	c := &cobra.Command{Use: "logits", Short: "Write the logits of given token ids, to compare with other tools",
 		Long: "Logits reads input_ids I64 [B, T] (and attention_mask) from a safetensors file and writes logits F32 [B, T, V].\nWith " +
-			"several adapters, --adapter-names says which of them each row uses: a,b,__base__,a+b.",
+			"several adapters, --adapter-names names the one that each row uses: a,b,__base__,a+b.",
 		Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			if input == "" || output == "" {
 				return usage("logits needs --input and --output")
@@ -89,7 +89,7 @@ func mergeCommand() *cobra.Command {
 	var model, adapter, output, dtype string
 	var undo bool
 	var weight float64
-	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model, or take it out again", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "merge", Short: "Merge an adapter into its base model, or undo a merge", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if adapter == "" || output == "" {
 				return usage("merge needs --adapter and --output")
@@ -118,7 +118,8 @@ func combineCommand() *cobra.Command {
 	var model, output string
 	var adapters []string
 	var comb peft.Combination
-	c := &cobra.Command{Use: "combine", Short: "Make one LoRA adapter of several, as HF PEFT's add_weighted_adapter", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "combine", Short: "Combine several LoRA adapters into one, as HF PEFT's add_weighted_adapter does",
+		Args: cobra.NoArgs,
 		Long: "Combine adds LoRA adapters of one base with weights. linear adds A and B by themselves; cat and svd add the products B·A, " +
 			"exactly (the rank\nis the sum) or to a chosen rank; ties, dare_ties, dare_linear and magnitude_prune first leave out " +
 			"values, by --density; their _svd forms do so on the products.",
@@ -189,14 +190,14 @@ func planCommand() *cobra.Command {
 	var workers []int
 	var constants string
 	var text volumeFlags
-	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Say what a recipe's training or data will take, before anything runs",
+	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Estimate the memory, time and cost of a recipe before anything runs",
 		Args: cobra.ExactArgs(1),
-		Long: "Plan says how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a " +
+		Long: "Plan computes how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a " +
 			"process of its own: time by its\n" +
 			"parts, bytes of the files that are sent and read, and memory, from constants that adaptflow bench scaling --calibrate " +
 			"measures. Mode, local_steps,\n" +
 			"compression and optimizer_shards are the recipe's.\n\n" +
-			"With --input-bytes plan says instead what preparing so much text costs at most: files and objects opened and written, " +
+			"With --input-bytes plan computes instead what preparing so much text costs at most: files and objects opened and written, " +
 			"requests, bytes, graphs and\n" +
 			"the price of S3's requests of each job, and with --workers the share of each worker.",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -81,7 +81,7 @@ func benchScaling() *cobra.Command {
 	c.Flags().IntSliceVar(&workers, "workers", []int{1, 2, 4, 8}, "numbers of workers")
 	c.Flags().BoolVar(&calibrate, "calibrate", false, "measure the constants of this machine and write them to --constants")
 	c.Flags().StringVar(&constants, "constants", "", "JSON file of constants; default: the built-in ones")
-	c.Flags().StringVar(&machine, "machine", "", "name of the machine, to stand in the constants")
+	c.Flags().StringVar(&machine, "machine", "", "name of the machine, recorded in the constants")
 	c.Flags().IntVar(&threads, "threads", 1, "threads of a worker, when the constants are measured")
 	return c
 }

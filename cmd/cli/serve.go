@@ -37,10 +37,10 @@ type serving struct {
 func serveCommand() *cobra.Command {
 	var s serving
 	c := &cobra.Command{Use: "serve", Args: cobra.NoArgs,
-		Short: "Answer over HTTP as OpenAI's API does, with a base model and many adapters",
+		Short: "Serve a base model and many adapters over an OpenAI-compatible HTTP API",
 		Long: `Serve answers /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /tokenizer_info, /health and /metrics.
 A request's model is the base's name or an adapter's; requests of all adapters share passes over the base, and no bit of an answer depends on
-what else is asked. An adapter is read when it is first asked for. A folder of --adapter may be a run's: that of a continual run is followed.
+what else is asked. An adapter is loaded on its first request. --adapter also takes the folder of a run; serve follows that of a continual run.
 
   adaptflow serve --model base --adapters adapters/ --adapter support=adaptflow-out/run-1 --api-key-file keys.txt
 
@@ -59,17 +59,17 @@ A line of --api-key-file is a key and the names of models that are its own (patt
 	f.StringVar(&s.o.Template, "chat-template", "", "file with a chat template in place of the models' own")
 	f.StringVar(&s.pooling, "pooling", string(infer.PoolMean), "how /v1/embeddings makes one vector of a text's tokens: mean or lasttoken")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8000", "HOST:PORT to listen on; port 0 takes a free one")
-	f.StringVar(&s.key, "api-key", "", "key that clients must have (default the environment's ADAPTFLOW_API_KEY)")
+	f.StringVar(&s.key, "api-key", "", "key that clients must send (default the environment's ADAPTFLOW_API_KEY)")
 	f.StringVar(&s.keys, "api-key-file", "", "file of keys, each with the names of models that are its own")
 	f.BoolVar(&s.insecure, "insecure", false, "listen to other machines without a key")
 	f.StringSliceVar(&s.origins, "allow-origin", nil, "origin of web pages that may ask (CORS), or *")
 	f.Int64Var(&s.memory, "memory-limit", 0, "MiB for the whole process; 0 for none")
 	f.Int64Var(&s.adapterMemory, "adapter-memory", 256, "MiB for the adapters that are in memory at a time")
 	f.IntVar(&s.maxLen, "max-model-len", 0, "tokens of a sequence, prompt and answer (default the model's positions, at most 8192)")
-	f.IntVar(&s.maxSeqs, "max-num-seqs", 16, "sequences that are continued at a time")
+	f.IntVar(&s.maxSeqs, "max-num-seqs", 16, "sequences that are generated at a time")
 	f.IntVar(&s.maxOut, "max-queue", 1024, "sequences that wait, at most; beyond them a request gets 429")
-	f.DurationVar(&s.drain, "drain", 30*time.Second, "time that what is being answered has when the server is ended")
-	f.BoolVar(&s.requests, "log-requests", false, "tell of each request on stderr, without its text")
+	f.DurationVar(&s.drain, "drain", 30*time.Second, "time that requests in progress have to finish when the server stops")
+	f.BoolVar(&s.requests, "log-requests", false, "log each request to stderr, without its text")
 	return c
 }
 

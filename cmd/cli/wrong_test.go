@@ -172,7 +172,7 @@ var wrongInputs = []wrong{
 	{"unknown architecture", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "config.json"), replace("LlamaForCausalLM", "MambaForCausalLM"))
 	}), 1, []string{"MambaForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel"}},
-	{"config.json is no JSON", withModel(func(b *desk, dir string) {
+	{"config.json is not JSON", withModel(func(b *desk, dir string) {
 		b.rewrite(filepath.Join(dir, "config.json"), func(x []byte) []byte { return x[:40] })
 	}), 1, []string{"config.json"}},
 	{"vocabulary mismatch", withModel(func(b *desk, dir string) {
@@ -209,7 +209,7 @@ var wrongInputs = []wrong{
 	{"unknown recipe key", func(b *desk) []string {
 		return append(set("input="+b.corpus(20)), "--recipe", b.file("r.yaml", "train:\n  max_stepz: 5\n"))
 	}, 2, []string{"max_stepz", "max_steps", "2"}},
-	{"recipe is no YAML", func(b *desk) []string {
+	{"recipe is not YAML", func(b *desk) []string {
 		return append(set("input="+b.corpus(20)), "--recipe", b.file("r.yaml", "train: [1\n"))
 	}, 2, []string{"r.yaml"}},
 	{"no recipe file", func(b *desk) []string { return append(set(), "--recipe", b.path("r.yaml")) }, 2, []string{"r.yaml"}},

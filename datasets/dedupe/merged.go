@@ -40,7 +40,7 @@ func (a *head) before(b *head) bool {
 }
 
 // span is what is read of each run of so many sections: those from From to before To, and of them the records from lo to before hi,
-// compared by as many bytes as these have; nil is no bound. With bounds it is one section.
+// compared by as many bytes as these have; nil means no bound. With bounds it is one section.
 type span struct {
 	sections, from, to int
 	lo, hi             []byte

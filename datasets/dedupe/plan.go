@@ -76,7 +76,7 @@ type Phase struct {
 	do    func(p *Plan, s Step, t task) (done, error)
 }
 
-// task is what a task is told, besides the state that its phase's planning wrote; pass is the one with nothing to do.
+// task is what a task receives, besides the state that its phase's planning wrote; pass is the one with nothing to do.
 type task struct {
 	N       int    `json:"n"`
 	Section int    `json:"section,omitempty"`

@@ -276,8 +276,8 @@ func (f *Run) within(w *window, a int, key []byte) int {
 	})
 }
 
-// find is where the records r of a section with lo <= r < hi begin and end, compared by as many bytes as lo and hi have; nil is no bound.
-// recs are those records where they were read as the bounds were searched for: a few, which lie together, are.
+// find is where the records r of a section with lo <= r < hi begin and end, compared by as many bytes as lo and hi have; nil means no
+// bound. recs are those records where they were read as the bounds were searched for: a few, which lie together, are.
 func (f *Run) find(section int, lo, hi []byte) (from, to int, recs []byte, err error) {
 	to = f.sections[section]
 	var w window
@@ -307,7 +307,7 @@ func (f *Run) find(section int, lo, hi []byte) (from, to int, recs []byte, err e
 	return from, to, nil, err
 }
 
-// Range appends the records r of a section with lo <= r < hi, compared by as many bytes as lo and hi have; nil is no bound.
+// Range appends the records r of a section with lo <= r < hi, compared by as many bytes as lo and hi have; nil means no bound.
 func (f *Run) Range(dst []byte, section int, lo, hi []byte) ([]byte, error) {
 	if section >= len(f.sections) {
 		return dst, fmt.Errorf("%s: has %d sections, section %d is wanted", f.path, len(f.sections), section)

@@ -49,7 +49,7 @@ func appendIndex(b []byte, whole *Slice, all []Slice) []byte {
 	return append(b, magic...)
 }
 
-// Open reads the index of a file of parts and returns what [Writer.Close] did. What is no such file, or one with a damaged index, is an
+// Open reads the index of a file of parts and returns what [Writer.Close] did. What is not such a file, or one with a damaged index, is an
 // error that names it.
 func Open(path string) (all []Slice, whole Slice, err error) {
 	r, err := storage.OpenReaderAt(path)

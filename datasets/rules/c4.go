@@ -206,7 +206,7 @@ func (c *C4) Apply(d *Doc) Verdict {
 			count[c4PolicyLine]++
 			continue
 		}
-		if sentences < c.MinNumSentences { // enough are enough: the count is told of a text that has too few
+		if sentences < c.MinNumSentences { // enough are enough: only a text that has too few reports its count
 			if c.SplitParagraph {
 				sentences += max(1, len(d.Splitter.Sentences(line)))
 			} else {

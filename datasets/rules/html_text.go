@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// HTMLText takes the main text out of web pages by Mozilla's Readability. A document that is no HTML stays as it is; of a page without an
+// HTMLText takes the main text out of web pages by Mozilla's Readability. A document that is not HTML stays as it is; of a page without an
 // article all text but scripts and styles is taken, and one without any is dropped.
 type HTMLText struct {
 	MaxBytes      int `yaml:"max_bytes" json:"max_bytes" help:"bytes of a page; a larger one is dropped"`

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Length bounds documents in code points and in words; 0 is no bound.
+// Length bounds documents in code points and in words; 0 means no bound.
 type Length struct {
 	MinChars int `yaml:"min_chars" json:"min_chars" help:"code points that a document must have"`
 	MaxChars int `yaml:"max_chars" json:"max_chars" help:"code points that a document may have; 0 for no bound"`

@@ -22,7 +22,7 @@ type ngramText struct {
 	space int      // 1 if a space follows each word
 }
 
-// ngramSlot holds an n-gram that begins at a word; its count, and what is told of its hash, are worth the slot's epoch.
+// ngramSlot holds an n-gram that begins at a word; its count, and what its hash says, are worth the slot's epoch.
 type ngramSlot struct {
 	tag   uint64 // the hash without its lowest 16 bits, which are the epoch
 	start int32

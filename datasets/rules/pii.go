@@ -143,7 +143,7 @@ func findAll(re *regexp.Regexp, ok func(string) bool) func(*PII, string) []Span 
 				_, w := utf8.DecodeRuneInString(text[s.Start:])
 				at = s.Start + w
 				for at < s.End && text[at-1] >= '0' && text[at-1] <= '9' && text[at] >= '0' && text[at] <= '9' {
-					at++ // a part of a number is no number
+					at++ // a part of a number is not a number
 				}
 			}
 		}
@@ -211,7 +211,7 @@ func findIPv4(p *PII, text string) (out []Span) {
 		if err != nil || p.OnlyRemovePublicIPs && slices.ContainsFunc(notGlobal, func(n netip.Prefix) bool { return n.Contains(a) }) {
 			continue
 		}
-		// A number with more parts, or a version, is no address. The reference takes those too when only public ones are wanted.
+		// A number with more parts, or a version, is not an address. The reference takes those too when only public ones are wanted.
 		if !p.OnlyRemovePublicIPs && (m[0] > 0 && (text[m[0]-1] == '.' || isDigit(text[m[0]-1])) ||
 			m[1] < len(text) && isDigit(text[m[1]]) || isVersion(text[:m[0]])) {
 			continue

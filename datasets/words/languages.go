@@ -40,7 +40,7 @@ func For(code string) (rules.Splitter, error) {
 			"to split at marks and spaces alone", code)
 	}
 	if len(c) < 2 || len(c) > 3 || strings.Trim(c, "abcdefghijklmnopqrstuvwxyz") != "" {
-		return nil, fmt.Errorf("language %q is no code of ISO 639, such as en or deu", code)
+		return nil, fmt.Errorf("language %q is not a code of ISO 639, such as en or deu", code)
 	}
 	l := &table[len(table)-1]
 	for i := range table {

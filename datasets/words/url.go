@@ -104,7 +104,7 @@ func isLabel(l string) bool {
 	return x && y
 }
 
-// isPublicIP accepts four numbers that are no private, local or reserved address.
+// isPublicIP accepts four numbers that are not private, local or reserved addresses.
 func isPublicIP(s string) bool {
 	var q [4]int
 	for i, l := range strings.Split(s, ".") {

@@ -80,7 +80,7 @@ func TestWaysOfSystems(t *testing.T) {
 				t.Errorf("%v, want %q", err, c.err)
 			}
 			if c.ways == "" && !errors.Is(err, ErrNoWay) {
-				t.Errorf("%v is no ErrNoWay", err)
+				t.Errorf("%v is not ErrNoWay", err)
 			}
 		})
 	}

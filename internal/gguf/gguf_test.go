@@ -150,7 +150,7 @@ func TestWriteStreams(t *testing.T) {
 	short := Values("a", ggml.Q8_0, x[:32], 2, 32)
 	fails := Tensor{Name: "a", Type: ggml.F32, Shape: []int{1}, Write: func(io.Writer) error { return io.ErrClosedPipe }}
 	for want, ts := range map[string][]Tensor{
-		"34 bytes were made of it": {short}, "closed pipe": {fails}, "no whole blocks": {Values("a", ggml.Q4_K, x, 64)},
+		"34 bytes were made of it": {short}, "closed pipe": {fails}, "not whole blocks": {Values("a", ggml.Q4_K, x, 64)},
 		"twice":                 {Values("a", ggml.F32, x, 64), Values("a", ggml.F32, x, 64)},
 		"possible":              {Values(strings.Repeat("n", 64), ggml.F32, x, 64)},
 		"IQ4_NL is not written": {Values("a", 20, x, 64)},
@@ -209,7 +209,7 @@ func lies() map[string][]byte {
 	}
 	zeros := make([]byte, 1<<20)
 	return map[string][]byte{
-		"no GGUF file":                       []byte("PK\x03\x04 something else that is long enough"),
+		"not a GGUF file":                    []byte("PK\x03\x04 something else that is long enough"),
 		"ends within the version":            []byte(magic),
 		"of version 1,":                      file(u(1), 0, 0),
 		"big-endian":                         file(u(3<<24), 0, 0),
@@ -237,7 +237,7 @@ func lies() map[string][]byte {
 		"a dimension of 4294967296, which":   file(u(3), 1, 0, tensor("a", 1<<32, 1<<32, u(0), 0), zeros),
 		"a dimension of 184467440737095516":  file(u(3), 1, 0, tensor("a", -1, u(0), 0), zeros),
 		"ggml type 99, which is unknown":     file(u(3), 1, 0, tensor("a", 1, u(99), 0), zeros),
-		"no whole blocks of 256":             file(u(3), 1, 0, tensor("a", 32, u(12), 0), zeros),
+		"not whole blocks of 256":            file(u(3), 1, 0, tensor("a", 32, u(12), 0), zeros),
 		"byte 32 of the data, and the one":   file(u(3), 1, 0, tensor("a", 1, u(0), 32), zeros),
 		"byte 0 of the data, and the one":    file(u(3), 2, 0, tensor("a", 1, u(0), 0), tensor("b", 1, u(0), 0), zeros),
 		"the file has 1048633: it is trunca": file(u(3), 1, 0, tensor("a", 1<<20, u(0), 0), zeros),

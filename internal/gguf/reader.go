@@ -96,7 +96,7 @@ func (g *File) open() error {
 	}
 	s := newScanner(g.f, st.Size())
 	if head := s.bytes(4, "the magic number"); string(head) != magic {
-		return errors.New("it is no GGUF file: it does not begin with GGUF")
+		return errors.New("it is not a GGUF file: it does not begin with GGUF")
 	}
 	g.version = s.uint32("the version")
 	nTensors, nKeys := s.uint64("the count of tensors"), s.uint64("the count of keys")
@@ -123,7 +123,7 @@ func (g *File) open() error {
 		a = defAlign
 	}
 	if err != nil || a < 1 || a > maxAlign || a&(a-1) != 0 {
-		return errors.Join(err, fmt.Errorf("general.alignment is %d, which is no power of two up to %d", a, maxAlign))
+		return errors.Join(err, fmt.Errorf("general.alignment is %d, which is not a power of two up to %d", a, maxAlign))
 	}
 	g.align = int64(a)
 	return g.readInfos(s, int(nTensors), st.Size())
@@ -141,7 +141,7 @@ func (g *File) readMeta(s *scanner, n int) error {
 			return fmt.Errorf("the key %q is in the metadata twice", key)
 		}
 		if key == "" || !utf8.ValidString(key) {
-			return fmt.Errorf("key %d of the metadata is %q, which is no name", i, key)
+			return fmt.Errorf("key %d of the metadata is %q, which is not a name", i, key)
 		}
 		seen[key] = true
 		v := s.value(key)
@@ -224,7 +224,7 @@ func (s *scanner) info(name string) (i Info, err error) {
 		return i, fmt.Errorf("tensor %q is of the ggml type %d, which is unknown; read are %s", name, uint32(i.Type), ggml.Readable())
 	}
 	if i.Shape[0]%f.Block != 0 {
-		return i, fmt.Errorf("tensor %q has rows of %d values, which are no whole blocks of %d as %s has them", name, i.Shape[0],
+		return i, fmt.Errorf("tensor %q has rows of %d values, which are not whole blocks of %d as %s has them", name, i.Shape[0],
 			f.Block, f.Name)
 	}
 	slices.Reverse(i.Shape)

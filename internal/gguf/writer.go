@@ -54,7 +54,7 @@ func (t *Tensor) size() (int64, error) {
 	case len(t.Shape) < 1 || len(t.Shape) > maxDims:
 		return 0, fmt.Errorf("tensor %q has %d dimensions; 1 to %d are possible", t.Name, len(t.Shape), maxDims)
 	case t.Shape[len(t.Shape)-1]%f.Block != 0:
-		return 0, fmt.Errorf("tensor %q has rows of %d values, which are no whole blocks of %d as %s has them", t.Name,
+		return 0, fmt.Errorf("tensor %q has rows of %d values, which are not whole blocks of %d as %s has them", t.Name,
 			t.Shape[len(t.Shape)-1], f.Block, f.Name)
 	}
 	return int64(f.Size(Info{Shape: t.Shape}.Len())), nil

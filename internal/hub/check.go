@@ -30,8 +30,8 @@ var settle = 2 * time.Second
 // errMissing is the cause of errors about files that are not in the cache.
 var errMissing = errors.New("not in the cache")
 
-// check is nil for a file of a snapshot that is there and right. A file that is no link, as where the system has none, is compared with the
-// checksum that was recorded when it came; without a record nothing is known of it, and it is right unless strict.
+// check is nil for a file of a snapshot that is there and right. A file that is not a link, as where the system has none, is compared with
+// the checksum that was recorded when it came; without a record nothing is known of it, and it is right unless strict.
 func check(root, dir, file string, strict bool) error {
 	path := filepath.Join(dir, file)
 	st, err := os.Lstat(path)
@@ -59,8 +59,8 @@ func check(root, dir, file string, strict bool) error {
 		to = filepath.Join(filepath.Dir(path), to)
 	}
 	if to = filepath.Clean(to); !sameFolder(filepath.Dir(to), filepath.Join(root, "blobs")) {
-		return fmt.Errorf("%s is a link to %s, which is no blob of this model's cache: remove the link, and the file is downloaded again",
-			path, to)
+		return fmt.Errorf("%s is a link to %s, which is not a blob of this model's cache: remove the link, and the file is downloaded "+
+			"again", path, to)
 	}
 	return sound(root, to, filepath.Base(to))
 }
@@ -78,7 +78,7 @@ func sameFolder(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// record is where the checksum of a snapshot's file is kept that is no link.
+// record is where the checksum of a snapshot's file is kept that is not a link.
 func record(root, dir, file string) string {
 	return filepath.Join(root, ".checked", filepath.Base(dir)+"-"+file)
 }
@@ -90,7 +90,7 @@ func regular(path string) error {
 		return fmt.Errorf("%s: %w", path, errMissing)
 	}
 	if err == nil && !st.Mode().IsRegular() {
-		return fmt.Errorf("%s is no file but %v: remove it, and it is downloaded again", path, st.Mode().Type())
+		return fmt.Errorf("%s is not a file but %v: remove it, and it is downloaded again", path, st.Mode().Type())
 	}
 	return err
 }

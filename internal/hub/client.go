@@ -27,7 +27,7 @@ type Client struct {
 	Cache    string // folder of models--org--name
 	Offline  bool   // use the cache alone
 	HTTP     *http.Client
-	// Progress is told, when set, how much of a file is there: once when it begins and then about once a second.
+	// Progress, when set, receives how much of a file is there: once when it begins and then about once a second.
 	Progress func(file string, done, total int64)
 	Pause    time.Duration // before the first repetition of a failed request, then twice as long each time
 	Idle     time.Duration // a transfer that brings nothing for so long is broken off
@@ -102,7 +102,7 @@ func (c *Client) where() string {
 	return u.String()
 }
 
-// StatusError is an answer of the hub that is no success.
+// StatusError is an answer of the hub that is not a success.
 type StatusError struct {
 	Code int    // HTTP status
 	What string // the hub's own words, X-Error-Code or X-Error-Message, may be empty

@@ -147,7 +147,7 @@ func (c *Client) download(ctx context.Context, repo, file string, m remote, blob
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return errors.Join(fmt.Errorf("%s is no file: remove it", part), err)
+		return errors.Join(fmt.Errorf("%s is not a file: remove it", part), err)
 	}
 	resumed := false
 	for {

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestPipesInTheCache: a FIFO, or a file out of proportion, in the place of a reference or an index is no snapshot, and is not waited for.
+// TestPipesInTheCache: a FIFO, or a file out of proportion, in the place of a reference or an index is not a snapshot, and is not waited
+// for.
 func TestPipesInTheCache(t *testing.T) {
 	root := t.TempDir()
 	commit := "0123456789abcdef0123456789abcdef01234567"

@@ -31,7 +31,7 @@ var shard = regexp.MustCompile(`^model-\d{5}-of-\d{5}\.safetensors$`)
 // with: a file that was damaged since is downloaded again, or named.
 func (c *Client) Snapshot(ctx context.Context, ref string) (dir string, err error) {
 	if !Is(ref) {
-		return "", fmt.Errorf("%q is no name of a model on the hub: it is org/name, or org/name@revision", ref)
+		return "", fmt.Errorf("%q is not the name of a model on the hub: it is org/name, or org/name@revision", ref)
 	}
 	repo, revision, ok := strings.Cut(ref, "@")
 	if !ok {
@@ -124,7 +124,7 @@ func choose(l listing) ([]string, error) {
 	slices.Sort(shards)
 	switch {
 	case !slices.Contains(all, "config.json"):
-		return nil, fmt.Errorf("it has no config.json, so it is no model of Hugging Face transformers (an adapter, or another format?)")
+		return nil, fmt.Errorf("it has no config.json, so it is not a model of Hugging Face transformers (an adapter, or another format?)")
 	case slices.Contains(all, weights):
 		return append(files, weights), nil
 	case slices.Contains(all, index):

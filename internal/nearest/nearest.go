@@ -8,7 +8,7 @@ import (
 )
 
 // Name returns the name with the smallest edit distance to s, the first in the alphabet of equals, without regard to case; "" when there
-// are no names.
+// are not names.
 func Name(s string, names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	best, at := math.MaxInt, ""

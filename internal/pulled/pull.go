@@ -25,11 +25,11 @@ var held struct {
 type folder struct {
 	once sync.Mutex
 	dir  string
-	use  *storage.Lock // not given free
+	use  *storage.Lock // kept until the process ends
 }
 
-// Folder returns the local folder of a reference, pulled into this machine's cache where it is not there. What is no reference is returned
-// as it is. The folder stays until the process ends: a worker has one base and one tokenizer.
+// Folder returns the local folder of a reference, pulled into this machine's cache where it is not there. What is not a reference is
+// returned as it is. The folder stays until the process ends: a worker has one base and one tokenizer.
 func Folder(ctx context.Context, ref string) (string, error) {
 	if !IsRef(ref) {
 		return ref, nil
@@ -111,7 +111,7 @@ type file struct {
 	get  func(ctx context.Context, to string) error
 }
 
-// checkName refuses what is no name of a file within a folder.
+// checkName refuses what is not a name of a file within a folder.
 func checkName(n string) error {
 	if n != path.Clean(n) || path.IsAbs(n) || strings.ContainsAny(n, "\\\x00") || strings.HasPrefix(n, ".") {
 		return fmt.Errorf("%w: it names the file %q", storage.ErrDamaged, n)
@@ -127,7 +127,7 @@ func pull(ctx context.Context, root, uri, sum string) (dir string, use *storage.
 	}
 	var a about
 	if err := json.Unmarshal(set.About, &a); err != nil || len(a.Names) != len(set.Parts) {
-		return "", nil, fmt.Errorf("%w: it is no list of a folder's files", storage.ErrDamaged)
+		return "", nil, fmt.Errorf("%w: it is not a list of a folder's files", storage.ErrDamaged)
 	}
 	if got := content(a.Names, set.Parts); got != sum {
 		return "", nil, fmt.Errorf("%w: it lists a folder with the hash %s, and %s was meant", storage.ErrDamaged, got, sum)

@@ -84,7 +84,7 @@ func same(t *testing.T, got, dir string) {
 }
 
 // TestFolder: a folder that was pushed is pulled on another machine, once, by all who ask at the same time; the reference depends on what
-// it holds alone; a path that is no reference stays.
+// it holds alone; a path that is not a reference stays.
 func TestFolder(t *testing.T) {
 	dir, location := model(t, "a"), t.TempDir()
 	machine(t)

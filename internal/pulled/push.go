@@ -29,7 +29,7 @@ func IsRef(path string) bool { return strings.Contains(path, mark) }
 func split(ref string) (uri, sum string, err error) {
 	uri, sum, ok := strings.Cut(ref, mark)
 	if raw, err := hex.DecodeString(sum); !ok || uri == "" || err != nil || len(raw) != sha256.Size {
-		return "", "", fmt.Errorf("%s is no reference to a folder: want URI%sHEX", ref, mark)
+		return "", "", fmt.Errorf("%s is not a reference to a folder: want URI%sHEX", ref, mark)
 	}
 	return uri, sum, nil
 }
@@ -60,7 +60,7 @@ func listing(dir string) (names []string, err error) {
 			return err
 		}
 		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s: it is no regular file", filepath.Join(dir, p))
+			return fmt.Errorf("%s: it is not a regular file", filepath.Join(dir, p))
 		}
 		names = append(names, p)
 		return nil

@@ -7,7 +7,7 @@
 //
 // The tags of a field:
 //
-//   - yaml: its name; "-" is no setting, and ",inline" puts the fields of an embedded struct in the place of its own
+//   - yaml: its name; "-" is not a setting, and ",inline" puts the fields of an embedded struct in the place of its own
 //   - help: one line for people
 //   - enum: the accepted values, separated by commas; those of a table come from the struct's [Chooser]
 //   - bounds: an interval, as [0,1), (0,] or [1,100], of a number or of each number of a list. A whole number is at most 2147483647 where

@@ -103,8 +103,8 @@ func marked(v reflect.Value) reflect.Value {
 	return v
 }
 
-// Unmarshal is json.Unmarshal into a pointer to a struct or a map. Its error says so where the text is no object, and not what the fields
-// in Go are.
+// Unmarshal is json.Unmarshal into a pointer to a struct or a map. Its error says so where the text is not an object, and not what the
+// fields in Go are.
 func Unmarshal(raw []byte, v any) error {
 	err := json.Unmarshal(raw, v)
 	if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) && kind.Field == "" {

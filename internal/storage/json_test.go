@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestMarshalJSON: what is no number is null wherever it stands, what is one is as encoding/json has it, and the value itself stays.
+// TestMarshalJSON: what is not a number is null wherever it stands, what is one is as encoding/json has it, and the value itself stays.
 func TestMarshalJSON(t *testing.T) {
 	type inner struct {
 		A float64

@@ -86,7 +86,7 @@ func Hold(ctx context.Context, uri, owner string, ttl time.Duration) (*Lease, er
 	if err == nil {
 		var old leaseText
 		if err := json.Unmarshal(raw, &old); err != nil {
-			return nil, fmt.Errorf("%s: it is no lease: %w", uri, err)
+			return nil, fmt.Errorf("%s: it is not a lease: %w", uri, err)
 		}
 		if info.Now.IsZero() {
 			return nil, fmt.Errorf("%s: the store does not tell its time, by which leases end", uri)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestMark: the mark of UTF-8 is no part of what is read whole, but of a record of this program; UTF-16 is told.
+// TestMark: the mark of UTF-8 is not a part of what is read whole, but of a record of this program; UTF-16 is named in the error.
 func TestMark(t *testing.T) {
 	dir := t.TempDir()
 	for content, want := range map[string]string{"\ufeff{}": "{}", "{}": "{}", "\ufeff": "", "": "", "\xef\xbb": "\xef\xbb",

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What is no object is said so, without the fields of a struct in Go.
+// What is not an object is said so, without the fields of a struct in Go.
 func TestUnmarshal(t *testing.T) {
 	var v struct {
 		Layers int `json:"num_hidden_layers"`

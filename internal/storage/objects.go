@@ -35,7 +35,7 @@ type Objects interface {
 	// Fetch reads an object whole, with what it is; one of more than most bytes is an error.
 	Fetch(ctx context.Context, uri string, most int64) ([]byte, Info, error)
 	// PutIf stores body if the object's version is still have, which [Absent] says is that there is none; ErrChanged is wrapped if it is
-	// not. That an earlier try of the same call did store it is no error.
+	// not. That an earlier try of the same call did store it is not an error.
 	PutIf(ctx context.Context, uri string, body io.ReadSeeker, have Version) (Version, error)
 	// RemoveIf deletes an object if its version is still have. ErrChanged is wrapped if it is not, and fs.ErrNotExist if it is gone.
 	RemoveIf(ctx context.Context, uri string, have Version) error
@@ -79,7 +79,7 @@ func Fetch(ctx context.Context, uri string, k Kind) ([]byte, Info, error) {
 	return s.Fetch(ctx, uri, k.Max)
 }
 
-// List gives the objects or files below a folder, in any order; that there are none is no error.
+// List gives the objects or files below a folder, in any order; that there are none is not an error.
 func List(ctx context.Context, folder string, each func(Info) error) error {
 	s, err := objects(folder)
 	if err != nil {

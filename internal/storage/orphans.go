@@ -67,7 +67,7 @@ func stays(name string) bool {
 // moment between the question and the deletion is lost; [PutSet] and [ReadSet] then name it.) A manifest that cannot be read ends the
 // sweep with nothing deleted.
 //
-// Uploads in parts that were killed halfway are no objects, but S3 keeps, and charges for, what has come of them; they are ended, too.
+// Uploads in parts that were killed halfway are not objects, but S3 keeps, and charges for, what has come of them; they are ended, too.
 func SweepOrphans(ctx context.Context, root string, o Orphans) (Swept, error) {
 	now, err := Clock(ctx, root)
 	if err != nil {

@@ -92,7 +92,7 @@ func folderOf(uri string) string {
 }
 
 // PutSet writes the manifest of parts at uri, in their order, with about (a value for JSON, or nil). All parts must be there, beside or
-// below it. A manifest that exists already with the same content is no error, one with another content is [ErrExists].
+// below it. A manifest that exists already with the same content is not an error, one with another content is [ErrExists].
 func PutSet(ctx context.Context, uri string, parts []Part, about any) (*Set, error) {
 	t := setText{Schema: partsSchema, Parts: parts}
 	var err error

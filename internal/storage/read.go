@@ -36,7 +36,7 @@ func OpenReaderAt(path string) (ReaderAt, error) {
 	return &localFile{File: f, size: st.Size()}, nil
 }
 
-// OpenFile opens a local file for reading. What is no regular file, such as a folder, a FIFO or a device, is an error at once.
+// OpenFile opens a local file for reading. What is not a regular file, such as a folder, a FIFO or a device, is an error at once.
 func OpenFile(path string) (*os.File, error) {
 	f, _, err := openRegular(path)
 	return f, err

@@ -29,8 +29,8 @@ var (
 	KindState     = Kind{"a record of a run", 1 << 30} // what this program wrote itself
 )
 
-// ReadSmall returns the whole content of a file of a kind. A file with more bytes than the kind may have, and whatever is no regular file,
-// is an error that names it; nothing of it is read then.
+// ReadSmall returns the whole content of a file of a kind. A file with more bytes than the kind may have, and whatever is not a regular
+// file, is an error that names it; nothing of it is read then.
 func ReadSmall(path string, k Kind) ([]byte, error) {
 	f, err := OpenReaderAt(path)
 	if err != nil {
@@ -103,7 +103,7 @@ func ParseSize(text string) (int64, error) {
 	}
 	v, err := strconv.ParseFloat(number, 64)
 	if err != nil || !(v > 0) || v*scale > 1<<60 {
-		return 0, fmt.Errorf("%q is no size such as 800MiB or 2GiB", text)
+		return 0, fmt.Errorf("%q is not a size such as 800MiB or 2GiB", text)
 	}
 	return int64(v * scale), nil
 }
@@ -121,7 +121,7 @@ func Size(n int64) string {
 	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
-// regular refuses what is no regular file: reading a FIFO waits, a device has no end.
+// regular refuses what is not a regular file: reading a FIFO waits, a device has no end.
 func regular(m fs.FileMode) error {
 	switch what := kindOf(m); {
 	case what == "":
@@ -133,7 +133,7 @@ func regular(m fs.FileMode) error {
 	}
 }
 
-// kindOf names what is no regular file; it is empty for one that is.
+// kindOf names what is not a regular file; it is empty for one that is.
 func kindOf(m fs.FileMode) string {
 	switch {
 	case m.IsRegular():

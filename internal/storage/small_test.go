@@ -23,7 +23,7 @@ func within(t *testing.T, what string, f func()) {
 	}
 }
 
-// TestRegularFilesOnly: what is no regular file is refused at once, by every way in which files are opened, and by its name.
+// TestRegularFilesOnly: what is not a regular file is refused at once, by every way in which files are opened, and by its name.
 func TestRegularFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	fifo, folder, loop := filepath.Join(dir, "pipe.json"), filepath.Join(dir, "folder.json"), filepath.Join(dir, "loop.json")

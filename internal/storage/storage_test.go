@@ -85,7 +85,7 @@ func TestConcurrentAttempts(t *testing.T) {
 	}
 }
 
-// TestSweep leaves what is no writer's temporary file.
+// TestSweep leaves what is not a writer's temporary file.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	for _, n := range []string{"a.json", ".a.json.tmp-123", "b/.c.parquet.tmp-9", "b/.c.parquet", "b/c.tmp-5", ".d.tmp-x", ".e.tmp-"} {

@@ -258,7 +258,7 @@ func mkdirAll(dir string, mode fs.FileMode) error {
 	return nil
 }
 
-// Remove deletes a file; that it does not exist is no error.
+// Remove deletes a file; that it does not exist is not an error.
 func Remove(path string) error {
 	if !IsLocal(path) {
 		fs, err := lookup(path)

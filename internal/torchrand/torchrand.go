@@ -124,7 +124,7 @@ func (g *Generator) Perm(n int) []int {
 func (g *Generator) Intn(n int) int { return int(g.Uint32() % uint32(n)) }
 
 // UniformBF16 fills x as tensor.uniform_(lo, hi) fills a bfloat16 tensor: 24 bits a number, multiplied and added in one rounding to
-// float32, then rounded to bfloat16; what is rounded up to hi, which is no value of the range, becomes lo.
+// float32, then rounded to bfloat16; what is rounded up to hi, which is not a value of the range, becomes lo.
 func (g *Generator) UniformBF16(x []float32, lo, hi float64) {
 	a, b := float32(lo), float32(hi)
 	span := float64(b - a)

@@ -18,8 +18,8 @@ type watcher[T any] struct {
 	see func(T)
 }
 
-// Watch has see called with what [Runs.Tell] is told of a run, or of every run where run is "", until stop is called. The calls of one Tell
-// come one after another, those of several at the same time where these are.
+// Watch has see called with what [Runs.Tell] receives of a run, or of every run where run is "", until stop is called. The calls of one
+// Tell come one after another, those of several at the same time where these are.
 func (r *Runs[T]) Watch(run string, see func(T)) (stop func()) {
 	w := &watcher[T]{run, see}
 	r.mu.Lock()

@@ -46,7 +46,7 @@ def main():
     def run(cell):
         replicas, h, outer = cell
         if a.batch % replicas:
-            sys.exit(f"--batch {a.batch} is no multiple of {replicas} replicas")
+            sys.exit(f"--batch {a.batch} is not a multiple of {replicas} replicas")
         settings = {"sequence_length": a.sequence_length, "batch_size": a.batch // replicas, "replicas": replicas, "steps": a.steps,
                     "learning_rate": a.learning_rate, "data.general_input": "[]", "evaluate.max_sequences": 256, "evaluate.max_new_tokens": 0,
                     "save_steps": 100}

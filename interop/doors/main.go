@@ -2,7 +2,7 @@
 
 // Command doors runs a command and looks from another network namespace, as another host would, which ports of its processes can be
 // connected to. Every -every it reads the listening TCP sockets of all of the command's processes, those that outlived their parents
-// too, and tries to connect to each port at every address of this machine. What is open is told at once with the process that owns it.
+// too, and tries to connect to each port at every address of this machine. What is open is printed at once with the process that owns it.
 //
 //	doors -netns NAME [-every 100ms] [-least 1] -- COMMAND…
 //	doors listen ADDRESS DURATION    a listener, for a control

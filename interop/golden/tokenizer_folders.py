@@ -98,7 +98,7 @@ cases = [
     ("bytes", "unk is new", fast(unk_token="[UNK]", pad_token="[PAD]")),
     ("bytes", "pad_token is declared", more(fast(pad_token="[PAD]"), added_tokens={"[PAD]": N})),
     # what stands around a text
-    ("bytes", "null is no token", more(fast(bos_token=None, eos_token=EOS), config={"model_type": "llama", "bos_token_id": 1, "eos_token_id": 0})),
+    ("bytes", "null is not a token", more(fast(bos_token=None, eos_token=EOS), config={"model_type": "llama", "bos_token_id": 1, "eos_token_id": 0})),
     ("bytes", "GPT2 tokens", config(tokenizer_class="GPT2Tokenizer", bos_token=EOS, eos_token=EOS, unk_token=EOS)),
     ("bytes", "GPT2 with add_bos_token", config(tokenizer_class="GPT2Tokenizer", add_bos_token=True, bos_token=EOS, eos_token=EOS, unk_token=EOS)),
     ("bytes", "fast class with add_bos_token", fast(add_bos_token=True, bos_token=EOS, eos_token=EOS)),

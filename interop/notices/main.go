@@ -4,7 +4,7 @@
 //	go -C interop/notices run .          writes templates/assets/files/modules.txt.zst
 //	go -C interop/notices run . -check   is an error where that file is not what would be written
 //
-// Licences are told by google/licensecheck, which pkg.go.dev uses; a module whose licence it does not know is an error.
+// Licences are recognised by google/licensecheck, which pkg.go.dev uses; a module whose licence it does not know is an error.
 package main
 
 import (

@@ -49,7 +49,7 @@ func (c *KernelsConfig) complete() error {
 		c.Seq = 512
 	}
 	if c.Tokens < 1 || c.Seq < 1 || c.Tokens%c.Seq != 0 {
-		return fmt.Errorf("%d tokens are no whole number of documents of %d", c.Tokens, c.Seq)
+		return fmt.Errorf("%d tokens are not a whole number of documents of %d", c.Tokens, c.Seq)
 	}
 	if c.Time == 0 {
 		c.Time = 300 * time.Millisecond

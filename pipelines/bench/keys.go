@@ -69,7 +69,7 @@ func keysModel(config, dtype string) (*model.Model, error) {
 	return train.Base(dir, dtype)
 }
 
-// Keys measures every number of tokens in turn. told, if not nil, hears of each row.
+// Keys measures every number of tokens in turn. told, if not nil, receives each row.
 func Keys(ctx context.Context, c KeysConfig, told func(KeysRow)) (*KeysResult, error) {
 	if c.Steps < 1 || c.Repeat < 1 || c.GroupKeys < 1 || slices.ContainsFunc(c.Tokens, func(n int) bool { return n < 2 }) {
 		return nil, errors.New("bench keys needs a step, a repetition, a key and two tokens at least")

@@ -50,7 +50,7 @@ func Child(in io.Reader, out io.Writer) error {
 	lines := bufio.NewReader(in)
 	line, err := lines.ReadBytes('\n')
 	if err != nil {
-		return fmt.Errorf("a measurement's process is told what to do by its first line: %w", err)
+		return fmt.Errorf("the first line of a measurement's process names the job: %w", err)
 	}
 	var t task
 	if err := json.Unmarshal(line, &t); err != nil {

@@ -1,5 +1,5 @@
 // Package bench measures this machine: kernels, tokenizing, preparing, training, rounds of several replicas. Each measurement is a function
-// from its settings to its result; what needs a process of its own is told how one is started (see [Program]).
+// from its settings to its result; what needs a process of its own takes how one is started (see [Program]).
 package bench
 
 import (

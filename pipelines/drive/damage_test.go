@@ -241,7 +241,7 @@ func TestDamagedFiles(t *testing.T) {
 					spoil(t, path, d.do)
 					_, err := Train(context.Background(), other, runners.Runner{}, nil)
 					train.CloseSessions()
-					if filepath.Base(file) == "trainer_state.json" && d.do == nil { // without its state the folder is no checkpoint
+					if filepath.Base(file) == "trainer_state.json" && d.do == nil { // without its state the folder is not a checkpoint
 						if err != nil || !bytes.Equal(trained(t, other, 6), want) {
 							t.Errorf("%s, %s: %v, or other bytes", file, d.name, err)
 						}

@@ -88,7 +88,7 @@ func TestRoundsFindDamage(t *testing.T) {
 	}
 }
 
-// Replicas that give up are no part of their round; the log says who was, and the same list gives the same bytes without a clock.
+// Replicas that give up are not part of their round; the log says who was, and the same list gives the same bytes without a clock.
 func TestLateReplicas(t *testing.T) {
 	for _, mode := range []string{"sync", "local"} {
 		t.Run(mode, func(t *testing.T) {
@@ -341,7 +341,8 @@ func TestShardedOptimizerMemory(t *testing.T) {
 	}
 }
 
-// Where an epoch ends with fewer sequences than replicas, a round of those alone that have none is no step: it says so, and is not taken.
+// Where an epoch ends with fewer sequences than replicas, a round of those alone that have none is not a step: it says so, and is not
+// taken.
 func TestLateReplicasWithoutAShare(t *testing.T) {
 	job := drivetest.Rounds(t, "sync")
 	job.Contributors = map[int][]int{4: {1, 2}} // the nineteenth sequence is replica 0's

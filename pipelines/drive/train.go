@@ -23,7 +23,7 @@ const maxAttempts = 3
 type Before func(s beam.Scope, at beam.PCollection) beam.PCollection
 
 // Train drives a job to its end, in segments that each end with a checkpoint, and returns the last state. A job whose folder holds
-// checkpoints continues from the newest. note, if not nil, hears of segments that failed and are tried again.
+// checkpoints continues from the newest. note, if not nil, receives segments that failed and are tried again.
 // before are done at the beginning of each part of a segment, such as the sampling of what it is trained on.
 func Train(ctx context.Context, job core.Job, runner runners.Runner, note func(string), before ...Before) (*core.State, error) {
 	raw, err := json.Marshal(&job)

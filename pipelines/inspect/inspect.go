@@ -96,7 +96,7 @@ func Path(path string) ([]report.Fact, error) {
 		step, err := drive.Latest(train.Job{Dir: filepath.Join(path, "checkpoints")})
 		return report.Facts("unfinished run", path, "last checkpoint", step), err
 	}
-	return nil, fmt.Errorf("%s is no model, adapter, checkpoint or run folder", path)
+	return nil, fmt.Errorf("%s is not a model, adapter, checkpoint or run folder", path)
 }
 
 // inspectObjects describes a shard, a folder of shards or a folder of dead letters on an object store.
@@ -110,7 +110,7 @@ func inspectObjects(path string) ([]report.Fact, error) {
 	if ok, err := storage.Exists(storage.Join(path, datasets.ManifestName)); err != nil {
 		return nil, err
 	} else if !ok {
-		return nil, fmt.Errorf("%s: is no shard and no folder of shards or rejects; copy other things here to inspect them", path)
+		return nil, fmt.Errorf("%s is neither a shard nor a folder of shards or rejects; copy other things here to inspect them", path)
 	}
 	return inspectShards(path)
 }

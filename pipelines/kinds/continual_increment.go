@@ -135,7 +135,7 @@ func (l *learner) learn(ctx context.Context, s *run.Run, c *claim, x *continual.
 	return l.keep(ctx, s, data, x, st, keep)
 }
 
-// prepareIncrement prepares an increment's shards. Files that nothing can be used of are told by x's decision.
+// prepareIncrement prepares an increment's shards. Of files that cannot be used x's decision says so.
 func (l *learner) prepareIncrement(ctx context.Context, s *run.Run, c *claim, x *continual.Increment) (*prepare.Result, error) {
 	d := l.Recipe.Data
 	reject := func(reason string) (*prepare.Result, error) {
@@ -307,7 +307,7 @@ func (l *learner) before(ctx context.Context, s *run.Run, d *run.Data, parent st
 	return out, nil
 }
 
-// trainIncrement trains on the increment's text and a replay. A training that diverges is told by x's decision.
+// trainIncrement trains on the increment's text and a replay. Of a training that diverges x's decision says so.
 func (l *learner) trainIncrement(ctx context.Context, s *run.Run, d *run.Data, x *continual.Increment) (*train.State, error) {
 	keep, _, err := l.reservoirs(d.Train, x)
 	if err != nil {

@@ -26,7 +26,7 @@ type stream struct {
 	sums        map[string]string // of files as they were last seen
 }
 
-// newStream checks the inputs. A folder must exist; that no file matches a glob yet is no error.
+// newStream checks the inputs. A folder must exist; that no file matches a glob yet is not an error.
 func newStream(inputs []string) (*stream, error) {
 	s := &stream{sums: map[string]string{}}
 	paths, err := assets.ResolveAll(inputs)

@@ -39,7 +39,7 @@ train:
 evaluate: {max_sequences: 4, prompts: []}
 `
 
-// rolloutRun is a run of that recipe into a folder of dir; at hears of each step. It gives the files of the run by name, and how often
+// rolloutRun is a run of that recipe into a folder of dir; at receives each step. It gives the files of the run by name, and how often
 // the reward's program was asked.
 func rolloutRun(ctx context.Context, t *testing.T, dir, objective, name, more string, at func(step int)) (map[string]string, int, error) {
 	t.Helper()
@@ -133,7 +133,7 @@ func TestRollouts(t *testing.T) {
 			}
 			if n := len(m.Train.Metrics["reward"]); n != 2 || len(m.Train.Metrics["rewards/format/mean"]) != 2 ||
 				len(m.Train.Metrics["completions/mean_length"]) != 2 || len(m.Train.Loss) != 8 {
-				t.Errorf("%d rewards are told, metrics %v", n, slices.Sorted(maps.Keys(m.Train.Metrics)))
+				t.Errorf("%d rewards are reported, metrics %v", n, slices.Sorted(maps.Keys(m.Train.Metrics)))
 			}
 			same := func(what string, got map[string]string) {
 				t.Helper()
@@ -196,7 +196,7 @@ func TestRolloutsThatDoNotGo(t *testing.T) {
 		`the reward "acuracy" is unknown`:                         "    reward_funcs: [acuracy]",
 		"reward_funcs names no reward":                            "    reward_funcs: []",
 		"exit status 3: out of ideas":                             program("echo out of ideas >&2; exit 3"),
-		"is no reward: want a number, null":                       program("echo NaN"),
+		"is not a reward: want a number, null":                    program("echo NaN"),
 		"said nothing within timeout, 1 s":                        program("exec sleep 60"),
 	} {
 		key, _, _ := strings.Cut(strings.TrimSpace(more), ":")

@@ -145,7 +145,7 @@ func timeless(v any) any {
 }
 
 // TestTwoRunsAtOnce: whole runs of one process, of two recipes or of one, from their texts to their exported adapters, give at the same
-// time what each gives alone, hear of their own progress, and leave the process as they found it.
+// time what each gives alone, see their own progress, and leave the process as they found it.
 func TestTwoRunsAtOnce(t *testing.T) {
 	look := hostStays(t)
 	dir := t.TempDir()
@@ -323,7 +323,7 @@ func same(t *testing.T, got, want *made) {
 }
 
 // hostStays gives the process settings, as a host of adaptflow as a library does, until the test ends. It returns what looks whether they
-// are still those, but for the loggers, of which one hears of Prism for a moment when it starts: they are looked at when the test ends.
+// are still those, but for the loggers, of which one sees Prism for a moment when it starts: they are looked at when the test ends.
 func hostStays(t *testing.T) (look func()) {
 	t.Helper()
 	var heard bytes.Buffer

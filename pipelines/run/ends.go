@@ -39,7 +39,7 @@ func (r *Run) loadTokenizer() (err error) {
 }
 
 // findBefore finds out whether the output folder is one that version 0.1 began, which goes on as it was: its recipe lacks the keys of what
-// stands around a text, or its shards' manifest does not say it. What cannot be read is told where the folder is opened.
+// stands around a text, or its shards' manifest does not say it. What cannot be read is an error where the folder is opened.
 func (r *Run) findBefore() {
 	r.text, r.before = r.Recipe.YAML(), false
 	if r.Output == "" || r.Runner.Dry() {

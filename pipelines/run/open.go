@@ -198,8 +198,8 @@ func (r *Run) Close() {
 	}
 }
 
-// undo takes back what Open wrote, when the run made nothing more, so that a folder which a wrong input leaves is no run's. It says whether
-// it did.
+// undo takes back what Open wrote, when the run made nothing more, so that a folder which a wrong input leaves is not a run's. It says
+// whether it did.
 func (r *Run) undo() bool {
 	entries, err := os.ReadDir(r.Output)
 	if err != nil || !slices.Contains(r.began, filepath.Join(r.Output, RecipeFile)) {

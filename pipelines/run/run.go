@@ -20,9 +20,9 @@ type Run struct {
 	Output string
 	// Runner is where its pipelines run, as [runners.Runner.Resolve] returns it.
 	Runner runners.Runner
-	// Say is told what happens, in whole lines; nil for nobody.
+	// Say receives what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
-	// Step hears of every optimiser step and evaluation; nil for nobody.
+	// Step receives every optimiser step and evaluation; nil for nobody.
 	Step func(total int, info *train.StepInfo, eval *train.Eval)
 
 	// Afar: the kind of run needs nothing that its workers share but the work location.

@@ -60,7 +60,7 @@ func ParseLaunch(template string, parameters, args []string) (*Launch, error) {
 	for _, a := range args {
 		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(a, "-"), "-"), "=")
 		if !ok || !strings.HasPrefix(a, "-") {
-			return nil, fmt.Errorf("launching %s: %q is no --NAME=VALUE", template, a)
+			return nil, fmt.Errorf("launching %s: %q is not --NAME=VALUE", template, a)
 		}
 		if value == "" { // a parameter that was left empty
 			continue

@@ -214,7 +214,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestSubmit goes through the service's door: what is staged, what is submitted, and how a job's end is told.
+// TestSubmit goes through the service's door: what is staged, what is submitted, and how a job's end is reported.
 func TestSubmit(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -48,7 +48,7 @@ func Names() []string {
 	return out
 }
 
-// Resolve returns the local path of a reference, unpacking its folder when the cache does not have it. A path that is no
+// Resolve returns the local path of a reference, unpacking its folder when the cache does not have it. A path that is not a
 // reference is returned as it is.
 func Resolve(ref string) (string, error) {
 	if !Is(ref) {

@@ -14,7 +14,7 @@ import (
 
 // Model returns the folder of the model that ref names: a folder, a GGUF file (see [folder.Of]), embedded:NAME, or org/name
 // (org/name@revision) of the hub, which is downloaded into the cache of Hugging Face's libraries unless it is there, or a folder on an
-// object store (s3://BUCKET/FOLDER), of which this machine takes a copy. A folder of that name is preferred to the hub. say is told of each
+// object store (s3://BUCKET/FOLDER), of which this machine takes a copy. A folder of that name is preferred to the hub. say receives each
 // file that is downloaded; nil for the standard error.
 func Model(ref string, say func(format string, a ...any)) (string, error) {
 	return find(ref, false, say)

@@ -41,7 +41,7 @@ func (t *Template) begins(whole *Rendered, c Conversation, messages []json.RawMe
 	}
 	if !strings.HasPrefix(whole.Text, r.Text) {
 		return 0, errors.New("assistant_only_loss, or a turn's weight: the chat template writes the beginning of a conversation " +
-			"otherwise when more follows, so what is said in a turn cannot be told apart; " +
+			"otherwise when more follows, so what is said in a turn cannot be separated; " +
 			"give one with {% generation %} (chat_template)")
 	}
 	return utf8.RuneCountInString(r.Text), nil

@@ -171,7 +171,7 @@ func TestWrong(t *testing.T) {
 		`the pre-tokenizer "kimi-k2" (tokenizer.ggml.pre) is not`: set("tokenizer.ggml.pre", "kimi-k2"),
 		"it has no tokenizer.ggml.tokens":                         without("tokenizer.ggml.tokens"),
 		"it has no tokenizer.ggml.merges":                         without("tokenizer.ggml.merges"),
-		`merge 0 is "h z", and "hz" is no token`:                  set("tokenizer.ggml.merges", []string{"h z"}),
+		`merge 0 is "h z", and "hz" is not a token`:               set("tokenizer.ggml.merges", []string{"h z"}),
 		`merge 0 is "hz", not two tokens with a space`:            set("tokenizer.ggml.merges", []string{"hz"}),
 		`tokens 0 and 1 are both "a"`:                             set("tokenizer.ggml.tokens", slices.Repeat([]string{"a"}, 262)),
 		"token 0 is empty":                                        set("tokenizer.ggml.tokens", make([]string, 262)),
@@ -196,8 +196,8 @@ func TestWrong(t *testing.T) {
 	if err := os.WriteFile(path, []byte("no such file"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := folder.Of(path); err == nil || !strings.Contains(err.Error(), "it is no GGUF file") {
-		t.Errorf("what is no GGUF file: %v", err)
+	if _, err := folder.Of(path); err == nil || !strings.Contains(err.Error(), "it is not a GGUF file") {
+		t.Errorf("what is not a GGUF file: %v", err)
 	}
 	for want, x := range map[string]gguf.Tensor{`tensor "blk.0.ffn_gate_exps.weight" is none that the architecture llama has`: gguf.Values(
 		"blk.0.ffn_gate_exps.weight", ggml.F32, make([]float32, 8), 8)} {

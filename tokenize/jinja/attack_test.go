@@ -274,7 +274,7 @@ func TestAttacks(t *testing.T) {
 			if made > 1<<30 {
 				t.Errorf("%d MiB were allocated", made>>20)
 			}
-			if took > 30*time.Second { // of about one: a loaded machine is no error
+			if took > 30*time.Second { // of about one: a loaded machine is not an error
 				t.Errorf("it took %v", took)
 			}
 			if testing.Verbose() {

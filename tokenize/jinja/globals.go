@@ -101,7 +101,7 @@ var globals = map[string]any{
 				for _, e := range l {
 					p, err := r.items(e)
 					if err != nil || len(p) != 2 {
-						return nil, errors.New("dictionary update sequence element is no pair")
+						return nil, errors.New("dictionary update sequence element is not a pair")
 					}
 					if err := r.set(d, p[0], p[1]); err != nil {
 						return nil, err

@@ -35,7 +35,7 @@ type (
 // NewDict returns an empty dictionary.
 func NewDict() *Dict { return &Dict{m: map[any]any{}} }
 
-// Set gives key, which is no list or dictionary, a value; a key that is there keeps its place.
+// Set gives key, which is not a list or dictionary, a value; a key that is there keeps its place.
 func (d *Dict) Set(key, value any) {
 	key = scalar(key)
 	if _, ok := d.m[key]; !ok {
@@ -44,7 +44,7 @@ func (d *Dict) Set(key, value any) {
 	d.m[key] = value
 }
 
-// Get is the value of key, which is no list or dictionary.
+// Get is the value of key, which is not a list or dictionary.
 func (d *Dict) Get(key any) (any, bool) {
 	v, ok := d.m[scalar(key)]
 	return v, ok
@@ -56,7 +56,7 @@ func (d *Dict) Len() int { return len(d.keys) }
 // Keys are the keys in order.
 func (d *Dict) Keys() []any { return d.keys }
 
-// tupleKey is a key that is no number or text, by its text.
+// tupleKey is a key that is not a number or text, by its text.
 type tupleKey string
 
 // scalar is a key as Python compares it: 1, 1.0 and true are one key.
@@ -184,7 +184,7 @@ func (w *writer) escaped(s string, f func(rune) string) {
 		x := f(c)
 		if n := utf8.RuneLen(c); x == "" && c == utf8.RuneError {
 			w.add(s[from:i])
-			w.add(string(c)) // also for a byte that is no character
+			w.add(string(c)) // also for a byte that is not a character
 			_, n = utf8.DecodeRuneInString(s[i:])
 			from = i + n
 		} else if x != "" {

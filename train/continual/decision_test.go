@@ -27,7 +27,7 @@ func TestDecide(t *testing.T) {
 			"domain perplexity is 105.10, above the limit of 105.00"},
 		{"domain rises a little", Limits{0.1, 0.05}, 80, 100, 104.9, 80, Accepted, ""},
 		{"no limit on the domain", Limits{0.1, -1}, 80, 100, 900, 80, Accepted, ""},
-		{"domain is no number", Limits{0.1, -1}, 80, 100, nan, 80, RolledBack, "not a finite number"},
+		{"domain is not a number", Limits{0.1, -1}, 80, 100, nan, 80, RolledBack, "not a finite number"},
 		{"general is infinite", Limits{0.1, 0.05}, 80, 100, 90, math.Inf(1), RolledBack, "not a finite number"},
 	} {
 		got, reason := c.limits.Decide(ppl(c.base), Scores{Domain: ppl(c.before), General: ppl(c.base)},

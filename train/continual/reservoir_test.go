@@ -70,7 +70,7 @@ func TestReservoir(t *testing.T) {
 		}
 	}
 	if err := again.Read(filepath.Join(t.TempDir(), "gone.parquet")); err == nil {
-		t.Error("a missing file is no error")
+		t.Error("a missing file is not an error")
 	}
 }
 

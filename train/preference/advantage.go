@@ -52,7 +52,7 @@ func (g *Groups) Totals(rewards [][]float64) []float64 {
 	return out
 }
 
-// Moments are the mean of the numbers that are no NaN and their deviation, by one less than their number; 0 for that of one.
+// Moments are the mean of the numbers that are not NaN and their deviation, by one less than their number; 0 for that of one.
 func Moments(x []float64) (mean, std float64) {
 	n := 0
 	for _, v := range x {
@@ -100,8 +100,8 @@ func (s *Scaling) Check() (err error) {
 	return errors.Join(err, s.Groups.Check())
 }
 
-// Advantages are those of answers, group by group, by the rewards of each; NaN is no reward. Of an answer without any it is 0. flat says of
-// each whether what it was divided by is 0.
+// Advantages are those of answers, group by group, by the rewards of each; NaN is not a reward. Of an answer without any it is 0. flat says
+// of each whether what it was divided by is 0.
 func (s *Scaling) Advantages(rewards [][]float64) (out []float64, flat []bool) {
 	totals := s.Totals(rewards)
 	n := s.NumGenerations

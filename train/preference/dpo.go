@@ -101,7 +101,7 @@ var dpoLosses = []dpoLoss{
 			return c*c + r*r, 2 * c, 2 * r
 		}},
 	{key: "aot", doc: "AOT: Melnyk et al. 2024, arXiv:2406.05882", smooth: true, batch: aot},
-	{key: "aot_unpaired", doc: "AOT of answers that are no pairs, the same", smooth: true, batch: aotUnpaired},
+	{key: "aot_unpaired", doc: "AOT of answers that are not pairs, the same", smooth: true, batch: aotUnpaired},
 	{key: "apo_zero", doc: "APO: D'Oosterlinck et al. 2024, arXiv:2408.06266",
 		pair: func(o *DPO, p *pair) (float64, float64, float64) {
 			c, r := sigmoid(o.Beta*p.rc), sigmoid(o.Beta*p.rr)

@@ -98,7 +98,7 @@ func find[R named](table []R, key, name string) (R, error) {
 	return none, fmt.Errorf("%s is %q; it must be one of %s", key, name, strings.Join(names, ", "))
 }
 
-// positive says that a setting is no number above 0.
+// positive says that a setting is not a number above 0.
 func positive(key string, x float64) error {
 	if x > 0 && !math.IsInf(x, 0) {
 		return nil
@@ -106,7 +106,7 @@ func positive(key string, x float64) error {
 	return fmt.Errorf("%s is %g; it must be above 0", key, x)
 }
 
-// share says that a setting is no number of [0, below).
+// share says that a setting is not a number of [0, below).
 func share(key string, x, below float64) error {
 	if x >= 0 && x < below {
 		return nil

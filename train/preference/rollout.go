@@ -69,7 +69,7 @@ func flag(b bool) float64 {
 	return 0
 }
 
-// between says that a setting is no number of a closed range.
+// between says that a setting is not a number of a closed range.
 func between(key string, x, low, high float64) error {
 	if x >= low && x <= high {
 		return nil

@@ -131,7 +131,7 @@ func groupForm(t *testing.T, said map[string]any, all []ingest.Record) map[int]s
 }
 
 // TestRecords: of a user's own records those are kept that the steps of a run keep, which number records in the same order, by clusters the
-// same and by whole texts and paragraphs as many of each; in any order, cut into groups and tasks in any way; and the others are told.
+// same and by whole texts and paragraphs as many of each; in any order, cut into groups and tasks in any way; and the others are named.
 func TestRecords(t *testing.T) {
 	all := similar()
 	at := map[string]int{}
@@ -219,7 +219,7 @@ func TestRecordsInTurn(t *testing.T) {
 	}
 }
 
-// TestWrongRecords: wrong settings are told before a job begins.
+// TestWrongRecords: wrong settings are an error before a job begins.
 func TestWrongRecords(t *testing.T) {
 	_, s := beam.NewPipelineWithRoot()
 	records := beam.CreateList(s, []ingest.Record{{Text: "a"}})

@@ -202,7 +202,7 @@ func TestAPoolIsGuardedBeforeItListens(t *testing.T) {
 	}
 }
 
-// TestConfiningIsRefused is a system (a sandbox, an old kernel, Windows) where the port stays open: that is told, own jobs run, and
+// TestConfiningIsRefused is a system (a sandbox, an old kernel, Windows) where the port stays open: that is reported, own jobs run, and
 // others' do not.
 func TestConfiningIsRefused(t *testing.T) {
 	beam.Init()

@@ -36,7 +36,7 @@ func confine(port int) error {
 
 var loopback = sync.OnceValues(doors.Find)
 
-// startPrism starts a Prism in this process. Prism listens on all interfaces and cannot be told otherwise, so that its socket is confined
+// startPrism starts a Prism in this process. Prism listens on all interfaces and has no setting for it, so that its socket is confined
 // to the loopback interface as soon as it listens. Where that is refused, and in the moment before, there is the codec ([guard]).
 func startPrism(ctx context.Context, confine func(port int) error) (*Server, error) {
 	if encoding.GetCodecV2(protocodec.Name) != encoding.CodecV2(codec) {

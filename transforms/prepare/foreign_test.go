@@ -15,7 +15,7 @@ import (
 const page = "<!DOCTYPE html>\n<html><head><title>T</title><script>var x</script></head><body>\n<nav>menu</nav><p>A text of a " +
 	"page.</p>\n<p>More of it.</p></body></html>\n"
 
-// TestForeignFiles: one file that is no text ends the run before anything is written, named with what to do; format overrides it.
+// TestForeignFiles: one file that is not text ends the run before anything is written, named with what to do; format overrides it.
 func TestForeignFiles(t *testing.T) {
 	var gz bytes.Buffer
 	z := gzip.NewWriter(&gz)

@@ -64,7 +64,7 @@ func TestRowsLearnt(t *testing.T) {
 		{"in a completion", unmarked,
 			`{"prompt":[{"role":"user","content":"x"}],"completion":[{"role":"assistant","content":"no","weight":0},{"role":"user","content":"z"},{"role":"assistant","content":"yes"}]}`,
 			"<u>x;<a>no;<u>z;<a>yes;", "...........<u>z;<a>yes;"},
-		{"cannot be told apart", rewriting,
+		{"cannot be separated", rewriting,
 			`{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"(no)","weight":0},{"role":"user","content":"z"},{"role":"assistant","content":"yes"}]}`,
 			"", "chat_template"},
 		// B02 and its kin.

@@ -81,7 +81,7 @@ func TestNothingToLearn(t *testing.T) {
 	}
 }
 
-// TestRowsAsPlain: rows of several fields where plain texts are asked for are told by what to set.
+// TestRowsAsPlain: rows of several fields where plain texts are wanted are an error that says what to set.
 func TestRowsAsPlain(t *testing.T) {
 	in := t.TempDir()
 	write(t, filepath.Join(in, "p.jsonl"), `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`+"\n")

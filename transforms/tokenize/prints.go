@@ -22,7 +22,7 @@ func appendPrint(b []byte, r *datasets.Record, split uint64) []byte {
 // EachPrint calls f with the print and the datasets.PurposeValidation hash of each document in the content of such a file.
 func EachPrint(path string, raw []byte, f func(p datasets.Print, split uint64)) error {
 	if len(raw)%printBytes != 0 {
-		return fmt.Errorf("%s: %d bytes are no whole number of prints: it was changed while this ran", path, len(raw))
+		return fmt.Errorf("%s: %d bytes are not a whole number of prints: it was changed while this ran", path, len(raw))
 	}
 	for at := 0; at < len(raw); at += printBytes {
 		f(datasets.Print(raw[at:at+16]), binary.BigEndian.Uint64(raw[at+16:]))

@@ -100,7 +100,7 @@ func (c *Settings) job(with func(*recipe.Recipe)) (job core.Job, err error) {
 	case t.Replicas > 1:
 		return job, fmt.Errorf("replicas is %d: rounds of several workers are driven by `adaptflow run`; set it to 1", t.Replicas)
 	case !slices.ContainsFunc(peft.Methods, func(m peft.Row) bool { return strings.EqualFold(m.Type, method) }):
-		return job, fmt.Errorf("method.peft_type is %q, which is no method: `adaptflow recipe keys` lists them", method)
+		return job, fmt.Errorf("method.peft_type is %q, which is not a method: `adaptflow recipe keys` lists them", method)
 	case t.Contributors != "":
 		return job, errors.New("contributors repeats a run of several replicas: leave it out")
 	}

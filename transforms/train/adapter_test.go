@@ -185,12 +185,12 @@ func TestAdapter(t *testing.T) {
 // TestAdapterSettings: what a recipe refuses is refused when the graph is built.
 func TestAdapterSettings(t *testing.T) {
 	for want, wrong := range map[string]func(*Settings){
-		"Work is not set":     func(c *Settings) { c.Work = "" },
-		"method.peft_type":    func(c *Settings) { c.Method = nil },
-		"replicas is 2":       func(c *Settings) { c.Train.Replicas = 2 },
-		"train.learning_rate": func(c *Settings) { c.Train.LearningRate = -1 },
-		"model.path":          func(c *Settings) { c.Model.Path = "" },
-		"which is no method":  func(c *Settings) { c.Method = map[string]any{"peft_type": "LoRAX"} },
+		"Work is not set":       func(c *Settings) { c.Work = "" },
+		"method.peft_type":      func(c *Settings) { c.Method = nil },
+		"replicas is 2":         func(c *Settings) { c.Train.Replicas = 2 },
+		"train.learning_rate":   func(c *Settings) { c.Train.LearningRate = -1 },
+		"model.path":            func(c *Settings) { c.Model.Path = "" },
+		"which is not a method": func(c *Settings) { c.Method = map[string]any{"peft_type": "LoRAX"} },
 	} {
 		func() {
 			defer func() {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// What the process needs of the system. Address space is no memory: most of it is reserved, by Go's runtime and by the C library for each
+// What the process needs of the system. Address space is not memory: most of it is reserved, by Go's runtime and by the C library for each
 // thread.
 const (
 	leastAddressSpace = 3 << 30

@@ -35,7 +35,7 @@ type Fault struct {
 	First      int           // the first of them that fails, from 1; 0 is 1
 	Times      int           // how many fail then; 0 is 1, -1 all
 	Every      int           // if not 0, of those only each so manieth fails
-	RetryAfter time.Duration // what a throttled one is told, in whole seconds
+	RetryAfter time.Duration // what a throttled one answers, in whole seconds
 	Delay      time.Duration // of a slow one; it is a second where it is 0
 }
 

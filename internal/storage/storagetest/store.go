@@ -95,7 +95,7 @@ func (s *Store) now() time.Time {
 	return time.Now().UTC()
 }
 
-// MakeBucket makes a bucket; that it exists is no error.
+// MakeBucket makes a bucket; that it exists is not an error.
 func (s *Store) MakeBucket(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -119,7 +119,7 @@ func (i isa) k(x float64) reg.VecVirtual {
 }
 
 // Operations with the constant x. The linker puts the constants at multiples of 32: loads of 64 bytes would cross a line of the cache where
-// that is no multiple of 64, and take half as long again, so that 512 bits are broadcast from 32.
+// that is not a multiple of 64, and take half as long again, so that 512 bits are broadcast from 32.
 
 func (i isa) set(x float64, r reg.VecVirtual) {
 	if i.wide() {

@@ -86,7 +86,7 @@ type Options struct {
 	Supervisor func(e Engine, o Options) (program string, args []string, err error)
 	// Env are variables that the server's processes get beside those that every child gets: see [childenv.Set].
 	Env []string
-	// Say is told what happens, in whole lines; nil for nobody.
+	// Say receives what happens, in whole lines; nil for nobody.
 	Say func(format string, a ...any)
 }
 

@@ -70,7 +70,7 @@ func TestStatusKnowsItsOwnProcess(t *testing.T) {
 	if _, err := Status(e, dir); !errors.Is(err, ErrDown) {
 		t.Errorf("no state: %v", err)
 	}
-	// This process runs and is no job server: its number was used again.
+	// This process runs and is not a job server: its number was used again.
 	raw, _ := json.Marshal(State{Engine: e.Name, PID: os.Getpid(), Endpoint: "localhost:1"})
 	if err := os.WriteFile(filepath.Join(dir, stateFile), raw, 0o644); err != nil {
 		t.Fatal(err)

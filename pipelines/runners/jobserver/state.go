@@ -93,7 +93,7 @@ func foreign(dir string) error {
 		case name == artifacts || name == "tmp" || name == stateFile:
 			removed = name
 		case !strings.HasSuffix(name, ".log") && !strings.Contains(name, ".tmp-"):
-			return fmt.Errorf("%s holds %s, which is no job server's: give --dir a folder of its own", dir, name)
+			return fmt.Errorf("%s holds %s, which is not a job server's: give --dir a folder of its own", dir, name)
 		}
 	}
 	if removed != "" && !own {

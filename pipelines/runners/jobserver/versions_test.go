@@ -119,7 +119,7 @@ func TestVersionsHaveFoldersOfTheirOwn(t *testing.T) {
 	}
 }
 
-// fakeMaven is a Maven in the path whose repository is a folder of jars: it copies all of them where it is told to.
+// fakeMaven is a Maven in the path whose repository is a folder of jars: it copies all of them where the command says.
 func fakeMaven(t *testing.T) (repository, notes string) {
 	t.Helper()
 	if runtime.GOOS == "windows" {

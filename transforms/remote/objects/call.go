@@ -95,7 +95,7 @@ func (c *call) clock() time.Time {
 // slots is how many requests one store may have on their way from this process.
 const slots = 64
 
-// transport bounds the requests on their way, notes the store's clock, and waits as long as a refused request was told to (Retry-After,
+// transport bounds the requests on their way, notes the store's clock, and waits as long as a refused request was asked to (Retry-After,
 // which the clients do not read).
 type transport struct {
 	base http.RoundTripper

@@ -98,7 +98,7 @@ func (s *gcsStore) stat(ctx context.Context, bucket, key string) (object, error)
 func generation(version string) (int64, error) {
 	g, err := strconv.ParseInt(version, 10, 64)
 	if err != nil || g <= 0 {
-		return 0, fmt.Errorf("%q is no generation of Google Cloud Storage", version)
+		return 0, fmt.Errorf("%q is not a generation of Google Cloud Storage", version)
 	}
 	return g, nil
 }

@@ -99,7 +99,7 @@ func roundTrip(t *testing.T, root string) {
 	if b, err := storage.ReadFile(root + "a/empty"); err != nil || len(b) != 0 {
 		t.Errorf("%q %v", b, err)
 	}
-	for range 2 { // what does not exist is no error
+	for range 2 { // what does not exist is not an error
 		if err := storage.Remove(root + "a/one.txt"); err != nil {
 			t.Error(err)
 		}

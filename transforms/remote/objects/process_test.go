@@ -109,7 +109,7 @@ func TestUploadsSwept(t *testing.T) {
 	}
 }
 
-// TestLoose: a location on a server that overwrites whatever it is told is refused.
+// TestLoose: a location on a server that overwrites whatever the request says is refused.
 func TestLoose(t *testing.T) {
 	s := storagetest.StartS3(t, "bucket")
 	s.Loose = true
