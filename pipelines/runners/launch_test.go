@@ -98,7 +98,7 @@ func TestParseLaunch(t *testing.T) {
 		"sdk_container_image": {"--template_location=gs://bucket/x", "--project=p", "--region=r", "--staging_location=gs://bucket",
 			"--output=gs://bucket/o"},
 		"--output gs://":      append(launched[:len(launched)-1:len(launched)-1], "--output=/tmp/out"),
-		"no --NAME=VALUE":     append(launched[:1:1], "domain-adaptation"),
+		"not --NAME=VALUE":    append(launched[:1:1], "domain-adaptation"),
 		"--template_location": append(launched[1:len(launched):len(launched)], "--template_location=/tmp/job"),
 	} {
 		_, err := ParseLaunch("domain-adaptation", []string{"input", "steps", "rank"}, args)
