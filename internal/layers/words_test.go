@@ -12,7 +12,7 @@ import (
 
 // phrase is a wording that docs/style.md rules out: where it stands, and what stands in its place.
 type phrase struct {
-	name    string         // as docs/style.md lists it
+	name    string // as docs/style.md lists it
 	find    *regexp.Regexp
 	allowed *regexp.Regexp // matches of find that are idiomatic
 	instead string
