@@ -86,7 +86,7 @@ func TestWrongWords(t *testing.T) {
 	for text, want := range map[string]int{
 		"X is no valid Y": 1, "there is no X": 0, "There\n// is no X": 0, "which is\n// no link": 1, "is no longer": 0,
 		"they are no pairs": 1,
-		"a caller is told": 1, "they are told apart": 0, "it hears of a step": 1, "gives free memory": 1, `"it is " +` + "\n\t" + `"no file"`: 1,
+		"a caller is told":  1, "they are told apart": 0, "it hears of a step": 1, "gives free memory": 1, `"it is " +` + "\n\t" + `"no file"`: 1,
 	} {
 		if got := wrongWords(text); len(got) != want {
 			t.Errorf("%q: %v, want %d", text, got, want)
