@@ -39,7 +39,7 @@ part_goldens() {
   [ -d "$shared/golden" ] || { echo "no shared folder beside the checkout: the copies in testdata were tested"; return 0; }
   local what='Test(Golden|Conformance|Dirty|MethodMatrix)'
   # shellcheck disable=SC2046
-  ADAPTFLOW_GOLDEN=$shared/golden ADAPTFLOW_TOKENIZERS=$shared/tokenizers ADAPTFLOW_DIRTY=$shared/data/dirty \
+  ADAPTFLOW_GOLDEN=$shared/golden ADAPTFLOW_TOKENIZERS=$shared/tokenizers ADAPTFLOW_DIRTY=$shared/data/dirty ADAPTFLOW_DATA=$shared/data \
     go test -count=1 -v -run "$what" $(with_tests "$what") > "$work/goldens.txt" 2>&1 ||
     { failures "$work/goldens.txt"; return 1; }
   grep -hE 'cases|out of scope|declined:' "$work/goldens.txt" | sed 's/^ *//' || true

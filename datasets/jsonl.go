@@ -112,6 +112,19 @@ func (r *fileReader) row(obj map[string]json.RawMessage, line []byte) (Record, *
 		r.used = map[string]bool{}
 	}
 	clear(r.used)
+	if len(r.o.Where) > 0 {
+		if r.where == nil {
+			r.where, _ = r.o.conditions() // which were checked with the options
+		}
+		for _, tests := range r.where.tests {
+			for _, t := range tests {
+				r.used[t.path[0]] = true
+			}
+		}
+		if rej := r.where.unmet(r, obj, line); rej != nil {
+			return Record{}, rej
+		}
+	}
 	var (
 		rec    Record
 		tally  Tally

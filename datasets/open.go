@@ -201,6 +201,7 @@ type fileReader struct {
 	encoding string
 	used     map[string]bool // the fields of the row that were looked at
 	tally    Tally
+	where    *conditions // of o, once they were asked
 }
 
 // Tally implements Reader.

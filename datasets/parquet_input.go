@@ -68,7 +68,7 @@ func openParquetInput(path, source string, f storage.ReaderAt, o Options) (Reade
 		}
 		return nil, &FileError{path, reason, err}
 	}
-	if o.rowsOf(pf) {
+	if o.rowsOf(pf) || len(o.Where) > 0 {
 		r, err := openParquetRows(pf, f, source, o)
 		if err != nil {
 			return nil, &FileError{path, ReasonCorruptFile, err}

@@ -120,6 +120,8 @@ type Options struct {
 	TextColumn string `yaml:"text_column" help:"field of JSONL or column of Parquet that holds the text"`
 	KeyColumn  string `yaml:"key_column" help:"field of a row that holds its key, such as a customer: an adapter is trained for each; empty for one adapter"`
 	TextMode   string `yaml:"text_mode" enum:"line,paragraph,file" unset:"true" help:"what is a document of a text file"`
+	// Where are conditions on the fields of rows: of the rule field.
+	Where []Where `yaml:"-"`
 	// MaxRecordBytes is the size beyond which a record is rejected; 16 MiB when 0.
 	MaxRecordBytes int `yaml:"-"`
 	// MaxDecompressed bounds what is read out of one compressed file, in bytes; 0 bounds the ratio alone: beyond 32 MiB no more than a
@@ -152,6 +154,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	set(&o.RowKind, RowAuto)
 	if err := o.validateRows(); err != nil {
+		return o, err
+	}
+	if _, err := o.conditions(); err != nil {
 		return o, err
 	}
 	if o.MaxRecordBytes < 0 || o.MaxDecompressed < 0 {

@@ -83,6 +83,8 @@ func keySchema(f Field) object {
 		s["items"] = steps("rule", len(rules.Table), func(i int) (string, string, any) {
 			return rules.Table[i].Name, rules.Table[i].Paper, rules.Table[i].New()
 		})
+		delete(s, "type")
+		s["anyOf"] = []object{{"type": "array"}, {"enum": rules.Profiles()}} // clean: web
 	case "prepare.dedupe":
 		s["items"] = steps("rule", len(dedupe.Table), func(i int) (string, string, any) {
 			return dedupe.Table[i].Name, dedupe.Table[i].Source, dedupe.Table[i].New()

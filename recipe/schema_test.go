@@ -91,6 +91,7 @@ func TestSchemaTakesRecipes(t *testing.T) {
 			"adafactor\n  optim_args: \"scale_parameter=true, eps1=1e-30\"\n",
 		"prepare:\n  clean: [ftfy, {rule: gopher_repetition, top_n_grams: [[2, 0.2]]}, {rule: decontamination, tasks: [{name: x, path: " +
 			"y, query: q, label: l}]}]\n",
+		"prepare:\n  clean: docs\n",
 	} {
 		if err := s.Validate(asJSON(t, text)); err != nil {
 			t.Errorf("%d: %v", i, err)

@@ -71,7 +71,7 @@ type Prepare struct {
 	AssistantOnlyLoss bool        `yaml:"assistant_only_loss" json:"assistant_only_loss" help:"of conversations take a loss on what the chat template's {% generation %} marks alone"`
 	ApplyChatTemplate bool        `yaml:"apply_chat_template" json:"apply_chat_template" help:"plain prompts and completions become turns in the model's chat template, or in Alpaca's prompt where it has none"`
 	ChatTemplate      string      `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
-	Clean             rules.Steps `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names"`
+	Clean             rules.Steps `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names; or a profile alone, as clean: web (docs, books, chat, code)"`
 	Dedupe            rules.Steps `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
 	MaxLength         int         `yaml:"max_length" json:"max_length" bounds:"[0,16777216]" since:"0.2" help:"tokens of a prompt with an answer where answers are compared, whose end is cut off; 0 for sequence_length, or of pairs, of which both are in a sequence, half of it"`
 	Language          string      `yaml:"language" json:"language" help:"language whose words and sentences the rules look at, as en or deu"`

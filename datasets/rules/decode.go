@@ -60,16 +60,21 @@ func DecodeChain(text string, tools Tools) ([]Rule, error) {
 	if err := d.Decode(&all); err != nil {
 		return nil, fmt.Errorf("cleaning rules: %w", err)
 	}
-	out := make([]Rule, len(all))
-	for i, s := range all {
-		var err error
-		if out[i], err = Decode(s); err != nil {
+	out := make([]Rule, 0, len(all))
+	for _, s := range all {
+		r, err := Decode(s)
+		if err != nil {
 			return nil, err
 		}
-		if u, ok := out[i].(User); ok {
+		if u, ok := r.(User); ok {
 			if err := u.Use(tools); err != nil {
 				return nil, err
 			}
+		}
+		if p, ok := r.(*Profile); ok {
+			out = append(out, p.Rules()...)
+		} else {
+			out = append(out, r)
 		}
 	}
 	return out, nil

@@ -22,7 +22,8 @@ type GopherQuality struct {
 	MinStopWords          int      `yaml:"min_stop_words" json:"min_stop_words" help:"different stop words that a document must have"`
 	StopWords             []string `yaml:"stop_words" json:"stop_words" help:"words of which min_stop_words must occur; empty for those of the language"`
 
-	stop map[string]int
+	stop  map[string]int
+	glued bool // stop words are parts of words: see language.glued
 }
 
 // gopherQualityTable is the paper's list.
@@ -101,7 +102,7 @@ func (g *GopherQuality) Apply(d *Doc) Verdict {
 	if x := float64(alpha) / n; g.MaxNonAlphaWordsRatio != 0 && x < g.MaxNonAlphaWordsRatio {
 		return drop("gopher_below_alpha_threshold", x, g.MaxNonAlphaWordsRatio)
 	}
-	if found := g.stopWords(words); found < g.MinStopWords {
+	if found := g.stopWords(d.Text, words); found < g.MinStopWords {
 		return drop("gopher_enough_stop_words", float64(found), float64(g.MinStopWords))
 	}
 	return keep(d)
@@ -151,7 +152,15 @@ func listLines(text string) (bullets, ellipses float64) {
 }
 
 // stopWords counts the distinct stop words among words, up to as many as are wanted.
-func (g *GopherQuality) stopWords(words []string) (found int) {
+func (g *GopherQuality) stopWords(text string, words []string) (found int) {
+	if g.glued {
+		for _, w := range g.StopWords {
+			if strings.Contains(text, w) {
+				found++
+			}
+		}
+		return found
+	}
 	var seen uint64
 	for _, w := range words {
 		if found >= g.MinStopWords {

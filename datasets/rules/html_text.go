@@ -22,6 +22,28 @@ func NewHTMLText() *HTMLText {
 	return &HTMLText{MaxBytes: 4 << 20, MaxElements: 100000, CharThreshold: 500}
 }
 
+// PageRule are the settings of html_text among those of a step of cleaning: the step itself, or what a profile that takes pages has at its
+// defaults; nil of any other.
+func PageRule(step map[string]any) map[string]any {
+	r, err := decode(step)
+	if err != nil {
+		return nil
+	}
+	switch r := r.(type) {
+	case *HTMLText:
+		return step
+	case *Profile:
+		if r.Prepare() == nil {
+			for _, x := range r.Rules() {
+				if _, ok := x.(*HTMLText); ok {
+					return map[string]any{"rule": x.Name()}
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // Name is "html_text".
 func (*HTMLText) Name() string { return "html_text" }
 

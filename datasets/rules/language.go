@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode"
 )
 
 // Language keeps documents of the wanted languages, as datatrove's LanguageFilter: the likeliest language is one of them, with at least
@@ -15,6 +16,7 @@ type Language struct {
 	Candidates        []string `yaml:"candidates" json:"candidates" help:"languages to choose among; empty for all that the identifier knows"`
 	LanguageThreshold float64  `yaml:"language_threshold" json:"language_threshold" help:"least confidence in the language"`
 	LowAccuracy       bool     `yaml:"low_accuracy" json:"low_accuracy" help:"a faster and smaller identifier; enough for texts of 120 characters and more"`
+	ShortChars        int      `yaml:"short_chars" json:"short_chars" help:"letters up to which a text is too short to be sure: it is kept unless the languages to keep are next to impossible"`
 	MaxChars          int      `yaml:"max_chars" json:"max_chars" help:"characters of a document that are looked at, from its middle; 0 for all"`
 
 	id Identifier
@@ -42,7 +44,7 @@ var languageCodes = strings.Fields("af ar az be bg bn bs ca cs cy da de el en eo
 
 // NewLanguage returns the reference's threshold.
 func NewLanguage() *Language {
-	return &Language{LanguageThreshold: 0.65, LowAccuracy: true, MaxChars: 2000}
+	return &Language{LanguageThreshold: 0.65, LowAccuracy: true, ShortChars: 120, MaxChars: 2000}
 }
 
 // Name is "language".
@@ -99,6 +101,9 @@ func (l *Language) Apply(d *Doc) Verdict {
 		}
 	}
 	scores := l.id.Identify(text)
+	if l.ShortChars > 0 && lettersUpTo(text, l.ShortChars) <= l.ShortChars {
+		return l.short(d, text, scores)
+	}
 	if len(scores) == 0 {
 		return Verdict{Reason: "unknown_language", Value: "none", Threshold: strings.Join(l.Languages, ", ")}
 	}
@@ -111,4 +116,62 @@ func (l *Language) Apply(d *Doc) Verdict {
 			Threshold: number(l.LanguageThreshold)}
 	}
 	return keep(d)
+}
+
+// Of a short text: the letters up to which its script alone says something, and the probability below which a longer one is in none of the
+// languages to keep.
+const (
+	tinyChars  = 35
+	impossible = 0.01
+)
+
+// short judges a text of a few words, of which an identifier knows little: the rule abstains, and the text is kept, unless no letter is of
+// the scripts of the languages to keep, or these are next to impossible in a text of a sentence.
+func (l *Language) short(d *Doc, text string, scores []LanguageScore) Verdict {
+	if len(scores) == 0 || lettersUpTo(text, 0) == 0 {
+		return keep(d)
+	}
+	wanted := 0.0
+	for _, s := range scores {
+		if slices.Contains(l.Languages, s.Code) {
+			wanted += s.Score
+		}
+	}
+	other := wanted < impossible
+	if lettersUpTo(text, tinyChars) <= tinyChars {
+		other = !l.writes(text)
+	}
+	if best := scores[0]; other {
+		return Verdict{Reason: "language", Value: fmt.Sprintf("%s %.3f", best.Code, best.Score), Threshold: strings.Join(l.Languages, ", ")}
+	}
+	return keep(d)
+}
+
+// writes says whether a letter of the text may be of one of the languages to keep, or one of these is of a script that is not known.
+func (l *Language) writes(text string) bool {
+	for _, code := range l.Languages {
+		known := languageOf(code)
+		if known == nil {
+			return true
+		}
+		for i := range scripts {
+			same := scripts[i].name == known.script || known.script == "Japanese" && scripts[i].name == "Han"
+			if same && strings.ContainsFunc(text, func(r rune) bool { return unicode.In(r, scripts[i].ranges...) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lettersUpTo counts the letters of a text up to one more than a bound.
+func lettersUpTo(text string, most int) (n int) {
+	for _, r := range text {
+		if unicode.IsLetter(r) {
+			if n++; n > most {
+				break
+			}
+		}
+	}
+	return n
 }

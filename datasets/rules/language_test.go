@@ -44,7 +44,7 @@ func TestLanguageTools(t *testing.T) {
 	if strings.Join(asked, " ") != "de en fr" {
 		t.Errorf("an identifier among %v", asked)
 	}
-	if _, v := Chain(rules, &Doc{Text: "Guten Tag"}); v.Keep || v.Value != "de 1.000" {
+	if _, v := Chain(rules, &Doc{Text: strings.Repeat("Guten Tag. ", 20)}); v.Keep || v.Value != "de 1.000" {
 		t.Errorf("a German text: %+v", v)
 	}
 }

@@ -20,11 +20,13 @@ const (
 )
 
 // PII finds personal data. The defaults are datatrove's formatter: e-mail addresses and public IPv4 addresses, replaced in turn by the
-// reference's examples, beginning anew in each document. More kinds may be named.
+// reference's examples, beginning anew in each document; but numbers of versions, which the reference takes for addresses, stay unless
+// keep_versions is false. More kinds may be named.
 type PII struct {
-	Kinds               []string            `yaml:"kinds" json:"kinds" help:"what is looked for: email, ip, phone, card, iban"`
+	Kinds               []string            `yaml:"kinds" json:"kinds" help:"what is looked for: email, ip, ipv6, mac, phone, card, iban, ssn, url_token, api_key"`
 	Action              string              `yaml:"action" json:"action" help:"what is done with it: mask, remove or reject"`
 	OnlyRemovePublicIPs bool                `yaml:"only_remove_public_ips" json:"only_remove_public_ips" help:"addresses of private networks stay"`
+	KeepVersions        bool                `yaml:"keep_versions" json:"keep_versions" help:"numbers of versions, such as version 1.2.3.4, stay as they are"`
 	Replacements        map[string][]string `yaml:"replacements" json:"replacements" help:"what stands in its place, by kind, used in turn"`
 
 	finders []piiKind
@@ -49,14 +51,13 @@ var piiKinds = []piiKind{
 	{"iban", findAll(regexp.MustCompile(`\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b`), isIBAN), []string{"<IBAN>"}},
 	{"card", findAll(regexp.MustCompile(`\b[0-9](?:[ -]?[0-9]){12,18}\b`), isCard), []string{"<CREDIT_CARD>"}},
 	{"ssn", findAll(regexp.MustCompile(`\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b`), nil), []string{"<SSN>"}},
-	{"phone",
-		findAll(regexp.MustCompile(`\+[0-9]{1,3}[ .-]?(?:\(0?[0-9]{1,4}\)[ .-]?)?[0-9]{2,5}(?:[ .-]?[0-9]{2,5}){1,4}\b|\(?\b[2-9][0-9]{2}\)?[ .-][2-9][0-9]{2}[ .-][0-9]{4}\b`), isPhone),
-		[]string{"<PHONE_NUMBER>"}},
+	{"phone", findPhones, []string{"<PHONE_NUMBER>"}},
+	{"api_key", findAPIKeys, []string{"<API_KEY>"}},
 }
 
 // NewPII returns the reference's settings.
 func NewPII() *PII {
-	return &PII{Kinds: []string{"email", "ip"}, Action: PIIMask, OnlyRemovePublicIPs: true}
+	return &PII{Kinds: []string{"email", "ip"}, Action: PIIMask, OnlyRemovePublicIPs: true, KeepVersions: true}
 }
 
 // Name is "pii".
@@ -211,9 +212,7 @@ func findIPv4(p *PII, text string) (out []Span) {
 		if err != nil || p.OnlyRemovePublicIPs && slices.ContainsFunc(notGlobal, func(n netip.Prefix) bool { return n.Contains(a) }) {
 			continue
 		}
-		// A number with more parts, or a version, is not an address. The reference takes those too when only public ones are wanted.
-		if !p.OnlyRemovePublicIPs && (m[0] > 0 && (text[m[0]-1] == '.' || isDigit(text[m[0]-1])) ||
-			m[1] < len(text) && isDigit(text[m[1]]) || isVersion(text[:m[0]])) {
+		if p.KeepVersions && isVersion(text, m[0], m[1]) {
 			continue
 		}
 		out = append(out, Span{m[0], m[1]})
@@ -223,9 +222,40 @@ func findIPv4(p *PII, text string) (out []Span) {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-var versionWord = regexp.MustCompile(`(?i)\b(?:version|release|revision|rev\.?|v\.?) ?$`)
+// versionWord stands before a number that is a version.
+var versionWord = regexp.MustCompile(`(?i)\b(?:version|versions|ver\.?|release|revision|rev\.?|build|firmware|v\.?)["']?[ :=]{0,3}["']?[<>=~^]{0,2} ?$`)
 
-func isVersion(before string) bool { return versionWord.MatchString(before[max(0, len(before)-12):]) }
+// isVersion says whether what looks like an address is a number of more parts, or the version of something: after a word that says so, a
+// name and a hyphen or a slash (as in openssl-1.1.1.1), or before more of the name (1.2.3.4.tar.gz, 1.2.3.4-beta).
+func isVersion(text string, from, to int) bool {
+	before, after := text[:from], text[to:]
+	if before != "" {
+		last := before[len(before)-1]
+		if last == '.' || isDigit(last) || versionWord.MatchString(before[max(0, len(before)-24):]) {
+			return true
+		}
+		prior := byte(0)
+		if len(before) > 1 {
+			prior = before[len(before)-2] | 0x20
+		}
+		if letter := prior >= 'a' && prior <= 'z' || prior == ')'; strings.IndexByte("-/_", last) >= 0 && letter {
+			return true
+		}
+		if x := last | 0x20; x >= 'a' && x <= 'z' { // r1.2.3.4
+			return true
+		}
+	}
+	if after == "" {
+		return false
+	}
+	next := byte(0)
+	if len(after) > 1 {
+		next = after[1]
+	}
+	lower := next >= 'a' && next <= 'z'
+	return isDigit(after[0]) || after[0] == '.' && isDigit(next) || strings.IndexByte("-+~_", after[0]) >= 0 && lower ||
+		after[0] == '.' && lower
+}
 
 var ipv6 = regexp.MustCompile(`[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:%[0-9A-Za-z]+)?`)
 
@@ -289,10 +319,4 @@ func isIBAN(s string) bool {
 	}
 	n, ok := new(big.Int).SetString(b.String(), 10)
 	return ok && n.Mod(n, big.NewInt(97)).Int64() == 1
-}
-
-// isPhone bounds the digits as E.164 does.
-func isPhone(s string) bool {
-	n := len(digitsOf(s))
-	return n >= 8 && n <= 15 || n == 10
 }

@@ -16,7 +16,7 @@ var textRules = []struct {
 	new  func() Rule
 	want func(*goldenRules) *goldenText
 }{
-	{"pii", func() Rule { return NewPII() }, func(g *goldenRules) *goldenText { return g.PII }},
+	{"pii", func() Rule { p := NewPII(); p.KeepVersions = false; return p }, func(g *goldenRules) *goldenText { return g.PII }},
 	{"ftfy", func() Rule { return NewFTFY() }, func(g *goldenRules) *goldenText { return g.FTFY }},
 	{"symbol_lines", func() Rule { return NewSymbolLines() }, func(g *goldenRules) *goldenText { return g.Symbols }},
 }

@@ -24,6 +24,8 @@ type Doc struct {
 
 	words []string
 	cut   bool
+	lang  *language       // found by spoken
+	other map[string]*Doc // the document as it is cut by the splitter of another language, by code
 }
 
 // Words are the words of the text. The caller must not change them.
@@ -37,7 +39,7 @@ func (d *Doc) Words() []string {
 // SetText replaces the text.
 func (d *Doc) SetText(text string) {
 	if text != d.Text {
-		d.Text, d.words, d.cut = text, nil, false
+		d.Text, d.words, d.cut, d.lang, d.other = text, nil, false, nil, nil
 	}
 }
 
@@ -68,9 +70,37 @@ type Rule interface {
 	Apply(d *Doc) Verdict
 }
 
+// language is the language that the text is written in.
+func (d *Doc) language() *language {
+	if d.lang == nil {
+		d.lang = spoken(d.Text)
+	}
+	return d.lang
+}
+
+// as is the document with the splitter of a language, which is made once; the document itself where there is none.
+func (d *Doc) as(code string, splitter func(code string) (Splitter, error)) *Doc {
+	if splitter == nil {
+		return d
+	}
+	if o := d.other[code]; o != nil {
+		return o
+	}
+	s, err := splitter(code)
+	if err != nil || s == d.Splitter {
+		return d
+	}
+	if d.other == nil {
+		d.other = map[string]*Doc{}
+	}
+	d.other[code] = &Doc{Text: d.Text, URL: d.URL, Splitter: s, lang: d.lang}
+	return d.other[code]
+}
+
 // Tools are what some rules need beside their settings, and what is too large for a program that only checks settings.
 type Tools struct {
-	Languages NewIdentifier // of the rule language: langid.New, whose models are 120 MB of a program
+	Languages NewIdentifier                           // of the rule language: langid.New, whose models are 120 MB of a program
+	Words     func(language string) (Splitter, error) // of the profiles, which cut a text by its own language: words.For
 }
 
 // User is a rule that applies tools: Use gives it them after Prepare and before the first Apply.

@@ -187,12 +187,12 @@ func TestGoldenDecisions(t *testing.T) {
 }
 
 func TestFor(t *testing.T) {
-	for _, c := range []string{"en", "eng", "de", "fr", "fra", "xx"} {
+	for _, c := range []string{"en", "eng", "de", "fr", "fra", "xx", "ja", "cmn", "th"} {
 		if _, err := For(c); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, c := range []string{"", "e", "english", "ja", "cmn", "e1"} {
+	for _, c := range []string{"", "e", "english", "e1"} {
 		if _, err := For(c); err == nil {
 			t.Errorf("%q has a splitter", c)
 		}

@@ -2,7 +2,6 @@ package words
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -30,14 +29,12 @@ var table = []language{
 
 var splitters sync.Map // code → *Splitter
 
-// For returns the splitter of a language by its ISO 639-1 or 639-3 code. A language without rules of its own has those of "xx". Languages
-// written without spaces (Chinese, Japanese, Thai, Khmer, Lao, Burmese, Tibetan) are an error: rules that count words mean nothing there.
+// For returns the splitter of a language by its ISO 639-1 or 639-3 code. A language without rules of its own has those of "xx"; those that
+// are written without spaces (Chinese, Japanese, Thai, Khmer, Lao, Burmese, Tibetan) are cut into characters: see unspaced.
 func For(code string) (rules.Splitter, error) {
 	c := strings.ToLower(code)
-	if slices.Contains([]string{"zh", "zho", "cmn", "ja", "jpn", "th", "tha", "km", "khm", "lo", "lao", "my", "mya", "bo", "bod"}, c) {
-		return nil, fmt.Errorf("there is no word splitter for language %q, which is written without spaces; leave out the rules that "+
-			"need words, or set language: xx "+
-			"to split at marks and spaces alone", code)
+	if isUnspaced(c) {
+		return unspaced{}, nil
 	}
 	if len(c) < 2 || len(c) > 3 || strings.Trim(c, "abcdefghijklmnopqrstuvwxyz") != "" {
 		return nil, fmt.Errorf("language %q is not a code of ISO 639, such as en or deu", code)

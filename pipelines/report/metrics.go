@@ -129,6 +129,9 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	for _, o := range m.Data.Overlap {
 		row("warning", o.String())
 	}
+	for _, h := range prepare.HeavyRules(m.Data.Funnel) {
+		row("warning", h.String())
+	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
 	for _, s := range m.Samples {
 		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", OneLine(s.Prompt), OneLine(s.Before), OneLine(s.After))

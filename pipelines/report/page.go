@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/plot/plotter"
+
+	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
 
 //go:embed report.html.tmpl
@@ -21,6 +23,7 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"ibar":    func(n, of int64) string { return fmt.Sprintf("%.2f%%", 100*float64(n)/float64(max(of, 1))) },
 	"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
 	"mixed":   mixed,
+	"heavy":   prepare.HeavyRules,
 	"less":    func(a, b int64) int64 { return a - b },
 }).Parse(page))
 

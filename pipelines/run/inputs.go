@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
@@ -22,8 +23,8 @@ func (r *Run) Reading(set string) prepare.Config {
 		c.Format, c.Delimiter, c.RowKind, c.Columns = datasets.FormatAuto, "", datasets.RowAuto, nil
 	}
 	for _, s := range r.Recipe.Prepare.Clean { // a page has to be taken apart in every set, also where nothing else is cleaned
-		if s["rule"] == "html_text" {
-			c.HTML = s
+		if page := rules.PageRule(s); page != nil {
+			c.HTML = page
 		}
 	}
 	return c

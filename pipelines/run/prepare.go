@@ -61,6 +61,9 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 				r.Tell("%s: %d of %d records rejected (%s); see %s", setNames[name], n, res.Read,
 					prepare.Reasons(res.Rejected), cfg.RejectsDir)
 			}
+			for _, h := range prepare.HeavyRules(res.Funnel) {
+				r.Tell("warning: %s: %s", setNames[name], h)
+			}
 			r.sayTally(name, inputs, res)
 		}
 		// the run goes on without what it would measure

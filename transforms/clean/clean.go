@@ -35,7 +35,7 @@ type RulesFn struct {
 
 // Setup builds the rules.
 func (f *RulesFn) Setup() (err error) {
-	if f.chain, err = rules.DecodeChain(f.Rules, rules.Tools{Languages: langid.New}); err != nil {
+	if f.chain, err = rules.DecodeChain(f.Rules, rules.Tools{Languages: langid.New, Words: words.For}); err != nil {
 		return err
 	}
 	f.splitter, err = words.For(f.Language)
@@ -70,7 +70,7 @@ func (f *RulesFn) judge(r *datasets.Record) (string, stage.Verdict) {
 	for _, rule := range f.chain {
 		v = rule.Apply(d)
 		for _, c := range v.Counters {
-			counters = append(counters, rules.Counter{Name: rule.Name() + "." + c.Name, N: c.N})
+			counters = append(counters, rules.Counter{Name: rule.Name() + "." + c.Name, N: c.N}) // under the rule that counted
 		}
 		if !v.Keep {
 			v.Counters = counters

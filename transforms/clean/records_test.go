@@ -71,6 +71,7 @@ func TestRecords(t *testing.T) {
 		{{"rule": "gopher_repetition"}},
 		{{"rule": "c4", "min_num_sentences": 1}},
 		{{"rule": "pii"}},
+		{{"rule": "docs"}},
 		{{"rule": "language", "languages": []string{"en"}, "candidates": []string{"de"}}},
 	}
 	p, s := beam.NewPipelineWithRoot()

@@ -101,6 +101,9 @@ func verdict(step core.Step, text, row string, m *core.Removal, s rules.Splitter
 	if v.Keep && row != "" { // parts of a row's texts belong to its fields: such a row stays whole
 		v.Text, v.Counters = text, []rules.Counter{{Name: "rows_left_whole", N: 1}}
 	}
+	for i := range v.Counters {
+		v.Counters[i].Name = step.Name() + "." + v.Counters[i].Name
+	}
 	return stage.Verdict{Verdict: v}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	core "github.com/adaptflow/adaptflow/datasets/dedupe"
+	"github.com/adaptflow/adaptflow/datasets/rules"
 	"github.com/adaptflow/adaptflow/internal/settings"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/tokenize"
@@ -95,7 +96,7 @@ func (c *Config) longest() int {
 
 func (c *Config) reading() datasets.Options {
 	o := c.Options
-	o.Pages = c.HTML != nil
+	o.Pages, o.Where = c.HTML != nil, rules.Conditions(c.Clean)
 	return o
 }
 
@@ -152,8 +153,8 @@ func (c *Config) defaults() {
 		c.Ends = tokenize.Ends{}
 	}
 	for _, step := range c.Clean {
-		if step["rule"] == htmlText && c.HTML == nil {
-			c.HTML = step
+		if page := rules.PageRule(step); page != nil && c.HTML == nil {
+			c.HTML = page
 		}
 	}
 	if c.Format == datasets.FormatHTML && c.HTML == nil {
@@ -236,7 +237,13 @@ func (r *Result) Bad() int64 {
 
 // Bad counts the records that could not be read by the funnel's first stage.
 func Bad(funnel []Stage) int64 {
-	return funnel[0].In - funnel[0].Kept - funnel[0].Rejected[datasets.ReasonUndesirable]
+	bad := funnel[0].In - funnel[0].Kept - funnel[0].Rejected[datasets.ReasonUndesirable]
+	for reason, n := range funnel[0].Rejected {
+		if strings.HasPrefix(reason, "field.") { // rows that the recipe does not want
+			bad -= n
+		}
+	}
+	return bad
 }
 
 // ErrTooManyBad is wrapped by the error of a run that finished with more rejected records than max_bad_fraction allows.

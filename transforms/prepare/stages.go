@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -211,7 +210,7 @@ func (d *driver) countStage(name string) error {
 	st := Stage{Name: name, In: sum.In, Kept: sum.Kept, Changed: sum.Changed,
 		Rejected: datasets.AddCounts(map[string]int64{}, sum.Rejected), Counters: map[string]int64{}}
 	for c, n := range sum.Counters {
-		st.Counters[strings.TrimPrefix(c, ".")] += n
+		st.Counters[c] += n
 	}
 	return d.funnel(st)
 }

@@ -75,7 +75,8 @@ func (s *Summary) totals() (string, error) {
 	return string(b), err
 }
 
-// Judge says what becomes of a record: the rule (its name) and its verdict, whose text replaces the record's.
+// Judge says what becomes of a record: the rule (its name) and its verdict, whose text replaces the record's, and whose counters are named
+// "rule.counter" after the rule that counted.
 type Judge func(r *datasets.Record) (rule string, v Verdict)
 
 // Verdict is a rule's, and of a row of several fields what the row becomes ("": it stays).
@@ -122,7 +123,7 @@ func Apply(ctx context.Context, g ingest.Group, dir, rejectsDir, name string, ju
 		s.bytesIn += int64(len(r.Text))
 		rule, v := judge(r)
 		for _, c := range v.Counters {
-			s.Counters[rule+"."+c.Name] += int64(c.N)
+			s.Counters[c.Name] += int64(c.N)
 		}
 		if !v.Keep {
 			s.Rejected[rule+"."+v.Reason]++
