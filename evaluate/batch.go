@@ -46,6 +46,8 @@ type Sequence struct {
 	Slot     int      // the adapters' slot; -1 for the base alone
 	Draw     uint64   // numbers its random numbers, where tokens are drawn
 	LogProbs int      // how many of the likeliest tokens come with each token; -1 for no log-probabilities at all
+	// Heat, above 0, is the temperature of the log-probabilities; 0 for 1: those of the logits as the model gives them.
+	Heat float64
 	// Owner names whose the prompt is, and the model that reads it: what is in the cache of a prompt's beginning is taken from sequences of
 	// the same owner and slot, and from no others. "" shares nothing.
 	Owner string
@@ -60,7 +62,7 @@ type Sequence struct {
 	key      philox.Key
 }
 
-// TokenProb is a token and the logarithm of its probability, by the logits as the model gives them.
+// TokenProb is a token and the logarithm of its probability, by the logits as the model gives them, over [Sequence.Heat].
 type TokenProb struct {
 	ID      int32
 	LogProb float64
@@ -283,15 +285,15 @@ func (q *Sequence) say(logits []float32, place int) (s Said) {
 	}
 	var lse float64
 	if q.LogProbs >= 0 {
-		lse = logSumExp(logits)
+		lse = logSumExp(logits, q.heat())
 		s.Top = top(logits, q.LogProbs)
 		for i := range s.Top {
-			s.Top[i].LogProb -= lse
+			s.Top[i].LogProb = s.Top[i].LogProb/q.heat() - lse
 		}
 	}
 	if place < len(q.Prompt) {
 		s.ID = q.Prompt[place]
-		s.LogProb = float64(logits[s.ID]) - lse
+		s.LogProb = float64(logits[s.ID])/q.heat() - lse
 		return s
 	}
 	l := logits
@@ -311,19 +313,27 @@ func (q *Sequence) say(logits []float32, place int) (s Said) {
 	}
 	s.ID = pick(&q.Sampling, l, q.key, q.Draw, uint64(n))
 	if q.LogProbs >= 0 {
-		s.LogProb = float64(logits[s.ID]) - lse
+		s.LogProb = float64(logits[s.ID])/q.heat() - lse
 	}
 	return s
 }
 
-// logSumExp is the logarithm of the sum of exp.
-func logSumExp(l []float32) float64 {
+// heat is the temperature of the log-probabilities.
+func (q *Sequence) heat() float64 {
+	if q.Heat > 0 {
+		return q.Heat
+	}
+	return 1
+}
+
+// logSumExp is the logarithm of the sum of exp, of logits over a temperature.
+func logSumExp(l []float32, heat float64) float64 {
 	m := slices.Max(l)
 	sum := 0.0
 	for _, v := range l {
-		sum += math.Exp(float64(v - m))
+		sum += math.Exp(float64(v-m) / heat)
 	}
-	return float64(m) + math.Log(sum)
+	return float64(m)/heat + math.Log(sum)
 }
 
 // top are the n tokens of the largest logits, the largest first, of equal ones that of the least id.

@@ -28,7 +28,7 @@ type Ask struct {
 // Given is an answer.
 type Given struct {
 	IDs      []int32
-	LogProbs []float32 // the natural logarithms of its tokens' probabilities, as the model gives them
+	LogProbs []float32 // the natural logarithms of its tokens' probabilities, as the model gives them at the temperature of the sampling
 	Ended    bool      // its last token ends it; else it was cut
 }
 
@@ -61,7 +61,7 @@ func (m *Model) Answer(ctx context.Context, asks []Ask, s evaluate.Sampling, sto
 	longest := 1
 	for i, a := range asks {
 		s.MaxNewTokens = a.Most
-		qs = append(qs, &evaluate.Sequence{Prompt: a.IDs, Sampling: s, End: stop, Slot: m.slot, Draw: a.Draw})
+		qs = append(qs, &evaluate.Sequence{Prompt: a.IDs, Sampling: s, End: stop, Slot: m.slot, Draw: a.Draw, Heat: s.Temperature})
 		longest = max(longest, len(a.IDs)+a.Most)
 		if len(a.IDs)+a.Most > m.Positions() || a.Most < 1 {
 			return nil, fmt.Errorf("prompt %d has %d tokens, its answer %d at most, and the model %d positions", i+1, len(a.IDs), a.Most,
@@ -75,13 +75,14 @@ func (m *Model) Answer(ctx context.Context, asks []Ask, s evaluate.Sampling, sto
 	})
 }
 
-// Likely is log p of the tokens of answers given their prompts, by the base with its adapters off where base says so.
-func (m *Model) Likely(ctx context.Context, prompts, answers [][]int32, base bool, cache int64) ([][]float32, error) {
+// Likely is log p of the tokens of answers given their prompts, with logits divided by a temperature, by the base with its adapters off
+// where base says so.
+func (m *Model) Likely(ctx context.Context, prompts, answers [][]int32, temperature float64, base bool, cache int64) ([][]float32, error) {
 	out := make([][]float32, len(answers))
 	var qs []*evaluate.Sequence
 	longest := 1
 	for i := range answers {
-		q := &evaluate.Sequence{Prompt: slices.Concat(prompts[i], answers[i]), Slot: m.slot, Echo: true}
+		q := &evaluate.Sequence{Prompt: slices.Concat(prompts[i], answers[i]), Slot: m.slot, Echo: true, Heat: temperature}
 		if base {
 			q.Slot = -1
 		}

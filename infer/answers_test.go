@@ -55,7 +55,7 @@ func TestAnswer(t *testing.T) {
 		}
 		prompts, answers = append(prompts, asks[i].IDs), append(answers, g.IDs)
 	}
-	read, err := m.Likely(t.Context(), prompts, answers, false, 256<<20)
+	read, err := m.Likely(t.Context(), prompts, answers, 1, false, 256<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

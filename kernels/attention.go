@@ -23,9 +23,11 @@ type Attn struct {
 // Doc is one document of a packed batch. Attention never crosses documents.
 type Doc struct {
 	Start, End int32 // rows of q, k and v
-	Past       int32 // rows of the cache that precede Start
+	Past       int32 // rows that precede Start: of the cache, or, where there is none, of a document before it
 	Slot       int32 // its prefix in prefixK and prefixV, or -1 for none
-	Cache      int32 // where its rows of the cache begin, a multiple of CacheAlign, as is their room
+	// Cache is where its rows of the cache begin, a multiple of CacheAlign, as is their room; where there is none, the row at which the
+	// Past rows begin.
+	Cache int32
 }
 
 const (
@@ -39,7 +41,7 @@ const (
 type docKeys struct {
 	Doc
 	rows, prefix, n int
-	held            int // keys that are rearranged: the prefix, and the own rows where there is no cache
+	held            int // keys that are rearranged: the prefix, and where there is no cache the others, too
 	off             int // where they begin, in keys
 }
 
@@ -63,7 +65,14 @@ func (a Attn) check(name string, T int, docs []Doc, prefixLen int, cache *KVCach
 		if cache != nil {
 			last += int(d.End - d.Start)
 		}
-		if d.Start < 0 || d.End < d.Start || int(d.End) > T || d.Past < 0 || d.Cache < 0 || d.Cache%CacheAlign != 0 || last > room {
+		if cache == nil && d.Past > 0 {
+			if last > int(d.Start) {
+				panic(fmt.Sprintf("kernels: %s: the rows that precede document %+v do not lie before it", name, d))
+			}
+			last = 0
+		}
+		if d.Start < 0 || d.End < d.Start || int(d.End) > T || d.Past < 0 || d.Cache < 0 ||
+			cache != nil && d.Cache%CacheAlign != 0 || last > room {
 			panic(fmt.Sprintf("kernels: %s: document %+v of %d rows, %d in the cache", name, d, T, room))
 		}
 		k := docKeys{Doc: d, rows: int(d.End - d.Start), off: total}
@@ -95,12 +104,30 @@ func (a Attn) span(d *docKeys, i, hi int) (int, int) {
 	return lo, int(d.Past) + hi
 }
 
+// few says whether a document has so few rows that they are taken one by one; by document those that precede it count.
+func (a Attn) few(d *docKeys) bool {
+	n := d.rows
+	if a.ByDocument {
+		n += int(d.Past)
+	}
+	return n <= decodeRows
+}
+
 // sees gives the keys that row i sees, as span does.
 func (a Attn) sees(d *docKeys, i int) (lo, hi int) {
 	if a.Window > 0 {
 		lo = max(0, int(d.Past)+i-a.Window+1)
 	}
 	return lo, int(d.Past) + i + 1
+}
+
+// SharedRows is how many of the first n rows, which two texts of a and b rows have in common, have the same bits in both, by whatever sums
+// ([Attn.ByDocument]): the second may go on from these of the first.
+func SharedRows(n, a, b int) int {
+	if min(a, b) <= decodeRows {
+		return 0
+	}
+	return n / attnGroup * attnGroup
 }
 
 var scratchPool sync.Pool
@@ -124,6 +151,9 @@ func scratchOf(n int) *scratchBuf {
 // no mask hides, the window neither (transformers hides prefix keys beyond the window in models with sliding-window layers, since it counts
 // them as past positions). cache, which may be nil, holds from row Cache the Past rows that precede a document; the document's k and v are
 // put behind them, and all keys and values are read from there.
+//
+// Without a cache a document may go on from the first Past rows of one before it, whose beginning both have in common: row Cache is the
+// first of them. Its rows have the bits that they have in a document with these rows of its own; see [SharedRows].
 //
 // A row's sums run over its keys in their order, from places that its position alone decides: its bits are the same whether the rows before
 // it came with it or lie in the cache; but see [Attn.ByDocument].
@@ -178,7 +208,7 @@ type attnUnit struct {
 func (f *attnForward) units(ks []docKeys, threads int) []attnUnit {
 	a, few := f.a, 0
 	for i := range ks {
-		if ks[i].rows <= decodeRows {
+		if a.few(&ks[i]) {
 			few++
 		}
 	}
@@ -189,7 +219,7 @@ func (f *attnForward) units(ks []docKeys, threads int) []attnUnit {
 	var units []attnUnit
 	for i := range ks {
 		d := &ks[i]
-		if d.rows <= decodeRows {
+		if a.few(d) {
 			for r := range d.rows {
 				for h := 0; h < a.Heads; h += step {
 					units = append(units, attnUnit{d, h, step - 1, r, r + 1})
@@ -210,7 +240,7 @@ func (f *attnForward) units(ks []docKeys, threads int) []attnUnit {
 // block computes a unit: all scores, their softmax, then the weighted sum of values.
 func (f *attnForward) block(u attnUnit) {
 	a, hd, v, d := f.a, f.a.HeadDim, f.vec, u.d
-	if a.ByDocument && d.rows <= decodeRows {
+	if a.ByDocument && a.few(d) {
 		f.short(u)
 		return
 	}
@@ -358,7 +388,8 @@ func (a Attn) capScores(v *vecSet, s []float32, ld, m int, d *docKeys, lo, hi in
 	return 1
 }
 
-// attnSource finds the keys and values of a document that are rearranged: in its prefix and, where there is no cache, in its own rows.
+// attnSource finds the keys and values of a document that are rearranged: in its prefix and, where there is no cache, in the rows that
+// precede it and in its own.
 type attnSource struct {
 	a                Attn
 	prefixLen        int
@@ -373,17 +404,21 @@ type attnPart struct {
 	n, at int
 }
 
-func (s *attnSource) parts(d *docKeys, kv int) [2]attnPart {
+func (s *attnSource) parts(d *docKeys, kv int) [3]attnPart {
 	hd := s.a.HeadDim
 	w := s.a.KVHeads * hd
-	var ps [2]attnPart
+	var ps [3]attnPart
 	if d.prefix > 0 {
 		o := int(d.Slot)*s.prefixLen*w + kv*hd
 		ps[0] = attnPart{s.prefixK[o:], s.prefixV[o:], d.prefix, 0}
 	}
 	if !s.cached {
 		o := int(d.Start)*w + kv*hd
-		ps[1] = attnPart{s.k[o:], s.v[o:], d.rows, d.prefix}
+		ps[2] = attnPart{s.k[o:], s.v[o:], d.rows, d.prefix + int(d.Past)}
+		if d.Past > 0 {
+			o = int(d.Cache)*w + kv*hd
+			ps[1] = attnPart{s.k[o:], s.v[o:], int(d.Past), d.prefix}
+		}
 	}
 	return ps
 }

@@ -7,11 +7,11 @@ func (a Attn) BackwardScratch(maxRows int, threads int) int { return 0 }
 
 // Backward adds to dq, dk, dv, dprefixK and dprefixV the gradients of Forward for the gradient dout of its result; out and lse
 // are what it gave. The probabilities are computed again from lse (Dao, FlashAttention-2, 2023). Documents with rows in a
-// cache have no backward pass. dprefixK and dprefixV may be nil; dk and dv may be nil together, and so may dq.
-// scratch may be nil.
+// cache have no backward pass; those that go on from rows of another give these their gradients. dprefixK and dprefixV may be nil; dk
+// and dv may be nil together, and so may dq. scratch may be nil.
 //
 // Each document and key/value head is summed by one goroutine in a fixed order, and what documents give to a shared
-// prefix is added in their order, so the result does not depend on the number of threads.
+// prefix, or to rows that they go on from, is added in their order, so the result does not depend on the number of threads.
 func (a Attn) Backward(p *pool.Pool, dq, dk, dv, dprefixK, dprefixV, dout, q, k, v, out, lse []float32, docs []Doc, prefixK,
 	prefixV []float32, prefixLen int, scratch []float32) {
 	H, KV, hd := a.Heads, a.KVHeads, a.HeadDim
@@ -27,7 +27,12 @@ func (a Attn) Backward(p *pool.Pool, dq, dk, dv, dprefixK, dprefixV, dout, q, k,
 		pre = scratchOf(2 * len(ks) * prefixLen * w)
 		b.preK, b.preV = pre.x[:len(ks)*prefixLen*w], pre.x[len(ks)*prefixLen*w:]
 	}
+	past := b.sharedRoom(ks, w)
 	p.Run(len(ks)*KV, func(i int) { b.head(ks, i/KV, i%KV) })
+	if past != nil {
+		p.Run(KV, func(kv int) { b.addShared(ks, kv) })
+		scratchPool.Put(past)
+	}
 	if pre == nil {
 		return
 	}
@@ -47,7 +52,41 @@ type attnBackward struct {
 	dq, dk, dv        []float32
 	dout, q, out, lse []float32
 	preK, preV        []float32 // [documents, prefixLen, KVHeads·HeadDim]
+	pastK, pastV      []float32 // [rows that documents go on from, KVHeads·HeadDim], document after document from pastAt on
+	pastAt            []int
 	src               attnSource
+}
+
+// sharedRoom makes room for the gradients of the rows that documents go on from; nil where none does.
+func (b *attnBackward) sharedRoom(ks []docKeys, w int) *scratchBuf {
+	n := 0
+	for i := range ks {
+		b.pastAt = append(b.pastAt, n)
+		n += int(ks[i].Past)
+	}
+	if n == 0 {
+		return nil
+	}
+	buf := scratchOf(2 * n * w)
+	b.pastK, b.pastV = buf.x[:n*w], buf.x[n*w:2*n*w]
+	return buf
+}
+
+// addShared adds what documents give to the rows that they go on from, for one key/value head, in the order of the documents.
+func (b *attnBackward) addShared(ks []docKeys, kv int) {
+	hd := b.a.HeadDim
+	w := b.a.KVHeads * hd
+	for i := range ks {
+		for j := range int(ks[i].Past) {
+			from, to := (b.pastAt[i]+j)*w+kv*hd, (int(ks[i].Cache)+j)*w+kv*hd
+			if b.dk != nil {
+				b.vec.add(b.dk[to:][:hd], b.dk[to:][:hd], b.pastK[from:][:hd])
+			}
+			if b.dv != nil {
+				b.vec.add(b.dv[to:][:hd], b.dv[to:][:hd], b.pastV[from:][:hd])
+			}
+		}
+	}
 }
 
 // head computes the gradients of one document and key/value head, all query heads of its group in order.
@@ -69,8 +108,8 @@ func (b *attnBackward) head(ks []docKeys, di, kv int) {
 	clear(gv[:d.n*hd])
 	group := a.Heads / a.KVHeads
 	for h := kv * group; h < (kv+1)*group; h++ {
-		for i0 := 0; i0 < d.rows; i0 += attnRows {
-			i1 := min(d.rows, i0+attnRows)
+		for i0, i1 := 0, 0; i0 < d.rows; i0 = i1 {
+			i1 = min(d.rows, (int(d.Past)+i0)/attnRows*attnRows+attnRows-int(d.Past))
 			m := i1 - i0
 			lo, hi := a.span(d, i0, i1)
 			row0 := int(d.Start) + i0
@@ -129,7 +168,13 @@ func (b *attnBackward) head(ks []docKeys, di, kv int) {
 			}
 			continue
 		}
-		o := (int(d.Start)+j-d.prefix)*w + kv*hd
+		if past := j - d.prefix; past < int(d.Past) {
+			o := (b.pastAt[di]+past)*w + kv*hd
+			copy(b.pastK[o:][:hd], gkr)
+			copy(b.pastV[o:][:hd], gvr)
+			continue
+		}
+		o := (int(d.Start)+j-d.prefix-int(d.Past))*w + kv*hd
 		if b.dk != nil {
 			v.add(b.dk[o:][:hd], b.dk[o:][:hd], gkr)
 		}

@@ -33,11 +33,18 @@ func runRewards(ctx context.Context, in *Input, out *Results) error {
 	if err != nil {
 		return err
 	}
-	a, ok := o.(train.Advantaged)
+	a, ok := o.(train.Sampler)
 	if !ok {
 		return nil
 	}
-	r, groups := a.Rollouts(), a.Compared()
+	r := a.Rollouts()
+	if len(r.RewardFuncs) == 0 && r.Unscored {
+		return nil
+	}
+	var groups preference.Groups
+	if x, ok := o.(train.Advantaged); ok {
+		groups = x.Compared()
+	}
 	set, err := rewards.NewSet(r.RewardFuncs)
 	if err != nil {
 		return err
@@ -76,7 +83,8 @@ func runRewards(ctx context.Context, in *Input, out *Results) error {
 	tokens, cut := 0, 0
 	for i, g := range given {
 		answers[i] = rewards.Answer{Prompt: tk.Decode(prompts[i].IDs, false), Completion: tk.Decode(g.IDs, true),
-			Right: tk.Decode(prompts[i].Right, true), IDs: g.IDs, Truncated: !g.Ended}
+			Right: tk.Decode(prompts[i].Right, true), IDs: g.IDs,
+			PromptIDs: prompts[i].IDs, Truncated: !g.Ended}
 		if tokens += len(g.IDs); !g.Ended {
 			cut++
 		}

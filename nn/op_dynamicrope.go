@@ -19,6 +19,9 @@ func (r *DynamicRope) Plan(in []Shape, want []bool) Plan {
 	return turnPlan(in)
 }
 
+// ByText implements [Textual].
+func (r *DynamicRope) ByText(bool) bool { return true }
+
 // turn rotates x [T, Heads·HeadDim] into y, document after document.
 func (r *DynamicRope) turn(w *Work, y, x []float32, inverse bool) {
 	d := r.Heads * r.HeadDim

@@ -93,6 +93,9 @@ func (d *Dropout) Plan(in []Shape, want []bool) Plan {
 	return Plan{Out: in[0], InPlace: []bool{true}, Sets: []bool{true}, Scratch: func(c Caps, _ int) int { return in[0].Len(c) }}
 }
 
+// ByText implements [Textual].
+func (d *Dropout) ByText(training bool) bool { return training && d.P > 0 }
+
 // Forward implements Op.
 func (d *Dropout) Forward(w *Work) { DropoutRows(w, d.Name, d.P, w.Out, w.In[0]) }
 

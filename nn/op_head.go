@@ -200,6 +200,26 @@ func (h *Head) logits(w *Work, s *headScratch, n, lo, hi int, panels kernels.Pan
 			s.slope[i] = 1 - float32(t*t)
 		}
 	}
+	if t := heat(w.Step); t != 1 {
+		for i := range l {
+			l[i] /= t
+		}
+	}
+}
+
+// heat is the temperature of a step.
+func heat(s *Step) float32 {
+	if s.Temperature > 0 {
+		return s.Temperature
+	}
+	return 1
+}
+
+// cool turns derivatives in logits that the temperature has divided into those in the logits themselves.
+func cool(s *Step, u []float32) {
+	if t := heat(s); t != 1 {
+		kernels.Scale(nil, 1/t, u)
+	}
 }
 
 // products adds g·W for the columns [lo, hi) of g [n, hi-lo] to out [n, D], and g·B to ub [n, R].
@@ -280,6 +300,10 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 		return
 	}
 	h.beginStats(w.Step)
+	if w.Step.Divergence != nil {
+		h.scoreDivergence(w, s, at, n)
+		return
+	}
 	if w.Step.Targets != nil && h.mode == ModeTrain {
 		h.scoreTargets(w, s, at, n)
 		return
@@ -350,6 +374,7 @@ func (h *Head) score(w *Work, s *headScratch, at, n int) {
 		if lr := h.LowRank; lr != nil {
 			kernels.Gemm(w.Pool, n, h.D, lr.R, lr.Scale, s.ub, lr.R, 1, w.In[h.in.lowA], h.D, 1, 1, u, h.D)
 		}
+		cool(w.Step, u)
 		copy(w.Saved[savedU][at*h.D:], u)
 	}
 }
@@ -392,6 +417,11 @@ func (h *Head) Backward(w *Work) {
 func (h *Head) weights(w *Work, s *headScratch, at, n int) {
 	h.gather(w, s, at, n)
 	clear(s.ub)
+	var sums []float32
+	if w.Step.Divergence != nil {
+		sums = make([]float32, n)
+		h.slopeSums(w, s, at, n, w.Saved[savedLSE][at:], sums, nil)
+	}
 	grad := func(i int) []float32 {
 		if i < len(w.DIn) {
 			return w.DIn[i]
@@ -402,14 +432,18 @@ func (h *Head) weights(w *Work, s *headScratch, at, n int) {
 		h.logits(w, s, n, lo, hi, p)
 		c := hi - lo
 		w.Pool.Run(n, func(i int) {
-			row := s.logits[i*c : (i+1)*c]
-			if w.Step.Scores {
+			row, slope := s.logits[i*c:(i+1)*c], w.DOut[at+i]/heat(w.Step)
+			switch {
+			case sums != nil:
+				h.divergenceGrad(w.Step, s, at+i, lo, hi, w.Saved[savedLSE][at+i], sums[i], slope, row, i*c)
+				return
+			case w.Step.Scores:
 				clear(row)
-			} else {
+			default:
 				kernels.ExpShift(row, w.Saved[savedLSE][at+i])
-				kernels.Scale(nil, -w.DOut[at+i], row)
+				kernels.Scale(nil, -slope, row)
 			}
-			h.addTarget(w, s, at+i, lo, hi, w.DOut[at+i], row, i*c)
+			h.addTarget(w, s, at+i, lo, hi, slope, row, i*c)
 		})
 		g := s.logits[:n*c]
 		if h.TrainBias && grad(h.in.bias) != nil {

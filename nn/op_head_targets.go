@@ -76,5 +76,6 @@ func (h *Head) scoreTargets(w *Work, s *headScratch, at, n int) {
 	if lr := h.LowRank; lr != nil {
 		kernels.Gemm(w.Pool, n, h.D, lr.R, lr.Scale, s.ub, lr.R, 1, w.In[h.in.lowA], h.D, 1, 1, u, h.D)
 	}
+	cool(w.Step, u)
 	copy(w.Saved[savedU][at*h.D:], u)
 }

@@ -16,6 +16,9 @@ func (r *LongRope) Plan(in []Shape, want []bool) Plan {
 	return turnPlan(in)
 }
 
+// ByText implements [Textual].
+func (r *LongRope) ByText(bool) bool { return true }
+
 // turn rotates x [T, Heads·HeadDim] into y, run after run of documents that use the same table.
 func (r *LongRope) turn(w *Work, y, x []float32, inverse bool) {
 	d := r.Heads * r.HeadDim

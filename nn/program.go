@@ -289,11 +289,14 @@ func (p *Program) check(s *Step) {
 	if e.T > c.T || e.S > c.S || e.N > c.N || e.T == 0 {
 		panic(fmt.Sprintf("nn: a step of %d tokens, %d labels, %d documents in a program for %d, %d, %d", e.T, e.S, e.N, c.T, c.S, c.N))
 	}
-	if s.Targets != nil && p.o.Mode != ModeTrain {
+	if s.Targets != nil && p.o.Mode != ModeTrain && s.Divergence == nil || s.Divergence != nil && p.o.Mode == ModeLogits {
 		panic("nn: targets in a program that was not compiled for training")
 	}
 	if s.Scores && (s.Targets != nil || s.Stats != nil) {
 		panic("nn: scores have no targets and no statistics")
+	}
+	if s.Temperature != 0 && (!(s.Temperature > 0) || s.Scores) {
+		panic(fmt.Sprintf("nn: a temperature of %g", s.Temperature))
 	}
 	if s.Stats != nil && p.o.Mode == ModeLogits {
 		panic("nn: statistics of rows in a program that gives their logits")

@@ -90,7 +90,8 @@ func (p *Program) Parts(s *Step) []*Step {
 // documents is the part of a packed step that holds the documents [from, to).
 func (s *Step) documents(from, to int) *Step {
 	lo, hi := s.Docs[from].Start, s.Docs[to-1].End
-	out := &Step{Tokens: s.Tokens[lo:hi], Positions: s.Positions[lo:hi], Group: s.Group, Scores: s.Scores, Index: s.Index}
+	out := &Step{Tokens: s.Tokens[lo:hi], Positions: s.Positions[lo:hi], Group: s.Group, Scores: s.Scores,
+		Temperature: s.Temperature, Divergence: s.Divergence, Index: s.Index}
 	if s.Targets != nil || s.Stats != nil {
 		panic("nn: targets and statistics are set on the parts of a step")
 	}
@@ -153,7 +154,7 @@ func (p *Program) expand(s *Step) *Step {
 	q, e := p.prompt, &p.expanded
 	*e = Step{Tokens: e.Tokens[:0], Positions: e.Positions[:0], Docs: e.Docs[:0], DocIDs: s.DocIDs, Rows: e.Rows[:0], Labels: e.Labels[:0],
 		Segments: e.Segments[:0], Virtual: e.Virtual[:0], Texts: s.Texts, Tasks: s.Tasks, Targets: s.Targets, Scores: s.Scores,
-		Stats: s.Stats, Index: s.Index}
+		Stats: s.Stats, Temperature: s.Temperature, Divergence: s.Divergence, Index: s.Index}
 	p.moved, p.virtual = p.moved[:0], p.virtual[:0]
 	next := int32(0)
 	for i, d := range s.Docs {

@@ -184,15 +184,19 @@ type Step struct {
 	// [S, V] the distribution that each of them should predict in place of a label, in training; nil for the labels. Rows beyond these, of
 	// virtual tokens, keep theirs
 	Targets []float32
+	// Divergence, if not nil, asks for that from the targets, which are logarithms of probabilities then, in a program for scores, too.
+	Divergence *Divergence
 	// Scores says that the labels' logits are wanted, not log p: of a head whose rows are scores, such as a reward.
-	Scores   bool
-	Stats    *RowStats // where the head writes what is wanted beside log p; nil for nothing
-	Segments []Segment // adapter slot of each token range, in order; nil means slot 0 for all
-	Tasks    []int32   // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all
-	Texts    []Text    // [N] what each document is a part of, for ops that go by the whole; nil where it is the whole
-	Virtual  []int32   // [N] virtual rows at the start of each document; a program with a Prompter sets it
-	Group    int       // documents, one after another, that [Program.Parts] keeps together; 0 for 1
-	Index    uint64    // optimiser step, for random numbers
+	Scores bool
+	// Temperature, above 0, divides the logits, after the soft cap; 0 for 1.
+	Temperature float32
+	Stats       *RowStats // where the head writes what is wanted beside log p; nil for nothing
+	Segments    []Segment // adapter slot of each token range, in order; nil means slot 0 for all
+	Tasks       []int32   // [N] task of each document, for methods that tell tasks apart; nil means task 0 for all
+	Texts       []Text    // [N] what each document is a part of, for ops that go by the whole; nil where it is the whole
+	Virtual     []int32   // [N] virtual rows at the start of each document; a program with a Prompter sets it
+	Group       int       // documents, one after another, that [Program.Parts] keeps together; 0 for 1
+	Index       uint64    // optimiser step, for random numbers
 }
 
 func (s *Step) extents(cache int) Caps {

@@ -116,6 +116,9 @@ func (o *loraOp) Plan(in []nn.Shape, want []bool) nn.Plan {
 	return p
 }
 
+// ByText implements nn.Textual.
+func (o *loraOp) ByText(training bool) bool { return o.invocation != nil || training && o.dropout > 0 }
+
 // input returns x, or dropout(x) in tmp.
 func (o *loraOp) input(w *nn.Work, x, tmp []float32) []float32 {
 	if o.dropout == 0 || !w.Training {

@@ -132,6 +132,9 @@ func (o *pveraOp) noise(w *nn.Work, eps []float32) {
 
 func (o *pveraOp) sampled(w *nn.Work) bool { return w.Training || o.form.cfg.SampleAtInference }
 
+// ByText implements nn.Textual: the noise is of documents.
+func (o *pveraOp) ByText(training bool) bool { return training || o.form.cfg.SampleAtInference }
+
 // sigma is the standard deviation, from log σ².
 func sigma(logVar float32) float32 { return kernels.Exp(0.5 * logVar) }
 

@@ -19,6 +19,7 @@ type Answer struct {
 	Right      string  // what a right answer would be; "" where the row has none
 	IDs        []int32 // its tokens, those that end it among them
 	Truncated  bool    // it was cut at its longest
+	PromptIDs  []int32 // the prompt's tokens
 }
 
 // Reward scores answers. A number is NaN where an answer has none: it does not count then. An implementation is a pointer to a struct whose
@@ -61,6 +62,7 @@ var Table = []Row{
 	{"repetition_penalty", "less than 0 for an answer that says the same again",
 		func() Reward { return &Repetition{NgramSize: 3, MaxPenalty: -1} }},
 	{"cosine_scaled", "of right answers more for the shorter, of wrong ones more for the longer", func() Reward { return NewCosine() }},
+	{"model", "what a reward model says, an adapter over the same base", func() Reward { return NewModel() }},
 	{"program", "what a program says", func() Reward { return NewProgram() }},
 	{"endpoint", "what an HTTP endpoint says", func() Reward { return NewEndpoint() }},
 }

@@ -41,6 +41,9 @@ type Args struct {
 	EarlyStoppingPatience int    `yaml:"early_stopping_patience" json:"early_stopping_patience" bounds:"[0,)" help:"stop after so many evaluations without improvement; 0 never"`
 	Seed                  uint64 `yaml:"seed" json:"seed" help:"seed of initial values, order and dropout"`
 
+	// SharedPrompts is SharedAuto, or off; a job of before has neither.
+	SharedPrompts string `yaml:"shared_prompts" json:"shared_prompts,omitempty" since:"0.2" unset:"true" enum:"auto,off" help:"whether a prompt that answers of a batch have in common, such as a chosen and a rejected one, is computed once: auto where that gives the same log-probabilities, which dropout does not; off never"`
+
 	Replicas int    `yaml:"replicas" json:"replicas" bounds:"[1,65536]" help:"workers that train together"`
 	Mode     string `yaml:"mode" json:"mode" help:"how replicas work together" enum:"sync,local"`
 	// LocalSteps is H, the inner steps of a local round; OuterLearningRate and OuterMomentum are those of DiLoCo's Nesterov optimiser.
@@ -73,9 +76,13 @@ func DefaultArgs() Args {
 	return Args{LearningRate: 5e-5, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEpsilon: 1e-8, MaxGradNorm: 1, Optim: "adamw_torch",
 		LRSchedulerType: "linear",
 		NumTrainEpochs:  3, PerDeviceTrainBatchSize: 8, GradientAccumulationSteps: 1, LoggingSteps: 10, SaveSteps: 100, SaveTotalLimit: 2,
-		Seed:     42,
-		Replicas: 1, Mode: "sync", LocalSteps: 50, OuterLearningRate: 0.7, OuterMomentum: 0.9, Order: OrderEpochs}
+		Seed:          42,
+		SharedPrompts: SharedAuto,
+		Replicas:      1, Mode: "sync", LocalSteps: 50, OuterLearningRate: 0.7, OuterMomentum: 0.9, Order: OrderEpochs}
 }
+
+// SharedAuto has prompts computed once where that is possible: see [Args].
+const SharedAuto = "auto"
 
 // mostSequences bounds the sequences of an optimiser step, whose tokens are then countable.
 const mostSequences = 1 << 31

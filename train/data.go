@@ -151,7 +151,7 @@ func (s *Shards) Sequence(i int) (datasets.Sequence, error) {
 // of is an error where shards are of another kind than the objective takes.
 func (s *Shards) of(o Objective) error {
 	kind := o.Spec().Kind
-	if _, ok := o.(Advantaged); ok {
+	if _, ok := o.(Sampler); ok {
 		kind = datasets.KindPrompt
 	}
 	if kind == "" {

@@ -62,7 +62,10 @@ func (j *Job) Binding() (string, error) {
 	c.Args.SaveSteps, c.Args.SaveTotalLimit, c.Args.LoggingSteps = 0, 0, 0
 	// What late replicas do to a run is who contributed, which its log says.
 	c.Args.DropLateAfter, c.Args.MinReplicas = 0, 0
-	c.Args.OptimizerShards = 0 // changes no result
+	c.Args.OptimizerShards = 0                                    // changes no result
+	if c.Args.SharedPrompts != SharedAuto || !j.sharesPrompts() { // as of jobs before there was a choice
+		c.Args.SharedPrompts = ""
+	}
 	c.Train, c.Validation = nil, nil
 	for _, list := range []struct {
 		from []ShardRef
@@ -97,6 +100,15 @@ func (j *Job) Binding() (string, error) {
 	}
 	sum := sha256.Sum256(append(raw, h...))
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// sharesPrompts says whether the job's objective can have prompts computed once.
+func (j *Job) sharesPrompts() bool {
+	if j.Objective == "" {
+		return false
+	}
+	o, err := NewObjective(j.Objective, j.ObjectiveArgs)
+	return err == nil && o.Spec().SharedPrompts
 }
 
 // Session is a job opened in this process: the model, the adapter, the trainer, the data, and the step at which they stand.
@@ -183,7 +195,7 @@ func openSession(job Job) (_ *Session, err error) {
 		return nil, err
 	}
 	if s.Online != nil {
-		job.Args, rows = s.job.Args, s.Online.Answers
+		job.Args, rows = s.job.Args, s.Online.Rows
 	}
 	if len(job.Validation) > 0 && job.Args.EvalSteps > 0 && s.Online == nil {
 		if err = s.readValidation(); err != nil {

@@ -46,6 +46,7 @@ func newLane(args *Args, slot, n int, name string) *lane {
 // newLoop compiles the program for passes of at most tokens tokens and makes the optimiser. It keeps args.
 func newLoop(args *Args, s *Setup, tokens int, lanes []*lane) (_ *loop, err error) {
 	l := &loop{args: args, params: s.Params, pool: s.Pool, goal: newGoal(s.Objective), rate: s.Schedule, lanes: lanes}
+	l.goal.share = l.goal.share && args.SharedPrompts == SharedAuto
 	if err := l.fits(s.Adapters); err != nil {
 		return nil, err
 	}
@@ -167,12 +168,16 @@ func (l *loop) backward(step int, shares []*share, late func() bool) error {
 		if late() {
 			return errLate
 		}
-		passes := [][]piece{whole}
-		if len(whole) == 1 { // of several adapters the program has room for all
-			passes = nil
-			for _, part := range whole[0].batch.parts(l.prog) {
+		var passes [][]piece
+		if len(whole) == 1 {
+			for _, part := range l.goal.parts(whole[0].batch, l.prog, true) {
 				passes = append(passes, []piece{{whole[0].share, m, part}})
 			}
+		} else { // the program has room for all
+			for _, x := range whole {
+				l.goal.shared(x.batch, l.prog, true)
+			}
+			passes = append(passes, whole)
 		}
 		for _, pieces := range passes {
 			if err := l.pass(step, pieces); err != nil {
@@ -236,7 +241,7 @@ func join(pieces []piece) *nn.Step {
 	all := &nn.Step{Segments: []nn.Segment{}}
 	for _, x := range pieces {
 		p, at := x.batch.Step, len(all.Tokens)
-		all.Index, all.Scores = p.Index, p.Scores
+		all.Index, all.Scores, all.Temperature = p.Index, p.Scores, p.Temperature
 		all.Tokens, all.Positions = append(all.Tokens, p.Tokens...), append(all.Positions, p.Positions...)
 		all.Labels, all.DocIDs = append(all.Labels, p.Labels...), append(all.DocIDs, p.DocIDs...)
 		for _, r := range p.Rows {
@@ -244,6 +249,9 @@ func join(pieces []piece) *nn.Step {
 		}
 		for _, d := range p.Docs {
 			d.Start, d.End = d.Start+int32(at), d.End+int32(at)
+			if d.Past > 0 {
+				d.Cache += int32(at)
+			}
 			all.Docs = append(all.Docs, d)
 		}
 		all.Segments = append(all.Segments, nn.Segment{Start: at, End: len(all.Tokens), Slot: x.slot})

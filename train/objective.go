@@ -55,6 +55,10 @@ type Spec struct {
 	// Scores asks for the logits of the labels in place of log-probabilities, everywhere: of a model whose head gives scores, such as a
 	// reward.
 	Scores bool
+	// SharedPrompts lets a prompt that documents of a pass have in common be computed once: see [nn.Step.Share].
+	SharedPrompts bool
+	// Temperature divides the logits before the log-probabilities, of the reference, too, and the statistics; 0 for 1.
+	Temperature float64
 	// Metrics are the names that Measure notes, in the order in which they are reported.
 	Metrics []string
 	// NoDropout trains without the adapter's dropout.
@@ -237,6 +241,7 @@ type goal struct {
 	index map[string]int // of metrics
 	ref   *reference     // what the policy is compared with; nil for the base
 	known known          // what it found of documents; nil where that is not kept
+	share bool           // prompts are computed once
 }
 
 func newGoal(o Objective) goal {
@@ -244,6 +249,7 @@ func newGoal(o Objective) goal {
 		o = SFT{}
 	}
 	r := goal{Objective: o, spec: o.Spec(), index: map[string]int{}}
+	r.share = r.spec.SharedPrompts
 	for i, m := range r.spec.Metrics {
 		r.index[m] = i
 	}
@@ -251,6 +257,23 @@ func newGoal(o Objective) goal {
 		r.known = known{}
 	}
 	return r
+}
+
+// parts are the batches of whole documents that a program has room for, with prompts that documents have in common computed once, where
+// that changes no bit of what a pass gives.
+func (r *goal) parts(b *Batch, prog *nn.Program, training bool) []*Batch {
+	out := b.parts(prog)
+	for _, p := range out {
+		r.shared(p, prog, training)
+	}
+	return out
+}
+
+// shared has a batch go by prompts that are computed once.
+func (r *goal) shared(b *Batch, prog *nn.Program, training bool) {
+	if r.share && prog.SharesRows(training && !r.spec.NoDropout) {
+		b.Step = b.Step.Share()
+	}
 }
 
 // items is what the loss of a batch is over.

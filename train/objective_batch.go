@@ -95,6 +95,9 @@ func (r *goal) batch(seqs []datasets.Sequence) (*Batch, error) {
 		return nil, err
 	}
 	s.Group, s.Scores = r.spec.Group, r.spec.Scores
+	if t := float32(r.spec.Temperature); t != 1 {
+		s.Temperature = t
+	}
 	if g := s.Group; g > 1 {
 		for i := range seqs {
 			if n := len(seqs[i].DocStarts); n%g != 0 {

@@ -13,7 +13,7 @@ func NewCPO() *CPO { return &CPO{preference.NewCPO()} }
 
 // Spec implements [Objective].
 func (o *CPO) Spec() Spec {
-	return Spec{Kind: datasets.KindPreference, Group: 2, MeanLogit: true, NoDropout: true, Whole: o.Whole(),
+	return Spec{Kind: datasets.KindPreference, Group: 2, MeanLogit: true, NoDropout: true, SharedPrompts: true, Whole: o.Whole(),
 		Metrics: append([]string{"nll_loss"}, pairMetrics...)}
 }
 

@@ -55,7 +55,7 @@ func checkSync(on bool, mix float64, steps int) error {
 // Spec implements [Objective].
 func (o *DPO) Spec() Spec {
 	s := Spec{Kind: datasets.KindPreference, Group: 2, Reference: !o.ReferenceFree, Entropy: true, MeanLogit: true, Top: true,
-		Squares: o.UseWeighting, NoDropout: true, Precompute: o.PrecomputeRefLogProbs, Whole: o.Whole(),
+		Squares: o.UseWeighting, NoDropout: true, SharedPrompts: true, Precompute: o.PrecomputeRefLogProbs, Whole: o.Whole(),
 		Metrics: append([]string{"entropy", "mean_token_accuracy"}, pairMetrics...)}
 	if o.SyncRefModel {
 		s.Sync = Sync{o.RefModelSyncSteps, o.RefModelMixupAlpha}

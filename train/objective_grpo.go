@@ -17,11 +17,15 @@ type GRPO struct {
 func NewGRPO() *GRPO { return &GRPO{preference.NewGRPO(), preference.NewScaling(), NewSample()} }
 
 // Check implements [Checker].
-func (o *GRPO) Check() error { return errors.Join(o.GRPO.Check(), o.Scaling.Check(), o.Sample.Check()) }
+func (o *GRPO) Check() error {
+	return errors.Join(o.GRPO.Check(), o.Scaling.Check(), o.Sample.Check(),
+		o.RewardFuncs.weights(o.RewardWeights))
+}
 
 // Spec implements [Objective].
 func (o *GRPO) Spec() Spec {
-	s := Spec{Columns: rolloutColumns(o.Beta != 0, o.Shared()), Entropy: true, Whole: o.Whole(), Metrics: []string{"entropy"}}
+	s := Spec{Columns: rolloutColumns(o.Beta != 0, o.Shared()), Entropy: true, Whole: o.Whole(), SharedPrompts: true,
+		Temperature: o.Temperature, Metrics: []string{"entropy"}}
 	if o.Beta != 0 {
 		s.Metrics = append(s.Metrics, "kl")
 	}

@@ -40,9 +40,9 @@ func (o *KTO) Check() error {
 
 // Spec implements [Objective].
 func (o *KTO) Spec() Spec {
-	s := Spec{Kind: datasets.KindUnpaired, Reference: true, Entropy: true, MeanLogit: true, NoDropout: true, Whole: o.NeedsKL(),
-		Precompute: o.PrecomputeRefLogProbs,
-		Pack:       o.pack, Columns: []Column{{Name: datasets.ColumnLabel}}, Metrics: []string{"kl", "entropy",
+	s := Spec{Kind: datasets.KindUnpaired, Reference: true, Entropy: true, MeanLogit: true, NoDropout: true, SharedPrompts: true,
+		Whole: o.NeedsKL(), Precompute: o.PrecomputeRefLogProbs,
+		Pack: o.pack, Columns: []Column{{Name: datasets.ColumnLabel}}, Metrics: []string{"kl", "entropy",
 			"rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected"}}
 	if o.SyncRefModel {
 		s.Sync = Sync{o.RefModelSyncSteps, o.RefModelMixupAlpha}

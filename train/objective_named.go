@@ -47,7 +47,7 @@ func (n *NamedObjective) Answers() string {
 	if err != nil {
 		return ""
 	}
-	if _, ok := o.(Advantaged); ok {
+	if _, ok := o.(Sampler); ok {
 		return datasets.KindPrompt
 	}
 	if k := o.Spec().Kind; k == datasets.KindPreference || k == datasets.KindUnpaired {

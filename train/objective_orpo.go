@@ -13,7 +13,7 @@ func NewORPO() *ORPO { return &ORPO{preference.NewORPO()} }
 
 // Spec implements [Objective].
 func (o *ORPO) Spec() Spec {
-	return Spec{Kind: datasets.KindPreference, Group: 2, Prompts: true, MeanLogit: true, NoDropout: true, Whole: true,
+	return Spec{Kind: datasets.KindPreference, Group: 2, Prompts: true, MeanLogit: true, NoDropout: true, SharedPrompts: true, Whole: true,
 		Metrics: append([]string{"nll_loss", "log_odds_ratio", "log_odds_chosen"}, pairMetrics...)}
 }
 

@@ -18,7 +18,7 @@ type RewardModel struct{ preference.Reward }
 
 // Spec implements [Objective].
 func (*RewardModel) Spec() Spec {
-	return Spec{Kind: datasets.KindPreference, Pack: RewardStepFrom, Group: 2, Scores: true, NoDropout: true,
+	return Spec{Kind: datasets.KindPreference, Pack: RewardStepFrom, Group: 2, Scores: true, NoDropout: true, SharedPrompts: true,
 		Columns: []Column{{Name: datasets.ColumnMargin, Optional: true}},
 		Metrics: []string{"accuracy", "margin", "mean_reward", "min_reward", "max_reward"}}
 }

@@ -25,12 +25,13 @@ func (o *RLOO) Check() (err error) {
 	if o.MaxCompletionLength < 1 {
 		err = fmt.Errorf("max_completion_length is %d; it must be at least 1", o.MaxCompletionLength)
 	}
-	return errors.Join(err, o.RLOO.Check(), o.Groups.Check(), o.Sample.Check())
+	return errors.Join(err, o.RLOO.Check(), o.Groups.Check(), o.Sample.Check(), o.RewardFuncs.weights(o.RewardWeights))
 }
 
 // Spec implements [Objective].
 func (o *RLOO) Spec() Spec {
-	return Spec{Columns: rolloutColumns(false, false), Entropy: true, Metrics: append([]string{"entropy"}, clipMetrics...)}
+	return Spec{Columns: rolloutColumns(false, false), Entropy: true, SharedPrompts: true,
+		Temperature: o.Temperature, Metrics: append([]string{"entropy"}, clipMetrics...)}
 }
 
 // Rollouts implements [Sampler].

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/train/preference"
 )
 
@@ -24,7 +25,19 @@ type Rollouts struct {
 	N         int // answers a prompt
 	MaxTokens int // of an answer
 	Reference bool
+	Documents int  // prompts with an answer that one sequence holds; 0 for 1
+	Unscored  bool // nothing goes by rewards
+	// Given are the answers that are not sampled: those of the rows, or, of a Teacher, what it samples. Others are the model's own.
+	Given Given
 	Sample
+}
+
+// Given says which prompts have answers that are not the model's own.
+type Given struct {
+	Share   float64 // of the prompts; 0 for none
+	Sampled bool    // by the teacher, not those of the rows
+	// Teacher is the adapter over the base that samples them; "" for the base alone.
+	Teacher string
 }
 
 // Sampler is an objective that learns from answers which the model gives itself. A kind of run samples them, scores them and writes them
@@ -43,30 +56,45 @@ type Advantaged interface {
 	Compared() preference.Groups
 }
 
-// Sample says how answers are sampled and scored, under TRL's names.
-type Sample struct {
-	Temperature        float64 `json:"temperature" help:"of sampling; log-probabilities are trained as they are sampled, at 1"`
+// Sequencer is a [Sampler] that makes its own sequences of a round's answers, in their order, and judges them itself: it sets what is
+// missing of the Reward, Advantage and Flat of each.
+type Sequencer interface {
+	Sampler
+	Judge(rows []datasets.Rollout)
+	Sequences(rows []datasets.Rollout) Sequences
+}
+
+// Sampled says how answers are sampled, under TRL's names.
+type Sampled struct {
+	Temperature        float64 `json:"temperature" help:"what logits are divided by when answers are sampled, and, of grpo and rloo, in the loss"`
 	TopP               float64 `json:"top_p" help:"sample among the likeliest tokens of this probability together"`
 	TopK               int     `json:"top_k" help:"sample among the likeliest so many tokens; 0 for all"`
 	MinP               float64 `json:"min_p" help:"sample among tokens of at least this share of the likeliest one's probability; 0 for all"`
 	RepetitionPenalty  float64 `json:"repetition_penalty" help:"above 1: tokens that were there before become less likely"`
 	NumIterations      int     `json:"num_iterations" help:"how often what was sampled is trained on"`
 	StepsPerGeneration int     `json:"steps_per_generation" help:"micro-batches that are sampled together; 0 for gradient_accumulation_steps"`
-	MaskTruncated      bool    `json:"mask_truncated_completions" help:"answers that were cut at their longest do not count"`
 	RolloutWorkers     int     `json:"rollout_workers" help:"workers that a round's answers are sampled by, at a time; changes no result"`
-	RewardFuncs        Rewards `json:"reward_funcs" help:"what scores answers: names, or settings with a name"`
+}
+
+// Sample says besides how they are scored.
+type Sample struct {
+	Sampled
+	MaskTruncated bool    `json:"mask_truncated_completions" help:"answers that were cut at their longest do not count"`
+	RewardFuncs   Rewards `json:"reward_funcs" help:"what scores answers: names, or settings with a name"`
+}
+
+// NewSampled are TRL's defaults at a temperature.
+func NewSampled(temperature float64) Sampled {
+	return Sampled{Temperature: temperature, TopP: 1, RepetitionPenalty: 1, NumIterations: 1, RolloutWorkers: 1}
 }
 
 // NewSample are TRL's defaults.
-func NewSample() Sample {
-	return Sample{Temperature: 1, TopP: 1, RepetitionPenalty: 1, NumIterations: 1, RolloutWorkers: 1}
-}
+func NewSample() Sample { return Sample{Sampled: NewSampled(1)} }
 
 // Check says what is wrong with the settings.
-func (s *Sample) Check() (err error) {
-	if s.Temperature != 1 {
-		err = fmt.Errorf("temperature is %g: what is sampled at another temperature than 1 has other log-probabilities than training sees",
-			s.Temperature)
+func (s *Sampled) Check() (err error) {
+	if !(s.Temperature > 0) || math.IsInf(s.Temperature, 0) {
+		err = fmt.Errorf("temperature is %g; it must be above 0", s.Temperature)
 	}
 	if s.NumIterations < 1 {
 		err = errors.Join(err, fmt.Errorf("num_iterations is %d; it must be at least 1", s.NumIterations))
@@ -86,6 +114,14 @@ func (s *Sample) Check() (err error) {
 
 // Rewards are the settings of reward functions, each with its name.
 type Rewards []map[string]any
+
+// weights says that there are weights, and not as many as rewards.
+func (r Rewards) weights(w []float64) error {
+	if len(w) > 0 && len(r) > 0 && len(w) != len(r) {
+		return fmt.Errorf("reward_weights has %d weights for %d of reward_funcs; give as many, or none for 1 each", len(w), len(r))
+	}
+	return nil
+}
 
 // UnmarshalJSON implements json.Unmarshaler: names, and settings with a name, one or a list.
 func (r *Rewards) UnmarshalJSON(raw []byte) error {

@@ -26,10 +26,12 @@ const rolloutsDir = "rollouts"
 
 // Online is what a job does in rounds of rollouts.
 type Online struct {
-	Advantaged
 	Rollouts
 	Answers int // of a round
+	Rows    int // sequences of a round, made of them
 	Steps   int // of the optimiser, of a round
+
+	objective Sampler // an [Advantaged] or a [Sequencer]
 }
 
 // Online is how the job goes in rounds of rollouts; nil for one whose objective learns from the shards.
@@ -41,21 +43,23 @@ func (j *Job) Online() (*Online, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, ok := o.(Advantaged)
+	s, ok := o.(Sampler)
 	if !ok {
 		return nil, nil
 	}
-	return newOnline(a, &j.Args)
+	return newOnline(s, &j.Args)
 }
 
-func newOnline(o Advantaged, a *Args) (*Online, error) {
-	r := &Online{Advantaged: o, Rollouts: o.Rollouts()}
+func newOnline(o Sampler, a *Args) (*Online, error) {
+	r := &Online{objective: o, Rollouts: o.Rollouts()}
 	micro := cmp.Or(r.StepsPerGeneration, a.GradientAccumulationSteps)
 	if micro%a.GradientAccumulationSteps != 0 {
 		return nil, fmt.Errorf("steps_per_generation is %d; it must be a multiple of gradient_accumulation_steps, %d", micro,
 			a.GradientAccumulationSteps)
 	}
-	r.Answers, r.Steps = a.PerDeviceTrainBatchSize*a.Replicas*micro, r.NumIterations*micro/a.GradientAccumulationSteps
+	docs := max(1, r.Documents)
+	r.Rows, r.Steps = a.PerDeviceTrainBatchSize*a.Replicas*micro, r.NumIterations*micro/a.GradientAccumulationSteps
+	r.Answers = docs * r.Rows
 	if r.Answers%r.N != 0 {
 		return nil, fmt.Errorf("num_generations is %d; it must divide the answers that are sampled together, %d: "+
 			"per_device_train_batch_size %d times %d replicas times steps_per_generation %d", r.N, r.Answers, a.PerDeviceTrainBatchSize,
@@ -221,7 +225,12 @@ func (o *Online) judge(rows []datasets.Rollout) {
 	if o.Reference {
 		kl = make([]float64, len(rows))
 	}
-	groups := o.Compared()
+	if q, ok := o.objective.(Sequencer); ok {
+		q.Judge(rows)
+		return
+	}
+	a := o.objective.(Advantaged)
+	groups := a.Compared()
 	for i := range rows {
 		x := &rows[i]
 		rewards[i] = x.Rewards
@@ -230,7 +239,7 @@ func (o *Online) judge(rows []datasets.Rollout) {
 			kl[i] += float64(x.OldLogps[k]) - float64(ref)
 		}
 	}
-	advantages, flat := o.Advantages(rewards, kl)
+	advantages, flat := a.Advantages(rewards, kl)
 	for i := range rows {
 		rows[i].Advantage, rows[i].Flat = advantages[i], flat[i]
 	}
@@ -238,6 +247,9 @@ func (o *Online) judge(rows []datasets.Rollout) {
 
 // sequences are the rows that a round trains on.
 func (o *Online) sequences(rows []datasets.Rollout) (out Sequences) {
+	if q, ok := o.objective.(Sequencer); ok {
+		return q.Sequences(rows)
+	}
 	tokens := 0
 	for i := range rows {
 		tokens += len(rows[i].CompletionIDs)

@@ -15,9 +15,10 @@ func (known) key(b *Batch, doc int) (k [sha256.Size]byte) {
 	d := b.Step.Docs[doc]
 	from, to := b.Rows(doc)
 	h := sha256.New()
-	_ = binary.Write(h, binary.LittleEndian, b.Step.Tokens[d.Start:d.End]) // a hash takes all
+	_ = binary.Write(h, binary.LittleEndian, b.Step.Tokens[d.Cache:d.Cache+d.Past]) // a hash takes all
+	_ = binary.Write(h, binary.LittleEndian, b.Step.Tokens[d.Start:d.End])
 	for i := from; i < to; i++ {
-		_ = binary.Write(h, binary.LittleEndian, [2]int32{b.Step.Rows[i] - d.Start, b.Step.Labels[i]})
+		_ = binary.Write(h, binary.LittleEndian, [2]int32{b.Step.Rows[i] - d.Start + d.Past, b.Step.Labels[i]})
 	}
 	h.Sum(k[:0])
 	return k

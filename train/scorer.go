@@ -61,7 +61,7 @@ func (s *Scorer) loss(seqs []datasets.Sequence, slot int) (out tally, err error)
 		if slot != 0 {
 			b.Step.Segments = []nn.Segment{{End: len(b.Step.Tokens), Slot: slot}}
 		}
-		for _, part := range b.parts(s.prog) {
+		for _, part := range s.goal.parts(b, s.prog, false) {
 			if len(part.Step.Rows) == 0 {
 				continue
 			}

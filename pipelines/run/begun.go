@@ -21,6 +21,8 @@ const begunFile = "begun.json"
 type begun struct {
 	// Order is train.Args.Order: how epochs follow one another.
 	Order int `json:"order"`
+	// SharedPrompts says that it heeds train.Args.SharedPrompts.
+	SharedPrompts bool `json:"shared_prompts,omitempty"`
 }
 
 // readBegun finds out how the run in the output folder was begun. Folders of versions that took no note of it have records of stages alone.
@@ -30,7 +32,8 @@ func (r *Run) readBegun() error {
 	raw, err := storage.ReadSmall(path, storage.KindState)
 	if errors.Is(err, fs.ErrNotExist) {
 		es, err := os.ReadDir(dir)
-		if r.begunBefore = len(es) > 0 || r.before; errors.Is(err, fs.ErrNotExist) {
+		r.begunBefore = len(es) > 0 || r.before
+		if r.sharesPrompts = !r.begunBefore; errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 		return err
@@ -42,7 +45,7 @@ func (r *Run) readBegun() error {
 	if err := json.Unmarshal(raw, &b); err != nil {
 		return fmt.Errorf("%s: %w: restore it, or choose another --output", path, err)
 	}
-	r.begunBefore = b.Order == train.OrderWrapped
+	r.begunBefore, r.sharesPrompts = b.Order == train.OrderWrapped, b.SharedPrompts
 	return nil
 }
 
@@ -52,7 +55,7 @@ func (r *Run) noteBegun() error {
 	if _, err := os.Stat(path); err == nil || r.begunBefore {
 		return nil
 	}
-	if err := storage.WriteJSON(path, begun{Order: train.OrderEpochs}); err != nil {
+	if err := storage.WriteJSON(path, begun{Order: train.OrderEpochs, SharedPrompts: true}); err != nil {
 		return err
 	}
 	return r.Keep(path)

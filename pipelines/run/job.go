@@ -24,6 +24,9 @@ func (r *Run) Args() train.Args {
 	if a.Order = train.OrderEpochs; r.begunBefore {
 		a.Order = train.OrderWrapped
 	}
+	if !r.sharesPrompts {
+		a.SharedPrompts = ""
+	}
 	return a
 }
 

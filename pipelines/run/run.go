@@ -38,6 +38,8 @@ type Run struct {
 
 	// begunBefore: a version of the program began it whose epochs went on in one another, as they still do then.
 	begunBefore bool
+	// sharesPrompts: train.Args.SharedPrompts is heeded, as it is by all that begin now.
+	sharesPrompts bool
 
 	lock      *storage.Lock
 	lease     *storage.Lease    // of the work location

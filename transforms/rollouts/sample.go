@@ -40,9 +40,11 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 		return nil, err
 	}
 	o, job := s.Online, s.Job()
-	set, err := rewards.NewSet(o.RewardFuncs)
-	if err != nil {
-		return nil, err
+	set := &rewards.Set{}
+	if len(o.RewardFuncs) > 0 || !o.Unscored {
+		if set, err = rewards.NewSet(o.RewardFuncs); err != nil {
+			return nil, err
+		}
 	}
 	defer set.Close()
 	if err := set.Open(rewards.Env{Cache: c.kept(job), Model: job.Model, DType: job.DType}); err != nil {
@@ -60,7 +62,7 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 		if p.Index%c.Parts != part {
 			continue
 		}
-		most := min(o.MaxTokens, min(job.SequenceLength, m.Positions())-len(p.IDs))
+		most := min(o.MaxTokens, min(job.SequenceLength/max(1, o.Documents), m.Positions())-len(p.IDs))
 		if most < 1 {
 			return nil, fmt.Errorf("the prompt %s has %d tokens, which leave none for an answer within sequence_length, %d, and the "+
 				"model's %d positions", p.DocID, len(p.IDs), job.SequenceLength, m.Positions())
@@ -80,7 +82,7 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 		x := &rows[i]
 		x.CompletionIDs, x.OldLogps, x.Truncated, x.Completion = g.IDs, g.LogProbs, !g.Ended, tk.Decode(g.IDs, true)
 		answers[i] = rewards.Answer{Prompt: x.PromptText, Completion: x.Completion, Right: x.Right, IDs: x.CompletionIDs,
-			Truncated: x.Truncated}
+			Truncated: x.Truncated, PromptIDs: x.PromptIDs}
 	}
 	scored, err := set.Score(ctx, answers)
 	if err != nil {
@@ -107,7 +109,7 @@ func (c *Config) compare(ctx context.Context, s *core.Session, m *infer.Model, s
 	for i := range rows {
 		prompts[i], answers[i] = rows[i].PromptIDs, rows[i].CompletionIDs
 	}
-	ref, err := m.Likely(ctx, prompts, answers, base, cacheBytes)
+	ref, err := m.Likely(ctx, prompts, answers, s.Online.Temperature, base, cacheBytes)
 	if err != nil {
 		return err
 	}
