@@ -45,6 +45,9 @@ var ggufs = Format{
 	},
 }
 
+// GGUFFile is the model that a recipe's gguf writes in an output folder.
+func GGUFFile(output string) string { return filepath.Join(output, ggufs.Folder, ggufModelName) }
+
 // GGUFReport says what was written as a GGUF file.
 type GGUFReport struct {
 	File         string `json:"file"`

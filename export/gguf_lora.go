@@ -136,7 +136,8 @@ func GGUFLora(dir, adapter string, maxRank int, to string) (_ *GGUFLoraReport, e
 }
 
 // ggufPair are the two tensors of a product. The file has one alpha, by which llama.cpp multiplies after it has divided by the rank: what
-// else a module's scale has goes into B. Rows of B are in the order of the weight's.
+// else a module's scale has goes into B. Rows of B are in the order of the weight's. An embedding's A is transposed: llama.cpp
+// looks its rows up.
 func ggufPair(c *model.Config, p *peft.Product, alpha float64) ([]gguf.Tensor, error) {
 	to, err := c.GGUFTensor(p.Module + ".weight")
 	if err != nil {
@@ -153,8 +154,17 @@ func ggufPair(c *model.Config, p *peft.Product, alpha float64) ([]gguf.Tensor, e
 			b[r*p.Rank+k] = p.B[from*p.Rank+k] * factor
 		}
 	}
-	return []gguf.Tensor{gguf.Values(to.Name+".lora_a", ggml.F32, p.A, p.Rank, p.In),
-		gguf.Values(to.Name+".lora_b", ggml.F32, b, p.Out, p.Rank)}, nil
+	a := gguf.Values(to.Name+".lora_a", ggml.F32, p.A, p.Rank, p.In)
+	if p.Lookup {
+		t := make([]float32, len(p.A))
+		for k := range p.Rank {
+			for i := range p.In {
+				t[i*p.Rank+k] = p.A[k*p.In+i]
+			}
+		}
+		a = gguf.Values(to.Name+".lora_a", ggml.F32, t, p.In, p.Rank)
+	}
+	return []gguf.Tensor{a, gguf.Values(to.Name+".lora_b", ggml.F32, b, p.Out, p.Rank)}, nil
 }
 
 // modelfileBase is what a Modelfile calls the base model: a GGUF file, or the folder, which Ollama reads for some families.

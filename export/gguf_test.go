@@ -98,9 +98,11 @@ func TestGGUFLora(t *testing.T) {
 			0, 4},
 		"patterns": {"LORA", map[string]any{"r": 2, "rank_pattern": map[string]any{"k_proj": 5},
 			"alpha_pattern": map[string]any{"up_proj": 1}, "target_modules": []string{"k_proj", "up_proj", "q_proj"}}, 0, 5},
-		"pissa": {"LORA", map[string]any{"r": 2, "init_lora_weights": "pissa", "target_modules": []string{"q_proj", "down_proj"}}, 0, 4},
-		"dora":  {"LORA", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"q_proj"}}, 1 << 10, 0},
-		"loha":  {"LOHA", map[string]any{"r": 2, "target_modules": []string{"v_proj"}}, 0, 4},
+		"pissa": {"LORA", map[string]any{"r": 2, "init_lora_weights": "pissa",
+			"target_modules": []string{"q_proj", "down_proj"}}, 0, 4},
+		"embedding": {"LORA", map[string]any{"r": 3, "target_modules": []string{"embed_tokens", "lm_head", "q_proj"}}, 0, 3},
+		"dora":      {"LORA", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"q_proj"}}, 1 << 10, 0},
+		"loha":      {"LOHA", map[string]any{"r": 2, "target_modules": []string{"v_proj"}}, 0, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			adapter := adapterOf(t, dir, c.method, c.config)
@@ -148,6 +150,10 @@ func sameMerged(t *testing.T, plain, adapter, merged string, tolerance float64) 
 			la, _ := a.Float32(n + ".lora_a")
 			lb, err := a.Float32(n + ".lora_b")
 			rank := ia.Shape[0]
+			if n == "token_embd.weight" { // its rows are tokens, looked up in A
+				rank = ia.Shape[1]
+				la, lb, ia.Shape = transposed(lb, i.Shape[1], rank), la, []int{rank, i.Shape[1]}
+			}
 			if err != nil || ia.Shape[1] != i.Shape[1] || len(lb) != rank*i.Shape[0] {
 				t.Fatalf("%s: %v, %v", n, ia, err)
 			}
@@ -173,6 +179,17 @@ func sameMerged(t *testing.T, plain, adapter, merged string, tolerance float64) 
 	}
 }
 
+// transposed is x [rows, cols] as [cols, rows].
+func transposed(x []float32, rows, cols int) []float32 {
+	t := make([]float32, len(x))
+	for i := range rows {
+		for j := range cols {
+			t[j*rows+i] = x[i*cols+j]
+		}
+	}
+	return t
+}
+
 // TestGGUFLoraRefuses: what no GGUF adapter can hold is refused with what to do instead.
 func TestGGUFLoraRefuses(t *testing.T) {
 	dir := folderWith(t, base)
@@ -183,12 +200,17 @@ func TestGGUFLoraRefuses(t *testing.T) {
 		"is not a matrix of a linear layer": {"LN_TUNING", map[string]any{}},
 		"give a largest rank":               {"LORA", map[string]any{"r": 2, "use_dora": true, "target_modules": []string{"q_proj"}}},
 		"cannot be merged":                  {"PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2}},
-		"embed_tokens.weight, which is":     {"LORA", map[string]any{"r": 2, "target_modules": []string{"embed_tokens"}}},
 	} {
 		_, err := GGUFLora(dir, adapterOf(t, dir, c.method, c.config), 0, filepath.Join(t.TempDir(), "a.gguf"))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "adaptflow gguf model") {
 			t.Errorf("%v, want %q and the merged model", err, want)
 		}
+	}
+	tied := folderWith(t, "../model/testdata/models/llama_tied")
+	embeddings := map[string]any{"r": 2, "target_modules": []string{"embed_tokens"}}
+	_, err := GGUFLora(tied, adapterOf(t, tied, "LORA", embeddings), 0, filepath.Join(t.TempDir(), "a.gguf"))
+	if err == nil || !strings.Contains(err.Error(), "adaptflow gguf model") {
+		t.Errorf("an embedding that is tied: %v", err)
 	}
 	a := source(t, "PROMPT_TUNING", map[string]any{"num_virtual_tokens": 2}).Adapter
 	if err := Check(&Config{GGUFLora: true}, a); err == nil || !strings.Contains(err.Error(), "export: gguf_lora:") {
@@ -312,7 +334,7 @@ func TestMeasureGGUF(t *testing.T) {
 		if _, err := GGUFModel(dir, "", quant, path); err != nil {
 			t.Fatal(err)
 		}
-		p, err := MeasureGGUF(dir, "", path, texts)
+		p, err := MeasureGGUF(dir, "", path, Texts(texts...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,7 +346,7 @@ func TestMeasureGGUF(t *testing.T) {
 	if p := measure("Q4_0"); p.Tokens != 14 || math.Abs(p.File/p.Model-1) < 1e-5 {
 		t.Errorf("in 4 bits: %+v", p)
 	}
-	if _, err := MeasureGGUF(dir, "", filepath.Join(t.TempDir(), "none.gguf"), []string{""}); err == nil {
+	if _, err := MeasureGGUF(dir, "", filepath.Join(t.TempDir(), "none.gguf"), Texts("")); err == nil {
 		t.Error("a text of no token is measured")
 	}
 }

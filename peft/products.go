@@ -8,9 +8,11 @@ import (
 	"github.com/adaptflow/adaptflow/nn"
 )
 
-// Product is what an adapter adds to the weight [Out, In] of a linear layer, as a product of two matrices: Scale·B·A.
+// Product is what an adapter adds to the weight [Out, In] of a linear layer, as a product of two matrices: Scale·B·A. Lookup says that the
+// layer is the embedding of tokens instead, to whose weight [In, Out] the transpose is added.
 type Product struct {
 	Module  string
+	Lookup  bool
 	A       []float32 // [Rank, In]
 	B       []float32 // [Out, Rank]
 	Rank    int
@@ -90,13 +92,15 @@ func (a *Adapter) noProduct(tensor string) error {
 		"adapter", a.Type(), tensor)
 }
 
-// plain says whether the adapter is pairs of matrices beside linear layers, and nothing else.
+// plain says whether the adapter is pairs of matrices beside linear layers, and the embedding of tokens where the head is not tied to it,
+// and nothing else. The weights that HF saves beside such an embedding are the base's own.
 func (l *lora) plain() bool {
-	if l.cfg.LayerReplication != nil || len(l.params) != 2*len(l.names) || len(l.frozen) > 0 {
+	if l.cfg.LayerReplication != nil || len(l.params) != 2*len(l.names) {
 		return false
 	}
 	for _, p := range l.pairs {
-		if p.tied != nil || p.dora != nil || p.base != nil || p.bias != nil || p.kind == nn.KindEmbedding || p.vocab && l.tied {
+		positions := p.kind == nn.KindEmbedding && !p.vocab
+		if p.tied != nil || p.dora != nil || p.base != nil || p.bias != nil || positions || p.vocab && l.tied {
 			return false
 		}
 	}
@@ -107,7 +111,8 @@ func (l *lora) plain() bool {
 func (a *Adapter) pairs(l *lora, params *nn.Params, slot int) (out []Product, err error) {
 	for _, name := range l.names {
 		p := l.pairs[name]
-		q := Product{Module: name, Rank: p.r, In: p.a.Cols, Out: p.b.Rows, Scale: p.scale}
+		lookup := p.kind == nn.KindEmbedding
+		q := Product{Module: name, Lookup: lookup, Rank: p.r, In: p.a.Cols, Out: p.b.Rows, Scale: p.scale}
 		if q.A, err = a.values(params, p.a, slot); err != nil {
 			return nil, err
 		}
@@ -223,6 +228,6 @@ func (p Product) cut(rank int) (Product, error) {
 			}
 		}
 	}
-	q := Product{Module: p.Module, In: p.In, Out: p.Out, Scale: 1}
+	q := Product{Module: p.Module, Lookup: p.Lookup, In: p.In, Out: p.Out, Scale: 1}
 	return q, q.decompose(d, rank)
 }

@@ -46,7 +46,7 @@ func ggufModelCommand() *cobra.Command {
 				return err
 			}
 			if evaluate != "" {
-				if r.Perplexity, err = export.MeasureGGUF(dir, adapter, output, texts); err != nil {
+				if r.Perplexity, err = export.MeasureGGUF(dir, adapter, output, export.Texts(texts...)); err != nil {
 					return err
 				}
 			}

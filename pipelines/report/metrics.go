@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/train"
@@ -60,8 +61,10 @@ type Metrics struct {
 		GeneralInput *SetCounts `json:"general_input,omitempty"`
 	} `json:"data"`
 	Samples []measure.SamplePair `json:"samples,omitempty"`
-	Paths   []string             `json:"paths"` // what the run wrote, relative to its folder
-	About   struct {
+	// GGUF is what storing the merged model in a GGUF file cost.
+	GGUF  *export.GGUFPerplexity `json:"gguf_perplexity,omitempty"`
+	Paths []string               `json:"paths"` // what the run wrote, relative to its folder
+	About struct {
 		Version   string `json:"version"`
 		Seed      uint64 `json:"seed"`
 		KernelSet string `json:"kernel_set"`
@@ -133,6 +136,10 @@ func (m *Metrics) Table(w io.Writer, output string) {
 		row("warning", h.String())
 	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
+	if g := m.GGUF; g != nil {
+		row("perplexity as "+g.Quant, fmt.Sprintf("%.3f, unquantised %.3f (%+.2f %%), of %d held-out tokens", g.File, g.Model, g.Rise(),
+			g.Tokens))
+	}
 	for _, s := range m.Samples {
 		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", OneLine(s.Prompt), OneLine(s.Before), OneLine(s.After))
 	}

@@ -74,6 +74,9 @@ func (r *Run) summarise(d *Data, st *train.State, before, after *measure.Results
 		}
 	}
 	m.Paths = append(m.Paths, report.EventsPrefix+r.Recipe.Hash()[:8])
+	if m.GGUF, err = r.gguf(d, after); err != nil {
+		return nil, err
+	}
 	if err := r.pages(m, st); err != nil {
 		return nil, err
 	}
