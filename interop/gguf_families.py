@@ -97,6 +97,31 @@ def compare(what, tolerance, path, want, lora=None):
         sys.exit(f"{what}: not llama.cpp's")
 
 
+def embedding_adapter(base, to):
+    """A random LoRA adapter on the embedding, the head and the queries of the first layer; None where the head is tied to the embedding, or
+    the names are not those of Llama."""
+    r = gguf.GGUFReader(base)
+    arch = r.fields["general.architecture"].contents()
+    sizes = {t.name: [int(n) for n in t.shape] for t in r.tensors}  # columns first
+    if arch not in ("llama", "qwen2") or "output.weight" not in sizes:
+        return None
+    to.mkdir(exist_ok=True)
+    random, at, blobs, header = np.random.default_rng(3), 0, [], {}
+    (d, vocab), (_, q) = sizes["token_embd.weight"], sizes["blk.0.attn_q.weight"]
+    for name, shape in {"model.embed_tokens.lora_embedding_A": (2, vocab), "model.embed_tokens.lora_embedding_B": (d, 2),
+                        "lm_head.lora_A.weight": (2, d), "lm_head.lora_B.weight": (vocab, 2),
+                        "model.layers.0.self_attn.q_proj.lora_A.weight": (2, d), "model.layers.0.self_attn.q_proj.lora_B.weight": (q, 2)}.items():
+        blobs.append(random.normal(0, 0.3, shape).astype(np.float32).tobytes())
+        header["base_model.model." + name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(blobs[-1])]}
+        at += len(blobs[-1])
+    h = json.dumps(header).encode()
+    (to / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(h)) + h + b"".join(blobs))
+    (to / "adapter_config.json").write_text(json.dumps({
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "base_model_name_or_path": "base",
+        "target_modules": ["embed_tokens", "lm_head", "model.layers.0.self_attn.q_proj"]}))
+    return to
+
+
 def main(binary, work, folder, *quants):
     work = pathlib.Path(work)
     work.mkdir(parents=True, exist_ok=True)
@@ -115,6 +140,10 @@ def main(binary, work, folder, *quants):
             wide = work / "wide.gguf"
             if quant == "F32":
                 compare(f"{source.stem} as it came", EXACT, path, lambda ids: ours(binary, work, base, ids))
+                if adapter := embedding_adapter(base, work / "adapter"):
+                    lora = work / "lora.gguf"
+                    adaptflow(binary, "gguf", "lora", "--model", base, "--adapter", adapter, "--output", lora)
+                    compare(f"{source.stem} with an adapter", EXACT, path, lambda ids: ours(binary, work, base, ids, "--adapter", adapter), lora)
             else:
                 adaptflow(binary, "gguf", "model", "--model", path, "--quant", "F32", "--output", wide)
                 compare(f"{source.stem} {quant}, widened", EXACT, wide, lambda ids: ours(binary, work, path, ids))

@@ -23,8 +23,8 @@ func (r *Run) gguf(d *Data, after *measure.Results) (*export.GGUFPerplexity, err
 		return nil, nil
 	}
 	if r.Work != "" {
-		r.Tell("the perplexity of the GGUF file is measured where the output is a folder of this machine: adaptflow gguf model --evaluate " +
-			"has it")
+		r.Tell("the perplexity of the GGUF file is measured where the output is a folder of this machine: ask adaptflow gguf model " +
+			"--evaluate")
 		return nil, nil
 	}
 	r.Tell("measuring the GGUF file")

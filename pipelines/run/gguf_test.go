@@ -72,7 +72,8 @@ func TestGGUFInReport(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(r.Output, "report.html"))
 	var table strings.Builder
 	m.Table(&table, r.Output)
-	if err != nil || !strings.Contains(string(page), "perplexity as Q4_0 (GGUF)") || !strings.Contains(table.String(), "perplexity as Q4_0") {
+	if err != nil || !strings.Contains(string(page), "perplexity as Q4_0 (GGUF)") ||
+		!strings.Contains(table.String(), "perplexity as Q4_0") {
 		t.Errorf("neither table nor report says it: %v", err)
 	}
 }
