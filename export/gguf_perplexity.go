@@ -46,9 +46,9 @@ func Texts(texts ...string) Sequences {
 }
 
 // MeasureGGUF scores sequences by the GGUF file and by the model that it was written of, which is in the folder dir, with the adapter of a
-// folder if adapter is not empty. Both are computed in float32 by this program's own products, so that the difference is that of the weights:
-// llama.cpp rounds what it multiplies blocks with, too. Neither is in memory as a whole: the model's weights are read again for each
-// sequence, and the file's stay mapped.
+// folder if adapter is not empty. Both are computed in float32 by this program's own products, so that the difference is that of the
+// weights: llama.cpp rounds what it multiplies blocks with, too. Neither is in memory as a whole: the model's weights are read again for
+// each sequence, and the file's stay mapped.
 func MeasureGGUF(dir, adapter, file string, of Sequences) (*GGUFPerplexity, error) {
 	var p GGUFPerplexity
 	var err error
