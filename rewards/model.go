@@ -45,7 +45,7 @@ func (w *Model) Open(e Env) error {
 	}
 	defer b.Close()
 	if n := b.Model.Config.NumLabels; n != 1 {
-		return fmt.Errorf("%s is no reward model: it has a head of %d outputs (0 for a language model), and a reward model's has one",
+		return fmt.Errorf("%s is not a reward model: it has a head of %d outputs (0 for a language model), and a reward model's has one",
 			w.Adapter, n)
 	}
 	w.m, err = b.With(w.Adapter)

@@ -38,6 +38,9 @@ func TestReference(t *testing.T) {
 
 const madeByTest = "Made by `go generate ./cmd/cli` from the code; do not edit it.\n\n"
 
+// escaped are the marks of Markdown that help texts have as they are.
+var escaped = strings.NewReplacer("<", "&lt;", "*", `\*`, "__", `\_\_`)
+
 // inCell is a text as a cell of a Markdown table has it.
 func inCell(s string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "*", `\*`).Replace(s)
@@ -47,10 +50,11 @@ func commandsPage(*testing.T) []byte {
 	var b bytes.Buffer
 	root := command()
 	fmt.Fprint(&b, "# Commands\n\n"+madeByTest+
-		"Results go to stdout (`--json` for programs), progress and messages to stderr. `adaptflow completion SHELL` prints shell completion.\n\n"+
+		"Results go to stdout (`--json` for programs), progress and messages to stderr. `adaptflow completion SHELL` prints shell "+
+		"completion.\n\n"+
 		"## Exit codes\n\n| code | means |\n|---|---|\n| 0 | done |\n| 1 | failed: one line on stderr says what, where, and what to do |\n"+
-		"| 2 | wrong usage, or the output folder is in use |\n| 3 | finished, but more bad records than `data.max_bad_fraction`, or files "+
-		"that continual learning passed over |\n| 130 | interrupted: the same command continues from the last checkpoint |\n\n## All commands\n\n"+
+		"| 2 | wrong usage, or the output folder is in use |\n| 3 | finished, but more bad records than `data.max_bad_fraction`, or "+
+		"files that continual learning passed over |\n| 130 | interrupted: the same command continues from the last checkpoint |\n\n## All commands\n\n"+
 		"| command | does |\n|---|---|\n")
 	var all []*cobra.Command
 	var walk func(c *cobra.Command)
@@ -86,7 +90,7 @@ func commandsPage(*testing.T) []byte {
 				fmt.Fprintf(&b, "```\n%s\n```\n\n", paragraph)
 				continue
 			}
-			fmt.Fprintf(&b, "%s\n\n", strings.NewReplacer("<", "&lt;", "*", `\*`, "__", `\_\_`).Replace(strings.Join(strings.Fields(paragraph), " ")))
+			fmt.Fprintf(&b, "%s\n\n", escaped.Replace(strings.Join(strings.Fields(paragraph), " ")))
 		}
 		flags(&b, c.LocalNonPersistentFlags())
 	}
@@ -123,8 +127,8 @@ func templatesPage(t *testing.T) []byte {
 	for _, p := range list {
 		fmt.Fprintf(&b, "| [`%s`](../how-to/%s.md) | %s |\n", p.Name, p.Name, inCell(p.Summary))
 	}
-	fmt.Fprint(&b, "\n## Parameters\n\nEvery template takes them; defaults are in the tables below.\n\n| parameter | key of the recipe | type | what it is |\n"+
-		"|---|---|---|---|\n")
+	fmt.Fprint(&b, "\n## Parameters\n\nEvery template takes them; defaults are in the tables below.\n\n"+
+		"| parameter | key of the recipe | type | what it is |\n|---|---|---|---|\n")
 	for i := range list {
 		ps, err := list[i].Parameters()
 		if err != nil {
@@ -135,7 +139,8 @@ func templatesPage(t *testing.T) []byte {
 				fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", p.Name, p.Path, p.Type, inCell(p.Help))
 			}
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| parameter | default |\n|---|---|\n", list[i].Name, strings.ToUpper(list[i].Summary[:1])+list[i].Summary[1:])
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| parameter | default |\n|---|---|\n", list[i].Name,
+			strings.ToUpper(list[i].Summary[:1])+list[i].Summary[1:])
 		for _, p := range ps {
 			if s := recipe.Shown(p.Default); s != "null" && s != `""` && s != "[]" && s != "{}" {
 				fmt.Fprintf(&b, "| `%s` | `%s` |\n", p.Name, strings.ReplaceAll(s, "|", `\|`))
@@ -205,8 +210,8 @@ func rulesPage(t *testing.T) []byte {
 	var b bytes.Buffer
 	fmt.Fprint(&b, "# Rules, steps of deduplication, and reasons of rejection\n\n"+madeByTest+
 		"[Why was my row rejected?](../how-to/dead-letters.md) says what to do. Settings are in [recipe.md](../recipe.md#prepare).\n\n"+
-		"## Cleaning rules\n\n`prepare.clean: [NAME, {rule: NAME, KEY: VALUE}]`. A dead letter's reason is the rule's name, a full stop, and a "+
-		"reason of the rule.\n\n| rule | after | reasons |\n|---|---|---|\n")
+		"## Cleaning rules\n\n`prepare.clean: [NAME, {rule: NAME, KEY: VALUE}]`. A dead letter's reason is the rule's name, a full stop, and "+
+		"a reason of the rule.\n\n| rule | after | reasons |\n|---|---|---|\n")
 	_, by := reasonsIn(t, "../../datasets/rules")
 	quoted := func(names []string) string {
 		if len(names) == 0 {
