@@ -54,7 +54,8 @@ func commandsPage(*testing.T) []byte {
 		"completion.\n\n"+
 		"## Exit codes\n\n| code | means |\n|---|---|\n| 0 | done |\n| 1 | failed: one line on stderr says what, where, and what to do |\n"+
 		"| 2 | wrong usage, or the output folder is in use |\n| 3 | finished, but more bad records than `data.max_bad_fraction`, or "+
-		"files that continual learning passed over |\n| 130 | interrupted: the same command continues from the last checkpoint |\n\n## All commands\n\n"+
+		"files that continual learning passed over |\n| 130 | interrupted: the same command continues from the last checkpoint |"+
+		"\n\n## All commands\n\n"+
 		"| command | does |\n|---|---|\n")
 	var all []*cobra.Command
 	var walk func(c *cobra.Command)
@@ -210,7 +211,8 @@ func rulesPage(t *testing.T) []byte {
 	var b bytes.Buffer
 	fmt.Fprint(&b, "# Rules, steps of deduplication, and reasons of rejection\n\n"+madeByTest+
 		"[Why was my row rejected?](../how-to/dead-letters.md) says what to do. Settings are in [recipe.md](../recipe.md#prepare).\n\n"+
-		"## Cleaning rules\n\n`prepare.clean: [NAME, {rule: NAME, KEY: VALUE}]`. A dead letter's reason is the rule's name, a full stop, and "+
+		"## Cleaning rules\n\n`prepare.clean: [NAME, {rule: NAME, KEY: VALUE}]`. "+
+		"A dead letter's reason is the rule's name, a full stop, and "+
 		"a reason of the rule.\n\n| rule | after | reasons |\n|---|---|---|\n")
 	_, by := reasonsIn(t, "../../datasets/rules")
 	quoted := func(names []string) string {
@@ -252,7 +254,8 @@ func measuresPage(*testing.T) []byte {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.Name, inCell(m.Doc), inCell(strings.Join(numbers, ", ")))
 	}
-	fmt.Fprint(&b, "\n## Objectives\n\n`train.objective`, with settings in `train.objective_args`; without one the kind of the data chooses.\n\n"+
+	fmt.Fprint(&b, "\n## Objectives\n\n`train.objective`, with settings in `train.objective_args`; "+
+		"without one the kind of the data chooses.\n\n"+
 		"| objective | learns |\n|---|---|\n")
 	for _, o := range train.Objectives {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", o.Name, inCell(o.Doc))
