@@ -38,7 +38,7 @@ func runRewards(ctx context.Context, in *Input, out *Results) error {
 		return nil
 	}
 	r := a.Rollouts()
-	if len(r.RewardFuncs) == 0 && r.Unscored {
+	if r.Unscored {
 		return nil
 	}
 	var groups preference.Groups

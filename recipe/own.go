@@ -50,7 +50,7 @@ func (r *Recipe) ownChecks() error {
 		bad  bool
 		want string
 	}{
-		{objectiveKey, r.Train.Objective != "" && len(r.Train.Teachers) > 0,
+		{objectiveKey, r.Train.Objective != "" && r.Train.Objective != "gkd" && len(r.Train.Teachers) > 0,
 			"must be empty where train.teacher_model_name_or_path names teachers: learning from them is an objective"},
 		{measuresKey, len(r.Evaluate.Measures) > 0 && (r.Data.KeyColumn != "" || r.Continual.IncrementFiles > 0),
 			"must be empty in training by key, which measures nothing, and in continual learning, which measures perplexity alone"},

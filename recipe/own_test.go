@@ -137,9 +137,9 @@ func TestOwnLists(t *testing.T) {
 	}
 	for _, c := range []struct{ text, at, want string }{
 		{"train:\n  objective: own\n", "/train/objective",
-			`train.objective is "own"; it must be empty or one of dpo, kto, cpo, orpo, reward, grpo, rloo, own_goal`},
+			`train.objective is "own"; it must be empty or one of dpo, kto, cpo, orpo, reward, grpo, rloo, online_dpo, gkd, own_goal`},
 		{"train:\n  objective: sft\n", "/train/objective",
-			`train.objective is "sft"; it must be empty or one of dpo, kto, cpo, orpo, reward, grpo, rloo, own_goal`},
+			`train.objective is "sft"; it must be empty or one of dpo, kto, cpo, orpo, reward, grpo, rloo, online_dpo, gkd, own_goal`},
 		{"train:\n  objective: own_goal\n  objective_args: {gama: 1}\n", "/train/objective_args",
 			`train.objective_args: the settings of the objective own_goal: json: unknown field "gama"`},
 		{"train:\n  objective_args: {gamma: 1}\n", "", "train.objective_args: they are the settings of an objective"},

@@ -11,7 +11,8 @@ import (
 // rolloutSettings are the keys of a TRL case or run of rollouts that are settings of our objectives, under the same names.
 var rolloutSettings = strings.Fields("beta loss_type epsilon epsilon_high delta importance_sampling_level use_bias_correction_kl " +
 	"top_entropy_quantile max_completion_length sapo_temperature_pos sapo_temperature_neg vespo_k_pos vespo_lambda_pos vespo_k_neg " +
-	"vespo_lambda_neg normalize_advantages reward_clip_range num_generations reward_weights scale_rewards multi_objective_aggregation")
+	"vespo_lambda_neg normalize_advantages reward_clip_range num_generations reward_weights scale_rewards " +
+	"multi_objective_aggregation temperature")
 
 // rolloutObjective is the objective of a TRL trainer over rollouts with the settings of a case.
 func rolloutObjective(t *testing.T, trainer string, meta map[string]any) Objective {

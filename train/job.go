@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,14 @@ func (j *Job) Binding() (string, error) {
 			return "", err
 		}
 		c.InitAdapter = sum
+	}
+	if dir, _ := c.ObjectiveArgs[teacherAdapter].(string); dir != "" {
+		sum, err := peft.TensorSum(dir)
+		if err != nil {
+			return "", fmt.Errorf("objective_args.%s: %w", teacherAdapter, err)
+		}
+		c.ObjectiveArgs = maps.Clone(c.ObjectiveArgs)
+		c.ObjectiveArgs[teacherAdapter] = sum
 	}
 	c.Teachers = nil
 	for _, dir := range j.Teachers {

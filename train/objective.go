@@ -149,6 +149,9 @@ var Objectives = []ObjectiveRow{
 	{ObjectiveReward, "a reward that is higher for the chosen of two answers", func() Objective { return &RewardModel{} }, nil},
 	{"grpo", "answers of its own that have a higher reward than the others of their group", func() Objective { return NewGRPO() }, nil},
 	{"rloo", "the same, by whole answers and the mean of the others' rewards", func() Objective { return NewRLOO() }, nil},
+	{"online_dpo", "the better of two answers of its own rather than the other, against a reference",
+		func() Objective { return NewOnlineDPO() }, nil},
+	{"gkd", "a teacher's distributions over answers, some of its own", func() Objective { return NewGKD() }, nil},
 	{"sft", "the next token", func() Objective { return SFT{} }, func(*Job, *model.Model) bool { return true }},
 }
 

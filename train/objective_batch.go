@@ -242,6 +242,6 @@ func (p *Pass) Reference(s *nn.Step) []float32 {
 // It is valid until the program's next pass.
 func (p *Pass) Score(s *nn.Step, slot int) []float32 {
 	c := *s
-	c.Targets, c.Stats, c.Segments = nil, nil, []nn.Segment{{End: len(s.Tokens), Slot: slot}}
+	c.Targets, c.Divergence, c.Stats, c.Segments = nil, nil, nil, []nn.Segment{{End: len(s.Tokens), Slot: slot}}
 	return p.prog.Forward(&c, false)[:len(s.Rows)]
 }

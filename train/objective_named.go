@@ -12,7 +12,7 @@ import (
 
 // NamedObjective says what is learnt: a row of the table of objectives, with its settings; empty for what the model and the teachers imply.
 type NamedObjective struct {
-	Objective     string         `yaml:"objective" json:"objective,omitempty" since:"0.2" help:"what is learnt: dpo, cpo, orpo and reward of pairs of answers, kto of answers with a label, grpo and rloo of answers of the model's own with rewards, or an objective that a program of another module has registered; empty for the next token, the class or the teachers' distributions, as the model and the teachers imply"`
+	Objective     string         `yaml:"objective" json:"objective,omitempty" since:"0.2" help:"what is learnt: dpo, cpo, orpo and reward of pairs of answers, kto of answers with a label, grpo, rloo and online_dpo of answers of the model's own with rewards, gkd of a teacher's distributions over answers, some of them the model's own, or an objective that a program of another module has registered; empty for the next token, the class or the teachers' distributions, as the model and the teachers imply"`
 	ObjectiveArgs map[string]any `yaml:"objective_args" json:"objective_args,omitempty" since:"0.2" help:"settings of the objective that is named"`
 }
 

@@ -17,7 +17,7 @@ import (
 // rounds is how a job goes in rounds of answers that are sampled and scored; nil for one that learns from its shards.
 func rounds(job *train.Job) (*train.Online, error) {
 	o, err := job.Online()
-	if err == nil && o != nil {
+	if err == nil && o != nil && !o.Unscored {
 		_, err = rewards.NewSet(o.RewardFuncs)
 	}
 	if err != nil {

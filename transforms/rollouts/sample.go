@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"slices"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/evaluate"
 	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/nn"
@@ -41,7 +44,7 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 	}
 	o, job := s.Online, s.Job()
 	set := &rewards.Set{}
-	if len(o.RewardFuncs) > 0 || !o.Unscored {
+	if !o.Unscored {
 		if set, err = rewards.NewSet(o.RewardFuncs); err != nil {
 			return nil, err
 		}
@@ -56,8 +59,9 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 	if err != nil {
 		return nil, err
 	}
-	var asks []infer.Ask
+	var own, taught drawn
 	var rows []datasets.Rollout
+	coin := philox.NewKey(job.Args.Seed, "lmbda", "")
 	for _, p := range s.RoundPrompts(step) {
 		if p.Index%c.Parts != part {
 			continue
@@ -68,19 +72,39 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 				"model's %d positions", p.DocID, len(p.IDs), job.SequenceLength, m.Positions())
 		}
 		for k := range o.N {
-			asks = append(asks, infer.Ask{IDs: p.IDs, Draw: draw(p.DocID, step, k), Most: most})
+			number := draw(p.DocID, step, k)
+			given := philox.Uniform(coin.At(number, 0)[0]) < float32(o.Given.Share)
+			ask := infer.Ask{IDs: p.IDs, Draw: number, Most: most}
+			right := p.Right[:min(len(p.Right), most)]
+			switch {
+			case given && o.Given.Sampled:
+				taught.add(len(rows), ask)
+			case !given || len(right) == 1 && slices.Contains(stop, right[0]): // or the row has no answer
+				own.add(len(rows), ask)
+			}
 			rows = append(rows, datasets.Rollout{Prompt: int32(p.Index), Sample: int32(k), DocID: p.DocID, PromptIDs: p.IDs,
-				PromptText: tk.Decode(p.IDs, false), Right: tk.Decode(p.Right, true), Reward: math.NaN()})
+				PromptText: tk.Decode(p.IDs, false), Right: tk.Decode(p.Right, true), Reward: math.NaN(),
+				CompletionIDs: right, OldLogps: make([]float32, len(right))})
 		}
 	}
-	given, err := m.Answer(ctx, asks, infer.SamplingOf(&o.Rollouts, job.Args.Seed), stop, cacheBytes)
-	if err != nil {
+	sampling := infer.SamplingOf(&o.Rollouts, job.Args.Seed)
+	if err := own.answer(ctx, m, sampling, stop, rows); err != nil {
 		return nil, err
 	}
+	if len(taught.asks) > 0 {
+		teacher, err := c.teacher(job, o)
+		if err != nil {
+			return nil, err
+		}
+		defer teacher.Close()
+		if err := taught.answer(ctx, teacher, sampling, stop, rows); err != nil {
+			return nil, err
+		}
+	}
 	answers := make([]rewards.Answer, len(rows))
-	for i, g := range given {
+	for i := range rows {
 		x := &rows[i]
-		x.CompletionIDs, x.OldLogps, x.Truncated, x.Completion = g.IDs, g.LogProbs, !g.Ended, tk.Decode(g.IDs, true)
+		x.Completion = tk.Decode(x.CompletionIDs, true)
 		answers[i] = rewards.Answer{Prompt: x.PromptText, Completion: x.Completion, Right: x.Right, IDs: x.CompletionIDs,
 			Truncated: x.Truncated, PromptIDs: x.PromptIDs}
 	}
@@ -95,6 +119,45 @@ func (c *Config) sample(ctx context.Context, s *core.Session, step, part int) ([
 		return rows, nil
 	}
 	return rows, c.compare(ctx, s, m, step, rows)
+}
+
+// drawn are answers that a model samples.
+type drawn struct {
+	asks []infer.Ask
+	rows []int // whose they are
+}
+
+func (d *drawn) add(row int, a infer.Ask) { d.asks, d.rows = append(d.asks, a), append(d.rows, row) }
+
+// answer samples them.
+func (d *drawn) answer(ctx context.Context, m *infer.Model, s evaluate.Sampling, stop []int32, rows []datasets.Rollout) error {
+	given, err := m.Answer(ctx, d.asks, s, stop, cacheBytes)
+	if err != nil {
+		return err
+	}
+	for i, g := range given {
+		x := &rows[d.rows[i]]
+		x.CompletionIDs, x.OldLogps, x.Truncated = g.IDs, g.LogProbs, !g.Ended
+	}
+	return nil
+}
+
+// teacher is the model that samples in place of the one that learns: the teacher's adapter over the base, the base, or another model.
+func (c *Config) teacher(job *core.Job, o *core.Online) (*infer.Model, error) {
+	dir := job.Model
+	if len(job.Teachers) > 0 {
+		dir = job.Teachers[0]
+	}
+	b, err := infer.Hold(dir, job.DType, o.Given.Teacher)
+	if err != nil {
+		return nil, fmt.Errorf("the teacher: %w", err)
+	}
+	defer b.Close()
+	m, err := b.With(o.Given.Teacher)
+	if err != nil {
+		return nil, fmt.Errorf("the teacher: %w", err)
+	}
+	return m, nil
 }
 
 // compare notes how likely the reference finds the answers: the base with the adapter off, or the adapter that training started from.
