@@ -70,6 +70,10 @@ func (r *Recipe) Hash() string {
 		}
 		b.WriteString("}")
 	}
+	if len(r.Auto) > 0 {
+		b.WriteString(separator(1, ""))
+		entry(&b, "auto", r.Auto)
+	}
 	b.WriteString("}")
 	s := sha256.Sum256(b.Bytes())
 	return hex.EncodeToString(s[:])

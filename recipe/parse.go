@@ -46,13 +46,15 @@ func Parse(name string, text []byte) (Layer, error) {
 	if err != nil {
 		return nil, err
 	}
+	var layer Layer
+	wrong := yaml.NodeToValue(body, &layer)
+	withoutAuto(body)
 	var typed Recipe
-	if err := yaml.NodeToValue(body, &typed, yaml.Strict()); err != nil {
+	if err := yaml.NodeToValue(body, &typed, yaml.Strict()); err != nil { // which says more of what is wrong
 		return nil, fmt.Errorf("%s: %w", name, plain(err))
 	}
-	var layer Layer
-	if err := yaml.NodeToValue(body, &layer); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, plain(err))
+	if wrong != nil {
+		return nil, fmt.Errorf("%s: %w", name, plain(wrong))
 	}
 	for _, f := range Fields() {
 		section, key := split(f.Path)

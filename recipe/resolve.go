@@ -45,6 +45,7 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 	if d, ok := merged["data"]["delimiter"].(string); ok {
 		merged["data"]["delimiter"] = delimiterName(d)
 	}
+	auto := merged.takeAuto(base)
 	text, err := yaml.Marshal(merged)
 	if err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
@@ -53,7 +54,7 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 	if err := yaml.UnmarshalWithOptions(text, &r, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("recipe: %w", plain(err))
 	}
-	r.Warnings = warnings
+	r.Warnings, r.Auto = warnings, auto
 	if err := r.normalise(); err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func Set(key, value string) (Layer, error) {
 		return nil, err
 	}
 	l := Layer{section: {name: v}}
-	if section == "method" {
+	if section == "method" || TakesAuto(path) && v == Auto {
 		return l, nil
 	}
 	known, _, err := l.renamed()
@@ -150,6 +151,9 @@ func fieldType(path string) string {
 }
 
 func parseValue(path, value string) (any, error) {
+	if TakesAuto(path) && value == Auto {
+		return Auto, nil
+	}
 	switch fieldType(path) {
 	case "string":
 		return value, nil

@@ -95,6 +95,9 @@ func keySchema(f Field) object {
 		rows := listed(f.Path)
 		s["items"] = steps("name", len(rows), func(i int) (string, string, any) { return rows[i].Name, rows[i].Doc, rows[i].Settings })
 	}
+	if TakesAuto(f.Path) {
+		s = object{"anyOf": []object{{"const": Auto}, s}, "description": f.Help}
+	}
 	s["default"] = f.Default
 	return s
 }

@@ -30,6 +30,8 @@ type Recipe struct {
 	// Continual makes the run continual learning.
 	Continual continual.Config `yaml:"continual" json:"continual"`
 
+	// Auto are the keys whose values are left to the model, which has not been asked: they have their defaults until [Recipe.Choose].
+	Auto []string `yaml:"-" json:"-"`
 	// Warnings are of former names of keys that the layers use.
 	Warnings []string `yaml:"-" json:"-"`
 }
@@ -69,7 +71,7 @@ type Prepare struct {
 	// Ends are what stands around a text.
 	tokenize.Ends     `yaml:",inline"`
 	AssistantOnlyLoss bool        `yaml:"assistant_only_loss" json:"assistant_only_loss" help:"of conversations take a loss on what the chat template's {% generation %} marks alone"`
-	ApplyChatTemplate bool        `yaml:"apply_chat_template" json:"apply_chat_template" help:"plain prompts and completions become turns in the model's chat template, or in Alpaca's prompt where it has none"`
+	ApplyChatTemplate bool        `yaml:"apply_chat_template" json:"apply_chat_template" help:"plain prompts and completions become turns in the model's chat template, or in Alpaca's prompt where it has none; auto where it has one"`
 	ChatTemplate      string      `yaml:"chat_template" json:"chat_template" help:"file with a chat template in place of the model's"`
 	Clean             rules.Steps `yaml:"clean" json:"clean" help:"cleaning rules in order: names, or {rule: NAME} with settings under datatrove's names; or a profile alone, as clean: web (docs, books, chat, code)"`
 	Dedupe            rules.Steps `yaml:"dedupe" json:"dedupe" help:"steps of deduplication in order: exact, paragraphs, sentences, minhash, with settings as of clean"`
@@ -118,7 +120,7 @@ type Train struct {
 // Compare makes a recipe a comparison of methods.
 type Compare struct {
 	Methods         []string  `yaml:"methods" json:"methods" help:"methods to compare, by peft_type; none for a single training"`
-	LearningRates   []float64 `yaml:"learning_rates" json:"learning_rates" bounds:"(0,)" help:"learning rates tried with each method; empty for train.learning_rate"`
+	LearningRates   []float64 `yaml:"learning_rates" json:"learning_rates" bounds:"(0,)" help:"learning rates tried with each method; empty for train.learning_rate, auto by the size of the model"`
 	ParameterBudget int       `yaml:"parameter_budget" json:"parameter_budget" bounds:"[0,1099511627776]" help:"trained parameters that every method is sized to; 0 for those of the recipe's own method"`
 }
 

@@ -79,7 +79,8 @@ func (t *Template) Defaults() (*recipe.Recipe, error) { return t.Resolve("", nil
 // order. A key is a parameter of the template, a dotted path of the recipe, or a last part that only one path has.
 //
 // Input of the user's own leaves the template's held-out text, column names, prompts and rule of answers behind: a part of that input is
-// held out instead, unless the file or the settings name eval_input.
+// held out instead, unless the file or the settings name eval_input. A model of the user's own leaves behind what suits the template's
+// small one: the learning rate, the dtype and whether prompts become turns are left to the model (see [recipe.LeaveToModel]).
 func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe.Recipe, error) {
 	base, err := recipe.Parse("template "+t.Name, t.Text())
 	if err != nil {
@@ -143,10 +144,24 @@ func (t *Template) Resolve(file string, text []byte, settings []string) (*recipe
 			base["evaluate"]["prompts"] = []string{}
 		}
 	}
+	if path := modelOf(upper); path != "" && path != base["model"]["path"] && !strings.HasPrefix(path, "embedded:") {
+		objective, _ := base["train"]["objective"].(string)
+		recipe.LeaveToModel(base, func(path string) bool { return own[path] }, objective != "" || own["train.objective"])
+	}
 	if own["train.num_train_epochs"] && !own["train.max_steps"] {
 		base["train"]["max_steps"] = -1
 	}
 	return recipe.Resolve(append([]recipe.Layer{base}, upper...)...)
+}
+
+// modelOf is the base model that the layers name last; "" where none does.
+func modelOf(layers []recipe.Layer) (path string) {
+	for _, l := range layers {
+		if p, ok := l["model"]["path"]; ok {
+			path = fmt.Sprint(p)
+		}
+	}
+	return path
 }
 
 // set turns a setting into a layer: a parameter of the template first, then a key of the recipe.

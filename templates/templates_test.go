@@ -126,3 +126,39 @@ func TestHashesStay(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnModel: a model of the user's own decides what a template has for its small one, unless the user does; embedded models keep it.
+func TestOwnModel(t *testing.T) {
+	for _, c := range []struct {
+		template, set, auto string
+		dtype               string
+	}{
+		{"domain-adaptation", "", "", "float32"},
+		{"domain-adaptation", "model=embedded:lm-en-5m", "", "float32"},
+		{"domain-adaptation", "model=m", "train.learning_rate", "auto"},
+		{"domain-adaptation", "model=m learning_rate=0.1", "", "auto"},
+		{"domain-adaptation", "model=m dtype=float32", "train.learning_rate", "float32"},
+		{"domain-adaptation", "model=m objective=orpo", "train.learning_rate prepare.apply_chat_template", "auto"},
+		{"preference-tuning", "model=m", "train.learning_rate prepare.apply_chat_template", "auto"},
+		{"preference-tuning", "model=m apply_chat_template=false", "train.learning_rate", "auto"},
+		{"compare-methods", "model=m", "train.learning_rate compare.learning_rates", "auto"},
+		{"compare-methods", "model=m learning_rate=0.1", "", "auto"},
+		{"instruction-tuning", "model=m", "train.learning_rate", "auto"},
+	} {
+		tpl, err := Get(c.template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := tpl.Resolve("", nil, strings.Fields(c.set))
+		if err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if got := strings.Join(r.Auto, " "); got != c.auto || r.Model.DType != c.dtype {
+			t.Errorf("%+v: left to the model: %q, dtype %s", c, got, r.Model.DType)
+		}
+		if def, err := tpl.Defaults(); err != nil || c.template == "domain-adaptation" && r.Train.Objective == "" && c.auto == "" &&
+			c.dtype == "float32" && r.Hash() != def.Hash() {
+			t.Errorf("%+v: another recipe than the template's: %v", c, err)
+		}
+	}
+}

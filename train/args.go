@@ -11,7 +11,7 @@ import (
 // recipe's section train, but for what a [Job] names beside them. What the tags say of a setting is checked, listed and described from
 // there: see package settings.
 type Args struct {
-	LearningRate float64 `yaml:"learning_rate" json:"learning_rate" bounds:"[0,)" help:"peak learning rate"`
+	LearningRate float64 `yaml:"learning_rate" json:"learning_rate" bounds:"[0,)" help:"peak learning rate; auto in a recipe: by method, objective and size of the model"`
 	WeightDecay  float64 `yaml:"weight_decay" json:"weight_decay" bounds:"[0,)" help:"decoupled weight decay"`
 	// DecayAll decays biases and norms too.
 	DecayAll    bool    `yaml:"-" json:"decay_all,omitempty"`

@@ -37,7 +37,7 @@ func ID(output string) (string, error) {
 
 // Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
 func (r *Run) Open() error {
-	for _, step := range []func() error{r.findModel, r.hold, r.judge, r.place, r.knows, r.claim} {
+	for _, step := range []func() error{r.findModel, r.hold, r.settle, r.loadTokenizer, r.judge, r.place, r.knows, r.claim} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (r *Run) Open() error {
 	return nil
 }
 
-// findModel finds what the recipe names: the runner's stores, the model's folder, its tokenizer.
+// findModel finds what the recipe names: the runner's stores and the model's folder.
 func (r *Run) findModel() (err error) {
 	if err := r.Runner.CheckOutput(r.Output, r.Afar); err != nil {
 		return err
@@ -53,6 +53,7 @@ func (r *Run) findModel() (err error) {
 	if r.Runner.Schemes, err = runners.Schemes(r.Recipe, r.Output); err != nil {
 		return err
 	}
+	r.adopt()
 	if r.modelDir, err = r.baseFolder(r.Recipe.Model.Path); err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (r *Run) findModel() (err error) {
 		return err
 	}
 	r.dtype = train.ResolveDType(r.Recipe.Model.Storage())
-	return r.loadTokenizer()
+	return nil
 }
 
 // baseFolder is the folder of a model; a dry run takes only one that is on this machine.

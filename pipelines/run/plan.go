@@ -87,6 +87,7 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	if err := r.findEmbeddings(); err != nil {
 		return nil, err
 	}
+	r.adopt()
 	if err := r.hold(); err != nil {
 		return nil, err
 	}
@@ -95,6 +96,10 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 			r.release()
 		}
 	}()
+	if err := r.settle(); err != nil {
+		return nil, err
+	}
+	rec = r.Recipe
 	m := r.model
 	a, err := r.Adapter(rec.Train.InitAdapter)
 	if err != nil {

@@ -25,6 +25,9 @@ type Run struct {
 	// Step receives every optimiser step and evaluation; nil for nobody.
 	Step func(total int, info *train.StepInfo, eval *train.Eval)
 
+	// Chosen are the settings that were left to the model, after [Run.Open].
+	Chosen []recipe.Choice
+
 	// Afar: the kind of run needs nothing that its workers share but the work location.
 	Afar bool
 	// Work is the work location of an output on an object store, where the kind of run works at one (Afar); "" for one in the output.
