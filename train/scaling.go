@@ -241,11 +241,11 @@ func (s *ScalingSetup) ScaleAll(c *Constants, workers []int) ([]*Scaling, error)
 // over half the sequence; and a forward pass more of the blocks that are computed again, share of all.
 func TrainFLOPs(m *model.Model, trained, sequence int, share float64) float64 {
 	c := &m.Config
-	return forwardFLOPs(m, sequence)*(2+share) + float64(sequence)*2*float64(c.Layers*c.Heads*c.HeadDim) + 6*float64(trained)
+	return ForwardFLOPs(m, sequence)*(2+share) + float64(sequence)*2*float64(c.Layers*c.Heads*c.HeadDim) + 6*float64(trained)
 }
 
-// forwardFLOPs is the part of TrainFLOPs that is the forward pass.
-func forwardFLOPs(m *model.Model, sequence int) float64 {
+// ForwardFLOPs is the part of TrainFLOPs that is the forward pass.
+func ForwardFLOPs(m *model.Model, sequence int) float64 {
 	c := &m.Config
 	weights := float64(m.ParamCount())
 	if !c.Tied {

@@ -118,7 +118,7 @@ func (t *Teachers) FLOPs(sequence int) (n float64) {
 		return 0
 	}
 	for _, x := range t.teachers {
-		n += forwardFLOPs(x.model, sequence)
+		n += ForwardFLOPs(x.model, sequence)
 	}
 	return n
 }

@@ -57,6 +57,6 @@ func (f *volumeFlags) plan(ctx context.Context, flags *recipeFlags, template str
 	if flags.json {
 		return printJSON(costs)
 	}
-	costs.Table(os.Stderr)
+	costs.Table(os.Stdout)
 	return nil
 }

@@ -192,7 +192,8 @@ func planCommand() *cobra.Command {
 	var text volumeFlags
 	c := &cobra.Command{Use: "plan TEMPLATE", Short: "Estimate the memory, time and cost of a recipe before anything runs",
 		Args: cobra.ExactArgs(1),
-		Long: "Plan computes how much memory a training takes. With --workers it computes what rounds of so many replicas take, each a " +
+		Long: "Plan computes how much memory and time a training takes, and which settings it chose for the model. It takes a few " +
+			"steps to measure the time. With --workers it computes what rounds of so many replicas take, each a " +
 			"process of its own: time by its\n" +
 			"parts, bytes of the files that are sent and read, and memory, from constants that adaptflow bench scaling --calibrate " +
 			"measures. Mode, local_steps,\n" +
@@ -211,14 +212,14 @@ func planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := run.MakePlan(rec)
+			p, err := run.MakeTimedPlan(rec)
 			if err != nil {
 				return err
 			}
 			if f.json {
 				return printJSON(p)
 			}
-			p.Table(os.Stderr)
+			p.Table(os.Stdout)
 			return nil
 		}}
 	f.add(c)
@@ -245,7 +246,7 @@ func planWorkers(f *recipeFlags, template, constants string, workers []int) erro
 	if f.json {
 		return printJSON(p)
 	}
-	p.Table(os.Stderr)
+	p.Table(os.Stdout)
 	return nil
 }
 

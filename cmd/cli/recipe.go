@@ -240,7 +240,7 @@ func printOutcome(json bool, output string, o kinds.Outcome, err error) error {
 	case structured != nil:
 		structured.Info("the run is finished", "output", output, "summary", o.Summary)
 	default:
-		o.Summary.Table(os.Stderr, output)
+		o.Summary.Table(os.Stdout, output)
 	}
 	return errors.Join(err, o.Bad)
 }

@@ -28,16 +28,35 @@ type Plan struct {
 	Total        int64 `json:"total_parameters"`
 	Checkpointed int   `json:"checkpointed_blocks"`
 	Blocks       int   `json:"blocks"`
+
+	// Chosen are the settings that were left to the model.
+	Chosen []recipe.Choice `json:"chosen,omitempty"`
+	// Time is nil where it was not measured; Untimed says then why.
+	Time    *Duration `json:"time,omitempty"`
+	Untimed string    `json:"time_error,omitempty"`
 }
 
 // MakePlan computes the memory of a recipe's training without running a step. It fails when the recipe's memory_limit cannot hold it.
-func MakePlan(rec *recipe.Recipe) (*Plan, error) {
+func MakePlan(rec *recipe.Recipe) (*Plan, error) { return makePlan(rec, false) }
+
+// MakeTimedPlan is [MakePlan] with the time, for which it takes a few steps.
+func MakeTimedPlan(rec *recipe.Recipe) (*Plan, error) { return makePlan(rec, true) }
+
+func makePlan(rec *recipe.Recipe, timed bool) (*Plan, error) {
 	p, err := Compile(rec)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	return p.plan(), nil
+	out := p.plan()
+	out.Chosen = p.run.Chosen
+	if !timed {
+		return out, nil
+	}
+	if out.Time, err = p.Measure(); err != nil {
+		out.Untimed = err.Error()
+	}
+	return out, nil
 }
 
 // Planned is the program of a recipe's training, which is compiled and never run.
@@ -181,11 +200,20 @@ func (p *Plan) Table(w io.Writer) {
 			fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
 		}
 	}
+	for _, c := range p.Chosen {
+		fmt.Fprintf(w, "  %s\n", c)
+	}
 	fmt.Fprintf(w, "  %d of %d parameters are trained; %d of %d blocks are computed again in the backward pass\n", p.Trainable, p.Total,
 		p.Checkpointed, p.Blocks)
 	if p.Streamed > 0 {
 		gib := float64(p.Streamed) / (1 << 30)
 		fmt.Fprintf(w, "  a step reads %.2f GiB of streamed weights: %.1f s from a disk of 1 GiB/s, %.1f s from one of 200 MiB/s, and no "+
 			"time where memory that is free holds the file\n", gib, gib, gib*1024/200)
+	}
+	if p.Time != nil {
+		p.Time.Table(w)
+	}
+	if p.Untimed != "" {
+		fmt.Fprintf(w, "  the time was not measured: %s\n", p.Untimed)
 	}
 }
