@@ -40,6 +40,9 @@ type Choice struct {
 	Why   string `json:"why"`
 }
 
+// smallModel is the number of parameters below which a model is like those that templates have: their values hold for it.
+const smallModel = 50_000_000
+
 // sweep are the rates that a comparison tries, over LoRA's: methods want rates of other sizes, and each finds its own among these.
 var sweep = []float64{0.5, 2.5, 10}
 
@@ -52,6 +55,11 @@ func (r *Recipe) Choose(b Base) (out []Choice) {
 			continue
 		}
 		c := Choice{Key: key}
+		if b.Parameters < smallModel && slices.Contains(r.Small, key) {
+			c.Value, c.Why = r.field(key).Interface(), "the template's, for models as small as "+Count(b.Parameters)+" parameters"
+			out = append(out, c)
+			continue
+		}
 		switch key {
 		case KeyLearningRate:
 			r.Train.LearningRate = rate
@@ -72,7 +80,7 @@ func (r *Recipe) Choose(b Base) (out []Choice) {
 		}
 		out = append(out, c)
 	}
-	r.Auto = nil
+	r.Auto, r.Small = nil, nil
 	return out
 }
 
@@ -85,7 +93,7 @@ func (r *Recipe) Adopt(was *Recipe) {
 	if r.Model.DType == Auto {
 		r.Model.DType = was.Model.DType
 	}
-	r.Auto = nil
+	r.Auto, r.Small = nil, nil
 }
 
 // LeaveToModel leaves to the model of a user's own what a template has for its own model, in a layer: settings that own does not name.
@@ -94,6 +102,10 @@ func LeaveToModel(l Layer, own func(path string) bool, objective bool) {
 		section, key := split(path)
 		if l[section] == nil {
 			l[section] = map[string]any{}
+		}
+		if was, ok := l[section][key]; ok && TakesAuto(path) {
+			l[section][key] = forSmall{was}
+			return
 		}
 		l[section][key] = Auto
 	}
@@ -111,16 +123,26 @@ func LeaveToModel(l Layer, own func(path string) bool, objective bool) {
 	}
 }
 
-// takeAuto takes the word out of merged layers, puts the defaults in its place, and lists the keys that had it.
-func (l Layer) takeAuto(defaults Layer) (keys []string) {
+// forSmall is a template's value, which holds for small models; others decide.
+type forSmall struct{ value any }
+
+// takeAuto takes the word out of merged layers, puts the defaults in its place, or what holds for small models, and lists the keys that had
+// it.
+func (l Layer) takeAuto(defaults Layer) (keys, small []string) {
 	for _, path := range autoKeys {
 		section, key := split(path)
-		if l[section][key] == Auto {
-			l[section][key] = defaults[section][key]
-			keys = append(keys, path)
+		switch v := l[section][key].(type) {
+		case forSmall:
+			l[section][key] = v.value
+			keys, small = append(keys, path), append(small, path)
+		case string:
+			if v == Auto {
+				l[section][key] = defaults[section][key]
+				keys = append(keys, path)
+			}
 		}
 	}
-	return keys
+	return keys, small
 }
 
 // withoutAuto puts a value of the key's type in the place of the word, so that a document can be read into the types.

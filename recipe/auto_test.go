@@ -121,3 +121,19 @@ func TestAdopt(t *testing.T) {
 		t.Error("another recipe than that with which the run was begun")
 	}
 }
+
+// TestSmallModels: a model as small as a template's own keeps the template's values, a larger one does not.
+func TestSmallModels(t *testing.T) {
+	for parameters, want := range map[int64]float64{260_000: 0.001, 135_000_000: 5e-4} {
+		l := layer(t, "model:\n  path: m\ndata:\n  input: [a]\ntrain:\n  learning_rate: 0.001\n")
+		LeaveToModel(l, func(string) bool { return false }, false)
+		r, err := Resolve(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := r.Choose(Base{Parameters: parameters})
+		if r.Train.LearningRate != want || len(c) != 1 || c[0].Value != want || r.Model.DType != Auto {
+			t.Errorf("%d: %g, %v", parameters, r.Train.LearningRate, c)
+		}
+	}
+}

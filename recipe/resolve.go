@@ -45,7 +45,7 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 	if d, ok := merged["data"]["delimiter"].(string); ok {
 		merged["data"]["delimiter"] = delimiterName(d)
 	}
-	auto := merged.takeAuto(base)
+	auto, small := merged.takeAuto(base)
 	text, err := yaml.Marshal(merged)
 	if err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
@@ -54,7 +54,7 @@ func Resolve(layers ...Layer) (*Recipe, error) {
 	if err := yaml.UnmarshalWithOptions(text, &r, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("recipe: %w", plain(err))
 	}
-	r.Warnings, r.Auto = warnings, auto
+	r.Warnings, r.Auto, r.Small = warnings, auto, small
 	if err := r.normalise(); err != nil {
 		return nil, err
 	}

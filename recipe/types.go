@@ -31,7 +31,8 @@ type Recipe struct {
 	Continual continual.Config `yaml:"continual" json:"continual"`
 
 	// Auto are the keys whose values are left to the model, which has not been asked: they have their defaults until [Recipe.Choose].
-	Auto []string `yaml:"-" json:"-"`
+	// Those of Small have values that hold for models as small as the embedded ones.
+	Auto, Small []string `yaml:"-" json:"-"`
 	// Warnings are of former names of keys that the layers use.
 	Warnings []string `yaml:"-" json:"-"`
 }

@@ -95,7 +95,7 @@ func (c *Comparison) diverged() (out []string) {
 var comparePage string
 
 var compareTemplate = template.Must(template.New("compare").Funcs(template.FuncMap{
-	"ppl":  math.Exp,
+	"style": report.Style, "ppl": math.Exp,
 	"gain": func(after, before float64) float64 { return 100 * (1 - math.Exp(after-before)) },
 	"lost": func(after, before float64) float64 { return 100 * (math.Exp(after-before) - 1) },
 }).Parse(comparePage))

@@ -144,7 +144,7 @@ func (l *Learned) Table(w io.Writer, output string) {
 //go:embed continual.html.tmpl
 var learnedPage string
 
-var learnedTemplate = template.Must(template.New("continual").Funcs(template.FuncMap{"ppl": perplexity,
+var learnedTemplate = template.Must(template.New("continual").Funcs(template.FuncMap{"style": report.Style, "ppl": perplexity,
 	"names": func(x continual.Increment) string { return names(x, 200) },
 	"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") }}).Parse(learnedPage))
 

@@ -135,7 +135,7 @@ func (k *KeyRuns) Table(w io.Writer, output string) {
 //go:embed keys.html.tmpl
 var keysPage string
 
-var keysTemplate = template.Must(template.New("keys").Funcs(template.FuncMap{"ppl": math.Exp,
+var keysTemplate = template.Must(template.New("keys").Funcs(template.FuncMap{"style": report.Style, "ppl": math.Exp,
 	"change": func(a, b float64) float64 { return 100 * (math.Exp(a-b) - 1) }}).Parse(keysPage))
 
 // html is the self-contained report: each key's held-out perplexity before and after, as a plot and a table.

@@ -11,6 +11,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/philox"
 	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/nn"
+	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -129,12 +130,12 @@ func (p *Planned) duration(rate float64) (*Duration, error) {
 
 // Table prints the time for a person.
 func (d *Duration) Table(w io.Writer) {
-	fmt.Fprintf(w, "  a step takes %s: %d tokens, %.0f a second, measured now on this machine\n", Clock(d.StepSeconds), d.StepTokens, d.PerSecond)
+	fmt.Fprintf(w, "  a step takes %s: %d tokens, %.0f a second, measured now on this machine\n", report.Clock(d.StepSeconds), d.StepTokens, d.PerSecond)
 	if d.Training > 0 {
-		fmt.Fprintf(w, "  training takes about %s: %d steps\n", Clock(d.Training), d.Steps)
+		fmt.Fprintf(w, "  training takes about %s: %d steps\n", report.Clock(d.Training), d.Steps)
 	}
 	if d.Scoring > 0 {
-		fmt.Fprintf(w, "  scoring before and after takes at most %s\n", Clock(d.Scoring))
+		fmt.Fprintf(w, "  scoring before and after takes at most %s\n", report.Clock(d.Scoring))
 	}
 	without := ""
 	for i, s := range d.Without {
@@ -144,19 +145,6 @@ func (d *Duration) Table(w io.Writer) {
 		without += s
 	}
 	fmt.Fprintf(w, "  this leaves out: %s\n", without)
-}
-
-// Clock is a time for people, as 0.21 s, 42 s, 3 min 20 s or 2 h 5 min.
-func Clock(seconds float64) string {
-	switch {
-	case seconds < 10:
-		return fmt.Sprintf("%.2g s", seconds)
-	case seconds < 120:
-		return fmt.Sprintf("%.0f s", seconds)
-	case seconds < 7200:
-		return fmt.Sprintf("%d min %d s", int(seconds)/60, int(seconds)%60)
-	}
-	return fmt.Sprintf("%d h %d min", int(seconds)/3600, int(seconds)%3600/60)
 }
 
 // randomSequences are sequences of random tokens, each a document.

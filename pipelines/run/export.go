@@ -3,12 +3,18 @@ package run
 import (
 	"context"
 	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
+	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
@@ -115,9 +121,9 @@ func (r *Run) exporting(ctx context.Context, st *train.State, before *measure.Re
 	if err != nil {
 		return job, err
 	}
-	job.Card = peft.Card{Version: version.Version, Trained: trained,
-		Training: append([][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
-			{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}}, r.Teaching()...)}
+	job.Card = peft.Card{Version: version.Version, Trained: trained, Training: append(r.origin(), append([][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
+		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}, {"kernel set", kernels.Active().String() + ", " + r.dtype}},
+		r.Teaching()...)...)}
 	return job, nil
 }
 
@@ -143,4 +149,24 @@ func (r *Run) checkExports() error {
 		return err
 	}
 	return export.Check(&r.Recipe.Export, a)
+}
+
+// origin says for a card what the adapter was made of, by names that say nothing of the machine.
+func (r *Run) origin() (lines [][2]string) {
+	name := func(ref string) string { return path.Base(filepath.ToSlash(strings.TrimPrefix(ref, "embedded:"))) }
+	model := r.Recipe.Model.Path
+	if filepath.IsAbs(model) {
+		model = name(model)
+	}
+	var data []string
+	for _, in := range r.Recipe.Data.Input {
+		data = append(data, name(in))
+	}
+	data = append(data, slices.Sorted(maps.Keys(r.Recipe.Data.Sources))...)
+	method, _ := r.Recipe.Method["peft_type"].(string)
+	lines = [][2]string{{"model", model}, {"data", strings.Join(data, ", ")}, {"method", method}}
+	if n := rank(r.Recipe); n > 0 {
+		lines = append(lines, [2]string{"rank", fmt.Sprint(n)})
+	}
+	return lines
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/adaptflow/adaptflow/infer"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -37,6 +38,7 @@ func ID(output string) (string, error) {
 
 // Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
 func (r *Run) Open() error {
+	r.opened = time.Now()
 	for _, step := range []func() error{r.findModel, r.hold, r.settle, r.loadTokenizer, r.judge, r.place, r.knows, r.claim} {
 		if err := step(); err != nil {
 			return err

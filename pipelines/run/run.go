@@ -2,6 +2,7 @@ package run
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/pool"
@@ -25,6 +26,8 @@ type Run struct {
 	// Step receives every optimiser step and evaluation; nil for nobody.
 	Step func(total int, info *train.StepInfo, eval *train.Eval)
 
+	// Command is how the run was started, for its report; "" where a program calls the package.
+	Command string
 	// Chosen are the settings that were left to the model, after [Run.Open].
 	Chosen []recipe.Choice
 
@@ -44,6 +47,7 @@ type Run struct {
 	// sharesPrompts: train.Args.SharedPrompts is heeded, as it is by all that begin now.
 	sharesPrompts bool
 
+	opened    time.Time
 	lock      *storage.Lock
 	lease     *storage.Lease    // of the work location
 	root      string            // the work location of the run that a run within it is of
