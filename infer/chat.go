@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 
@@ -22,7 +23,8 @@ func (m *Model) ChatPrompt(template string, turns ...Turn) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := chat.Load(m.tokens)
+	dir := cmp.Or(m.tokens, m.Dir)
+	set, err := chat.Load(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +33,7 @@ func (m *Model) ChatPrompt(template string, turns ...Turn) ([]int32, error) {
 		if err != nil {
 			return nil, err
 		}
-		special, err := tokenize.SpecialTokens(os.DirFS(m.tokens), ".")
+		special, err := tokenize.SpecialTokens(os.DirFS(dir), ".")
 		if err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ type Input struct {
 	SequenceLength int
 	Classes        []string // of a classifier, by number
 	Seed           uint64   // of drawn samples
+	Chat           bool     // prompts of the settings are what users say: the model learns from conversations, and has a chat template
 	// Objective is what is learnt, where a name says it; Start the adapter that training begins with, where it begins with one.
 	Objective train.NamedObjective
 	Start     *peft.Adapter

@@ -19,6 +19,7 @@ var perplexity = Measure{
 		{Name: "perplexity", Format: "%.2f", Better: Lower, Relative: true},
 		{Name: "loss on answers", Format: "%.4f", Better: Lower, Relative: true},
 		{Name: "nll", Format: "%.4f", Better: Lower, Show: Alone},
+		{Name: "perplexity a byte", Format: "%.3f", Better: Lower, Relative: true, Show: OnPage},
 		{Name: "perplexity a word", Format: "%.2f", Better: Lower, Show: Alone},
 		{Name: "bits a byte", Format: "%.3f", Better: Lower, Show: Alone},
 		{Name: "tokens", Format: "%.0f", Show: Alone},
@@ -39,6 +40,9 @@ func perplexityLines(r *Results) (out []Line) {
 			Numbers: Numbers{"perplexity": s.Perplexity, "nll": s.NLL, "tokens": float64(s.Tokens)}}
 		if s.WordPerplexity > 0 {
 			l.Numbers["perplexity a word"] = s.WordPerplexity
+		}
+		if s.BytePerplexity > 0 {
+			l.Numbers["perplexity a byte"] = s.BytePerplexity
 		}
 		if s.BitsPerByte > 0 {
 			l.Numbers["bits a byte"] = s.BitsPerByte

@@ -162,7 +162,7 @@ func Default() Recipe {
 		Keys: Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: measure.Config{MaxSequences: 64, AnswerMatch: evaluate.MatchSQuAD, BatchSize: 4, Prompts: []string{},
 			Measures: settings.Named{},
-			Sampling: evaluate.Sampling{MaxNewTokens: 48, Temperature: 1, TopP: 1, RepetitionPenalty: 1.15}},
+			Sampling: measure.DefaultSampling()},
 
 		Export: export.Config{Formats: settings.Named{}},
 		Continual: continual.Config{Limits: continual.Limits{MaxForgetting: 0.1, MaxDomainRise: 0.05}, ReplayFraction: 0.25,

@@ -130,7 +130,7 @@ func (f *recipeFlags) open(name string) (*run.Run, error) {
 		return nil, err
 	}
 	ofRun(id)
-	r := &run.Run{Recipe: rec, Output: f.output, Work: f.work, Runner: runner, Say: say}
+	r := &run.Run{Recipe: rec, Output: f.output, Work: f.work, Runner: runner, Say: say, Command: commandLine(os.Args)}
 	r.Step = progress(rec.Train.LoggingSteps)
 	return r, kinds.Open(r)
 }
@@ -250,15 +250,36 @@ func sayAsks(k kinds.Kind, r *run.Run) {
 	if k.Asks == nil || structured != nil || !storage.IsLocal(r.Output) {
 		return
 	}
-	words := append([]string{"adaptflow"}, k.Asks(r.Recipe, r.Output)...)
+	say("ask it: %s", quoted(append([]string{"adaptflow"}, k.Asks(r.Recipe, r.Output)...)))
+}
+
+// quoted is a command as a shell takes it.
+func quoted(words []string) string {
 	for i, w := range words {
-		if strings.ContainsFunc(w, func(c rune) bool {
+		if w == "" || strings.ContainsFunc(w, func(c rune) bool {
 			return !strings.ContainsRune("-_=./:@,+", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
 		}) {
 			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
 	}
-	say("ask it: %s", strings.Join(words, " "))
+	return strings.Join(words, " ")
+}
+
+// commandLine is the process's command for a report, without the values that variables of workers are given.
+func commandLine(args []string) string {
+	words := []string{"adaptflow"}
+	for i, w := range args[1:] {
+		flag, value, ok := strings.Cut(w, "=")
+		switch {
+		case flag == "--worker-env" && ok:
+			name, _, _ := strings.Cut(value, "=")
+			w = flag + "=" + name
+		case args[i] == "--worker-env":
+			w, _, _ = strings.Cut(w, "=")
+		}
+		words = append(words, w)
+	}
+	return quoted(words)
 }
 
 func prepareCommand() *cobra.Command {

@@ -26,9 +26,9 @@ type Series struct {
 
 // The size of a chart in its own units, and the margins that its labels need.
 const (
-	chartWidth, chartHeight                          = 640.0, 300.0
-	chartLeft, chartRight, chartTop, chartBottom     = 64.0, 14.0, 16.0, 44.0
-	chartTicksX, chartTicksY, chartPointsAcross = 6, 5, 1200
+	chartWidth, chartHeight                      = 640.0, 300.0
+	chartLeft, chartRight, chartTop, chartBottom = 76.0, 14.0, 16.0, 52.0
+	chartTicksX, chartTicksY, chartPointsAcross  = 6, 5, 1200
 )
 
 // Curve is a chart of values over steps, with their running mean where there are enough, and points beside them.
@@ -85,7 +85,9 @@ func (c *Chart) SVG() template.HTML {
 	y.ticks(chartTicksY, true)
 	x.ticks(chartTicksX, false)
 	px := func(v float64) float64 { return chartLeft + x.share(v)*(chartWidth-chartLeft-chartRight) }
-	py := func(v float64) float64 { return chartHeight - chartBottom - y.share(v)*(chartHeight-chartTop-chartBottom) }
+	py := func(v float64) float64 {
+		return chartHeight - chartBottom - y.share(v)*(chartHeight-chartTop-chartBottom)
+	}
 	var b strings.Builder
 	escape := template.HTMLEscapeString
 	fmt.Fprintf(&b, `<figure class="chart"><figcaption>%s`, escape(c.Title))
@@ -156,8 +158,8 @@ func (a *axis) share(v float64) float64 { return (v - a.lo) / (a.hi - a.lo) }
 // ticks chooses about n round values of the range, which grow reaches to its ends.
 func (a *axis) ticks(n int, grow bool) {
 	if a.lo == a.hi {
-		d := max(math.Abs(a.lo)/10, 1e-9)
-		if !grow {
+		d := math.Abs(a.lo) / 10
+		if !grow || d == 0 {
 			d = 1
 		}
 		a.lo, a.hi = a.lo-d, a.hi+d
@@ -184,8 +186,11 @@ func (a *axis) ticks(n int, grow bool) {
 
 // label writes a tick's value with the digits that tell it from its neighbours.
 func (a *axis) label(v float64) string {
-	if most := max(math.Abs(a.lo), math.Abs(a.hi)); most < 1e-3 && most > 0 {
-		return strings.Replace(strconv.FormatFloat(math.Round(v/a.step)*a.step, 'e', 1, 64), "e-0", "e-", 1)
+	if most := max(math.Abs(a.lo), math.Abs(a.hi)); most < 1e-3 || most >= 1e5 {
+		if math.Abs(v) < a.step/2 {
+			return "0"
+		}
+		return strings.NewReplacer(".0e", "e", "e-0", "e-", "e+0", "e", "e+", "e").Replace(strconv.FormatFloat(v, 'e', 1, 64))
 	}
 	digits := max(0, int(math.Ceil(-math.Log10(a.step)-1e-9)))
 	return strconv.FormatFloat(v, 'f', digits, 64)

@@ -95,7 +95,7 @@ func (m *Metrics) facts() (out []pageFact) {
 		add("duration", Clock(a.Seconds))
 	}
 	add("adaptflow", a.Version)
-	add("recipe", a.Recipe)
+	add("recipe", a.Recipe[:min(12, len(a.Recipe))])
 	if a.Command != "" {
 		out = append(out, pageFact{"command", a.Command, true, true})
 	}

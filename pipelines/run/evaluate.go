@@ -16,6 +16,7 @@ import (
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/runners"
 	"github.com/adaptflow/adaptflow/tokenize"
+	"github.com/adaptflow/adaptflow/tokenize/chat"
 	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/end"
 	"github.com/adaptflow/adaptflow/transforms/evaluate"
@@ -99,6 +100,13 @@ func (r *Run) scoring(ctx context.Context, d *Data, at train.Point) (evaluate.Jo
 	job := evaluate.Job{Model: model, At: at, Engine: tokenize.Engine(r.Recipe.Model.TokenizerEngine), Ends: r.ends(), Before: r.before,
 		Config: in.Config, Domain: in.Domain, General: in.General, Origins: in.Origins, SequenceLength: in.SequenceLength,
 		Classes: in.Classes, Seed: in.Seed}
+	if r.Recipe.Prepare.ApplyChatTemplate {
+		set, err := chat.Load(r.tokenizerDir())
+		if err != nil {
+			return job, fmt.Errorf("chat template: %w", err)
+		}
+		job.Chat = len(set) > 0
+	}
 	job.Tokenizer, err = r.Shared(ctx, r.tokenizerDir())
 	return job, err
 }

@@ -50,6 +50,7 @@ type Job struct {
 	SequenceLength int               `json:"sequence_length"`
 	Classes        []string          `json:"classes,omitempty"` // of a classifier, by number
 	Seed           uint64            `json:"seed"`
+	Chat           bool              `json:"chat,omitempty"` // see [measure.Input]
 
 	// Run names the run, which ends the work when it is interrupted: see [core.Drive].
 	Run string `json:"run"`

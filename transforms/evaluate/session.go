@@ -161,7 +161,7 @@ func open(ctx context.Context, text string) (_ *session, err error) {
 		m.Adapters = []nn.Adapter{s.trained.Adapter}
 	}
 	s.input = &measure.Input{Model: m, Config: j.Config, Domain: j.Domain, General: j.General, Origins: j.Origins,
-		SequenceLength: j.SequenceLength, Classes: j.Classes, Seed: j.Seed, Objective: j.Model.NamedObjective}
+		SequenceLength: j.SequenceLength, Classes: j.Classes, Seed: j.Seed, Objective: j.Model.NamedObjective, Chat: j.Chat}
 	if j.Model.InitAdapter != "" {
 		s.input.Start = s.trained.Adapter
 	}
