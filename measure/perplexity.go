@@ -8,6 +8,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/internal/progress"
 )
 
 // perplexity scores a language model on held-out text: of the domain, of each named source of it apart, and of other text.
@@ -150,6 +151,7 @@ func (in *Input) scorePart(ctx context.Context, p Part) ([]*scored, error) {
 			sum.read(&seqs[i], tk.Decode(seqs[i].InputIDs, true))
 		}
 		nll, tokens, err := s.NLL(seqs)
+		progress.Add(progress.Scored, int64(tokens))
 		sum.NLL, sum.Tokens = sum.NLL+nll, sum.Tokens+tokens
 		return err
 	})

@@ -8,7 +8,8 @@ func TestCommandLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"/usr/bin/adaptflow", "run", "domain-adaptation", "--set", "input=a b.txt"}, "adaptflow run domain-adaptation --set 'input=a b.txt'"},
+		{[]string{"/usr/bin/adaptflow", "run", "domain-adaptation", "--set", "input=a b.txt"},
+			"adaptflow run domain-adaptation --set 'input=a b.txt'"},
 		{[]string{"af", "run", "--worker-env", "TOKEN=secret", "--worker-env=KEY=secret", "--set", "prompts=it's"},
 			`adaptflow run --worker-env TOKEN --worker-env=KEY --set 'prompts=it'\''s'`},
 	} {

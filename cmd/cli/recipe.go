@@ -131,7 +131,7 @@ func (f *recipeFlags) open(name string) (*run.Run, error) {
 	}
 	ofRun(id)
 	r := &run.Run{Recipe: rec, Output: f.output, Work: f.work, Runner: runner, Say: say, Command: commandLine(os.Args)}
-	r.Step = progress(rec.Train.LoggingSteps)
+	r.Step, r.Stage = progress(rec.Train.LoggingSteps), stages()
 	return r, kinds.Open(r)
 }
 

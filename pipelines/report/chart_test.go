@@ -88,7 +88,8 @@ func TestPageFacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(b)
-	for _, want := range []string{"SmolLM2", "LORA, rank 8", "0.0005", "3 min 20 s", "a.jsonl", "2026-12-01T00:00:00Z", "adaptflow run &#39;a b&#39;",
+	for _, want := range []string{"SmolLM2", "LORA, rank 8", "0.0005", "3 min 20 s", "a.jsonl", "2026-12-01T00:00:00Z",
+		"adaptflow run &#39;a b&#39;",
 		`<pre dir="auto">עולם</pre>`, `<p dir="auto"><b>שלום`, "&lt;script&gt;", "prefers-color-scheme: dark"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)

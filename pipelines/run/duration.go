@@ -130,7 +130,8 @@ func (p *Planned) duration(rate float64) (*Duration, error) {
 
 // Table prints the time for a person.
 func (d *Duration) Table(w io.Writer) {
-	fmt.Fprintf(w, "  a step takes %s: %d tokens, %.0f a second, measured now on this machine\n", report.Clock(d.StepSeconds), d.StepTokens, d.PerSecond)
+	fmt.Fprintf(w, "  a step takes %s: %d tokens, %.0f a second, measured now on this machine\n",
+		report.Clock(d.StepSeconds), d.StepTokens, d.PerSecond)
 	if d.Training > 0 {
 		fmt.Fprintf(w, "  training takes about %s: %d steps\n", report.Clock(d.Training), d.Steps)
 	}

@@ -76,6 +76,11 @@ func (r *Run) score(ctx context.Context, job evaluate.Job, parts []measure.Part,
 		return err
 	}
 	end.Of(s, out)
+	what := "scoring the base model"
+	if !job.At.Alone() {
+		what = "scoring the adapted model"
+	}
+	defer r.during(what)()
 	defer train.Drive(ctx, job.Run)()
 	defer evaluate.Close(job.Run)
 	return bare(r.Runner.Run(ctx, p, "adaptflow-evaluate"))

@@ -121,9 +121,10 @@ func (r *Run) exporting(ctx context.Context, st *train.State, before *measure.Re
 	if err != nil {
 		return job, err
 	}
-	job.Card = peft.Card{Version: version.Version, Trained: trained, Training: append(r.origin(), append([][2]string{{"steps", fmt.Sprint(st.Step)}, {"tokens", fmt.Sprint(st.TokensSeen)},
-		{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, {"seed", fmt.Sprint(r.Recipe.Train.Seed)}, {"kernel set", kernels.Active().String() + ", " + r.dtype}},
-		r.Teaching()...)...)}
+	training := append(r.origin(), [2]string{"steps", fmt.Sprint(st.Step)}, [2]string{"tokens", fmt.Sprint(st.TokensSeen)},
+		[2]string{"learning_rate", fmt.Sprint(r.Recipe.Train.LearningRate)}, [2]string{"seed", fmt.Sprint(r.Recipe.Train.Seed)},
+		[2]string{"kernel set", kernels.Active().String() + ", " + r.dtype})
+	job.Card = peft.Card{Version: version.Version, Trained: trained, Training: append(training, r.Teaching()...)}
 	return job, nil
 }
 

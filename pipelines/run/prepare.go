@@ -44,6 +44,7 @@ func (r *Run) PrepareSet(ctx context.Context, name string, inputs []string, sour
 		cfg.Engine, cfg.Before = tokenize.Engine(r.Recipe.Model.TokenizerEngine), r.before
 		cfg.Seed, cfg.ValidationFraction = r.Recipe.Train.Seed, validation
 		cfg.StagedDir, cfg.PrintsPath, cfg.Version = r.WorkPath(".staged-"+name), r.printsPath(name), version.Version
+		defer r.during("preparing " + setNames[name])()
 		res, err := prepare.Execute(ctx, cfg, func(ctx context.Context, p *beam.Pipeline,
 			job string) error {
 			runner := r.Runner

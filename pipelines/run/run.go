@@ -26,6 +26,8 @@ type Run struct {
 	// Step receives every optimiser step and evaluation; nil for nobody.
 	Step func(total int, info *train.StepInfo, eval *train.Eval)
 
+	// Stage hears how far preparing and scoring are, twice a second, from a goroutine of its own; nil for nobody.
+	Stage func(Stage)
 	// Command is how the run was started, for its report; "" where a program calls the package.
 	Command string
 	// Chosen are the settings that were left to the model, after [Run.Open].

@@ -15,6 +15,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/datasets/rules"
+	"github.com/adaptflow/adaptflow/internal/progress"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/meter"
@@ -103,6 +104,7 @@ func (f *ReadFn) ProcessElement(ctx context.Context, in Block, _ func(string, st
 func (f *ReadFn) FinishBundle(ctx context.Context, emit func(string, string)) error {
 	all, err := f.work.Wait()
 	for _, b := range all {
+		progress.Add(progress.Read, b.Sum.Read)
 		meter.Add(ctx, meter.DocumentsIn, b.Sum.Read)
 		meter.Add(ctx, meter.DocumentsOut, b.Sum.Kept)
 		meter.Add(ctx, meter.BytesIn, b.Sum.bytesIn)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/progress"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/transforms/bundle"
 	"github.com/adaptflow/adaptflow/transforms/meter"
@@ -190,6 +191,7 @@ func (f *ShardFn) count(ctx context.Context, p *packed) {
 	meter.Add(ctx, meter.TokensIn, st.Tokens)
 	meter.Add(ctx, meter.TokensOut, st.Tokens-st.Dropped)
 	meter.Add(ctx, meter.SequencesOut, st.Sequences)
+	progress.Add(progress.Sequences, st.Sequences)
 	if places := st.Sequences * int64(f.Options.SequenceLength); places > 0 {
 		meter.Observe(ctx, meter.PackingFill, (st.Tokens-st.Dropped)*1000/places)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/adaptflow/adaptflow/datasets"
+	"github.com/adaptflow/adaptflow/internal/progress"
 	"github.com/adaptflow/adaptflow/internal/pulled"
 	"github.com/adaptflow/adaptflow/internal/shared"
 	"github.com/adaptflow/adaptflow/internal/storage"
@@ -212,6 +213,7 @@ func (f *EncodeFn) FinishBundle(ctx context.Context, emit, total func(string)) e
 		meter.Add(ctx, meter.DocumentsOut, sum.Docs)
 		meter.Add(ctx, meter.BytesIn, sum.bytes)
 		meter.Add(ctx, meter.TokensOut, sum.Tokens)
+		progress.Add(progress.Tokens, sum.Tokens)
 		meter.Rejected(ctx, sum.Rejected)
 		for _, out := range []struct {
 			v    any
