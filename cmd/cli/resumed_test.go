@@ -41,7 +41,7 @@ const resumedData = "testdata/resumed"
 var sinceThen = []string{"grpo", "preference-tuning", "reward-model"}
 
 // keysSince are keys of a summary that commit did not write: what the run was.
-var keysSince = []string{".adaptflow.model", ".adaptflow.input", ".adaptflow.method", ".adaptflow.rank", ".adaptflow.objective",
+var keysSince = []string{".adaptflow.model", ".adaptflow.data", ".adaptflow.method", ".adaptflow.rank", ".adaptflow.objective",
 	".adaptflow.learning_rate", ".adaptflow.finished", ".adaptflow.run_seconds", ".adaptflow.command"}
 
 // TestRunsBegunBeforeTheRooms: a run of each template, and so of each kind, that was killed in each of its parts while the program of

@@ -76,8 +76,8 @@ func TestChart(t *testing.T) {
 // TestPageFacts: the page says what the run was, and texts of users have the direction of their script.
 func TestPageFacts(t *testing.T) {
 	m := &Metrics{}
-	m.About.Model, m.About.Method, m.About.Rank, m.About.LearningRate, m.About.Finished = "SmolLM2", "LORA", 8, 5e-4, "2026-12-01T00:00:00Z"
-	m.About.Seconds, m.About.Command, m.About.Input = 200, "adaptflow run 'a b'", []string{"a.jsonl"}
+	m.About.Model, m.About.Method, m.About.Rank, m.About.Rate, m.About.Finished = "SmolLM2", "LORA", 8, 5e-4, "2026-12-01T00:00:00Z"
+	m.About.Seconds, m.About.Command, m.About.Data = 200, "adaptflow run 'a b'", []string{"a.jsonl"}
 	m.Samples = append(m.Samples, struct {
 		Prompt string `json:"prompt"`
 		Before string `json:"before"`

@@ -74,15 +74,15 @@ type Metrics struct {
 
 		// What the run was: the base model and the input as the recipe names them, the method and its rank. Finished is a time of RFC 3339,
 		// Seconds the run's, or what it took since it was taken up last; Command is how it was started, without the values of variables.
-		Model        string   `json:"model,omitempty"`
-		Input        []string `json:"input,omitempty"`
-		Method       string   `json:"method,omitempty"`
-		Rank         int64    `json:"rank,omitempty"`
-		Objective    string   `json:"objective,omitempty"`
-		LearningRate float64  `json:"learning_rate,omitempty"`
-		Finished     string   `json:"finished,omitempty"`
-		Seconds      float64  `json:"run_seconds,omitempty"`
-		Command      string   `json:"command,omitempty"`
+		Model    string   `json:"model,omitempty"`
+		Data     []string `json:"data,omitempty"`
+		Method   string   `json:"method,omitempty"`
+		Rank     int64    `json:"rank,omitempty"`
+		LearnsBy string   `json:"objective,omitempty"`
+		Rate     float64  `json:"learning_rate,omitempty"`
+		Finished string   `json:"finished,omitempty"`
+		Seconds  float64  `json:"run_seconds,omitempty"`
+		Command  string   `json:"command,omitempty"`
 	} `json:"adaptflow"`
 }
 

@@ -66,15 +66,15 @@ func (m *Metrics) facts() (out []pageFact) {
 	}
 	a, t := &m.About, &m.Train
 	add("model", a.Model)
-	add("data", strings.Join(a.Input, ", "))
+	add("data", strings.Join(a.Data, ", "))
 	method := a.Method
 	if a.Rank > 0 {
 		method += fmt.Sprintf(", rank %d", a.Rank)
 	}
 	add("method", method)
-	add("objective", a.Objective)
-	if a.LearningRate > 0 {
-		add("learning rate", strconv.FormatFloat(a.LearningRate, 'g', -1, 64))
+	add("objective", a.LearnsBy)
+	if a.Rate > 0 {
+		add("learning rate", strconv.FormatFloat(a.Rate, 'g', -1, 64))
 	}
 	steps := fmt.Sprint(t.Steps)
 	if t.StoppedEarly {

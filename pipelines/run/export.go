@@ -3,11 +3,6 @@ package run
 import (
 	"context"
 	"fmt"
-	"maps"
-	"path"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -150,24 +145,4 @@ func (r *Run) checkExports() error {
 		return err
 	}
 	return export.Check(&r.Recipe.Export, a)
-}
-
-// origin says for a card what the adapter was made of, by names that say nothing of the machine.
-func (r *Run) origin() (lines [][2]string) {
-	name := func(ref string) string { return path.Base(filepath.ToSlash(strings.TrimPrefix(ref, "embedded:"))) }
-	model := r.Recipe.Model.Path
-	if filepath.IsAbs(model) {
-		model = name(model)
-	}
-	var data []string
-	for _, in := range r.Recipe.Data.Input {
-		data = append(data, name(in))
-	}
-	data = append(data, slices.Sorted(maps.Keys(r.Recipe.Data.Sources))...)
-	method, _ := r.Recipe.Method["peft_type"].(string)
-	lines = [][2]string{{"model", model}, {"data", strings.Join(data, ", ")}, {"method", method}}
-	if n := rank(r.Recipe); n > 0 {
-		lines = append(lines, [2]string{"rank", fmt.Sprint(n)})
-	}
-	return lines
 }

@@ -1,12 +1,7 @@
 package run
 
 import (
-	"fmt"
-	"maps"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"time"
 
 	"github.com/adaptflow/adaptflow/export"
 	"github.com/adaptflow/adaptflow/internal/mem"
@@ -15,7 +10,6 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines/report"
-	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -91,25 +85,4 @@ func (r *Run) summarise(d *Data, st *train.State, before, after *measure.Results
 		return nil, err
 	}
 	return m, storage.WriteJSON(filepath.Join(r.Output, MetricsFile), m)
-}
-
-// about says what the run was.
-func (r *Run) about(m *report.Metrics) {
-	a, rec := &m.About, r.Recipe
-	a.Model, a.Input, a.Objective, a.LearningRate = rec.Model.Path, rec.Data.Input, rec.Train.Objective, rec.Train.LearningRate
-	for _, s := range slices.Sorted(maps.Keys(rec.Data.Sources)) {
-		a.Input = append(a.Input, s)
-	}
-	a.Method, _ = rec.Method["peft_type"].(string)
-	a.Rank = rank(rec)
-	a.Finished, a.Command = time.Now().UTC().Format(time.RFC3339), r.Command
-	if !r.opened.IsZero() {
-		a.Seconds = time.Since(r.opened).Seconds()
-	}
-}
-
-// rank is the method's, 0 where it names none.
-func rank(rec *recipe.Recipe) int64 {
-	n, _ := strconv.ParseInt(fmt.Sprint(rec.Method["r"]), 10, 64)
-	return n
 }
