@@ -109,7 +109,7 @@ func (o *GKD) Cost(student *model.Model, length int) Cost {
 	if t == nil {
 		return Cost{}
 	}
-	c := Cost{Work: 4*int64(t.rows)*int64(t.vocab) + t.prog.Memory().Total(), FLOPs: forwardFLOPs(t.model, length), Who: "teacher",
+	c := Cost{Work: 4*int64(t.rows)*int64(t.vocab) + t.prog.Memory().Total(), FLOPs: ForwardFLOPs(t.model, length), Who: "teacher",
 		What: "its passes and what a batch's tokens should predict"}
 	if t.model != student {
 		c.Weights = t.model.Resident()
