@@ -50,7 +50,7 @@ var rowFields = []struct {
 // fieldNames are the names that Columns may map, by kind.
 var fieldNames = []string{"prompt", "completion", "messages", "tools", "chat_template_kwargs", "conversations", "instruction", "input",
 	"output", "system", "history", "chosen",
-	"rejected", "label"}
+	"rejected", "label", "margin"}
 
 // rowKinds are the kinds that a row may be said to have.
 var rowKinds = []string{RowAuto, RowPlain, RowPromptCompletion, RowMessages, RowAlpaca, RowShareGPT, RowPreference, RowUnpaired,
@@ -127,6 +127,8 @@ type Row struct {
 	// objective over answers, of the kinds RowPreference and RowUnpaired.
 	Rejected  json.RawMessage `json:"rejected,omitempty"`
 	Desirable *bool           `json:"desirable,omitempty"`
+	// Margin is by how much a reward model should score Completion above Rejected; nil where the row does not say.
+	Margin *float64 `json:"margin,omitempty"`
 }
 
 func encode(v any) []byte {

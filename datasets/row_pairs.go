@@ -3,6 +3,7 @@ package datasets
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strings"
 )
 
@@ -99,6 +100,7 @@ func (r *rowReader) pair() {
 	case absent(p):
 		p, c, j = r.sharedText(cc, c, rc, j)
 	}
+	r.margin()
 	if r.what != "" {
 		return
 	}
@@ -121,6 +123,20 @@ func (r *rowReader) pair() {
 			r.say(s)
 		}
 	}
+}
+
+// margin reads by how much the chosen answer is better, where the row says so.
+func (r *rowReader) margin() {
+	column, raw := r.field("margin")
+	if absent(raw) {
+		return
+	}
+	var m float64
+	if err := json.Unmarshal(raw, &m); err != nil || float64(float32(m))-m != 0 && math.Abs(m) > math.MaxFloat32 {
+		r.wrong("%s: %s; want a number", column, raw[:min(len(raw), 40)])
+		return
+	}
+	r.row.Margin = &m
 }
 
 // sharedText is the prompt that two texts begin with, as TRL's extract_prompt finds it, and the rest of both: to their first difference,

@@ -2,6 +2,7 @@ package datasets
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ func answerRow(t *testing.T, kind, text string) (Row, string, string) {
 func TestAnswerRows(t *testing.T) {
 	for _, c := range []struct{ kind, text, want string }{
 		{KindPreference, `{"prompt": "Q", "chosen": " a", "rejected": " b"}`, `"Q" " a" " b"`},
+		{KindPreference, `{"prompt": "Q", "chosen": " a", "rejected": " b", "margin": 0.5}`, `"Q" " a" " b" 0.5`},
 		{KindPreference, `{"chosen": "What? An ox.", "rejected": "What? An ass."}`, `"What? An" " ox." " ass."`},
 		{KindPreference, `{"chosen": "Yes it is", "rejected": "Yes it is not"}`, `"Yes it i" "s" "s not"`},
 		{KindPreference, `{"chosen": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "a"}],
@@ -49,11 +51,15 @@ func TestAnswerRows(t *testing.T) {
 		if row.Desirable != nil {
 			got += map[bool]string{true: " true", false: " false"}[*row.Desirable]
 		}
+		if row.Margin != nil {
+			got += fmt.Sprint(" ", *row.Margin)
+		}
 		if got != c.want || row.Kind != c.kind {
 			t.Errorf("%s: %s of %s, want %s (%s %s)", c.text, got, row.Kind, c.want, reason, what)
 		}
 	}
 	for _, c := range []struct{ kind, text, reason, what string }{
+		{KindPreference, `{"prompt": "Q", "chosen": " a", "rejected": " b", "margin": "much"}`, ReasonWrongRow, "margin: \"much\"; want a number"},
 		{KindPreference, `{"prompt": "Q", "chosen": " a", "rejected": " a"}`, ReasonEqualAnswers, "equal"},
 		{KindPreference, `{"prompt": "Q", "chosen": " a", "rejected": " "}`, ReasonNoAnswer, "empty"},
 		{KindPreference, `{"prompt": "Q", "chosen": " a", "rejected": null}`, ReasonWrongRow, "rejected"},
@@ -129,7 +135,11 @@ func TestPackAnswers(t *testing.T) {
 		{ID: "b", Source: "s", Tokens: []int32{6, 7, 6, 8}, Labels: []int32{NoLoss, 7, NewAnswer, 8}},
 	}
 	o := PackOptions{Strategy: PackBFD, SequenceLength: 12, IsolateDocuments: true, Answers: true}
-	for _, kind := range []string{KindPreference, KindUnpaired} {
+	for _, kind := range []string{KindPreference, "margin", KindUnpaired} {
+		margin := kind == "margin"
+		if margin {
+			docs[1].Labels[2], kind = MarginLabel(-0.7), KindPreference
+		}
 		if kind == KindUnpaired {
 			docs[0].Labels[0], docs[0].Labels[3] = DesirableAnswer, UndesirableAnswer
 			docs[1].Labels[0], docs[1].Labels[2] = UndesirableAnswer, DesirableAnswer
@@ -166,9 +176,13 @@ func TestPackAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, at := range got[0].DocStarts {
-			if l := got[0].Labels[at]; kind == KindPreference && l != NoLoss {
+			if l := got[0].Labels[at]; kind == KindPreference && l != NoLoss && !(margin && i == 3) {
 				t.Errorf("the first token of document %d has the label %d", i, l)
 			}
+		}
+		if want := []float32{0, 0, -0.7, -0.7}; margin != (len(got[0].Values) > 0) && kind == KindPreference ||
+			margin && !slices.EqualFunc(got[0].Values[ColumnMargin], want, func(a, b float32) bool { return a-b < 1e-7 && b-a < 1e-7 }) {
+			t.Errorf("margins %v", got[0].Values)
 		}
 		if want := []float32{1, 0, 0, 1}; kind == KindUnpaired && !slices.Equal(got[0].Values[ColumnLabel], want) {
 			t.Errorf("labels %v, want %v", got[0].Values[ColumnLabel], want)

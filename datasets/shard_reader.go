@@ -236,6 +236,11 @@ func (s *Shard) readRowGroup(rg parquet.RowGroup) ([]Sequence, error) {
 		if s.meta.Kind == KindUnpaired {
 			q.Values = map[string][]float32{ColumnLabel: q.labels()}
 		}
+		if s.meta.Kind == KindPreference {
+			if m := q.margins(); m != nil {
+				q.Values = map[string][]float32{ColumnMargin: m}
+			}
+		}
 	}
 	return out, nil
 }

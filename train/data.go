@@ -186,7 +186,9 @@ func (s *Shards) known(g int, rows []datasets.Sequence) error {
 					"another model; prepare the data again",
 					f.Path(), s.groups[g].row, i, t, id, s.vocab)
 			}
-			marked := f.Meta().Kind == datasets.KindUnpaired && label < datasets.NoLoss && label >= datasets.DesirableAnswer
+			kind := f.Meta().Kind
+			marked := kind == datasets.KindUnpaired && label < datasets.NoLoss && label >= datasets.DesirableAnswer ||
+				kind == datasets.KindPreference && label < datasets.DesirableAnswer
 			if ids && label != datasets.NoLoss && (int(label) >= s.vocab || label < 0) && !marked {
 				return fmt.Errorf("shard %s, row group %d, row %d: label %d is %d, but the model's vocabulary is %d: it was prepared for "+
 					"another model; prepare the data again",

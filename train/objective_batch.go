@@ -168,7 +168,10 @@ func column(c Column, seqs []datasets.Sequence, s *nn.Step) ([]float32, error) {
 		if c.PerToken {
 			want, of = len(q.InputIDs), "tokens"
 		}
-		if x := q.Values[c.Name]; len(x) != want {
+		if x := q.Values[c.Name]; x == nil && c.Optional {
+			all = append(all, make([]float32, want)...)
+			continue
+		} else if len(x) != want {
 			return nil, fmt.Errorf("sequence of document %s: its column %s has %d numbers for %d %s: prepare the data for this objective",
 				first(q.DocIDs), c.Name, len(x), want, of)
 		}

@@ -16,6 +16,8 @@ func (e *rowEncoder) answers(row *datasets.Row) (*chat.Tokens, error) {
 	begins := []int32{datasets.NoLoss, datasets.NewAnswer}
 	if row.Kind == datasets.KindPrompt {
 		begins = begins[:1]
+	} else if row.Margin != nil {
+		begins[1] = datasets.MarginLabel(*row.Margin)
 	}
 	if row.Kind == datasets.KindUnpaired {
 		begins = []int32{datasets.DesirableAnswer, datasets.UndesirableAnswer}
