@@ -261,7 +261,7 @@ func TestDetect(t *testing.T) {
 	for name, c := range map[string]struct{ content, want, err string }{
 		"a":        {"{\"text\": \"x\"}\n", "x", ""},
 		"b":        {"hello\n", "hello", ""},
-		"c.md":     {"{brace\n", "{brace", ""},
+		"c.md":     {"{brace\n", "{brace\n", ""},
 		"d.json":   {"[{\"text\": \"x\"}]", "x", ""},
 		"e.csv":    {"a,text\n1,x\n", "x", ""},
 		"f.txt":    {"\xef\xbb\xbfbom\r\n", "bom", ""},

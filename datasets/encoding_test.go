@@ -39,7 +39,7 @@ func TestEncodings(t *testing.T) {
 		"यह पाठ की एक पंक्ति है।", "emoji 😀 and text"}
 	for _, l := range languages {
 		for name, content := range map[string]string{
-			"a.txt": l + "\n" + l + " x\r\n", "a.md": l + "\n" + l + " x", "a": l + "\n" + l + " x\n",
+			"a.txt": l + "\n" + l + " x\r\n", "a.text": l + "\n" + l + " x", "a": l + "\n" + l + " x\n",
 			"a.jsonl": fmt.Sprintf("{\"text\": %q}\n{\"text\": \"%s x\"}\n", l, l),
 			"a.json":  fmt.Sprintf("[{\"text\": %q},\n{\"text\": \"%s x\"}]\n", l, l),
 			"a.csv":   fmt.Sprintf("id;text\n1;\"%s\"\n2;%s x\n", l, l), "a.tsv": fmt.Sprintf("id\ttext\r\n1\t%s\r\n2\t%s x\r\n", l, l),

@@ -41,6 +41,12 @@ const (
 // formatHTML names web pages among the formats that are not read as they are.
 const formatHTML = "HTML"
 
+// formatWARC names web archives among them.
+const formatWARC = "WARC (web crawl)"
+
+// WARCAdvice is what to do with web archives.
+const WARCAdvice = "set Pages and take the text of its pages out, as the pipelines do, or extract it first to JSONL"
+
 // HTMLAdvice is what to do with web pages.
 const HTMLAdvice = "add the rule that takes out the main text (--set clean=html_text), with which a page is a document"
 
@@ -109,8 +115,8 @@ var foreigners = []foreign{
 	{"compressed by compress", unpack, "z", begins("\x1f\x9d", "\x1f\xa0")},
 	{"compressed by brotli, snappy or lzip", unpack, "br sz snappy lz lzo", begins("\xff\x06\x00\x00sNaPpY", "LZIP\x01", "\x89LZO\x00")},
 	{"compressed twice", unpack, "", func(h []byte) bool { return compressionOf(h) != plain }},
-	{"WARC (web crawl)", "extract the text of its pages first, as datatrove and warcio do, to JSONL", "warc wet wat arc",
-		begins("WARC/0.", "WARC/1.", "filedesc://")},
+	{formatWARC, WARCAdvice, "warc wet wat", begins("WARC/0.", "WARC/1.")},
+	{"ARC (web crawl)", "convert it to WARC, as warcio recompress does", "arc", begins("filedesc://")},
 	{formatHTML, HTMLAdvice, "html htm xhtml shtml", htmlBegins.Match},
 	{"a web archive", extract, "mhtml mht webarchive", nil},
 	{"RTF", extract + ", as with pandoc", "rtf", begins(`{\rtf`)},

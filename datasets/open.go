@@ -46,6 +46,8 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 		switch {
 		case foreign != nil && foreign.Format == formatHTML && o.Pages:
 			format = FormatHTML
+		case foreign != nil && foreign.Format == formatWARC && o.Pages:
+			format = FormatWARC
 		case foreign != nil:
 			return nil, foreign
 		default:
@@ -69,6 +71,10 @@ func Open(path, source string, o Options) (_ Reader, err error) {
 		return newCSVReader(base, format), nil
 	case format == FormatHTML:
 		return &textFile{fileReader: base, format: FormatHTML}, nil
+	case format == FormatMarkdown:
+		return &textFile{fileReader: base, format: FormatMarkdown}, nil
+	case format == FormatWARC:
+		return &warcReader{fileReader: base}, nil
 	case o.TextMode == TextLine:
 		return &textLines{base}, nil
 	case o.TextMode == TextParagraph:
@@ -176,8 +182,10 @@ func detectFormat(path string, b *bufio.Reader) (string, error) {
 		return FormatCSV, nil
 	case ".tsv", ".tab":
 		return FormatTSV, nil
-	case ".txt", ".text", ".md":
+	case ".txt", ".text":
 		return FormatText, nil
+	case ".md", ".markdown":
+		return FormatMarkdown, nil
 	}
 	if bytes.HasPrefix(text, []byte("{")) {
 		return FormatJSONL, nil

@@ -22,6 +22,9 @@ type Record struct {
 	// Print identifies the text as it was read; staging it the first time sets it.
 	Print Print
 	URL   string // where the document comes from, of a field or column "url"; "" when unknown
+	// MediaType is that of a page of a web archive, whose Text is then the bytes of the page in whatever encoding it was sent: who reads
+	// the archive decodes it. "" for any other text.
+	MediaType string
 }
 
 // DocID is the record's identity, [DocID] of its source and index.
@@ -84,7 +87,10 @@ const (
 	FormatJSON    = "json" // one array of objects
 	FormatCSV     = "csv"  // under a header; fields may be in quotation marks
 	FormatHTML    = "html" // a page, whole
-	FormatTSV     = "tsv"  // under a header, separated by tabs; a quotation mark is a character like any other
+	// FormatMarkdown is a file of Markdown, whole, its marks and code as they are, without front matter.
+	FormatMarkdown = "markdown"
+	FormatWARC     = "warc" // a web archive: its pages and texts
+	FormatTSV      = "tsv"  // under a header, separated by tabs; a quotation mark is a character like any other
 )
 
 // How a text file becomes documents.
@@ -96,8 +102,8 @@ const (
 
 // Options says how input files are read. The zero value reads "auto" formats with the column "text", a document a line.
 type Options struct {
-	Format string `yaml:"format" enum:"auto,text,jsonl,json,csv,tsv,html,parquet" unset:"true" help:"format of the input"`
-	// Pages reads web pages, each whole, of FormatAuto too, which refuses them else: who sets it takes their text out.
+	Format string `yaml:"format" enum:"auto,text,jsonl,json,csv,tsv,html,markdown,warc,parquet" unset:"true" help:"format of the input"`
+	// Pages reads web pages, each whole, and web archives, of FormatAuto too, which refuses them else: who sets it takes their text out.
 	Pages bool `yaml:"-"`
 	// Delimiter is the one character between the fields of CSV and TSV, "tab" and `\t` for the tabulator; "" finds that of CSV in the
 	// header.

@@ -12,6 +12,7 @@ const (
 	NoteEmptyAnswer = "empty_answer"  // an answer to be learnt is an empty text
 	NoteNUL         = "nul_character" // the text has a NUL
 	NoteQuotedTSV   = "quoted_tsv"    // a field of TSV is whole in quotation marks, as CSV would have it
+	NoteNotPages    = "not_pages"     // an answer in a web archive that is not a page: a redirect, an error, an image
 )
 
 // Tally counts what a reader found and could not use, of the records that it kept.

@@ -1,6 +1,7 @@
 package datasets
 
 import (
+	"bytes"
 	"cmp"
 	"io"
 	"unicode/utf8"
@@ -116,7 +117,7 @@ func (t *textParagraphs) Next() (Record, *Reject, error) {
 // textFile makes one document of the whole file.
 type textFile struct {
 	fileReader
-	format string // FormatHTML of a page, else ""
+	format string // FormatHTML of a page, FormatMarkdown, else ""
 	done   bool
 }
 
@@ -148,6 +149,11 @@ func (t *textFile) Next() (Record, *Reject, error) {
 	}
 	if blank(b) {
 		return Record{}, t.reject(ReasonEmptyText, "", "", nil), nil
+	}
+	if t.format == FormatMarkdown {
+		if b = bytes.TrimLeft(b[frontMatter(string(b)):], "\r\n"); blank(b) {
+			return Record{}, t.reject(ReasonEmptyText, "front matter alone", "", nil), nil
+		}
 	}
 	return t.text(b)
 }

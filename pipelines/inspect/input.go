@@ -10,6 +10,7 @@ import (
 
 	"github.com/adaptflow/adaptflow/datasets"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/transforms/ingest"
 )
 
 // inspectedRecords is how many records of an input file are read to describe it.
@@ -18,7 +19,7 @@ const inspectedRecords = 1000
 // inspectInput describes a file of input as it would be read without settings: what is detected, the first records, what is rejected and
 // not used.
 func inspectInput(path string) ([]report.Fact, error) {
-	r, err := datasets.Open(path, filepath.Base(path), datasets.Options{})
+	r, err := datasets.Open(path, filepath.Base(path), datasets.Options{Pages: true})
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +34,9 @@ func inspectInput(path string) ([]report.Fact, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if rej == nil {
+			rej = ingest.MainText(r, &rec)
 		}
 		if rej != nil {
 			rejected[rej.Reason]++

@@ -13,6 +13,7 @@ import (
 // noted says what is noted of records in words.
 var noted = map[string]string{
 	datasets.NoteEmptyAnswer: "have an answer that is an empty text: the model learns to say nothing",
+	datasets.NoteNotPages:    "of web archives are not pages (redirects, errors, images) and were passed over",
 	datasets.NoteNUL:         "have NUL characters in their text",
 	datasets.NoteQuotedTSV: "of TSV have fields in quotation marks, which are taken as they are: if they are quoted as in CSV, " +
 		"set data.format: csv and data.delimiter: tab",

@@ -234,21 +234,6 @@ func (f *reading) each(ctx context.Context, in Block, keep func(*datasets.Record
 	}
 }
 
-// page takes the main text out of a record that is a web page.
-func (f *reading) page(r datasets.Reader, rec *datasets.Record) *datasets.Reject {
-	if format, _ := r.Layout(); !strings.HasPrefix(format, datasets.FormatHTML) {
-		return nil
-	}
-	v := f.pages.Apply(&rules.Doc{Text: rec.Text, URL: rec.URL})
-	if !v.Keep {
-		return &datasets.Reject{Source: rec.Source, Index: rec.Index, Rule: f.pages.Name(), Reason: v.Reason, Value: v.Value,
-			Threshold: v.Threshold,
-			Record:    []byte(rec.Text[:min(len(rec.Text), datasets.MaxRejectRecord)])}
-	}
-	rec.Text = v.Text
-	return nil
-}
-
 // Read reads input files, in parallel, large ones by blocks, and returns references to the row groups of staged records
 // (PCollection<Group>), spread anew so that the next stage runs in parallel too, and the totals of all files (PCollection<string>, see
 // stage.Total). files is a PCollection<File>, no two of one Source.

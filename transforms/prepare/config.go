@@ -38,8 +38,8 @@ type Config struct {
 	Mix     datasets.Mix
 	// Options say how the input is read. Pages and Translation are set from what follows and from the sources.
 	datasets.Options
-	// HTML are the settings of the rule html_text that web pages are read with, each as a document; nil for those in Clean, or, with Format
-	// "html", the rule's defaults. Without either, web pages are refused.
+	// HTML are the settings of the rule html_text that web pages are read with, of files and of web archives, each as a document; nil for
+	// those in Clean, or the rule's defaults.
 	HTML map[string]any
 	// Prepare says how documents become sequences; its TokensPerShard and Language are a recipe's defaults where they are not set.
 	// ApplyChatTemplate refuses plain texts.
@@ -157,7 +157,7 @@ func (c *Config) defaults() {
 			c.HTML = page
 		}
 	}
-	if c.Format == datasets.FormatHTML && c.HTML == nil {
+	if c.HTML == nil { // pages are read by themselves
 		c.HTML = map[string]any{"rule": htmlText}
 	}
 	c.Sources = slices.Clone(c.Sources)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +23,7 @@ func TestForeignFiles(t *testing.T) {
 	z.Write([]byte("%PDF-1.4\n"))
 	z.Close()
 	for name, content := range map[string]string{"book.pdf": "%PDF-1.4\nx\n", "book": "%PDF-1.4\nx\n", "book.txt.gz": gz.String(),
-		"page.html": page, "crawl.warc": "WARC/1.0\r\n"} {
+		"crawl.arc": "filedesc://x 0.0.0.0\n"} {
 		in := t.TempDir()
 		write(t, filepath.Join(in, "a.txt"), "a good text\n")
 		write(t, filepath.Join(in, name), content)
@@ -47,10 +48,11 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// TestPages: with the rule html_text, or named so by the format, a page is one document, its text without what stands around it.
+// TestPages: a page is one document, its text without what stands around it, by the settings of the rule html_text where it is named.
 func TestPages(t *testing.T) {
 	for name, set := range map[string]func(*Config){
 		"rule":   func(c *Config) { c.Clean = []map[string]any{step("html_text"), step("length", "min_chars", 5)} },
+		"auto":   func(c *Config) {},
 		"format": func(c *Config) { c.Format = datasets.FormatHTML },
 		"pages":  func(c *Config) { c.HTML = step("html_text") },
 	} {
@@ -70,5 +72,35 @@ func TestPages(t *testing.T) {
 		if !strings.Contains(text, "A text of a page.") || strings.ContainsAny(text, "<>") || strings.Contains(text, "var x") {
 			t.Errorf("%s: %q", name, text)
 		}
+	}
+}
+
+// TestCrawl: the pages of a web archive are documents of their text, in whatever encoding they were sent; what is cut is a dead letter with
+// its place.
+func TestCrawl(t *testing.T) {
+	record := func(url, media, body string) string {
+		block := "HTTP/1.1 200 OK\r\nContent-Type: " + media + "\r\n\r\n" + body
+		return fmt.Sprintf("WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: %s\r\nContent-Type: application/http\r\n"+
+			"Content-Length: %d\r\n\r\n%s\r\n\r\n", url, len(block), block)
+	}
+	in := t.TempDir()
+	crawl := record("http://a", "text/html; charset=utf-8", page) +
+		record("http://b", "text/html; charset=iso-8859-1", strings.ReplaceAll(page, "More of it.", "Caf\xe9 cr\xe8me.")) +
+		record("http://c", "text/html", page)
+	write(t, filepath.Join(in, "crawl.warc"), crawl[:len(crawl)-40])
+	cfg := config(t, byteTokenizer(t), in)
+	cfg.ValidationFraction, cfg.SequenceLength, cfg.MaxBadFraction = 0, 256, 1
+	res := execute(t, cfg)
+	all := ""
+	for _, s := range sequences(t, res.Train) {
+		text, _ := shown(s)
+		all += text
+	}
+	if res.Kept != 2 || res.Rejected["truncated_file"] != 1 || strings.Count(all, "A text of a page.") != 2 ||
+		!strings.Contains(all, "Caf\u00c3\u00a9 cr\u00c3\u00a8me.") || strings.Contains(all, "var x") {
+		t.Errorf("%+v: %q", res, all)
+	}
+	if got := strings.Join(res.Layouts, " "); got != "1 files of warc" && !strings.Contains(got, "warc") {
+		t.Errorf("layouts %s", got)
 	}
 }
