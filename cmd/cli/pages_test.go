@@ -151,7 +151,9 @@ func readerFolder(t *testing.T, model string) string {
 			text = "Far too short, this.\n"
 		}
 		b.file(fmt.Sprintf("documents/notes-%d.txt", i), text)
-		rows(fmt.Sprintf("incoming/%02d.jsonl", i%3), 12, func(k int) string { return fmt.Sprintf(`{"text": %q}`, sentence(i*100+k)) })
+		rows(fmt.Sprintf("incoming/%02d.jsonl", i%3), 12, func(k int) string {
+			return fmt.Sprintf(`{"text": %q}`, sentence(i*100+k))
+		})
 	}
 	rows("general.jsonl", 4, func(i int) string { return fmt.Sprintf(`{"text": %q}`, sentence(i+1000)) })
 	rows("train.jsonl", 24, func(i int) string {
