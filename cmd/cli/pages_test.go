@@ -135,8 +135,8 @@ func readerFolder(t *testing.T, model string) string {
 		}
 	}
 	sentence := func(i int) string {
-		return fmt.Sprintf("Note %d: the ferry to island %d leaves the harbour at %d in the morning, and comes back late in the evening with "+
-			"%d passengers, mail from the mainland, and whatever the captain was asked to bring along.", i, i*7%13, 6+i%5, 20+i*3)
+		return fmt.Sprintf("Note %d: the ferry to island %d leaves the harbour at %d in the morning, and comes back late in the evening "+
+			"with %d passengers, mail from the mainland, and whatever the captain was asked to bring along.", i, i*7%13, 6+i%5, 20+i*3)
 	}
 	rows := func(name string, n int, row func(i int) string) {
 		var text bytes.Buffer
