@@ -87,6 +87,11 @@ part_kills() {
   bash interop/kill.sh "$work/adaptflow" "$work/kill" "${KILLS:-$(by_tier 3 20)}"
   bash interop/continual.sh "$work/adaptflow" "$work/continual" "${CONTINUAL_KILLS:-$(by_tier 2 6)}"
   bash interop/recovery.sh "$work/adaptflow" "$work/recovery"
+  if [ "$(by_tier land full)" = land ]; then # on Prism alone
+    STEPS=4 ENGINES="" bash interop/rollouts.sh "$work/adaptflow" "$work/rollouts"
+  else
+    bash interop/rollouts.sh "$work/adaptflow" "$work/rollouts"
+  fi
 }
 
 part_flink() {

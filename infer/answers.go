@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/adaptflow/adaptflow/evaluate"
+	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -37,21 +38,31 @@ const atOnce = 64
 
 // batch makes a program for so many sequences of a length at a time, or for as many as a KV cache of so many bytes holds, one at least.
 func (m *Model) batch(longest, n int, cache int64) (*evaluate.Batch, error) {
-	size := evaluate.BatchSize{Context: min(m.Positions(), longest), Cache: m.CacheDType}
-	for n = max(1, min(n, atOnce)); ; n /= 2 {
-		size.Sequences, size.Rows = n, n*size.Context
-		if n == 1 {
-			break
-		}
-		plan, err := evaluate.PlanBatch(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, size)
-		if err != nil {
-			return nil, err
-		}
-		if plan.State <= cache {
-			break
-		}
+	size, _, err := m.sized(longest, n, cache)
+	if err != nil {
+		return nil, err
 	}
 	return evaluate.NewBatch(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, size)
+}
+
+// PlanAnswers is the memory that [Model.Answer] takes beside the model for n prompts of which the longest has, with its answer, so many
+// tokens.
+func (m *Model) PlanAnswers(longest, n int, cache int64) (nn.Memory, error) {
+	_, plan, err := m.sized(longest, n, cache)
+	plan.Params = 0 // which are the model's
+	return plan, err
+}
+
+// sized is how much is answered at a time, and the memory of that.
+func (m *Model) sized(longest, n int, cache int64) (size evaluate.BatchSize, plan nn.Memory, err error) {
+	size = evaluate.BatchSize{Context: min(m.Positions(), longest), Cache: m.CacheDType}
+	for n = max(1, min(n, atOnce)); ; n /= 2 {
+		size.Sequences, size.Rows = n, n*size.Context
+		plan, err = evaluate.PlanBatch(m.Base, m.Adapters, m.Params, m.Pool, m.Base.Config.Vocab, size)
+		if err != nil || n == 1 || plan.State <= cache {
+			return size, plan, err
+		}
+	}
 }
 
 // Answer samples an answer to each prompt, until one of stop or its longest, with as many at a time as a KV cache of so many bytes holds.

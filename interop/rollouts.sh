@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Runs the template grpo for a few rounds on Prism with one worker that samples, with four, and on a job server with an engine inside (Flink
-# unless ENGINES names others) with four; and kills it on Prism in the middle and runs it again. The adapters must have the same bytes.
+# unless ENGINES names others, or none) with four; and kills it on Prism in the middle and runs it again. The adapters must have the same
+# bytes. STEPS is the number of steps, a multiple of 4.
 #   rollouts.sh ADAPTFLOW WORKDIR
 set -euo pipefail
-bin=$1 work=$2
+bin=$1 work=$2 steps=${STEPS:-8} engine=
 mkdir -p "$work"
 source "$(dirname "$0")/engines.sh"
-trap '"$bin" $engine down --dir "$work/$engine" > /dev/null 2>&1 || true' EXIT
+trap '[ -z "$engine" ] || "$bin" $engine down --dir "$work/$engine" > /dev/null 2>&1 || true' EXIT
 for n in 1 4; do
   cat > "$work/workers-$n.yaml" <<YAML
 data: {general_input: []}
 train:
   objective_args: {num_generations: 4, max_completion_length: 4, num_iterations: 2, beta: 0.05, rollout_workers: $n,
     reward_funcs: [{name: format, pattern: '^ \d+\n'}, {name: accuracy, by: number, before: "\n"}]}
-  max_steps: 8
+  max_steps: $steps
   per_device_train_batch_size: 16
 evaluate: {max_sequences: 8}
 YAML
@@ -30,7 +31,7 @@ equal four
 (exec "$bin" run grpo --recipe "$work/workers-1.yaml" --output "$work/killed" > "$work/killed.log" 2>&1) &
 driver=$!
 for _ in $(seq 1200); do
-  [ ! -e "$work/killed/checkpoints/rollouts/round-000004.parquet" ] || break
+  [ ! -e "$work/killed/checkpoints/rollouts/round-$(printf %06d $((steps / 2))).parquet" ] || break
   kill -0 "$driver" 2> /dev/null || break
   sleep 0.05
 done
@@ -40,7 +41,7 @@ run killed 1
 equal killed
 for f in "$work"/one/checkpoints/rollouts/*; do same "$f" "$work/killed/checkpoints/rollouts/$(basename "$f")"; done
 echo "grpo: one worker, four, and a run that was killed end with the same adapter"
-for engine in ${ENGINES:-flink}; do
+for engine in ${ENGINES-flink}; do
   endpoint=$("$bin" "$engine" up ${UP:-} --dir "$work/$engine" 2> "$work/up.log") || { cat "$work/up.log"; exit 1; }
   run "$engine-run" 4 --runner "$engine" --endpoint "$endpoint"
   equal "$engine-run"

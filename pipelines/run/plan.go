@@ -3,13 +3,17 @@ package run
 import (
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/adaptflow/adaptflow/infer"
+	"github.com/adaptflow/adaptflow/internal/pool"
 	"github.com/adaptflow/adaptflow/nn"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/recipe"
 	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
+	"github.com/adaptflow/adaptflow/transforms/rollouts"
 )
 
 // Plan is the memory that training will take, in bytes.
@@ -22,6 +26,7 @@ type Plan struct {
 	Optimizer    int64 `json:"optimizer"`
 	Teachers     int64 `json:"teachers,omitempty"`  // of distillation: weights, programs and what tokens should predict
 	Reference    int64 `json:"reference,omitempty"` // of preferences: a copy of the adapter that training starts from, or that follows it
+	Rollouts     int64 `json:"rollouts,omitempty"`  // of answers that are sampled: their program and its KV cache, at the longest they may be
 	Runtime      int64 `json:"runtime"`
 	Peak         int64 `json:"peak"`
 	Trainable    int   `json:"trainable_parameters"`
@@ -70,6 +75,7 @@ type Planned struct {
 	adapter   *peft.Adapter
 	objective train.Objective
 	beside    train.Cost // of the objective
+	rollouts  nn.Memory  // of what samples answers
 }
 
 // Close frees the program.
@@ -165,7 +171,23 @@ func Compile(rec *recipe.Recipe) (_ *Planned, err error) {
 	}
 	out.memory = p.Memory()
 	p.Close()
-	return out, nil
+	return out, out.planRollouts()
+}
+
+// planRollouts plans what samples the answers that are trained on, where some are: with the program of the training, which stays.
+func (p *Planned) planRollouts() error {
+	t := &p.Recipe.Train
+	j := train.Job{Args: p.Args, NamedObjective: t.NamedObjective}
+	o, err := j.Online()
+	if err != nil || o == nil {
+		return err
+	}
+	threads := pool.New(0)
+	defer threads.Close()
+	m := &infer.Model{Base: p.run.model, Adapters: []nn.Adapter{p.adapter}, Params: p.Params, Pool: threads}
+	longest := p.Recipe.Prepare.SequenceLength / max(1, o.Documents)
+	p.rollouts, err = m.PlanAnswers(longest, (o.Prompts+o.Parts()-1)/o.Parts()*o.N, rollouts.CacheBytes)
+	return err
 }
 
 func (p *Planned) plan() *Plan {
@@ -177,7 +199,9 @@ func (p *Planned) plan() *Plan {
 		Trainable: params.Count(), Total: p.adapter.Total(m.ParamCount()), Checkpointed: mem.Checkpointed, Blocks: mem.Blocks}
 	out.Teachers = p.beside.Weights + p.beside.Work
 	out.Reference = train.ReferenceBytes(p.objective, p.Recipe.Train.InitAdapter, params)
-	out.Peak = out.Reference + out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
+	out.Rollouts = p.rollouts.Total()
+	out.Peak = out.Rollouts +
+		out.Reference + out.Weights + out.Activations + out.Scratch + out.Adapter + out.Optimizer + out.Teachers + out.Runtime
 	return out
 }
 
@@ -195,8 +219,9 @@ func (p *Plan) Table(w io.Writer) {
 	}{{"frozen weights", p.Weights}, {"activations and their gradients", p.Activations}, {"scratch", p.Scratch},
 		{"adapter and its gradients", p.Adapter},
 		{"optimiser", p.Optimizer}, {"teachers", p.Teachers}, {"reference adapter", p.Reference},
+		{"sampling of answers", p.Rollouts},
 		{"program and runtime", p.Runtime}, {"peak", p.Peak}} {
-		if r.n > 0 || r.name != "teachers" && r.name != "reference adapter" {
+		if r.n > 0 || !slices.Contains([]string{"teachers", "reference adapter", "sampling of answers"}, r.name) {
 			fmt.Fprintf(w, "  %-32s %8.1f MiB\n", r.name, float64(r.n)/(1<<20))
 		}
 	}

@@ -171,3 +171,23 @@ func TestPreferencePlan(t *testing.T) {
 		t.Error(b.String())
 	}
 }
+
+// TestRolloutsPlan: the plan of a training on answers of the model's own counts what samples them, its KV cache among it.
+func TestRolloutsPlan(t *testing.T) {
+	plan := func(args string) *Plan {
+		p, err := MakePlan(pairsRecipe(t, t.TempDir(), "train.objective=grpo", "train.per_device_train_batch_size=8",
+			"train.objective_args={num_generations: 8, reward_funcs: [think_format], "+args+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	one, two := plan("max_completion_length: 8"), plan("max_completion_length: 8, steps_per_generation: 2")
+	if one.Rollouts == 0 || two.Rollouts <= one.Rollouts || two.Peak-one.Peak != two.Rollouts-one.Rollouts {
+		t.Errorf("8 answers at a time take %d bytes of %d, 16 take %d of %d", one.Rollouts, one.Peak, two.Rollouts, two.Peak)
+	}
+	var b bytes.Buffer
+	if one.Table(&b); !strings.Contains(b.String(), "sampling of answers") {
+		t.Error(b.String())
+	}
+}

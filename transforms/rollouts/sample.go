@@ -19,8 +19,8 @@ import (
 	"github.com/adaptflow/adaptflow/transforms/tokenize"
 )
 
-// cacheBytes is the memory of the KV cache of the answers that are sampled at a time.
-const cacheBytes = 256 << 20
+// CacheBytes is the memory of the KV cache of the answers that are sampled at a time, at most, unless one alone takes more.
+const CacheBytes = 256 << 20
 
 // draw numbers the random numbers of an answer: by the prompt, the round and which of its answers it is.
 func draw(doc string, step, sample int) uint64 {
@@ -131,7 +131,7 @@ func (d *drawn) add(row int, a infer.Ask) { d.asks, d.rows = append(d.asks, a), 
 
 // answer samples them.
 func (d *drawn) answer(ctx context.Context, m *infer.Model, s evaluate.Sampling, stop []int32, rows []datasets.Rollout) error {
-	given, err := m.Answer(ctx, d.asks, s, stop, cacheBytes)
+	given, err := m.Answer(ctx, d.asks, s, stop, CacheBytes)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (c *Config) compare(ctx context.Context, s *core.Session, m *infer.Model, s
 	for i := range rows {
 		prompts[i], answers[i] = rows[i].PromptIDs, rows[i].CompletionIDs
 	}
-	ref, err := m.Likely(ctx, prompts, answers, s.Online.Temperature, base, cacheBytes)
+	ref, err := m.Likely(ctx, prompts, answers, s.Online.Temperature, base, CacheBytes)
 	if err != nil {
 		return err
 	}
