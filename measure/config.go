@@ -16,6 +16,7 @@ type Config struct {
 	BatchSize       int      `yaml:"batch_size" json:"batch_size" bounds:"[1,1048576]" help:"packed sequences of one pass"`
 	Responses       int      `yaml:"responses" json:"responses,omitempty" bounds:"[0,)" since:"0.2" help:"held-out prompts that are answered, of a training on answers that are compared: the length of the answers, their divergence from the base, and, by reward_model, how often they win; 0 for none"`
 	RewardModel     string   `yaml:"reward_model" json:"reward_model,omitempty" since:"0.2" help:"folder of a reward model's adapter for the same base, which compares those answers with the chosen ones; empty for none"`
+	MaxGeneralRise  float64  `yaml:"max_general_rise" json:"max_general_rise,omitempty" bounds:"[0,)" since:"0.2" help:"share by which the perplexity of general_input may rise: where it rises more, the run goes back to the latest checkpoint that holds it, and ends with exit code 3 where none does; 0 for no guard"`
 	Prompts         []string `yaml:"prompts" json:"prompts" help:"texts to continue before and after; when empty the beginning of a held-out document"`
 	// Measures are of those that [Register] added.
 	Measures settings.Named `yaml:"measures" json:"measures,omitempty" since:"0.2" help:"measures that a program of another module has registered: names, or {name: NAME} with settings"`

@@ -34,7 +34,7 @@ var hashed = []struct{ section, keys string }{
 		"+shared_prompts"},
 	{"evaluate", "" +
 		"max_sequences exact_match answer_delimiter answer_match chrf batch_size prompts max_new_tokens do_sample temperature " +
-		"top_k top_p repetition_penalty +measures +responses +reward_model"},
+		"top_k top_p repetition_penalty +measures +responses +reward_model +max_general_rise"},
 	{"export", "merged merged_dtype +formats +gguf +gguf_lora +gguf_max_rank"},
 	{"compare", "methods learning_rates parameter_budget"},
 	{"keys", "min_sequences init_adapters group_keys group_tokens"},

@@ -158,6 +158,9 @@ func (r *Recipe) evaluateChecks() []check {
 	e := &r.Evaluate
 	return []check{
 		{"evaluate.exact_match", e.ExactMatch > 0 && e.MaxNewTokens == 0, "needs max_new_tokens above 0"},
+		{"evaluate.max_general_rise", e.MaxGeneralRise > 0 && (len(r.Data.GeneralInput) == 0 || r.scores() || r.Data.KeyColumn != "" ||
+			len(r.Compare.Methods) > 0 || r.Continual.IncrementFiles > 0),
+			"needs general_input, and a run of one language model's adapter: continual.max_forgetting holds increments"},
 		{"evaluate.responses", e.Responses > 0 && (e.MaxNewTokens == 0 || r.Train.Answers() == "" || r.scores()),
 			"needs max_new_tokens above 0, and a language model that learns from answers that are compared (train.objective)"},
 		{"evaluate.reward_model", e.RewardModel != "" && e.Responses == 0, "needs responses above 0: it compares them"},

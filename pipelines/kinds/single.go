@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 
@@ -63,7 +64,7 @@ func runSingle(ctx context.Context, r *run.Run, _ Options) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return Outcome{Summary: m, Bad: r.Bad(m.Data.Funnel)}, nil
+	return Outcome{Summary: m, Bad: cmp.Or(r.Forgot(), r.Bad(m.Data.Funnel))}, nil
 }
 
 // inspectMetrics describes the folder of a finished run of one adapter.

@@ -30,6 +30,7 @@ type Metrics struct {
 		EvalLoss        []train.Eval `json:"eval_loss,omitempty"`
 		BestStep        int          `json:"best_step,omitempty"`
 		StoppedEarly    bool         `json:"stopped_early,omitempty"`
+		Guard           string       `json:"forgetting_guard,omitempty"` // what evaluate.max_general_rise came to
 		Tokens          int64        `json:"tokens"`
 		TokensPerSecond float64      `json:"tokens_per_second"`
 		Seconds         float64      `json:"seconds"`
@@ -105,6 +106,9 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	t := m.Train
 	row("trained parameters", fmt.Sprintf("%d of %d (%.2f %%)", t.Trainable, t.Total, 100*float64(t.Trainable)/float64(t.Total)))
 	row("steps", fmt.Sprint(t.Steps))
+	if t.Guard != "" {
+		row("forgetting guard", t.Guard)
+	}
 	row("tokens trained on", fmt.Sprint(t.Tokens))
 	row("tokens a second", fmt.Sprintf("%.0f", t.TokensPerSecond))
 	if t.BytesSentARound > 0 {

@@ -34,6 +34,9 @@ func (r *Run) All(ctx context.Context) (*report.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := r.guard(ctx, d, st, before); err != nil {
+		return nil, afterTraining(err)
+	}
 	after, err := r.finish(ctx, d, st, before)
 	if err != nil {
 		return nil, err

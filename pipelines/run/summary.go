@@ -55,6 +55,9 @@ func (r *Run) summarise(d *Data, st *train.State, before, after *measure.Results
 	m.Data.Read, m.Data.Kept, m.Data.Rejected, m.Data.Funnel, m.Data.FillRate, m.Data.Tokens, m.Data.Sequences = p.Read, p.Kept, p.Rejected,
 		p.Funnel, p.FillRate, p.Tokens, p.Sequences
 	m.Data.Overlap = d.Overlap
+	if g := r.guarded(); g != nil {
+		t.Guard = g.String()
+	}
 	m.Data.EvalInput, m.Data.GeneralInput = countSet(d.domain), countSet(d.general)
 	m.Data.Formats, m.Data.Unused, m.Data.Notes = p.Layouts, p.Tally.Unused, p.Tally.Notes
 	m.About.Version, m.About.Seed, m.About.KernelSet, m.About.Recipe = version.Version, r.Recipe.Train.Seed,

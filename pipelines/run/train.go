@@ -60,8 +60,12 @@ func (r *Run) State() (*train.State, error) {
 	return train.ReadState(dir)
 }
 
-// PointOf is where the adapter that training gave stands: at the best checkpoint where the recipe asks for it, else at the last.
+// PointOf is where the adapter that training gave stands: at the checkpoint that the guard of forgetting chose, at the best one where the
+// recipe asks for it, else at the last.
 func (r *Run) PointOf(st *train.State) train.Point {
+	if g := r.guarded(); g != nil {
+		return train.Point{Step: g.Step}
+	}
 	if r.Recipe.Train.LoadBestModelAtEnd && st.BestStep > 0 {
 		return train.Point{Step: st.BestStep}
 	}
