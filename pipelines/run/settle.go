@@ -23,7 +23,7 @@ func (r *Run) adopt() {
 	path := storage.Join(r.Output, RecipeFile)
 	text, err := storage.ReadSmall(path, storage.KindState)
 	if err != nil {
-		return // what cannot be read is told where the folder is opened
+		return // what cannot be read is reported where the folder is opened
 	}
 	l, err := recipe.Parse(path, text)
 	if err != nil {

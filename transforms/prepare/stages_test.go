@@ -330,7 +330,7 @@ func TestWrongStages(t *testing.T) {
 		`cleaning rule "gopher" is unknown`:     func(c *Config) { c.Clean = []map[string]any{step("gopher")} },
 		`unknown key "min_words"`:               func(c *Config) { c.Clean = []map[string]any{step("gopher_quality", "min_words", 3)} },
 		`deduplication step "fuzzy" is unknown`: func(c *Config) { c.Dedupe = []map[string]any{step("fuzzy")} },
-		`no code of ISO 639`:                    func(c *Config) { c.Clean, c.Language = []map[string]any{step("c4")}, "english" },
+		`not a code of ISO 639`:                 func(c *Config) { c.Clean, c.Language = []map[string]any{step("c4")}, "english" },
 		`index_folder /none holds no finished`:  func(c *Config) { c.Dedupe = []map[string]any{step("exact", "index_folder", "/none")} },
 		`index_folder and save_index_folder are`: func(c *Config) {
 			c.Dedupe = []map[string]any{step("exact", "index_folder", "x", "save_index_folder", "x")}
