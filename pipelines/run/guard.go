@@ -39,14 +39,16 @@ func (g *Guarded) String() string {
 }
 
 // guard holds the adapter to evaluate.max_general_rise: where general text has become too perplexing at the point that training gave, the
-// run goes back to the latest checkpoint that is kept and holds the limit. Where none does, the point stays, and the run ends with an error.
+// run goes back to the latest checkpoint that is kept and holds the limit. Where none does, the point stays, and the run ends with an
+// error.
 func (r *Run) guard(ctx context.Context, d *Data, st *train.State, before *measure.Results) (*Guarded, error) {
 	most := r.Recipe.Evaluate.MaxGeneralRise
 	if most == 0 {
 		return nil, nil
 	}
 	if before.General == nil {
-		return nil, fmt.Errorf("evaluate.max_general_rise is %g, and general text was not scored: general_input needs text with a loss", most)
+		return nil, fmt.Errorf("evaluate.max_general_rise is %g, and general text was not scored: general_input needs text with a loss",
+			most)
 	}
 	return Record(r, guardRecord, func() (*Guarded, error) {
 		last := r.PointOf(st).Step
