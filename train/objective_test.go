@@ -516,7 +516,7 @@ func TestObjectivesThatDoNotFit(t *testing.T) {
 		}
 	}
 	_, err := NewObjective("dpo2", nil)
-	says(err, "known are distil, classify, dpo, kto, cpo, orpo, reward, grpo, rloo, sft")
+	says(err, "known are distil, classify, dpo, kto, cpo, orpo, reward, grpo, rloo, online_dpo, gkd, sft")
 	_, err = NewObjective("toy_pairs", map[string]any{"betta": 1})
 	says(err, "betta")
 	if o, err := NewObjective("toy_pairs", map[string]any{"beta": 0.25}); err != nil || o.(*toyPairs).Beta != 0.25 {
