@@ -253,7 +253,7 @@ func planWorkers(f *recipeFlags, template, constants string, workers []int) erro
 func inspectCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "inspect PATH", Args: cobra.ExactArgs(1),
-		Short: "Show what an input file, a shard, an adapter folder, a model folder or a run's folder holds",
+		Short: "Show what an input file, a shard, an adapter folder, a model (a folder, or embedded:NAME) or a run's folder holds",
 		RunE: func(_ *cobra.Command, args []string) error {
 			v, err := inspect.Path(args[0])
 			if err != nil {

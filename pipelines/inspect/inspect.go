@@ -2,7 +2,6 @@
 package inspect
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,19 +11,29 @@ import (
 	"github.com/adaptflow/adaptflow/internal/gguf"
 	"github.com/adaptflow/adaptflow/internal/safetensors"
 	"github.com/adaptflow/adaptflow/internal/storage"
-	"github.com/adaptflow/adaptflow/model"
 	"github.com/adaptflow/adaptflow/peft"
 	"github.com/adaptflow/adaptflow/pipelines/drive"
 	"github.com/adaptflow/adaptflow/pipelines/kinds"
 	"github.com/adaptflow/adaptflow/pipelines/report"
 	"github.com/adaptflow/adaptflow/pipelines/run"
-
+	"github.com/adaptflow/adaptflow/templates/assets"
 	"github.com/adaptflow/adaptflow/train"
 )
 
 // Path describes an input file, a Parquet shard, a folder of shards, a folder of dead letters, a safetensors or GGUF file, an adapter
-// folder, a model folder, a checkpoint or the folder of a run.
+// folder, a model folder or an embedded model (embedded:NAME), a checkpoint or the folder of a run.
 func Path(path string) ([]report.Fact, error) {
+	if strings.HasPrefix(path, "embedded:") {
+		dir, err := assets.Model(path, nil)
+		if err != nil {
+			return nil, err
+		}
+		facts, err := inspectModel(dir)
+		if err == nil {
+			facts[0].Value = path
+		}
+		return facts, err
+	}
 	if !storage.IsLocal(path) {
 		return inspectObjects(path)
 	}
@@ -72,26 +81,7 @@ func Path(path string) ([]report.Fact, error) {
 		return report.Facts("checkpoint", path, "step", fmt.Sprintf("%d of %d", s.Step, s.Total), "tokens", s.TokensSeen,
 			"best step", s.BestStep), nil
 	case has("config.json"):
-		raw, err := storage.ReadSmall(filepath.Join(path, "config.json"), storage.KindConfig)
-		if err != nil {
-			return nil, err
-		}
-		var c map[string]any
-		if err := json.Unmarshal(raw, &c); err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(path, "config.json"), err)
-		}
-		src, err := model.OpenWeights(path)
-		if err != nil {
-			return nil, err
-		}
-		defer src.Close()
-		n := 0
-		for _, t := range src.Names() {
-			i, _ := src.Info(t)
-			n += i.Len()
-		}
-		return report.Facts("model", path, "architectures", c["architectures"], "vocab_size", c["vocab_size"], "tensors", len(src.Names()),
-			"parameters", n), nil
+		return inspectModel(path)
 	case has(run.RecipeFile):
 		step, err := drive.Latest(train.Job{Dir: filepath.Join(path, "checkpoints")})
 		return report.Facts("unfinished run", path, "last checkpoint", step), err
