@@ -31,7 +31,7 @@ var hashed = []struct{ section, keys string }{
 		"load_best_model_at_end early_stopping_patience seed replicas mode local_steps outer_learning_rate=outer_lr " +
 		"outer_momentum compression compression_args drop_late_after min_replicas optimizer_shards contributors init_adapter " +
 		"teacher_model_name_or_path distillation_alpha +objective +objective_args " +
-		"+shared_prompts"},
+		"+shared_prompts +report_to"},
 	{"evaluate", "" +
 		"max_sequences exact_match answer_delimiter answer_match chrf batch_size prompts max_new_tokens do_sample temperature " +
 		"top_k top_p repetition_penalty +measures +responses +reward_model +max_general_rise"},

@@ -81,6 +81,9 @@ func (r *Recipe) normalise() error {
 	if r.Data.Columns == nil {
 		r.Data.Columns = map[string]string{}
 	}
+	if r.Train.ReportTo == nil {
+		r.Train.ReportTo = []string{}
+	}
 	if r.Train.LRSchedulerKwargs == nil {
 		r.Train.LRSchedulerKwargs = map[string]any{}
 	}

@@ -112,7 +112,8 @@ func (p *Prepare) answersFit(kind string) error {
 // Train is [train.Args] with [train.Start] and [train.NamedObjective], and the one key that says which run is repeated.
 type Train struct {
 	train.Args   `yaml:",inline"`
-	Contributors string `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
+	Contributors string   `yaml:"contributors" json:"contributors" help:"trainer_state.json of a run whose lists of contributing replicas are followed, to repeat it; empty to decide by drop_late_after"`
+	ReportTo     []string `yaml:"report_to" json:"report_to" since:"0.2" help:"programs that a training is reported to, as transformers' report_to: tensorboard, jsonl (metrics.jsonl, which is written anyway), mlflow (at MLFLOW_TRACKING_URI)"`
 	train.Start  `yaml:",inline"`
 
 	train.NamedObjective `yaml:",inline"`
@@ -157,7 +158,7 @@ func Default() Recipe {
 			Clean:          rules.Steps{}, Dedupe: rules.Steps{}, Language: "en", CompletionOnlyLoss: true,
 			Ends: tokenize.Ends{BOS: tokenize.Auto, EOS: tokenize.Auto}},
 		Method: map[string]any{"peft_type": "LORA"},
-		Train: Train{Args: trainArgs(), Start: train.Start{Teachers: []string{}, DistillationAlpha: 1},
+		Train: Train{Args: trainArgs(), ReportTo: []string{"tensorboard"}, Start: train.Start{Teachers: []string{}, DistillationAlpha: 1},
 			NamedObjective: train.NamedObjective{ObjectiveArgs: map[string]any{}}},
 		Keys: Keys{MinSequences: 1, GroupKeys: 64, GroupTokens: 8192},
 		Evaluate: measure.Config{MaxSequences: 64, AnswerMatch: evaluate.MatchSQuAD, BatchSize: 4, Prompts: []string{},

@@ -115,9 +115,14 @@ func (r *Recipe) classifierChecks() []check {
 	}...)
 }
 
+// Trackers are the programs that train.report_to may name.
+var Trackers = []string{"tensorboard", "jsonl", "mlflow"}
+
 func (r *Recipe) trainChecks() []check {
 	t := &r.Train
 	return []check{
+		{"train.report_to", slices.ContainsFunc(t.ReportTo, func(s string) bool { return !slices.Contains(Trackers, s) }),
+			"takes " + strings.Join(Trackers, ", ")},
 		{"train.distillation_alpha", t.DistillationAlpha != 1 && len(t.Teachers) == 0,
 			"needs teachers: name them in train.teacher_model_name_or_path"},
 		{"train.teacher_model_name_or_path", len(t.Teachers) > 0 && (r.scores() || r.Data.KeyColumn != ""),

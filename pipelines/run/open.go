@@ -39,7 +39,7 @@ func ID(output string) (string, error) {
 // Open locks the output folder, checks that it is this recipe's, and loads the model and its tokenizer.
 func (r *Run) Open() error {
 	r.opened = time.Now()
-	for _, step := range []func() error{r.findModel, r.hold, r.settle, r.loadTokenizer, r.judge, r.place, r.knows, r.claim} {
+	for _, step := range []func() error{r.findModel, r.hold, r.settle, r.judge, r.place, r.knows, r.claim} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (r *Run) Open() error {
 	return nil
 }
 
-// findModel finds what the recipe names: the runner's stores and the model's folder.
+// findModel finds what the recipe names: the runner's stores, the model's folder, its tokenizer.
 func (r *Run) findModel() (err error) {
 	if err := r.Runner.CheckOutput(r.Output, r.Afar); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (r *Run) findModel() (err error) {
 		return err
 	}
 	r.dtype = train.ResolveDType(r.Recipe.Model.Storage())
-	return nil
+	return r.loadTokenizer()
 }
 
 // baseFolder is the folder of a model; a dry run takes only one that is on this machine.

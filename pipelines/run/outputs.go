@@ -16,6 +16,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/track"
 	"github.com/adaptflow/adaptflow/train"
 )
 
@@ -184,7 +185,9 @@ func (r *Run) mend(ctx context.Context, m *report.Metrics, broken map[string]str
 			return err
 		}
 	}
-	if slices.ContainsFunc(parts, func(p string) bool { return p == report.File || strings.HasPrefix(p, report.EventsPrefix) }) {
+	if slices.ContainsFunc(parts, func(p string) bool {
+		return p == report.File || p == track.File || strings.HasPrefix(p, report.EventsPrefix)
+	}) {
 		if err := r.pages(m, st); err != nil {
 			return err
 		}
@@ -251,6 +254,11 @@ func (r *Run) pages(m *report.Metrics, st *train.State) error {
 	i := slices.IndexFunc(m.Paths, func(p string) bool { return strings.HasPrefix(p, report.EventsPrefix) })
 	if i >= 0 {
 		if err := storage.WriteFile(filepath.Join(r.Output, m.Paths[i]), report.Events(m, st)); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(m.Paths, track.File) {
+		if err := storage.WriteFile(filepath.Join(r.Output, track.File), track.Text(track.Rows(st))); err != nil {
 			return err
 		}
 	}

@@ -50,7 +50,10 @@ func (r *Run) settle() error {
 		}
 		base.ChatTemplate = len(templates) > 0
 	}
-	r.Chosen = r.Recipe.Choose(base)
+	if len(r.Recipe.Auto) > 0 {
+		r.Chosen = r.Recipe.Choose(base)
+		r.findBefore() // the recipe that the output folder has is the one with what was chosen
+	}
 	if r.Recipe.Model.DType == recipe.Auto {
 		r.Chosen = append(r.Chosen, recipe.Choice{Key: recipe.KeyDType, Value: train.ResolveDType(recipe.Auto), Why: whyDType()})
 	}

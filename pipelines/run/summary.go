@@ -10,6 +10,7 @@ import (
 	"github.com/adaptflow/adaptflow/kernels"
 	"github.com/adaptflow/adaptflow/measure"
 	"github.com/adaptflow/adaptflow/pipelines/report"
+	"github.com/adaptflow/adaptflow/pipelines/track"
 	"github.com/adaptflow/adaptflow/train"
 	"github.com/adaptflow/adaptflow/transforms/prepare"
 )
@@ -77,7 +78,10 @@ func (r *Run) summarise(d *Data, st *train.State, before, after *measure.Results
 			m.Paths = append(m.Paths, f.Folder)
 		}
 	}
-	m.Paths = append(m.Paths, report.EventsPrefix+r.Recipe.Hash()[:8])
+	m.Paths = append(m.Paths, track.File)
+	if r.reports("tensorboard") {
+		m.Paths = append(m.Paths, report.EventsPrefix+r.Recipe.Hash()[:8])
+	}
 	if m.GGUF, err = r.gguf(d, after); err != nil {
 		return nil, err
 	}

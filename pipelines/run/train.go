@@ -40,7 +40,13 @@ func (r *Run) Train(ctx context.Context, d *Data) (*train.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) }, before...)
+	end, err := r.tracked(ctx, job, dir)
+	if err != nil {
+		return nil, err
+	}
+	st, err := drive.Train(ctx, job, r.Runner, func(s string) { r.Tell("%s", s) }, before...)
+	end(err)
+	return st, err
 }
 
 // State reads the newest checkpoint of the run.
