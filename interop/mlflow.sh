@@ -3,9 +3,9 @@
 # once, the parameters with them, and the run finished.
 set -euo pipefail
 bin=$(realpath "$1") python=$2 work=$(mktemp -d) port=5077
-"$python" -m mlflow server --host 127.0.0.1 --port $port --backend-store-uri "sqlite:///$work/m.db" --default-artifact-root "$work/artifacts" > "$work/server.log" 2>&1 &
+setsid "$python" -m mlflow server --host 127.0.0.1 --port $port --backend-store-uri "sqlite:///$work/m.db" --default-artifact-root "$work/artifacts" > "$work/server.log" 2>&1 &
 server=$!
-trap 'kill $server 2> /dev/null || true; wait $server 2> /dev/null || true; rm -rf "$work"' EXIT
+trap 'kill -- -$server 2> /dev/null || true; wait $server 2> /dev/null || true; rm -rf "$work"' EXIT
 for _ in $(seq 120); do curl -sf "http://127.0.0.1:$port/health" > /dev/null && break; sleep 0.5; done
 export MLFLOW_TRACKING_URI=http://127.0.0.1:$port MLFLOW_EXPERIMENT_NAME=trials
 "$bin" run domain-adaptation --output "$work/run" --set steps=12 --set eval_steps=6 --set save_steps=6 --set train.report_to=tensorboard,mlflow --set max_sequences=4 \

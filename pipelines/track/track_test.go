@@ -88,8 +88,8 @@ func row(step int) Row {
 	return Step(&train.StepInfo{Step: step, Loss: 1 / float64(step), Tokens: 10, Seconds: 1, Metrics: map[string]float64{"rewards/(x)": 1}})
 }
 
-// TestMLflow: every value comes once and in the order of its steps, whether the server is there, away for a while or slow; the training does
-// not wait; a run that goes on is the same run there; a server that stays away is one warning and what was not sent.
+// TestMLflow: every value comes once and in the order of its steps, whether the server is there, away for a while or slow; the training
+// does not wait; a run that goes on is the same run there; a server that stays away is one warning and what was not sent.
 func TestMLflow(t *testing.T) {
 	const steps = 700
 	for _, c := range []struct {
@@ -148,7 +148,8 @@ func TestMLflow(t *testing.T) {
 				if s.runs != 0 || len(s.params) != 0 {
 					t.Errorf("%d runs were made beside that which goes on", s.runs)
 				}
-			} else if kept != "run1" || s.runs != 1 || s.params["model"] != "m" || len([]rune(s.params["long"])) != mlflowText {
+			} else if kept != "run1" || s.runs != 1 || s.params["model"] != "m" ||
+				len([]rune(s.params["long"])) != mlflowText {
 				t.Errorf("run %q of %d, parameters %d", kept, s.runs, len(s.params))
 			}
 			for key, n := range map[string]int{"train/loss": steps, "train/rewards/_x_": steps, "eval/loss": steps / 100} {
@@ -168,7 +169,8 @@ func TestMLflow(t *testing.T) {
 
 // TestFromEnv: MLflow's variables are read, and what is no server's address is refused.
 func TestFromEnv(t *testing.T) {
-	for uri, ok := range map[string]bool{"": false, "file:/tmp/mlruns": false, "http://localhost:5000": true, "https://ml.example/x": true} {
+	for uri, ok := range map[string]bool{"": false, "file:/tmp/mlruns": false, "http://localhost:5000": true,
+		"https://ml.example/x": true} {
 		t.Setenv("MLFLOW_TRACKING_URI", uri)
 		if _, err := FromEnv(); (err == nil) != ok {
 			t.Errorf("%q: %v", uri, err)
@@ -179,7 +181,8 @@ func TestFromEnv(t *testing.T) {
 // TestLines: the file has a line a row, begins with what a run goes on from, and leaves out what is no number.
 func TestLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), File)
-	st := &train.State{History: []train.StepInfo{{Step: 1, Loss: math.NaN()}, {Step: 2, Loss: 3}}, Evals: []train.Eval{{Step: 2, Loss: 4}}}
+	st := &train.State{History: []train.StepInfo{{Step: 1, Loss: math.NaN()}, {Step: 2, Loss: 3}},
+		Evals: []train.Eval{{Step: 2, Loss: 4}}}
 	for range 2 { // the second goes on where the first was interrupted
 		l, err := OpenLines(path, Rows(st))
 		if err != nil {
@@ -203,8 +206,8 @@ func TestLines(t *testing.T) {
 		}
 		rows = append(rows, v)
 	}
-	if _, ok := rows[0]["train/loss"]; ok || rows[1]["train/loss"] != 3 || !maps.Equal(rows[2], map[string]float64{"step": 2, "eval/loss": 4}) ||
-		rows[3]["step"] != 3 {
+	if _, ok := rows[0]["train/loss"]; ok || rows[1]["train/loss"] != 3 ||
+		!maps.Equal(rows[2], map[string]float64{"step": 2, "eval/loss": 4}) || rows[3]["step"] != 3 {
 		t.Errorf("%s", raw)
 	}
 }
