@@ -19,8 +19,8 @@ import (
 	"unicode"
 )
 
-// MLflow sends rows to an MLflow tracking server by its REST interface (api/2.0/mlflow). Add returns at once: a goroutine sends what has come
-// since, tries again where the server is away, each time later, and Close sends what is left. Of a server that stays away there is one
+// MLflow sends rows to an MLflow tracking server by its REST interface (api/2.0/mlflow). Add returns at once: a goroutine sends what has
+// come since, tries again where the server is away, each time later, and Close sends what is left. Of a server that stays away there is one
 // warning. All requests of one MLflow have its run.
 type MLflow struct {
 	Settings
@@ -71,7 +71,8 @@ const (
 	mlflowHeld    = 1 << 20 // values that wait for a server; later ones are left out
 )
 
-// FromEnv are the settings that MLflow's own variables give, as its Python client reads them. A run without MLFLOW_TRACKING_URI is an error.
+// FromEnv are the settings that MLflow's own variables give, as its Python client reads them. That MLFLOW_TRACKING_URI
+// is not set is an error.
 func FromEnv() (Settings, error) {
 	s := Settings{URI: os.Getenv("MLFLOW_TRACKING_URI"), Experiment: os.Getenv("MLFLOW_EXPERIMENT_NAME"),
 		Name: os.Getenv("MLFLOW_RUN_NAME"), Token: os.Getenv("MLFLOW_TRACKING_TOKEN"), User: os.Getenv("MLFLOW_TRACKING_USERNAME"),
