@@ -30,7 +30,7 @@ func Path(path string) ([]report.Fact, error) {
 		}
 		facts, err := inspectModel(dir)
 		if err == nil {
-			facts[0].Value = path
+			facts[0].Value, facts[len(facts)-1].Value = path, "see adaptflow licenses"
 		}
 		return facts, err
 	}

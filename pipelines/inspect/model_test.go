@@ -30,7 +30,7 @@ func TestModel(t *testing.T) {
 	}
 	got := shown("embedded:lm-en-5m")
 	for _, want := range []string{"model: embedded:lm-en-5m\n", "supported: yes, ", "5475584 (5.5M)", "layers: 6 of ", "context: ",
-		"tokenizer: ", "chat template: default", "stored as ", "generates: ", "licence: "} {
+		"tokenizer: ", "chat template: default", "stored as ", "generates: ", "licence: see adaptflow licenses\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("it lacks %q:\n%s", want, got)
 		}
