@@ -127,7 +127,7 @@ func smallRun(ctx context.Context, name, from, output string, at func()) (*made,
 }
 
 // timed are the keys of JSON that tell how long something took, what memory the process has, or the checksum of a file that does.
-var timed = regexp.MustCompile(`^(.*seconds|finished|.*per_second|peak_rss_bytes|events\..*|report\.html|metrics\.jsonl|sha256)$`)
+var timed = regexp.MustCompile(`^(.*seconds|finished|.*per_second|peak_rss_bytes|events\..*|report\.html|sha256)$`)
 
 func timeless(v any) any {
 	switch v := v.(type) {

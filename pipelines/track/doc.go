@@ -15,12 +15,9 @@ type Row struct {
 	Values map[string]float64
 }
 
-// Step is the row of an optimiser step.
+// Step is the row of an optimiser step. It has no times, so that the rows of a run are a function of its input and settings.
 func Step(s *train.StepInfo) Row {
 	r := Row{s.Step, map[string]float64{"train/loss": s.Loss, "train/learning_rate": s.LearningRate, "train/grad_norm": s.GradNorm}}
-	if s.Seconds > 0 {
-		r.Values["train/tokens_per_second"] = float64(s.Tokens) / s.Seconds
-	}
 	return r.with("train/", s.Metrics)
 }
 
