@@ -108,7 +108,7 @@ func extensionArgs(t *testing.T, command string) []string {
 func TestExtension(t *testing.T) {
 	bin := buildExtension(t)
 	keys := run(t, bin, "recipe", "keys")
-	for _, want := range []string{"prepare.clean.shouting.max_share ", ", OFFSET", "train.objective_args.focal.gamma ", " rloo, focal\n",
+	for _, want := range []string{"prepare.clean.shouting.max_share ", ", OFFSET", "train.objective_args.focal.gamma ", " gkd, focal\n",
 		"evaluate.measures.repeats.min_letters ", "export.formats.tarball.level "} {
 		if !strings.Contains(keys, want) {
 			t.Errorf("the keys lack %q", want)

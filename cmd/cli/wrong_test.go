@@ -511,10 +511,10 @@ func TestInterrupt(t *testing.T) {
 func TestFinishedRunPrintsAgain(t *testing.T) {
 	b := &desk{t, t.TempDir()}
 	args := append([]string{"run", "domain-adaptation", "--output", b.path("out")}, set("input="+b.corpus(40))...)
-	code, _, first := ended(t, adaptflow(args...))
-	again, _, second := ended(t, adaptflow(args...))
+	code, first, said := ended(t, adaptflow(args...))
+	again, second, also := ended(t, adaptflow(args...))
 	table := func(s string) string { return s[strings.Index(s, "  perplexity"):] }
-	if code != 0 || again != 0 || table(first) != table(second) || strings.Contains(second, "step 2 of 2") {
-		t.Errorf("exit codes %d and %d\n%s\n%s", code, again, first, second)
+	if code != 0 || again != 0 || table(first) != table(second) || strings.Contains(also, "step 2 of 2") {
+		t.Errorf("exit codes %d and %d\n%s\n%s\n%s\n%s", code, again, first, said, second, also)
 	}
 }

@@ -36,6 +36,7 @@ var Rooms = []Folder{
 	{"runners", "where Beam runs; the program as its worker"},
 	{"drive", "a training job driven through a runner"},
 	{"report", "what people are shown"},
+	{"track", "trackers that follow a training: MLflow, TensorBoard, lines of JSON"},
 	{"run", "a run and its records"},
 	{"kinds", "a file and a row a kind of run"},
 	{"inspect", "what files and folders hold"},

@@ -16,7 +16,7 @@ type Chart struct {
 	Series []Series
 }
 
-// Series is a line of a chart, or its points. Values that are no finite numbers are gaps.
+// Series is a line of a chart, or its points. Values that are not finite are gaps.
 type Series struct {
 	Name string
 	X, Y []float64
@@ -54,7 +54,7 @@ func Curve(title string, values []float64, points *Series) template.HTML {
 const smoothFrom = 20
 
 // Smooth is an exponential moving average whose weight fades over a twentieth of the values, without the bias of its beginning, as
-// TensorBoard has it. What is no number is left out of it.
+// TensorBoard has it. What is not a number is left out of it.
 func Smooth(values []float64) []float64 {
 	weight := math.Exp(-1 / max(2, float64(len(values))/20))
 	out := make([]float64, len(values))

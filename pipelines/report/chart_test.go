@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestSmooth: a constant stays itself from the first value on, noise becomes less, and what is no number is left out.
+// TestSmooth: a constant stays itself from the first value on, noise becomes less, and what is not a number is left out.
 func TestSmooth(t *testing.T) {
 	flat := Smooth([]float64{3, 3, math.NaN(), 3})
 	for i, v := range flat {

@@ -16,7 +16,7 @@ type Stage struct {
 	Ended  bool
 }
 
-// stageEvery is how often a stage is told of.
+// stageEvery is how often a stage is reported.
 const stageEvery = 500 * time.Millisecond
 
 // during tells who watches the run how far a stage is, until end is called.

@@ -7,7 +7,7 @@ import (
 	"github.com/adaptflow/adaptflow/internal/progress"
 )
 
-// TestDuring: a stage is told of while it lasts and when it ends, with what was done in it alone, and not afterwards.
+// TestDuring: a stage is reported while it lasts and when it ends, with what was done in it alone, and not afterwards.
 func TestDuring(t *testing.T) {
 	progress.Add(progress.Read, 100)
 	var told []Stage

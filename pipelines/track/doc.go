@@ -26,7 +26,7 @@ func Eval(e *train.Eval) Row {
 	return Row{e.Step, map[string]float64{"eval/loss": e.Loss}}.with("eval/", e.Metrics)
 }
 
-// with adds an objective's own metrics, and leaves out what is no finite number.
+// with adds an objective's own metrics, and leaves out what is not finite.
 func (r Row) with(part string, metrics map[string]float64) Row {
 	for name, v := range metrics {
 		r.Values[part+name] = v

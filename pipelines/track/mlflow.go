@@ -46,10 +46,10 @@ type Settings struct {
 	Password   string
 	// Params are shown beside the run.
 	Params map[string]string
-	// RunID is that of a run that goes on; Keep is told that of a new one.
+	// RunID is that of a run that goes on; Keep receives that of a new one.
 	RunID string
 	Keep  func(id string) error
-	// Warn is told once that the server cannot be reached, and at the end how much was not sent.
+	// Warn says once that the server cannot be reached, and at the end how much was not sent.
 	Warn func(format string, a ...any)
 	// Every, Patience and Timeout are the time between two requests, how long Close goes on trying, and how long a request may take.
 	Every, Patience, Timeout time.Duration
@@ -270,7 +270,7 @@ func (m *MLflow) begin(ctx context.Context) error {
 	return nil
 }
 
-// Refused is an answer that is no success.
+// Refused is an answer that is not a success.
 type Refused struct {
 	Status int
 	Text   string

@@ -167,7 +167,7 @@ func TestMLflow(t *testing.T) {
 	}
 }
 
-// TestFromEnv: MLflow's variables are read, and what is no server's address is refused.
+// TestFromEnv: MLflow's variables are read, and what is not the address of a server is refused.
 func TestFromEnv(t *testing.T) {
 	for uri, ok := range map[string]bool{"": false, "file:/tmp/mlruns": false, "http://localhost:5000": true,
 		"https://ml.example/x": true} {
@@ -178,7 +178,7 @@ func TestFromEnv(t *testing.T) {
 	}
 }
 
-// TestLines: the file has a line a row, begins with what a run goes on from, and leaves out what is no number.
+// TestLines: the file has a line a row, begins with what a run goes on from, and leaves out what is not a number.
 func TestLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), File)
 	st := &train.State{History: []train.StepInfo{{Step: 1, Loss: math.NaN()}, {Step: 2, Loss: 3}},

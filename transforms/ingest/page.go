@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -50,6 +49,6 @@ func decoded(page, mediaType string) (string, bool) {
 		return strings.TrimPrefix(page, "\ufeff"), true
 	}
 	e, _, _ := charset.DetermineEncoding([]byte(page[:min(len(page), 1024)]), mediaType)
-	text, err := io.ReadAll(e.NewDecoder().Reader(strings.NewReader(page)))
-	return string(text), err == nil && utf8.Valid(text)
+	text, err := e.NewDecoder().String(page)
+	return text, err == nil && utf8.ValidString(text)
 }
