@@ -18,7 +18,7 @@ type FormatError struct {
 
 // Error names the file, its format and what to do.
 func (e *FormatError) Error() string {
-	return fmt.Sprintf("%s is %s (by %s), not text: %s; data.format, such as text, reads it all the same", e.Path, e.Format, e.By, e.Advice)
+	return fmt.Sprintf("%s is %s (by %s), not text: %s; if it is text all the same, name its data.format", e.Path, e.Format, e.By, e.Advice)
 }
 
 // foreign is a family of formats that are not read.

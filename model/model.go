@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -98,6 +99,10 @@ func load(dir, as string, task Task) (*Model, error) {
 func configOf(dir string, task Task) (*Config, *family, error) {
 	raw, err := storage.ReadSmall(filepath.Join(dir, "config.json"), storage.KindConfig)
 	if err != nil {
+		if _, here := os.Stat(dir); here != nil {
+			return nil, nil, fmt.Errorf("%s does not exist: a model is a folder with config.json, a .gguf file, embedded:NAME, or "+
+				"org/name of the hub", dir)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, fmt.Errorf("%s has no config.json: a model is a folder with one, or a .gguf file", dir)
 		}

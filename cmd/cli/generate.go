@@ -54,6 +54,9 @@ what it knows of other text (pseudo-rehearsal). Settings that are not given come
 					return err
 				}
 			}
+			if !c.Flags().Changed("model") {
+				model = ownBase(adapter, model)
+			}
 			dir, err := openModel(model, adapter)
 			if err != nil {
 				return err

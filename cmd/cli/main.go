@@ -15,9 +15,11 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	_ "github.com/adaptflow/adaptflow/cmd/cli/early" // refuses what Go's runtime would die of
 	"github.com/adaptflow/adaptflow/internal/mem"
+	"github.com/adaptflow/adaptflow/internal/nearest"
 	"github.com/adaptflow/adaptflow/internal/storage"
 	"github.com/adaptflow/adaptflow/internal/version"
 	"github.com/adaptflow/adaptflow/kernels"
@@ -64,7 +66,19 @@ func execute(ctx context.Context) error {
 	if err := kernels.CheckEnv(); err != nil {
 		return usageError{err}
 	}
-	return command().ExecuteContext(ctx)
+	c := command()
+	err := c.ExecuteContext(ctx)
+	var name string
+	if err != nil {
+		if _, no := fmt.Sscanf(err.Error(), "unknown command %q", &name); no == nil {
+			meant := "adaptflow --help lists the commands"
+			if like := c.SuggestionsFor(name); len(like) > 0 {
+				meant = "did you mean " + like[0] + "?"
+			}
+			return usage("adaptflow has no command %q; %s", name, meant)
+		}
+	}
+	return err
 }
 
 // exitCode prints the error as one line and chooses the code: 0 done, 1 failed, 2 wrong usage or output in use, 3 finished with too many
@@ -107,7 +121,7 @@ func command() *cobra.Command {
 	addLogging(root)
 	addKernels(root)
 	root.AddCommand(serverCommands()...)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(runCommand(), forgetCommand(), prepareCommand(), trainCommand(), evaluateCommand(), exportCommand(),
 		templatesCommand(), generateCommand(),
 		logitsCommand(), mergeCommand(), combineCommand(), quantizeCommand(), planCommand(), recipeReference(), inspectCommand(),
@@ -118,11 +132,30 @@ func command() *cobra.Command {
 	return root
 }
 
+// flagError is a usage error that names the flag which an unknown one is most like.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
+		return usageError{err}
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	name := nearest.Name(unknown.GetSpecifiedName(), names)
+	if name == "" || nearest.Distance(name, unknown.GetSpecifiedName()) > len(name)/2 {
+		return usage("%w; see %s --help", err, c.CommandPath())
+	}
+	return usage("%w; did you mean --%s?", err, name)
+}
+
 // wrapArgs makes wrong arguments of a command and of those below it usage errors.
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
+				_, wanted, _ := strings.Cut(c.Use, " ")
+				if len(args) == 0 && wanted != "" && wanted != "TEMPLATE" {
+					return usage("%s needs %s; see %s --help", c.CommandPath(), wanted, c.CommandPath())
+				}
 				return usage("%w; see %s --help", err, c.CommandPath())
 			}
 			return nil

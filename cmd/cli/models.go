@@ -26,6 +26,21 @@ func modelFlags(c *cobra.Command, model, adapter *string) {
 	c.Flags().StringVar(adapter, "adapter", "", "adapter folder")
 }
 
+// ownBase is the base model that an adapter's folder names, where this machine has it; else the one given.
+func ownBase(adapter, model string) string {
+	if adapter == "" {
+		return model
+	}
+	base, err := peft.BaseOf(adapter)
+	if err != nil || base == "" {
+		return model
+	}
+	if _, err := assets.Here(base); err != nil {
+		return model
+	}
+	return base
+}
+
 // openModel finds the folder of a model, and says on stderr what a user should know of adapter folders over it: that one names another base
 // model, or what is ignored of it.
 func openModel(model string, adapters ...string) (dir string, err error) {

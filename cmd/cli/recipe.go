@@ -174,16 +174,27 @@ func printJSON(v any) error {
 	return err
 }
 
+func templateNames() (names []string) {
+	for _, t := range templates.List() {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// oneTemplate wants the name of a template, and lists them where there is none.
+func oneTemplate(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%s wants the name of a template: %s", c.Name(), strings.Join(templateNames(), ", "))
+	}
+	return cobra.ExactArgs(1)(c, args)
+}
+
 // recipeCommand is a command that opens a run of a template and does one thing with it.
 func recipeCommand(use, short, long string, do func(c *cobra.Command, f *recipeFlags, r *run.Run) error) *cobra.Command {
 	var f recipeFlags
-	c := &cobra.Command{Use: use + " TEMPLATE", Short: short, Long: long, Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: use + " TEMPLATE", Short: short, Long: long, Args: oneTemplate,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			var names []string
-			for _, t := range templates.List() {
-				names = append(names, t.Name)
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
+			return templateNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := f.open(args[0])

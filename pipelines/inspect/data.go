@@ -89,9 +89,14 @@ func rejectSamples(dir string, n int) ([]report.Fact, error) {
 		err := datasets.ReadRejects(f, func(r *datasets.Reject) bool {
 			reason := strings.TrimPrefix(r.Rule+"."+r.Reason, ".")
 			if seen[reason]++; seen[reason] <= n {
-				out = append(out, report.NewFact(reason,
-					fmt.Sprintf("%s, value %s, wanted %s: %s", datasets.DocID(r.Source, r.Index), r.Value, r.Threshold,
-						report.OneLine(string(r.Record)))))
+				what := datasets.DocID(r.Source, r.Index)
+				if r.Value != "" {
+					what += ", value " + r.Value
+				}
+				if r.Threshold != "" {
+					what += ", wanted " + r.Threshold
+				}
+				out = append(out, report.NewFact(reason, what+": "+report.OneLine(string(r.Record))))
 			}
 			return true
 		})

@@ -37,7 +37,7 @@ func TestRolloutsOfPairsAndTeachers(t *testing.T) {
 		rec, err := tp.Resolve("recipe.yaml", fmt.Appendf(nil, `
 model: {path: %s}
 data: {input: [%s], eval_input: [%s], general_input: []}
-prepare: {sequence_length: 48}
+prepare: {sequence_length: 48, apply_chat_template: false}
 train:
   objective: %s
   objective_args: {%s, max_new_tokens: 6, rollout_workers: %d}

@@ -104,7 +104,11 @@ func (c *Chart) SVG() template.HTML {
 			chartWidth-chartRight, chartLeft-8, py(v)+4, y.label(v))
 	}
 	for _, v := range x.at {
-		fmt.Fprintf(&b, `<text class="x" x="%.1f" y="%g">%s</text>`, px(v), chartHeight-chartBottom+18, x.label(v))
+		end := ""
+		if px(v) > chartWidth-chartRight-24 { // half a label beside the chart would be cut off
+			end = " end"
+		}
+		fmt.Fprintf(&b, `<text class="x%s" x="%.1f" y="%g">%s</text>`, end, px(v), chartHeight-chartBottom+18, x.label(v))
 	}
 	fmt.Fprintf(&b, `<text class="x" x="%g" y="%g">%s</text>`, (chartLeft+chartWidth-chartRight)/2, chartHeight-8, escape(c.XLabel))
 	for _, s := range c.Series {

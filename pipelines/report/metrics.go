@@ -153,8 +153,8 @@ func (m *Metrics) Table(w io.Writer, output string) {
 	}
 	row("packing", fmt.Sprintf("%d sequences, %.1f %% filled", m.Data.Sequences, 100*m.Data.FillRate))
 	if g := m.GGUF; g != nil {
-		row("perplexity as "+g.Quant, fmt.Sprintf("%.3f, unquantised %.3f (%+.2f %%), of %d held-out tokens", g.File, g.Model, g.Rise(),
-			g.Tokens))
+		row("perplexity as "+g.Quant, fmt.Sprintf("%.3f, unquantised %.3f (%+.2f %%), of the domain's first %d held-out tokens",
+			g.File, g.Model, g.Rise(), g.Tokens))
 	}
 	for _, s := range m.Samples {
 		fmt.Fprintf(w, "\n  prompt: %s\n  before: %s\n  after:  %s\n", OneLine(s.Prompt), OneLine(s.Before), OneLine(s.After))

@@ -86,8 +86,8 @@ func (m *Metrics) facts() (out []pageFact) {
 	add("peak memory", fmt.Sprintf("%d MiB", t.PeakRSS>>20))
 	add("kernel set", strings.TrimSuffix(a.KernelSet+", "+a.DType, ", "))
 	if g := m.GGUF; g != nil {
-		add("perplexity as "+g.Quant+" (GGUF)", fmt.Sprintf("%.3f, unquantised %.3f (%+.2f %%), of %d held-out tokens", g.File, g.Model,
-			g.Rise(), g.Tokens))
+		add("perplexity as "+g.Quant+" (GGUF)", fmt.Sprintf("%.3f, unquantised %.3f (%+.2f %%), of the domain's first %d held-out tokens",
+			g.File, g.Model, g.Rise(), g.Tokens))
 	}
 	add("seed", fmt.Sprint(a.Seed))
 	add("finished", a.Finished)

@@ -98,8 +98,8 @@ func empty(dir string) error {
 }
 
 func otherRecipe(output string) error {
-	return fmt.Errorf("%w: %s holds a run of another recipe (see %s there): choose another --output, or delete the folder",
-		storage.ErrInUse, output, RecipeFile)
+	return fmt.Errorf("%w: %s holds a run of another recipe, or with other settings (%s there has them): choose another --output, or "+
+		"delete the folder", storage.ErrInUse, output, RecipeFile)
 }
 
 // Publish copies a finished run to its object store: all but hidden files, checkpoints and records of stages, the summary last.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/adaptflow/adaptflow/internal/hub"
@@ -23,6 +24,11 @@ func Model(ref string, say func(format string, a ...any)) (string, error) {
 // Here is [Model] of what this machine has already: neither the hub nor an object store is asked.
 func Here(ref string) (string, error) { return find(ref, true, nil) }
 
+func isFolder(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
 func find(ref string, offline bool, say func(format string, a ...any)) (string, error) {
 	if !storage.IsLocal(ref) {
 		if strings.HasSuffix(ref, ".gguf") {
@@ -39,6 +45,10 @@ func find(ref string, offline bool, say func(format string, a ...any)) (string, 
 			return "", err
 		}
 		return folder.Of(dir)
+	}
+	if parent := filepath.Dir(ref); isFolder(parent) {
+		return "", fmt.Errorf("%s does not exist, and %s is a folder here: for org/name of the hub, run where no folder is called so", ref,
+			parent)
 	}
 	if say == nil {
 		say = func(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
