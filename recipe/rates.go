@@ -53,6 +53,7 @@ var rates = struct {
 	objective: []multiple{
 		{"dpo", 0.025, "TRL's dpo.py: 5e-6 with LoRA"},
 		{"kto", 0.025, "TRL's kto.py: as dpo.py"},
+		{"online_dpo", 0.025, "the loss of dpo"},
 		{"orpo", 0.4, "TRL's orpo.py: 8e-5 with LoRA"},
 		{"cpo", 0.4, "TRL's cpo.py: 8e-5 with LoRA"},
 		{"reward", 0.5, "TRL's reward_modeling.py: 1e-4 with LoRA"},
