@@ -1,7 +1,6 @@
 package nn
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/adaptflow/adaptflow/kernels"
@@ -106,19 +105,13 @@ func (h *Head) divergenceGrad(st *Step, s *headScratch, r, lo, hi int, lse, sum,
 	for j, p := range row {
 		row[j] = f * (float32(p*sum) - slopes[j])
 	}
-	if h.SoftCap > 0 {
-		for j, v := range s.slope[slopeAt : slopeAt+len(row)] {
-			row[j] *= v
-		}
-	}
+	h.beforeCap(s, row, slopeAt)
 }
 
 // scoreDivergence is score for rows that should come near a distribution. The logits are computed three times, so that nothing is kept
 // beside what score keeps.
 func (h *Head) scoreDivergence(w *Work, s *headScratch, at, n int) {
-	if all := len(w.Step.Targets); all%h.V != 0 || all > len(w.Step.Rows)*h.V {
-		panic(fmt.Sprintf("nn: %d values of targets for %d rows of a vocabulary of %d", all, len(w.Step.Rows), h.V))
-	}
+	h.checkTargets(w.Step)
 	h.tiles(w, s, func(lo, hi int, p kernels.Panels) {
 		h.logits(w, s, n, lo, hi, p)
 		c := hi - lo

@@ -24,6 +24,11 @@ func (h *Head) addTarget(w *Work, s *headScratch, r, lo, hi int, f float32, grad
 	} else if k := int(w.Step.Labels[r]); k >= lo && k < hi {
 		grad[k-lo] += f
 	}
+	h.beforeCap(s, grad, slopeAt)
+}
+
+// beforeCap turns a gradient in the logits after the soft cap, where there is one, into one before it, by the slopes from slopeAt.
+func (h *Head) beforeCap(s *headScratch, grad []float32, slopeAt int) {
 	if h.SoftCap > 0 {
 		for j, v := range s.slope[slopeAt : slopeAt+len(grad)] {
 			grad[j] *= v
@@ -31,13 +36,18 @@ func (h *Head) addTarget(w *Work, s *headScratch, r, lo, hi int, f float32, grad
 	}
 }
 
+// checkTargets panics where a step's targets are not distributions over the vocabulary, of its rows at most.
+func (h *Head) checkTargets(st *Step) {
+	if all := len(st.Targets); all%h.V != 0 || all > len(st.Rows)*h.V {
+		panic(fmt.Sprintf("nn: %d values of targets for %d rows of a vocabulary of %d", all, len(st.Rows), h.V))
+	}
+}
+
 // scoreTargets is score for rows that should predict a distribution q rather than a label: the output is Σ q·log p, whose gradient in the
 // logits is q - p, as Σ q = 1. The sum of the exponentials is computed first, over all tiles, and the logits once more for u: nothing is
 // kept beside what score keeps.
 func (h *Head) scoreTargets(w *Work, s *headScratch, at, n int) {
-	if all := len(w.Step.Targets); all%h.V != 0 || all > len(w.Step.Rows)*h.V {
-		panic(fmt.Sprintf("nn: %d values of targets for %d rows of a vocabulary of %d", all, len(w.Step.Rows), h.V))
-	}
+	h.checkTargets(w.Step)
 	out := w.Out[at : at+n]
 	clear(out)
 	h.tiles(w, s, func(lo, hi int, p kernels.Panels) {

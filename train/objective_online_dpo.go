@@ -143,14 +143,7 @@ func (o *OnlineDPO) Measure(b *Batch, note func(string, float64, int)) {
 	for i := range pairs {
 		p := &pairs[i]
 		c, r := o.Rewards(p)
-		right := 0.0
-		if c > r {
-			right = 1
-		}
-		note("rewards/chosen", c, 1)
-		note("rewards/rejected", r, 1)
-		note("rewards/accuracies", right, 1)
-		note("rewards/margins", c-r, 1)
+		noteRewards(c, r, note)
 		note("logps/chosen", p.Chosen.LogP, 1)
 		note("logps/rejected", p.Rejected.LogP, 1)
 		if m := float64(rewards[2*i]) - float64(rewards[2*i+1]); !math.IsNaN(m) {

@@ -93,19 +93,24 @@ func (b *Batch) measurePairs(pairs []preference.Pair, rewards func(p *preference
 	for i := range pairs {
 		p := &pairs[i]
 		c, r := rewards(p)
-		right := 0.0
-		if c > r {
-			right = 1
-		}
-		note("rewards/chosen", c, 1)
-		note("rewards/rejected", r, 1)
-		note("rewards/accuracies", right, 1)
-		note("rewards/margins", c-r, 1)
+		noteRewards(c, r, note)
 		note("logps/chosen", logp(&p.Chosen), 1)
 		note("logps/rejected", logp(&p.Rejected), 1)
 	}
 	b.tokenMean("logits/chosen", b.Step.Stats.MeanLogit, func(doc int) bool { return doc%2 == 0 }, len(pairs), note)
 	b.tokenMean("logits/rejected", b.Step.Stats.MeanLogit, func(doc int) bool { return doc%2 == 1 }, len(pairs), note)
+}
+
+// noteRewards notes the rewards of a pair's answers.
+func noteRewards(chosen, rejected float64, note note) {
+	right := 0.0
+	if chosen > rejected {
+		right = 1
+	}
+	note("rewards/chosen", chosen, 1)
+	note("rewards/rejected", rejected, 1)
+	note("rewards/accuracies", right, 1)
+	note("rewards/margins", chosen-rejected, 1)
 }
 
 // tokenMean notes the mean of a number of each answer's tokens, those of the documents that are taken, once for each of n examples: as in
