@@ -2,7 +2,9 @@ package assets
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +45,10 @@ func find(ref string, offline bool, say func(format string, a ...any)) (string, 
 		dir, err := Resolve(ref)
 		if err != nil {
 			return "", err
+		}
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%s does not exist: a model is a folder with config.json, a .gguf file, embedded:NAME, or org/name of "+
+				"the hub", ref)
 		}
 		return folder.Of(dir)
 	}
